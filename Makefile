@@ -1,0 +1,47 @@
+# What can be done here; `make` alone lists it.
+.DEFAULT_GOAL := help
+.PHONY: help run demo test check format lock clean
+
+PYTHON ?= python3
+# never the scripts in bin: they cannot start from a folder with a space in its name
+PY := .venv/bin/python
+
+help: ## this list
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(firstword $(MAKEFILE_LIST)) | expand -t 10
+
+run: .venv/embedded ## the service on http://127.0.0.1:8000, with an embedded PostgreSQL
+	@exec $(PY) -m service serve
+
+demo: .venv/embedded ## the same with a stand-in for arXiv on this machine, for use without internet
+	@exec $(PY) -m demo --with-service
+
+test: .venv/dev ## all tests
+	@$(PY) -m pytest
+
+check: .venv/dev ## format, lints and types
+	@$(PY) -m ruff format --check --quiet .
+	@$(PY) -m ruff check --quiet .
+	@$(PY) -m mypy --no-error-summary
+
+format: .venv/dev ## put the code into its format
+	@$(PY) -m ruff format --quiet .
+	@$(PY) -m ruff check --quiet --fix .
+
+lock: ## pin the newest dependencies, with the hash of every file
+	@$(PYTHON) -m venv .venv/lock && .venv/lock/bin/python -m pip install --quiet uv
+	@set -e; lock() { .venv/lock/bin/python -m uv pip compile --quiet --universal --upgrade \
+		--python-version 3.11 --generate-hashes --no-header --no-annotate pyproject.toml "$$@"; }; \
+	lock -o requirements.txt; \
+	lock --extra embedded -o requirements-embedded.txt; \
+	lock --extra embedded --group dev -o requirements-dev.txt
+
+clean: ## remove the virtual environment; data stays
+	rm -rf .venv
+
+# Debian's python3 comes without ensurepip, so the system's pip installs into the environment.
+.venv/embedded .venv/dev: .venv/%: requirements-%.txt
+	@echo "installing what $(<F) pins (a minute, once)"
+	@test -x $(PY) || $(PYTHON) -m venv --without-pip .venv
+	@$(PYTHON) -m pip --python $(PY) install --quiet --disable-pip-version-check \
+		--require-hashes --no-deps --only-binary :all: -r $<
+	@touch $@

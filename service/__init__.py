@@ -1,0 +1,3 @@
+"""arxiv-gateway: one polite door to the arXiv API, with a memory in PostgreSQL."""
+
+__version__ = "0.1.0"

@@ -1,0 +1,100 @@
+"""What is wired to what: the whole perimeter of the service on one screen."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import httpx
+from litestar import Litestar, Router
+from litestar.datastructures import State
+from litestar.di import Provide
+from litestar.plugins.prometheus import PrometheusConfig, PrometheusController
+from litestar.types import ControllerRouterHandler
+
+from service import openapi
+from service.arxiv import ArXiv
+from service.errors import NotConfigured
+from service.handlers import arxiv, health, queries, results
+from service.handlers.backend import (
+    arxiv_api,
+    check_token,
+    get_sequence,
+    read_queries,
+    read_results,
+    write_queries,
+    write_results,
+)
+from service.handlers.parameters import check_names
+from service.problems import EXCEPTION_HANDLERS
+from service.request_log import RequestLog
+from service.settings import ENDPOINTS, Settings
+from service.store import Store
+
+HANDLERS: dict[str, list[ControllerRouterHandler]] = {
+    "arxiv": [arxiv.search_arxiv],
+    "queries": [queries.download_queries, queries.list_queries],
+    "results": [results.list_results],
+    "arxiv-api": [arxiv_api.ask_arxiv],
+    "get-sequence": [get_sequence.get_sequence],
+    "write-queries": [write_queries.write_queries],
+    "write-results": [write_results.write_results],
+    "read-queries": [read_queries.read_queries],
+    "read-results": [read_results.read_results],
+}
+BODY_LIMIT = 16 * 2**20
+"""Bytes of a request body; 2,000 results are about 1 MiB."""
+
+
+class Metrics(PrometheusController):
+    """`/metrics`, for Prometheus."""
+
+    path = "/metrics"
+    include_in_schema = False
+
+
+def create_app(settings: Settings, transport: httpx.AsyncBaseTransport | None = None) -> Litestar:
+    """Build the service; its lifespan opens what it needs. `transport` replaces arXiv's network.
+
+    Raises NotConfigured where `database_url` is missing or not understood.
+    """
+    if settings.database_url is None:
+        raise NotConfigured("ARXIV_DATABASE_URL is not set")
+    store = Store(settings.database_url, settings.database_ro_url, settle=settings.settle)
+    upstream = ArXiv(settings, transport)
+
+    @asynccontextmanager
+    async def connections(_: Litestar) -> AsyncIterator[None]:
+        async with upstream, store:
+            yield
+
+    served = {
+        group: [handler for name in names if name in settings.served for handler in HANDLERS[name]]
+        for group, names in ENDPOINTS.items()
+    }
+    app = Litestar(
+        [
+            *served["frontend"],
+            Router("/", route_handlers=served["backend"], guards=[check_token]),
+            health.live,
+            health.ready,
+            Metrics,
+            openapi.assets(),
+        ],
+        lifespan=[connections],
+        dependencies={
+            "arxiv": Provide(lambda: upstream, sync_to_thread=False),
+            "settings": Provide(lambda: settings, sync_to_thread=False),
+            "store": Provide(lambda: store, sync_to_thread=False),
+        },
+        guards=[check_names],
+        exception_handlers=EXCEPTION_HANDLERS,
+        middleware=[
+            PrometheusConfig(app_name="arxiv-gateway", prefix="http", group_path=True).middleware
+        ],
+        openapi_config=openapi.config(),
+        request_max_body_size=BODY_LIMIT,
+        logging_config=None,
+        state=State({"settings": settings}),
+    )
+    # outside of everything, so that an unknown path is logged and has a request id too
+    app.asgi_handler = RequestLog(app.asgi_handler)
+    return app

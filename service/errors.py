@@ -1,0 +1,124 @@
+"""What can go wrong, each with its HTTP.
+
+ServiceError
+├── BadInput               400  the caller's parameter, named
+├── Unauthorized           401  a backend call without the token
+├── Conflict               409  another record has this query_id
+├── UpstreamError
+│   ├── UpstreamRefused    400  arXiv calls the query wrong
+│   ├── UpstreamBusy       503  arXiv asks for patience (429, 403, 503)
+│   ├── UpstreamUnreachable 503 no connection to arXiv
+│   ├── UpstreamTimeout    504  arXiv did not finish in time
+│   └── UpstreamBroken     502  arXiv answered what nobody can use
+├── TooBusy                503  the wait for a turn at arXiv is too long
+├── StoreUnavailable       503  PostgreSQL is away, full, or not migrated
+└── NotConfigured               a setting or an installation is wrong; ends the start
+"""
+
+from http import HTTPStatus
+from typing import ClassVar
+
+
+class ServiceError(Exception):
+    """Any failure the service explains to its caller as problem+json (RFC 9457)."""
+
+    status_code: ClassVar[int] = HTTPStatus.INTERNAL_SERVER_ERROR
+    title: ClassVar[str] = "The service failed"
+
+    def __init__(
+        self, detail: str, *, retry_after: int | None = None, query_id: int | None = None
+    ) -> None:
+        """Explain in `detail`; `retry_after` is in seconds, `query_id` names the record kept."""
+        super().__init__(detail)
+        self.detail = detail
+        self.retry_after = retry_after
+        self.query_id = query_id
+
+
+class BadInput(ServiceError):
+    """A parameter is wrong; it is named first in the detail."""
+
+    status_code = HTTPStatus.BAD_REQUEST
+    title = "A parameter is wrong"
+
+    def __init__(self, parameter: str, reason: str) -> None:
+        """Name the parameter and say what is wrong with it."""
+        super().__init__(f"{parameter}: {reason}")
+        self.parameter = parameter
+
+
+class Unauthorized(ServiceError):
+    """A backend endpoint was called without the token it asks for."""
+
+    status_code = HTTPStatus.UNAUTHORIZED
+    title = "The backend token is missing or wrong"
+
+
+class Conflict(ServiceError):
+    """A different record is stored under the same query_id."""
+
+    status_code = HTTPStatus.CONFLICT
+    title = "The query_id is taken"
+
+
+class UpstreamError(ServiceError):
+    """arXiv gave no usable answer; the attempt is recorded all the same."""
+
+
+class UpstreamRefused(UpstreamError):
+    """arXiv understood the request and calls it wrong."""
+
+    status_code = HTTPStatus.BAD_REQUEST
+    title = "arXiv refuses the query"
+
+
+class UpstreamBusy(UpstreamError):
+    """arXiv asks to be left alone for a while."""
+
+    status_code = HTTPStatus.SERVICE_UNAVAILABLE
+    title = "arXiv asks for patience"
+
+
+class UpstreamUnreachable(UpstreamError):
+    """There is no connection to arXiv."""
+
+    status_code = HTTPStatus.SERVICE_UNAVAILABLE
+    title = "arXiv cannot be reached"
+
+
+class UpstreamTimeout(UpstreamError):
+    """arXiv did not finish its answer in time."""
+
+    status_code = HTTPStatus.GATEWAY_TIMEOUT
+    title = "arXiv did not answer in time"
+
+
+class UpstreamBroken(UpstreamError):
+    """arXiv answered something that is no feed, or failed inside."""
+
+    status_code = HTTPStatus.BAD_GATEWAY
+    title = "arXiv's answer is unusable"
+
+
+class TooBusy(ServiceError):
+    """The wait for a turn at arXiv would be longer than ARXIV_MAX_WAIT."""
+
+    status_code = HTTPStatus.SERVICE_UNAVAILABLE
+    title = "Too many searches are waiting"
+
+
+class StoreUnavailable(ServiceError):
+    """PostgreSQL is away, full, or not migrated."""
+
+    status_code = HTTPStatus.SERVICE_UNAVAILABLE
+    title = "The database is not available"
+
+    def __init__(self, detail: str) -> None:
+        """Say what is wrong; a later try may find it mended."""
+        super().__init__(detail, retry_after=5)
+
+
+class NotConfigured(ServiceError):
+    """The service cannot start as it is configured or installed."""
+
+    title = "The service cannot start"

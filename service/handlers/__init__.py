@@ -1,0 +1,1 @@
+"""One module per path: read the parameters, make one call, answer."""

@@ -1,0 +1,20 @@
+"""The six paths of the split deployment; each does one thing, for the frontend and operators."""
+
+import hmac
+
+from litestar.handlers import BaseRouteHandler
+
+from service.errors import Unauthorized
+from service.handlers.parameters import AnyConnection
+from service.settings import Settings
+
+
+def check_token(connection: AnyConnection, _: BaseRouteHandler) -> None:
+    """Refuse a call without the token, where ARXIV_BACKEND_TOKEN sets one. A guard."""
+    settings: Settings = connection.app.state.settings
+    if settings.backend_token is None:
+        return
+    given = connection.headers.get("authorization", "")
+    wanted = f"Bearer {settings.backend_token}"
+    if not hmac.compare_digest(given.encode(), wanted.encode()):
+        raise Unauthorized("send the header Authorization: Bearer and ARXIV_BACKEND_TOKEN")

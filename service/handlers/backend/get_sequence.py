@@ -1,0 +1,14 @@
+"""`/get-sequence`: a number for one search."""
+
+from litestar import get
+from litestar.di import NamedDependency
+
+from service import openapi
+from service.models import Sequence
+from service.store import Store
+
+
+@get("/get-sequence", responses=openapi.BACKEND_PROBLEMS, tags=["backend"])
+async def get_sequence(store: NamedDependency[Store]) -> Sequence:
+    """Take the next query_id; nobody else gets it, and unused ones are simply missing."""
+    return Sequence(await store.next_query_id())

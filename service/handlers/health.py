@@ -1,0 +1,33 @@
+"""`/health`: whether the process lives, and whether it can serve."""
+
+from litestar import Response, get
+from litestar.di import NamedDependency
+from litestar.openapi import ResponseSpec
+
+from service import migrations
+from service.errors import StoreUnavailable
+from service.models import Health
+from service.store import Store
+
+
+@get("/health/live", tags=["operation"])
+async def live() -> Health:
+    """Tell that the process answers; it depends on nothing else."""
+    return Health(status="live")
+
+
+@get(
+    "/health/ready",
+    tags=["operation"],
+    responses={503: ResponseSpec(Health, description="not ready; `detail` tells why")},
+)
+async def ready(store: NamedDependency[Store]) -> Response[Health]:
+    """Tell whether PostgreSQL answers and has had all migrations."""
+    try:
+        missing = sorted(migrations.names() - await store.migrations())
+    except StoreUnavailable as error:
+        return Response(Health(status="not ready", detail=error.detail), status_code=503)
+    if missing:
+        detail = f"the database lacks the migrations {', '.join(missing)}"
+        return Response(Health(status="not ready", detail=detail), status_code=503)
+    return Response(Health(status="ready"))

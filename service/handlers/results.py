@@ -1,0 +1,32 @@
+"""`/results`: the papers that all searches found, by pages."""
+
+from litestar import get
+from litestar.di import NamedDependency
+
+from service import openapi, timestamps
+from service.handlers.parameters import ItemsPerPage, Page
+from service.models import Result
+from service.settings import Settings
+from service.store import Store
+
+
+@get("/results", responses=openapi.STORE_PROBLEMS, tags=["frontend"])
+async def list_results(
+    store: NamedDependency[Store],
+    settings: NamedDependency[Settings],
+    page: Page = 0,
+    items_per_page: ItemsPerPage = None,
+) -> list[Result]:
+    """One page of all stored results, in the order of their searches; past the last it is empty."""
+    found = await store.results(page, items_per_page or settings.items_per_page)
+    return [
+        Result(
+            author=result.author,
+            title=result.title,
+            journal=result.journal,
+            query_id=result.query_id,
+            timestamp=timestamps.to_iso(result.timestamp, settings.zone),
+            result_number=result.result_number,
+        )
+        for result in found
+    ]

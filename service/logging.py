@@ -1,0 +1,123 @@
+"""Log lines: the NOTICE level, text or JSON, the request's id in each, never blocking a request."""
+
+import logging
+import queue
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from datetime import UTC, datetime
+from logging.handlers import QueueHandler, QueueListener
+from typing import Literal
+
+import msgspec
+
+NOTICE = 25
+"""Normal operation, one line a call: between INFO and WARNING."""
+logging.addLevelName(NOTICE, "NOTICE")
+
+BACKLOG = 10_000
+"""Lines that may wait for a slow console; further ones are dropped and counted."""
+
+request_id: ContextVar[str] = ContextVar("request_id", default="-")
+
+
+@contextmanager
+def started(level: str, style: Literal["text", "json"]) -> Iterator[None]:
+    """Send the lines of all loggers, uvicorn's too, to standard output while the block runs."""
+    lines: queue.Queue[logging.LogRecord] = queue.Queue(BACKLOG)
+    output = logging.StreamHandler(sys.stdout)
+    output.setFormatter(_Json() if style == "json" else _Text())
+    handler = _Handler(lines)
+    listener = _Listener(lines, output)
+    root = logging.getLogger()
+    root.handlers = [handler]
+    root.setLevel(level)
+    for chatty in ("httpx", "httpcore", "asyncio"):  # httpx logs whole URLs at INFO
+        logging.getLogger(chatty).setLevel(max(logging.WARNING, root.level))
+    listener.start()
+    try:
+        yield
+    finally:
+        root.removeHandler(handler)
+        listener.stop()
+
+
+class _Handler(QueueHandler):
+    """Hands records over to the writing thread; drops them where a blocked console holds it up."""
+
+    dropped = 0
+
+    def prepare(self, record: logging.LogRecord) -> logging.LogRecord:
+        """Finish the record in the context that made it."""
+        record.request_id = request_id.get()
+        if record.exc_info and not record.exc_text:
+            record.exc_text = logging.Formatter().formatException(record.exc_info)
+        record.msg, record.args, record.exc_info = record.getMessage(), None, None
+        return record
+
+    def enqueue(self, record: logging.LogRecord) -> None:
+        """Put the record into the queue if there is room."""
+        try:
+            self.queue.put_nowait(record)
+        except queue.Full:
+            self.dropped += 1
+            return
+        if self.dropped:
+            lost, self.dropped = self.dropped, 0
+            self.handle(
+                logging.makeLogRecord(
+                    {
+                        "name": __name__,
+                        "levelno": logging.WARNING,
+                        "levelname": "WARNING",
+                        "msg": f"{lost} lines were dropped: the log's reader is too slow",
+                    }
+                )
+            )
+
+
+class _Listener(QueueListener):
+    """Writes the records. A console that blocks for good does not keep the process alive."""
+
+    def stop(self) -> None:
+        """Write what is waiting, for two seconds at most."""
+        if self._thread is None:
+            return
+        try:
+            self.queue.put(self._sentinel, timeout=1)  # type: ignore[attr-defined]
+        except queue.Full:
+            return
+        self._thread.join(timeout=2)
+        self._thread = None
+
+
+def _moment(record: logging.LogRecord) -> str:
+    moment = datetime.fromtimestamp(record.created, UTC)
+    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+class _Text(logging.Formatter):
+    """2026-11-23T20:15:00.000Z NOTICE service.app [4f1c] GET /results 200 in 3 ms."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        message = record.getMessage().replace("\r", "\\r").replace("\n", "\\n")
+        name = record.__dict__.get("request_id", "-")
+        line = f"{_moment(record)} {record.levelname} {record.name} [{name}] {message}"
+        return f"{line}\n{record.exc_text}" if record.exc_text else line
+
+
+class _Json(logging.Formatter):
+    """One JSON object a line, with the same parts."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        line = {
+            "time": _moment(record),
+            "level": record.levelname,
+            "logger": record.name,
+            "request_id": record.__dict__.get("request_id", "-"),
+            "message": record.getMessage(),
+        }
+        if record.exc_text:
+            line["exception"] = record.exc_text
+        return msgspec.json.encode(line).decode()

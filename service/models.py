@@ -1,0 +1,267 @@
+"""The structs that travel: arXiv's entries, searches and answers, stored rows, responses.
+
+Field names are those of the tables and of the JSON that clients see.
+"""
+
+from datetime import datetime
+from enum import StrEnum
+from typing import Annotated
+
+from msgspec import Meta, Struct
+
+from service.errors import UpstreamError
+
+INT4_MAX = 2_147_483_647
+INT8_MAX = 9_223_372_036_854_775_807
+
+
+class Link(Struct, frozen=True, omit_defaults=True):
+    """A link of an entry, as Atom has it (RFC 4287, 4.2.7)."""
+
+    href: str
+    rel: str | None = None
+    title: str | None = None
+    type: str | None = None
+
+
+class Entry(Struct, frozen=True, kw_only=True):
+    """One paper of an answer, with everything arXiv sends; white space is normalised."""
+
+    arxiv_id: str | None
+    """Without the version: 2101.00001 or hep-th/9901001; None where the entry names no paper."""
+    version: int | None
+    authors: list[str]
+    affiliations: list[list[str]]
+    """Those of each author, in the order of `authors`; mostly empty."""
+    title: str
+    journal: str | None
+    """The journal reference."""
+    summary: str
+    comment: str | None
+    published: datetime | None
+    """When version 1 was submitted."""
+    updated: datetime | None
+    """When this version was submitted."""
+    dois: list[str]
+    """Those of the journal, not arXiv's own."""
+    primary_category: str | None
+    categories: list[str]
+    links: list[Link]
+
+    @property
+    def author(self) -> str:
+        """The authors as the table `results` keeps them."""
+        return ", ".join(self.authors)
+
+
+class Feed(Struct, frozen=True, kw_only=True):
+    """One answer of arXiv's API, parsed."""
+
+    query: str | None
+    """What arXiv says it searched, without `arXiv Query: `; None where its title says no query."""
+    link: str | None
+    """The feed's own link, which shows how arXiv read the query."""
+    total: int
+    """How many papers match in all."""
+    entries: list[Entry]
+    error: str | None
+    """What arXiv complains about, where the feed is an error feed."""
+
+
+class Search(Struct, frozen=True, kw_only=True):
+    """What a client wants arXiv to look for; each field given must match."""
+
+    author: str | None = None
+    title: str | None = None
+    journal: str | None = None
+    max_results: int
+
+
+class Outcome(StrEnum):
+    """What came of a search, as the column `outcome` says it."""
+
+    OK = "ok"
+    REFUSED = "refused"
+    BUSY = "busy"
+    UNREACHABLE = "unreachable"
+    TIMEOUT = "timeout"
+    BROKEN = "broken"
+
+
+class Answer(Struct, frozen=True, kw_only=True):
+    """What arXiv made of a search: papers, or a failure that is worth recording too."""
+
+    timestamp: int
+    """Unix seconds: arXiv's Date header, else this machine's clock."""
+    status: int
+    """HTTP status of arXiv's answer; 0 where there was none."""
+    num_results: int
+    query: str
+    outcome: Outcome = Outcome.OK
+    entries: list[Entry] = []
+    failure: UpstreamError | None = None
+
+
+class ResultRow(Struct, frozen=True):
+    """The part of a paper that the table `results` keeps."""
+
+    author: str
+    title: str
+    journal: str | None
+
+
+# Rows as they are stored, and answered by the backend
+
+
+class StoredQuery(Struct, frozen=True, kw_only=True):
+    """A row of the table `queries`."""
+
+    query_id: int
+    timestamp: int
+    status: int
+    num_results: int
+    num_entries: int
+    query: str
+    outcome: str
+
+    @property
+    def heading(self) -> str:
+        """The query as arXiv's feed titles it: the prefix is not stored with every row."""
+        return f"ArXiv Query: {self.query}"
+
+
+class StoredResult(Struct, frozen=True, kw_only=True):
+    """A row of the table `results`."""
+
+    author: str
+    title: str
+    journal: str | None
+    query_id: int
+    timestamp: int
+    result_number: int
+
+
+# Responses of the frontend: the same with timestamps as ISO 8601 in the configured zone
+
+
+class Receipt(Struct, frozen=True, kw_only=True):
+    """What `/arxiv` answers: where the search is recorded, and what came of it."""
+
+    query_id: int
+    timestamp: str
+    status: int
+    num_results: int
+    num_entries: int
+
+
+class Query(Struct, frozen=True, kw_only=True):
+    """A recorded search, as `/queries` answers it."""
+
+    query_id: int
+    query: str
+    timestamp: str
+    status: int
+    num_results: int
+    num_entries: int
+    outcome: str
+
+
+class Result(Struct, frozen=True, kw_only=True):
+    """A stored result, as `/results` answers it."""
+
+    author: str
+    title: str
+    journal: str | None
+    query_id: int
+    timestamp: str
+    result_number: int
+
+
+# Responses of the backend
+
+
+class ArxivApiAnswer(Struct, frozen=True, kw_only=True):
+    """What `/arxiv-api` answers: the papers themselves, nothing recorded."""
+
+    data: list[Entry]
+    timestamp: int
+    status: int
+    num_results: int
+    num_entries: int
+    query: str
+
+
+class Sequence(Struct, frozen=True):
+    """A number for one search."""
+
+    sequence: int
+
+
+class Message(Struct, frozen=True):
+    """What was done, for a person."""
+
+    message: str
+
+
+class Health(Struct, frozen=True, kw_only=True):
+    """Whether the service lives, or is ready; `detail` tells what is missing."""
+
+    status: str
+    detail: str | None = None
+
+
+# Bodies of requests
+
+QueryId = Annotated[int, Meta(ge=1, le=INT8_MAX)]
+UnixSeconds = Annotated[int, Meta(ge=-62_135_510_400, le=253_402_214_400)]
+Text = Annotated[str, Meta(max_length=100_000)]
+
+
+class TimeRange(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The body of `POST /queries`."""
+
+    start_timestamp: Annotated[str, Meta(max_length=64)] | None = None
+    end_timestamp: Annotated[str, Meta(max_length=64)] | None = None
+
+
+class QueryToWrite(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The body of `/write-queries`."""
+
+    query_id: QueryId
+    timestamp: UnixSeconds
+    status: Annotated[int, Meta(ge=0, le=999)]
+    num_results: Annotated[int, Meta(ge=0, le=INT4_MAX)]
+    num_entries: Annotated[int, Meta(ge=0, le=2000)]
+    query: Text
+
+
+class ResultToWrite(Struct, frozen=True, kw_only=True):
+    """One paper in the body of `/write-results`; entries of `/arxiv-api` are taken as they are."""
+
+    authors: list[Text] | Text
+    title: Text
+    journal: Text | None = None
+
+
+class ResultsToWrite(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The body of `/write-results`."""
+
+    query_id: QueryId
+    timestamp: UnixSeconds
+    results: Annotated[list[ResultToWrite], Meta(max_length=2000)]
+
+
+class Problem(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """An error (RFC 9457): `detail` says what to do about it."""
+
+    title: str
+    status: int
+    detail: str
+    request_id: str
+    """Found again in the log."""
+    parameter: str | None = None
+    """The parameter that is wrong."""
+    query_id: int | None = None
+    """Where the failed attempt is recorded."""
+    retry_after: int | None = None
+    """Seconds."""

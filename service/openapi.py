@@ -1,0 +1,95 @@
+"""The description of the API at `/schema`: JSON for programs, a page for people, no CDN."""
+
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from litestar import Request, Response, Router
+from litestar.enums import OpenAPIMediaType
+from litestar.openapi import OpenAPIConfig, ResponseSpec
+from litestar.openapi.plugins import JsonRenderPlugin, SwaggerRenderPlugin
+from litestar.openapi.spec import Components, SecurityScheme, Tag
+from litestar.static_files import create_static_files_router
+
+from service import __version__, problems
+from service.models import Problem
+
+SCHEMA = "/schema"
+ASSETS = "/schema-assets"
+
+
+def _problem(description: str) -> ResponseSpec:
+    return ResponseSpec(
+        Problem, description=description, media_type=problems.MEDIA_TYPE, generate_examples=False
+    )
+
+
+BAD_INPUT = {
+    400: _problem("A parameter is wrong; `detail` begins with its name. Nothing is recorded.")
+}
+STORE_PROBLEMS = BAD_INPUT | {
+    503: _problem("The database is not available, or arXiv asks for patience; see Retry-After.")
+}
+UPSTREAM_PROBLEMS = STORE_PROBLEMS | {
+    502: _problem("arXiv's answer is unusable; the attempt is recorded under `query_id`."),
+    504: _problem("arXiv did not answer in time; the attempt is recorded under `query_id`."),
+}
+BACKEND_PROBLEMS = STORE_PROBLEMS | {
+    401: _problem("ARXIV_BACKEND_TOKEN is set and the request does not carry it.")
+}
+WRITE_PROBLEMS = BACKEND_PROBLEMS | {
+    409: _problem("Something else is recorded under this query_id."),
+    413: _problem("The body is too large."),
+}
+
+
+def config() -> OpenAPIConfig:
+    """What Litestar describes, and how it shows it."""
+    page = SwaggerRenderPlugin(
+        js_url=f"{ASSETS}/swagger-ui-bundle.js",
+        css_url=f"{ASSETS}/swagger-ui.css",
+        standalone_preset_js_url=f"{ASSETS}/swagger-ui-standalone-preset.js",
+        favicon="",
+        path="/",
+    )
+    return OpenAPIConfig(
+        title="arxiv-gateway",
+        version=__version__,
+        description="One polite door to the arXiv API, with a memory."
+        " Thank you to arXiv for use of its open access interoperability.",
+        path=SCHEMA,
+        render_plugins=[page, JsonRenderPlugin()],
+        use_handler_docstrings=True,
+        tags=[
+            Tag("frontend", "for API consumers"),
+            Tag("backend", "for the frontend and for operators"),
+            Tag("operation", "for those who keep it running"),
+        ],
+        components=Components(
+            security_schemes={"token": SecurityScheme(type="http", scheme="bearer")}
+        ),
+        openapi_router=Router(
+            SCHEMA, route_handlers=[], include_in_schema=False, before_request=_for_programs
+        ),
+    )
+
+
+def _for_programs(request: Request[Any, Any, Any]) -> Response[Any] | None:
+    """The JSON for whoever does not ask for a page; the page is for browsers."""
+    if "text/html" in request.headers.get("accept", ""):
+        return None
+    schema = request.app.openapi_schema.to_schema()
+    return Response(schema, media_type=OpenAPIMediaType.OPENAPI_JSON)
+
+
+def assets() -> Router:
+    """The scripts and styles of the page, from the package swagger-ui-py."""
+    package = find_spec("swagger_ui")
+    if package is None or package.origin is None:
+        raise ModuleNotFoundError("swagger-ui-py is not installed")
+    return create_static_files_router(
+        ASSETS,
+        directories=[Path(package.origin).parent / "static"],
+        include_in_schema=False,
+        name="schema-assets",
+    )

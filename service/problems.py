@@ -1,0 +1,83 @@
+"""Errors as application/problem+json (RFC 9457), with a detail a person can act on."""
+
+import logging
+from http import HTTPStatus
+from typing import Any
+
+from litestar import Request, Response
+from litestar.exceptions import HTTPException, ValidationException
+
+from service.errors import BadInput, ServiceError, Unauthorized
+from service.logging import request_id
+from service.models import Problem
+
+logger = logging.getLogger(__name__)
+
+MEDIA_TYPE = "application/problem+json"
+AnyRequest = Request[Any, Any, Any]
+
+
+def of_service(_: AnyRequest, error: ServiceError) -> Response[Problem]:
+    """An error of ours: it brings its own status, title and detail."""
+    if error.__cause__ is not None:
+        logger.warning("%s: %s (%r)", error.title, error.detail, error.__cause__)
+    headers = {}
+    if error.retry_after is not None:
+        headers["retry-after"] = str(error.retry_after)
+    if isinstance(error, Unauthorized):
+        headers["www-authenticate"] = "Bearer"
+    problem = Problem(
+        title=error.title,
+        status=error.status_code,
+        detail=error.detail,
+        request_id=request_id.get(),
+        parameter=error.parameter if isinstance(error, BadInput) else None,
+        query_id=error.query_id,
+        retry_after=error.retry_after,
+    )
+    return _response(problem, headers)
+
+
+def of_framework(_: AnyRequest, error: HTTPException) -> Response[Problem]:
+    """An error that Litestar found: no such path, a value out of bounds, a body too large."""
+    detail, parameter = str(error.detail), None
+    if isinstance(error, ValidationException) and isinstance(error.extra, list) and error.extra:
+        faults = [_fault(fault) for fault in error.extra]
+        detail = "; ".join(f"{name}: {reason}" for name, reason in faults)
+        parameter = faults[0][0]
+    problem = Problem(
+        title=HTTPStatus(error.status_code).phrase,
+        status=error.status_code,
+        detail=detail,
+        request_id=request_id.get(),
+        parameter=parameter,
+    )
+    return _response(problem, dict(error.headers or {}))
+
+
+def of_accident(_: AnyRequest, error: Exception) -> Response[Problem]:
+    """Anything nobody thought of: logged whole, told to the client by its id alone."""
+    logger.error("unexpected %s", type(error).__name__, exc_info=error)
+    problem = Problem(
+        title="The service failed",
+        status=HTTPStatus.INTERNAL_SERVER_ERROR,
+        detail="an unexpected error: the log tells more under this request_id",
+        request_id=request_id.get(),
+    )
+    return _response(problem, {})
+
+
+def _fault(fault: dict[str, Any]) -> tuple[str, str]:
+    """The parameter's name and the reason, from an entry of Litestar's `extra`."""
+    return str(fault.get("key") or fault.get("source") or "body"), str(fault["message"])
+
+
+def _response(problem: Problem, headers: dict[str, str]) -> Response[Problem]:
+    return Response(problem, status_code=problem.status, headers=headers, media_type=MEDIA_TYPE)
+
+
+EXCEPTION_HANDLERS: dict[type[Exception] | int, Any] = {
+    ServiceError: of_service,
+    HTTPException: of_framework,
+    Exception: of_accident,
+}

@@ -1,0 +1,51 @@
+"""Around every request: its id, in the response and in each log line, and one line at its end."""
+
+import logging
+import re
+from time import perf_counter
+from uuid import uuid4
+
+from litestar.enums import ScopeType
+from litestar.types import ASGIApp, Message, Receive, Scope, Send
+
+from service.logging import NOTICE, request_id
+
+logger = logging.getLogger(__name__)
+
+_ACCEPTABLE = re.compile(rb"[A-Za-z0-9._-]{1,64}")
+_NO_STATUS = 0
+
+
+class RequestLog:
+    """ASGI: takes X-Request-ID from the client, where it is one, or makes one up."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        """Wrap the whole application, so that an unknown path has an id and a line too."""
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one connection."""
+        if scope["type"] != ScopeType.HTTP:
+            await self.app(scope, receive, send)
+            return
+        given = next((value for name, value in scope["headers"] if name == b"x-request-id"), b"")
+        name = given if _ACCEPTABLE.fullmatch(given) else uuid4().hex.encode()
+        token = request_id.set(name.decode())
+        started = perf_counter()
+        status = _NO_STATUS
+
+        async def send_with_id(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                message["headers"] = [*message["headers"], (b"x-request-id", name)]
+            await send(message)
+
+        try:
+            await self.app(scope, receive, send_with_id)
+        finally:
+            # the path as it was sent: decoded, it could hold line ends
+            path = scope["raw_path"].decode("ascii", "replace")
+            taken = (perf_counter() - started) * 1000
+            logger.log(NOTICE, "%s %s %d in %.1f ms", scope["method"], path, status, taken)
+            request_id.reset(token)

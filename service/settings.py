@@ -1,0 +1,141 @@
+"""What a deployment may change: one frozen struct, read once from the environment."""
+
+import os
+import re
+from collections.abc import Mapping
+from datetime import tzinfo
+from pathlib import Path
+from typing import Annotated, Literal, Self
+from urllib.parse import urlsplit
+
+from msgspec import Meta, Struct, ValidationError, convert
+
+from service import timestamps
+from service.errors import NotConfigured
+
+PREFIX = "ARXIV_"
+MIN_INTERVAL = 3.0
+"""Seconds between requests to arXiv: https://info.arxiv.org/help/api/tou.html."""
+Port = Annotated[int, Meta(ge=0, le=65_535)]
+Seconds = Annotated[float, Meta(ge=0, le=86_400)]
+ENDPOINTS = {
+    "frontend": ("arxiv", "queries", "results"),
+    "backend": (
+        "arxiv-api",
+        "get-sequence",
+        "write-queries",
+        "write-results",
+        "read-queries",
+        "read-results",
+    ),
+}
+
+_EMAIL = re.compile(r"[^\s@()<>]+@[^\s@()<>]+")
+
+
+class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Every setting; the environment variable is ARXIV_ and the name in capitals."""
+
+    host: str = "127.0.0.1"
+    port: Port = 8000
+    database_url: str | None = None
+    """PostgreSQL as libpq understands it (URL or key=value); unset: embedded in `data_dir`."""
+    database_ro_url: str | None = None
+    """Where reads go; unset: `database_url`."""
+    data_dir: str = "./data"
+    """Folder of the embedded PostgreSQL."""
+    api_url: str = "https://export.arxiv.org/api/query"
+    interval: Seconds = 3.0
+    """Seconds from the end of one request to arXiv to the start of the next (arXiv's terms: 3)."""
+    timeout: Annotated[float, Meta(gt=0, le=600)] = 30.0
+    """Seconds arXiv may take for one whole answer."""
+    max_wait: Seconds = 60.0
+    """Seconds a search may wait for its turn at arXiv."""
+    contact: str | None = None
+    """E-mail address in the User-Agent, so that arXiv can write before it blocks."""
+    max_results: Annotated[int, Meta(ge=1, le=2000)] = 10
+    """Default of the parameter `max_results`."""
+    items_per_page: Annotated[int, Meta(ge=1, le=1000)] = 10
+    """Default of the parameter `items_per_page`."""
+    timezone: str = "UTC"
+    """IANA name or +HH:MM: zone of timestamps without an offset, and of those answered."""
+    settle: Seconds = 0.0
+    """Readers leave out rows younger than this many seconds."""
+    endpoints: str = "all"
+    """What is served: all, frontend, backend, or names with commas."""
+    backend_token: Annotated[str, Meta(min_length=16, max_length=1000)] | None = None
+    """What the backend endpoints ask for in `Authorization: Bearer`; unset: they are open."""
+    log_level: Literal["DEBUG", "INFO", "NOTICE", "WARNING", "ERROR"] = "NOTICE"
+    log_format: Literal["text", "json"] = "text"
+
+    @classmethod
+    def from_env(cls, env: Mapping[str, str] = os.environ) -> Self:
+        """Read the ARXIV_ variables; an empty one counts as unset.
+
+        Raises NotConfigured, naming the variable, for an unknown name or a value out of bounds.
+        """
+        ours = {
+            name.removeprefix(PREFIX).lower(): value
+            for name, value in env.items()
+            if name.startswith(PREFIX) and value
+        }
+        if unknown := sorted(ours.keys() - set(cls.__struct_fields__)):
+            raise NotConfigured(f"{PREFIX}{unknown[0].upper()}: there is no such setting")
+        try:
+            return convert(ours, cls, strict=False)
+        except ValidationError as error:
+            reason, _, field = str(error).partition(" - at `$.")
+            name = f"{PREFIX}{field.rstrip('`').upper()}: " if field else ""
+            raise NotConfigured(f"{name}{reason}") from error
+
+    def __post_init__(self) -> None:
+        """Check what no type can say. Raises ValueError, which msgspec turns into its own."""
+        try:
+            timestamps.zone(self.timezone)
+        except ValueError as error:
+            raise ValueError(f"ARXIV_TIMEZONE: {error}") from error
+        if self.contact is not None and not _EMAIL.fullmatch(self.contact):
+            raise ValueError("ARXIV_CONTACT: give an e-mail address like you@example.org")
+        url = urlsplit(self.api_url)
+        if url.scheme not in {"http", "https"} or not url.hostname or url.query or url.fragment:
+            raise ValueError("ARXIV_API_URL: give an http or https URL without a query")
+        if self.interval < MIN_INTERVAL and _is_arxiv(url.hostname):
+            raise ValueError(
+                f"ARXIV_INTERVAL: arXiv asks for {MIN_INTERVAL:g} seconds between requests; less"
+                " is possible only with an ARXIV_API_URL that is not arXiv's"
+            )
+        _ = self.served
+
+    @property
+    def served(self) -> frozenset[str]:
+        """The names of the endpoints this instance serves."""
+        known = {name for names in ENDPOINTS.values() for name in names}
+        served: set[str] = set()
+        for word in self.endpoints.split(","):
+            name = word.strip().removeprefix("/")
+            if name == "all":
+                served |= known
+            elif name in ENDPOINTS:
+                served.update(ENDPOINTS[name])
+            elif name in known:
+                served.add(name)
+            else:
+                groups = ", ".join(["all", *ENDPOINTS, *sorted(known)])
+                raise ValueError(f"ARXIV_ENDPOINTS: {name!r} is none of {groups}")
+        return frozenset(served)
+
+    @property
+    def zone(self) -> tzinfo:
+        """The time zone of timestamps without an offset."""
+        return timestamps.zone(self.timezone)
+
+    @property
+    def data_path(self) -> Path:
+        """The folder of the embedded PostgreSQL, absolute."""
+        return Path(self.data_dir).expanduser().resolve()
+
+
+def _is_arxiv(host: str) -> bool:
+    """Whether requests to this host reach arXiv itself."""
+    name = host.rstrip(".").lower()
+    return name == "arxiv.org" or name.endswith(".arxiv.org")

@@ -1,0 +1,8 @@
+-- Records one search under the next number of the sequence.
+insert into queries
+    (query_id, timestamp, status, num_results, num_entries, query, outcome, write_key)
+values (
+    nextval('arxiv_sequence'), %(timestamp)s, %(status)s, %(num_results)s, %(num_entries)s,
+    %(query)s, %(outcome)s, %(write_key)s
+)
+returning query_id

@@ -1,0 +1,7 @@
+-- Records the papers of the search that this transaction has just numbered.
+insert into results (query_id, timestamp, result_number, author, title, journal)
+select currval('arxiv_sequence'), %(timestamp)s, ordinality - 1, author, title, journal
+from rows from (
+    json_to_recordset(%(results)s::json) as (author text, title text, journal text)
+) with ordinality
+order by ordinality

@@ -1,0 +1,326 @@
+"""The script `wait-for`, in each of the shells that an image may have as its sh."""
+
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+SCRIPT = Path(__file__).parents[1] / "wait-for"
+SHELLS = (["dash"], ["busybox", "sh"], ["bash", "--posix"])
+TOOLS = ("perl", "python3", "bash", "nc")
+
+Run = Callable[..., subprocess.CompletedProcess[str]]
+Start = Callable[..., subprocess.Popen[str]]
+
+
+@pytest.fixture(params=SHELLS, ids=" ".join)
+def shell(request: pytest.FixtureRequest) -> list[str]:
+    name, *arguments = request.param
+    path = shutil.which(name)
+    if path is None:
+        pytest.skip(f"{name} is not installed")
+    return [path, *arguments]
+
+
+@pytest.fixture
+def wait_for(shell: list[str]) -> Run:
+    return _runner(shell)
+
+
+@pytest.fixture
+def start(shell: list[str]) -> Iterator[Start]:
+    """Start the script in the background; whatever still runs at the end of the test is ended."""
+    started: list[subprocess.Popen[str]] = []
+
+    def start(*arguments: str) -> subprocess.Popen[str]:
+        command = [*shell, str(SCRIPT), *arguments]
+        process = subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        )
+        started.append(process)
+        return process
+
+    yield start
+    for process in started:
+        process.kill()
+        process.communicate()
+
+
+def _runner(shell: list[str], path: Path | None = None) -> Run:
+    env = None if path is None else {"PATH": str(path)}
+
+    def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+        command = [*shell, str(SCRIPT), *arguments]
+        return subprocess.run(
+            command, check=False, capture_output=True, text=True, timeout=20, env=env
+        )
+
+    return run
+
+
+@contextmanager
+def open_port(host: str = "127.0.0.1") -> Iterator[int]:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.create_server((host, 0), family=family) as server:
+        yield server.getsockname()[1]
+
+
+@contextmanager
+def closed_port() -> Iterator[tuple[int, Callable[[], None]]]:
+    """Give a port that refuses connections, and a way to open it."""
+    with socket.socket() as server:
+        server.bind(("127.0.0.1", 0))
+        yield server.getsockname()[1], server.listen
+
+
+@contextmanager
+def silent_port() -> Iterator[int]:
+    """Give a port that neither accepts nor refuses: its queue is full."""
+    with socket.create_server(("127.0.0.1", 0), backlog=0) as server:
+        waiting: list[socket.socket] = []
+        try:
+            for _ in range(10):
+                client = socket.socket()
+                waiting.append(client)
+                client.settimeout(0.2)
+                client.connect(server.getsockname())
+        except TimeoutError:
+            yield server.getsockname()[1]
+        else:
+            pytest.skip("this system lets every connection into a full queue")
+        finally:
+            for client in waiting:
+                client.close()
+
+
+def test_the_file_runs_by_itself() -> None:
+    with open_port() as port:
+        finished = subprocess.run([SCRIPT, f"127.0.0.1:{port}"], check=False)
+
+    assert finished.returncode == 0
+
+
+def test_an_open_port_is_not_waited_for(wait_for: Run) -> None:
+    before = time.monotonic()
+    with open_port() as port:
+        finished = wait_for(f"127.0.0.1:{port}")
+
+    assert finished.returncode == 0
+    assert finished.stderr == f"wait-for: 127.0.0.1:{port} accepts connections\n"
+    assert time.monotonic() - before < 1
+
+
+@pytest.mark.parametrize("limit", ["0", "10"])
+def test_a_port_may_open_later(start: Start, limit: str) -> None:
+    with closed_port() as (port, open_it):
+        waiting = start(f"127.0.0.1:{port}", "-t", limit)
+        time.sleep(0.5)
+        assert waiting.poll() is None
+
+        open_it()
+
+        assert waiting.wait(timeout=5) == 0
+
+
+def test_a_port_that_stays_closed_ends_the_wait_with_1_in_time(wait_for: Run) -> None:
+    before = time.monotonic()
+    with closed_port() as (port, _):
+        finished = wait_for(f"127.0.0.1:{port}", "-t", "1")
+
+    assert finished.returncode == 1
+    assert finished.stderr == f"wait-for: 127.0.0.1:{port} accepted no connection within 1 s\n"
+    assert 1 <= time.monotonic() - before < 3
+
+
+def test_a_port_that_never_answers_ends_the_wait_with_1_in_time(wait_for: Run) -> None:
+    before = time.monotonic()
+    with silent_port() as port:
+        finished = wait_for(f"127.0.0.1:{port}", "-t", "1")
+
+    assert finished.returncode == 1
+    assert 1 <= time.monotonic() - before < 4
+
+
+def test_every_port_has_to_accept(wait_for: Run) -> None:
+    with open_port() as one, open_port() as other, closed_port() as (third, _):
+        both = wait_for(f"127.0.0.1:{one}", f"localhost:{other}")
+        one_closed = wait_for(f"127.0.0.1:{one}", f"127.0.0.1:{third}", "-t", "1")
+
+    assert both.returncode == 0
+    assert one_closed.returncode == 1
+
+
+def test_an_ipv6_address_is_given_in_brackets(wait_for: Run) -> None:
+    try:
+        with open_port("::1") as port:
+            finished = wait_for(f"[::1]:{port}", "-t", "2")
+    except OSError as error:
+        pytest.skip(f"no IPv6 here: {error}")
+
+    assert finished.returncode == 0
+
+
+def test_the_command_gets_its_arguments_as_they_were(wait_for: Run) -> None:
+    arguments = ["", "two words", "*", "-t", "--", "'\"\\$HOME"]
+    show = "import sys; print(sys.argv[1:])"
+    with open_port() as port:
+        finished = wait_for(f"127.0.0.1:{port}", "--", sys.executable, "-c", show, *arguments)
+
+    assert finished.stdout == f"{arguments}\n"
+
+
+def test_the_script_becomes_the_command(start: Start) -> None:
+    with open_port() as port:
+        process = start("-q", f"127.0.0.1:{port}", "--", "sh", "-c", "echo $$; exit 7")
+        output, errors = process.communicate(timeout=5)
+
+    assert output == f"{process.pid}\n"
+    assert errors == ""
+    assert process.returncode == 7
+
+
+def test_after_a_timeout_the_command_runs_unless_the_wait_is_strict(wait_for: Run) -> None:
+    with closed_port() as (port, _):
+        lenient = wait_for(f"127.0.0.1:{port}", "-t", "1", "--", "echo", "started")
+        strict = wait_for(f"127.0.0.1:{port}", "-t", "1", "-s", "--", "echo", "started")
+
+    assert (lenient.returncode, lenient.stdout) == (0, "started\n")
+    assert (strict.returncode, strict.stdout) == (1, "")
+
+
+def test_a_strict_wait_that_succeeds_runs_the_command(wait_for: Run) -> None:
+    with open_port() as port:
+        finished = wait_for("-s", f"127.0.0.1:{port}", "--", "echo", "started")
+
+    assert finished.stdout == "started\n"
+
+
+def test_a_quiet_wait_says_nothing(wait_for: Run) -> None:
+    with open_port() as one, closed_port() as (other, _):
+        finished = wait_for("-q", f"127.0.0.1:{one}", f"127.0.0.1:{other}", "-t", "1")
+
+    assert (finished.returncode, finished.stdout, finished.stderr) == (1, "", "")
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        [],
+        ["-s"],
+        ["db"],
+        ["db:"],
+        [":5432"],
+        ["db:0"],
+        ["db:65536"],
+        ["db:postgresql"],
+        ["db one:5432"],
+        ["::1:5432"],
+        ["[::1]"],
+        ["[]:5432"],
+        ["[-x]:5432"],
+        ["http://db:5432"],
+        ["db:5432", "-t"],
+        ["db:5432", "-t", "soon"],
+        ["db:5432", "-t", "-1"],
+        ["db:5432", "-t", "1.5"],
+        ["db:5432", "-t", ""],
+        ["db:5432", "--"],
+        ["db:5432", "-x"],
+        ["db:5432", "echo"],
+    ],
+    ids=" ".join,
+)
+def test_arguments_that_make_no_sense_end_with_2_and_the_usage(
+    wait_for: Run, arguments: list[str]
+) -> None:
+    finished = wait_for("-q", *arguments)
+
+    assert (finished.returncode, finished.stdout) == (2, "")
+    assert finished.stderr.startswith("wait-for: ")
+    assert "usage: wait-for HOST:PORT" in finished.stderr
+
+
+def test_the_usage_can_be_asked_for(wait_for: Run) -> None:
+    finished = wait_for("-h")
+
+    assert (finished.returncode, finished.stderr) == (0, "")
+    assert finished.stdout.startswith("usage: wait-for HOST:PORT")
+
+
+@pytest.mark.parametrize(("sent", "status"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_a_signal_ends_the_wait_at_once(start: Start, sent: signal.Signals, status: int) -> None:
+    # a shell cannot catch what it was started to ignore, as background jobs are with SIGINT
+    before = signal.signal(sent, signal.SIG_DFL) if sent is signal.SIGTERM else None
+    if sent is signal.SIGINT:
+        before = signal.signal(sent, signal.default_int_handler)
+    try:
+        with closed_port() as (port, _):
+            waiting = start(f"127.0.0.1:{port}", "-t", "0", "--", "echo", "started")
+            time.sleep(0.5)
+            waiting.send_signal(sent)
+            output, _ = waiting.communicate(timeout=0.5)
+    finally:
+        signal.signal(sent, before)
+
+    assert (waiting.returncode, output) == (status, "")
+
+
+def test_a_signal_ends_even_an_attempt_that_hangs(start: Start) -> None:
+    with silent_port() as port:
+        waiting = start(f"127.0.0.1:{port}", "-t", "0")
+        time.sleep(0.5)
+        waiting.terminate()
+        waiting.communicate(timeout=0.5)
+
+    assert waiting.returncode == 143
+
+
+def test_there_is_about_one_attempt_a_second(shell: list[str], tmp_path: Path) -> None:
+    attempts = tmp_path / "attempts"
+    (tmp_path / "perl").write_text(f"#!/bin/sh\necho >>{attempts}\nexit 1\n")
+    (tmp_path / "perl").chmod(0o755)
+    _link(tmp_path, "sleep")
+
+    finished = _runner(shell, tmp_path)("db:5432", "-t", "2")
+
+    assert finished.returncode == 1
+    assert 2 <= len(attempts.read_text().splitlines()) <= 4
+
+
+@pytest.mark.parametrize("tool", TOOLS)
+def test_any_of_four_tools_can_connect(shell: list[str], tool: str, tmp_path: Path) -> None:
+    _link(tmp_path, "sleep", "timeout", tool)
+    run = _runner(shell, tmp_path)
+
+    with open_port() as one, closed_port() as (other, _), silent_port() as third:
+        assert run(f"localhost:{one}", "-t", "5").returncode == 0
+        assert run(f"localhost:{other}", "-t", "1").returncode == 1
+        before = time.monotonic()
+        assert run(f"127.0.0.1:{third}", "-t", "1").returncode == 1
+        assert time.monotonic() - before < 4
+
+
+def test_without_any_tool_the_script_says_so(shell: list[str], tmp_path: Path) -> None:
+    _link(tmp_path, "cat")
+
+    finished = _runner(shell, tmp_path)("db:5432")
+
+    assert finished.returncode == 2
+    assert "none of perl, python3, bash and nc" in finished.stderr
+
+
+def _link(folder: Path, *names: str) -> None:
+    """Make a PATH of these programs alone."""
+    for name in names:
+        # the python3 found first may be a wrapper that needs other programs
+        path = sys.executable if name == "python3" else shutil.which(name)
+        if path is None:
+            pytest.skip(f"{name} is not installed")
+        (folder / name).symlink_to(Path(path).resolve())
