@@ -199,7 +199,7 @@ async def _read(response: httpx.Response) -> bytes:
     received = 0
     body = bytearray()
     try:
-        async for chunk in response.aiter_raw(2**16):
+        async for chunk in _raw(response):
             received += len(chunk)
             room = DECODED_LIMIT - len(body) + 1
             body += chunk if unzip is None else unzip.decompress(chunk, room)
@@ -210,6 +210,12 @@ async def _read(response: httpx.Response) -> bytes:
     if unzip is not None and not unzip.eof:
         raise UpstreamBroken("arXiv's compressed answer broke off")
     return bytes(body)
+
+
+def _raw(response: httpx.Response) -> httpx.AsyncByteStream:
+    """The bytes as received. Unlike `aiter_raw`, also of a transport that answers from memory."""
+    assert isinstance(response.stream, httpx.AsyncByteStream)  # noqa: S101 - so says AsyncClient
+    return response.stream
 
 
 def _parsed(body: bytes, status: int) -> Feed:

@@ -10,11 +10,15 @@ import re
 from service.errors import BadInput
 from service.models import Search
 
+HEADING = re.compile(r"^arxiv query:\s*", re.IGNORECASE)
+"""How feeds title a query: `ArXiv` in the old family, `arXiv` in the new one."""
+
 PREFIXES = {"author": "au", "title": "ti", "journal": "jr"}
 
 # A quote or a backslash would end the value; arXiv reads an underscore in some fields as another
-# field's words; control characters mean nothing to it.
-_MEANINGLESS = re.compile(r'["\\_\x00-\x1f\x7f-\x9f\s]+')
+# field's words, and rewrites submittedDate:[...] even inside quotes, adding quotes of its own;
+# control characters mean nothing to it.
+_MEANINGLESS = re.compile(r'(?:["\\_\x00-\x1f\x7f-\x9f\s]|(?<=Date):)+')
 
 
 def build(search: Search) -> str:

@@ -11,13 +11,13 @@ from datetime import UTC, datetime
 
 from lxml import etree
 
+from service.arxiv_query import HEADING
 from service.models import INT4_MAX, Entry, Feed, Link
 
 _ATOM = "{http://www.w3.org/2005/Atom}"
 _ARXIV = "{http://arxiv.org/schemas/atom}"
 _OPENSEARCH = "{http://a9.com/-/spec/opensearch/1.1/}"
 
-_QUERY_TITLE = re.compile(r"arxiv query:\s*", re.IGNORECASE)
 _PAPER = re.compile(
     r"https?://(?:[\w.-]+\.)?arxiv\.org/abs/(?P<id>[^?#\s]+?)(?:v(?P<version>\d{1,4}))?"
 )
@@ -37,13 +37,13 @@ def parse(body: bytes) -> Feed:
     try:
         root = etree.fromstring(body, _parser())
     except (etree.XMLSyntaxError, ValueError) as error:
-        raise NotAFeed(f"not well-formed XML: {error}") from error
+        raise NotAFeed(f"not well-formed XML: {str(error)[:200]}") from error
     if root.getroottree().docinfo.internalDTD is not None:
         raise NotAFeed("it has a document type declaration")
     if root.tag != f"{_ATOM}feed":
         raise NotAFeed(f"the root element is {str(root.tag)[:100]}, not an Atom feed")
     entries = [_entry(element) for element in root.iterfind(f"{_ATOM}entry")]
-    title = _QUERY_TITLE.match(heading := _text(root.find(f"{_ATOM}title")))
+    title = HEADING.match(heading := _text(root.find(f"{_ATOM}title")))
     return Feed(
         query=heading[title.end() :] if title else None,
         link=next((link.href for link in _links(root)), None),

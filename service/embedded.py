@@ -210,8 +210,8 @@ class _Cluster:
                 raise NotConfigured(f"ARXIV_DATA_DIR: {self.path} belongs to another user")
             return None
         user = pwd.getpwuid(owner) if owner else _stand_in()
-        _open_way(self.path.parent)
-        _open_way(Path(str(program("postgres"))))
+        _open_way(self.path)
+        _open_programs(Path(str(program("postgres"))))
         return user
 
     def _socket(self) -> Path:
@@ -245,6 +245,15 @@ def _stand_in() -> pwd.struct_passwd:
             "PostgreSQL refuses to run as root, and no other user could be made:"
             f" {made.stderr.strip()}"
         ) from None
+
+
+def _open_programs(postgres: Path) -> None:
+    """Let the stand-in run the programs, which root may have installed for itself alone."""
+    _open_way(postgres)
+    if not postgres.stat().st_mode & stat.S_IXOTH:
+        for path in postgres.parents[1].rglob("*"):
+            mode = path.stat().st_mode
+            path.chmod(mode | (mode & 0o500) >> 6)  # for others what is for the owner
 
 
 def _open_way(path: Path) -> None:

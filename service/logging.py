@@ -1,10 +1,12 @@
 """Log lines: the NOTICE level, text or JSON, the request's id in each, never blocking a request."""
 
 import logging
+import os
 import queue
 import sys
+import textwrap
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from datetime import UTC, datetime
 from logging.handlers import QueueHandler, QueueListener
@@ -26,10 +28,8 @@ request_id: ContextVar[str] = ContextVar("request_id", default="-")
 def started(level: str, style: Literal["text", "json"]) -> Iterator[None]:
     """Send the lines of all loggers, uvicorn's too, to standard output while the block runs."""
     lines: queue.Queue[logging.LogRecord] = queue.Queue(BACKLOG)
-    output = logging.StreamHandler(sys.stdout)
-    output.setFormatter(_Json() if style == "json" else _Text())
     handler = _Handler(lines)
-    listener = _Listener(lines, output)
+    listener = _Listener(lines, _Json() if style == "json" else _Text(), _stdout())
     root = logging.getLogger()
     root.handlers = [handler]
     root.setLevel(level)
@@ -52,33 +52,58 @@ class _Handler(QueueHandler):
         """Finish the record in the context that made it."""
         record.request_id = request_id.get()
         if record.exc_info and not record.exc_text:
-            record.exc_text = logging.Formatter().formatException(record.exc_info)
-        record.msg, record.args, record.exc_info = record.getMessage(), None, None
+            record.exc_text = _encodable(logging.Formatter().formatException(record.exc_info))
+        message = _encodable(record.getMessage())
+        record.msg, record.args, record.exc_info = message, None, None
         return record
 
     def enqueue(self, record: logging.LogRecord) -> None:
         """Put the record into the queue if there is room."""
         try:
+            if self.dropped:
+                self.queue.put_nowait(_lost(self.dropped))
+                self.dropped = 0
             self.queue.put_nowait(record)
         except queue.Full:
             self.dropped += 1
-            return
-        if self.dropped:
-            lost, self.dropped = self.dropped, 0
-            self.handle(
-                logging.makeLogRecord(
-                    {
-                        "name": __name__,
-                        "levelno": logging.WARNING,
-                        "levelname": "WARNING",
-                        "msg": f"{lost} lines were dropped: the log's reader is too slow",
-                    }
-                )
-            )
+
+
+def _encodable(text: str) -> str:
+    """The text with lone surrogates escaped: a file's name may hold them, UTF-8 may not."""
+    return text.encode(errors="backslashreplace").decode()
+
+
+def _lost(count: int) -> logging.LogRecord:
+    return logging.makeLogRecord(
+        {
+            "name": __name__,
+            "levelno": logging.WARNING,
+            "levelname": "WARNING",
+            "msg": f"{count} lines were dropped: the log's reader is too slow",
+        }
+    )
 
 
 class _Listener(QueueListener):
-    """Writes the records. A console that blocks for good does not keep the process alive."""
+    """Writes the records. A console that blocks for good does not keep the process alive.
+
+    The program's end takes the locks of handlers and of sys.stdout: this thread holds neither.
+    """
+
+    def __init__(
+        self, lines: queue.Queue[logging.LogRecord], style: logging.Formatter, output: int
+    ) -> None:
+        """Take the lines to write, their format and the file descriptor they go to."""
+        super().__init__(lines)
+        self._style = style
+        self._output = output
+
+    def handle(self, record: logging.LogRecord) -> None:
+        """Write one record; where nobody can read it, it is lost."""
+        line = f"{self._style.format(record)}\n".encode()
+        with suppress(OSError):
+            while line:
+                line = line[os.write(self._output, line) :]
 
     def stop(self) -> None:
         """Write what is waiting, for two seconds at most."""
@@ -90,6 +115,11 @@ class _Listener(QueueListener):
             return
         self._thread.join(timeout=2)
         self._thread = None
+
+
+def _stdout() -> int:
+    """The file descriptor of standard output; where it was closed, its number is not its own."""
+    return sys.__stdout__.fileno() if sys.__stdout__ else os.open(os.devnull, os.O_WRONLY)
 
 
 def _moment(record: logging.LogRecord) -> str:
@@ -104,7 +134,8 @@ class _Text(logging.Formatter):
         message = record.getMessage().replace("\r", "\\r").replace("\n", "\\n")
         name = record.__dict__.get("request_id", "-")
         line = f"{_moment(record)} {record.levelname} {record.name} [{name}] {message}"
-        return f"{line}\n{record.exc_text}" if record.exc_text else line
+        # indented, so that no exception's message can pass for a line of its own
+        return f"{line}\n{textwrap.indent(record.exc_text, '  ')}" if record.exc_text else line
 
 
 class _Json(logging.Formatter):

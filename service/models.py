@@ -214,7 +214,8 @@ class Health(Struct, frozen=True, kw_only=True):
 
 QueryId = Annotated[int, Meta(ge=1, le=INT8_MAX)]
 UnixSeconds = Annotated[int, Meta(ge=-62_135_510_400, le=253_402_214_400)]
-Text = Annotated[str, Meta(max_length=100_000)]
+Text = Annotated[str, Meta(max_length=100_000, pattern="^[^\\x00]*$")]
+"""PostgreSQL stores any text but NUL."""
 
 
 class TimeRange(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

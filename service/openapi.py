@@ -1,15 +1,19 @@
 """The description of the API at `/schema`: JSON for programs, a page for people, no CDN."""
 
+from http import HTTPStatus
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from litestar import Request, Response, Router
-from litestar.enums import OpenAPIMediaType
+from litestar.enums import OpenAPIMediaType, RequestEncodingType
+from litestar.exceptions import NotFoundException
 from litestar.openapi import OpenAPIConfig, ResponseSpec
 from litestar.openapi.plugins import JsonRenderPlugin, SwaggerRenderPlugin
-from litestar.openapi.spec import Components, SecurityScheme, Tag
+from litestar.openapi.spec import Components, Example, SecurityScheme, Tag
+from litestar.params import BodyKwarg
 from litestar.static_files import create_static_files_router
+from msgspec import Struct, to_builtins
 
 from service import __version__, problems
 from service.models import Problem
@@ -41,6 +45,20 @@ WRITE_PROBLEMS = BACKEND_PROBLEMS | {
     409: _problem("Something else is recorded under this query_id."),
     413: _problem("The body is too large."),
 }
+
+
+def answer(example: Struct | list[Any], status: int = 200) -> dict[int, ResponseSpec]:
+    """Describe the answer of a path by an example of it: a struct, or a list of one."""
+    kind: Any = list[type(example[0])] if isinstance(example, list) else type(example)  # type: ignore[misc]
+    shown = Example(value=to_builtins(example))
+    description = "done" if status == HTTPStatus.CREATED else "found"
+    return {status: ResponseSpec(kind, description=description, examples=[shown])}
+
+
+def body(example: Struct) -> BodyKwarg:
+    """Describe a JSON body by an example of it."""
+    shown = Example(value=to_builtins(example))
+    return BodyKwarg(media_type=RequestEncodingType.JSON, examples=[shown])
 
 
 def config() -> OpenAPIConfig:
@@ -76,6 +94,8 @@ def config() -> OpenAPIConfig:
 
 def _for_programs(request: Request[Any, Any, Any]) -> Response[Any] | None:
     """The JSON for whoever does not ask for a page; the page is for browsers."""
+    if request.url.path.rstrip("/") not in {SCHEMA, f"{SCHEMA}/openapi.json"}:
+        raise NotFoundException
     if "text/html" in request.headers.get("accept", ""):
         return None
     schema = request.app.openapi_schema.to_schema()

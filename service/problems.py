@@ -5,7 +5,7 @@ from http import HTTPStatus
 from typing import Any
 
 from litestar import Request, Response
-from litestar.exceptions import HTTPException, ValidationException
+from litestar.exceptions import HTTPException, SerializationException, ValidationException
 
 from service.errors import BadInput, ServiceError, Unauthorized
 from service.logging import request_id
@@ -41,7 +41,9 @@ def of_service(_: AnyRequest, error: ServiceError) -> Response[Problem]:
 def of_framework(_: AnyRequest, error: HTTPException) -> Response[Problem]:
     """An error that Litestar found: no such path, a value out of bounds, a body too large."""
     detail, parameter = str(error.detail), None
-    if isinstance(error, ValidationException) and isinstance(error.extra, list) and error.extra:
+    if isinstance(error.__cause__, SerializationException):
+        detail = f"body: is not JSON ({error.detail})"
+    elif isinstance(error, ValidationException) and isinstance(error.extra, list) and error.extra:
         faults = [_fault(fault) for fault in error.extra]
         detail = "; ".join(f"{name}: {reason}" for name, reason in faults)
         parameter = faults[0][0]
@@ -67,9 +69,23 @@ def of_accident(_: AnyRequest, error: Exception) -> Response[Problem]:
     return _response(problem, {})
 
 
+def of_depth(_: AnyRequest, __: RecursionError) -> Response[Problem]:
+    """A body whose brackets are nested deeper than any reader goes."""
+    problem = Problem(
+        title=HTTPStatus.BAD_REQUEST.phrase,
+        status=HTTPStatus.BAD_REQUEST,
+        detail="body: is nested too deeply",
+        request_id=request_id.get(),
+    )
+    return _response(problem, {})
+
+
 def _fault(fault: dict[str, Any]) -> tuple[str, str]:
     """The parameter's name and the reason, from an entry of Litestar's `extra`."""
-    return str(fault.get("key") or fault.get("source") or "body"), str(fault["message"])
+    name, reason = str(fault.get("key", "data")), str(fault["message"])
+    if name != "data":
+        return name, reason
+    return "body", "is missing" if reason == "'data'" else reason
 
 
 def _response(problem: Problem, headers: dict[str, str]) -> Response[Problem]:
@@ -79,5 +95,6 @@ def _response(problem: Problem, headers: dict[str, str]) -> Response[Problem]:
 EXCEPTION_HANDLERS: dict[type[Exception] | int, Any] = {
     ServiceError: of_service,
     HTTPException: of_framework,
+    RecursionError: of_depth,
     Exception: of_accident,
 }

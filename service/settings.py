@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from datetime import tzinfo
 from pathlib import Path
 from typing import Annotated, Literal, Self
-from urllib.parse import urlsplit
 
+import httpx
 from msgspec import Meta, Struct, ValidationError, convert
 
 from service import timestamps
@@ -94,12 +94,13 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
             timestamps.zone(self.timezone)
         except ValueError as error:
             raise ValueError(f"ARXIV_TIMEZONE: {error}") from error
-        if self.contact is not None and not _EMAIL.fullmatch(self.contact):
+        if self.contact is not None and not (
+            # it becomes part of a header
+            self.contact.isascii() and self.contact.isprintable() and _EMAIL.fullmatch(self.contact)
+        ):
             raise ValueError("ARXIV_CONTACT: give an e-mail address like you@example.org")
-        url = urlsplit(self.api_url)
-        if url.scheme not in {"http", "https"} or not url.hostname or url.query or url.fragment:
-            raise ValueError("ARXIV_API_URL: give an http or https URL without a query")
-        if self.interval < MIN_INTERVAL and _is_arxiv(url.hostname):
+        host = _host(self.api_url)
+        if self.interval < MIN_INTERVAL and _is_arxiv(host):
             raise ValueError(
                 f"ARXIV_INTERVAL: arXiv asks for {MIN_INTERVAL:g} seconds between requests; less"
                 " is possible only with an ARXIV_API_URL that is not arXiv's"
@@ -133,6 +134,19 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     def data_path(self) -> Path:
         """The folder of the embedded PostgreSQL, absolute."""
         return Path(self.data_dir).expanduser().resolve()
+
+
+def _host(api_url: str) -> str:
+    """The host that a request to this URL goes to, as the client of arXiv reads it."""
+    try:
+        url = httpx.URL(api_url)
+        usable = url.scheme in {"http", "https"} and url.host and (url.port or 0) < 2**16
+    except (httpx.InvalidURL, UnicodeError):
+        usable = False
+    if not usable or url.query or url.fragment:
+        # the URL is not repeated: it may hold a password
+        raise ValueError("ARXIV_API_URL: give an http or https URL without a query")
+    return url.raw_host.decode()
 
 
 def _is_arxiv(host: str) -> bool:

@@ -41,6 +41,8 @@ MAX_WAITING = 200
 """Callers that may wait for a connection; further ones are sent away at once."""
 PATIENCE = 10.0
 """Seconds a call may take, waiting for a connection included."""
+CONNECTION_PATIENCE = 3.0
+"""Seconds of these that it may wait for a connection."""
 WRITE_TRIES = 100
 """How many numbers in a row may be taken by records that operators wrote themselves."""
 
@@ -138,11 +140,14 @@ class Store:
 
     async def write_query(self, query: QueryToWrite) -> None:
         """Record a search under its own number. Raises Conflict where another one has it."""
+        sent = msgspec.structs.asdict(query)
         with _explained():
             async with self._connection(self._writers) as conn:
-                written = await conn.execute(sql.WRITE_QUERY, msgspec.structs.asdict(query))
+                written = await conn.execute(sql.WRITE_QUERY, sent)
                 if not written.rowcount:
-                    raise Conflict(f"query_id: another search is recorded under {query.query_id}")
+                    written = await conn.execute(sql.SAME_QUERY, sent)
+        if not written.rowcount:
+            raise Conflict(f"query_id: another search is recorded under {query.query_id}")
 
     async def write_results(self, body: ResultsToWrite) -> None:
         """Record the results of a search. Raises Conflict where others have the same number."""
@@ -155,6 +160,8 @@ class Store:
         with _explained():
             async with self._connection(self._writers) as conn, conn.transaction():
                 written = await conn.execute(sql.WRITE_RESULTS, sent)
+                if written.rowcount != len(rows):
+                    written = await conn.execute(sql.SAME_RESULTS, sent)
                 if written.rowcount != len(rows):
                     raise Conflict(f"query_id: other results are recorded under {body.query_id}")
 
@@ -190,7 +197,7 @@ class Store:
     ) -> AsyncIterator[_Connection]:
         """A connection that works, for PATIENCE seconds at most."""
         end = monotonic() + PATIENCE
-        while _is_dead(conn := await pool.getconn(timeout=end - monotonic())):
+        while _is_dead(conn := await pool.getconn(timeout=CONNECTION_PATIENCE)):
             await conn.close()
             await pool.putconn(conn)
         # cancelling a call waits for the server, and a server behind a dead network never answers
@@ -237,7 +244,8 @@ def _pool(name: str, url: str) -> AsyncConnectionPool[_Connection]:
         min_size=1,
         max_size=POOL_SIZE,
         max_waiting=MAX_WAITING,
-        timeout=PATIENCE,
+        # give up at once what the next call will try again: pauses between tries would grow
+        reconnect_timeout=1,
         kwargs={
             "autocommit": True,
             # PgBouncer before 1.22 mixes up prepared statements in transaction pooling

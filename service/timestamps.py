@@ -2,6 +2,7 @@
 
 import math
 import re
+from bisect import bisect_left
 from datetime import UTC, datetime, time, timedelta, timezone, tzinfo
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
@@ -13,7 +14,8 @@ LATEST = 253_402_214_400
 _OFFSET = re.compile(r"([+-])(\d\d):?([0-5]\d)")
 _DATE = re.compile(r"\d{4}-\d\d-\d\d")
 _MOMENT = re.compile(
-    r"(\d{4}-\d\d-\d\d)[T ](\d\d:\d\d(?::\d\d(?:[.,]\d{1,9})?)?)\s?(Z|[+-]?\d\d:?\d\d)?",
+    r"(\d{4}-\d\d-\d\d)[T ](\d\d:\d\d(?::\d\d(?:[.,]\d{1,9})?)?)"
+    r"( ?(?:Z|[+-]\d\d:?\d\d)| \d\d:?\d\d)?",
     re.IGNORECASE,
 )
 
@@ -55,26 +57,39 @@ def _within_range(seconds: int) -> int:
 
 
 def _parse(text: str, tz: tzinfo, *, end: bool) -> datetime:
-    """Read a date or a date with time.
-
-    A day stands for its start or its end. An hour that a clock change repeats is its first
-    occurrence at the start of a range and its second at the end, so that no row is left out.
-    """
+    """Read a date, which stands for its start or its end, or a date with time."""
     if _DATE.fullmatch(text):
         day = _checked(text).date()
         clock = time(23, 59, 59) if end else time()
-        return datetime.combine(day, clock, tz).replace(fold=int(end))
+        return _in_zone(datetime.combine(day, clock), tz, end=end)
     if not (parts := _MOMENT.fullmatch(text)):
         raise ValueError("is not an ISO 8601 date or time like 2026-11-23T20:15:00")
     date, clock_text, offset = parts.groups()
     moment = _checked(f"{date}T{clock_text.replace(',', '.')}")
     if offset is None:
-        return moment.replace(tzinfo=tz, fold=int(end))
+        return _in_zone(moment, tz, end=end)
+    offset = offset.strip()
     if offset in {"Z", "z"}:
         return moment.replace(tzinfo=UTC)
     # an unencoded + in a query string arrives as a space
     signed = offset if offset[0] in "+-" else f"+{offset}"
     return moment.replace(tzinfo=zone(signed))
+
+
+def _in_zone(wall: datetime, tz: tzinfo, *, end: bool) -> datetime:
+    """When the clocks of a zone show this.
+
+    An hour that a clock change repeats is its first occurrence at the start of a range and its
+    second at the end; one that it skips is the change itself. So no row is left out.
+    """
+    before, after = (wall.replace(tzinfo=tz, fold=fold).timestamp() for fold in (1, 0))
+    if before >= after:
+        return wall.replace(tzinfo=tz, fold=int(end))
+    seconds = range(math.floor(before), math.ceil(after))
+    change = seconds.start + bisect_left(
+        seconds, wall, key=lambda second: datetime.fromtimestamp(second, tz).replace(tzinfo=None)
+    )
+    return datetime.fromtimestamp(change - int(end), tz)
 
 
 def _checked(text: str) -> datetime:

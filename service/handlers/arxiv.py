@@ -10,8 +10,12 @@ from service.models import Receipt, Search
 from service.settings import Settings
 from service.store import Store
 
+EXAMPLE = Receipt(
+    query_id=42, timestamp="2026-11-23T20:15:00", status=200, num_results=214_881, num_entries=10
+)
 
-@get("/arxiv", responses=openapi.UPSTREAM_PROBLEMS, tags=["frontend"])
+
+@get("/arxiv", responses=openapi.answer(EXAMPLE) | openapi.UPSTREAM_PROBLEMS, tags=["frontend"])
 async def search_arxiv(
     arxiv: NamedDependency[ArXiv],
     store: NamedDependency[Store],

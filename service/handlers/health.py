@@ -4,13 +4,13 @@ from litestar import Response, get
 from litestar.di import NamedDependency
 from litestar.openapi import ResponseSpec
 
-from service import migrations
+from service import migrations, openapi
 from service.errors import StoreUnavailable
 from service.models import Health
 from service.store import Store
 
 
-@get("/health/live", tags=["operation"])
+@get("/health/live", responses=openapi.answer(Health(status="live")), tags=["operation"])
 async def live() -> Health:
     """Tell that the process answers; it depends on nothing else."""
     return Health(status="live")
@@ -19,7 +19,8 @@ async def live() -> Health:
 @get(
     "/health/ready",
     tags=["operation"],
-    responses={503: ResponseSpec(Health, description="not ready; `detail` tells why")},
+    responses=openapi.answer(Health(status="ready"))
+    | {503: ResponseSpec(Health, description="not ready; `detail` tells why")},
 )
 async def ready(store: NamedDependency[Store]) -> Response[Health]:
     """Tell whether PostgreSQL answers and has had all migrations."""

@@ -1,10 +1,10 @@
 """`/queries`: the searches recorded in a range of time."""
 
 from datetime import tzinfo
+from typing import Annotated
 
 from litestar import Response, get, post
 from litestar.di import NamedDependency
-from litestar.params import JSONBody
 
 from service import openapi, timestamps
 from service.handlers.parameters import EndTimestamp, StartTimestamp, time_range
@@ -12,8 +12,20 @@ from service.models import Query, StoredQuery, TimeRange
 from service.settings import Settings
 from service.store import Store
 
+EXAMPLE = Query(
+    query_id=42,
+    query='ArXiv Query: search_query=ti:"testing"&id_list=&start=0&max_results=10',
+    timestamp="2026-11-23T20:15:00",
+    status=200,
+    num_results=214_881,
+    num_entries=10,
+    outcome="ok",
+)
+RANGE = TimeRange(start_timestamp="2026-11-23T20:15:00", end_timestamp="2026-11-24")
+RESPONSES = openapi.answer([EXAMPLE]) | openapi.STORE_PROBLEMS
 
-@get("/queries", responses=openapi.STORE_PROBLEMS, tags=["frontend"])
+
+@get("/queries", responses=RESPONSES, tags=["frontend"])
 async def download_queries(
     store: NamedDependency[Store],
     settings: NamedDependency[Settings],
@@ -28,11 +40,11 @@ async def download_queries(
     )
 
 
-@post("/queries", status_code=200, responses=openapi.STORE_PROBLEMS, tags=["frontend"])
+@post("/queries", status_code=200, responses=RESPONSES, tags=["frontend"])
 async def list_queries(
     store: NamedDependency[Store],
     settings: NamedDependency[Settings],
-    data: JSONBody[TimeRange],
+    data: Annotated[TimeRange, openapi.body(RANGE)],
 ) -> list[Query]:
     """Recorded searches in a range of time, oldest first, as plain JSON."""
     found = await store.queries(

@@ -9,8 +9,17 @@ from service.models import Result
 from service.settings import Settings
 from service.store import Store
 
+EXAMPLE = Result(
+    author="Emmy Noether, Felix Klein",
+    title="Invariants of any differential expressions",
+    journal="Nachr. Ges. Wiss. Goettingen 1918",
+    query_id=42,
+    timestamp="2026-11-23T20:15:00",
+    result_number=0,
+)
 
-@get("/results", responses=openapi.STORE_PROBLEMS, tags=["frontend"])
+
+@get("/results", responses=openapi.answer([EXAMPLE]) | openapi.STORE_PROBLEMS, tags=["frontend"])
 async def list_results(
     store: NamedDependency[Store],
     settings: NamedDependency[Settings],

@@ -1,16 +1,45 @@
 """`/arxiv-api`: search arXiv, record nothing."""
 
+from datetime import UTC, datetime
+
 from litestar import get
 from litestar.di import NamedDependency
 
 from service import openapi
 from service.arxiv import ArXiv
 from service.handlers.parameters import Author, Journal, MaxResults, Title
-from service.models import ArxivApiAnswer, Search
+from service.models import ArxivApiAnswer, Entry, Link, Search
 from service.settings import Settings
 
+EXAMPLE = ArxivApiAnswer(
+    data=[
+        Entry(
+            arxiv_id="2611.00001",
+            version=2,
+            authors=["Emmy Noether", "Felix Klein"],
+            affiliations=[["Goettingen"], []],
+            title="Invariants of any differential expressions",
+            journal="Nachr. Ges. Wiss. Goettingen 1918",
+            summary="We study what stays the same.",
+            comment="18 pages",
+            published=datetime(2026, 11, 2, 9, 17, 46, tzinfo=UTC),
+            updated=datetime(2026, 11, 20, 12, 31, 55, tzinfo=UTC),
+            dois=["10.1000/182"],
+            primary_category="math.DG",
+            categories=["math.DG", "math-ph"],
+            links=[Link("https://arxiv.org/abs/2611.00001v2", "alternate", None, "text/html")],
+        )
+    ],
+    timestamp=1_795_464_900,
+    status=200,
+    num_results=214_881,
+    num_entries=1,
+    query='search_query=ti:"testing"&id_list=&start=0&max_results=1',
+)
+RESPONSES = openapi.answer(EXAMPLE) | openapi.BACKEND_PROBLEMS | openapi.UPSTREAM_PROBLEMS
 
-@get("/arxiv-api", responses=openapi.BACKEND_PROBLEMS | openapi.UPSTREAM_PROBLEMS, tags=["backend"])
+
+@get("/arxiv-api", responses=RESPONSES, tags=["backend"])
 async def ask_arxiv(
     arxiv: NamedDependency[ArXiv],
     settings: NamedDependency[Settings],

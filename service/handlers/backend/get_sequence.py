@@ -7,8 +7,10 @@ from service import openapi
 from service.models import Sequence
 from service.store import Store
 
+RESPONSES = openapi.answer(Sequence(42)) | openapi.BACKEND_PROBLEMS
 
-@get("/get-sequence", responses=openapi.BACKEND_PROBLEMS, tags=["backend"])
+
+@get("/get-sequence", responses=RESPONSES, tags=["backend"])
 async def get_sequence(store: NamedDependency[Store]) -> Sequence:
     """Take the next query_id; nobody else gets it, and unused ones are simply missing."""
     return Sequence(await store.next_query_id())

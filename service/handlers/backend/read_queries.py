@@ -9,8 +9,19 @@ from service.handlers.parameters import UnixEnd, UnixStart, ordered
 from service.models import StoredQuery
 from service.store import Store
 
+EXAMPLE = StoredQuery(
+    query_id=42,
+    timestamp=1_795_464_900,
+    status=200,
+    num_results=214_881,
+    num_entries=10,
+    query='ArXiv Query: search_query=ti:"testing"&id_list=&start=0&max_results=10',
+    outcome="ok",
+)
+RESPONSES = openapi.answer([EXAMPLE]) | openapi.BACKEND_PROBLEMS
 
-@get("/read-queries", responses=openapi.BACKEND_PROBLEMS, tags=["backend"])
+
+@get("/read-queries", responses=RESPONSES, tags=["backend"])
 async def read_queries(
     store: NamedDependency[Store],
     start_timestamp: UnixStart = timestamps.EARLIEST,

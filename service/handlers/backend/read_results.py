@@ -9,8 +9,18 @@ from service.models import StoredResult
 from service.settings import Settings
 from service.store import Store
 
+EXAMPLE = StoredResult(
+    author="Emmy Noether, Felix Klein",
+    title="Invariants of any differential expressions",
+    journal="Nachr. Ges. Wiss. Goettingen 1918",
+    query_id=42,
+    timestamp=1_795_464_900,
+    result_number=0,
+)
+RESPONSES = openapi.answer([EXAMPLE]) | openapi.BACKEND_PROBLEMS
 
-@get("/read-results", responses=openapi.BACKEND_PROBLEMS, tags=["backend"])
+
+@get("/read-results", responses=RESPONSES, tags=["backend"])
 async def read_results(
     store: NamedDependency[Store],
     settings: NamedDependency[Settings],

@@ -1,16 +1,31 @@
 """`/write-queries`: record a search under a number taken before."""
 
+from typing import Annotated
+
 from litestar import post
 from litestar.di import NamedDependency
-from litestar.params import JSONBody
+from msgspec import structs
 
 from service import openapi
+from service.arxiv_query import HEADING
 from service.models import Message, QueryToWrite
 from service.store import Store
 
+EXAMPLE = QueryToWrite(
+    query_id=42,
+    timestamp=1_795_464_900,
+    status=200,
+    num_results=214_881,
+    num_entries=10,
+    query='search_query=ti:"testing"&id_list=&start=0&max_results=10',
+)
+RESPONSES = openapi.answer(Message("query 42 is recorded"), 201) | openapi.WRITE_PROBLEMS
 
-@post("/write-queries", responses=openapi.WRITE_PROBLEMS, tags=["backend"])
-async def write_queries(store: NamedDependency[Store], data: JSONBody[QueryToWrite]) -> Message:
+
+@post("/write-queries", responses=RESPONSES, tags=["backend"])
+async def write_queries(
+    store: NamedDependency[Store], data: Annotated[QueryToWrite, openapi.body(EXAMPLE)]
+) -> Message:
     """Record a search; sending the same again changes nothing."""
-    await store.write_query(data)
+    await store.write_query(structs.replace(data, query=HEADING.sub("", data.query)))
     return Message(f"query {data.query_id} is recorded")

@@ -1,16 +1,34 @@
 """`/write-results`: record the papers of a search under its number."""
 
+from typing import Annotated
+
 from litestar import post
 from litestar.di import NamedDependency
-from litestar.params import JSONBody
 
 from service import openapi
-from service.models import Message, ResultsToWrite
+from service.models import Message, ResultsToWrite, ResultToWrite
 from service.store import Store
 
+EXAMPLE = ResultsToWrite(
+    query_id=42,
+    timestamp=1_795_464_900,
+    results=[
+        ResultToWrite(
+            authors=["Emmy Noether", "Felix Klein"],
+            title="Invariants of any differential expressions",
+            journal="Nachr. Ges. Wiss. Goettingen 1918",
+        )
+    ],
+)
+RESPONSES = (
+    openapi.answer(Message("1 results of query 42 are recorded"), 201) | openapi.WRITE_PROBLEMS
+)
 
-@post("/write-results", responses=openapi.WRITE_PROBLEMS, tags=["backend"])
-async def write_results(store: NamedDependency[Store], data: JSONBody[ResultsToWrite]) -> Message:
+
+@post("/write-results", responses=RESPONSES, tags=["backend"])
+async def write_results(
+    store: NamedDependency[Store], data: Annotated[ResultsToWrite, openapi.body(EXAMPLE)]
+) -> Message:
     """Record all the papers of a search, or none; sending the same again changes nothing."""
     await store.write_results(data)
     return Message(f"{len(data.results)} results of query {data.query_id} are recorded")

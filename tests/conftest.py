@@ -1,0 +1,205 @@
+"""A real PostgreSQL, a real arXiv stand-in over HTTP, and the service between them."""
+
+import asyncio
+import logging
+import os
+import socket
+import threading
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any, cast
+from uuid import uuid4
+
+import httpx
+import psycopg
+import pytest
+import uvicorn
+from litestar import Litestar
+from psycopg.conninfo import make_conninfo
+from psycopg.sql import SQL, Identifier
+
+from demo.arxiv import StandIn
+from demo.papers import generate
+from service import embedded, migrations
+from service.app import create_app
+from service.settings import Settings
+
+Gateway = httpx.AsyncClient
+Serve = Callable[..., Any]
+FEEDS = Path(__file__).resolve().parent.parent.parent / "shared" / "feeds"
+
+
+def pytest_report_header() -> str:
+    """Say which PostgreSQL and which libpq the run is about."""
+    version = psycopg.pq.version()
+    return (
+        f"PostgreSQL {embedded.VERSION} (embedded), libpq {version}, psycopg {psycopg.__version__}"
+    )
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _clean_environment() -> None:
+    """The developer's own settings and proxies change no result."""
+    for name in list(os.environ):
+        if name.startswith(("ARXIV_", "PG")) or name.lower().endswith("_proxy"):
+            del os.environ[name]
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A PostgreSQL server of this run's own; the superuser's connection string."""
+    with embedded.server(tmp_path_factory.mktemp("server")) as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def template(server: str) -> str:
+    """The name of a database with all migrations, applied as in production."""
+    with psycopg.connect(server, autocommit=True) as admin:
+        admin.execute("create database template")
+    migrations.apply(make_conninfo(server, dbname="template"))
+    return "template"
+
+
+@pytest.fixture
+def database(server: str, template: str) -> Iterator[str]:
+    """A copy of the migrated template, dropped afterwards; the superuser's connection string."""
+    name = f"test_{uuid4().hex}"
+    with psycopg.connect(server, autocommit=True) as admin:
+        new = Identifier(name)
+        admin.execute(SQL("create database {} template {}").format(new, Identifier(template)))
+        yield make_conninfo(server, dbname=name)
+        admin.execute(SQL("drop database {} with (force)").format(new))
+
+
+@pytest.fixture
+def db(database: str) -> Iterator[psycopg.Connection]:
+    """A connection to look into the database with."""
+    with psycopg.connect(database, autocommit=True) as conn:
+        yield conn
+
+
+@pytest.fixture(scope="session")
+def arxiv_server() -> Iterator[tuple[StandIn, str]]:
+    """The stand-in for arXiv behind a real HTTP server, and its URL."""
+    app = StandIn(generate(1000))
+    config = uvicorn.Config(app, lifespan="off", log_config=None, access_log=False)
+    listener = socket.create_server(("127.0.0.1", 0))
+    server = uvicorn.Server(config)
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
+    thread.start()
+    yield app, f"http://127.0.0.1:{listener.getsockname()[1]}/api/query"
+    server.should_exit = True
+    thread.join()
+    listener.close()
+
+
+@pytest.fixture
+def arxiv(arxiv_server: tuple[StandIn, str]) -> StandIn:
+    """The stand-in, with no requests so far."""
+    app, _ = arxiv_server
+    app.requests.clear()
+    app.min_interval, app.delay = 0.0, 0.0
+    return app
+
+
+@pytest.fixture
+def settings(database: str, arxiv_server: tuple[StandIn, str]) -> Callable[..., Settings]:
+    """Settings for this test's database and stand-in; changes by keyword."""
+
+    def make(**changes: Any) -> Settings:
+        defaults: dict[str, Any] = {
+            "database_url": make_conninfo(database, user="arxiv_rw"),
+            "database_ro_url": make_conninfo(database, user="arxiv_ro"),
+            "api_url": arxiv_server[1],
+            "interval": 0.0,
+        }
+        return Settings(**(defaults | changes))
+
+    return make
+
+
+@asynccontextmanager
+async def running(app: Litestar) -> AsyncIterator[None]:
+    """The lifespan of an application in one task, as under a server: fixtures change tasks."""
+    started, ending = asyncio.Event(), asyncio.Event()
+
+    async def live() -> None:
+        try:
+            async with app.lifespan():
+                started.set()
+                await ending.wait()
+        finally:
+            started.set()
+
+    life = asyncio.create_task(live())
+    await started.wait()
+    try:
+        yield
+    finally:
+        ending.set()
+        await life
+
+
+@pytest.fixture
+def gateway(settings: Callable[..., Settings]) -> Callable[..., Any]:
+    """The service, as an async context that gives a client; settings by keyword.
+
+    A `transport` takes the place of the network to arXiv.
+    """
+
+    @asynccontextmanager
+    async def serve(
+        transport: httpx.AsyncBaseTransport | None = None, **changes: Any
+    ) -> AsyncIterator[Gateway]:
+        app = create_app(settings(**changes), transport)
+        wire = httpx.ASGITransport(cast("Any", app))
+        async with (
+            running(app),
+            httpx.AsyncClient(transport=wire, base_url="http://gateway") as client,
+        ):
+            yield client
+
+    return serve
+
+
+@pytest.fixture
+async def client(
+    gateway: Serve,
+    arxiv: StandIn,  # noqa: ARG001 - a clean one
+) -> AsyncIterator[Gateway]:
+    """A client of the service with the settings of most tests."""
+    async with gateway() as made:
+        yield made
+
+
+Answering = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
+
+
+@asynccontextmanager
+async def listening(answer: Answering) -> AsyncIterator[str]:
+    """A server on loopback that does with each connection what `answer` says; its URL."""
+
+    async def once(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            await answer(reader, writer)
+        except ConnectionError:
+            pass
+        finally:
+            writer.close()
+
+    server = await asyncio.start_server(once, "127.0.0.1", 0)
+    try:
+        yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/api/query"
+    finally:
+        server.close()
+
+
+@pytest.fixture(autouse=True)
+def _keep_log_levels() -> Iterator[None]:
+    """What a test does to the root logger ends with it."""
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    yield
+    root.handlers[:], root.level = handlers, level

@@ -1,0 +1,85 @@
+"""The service as a process of its own, as `make run` starts it."""
+
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from threading import Thread
+from time import monotonic, sleep
+
+import httpx
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+class Service:
+    """A running `python -m service serve`, its address and its lines so far."""
+
+    def __init__(self, command: list[str], environment: dict[str, str]) -> None:
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", *command],
+            cwd=ROOT,
+            env=os.environ | {"ARXIV_PORT": "0"} | environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        self.lines: list[str] = []
+        self._reader = Thread(target=self._read)
+        self._reader.start()
+
+    def _read(self) -> None:
+        assert self.process.stdout
+        for line in self.process.stdout:
+            self.lines.append(line.rstrip("\n"))
+
+    @property
+    def output(self) -> str:
+        return "\n".join(self.lines)
+
+    def url(self, patience: float = 60) -> str:
+        """Wait until the service listens."""
+        end = monotonic() + patience
+        while monotonic() < end:
+            if found := re.search(r"listening on (http://\S+)", self.output):
+                return found[1]
+            if self.process.poll() is not None:
+                break
+            sleep(0.02)
+        raise AssertionError(f"the service does not listen:\n{self.output}")
+
+    def get(self, path: str, **parameters: str | int) -> httpx.Response:
+        return httpx.get(self.url() + path, params=parameters, timeout=60)
+
+    def end(self, how: int, patience: float = 60) -> int:
+        """Send a signal and wait for the end; the exit status."""
+        self.process.send_signal(how)
+        return self.wait(patience)
+
+    def wait(self, patience: float = 60) -> int:
+        status = self.process.wait(patience)
+        self._reader.join(patience)
+        return status
+
+
+@contextmanager
+def service(
+    environment: dict[str, str], command: tuple[str, ...] = ("service", "serve")
+) -> Iterator[Service]:
+    """A service that is gone afterwards, whatever happens."""
+    running = Service(list(command), environment)
+    try:
+        yield running
+    finally:
+        if running.process.poll() is None:
+            running.process.terminate()
+            try:
+                running.wait()
+            except subprocess.TimeoutExpired:
+                running.process.kill()
+                running.wait()
+        assert running.process.stdout
+        running.process.stdout.close()

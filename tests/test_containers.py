@@ -1,0 +1,476 @@
+"""The image and the compose file, built and run for real by podman.
+
+Everything happens in a sandbox (see containers/sandbox) that ends with the tests. Only the images
+stay, in STORAGE, so that later runs are quick; removing that folder makes the next run start anew.
+"""
+
+import fcntl
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from service.settings import Settings
+
+ROOT = Path(__file__).parents[1]
+CONTAINERS = ROOT / "tests" / "containers"
+# read before the tests clean the environment
+ENVIRONMENT = {
+    name: value
+    for name, value in os.environ.items()
+    if not name.startswith(("ARXIV_", "COMPOSE_", "CONTAINER", "DB_", "POSTGRES_"))
+}
+TOOLS = Path(os.environ.get("ARXIV_TEST_PODMAN_TOOLS") or ROOT.parent / "shared" / "podman")
+"""Where `base-image` and `in-podman` are, for machines that reach no image registry."""
+STORAGE = (
+    Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    / "arxiv-gateway"
+    / "containers"
+)
+BASE = "docker.io/library/debian:trixie-slim"
+POSTGRES = "docker.io/library/postgres:18"
+PROJECT = "gateway-test"
+
+PASSWORDS = {
+    "POSTGRES_PASSWORD": "post gres:@/?#&=%41+$HOME",
+    "DB_RW_PASSWORD": 'rw @:/?#[]&=%41+$HOME $$ "{}!',
+    "DB_RO_PASSWORD": "ro@ü",
+    "DB_SEQUENCE_PASSWORD": "sequence",
+}
+DOTENV = {**PASSWORDS, "ARXIV_CONTACT": "tester@example.org", "ARXIV_MAX_RESULTS": ""}
+SHELL = {
+    "ARXIV_API_URL": "http://arxiv:8001/api/query",
+    "ARXIV_INTERVAL": "0",
+    "ARXIV_BACKEND_TOKEN": "the token of the tests",
+}
+
+FETCH = """
+import sys
+from urllib.error import HTTPError
+from urllib.request import ProxyHandler, build_opener
+try:
+    answer = build_opener(ProxyHandler({})).open(sys.argv[1], timeout=30)
+except HTTPError as error:
+    answer = error
+print(answer.status)
+print(answer.read().decode())
+"""
+
+Finished = subprocess.CompletedProcess[str]
+
+
+class TestTheText:
+    """What can be said of the files without running them."""
+
+    def test_every_setting_can_be_set_from_outside_or_is_fixed(self) -> None:
+        fixed = {"host", "port", "data_dir", "database_url", "database_ro_url"}
+
+        assert _passed_on() | fixed == set(Settings.__struct_fields__)
+
+    def test_a_setting_that_is_not_set_keeps_its_default(self) -> None:
+        empty = {f"ARXIV_{name.upper()}": "" for name in _passed_on()}
+
+        assert Settings.from_env(empty) == Settings()
+
+    def test_the_example_names_what_can_be_set_and_gives_no_values(self) -> None:
+        lines = (ROOT / ".env.example").read_text().splitlines()
+        names = {line.removesuffix("=") for line in lines if line and not line.startswith("#")}
+
+        assert names == {*PASSWORDS, *(f"ARXIV_{name.upper()}" for name in _passed_on())}
+
+
+def _passed_on() -> set[str]:
+    """The settings that the compose file takes from its own environment."""
+    text = (ROOT / "podman-compose.yml").read_text()
+    passed_on = re.compile(r"^ +ARXIV_(\w+): \$\{ARXIV_\1\}$", re.MULTILINE)
+    return {name.lower() for name in passed_on.findall(text)}
+
+
+@dataclass(frozen=True)
+class Sandbox:
+    process: int
+
+    def run(
+        self,
+        *command: str | Path,
+        cwd: Path | None = None,
+        env: dict[str, str] | None = None,
+        online: bool = False,
+        timeout: float = 60,
+    ) -> Finished:
+        """Run a command inside, with the network of this machine only if it is to be online."""
+        network = [] if online else ["--net"]
+        enter = ["nsenter", f"--target={self.process}", "--mount", "--pid", *network]
+        # nsenter would go to the root directory
+        stay = [f"--wdns={cwd or ROOT}", "--"]
+        return subprocess.run(
+            [*enter, *stay, *command],
+            check=False,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            env={**ENVIRONMENT, **(env or {})},
+            timeout=timeout,
+        )
+
+    def must(self, *command: str | Path, online: bool = False, timeout: float = 60) -> str:
+        """Run a command that has to succeed; what it printed."""
+        finished = self.run(*command, online=online, timeout=timeout)
+        assert finished.returncode == 0, finished.stdout
+        return finished.stdout
+
+    def podman(self, *arguments: str, timeout: float = 60) -> Finished:
+        return self.run("podman", "--log-level=fatal", *arguments, timeout=timeout)
+
+    def inspect(self, name: str, what: str) -> Any:
+        shown = self.must("podman", "--log-level=fatal", "inspect", "--format", what, name)
+        return json.loads(shown)
+
+    def has_image(self, name: str) -> bool:
+        return self.podman("image", "exists", name).returncode == 0
+
+
+@pytest.fixture(scope="module")
+def sandbox() -> Iterator[Sandbox]:
+    needed = ("podman", "podman-compose", "unshare", "nsenter", "ip", "bash")
+    missing = [name for name in needed if shutil.which(name) is None]
+    if missing:
+        pytest.skip(f"not installed: {', '.join(missing)}")
+    if sys.platform != "linux" or os.geteuid() != 0:
+        pytest.skip("needs Linux and root")
+    STORAGE.mkdir(parents=True, exist_ok=True)
+    with (STORAGE / "lock").open("w") as lock:
+        # another run's podman knows nothing of this one's
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        with _opened_sandbox() as inside:
+            usable = inside.run("podman", "info")
+            if usable.returncode != 0:
+                pytest.skip(f"podman does not work here: {usable.stdout.strip()}")
+            yield inside
+
+
+@contextmanager
+def _opened_sandbox() -> Iterator[Sandbox]:
+    unshare = ["unshare", "--mount", "--net", "--pid", "--fork", "--kill-child", "--mount-proc"]
+    cgroups = [TOOLS / "in-podman"] if (TOOLS / "in-podman").exists() else []
+    with subprocess.Popen(
+        [*unshare, *cgroups, CONTAINERS / "sandbox", STORAGE],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    ) as process:
+        assert process.stdin
+        assert process.stdout
+        first = process.stdout.readline()
+        if first != "ready\n":
+            pytest.skip(f"no sandbox can be made here: {first}{process.stdout.read()}".strip())
+        children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
+        try:
+            yield Sandbox(int(children.read_text()))
+        finally:
+            # the sandbox ends with its input, and takes everything inside along
+            process.stdin.close()
+            process.wait(timeout=10)
+
+
+@pytest.fixture(scope="module")
+def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of what the image and the containers are made of, with a file .env."""
+    folder = tmp_path_factory.mktemp("checkout")
+    ignore = shutil.ignore_patterns("__pycache__")
+    for name in ("service", "migrations", "demo", "tests/containers"):
+        shutil.copytree(ROOT / name, folder / name, ignore=ignore)
+    for name in ("Containerfile", ".containerignore", "podman-compose.yml", "requirements.txt"):
+        shutil.copy2(ROOT / name, folder)
+    shutil.copy2(ROOT / "wait-for", folder)
+    (folder / ".env").write_text("".join(f"{name}='{value}'\n" for name, value in DOTENV.items()))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def images(sandbox: Sandbox, checkout: Path) -> None:
+    """Have the base image, PostgreSQL's, and the service's, built as a user would build it."""
+    if (TOOLS / "base-image").exists():
+        if not sandbox.has_image(BASE):
+            if shutil.which("debootstrap") is None:
+                pytest.skip("not installed: debootstrap")
+            sandbox.must(TOOLS / "base-image", "trixie", online=True, timeout=300)
+        build = ["podman", "build", "--isolation=chroot", "--network=host"]
+        postgres = CONTAINERS / "postgres"
+        sandbox.must(*build, "--tag", POSTGRES, postgres, online=True, timeout=300)
+    else:
+        for image in (BASE, POSTGRES):
+            if not sandbox.has_image(image):
+                pulled = sandbox.run("podman", "pull", image, online=True, timeout=300)
+                if pulled.returncode != 0:
+                    pytest.skip(f"{image} cannot be had: {pulled.stdout.strip()}")
+    # in Docker's format, because podman's own has no place for the healthcheck of the Containerfile
+    options = "--podman-build-args=--isolation=chroot --network=host --format=docker"
+    command = ["podman-compose", options, "build"]
+    built = sandbox.run(*command, cwd=checkout, online=True, timeout=300)
+    assert sandbox.has_image("localhost/arxiv-gateway"), built.stdout
+    # what earlier builds left, unless it may still save time
+    sandbox.podman("image", "prune", "--force", "--filter=until=72h")
+
+
+@dataclass(frozen=True)
+class Stack:
+    """The containers of the compose file, and a stand-in for arXiv."""
+
+    sandbox: Sandbox
+    folder: Path
+
+    def compose(self, *arguments: str) -> Finished:
+        files = ["-f", "podman-compose.yml", "-f", "tests/containers/arxiv.yml"]
+        command = ["podman-compose", "-p", PROJECT, *files, *arguments]
+        return self.sandbox.run(*command, cwd=self.folder, env=SHELL, timeout=120)
+
+    def up(self) -> None:
+        started = self.compose("up", "-d")
+        assert started.returncode == 0, started.stdout
+        assert self.turns("/health/ready", 200), started.stdout + self.logs()
+
+    def get(self, path: str) -> tuple[int, Any]:
+        url = f"http://127.0.0.1:8000{path}"
+        status, body = self.sandbox.must(sys.executable, "-c", FETCH, url).split("\n", 1)
+        return int(status), json.loads(body)
+
+    def turns(self, path: str, status: int) -> bool:
+        """Whether the answer gets this status within a minute."""
+        end = time.monotonic() + 60
+        while time.monotonic() < end:
+            fetched = self.sandbox.run(
+                sys.executable, "-c", FETCH, f"http://127.0.0.1:8000{path}"
+            ).stdout
+            if fetched.startswith(f"{status}\n"):
+                return True
+            time.sleep(0.5)
+        return False
+
+    def name(self, service: str) -> str:
+        return f"{PROJECT}_{service}_1"
+
+    def exec(self, service: str, *command: str) -> Finished:
+        return self.sandbox.podman("exec", self.name(service), *command)
+
+    def sql(self, statement: str) -> str:
+        """What psql, as the superuser, prints for a statement."""
+        command = ["psql", "-XAtq", "-U", "postgres", "-d", "arxiv", "-c", statement]
+        finished = self.exec("db", *command)
+        assert finished.returncode == 0, finished.stdout
+        return finished.stdout.strip()
+
+    def logs(self) -> str:
+        shown = [
+            self.sandbox.podman("logs", self.name(service)).stdout
+            for service in ("db", "migrate", "service")
+        ]
+        return "\n".join(shown)
+
+    def finished(self, service: str) -> int:
+        """The exit status of a container that ends by itself."""
+        waited = self.sandbox.podman("wait", self.name(service), timeout=60)
+        return int(waited.stdout)
+
+
+@pytest.fixture(scope="module")
+def stack(sandbox: Sandbox, images: None, checkout: Path) -> Iterator[Stack]:  # noqa: ARG001
+    # an earlier run may have been killed
+    sandbox.podman("rm", "--all", "--force")
+    sandbox.podman("volume", "prune", "--force")
+    containers = Stack(sandbox, checkout)
+    try:
+        containers.up()
+        yield containers
+    finally:
+        containers.compose("down", "--volumes")
+        sandbox.podman("rm", "--all", "--force")
+        sandbox.podman("volume", "prune", "--force")
+
+
+@pytest.mark.containers
+class TestTheImage:
+    def test_it_has_no_compiler_no_pip_and_no_build_tools(
+        self, sandbox: Sandbox, stack: Stack
+    ) -> None:
+        tools = "pip pip3 gcc cc g++ c++ clang ld as make cmake cargo git curl wget"
+        search = f"for tool in {tools}; do command -v $tool; done; true"
+
+        assert stack.exec("service", "sh", "-c", search).stdout == ""
+        for module in ("pip", "ensurepip", "setuptools"):
+            assert (
+                f"No module named {module}" in stack.exec("service", "python", "-m", module).stdout
+            )
+        assert sandbox.podman("run", "--rm", "localhost/arxiv-gateway", "--version").returncode == 0
+
+    def test_its_own_healthcheck_passes(self, sandbox: Sandbox, stack: Stack) -> None:
+        kind, *command = sandbox.inspect("localhost/arxiv-gateway", "{{json .HealthCheck.Test}}")
+        assert kind == "CMD"
+
+        finished = stack.exec("service", *command)
+
+        assert finished.returncode == 0, finished.stdout
+
+    def test_it_says_what_it_is(self, sandbox: Sandbox, stack: Stack) -> None:  # noqa: ARG002
+        labels = sandbox.inspect("localhost/arxiv-gateway", "{{json .Labels}}")
+
+        assert labels["org.opencontainers.image.title"] == "arxiv-gateway"
+
+
+@pytest.mark.containers
+class TestTheContainers:
+    def test_the_service_is_no_root_and_may_write_nowhere_but_in_tmp(
+        self, sandbox: Sandbox, stack: Stack
+    ) -> None:
+        read_only = "{{json .HostConfig.ReadonlyRootfs}}"
+        assert sandbox.inspect(stack.name("service"), read_only) is True
+        assert stack.exec("service", "id", "-u").stdout == "10001\n"
+        assert stack.exec("service", "touch", "/app/service/new").returncode == 1
+        assert stack.exec("service", "touch", "/tmp/new").returncode == 0  # noqa: S108
+        capabilities = stack.exec("service", "grep", "CapEff", "/proc/1/status").stdout
+        assert capabilities.split()[1] == "0" * 16
+
+    def test_the_service_is_published_on_loopback_only(
+        self, sandbox: Sandbox, stack: Stack
+    ) -> None:
+        published = sandbox.podman("port", stack.name("service")).stdout
+
+        assert published == "8000/tcp -> 127.0.0.1:8000\n"
+
+    def test_the_healthchecks_pass(self, sandbox: Sandbox, stack: Stack) -> None:
+        for service in ("db", "service"):
+            checked = sandbox.podman("healthcheck", "run", stack.name(service))
+
+            assert checked.returncode == 0, checked.stdout
+
+    def test_a_search_is_recorded_and_read_back(self, stack: Stack) -> None:
+        status, search = stack.get("/arxiv?title=testing&max_results=3")
+        assert (status, search["status"]) == (200, 200)
+
+        now = int(stack.sql("select extract(epoch from now())::bigint"))
+        _, queries = stack.get("/queries?start_timestamp=2020-01-01&end_timestamp=2100-01-01")
+        _, results = stack.get("/results?items_per_page=1000")
+
+        mine = [row for row in queries if row["query_id"] == search["query_id"]]
+        assert [row["num_results"] for row in mine] == [search["num_results"]]
+        assert len(results) >= search["num_entries"] > 0
+        recorded = f"from results where query_id = {search['query_id']}"
+        assert stack.sql(f"select count(*) {recorded}") == str(search["num_entries"])
+        assert abs(int(stack.sql(f"select max(timestamp) {recorded}")) - now) < 60
+
+    def test_the_service_works_as_the_two_roles_made_for_it(self, stack: Stack) -> None:
+        stack.get("/arxiv?title=roles")
+        stack.get("/results")
+        users = (
+            "select distinct usename from pg_stat_activity where usename like 'arxiv%' order by 1"
+        )
+
+        assert stack.sql(users).split() == ["arxiv_ro", "arxiv_rw"]
+
+    def test_settings_come_from_the_shell_and_from_the_file_env(self, stack: Stack) -> None:
+        show = (
+            "from service.settings import Settings; s = Settings.from_env();"
+            " print(s.contact, s.api_url, s.interval, s.max_results, s.timezone)"
+        )
+
+        shown = stack.exec("service", "python", "-c", show).stdout
+
+        assert shown == "tester@example.org http://arxiv:8001/api/query 0.0 10 UTC\n"
+
+    def test_the_backend_asks_for_the_token_that_was_set(self, stack: Stack) -> None:
+        status, problem = stack.get("/get-sequence")
+
+        assert (status, problem["status"]) == (401, 401)
+
+    def test_migrations_applied_again_do_nothing(self, sandbox: Sandbox, stack: Stack) -> None:
+        applied = "select name, applied_at from migrations order by name"
+        before = stack.sql(applied)
+        files = sorted(path.stem for path in (ROOT / "migrations").glob("*.sql"))
+        assert [line.split("|")[0] for line in before.splitlines()] == files
+
+        again = sandbox.podman("start", "--attach", stack.name("migrate"))
+
+        assert again.returncode == 0, again.stdout
+        assert "applied" not in again.stdout
+        assert stack.sql(applied) == before
+
+    def test_an_empty_password_and_one_with_a_quote_are_refused(
+        self, sandbox: Sandbox, stack: Stack
+    ) -> None:
+        command = sandbox.inspect(stack.name("migrate"), "{{json .Config.Cmd}}")
+        shell, *script = command
+        for password in ("", "it's", "back\\slash"):
+            given = {**PASSWORDS, "DB_RO_PASSWORD": password}
+            env = [f"--env={name}={value}" for name, value in given.items()]
+            options = ["--rm", "--network=none", f"--entrypoint={shell}", *env]
+
+            refused = sandbox.podman("run", *options, POSTGRES, *script)
+
+            assert refused.returncode == 2
+            assert "a DB_..._PASSWORD is empty or has a quote or a backslash" in refused.stdout
+
+    def test_the_service_outlives_its_database(self, sandbox: Sandbox, stack: Stack) -> None:
+        sandbox.podman("stop", "-t", "20", stack.name("db"))
+
+        assert stack.turns("/health/ready", 503)
+        assert stack.get("/health/live")[0] == 200
+        assert sandbox.podman("healthcheck", "run", stack.name("service")).returncode == 1
+
+        sandbox.podman("start", stack.name("db"))
+        assert stack.turns("/health/ready", 200)
+
+    def test_sigterm_stops_the_service_within_seconds(self, sandbox: Sandbox, stack: Stack) -> None:
+        before = time.monotonic()
+        sandbox.podman("stop", "-t", "30", stack.name("service"))
+
+        assert time.monotonic() - before < 10
+        assert sandbox.inspect(stack.name("service"), "{{json .State.ExitCode}}") == 0
+
+        sandbox.podman("start", stack.name("service"))
+        assert stack.turns("/health/ready", 200)
+
+    def test_the_data_survive_down_and_up(self, stack: Stack) -> None:
+        stack.get("/arxiv?title=survival")
+        everything = (
+            "select (select json_agg(q) from queries q), (select json_agg(r) from results r)"
+        )
+        before = stack.sql(everything)
+
+        down = stack.compose("down")
+        assert stack.sandbox.podman("ps", "-aq").stdout == "", down.stdout
+        stack.up()
+
+        assert stack.finished("migrate") == 0
+        assert stack.sql(everything) == before
+
+    def test_up_on_running_containers_changes_nothing(self, stack: Stack) -> None:
+        started = "select pg_postmaster_start_time()"
+        before = stack.sql(started)
+
+        stack.up()
+
+        assert stack.finished("migrate") == 0
+        assert stack.sql(started) == before
+
+    @pytest.mark.parametrize("name", PASSWORDS)
+    def test_a_missing_password_is_refused_by_name(
+        self, sandbox: Sandbox, stack: Stack, tmp_path: Path, name: str
+    ) -> None:
+        shutil.copy(stack.folder / "podman-compose.yml", tmp_path)
+        given = {other: value for other, value in PASSWORDS.items() if other != name}
+
+        refused = sandbox.run("podman-compose", "up", "-d", cwd=tmp_path, env=given)
+
+        assert refused.returncode != 0
+        assert f"set {name}, see .env.example" in refused.stdout

@@ -1,0 +1,125 @@
+"""What the service says of itself: `/schema`, `/health`, `/metrics`."""
+
+import re
+from typing import Any
+
+import pytest
+
+from tests.conftest import Gateway, Serve
+
+
+async def schema_of(client: Gateway) -> dict[str, Any]:
+    described: dict[str, Any] = (await client.get("/schema")).json()
+    return described
+
+
+async def test_the_schema_describes_every_endpoint(client: Gateway) -> None:
+    schema = await schema_of(client)
+
+    assert schema["openapi"].startswith("3.1")
+    assert {path: set(methods) for path, methods in schema["paths"].items()} == {
+        "/arxiv": {"get"},
+        "/queries": {"get", "post"},
+        "/results": {"get"},
+        "/arxiv-api": {"get"},
+        "/get-sequence": {"get"},
+        "/write-queries": {"post"},
+        "/write-results": {"post"},
+        "/read-queries": {"get"},
+        "/read-results": {"get"},
+        "/health/live": {"get"},
+        "/health/ready": {"get"},
+    }
+    assert (await client.get("/schema/openapi.json")).json() == schema
+
+
+async def test_every_parameter_has_a_description_an_example_and_its_bounds(
+    client: Gateway,
+) -> None:
+    schema = await schema_of(client)
+
+    for path, methods in schema["paths"].items():
+        for operation in methods.values():
+            assert operation["description"], path
+            for parameter in operation.get("parameters", []):
+                assert parameter["description"], (path, parameter)
+                assert parameter["examples"], (path, parameter)
+    limits = {
+        parameter["name"]: parameter["schema"]
+        for parameter in schema["paths"]["/arxiv"]["get"]["parameters"]
+    }
+    assert "2000" in str(limits["max_results"])
+    assert "500" in str(limits["title"])
+
+
+async def test_every_body_and_every_answer_has_an_example(client: Gateway) -> None:
+    schema = await schema_of(client)
+
+    for path, methods in schema["paths"].items():
+        for operation in methods.values():
+            if body := operation.get("requestBody"):
+                assert body["content"]["application/json"]["schema"]["examples"], path
+            [answer] = [code for code in operation["responses"] if code.startswith("2")]
+            [content] = operation["responses"][answer]["content"].values()
+            assert content["examples"], path
+
+
+async def test_errors_are_described_as_problems(client: Gateway) -> None:
+    schema = await schema_of(client)
+
+    for path in ("/arxiv", "/queries", "/results", "/arxiv-api", "/write-results"):
+        for operation in schema["paths"][path].values():
+            refused = operation["responses"]["400"]["content"]
+            assert set(refused) == {"application/problem+json"}, path
+    assert {"400", "502", "503", "504"} <= set(schema["paths"]["/arxiv"]["get"]["responses"])
+
+
+async def test_the_page_for_people_loads_nothing_from_elsewhere(client: Gateway) -> None:
+    page = await client.get("/schema", headers={"accept": "text/html,*/*"})
+
+    assert page.headers["content-type"].startswith("text/html")
+    sources = re.findall(r"(?:src|href)=['\"]([^'\"]+)['\"]", page.text)
+    assert len(sources) == 3
+    for source in sources:
+        assert source.startswith("/")
+        asset = await client.get(source)
+        assert asset.status_code == 200
+        assert len(asset.content) > 10_000
+
+
+async def test_health_tells_life_from_readiness(client: Gateway, gateway: Serve) -> None:
+    assert (await client.get("/health/live")).status_code == 200
+    assert (await client.get("/health/ready")).json()["status"] == "ready"
+
+    async with gateway(database_url="host=127.0.0.1 port=9 connect_timeout=2") as cut_off:
+        assert (await cut_off.get("/health/live")).status_code == 200
+
+
+async def test_a_database_without_migrations_is_not_ready(gateway: Serve, server: str) -> None:
+    async with gateway(database_url=server) as client:
+        response = await client.get("/health/ready")
+
+    assert response.status_code == 503
+    assert "migrat" in response.json()["detail"]
+
+
+async def test_metrics_count_the_requests(client: Gateway) -> None:
+    await client.get("/results")
+    metrics = await client.get("/metrics")
+
+    assert metrics.status_code == 200
+    assert re.search(r'http_requests_total\{.*path="/results".*\} [1-9]', metrics.text)
+
+
+@pytest.mark.parametrize("given", ["", "x" * 65, "a b", "a\tb", "é"])
+async def test_a_request_id_that_is_none_is_replaced(client: Gateway, given: str) -> None:
+    response = await client.get("/health/live", headers={b"x-request-id": given.encode()})
+
+    assert re.fullmatch("[0-9a-f]{32}", response.headers["x-request-id"])
+
+
+async def test_a_request_id_is_taken_over(client: Gateway) -> None:
+    response = await client.get("/nowhere", headers={"x-request-id": "job-7.a_B"})
+
+    assert response.headers["x-request-id"] == "job-7.a_B"
+    assert response.json()["request_id"] == "job-7.a_B"

@@ -1,0 +1,74 @@
+"""PostgreSQL accepts every statement as it is written, and no other is sent."""
+
+import re
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from service import sql
+
+STATEMENTS = {
+    name: statement
+    for name, statement in vars(sql).items()
+    if name.isupper() and name not in {"BEGIN", "COMMIT"}
+}
+
+
+@pytest.mark.parametrize("name", STATEMENTS)
+def test_postgresql_accepts_the_statement(name: str, database: str) -> None:
+    parameters = dict.fromkeys(re.findall(r"%\((\w+)\)s", STATEMENTS[name].decode()))
+    with psycopg.connect(database, cursor_factory=psycopg.ClientCursor) as conn:
+        if "currval" in STATEMENTS[name].decode():
+            conn.execute("select nextval('arxiv_sequence')")
+        plan = conn.execute(b"explain " + STATEMENTS[name], parameters).fetchall()
+    assert plan
+
+
+def test_each_file_is_one_statement_with_a_sentence_of_its_own() -> None:
+    folder = Path(str(sql.__file__)).parent
+    assert {path.stem.upper() for path in folder.glob("*.sql")} == set(STATEMENTS)
+    for statement in STATEMENTS.values():
+        assert statement.startswith(b"-- ")
+        assert b";" not in re.sub(rb"--.*", b"", statement)
+
+
+def test_the_service_builds_no_sql_outside_its_folder() -> None:
+    words = re.compile(r"[\"'](select|insert|update|delete|with|create|alter|drop) ", re.IGNORECASE)
+    service = Path(str(sql.__file__)).parent.parent
+    guilty = [path.name for path in service.rglob("*.py") if words.search(path.read_text())]
+    assert guilty == []
+
+
+def test_only_the_store_knows_the_driver_and_only_the_client_knows_httpx_to_arxiv() -> None:
+    service = Path(str(sql.__file__)).parent.parent
+    sources = {str(path.relative_to(service)): path.read_text() for path in service.rglob("*.py")}
+    driver = re.compile(r"^(import|from) psycopg", re.MULTILINE)
+    drivers = [name for name, text in sources.items() if driver.search(text)]
+    clients = [name for name, text in sources.items() if "httpx.AsyncClient(" in text]
+    assert drivers == ["store.py"]
+    assert clients == ["arxiv.py"]
+
+
+def explained(db: psycopg.Connection, statement: bytes, parameters: dict[str, object]) -> str:
+    cursor = psycopg.ClientCursor(db)
+    lines = cursor.execute(b"explain " + statement, parameters).fetchall()
+    return "\n".join(line for (line,) in lines)
+
+
+def test_the_two_reads_follow_their_indexes(db: psycopg.Connection) -> None:
+    db.execute(
+        "insert into queries (query_id, timestamp, status, num_results, num_entries, query)"
+        " select n, n, 200, 1, 1, 'x' from generate_series(1, 20000) n"
+    )
+    db.execute(
+        "insert into results (query_id, timestamp, result_number, author, title)"
+        " select n, n, 0, 'a', 't' from generate_series(1, 20000) n"
+    )
+    db.execute("analyze")
+    queries = explained(db, sql.SELECT_QUERIES, {"start": 5, "end": 9, "settle": 0})
+    results = explained(db, sql.SELECT_RESULTS, {"limit": 10, "offset": 0, "settle": 0})
+
+    assert "queries_timestamp" in queries
+    assert "results_query_id_result_number_key" in results
+    assert "Sort" not in queries + results

@@ -1,0 +1,291 @@
+"""Text to Unix seconds and back, in any zone, at either end of a range."""
+
+from datetime import UTC, datetime, timedelta, timezone, tzinfo
+from zoneinfo import ZoneInfo
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from service.timestamps import EARLIEST, LATEST, first_second, last_second, to_iso, zone
+
+BERLIN = ZoneInfo("Europe/Berlin")
+ZONES = [
+    "UTC",
+    "Europe/Berlin",
+    "America/New_York",
+    "America/Sao_Paulo",  # changed its clocks at midnight
+    "America/Havana",  # repeats the hour before one in the morning
+    "Asia/Kolkata",
+    "Asia/Kathmandu",
+    "Australia/Lord_Howe",  # changes its clocks by half an hour
+    "Pacific/Apia",  # left out a whole day in 2011
+    "Pacific/Kiritimati",
+    "+23:59",
+    "-23:59",
+    "+05:30",
+]
+
+
+def seconds(text: str) -> int:
+    """Unix seconds of a moment written with its offset."""
+    return int(datetime.fromisoformat(text).timestamp())
+
+
+@pytest.mark.parametrize(
+    ("text", "moment"),
+    [
+        ("2026-11-23T20:15:00", "2026-11-23T20:15:00+00:00"),
+        ("2026-11-23T20:15", "2026-11-23T20:15:00+00:00"),
+        ("2026-11-23 20:15:00", "2026-11-23T20:15:00+00:00"),
+        ("2026-11-23t20:15:00z", "2026-11-23T20:15:00+00:00"),
+        ("2026-11-23T20:15:00Z", "2026-11-23T20:15:00+00:00"),
+        ("2026-11-23T20:15:00 Z", "2026-11-23T20:15:00+00:00"),
+        ("2026-11-23T20:15:00+01:00", "2026-11-23T19:15:00+00:00"),
+        ("2026-11-23T20:15:00-0130", "2026-11-23T21:45:00+00:00"),
+        ("2026-11-23T20:15+05:30", "2026-11-23T14:45:00+00:00"),
+        ("2026-11-23T20:15:00 +01:00", "2026-11-23T19:15:00+00:00"),
+        ("2026-11-23T20:15:00 01:00", "2026-11-23T19:15:00+00:00"),
+        ("2026-11-23T20:15:00 0100", "2026-11-23T19:15:00+00:00"),
+        ("2026-11-23T00:15:00+14:00", "2026-11-22T10:15:00+00:00"),
+        ("2024-02-29T00:00:00", "2024-02-29T00:00:00+00:00"),
+        ("1969-12-31T23:59:59", "1969-12-31T23:59:59+00:00"),
+    ],
+)
+def test_a_moment_is_the_same_second_at_both_ends(text: str, moment: str) -> None:
+    assert first_second(text, UTC) == last_second(text, UTC) == seconds(moment)
+
+
+@pytest.mark.parametrize("mark", [".", ","])
+@pytest.mark.parametrize("digits", ["5", "25", "000001", "999999999"])
+def test_a_fraction_belongs_to_the_second_inside_the_range(mark: str, digits: str) -> None:
+    text = f"2026-11-23T20:15:07{mark}{digits}"
+
+    assert first_second(text, UTC) == seconds("2026-11-23T20:15:08+00:00")
+    assert last_second(text, UTC) == seconds("2026-11-23T20:15:07+00:00")
+
+
+def test_a_fraction_of_zero_is_the_second_itself() -> None:
+    assert first_second("2026-11-23T20:15:07.000", UTC) == seconds("2026-11-23T20:15:07+00:00")
+
+
+def test_an_offset_in_the_text_outweighs_the_zone() -> None:
+    text = "2026-07-01T12:00:00-03:00"
+
+    assert first_second(text, BERLIN) == seconds(text)
+    assert last_second(text, BERLIN) == seconds(text)
+
+
+@pytest.mark.parametrize(
+    ("day", "tz", "start", "end"),
+    [
+        ("2026-11-23", "UTC", "2026-11-23T00:00:00+00:00", "2026-11-23T23:59:59+00:00"),
+        ("2026-11-23", "+05:30", "2026-11-23T00:00:00+05:30", "2026-11-23T23:59:59+05:30"),
+        ("2026-11-23", "-0330", "2026-11-23T00:00:00-03:30", "2026-11-23T23:59:59-03:30"),
+        # 23 and 25 hours
+        ("2026-03-29", "Europe/Berlin", "2026-03-29T00:00:00+01:00", "2026-03-29T23:59:59+02:00"),
+        ("2026-10-25", "Europe/Berlin", "2026-10-25T00:00:00+02:00", "2026-10-25T23:59:59+01:00"),
+        # begins at one in the morning, since midnight was left out
+        (
+            "2018-11-04",
+            "America/Sao_Paulo",
+            "2018-11-04T01:00:00-02:00",
+            "2018-11-04T23:59:59-02:00",
+        ),
+        # ends with the second of two last hours
+        (
+            "2018-02-17",
+            "America/Sao_Paulo",
+            "2018-02-17T00:00:00-02:00",
+            "2018-02-17T23:59:59-03:00",
+        ),
+        # begins with the first of two first hours
+        ("2026-11-01", "America/Havana", "2026-11-01T00:00:00-04:00", "2026-11-01T23:59:59-05:00"),
+    ],
+)
+def test_a_day_is_all_its_seconds(day: str, tz: str, start: str, end: str) -> None:
+    assert first_second(day, zone(tz)) == seconds(start)
+    assert last_second(day, zone(tz)) == seconds(end)
+
+
+def test_a_day_that_its_zone_left_out_has_no_seconds() -> None:
+    apia = ZoneInfo("Pacific/Apia")
+
+    assert first_second("2011-12-30", apia) == last_second("2011-12-30", apia) + 1
+    assert first_second("2011-12-31", apia) == last_second("2011-12-29", apia) + 1
+
+
+def test_an_hour_that_comes_twice_is_inside_the_range_both_times() -> None:
+    assert first_second("2026-10-25T02:30:00", BERLIN) == seconds("2026-10-25T02:30:00+02:00")
+    assert last_second("2026-10-25T02:30:00", BERLIN) == seconds("2026-10-25T02:30:00+01:00")
+
+
+@pytest.mark.parametrize("clock", ["02:00:00", "02:00:01", "02:30:00", "02:59:59.5"])
+def test_an_hour_that_is_left_out_is_the_change_of_the_clocks(clock: str) -> None:
+    text = f"2026-03-29T{clock}"
+
+    assert first_second(text, BERLIN) == seconds("2026-03-29T03:00:00+02:00")
+    assert last_second(text, BERLIN) == seconds("2026-03-29T01:59:59+01:00")
+
+
+def test_half_an_hour_may_be_left_out_too() -> None:
+    lord_howe = ZoneInfo("Australia/Lord_Howe")
+
+    assert first_second("2026-10-04T02:15:00", lord_howe) == seconds("2026-10-04T02:30:00+11:00")
+    assert last_second("2026-10-04T02:15:00", lord_howe) == seconds("2026-10-04T01:59:59+10:30")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("", " ", "now", "2026", "2026-11", "20261123", "2026-W48-1", "2026-327", "23.11.2026"),
+        *("2026-11-23T", "2026-11-23T20", "2026-11-23T20:15:00.", "2026-11-23T20:15:00+1:00"),
+        *("2026-11-23T20:15:00+01:0", "2026-11-23T20:15:00++01:00", " 2026-11-23", "2026-11-23 "),
+        *("2026-11-23\n", "2026-11-23T20:15:00Z\n", "-2026-11-23", "2026-1-1", "1795464900"),
+        *("2026-11-23T20:15:00.1234567890", "2026-11-23T20:15:00Europe/Berlin", "2026/11/23"),
+        # seconds or an offset with a digit too many, or without its sign
+        *("2026-11-23T20:15:0001:00", "2026-11-23T20:151500", "2026-11-23T20:15:3000"),
+        *("2026-11-23T20:15:00\t01:00", "2026-11-23T20:15:00\u00a001:00"),
+    ],
+)
+def test_what_is_no_date_is_refused(text: str) -> None:
+    for second in (first_second, last_second):
+        with pytest.raises(ValueError, match="is not an ISO 8601 date or time"):
+            second(text, UTC)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("2026-02-29", "2026-13-01", "2026-00-10", "2026-04-31", "0000-01-01", "2026-01-00"),
+        *("2026-11-23T25:00:00", "2026-11-23T20:60:00", "2016-12-31T23:59:60"),
+        "\u0662\u0660\u0662\u0666-\u0661\u0661-\u0662\u0663",  # 2026-11-23 in Arabic digits
+    ],
+)
+def test_a_date_that_does_not_exist_is_refused(text: str) -> None:
+    for second in (first_second, last_second):
+        with pytest.raises(ValueError, match="does not exist"):
+            second(text, UTC)
+
+
+@pytest.mark.parametrize("offset", ["+24:00", "-24:00", "+99:99", "+00:60"])
+def test_an_offset_that_does_not_exist_is_refused(offset: str) -> None:
+    with pytest.raises(ValueError, match="offset"):
+        first_second(f"2026-11-23T20:15:00{offset}", UTC)
+
+
+@pytest.mark.parametrize(
+    ("name", "hours"), [("+01:00", 1), ("-0330", -3.5), ("+23:59", 23 + 59 / 60), ("-00:00", 0)]
+)
+def test_a_zone_may_be_an_offset(name: str, hours: float) -> None:
+    assert zone(name).utcoffset(None) == timedelta(hours=hours)
+
+
+@pytest.mark.parametrize("name", ["Europe/Berlin", "UTC", "America/Argentina/Buenos_Aires"])
+def test_a_zone_may_be_a_name(name: str) -> None:
+    assert zone(name) == ZoneInfo(name)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("", "Europe", "Europe/Atlantis", "europe/", "+24:00", "1:00", "+1", "UTC+1", "Berlin "),
+        *("/etc/passwd", "../../etc/passwd", "tzdata.zi", "__init__.py", "a\0b", "é", "x" * 5000),
+    ],
+)
+def test_what_is_no_zone_is_refused(name: str) -> None:
+    with pytest.raises(ValueError, match="neither an IANA time zone nor an offset"):
+        zone(name)
+
+
+def test_seconds_are_written_as_the_clocks_of_the_zone_show_them() -> None:
+    moment = seconds("2026-07-01T22:30:05+00:00")
+
+    assert to_iso(moment, UTC) == "2026-07-01T22:30:05"
+    assert to_iso(moment, BERLIN) == "2026-07-02T00:30:05"
+    assert to_iso(moment, zone("-03:30")) == "2026-07-01T19:00:05"
+
+
+SECONDS = st.integers(EARLIEST, LATEST)
+ANY_ZONE = st.sampled_from(ZONES).map(zone) | st.integers(-1439, 1439).map(
+    lambda minutes: timezone(timedelta(minutes=minutes))
+)
+
+
+@given(SECONDS, ANY_ZONE)
+@example(seconds("2026-10-25T00:30:00+00:00"), BERLIN)
+@example(seconds("2026-10-25T01:30:00+00:00"), BERLIN)
+@example(EARLIEST, zone("-23:59"))
+@example(EARLIEST, zone("+23:59"))
+@example(LATEST, zone("-23:59"))
+@example(LATEST, zone("+23:59"))
+def test_a_timestamp_answered_finds_its_own_second_again(second: int, tz: tzinfo) -> None:
+    written = to_iso(second, tz)
+
+    assert first_second(written, tz) <= second <= last_second(written, tz)
+    # a change of clocks repeats an hour, here and there more, but never a day
+    assert last_second(written, tz) - first_second(written, tz) < 86_400
+
+
+@given(SECONDS, ANY_ZONE)
+def test_a_timestamp_is_inside_its_own_day(second: int, tz: tzinfo) -> None:
+    day = to_iso(second, tz)[:10]
+    try:
+        start, end = first_second(day, tz), last_second(day, tz)
+    except ValueError:
+        # the first and the last day of time are cut off by the range
+        assert second < EARLIEST + 86_400 or second > LATEST - 86_400
+        return
+
+    assert start <= second <= end
+
+
+_WALLS = st.datetimes(datetime(1950, 1, 1), datetime(2040, 1, 1))  # noqa: DTZ001 - wall clocks
+
+
+@given(_WALLS, ANY_ZONE)
+@example(datetime(2026, 3, 29, 2, 30), BERLIN)  # noqa: DTZ001
+@example(datetime(2011, 12, 30, 12), ZoneInfo("Pacific/Apia"))  # noqa: DTZ001
+def test_no_second_that_a_clock_shows_inside_a_range_is_outside_of_it(
+    wall: datetime, tz: tzinfo
+) -> None:
+    text = wall.isoformat(timespec="seconds")
+    start, end = first_second(text, tz), last_second(text, tz)
+
+    # the second before the start shows less, that after the end more; so does each that is near
+    for step in (1, 60, 1800, 3599):
+        assert to_iso(start - step, tz) < text
+        assert to_iso(end + step, tz) > text
+    assert to_iso(start, tz) >= text
+    assert to_iso(end, tz) <= text
+
+
+@given(
+    st.sampled_from(["0001-01-01", "0001-01-02", "9999-12-30", "9999-12-31"]),
+    st.sampled_from(["", "T00:00:00", "T23:59:59", "T23:59:59.999999"]),
+    st.sampled_from(["", "+23:59", "-23:59", "Z"]),
+    ANY_ZONE,
+)
+def test_the_ends_of_time_are_inside_the_range_or_refused(
+    day: str, clock: str, offset: str, tz: tzinfo
+) -> None:
+    text = f"{day}{clock}{offset if clock else ''}"
+    for second in (first_second, last_second):
+        try:
+            found = second(text, tz)
+        except ValueError as error:
+            assert str(error) == "is outside the years 1 to 9999"  # noqa: PT017
+        else:
+            assert EARLIEST <= found <= LATEST
+            assert len(to_iso(found, tz)) == len("2026-11-23T20:15:00")
+
+
+@given(st.text("0123456789-:T Z+.,tz", max_size=40) | st.text(max_size=40), ANY_ZONE)
+def test_any_text_is_a_moment_or_a_value_error(text: str, tz: tzinfo) -> None:
+    for second in (first_second, last_second):
+        try:
+            found = second(text, tz)
+        except ValueError as error:
+            assert str(error)  # noqa: PT017
+        else:
+            assert EARLIEST <= found <= LATEST
