@@ -227,7 +227,7 @@ async def falling(scope: Scope, receive: Receive, send: Send) -> None:
 def serving(app: ASGIApp) -> Iterator[str]:
     """A real server on loopback around an application; its URL."""
     config = uvicorn.Config(
-        RequestLog(app),  # type: ignore[arg-type]
+        RequestLog(app),
         port=0,
         lifespan="off",
         log_config=None,
@@ -316,7 +316,6 @@ def test_a_plain_id_of_the_client_is_taken(application: ASGIApp, name: str) -> N
 def test_any_other_id_is_replaced(application: ASGIApp) -> None:
     odd = [
         "",
-        " ",
         "a" * 65,
         "a b",
         "a/b",
@@ -326,15 +325,14 @@ def test_any_other_id_is_replaced(application: ASGIApp) -> None:
         "%0a",
         "\u00e9",
         "a\tb",
-        "x\x7f",
     ]
     with serving(application) as url, httpx.Client() as client:
         given = [
             client.get(f"{url}/plain", headers=[(b"x-request-id", name.encode())]) for name in odd
         ]
 
-    names = [response.headers["x-request-id"] for response in given if response.is_success]
-    assert len(names) >= len(odd) - 1  # a control character may be refused before it gets here
+    names = [response.headers["x-request-id"] for response in given]
+    assert [response.text for response in given] == names
     assert all(MADE_UP.fullmatch(name) for name in names)
 
 
@@ -418,6 +416,15 @@ print(logged, time.monotonic() - began, file=sys.stderr)
 """
 
 
+# comes when there is room again, and brings the number of those that were dropped before it
+_LAST_LINE = """
+    print("logged", file=sys.stderr, flush=True)
+    while logging.getLogger().handlers[0].queue.qsize():
+        time.sleep(0.01)
+    logging.getLogger("x").info("last")
+"""
+
+
 def many_lines(
     stdout: int, count: int, then: str = "", style: str = "text"
 ) -> subprocess.Popen[str]:
@@ -451,10 +458,10 @@ def test_a_pipe_that_nobody_reads_holds_up_neither_the_caller_nor_the_end(style:
 def test_lines_that_are_dropped_are_counted() -> None:
     count = 3 * BACKLOG
     reader, writer = os.pipe()
-    # the last line comes when there is room again, and brings the number of those before it
-    process = many_lines(writer, count, "time.sleep(3); logging.getLogger('x').info('last')")
+    process = many_lines(writer, count, _LAST_LINE)
     os.close(writer)
-    time.sleep(2)  # nobody reads while the lines come
+    assert process.stderr
+    assert process.stderr.readline() == "logged\n"  # nobody read while the lines came
     with open(reader, encoding="utf-8") as pipe:  # noqa: PTH123 - a file descriptor
         lines = pipe.read().splitlines()
     _, err = process.communicate(timeout=20)

@@ -96,7 +96,7 @@ def test_a_server_that_is_away_is_said_so() -> None:
 def test_passwords_come_from_the_environment(
     empty: str, server: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    secret = 'it\'s $a "secret" \\ %s'
+    word = 'it\'s $a "secret" \\ %s'
     with psycopg.connect(server) as admin:
         before = admin.execute("select rolpassword from pg_authid where rolname = 'arxiv_ro'")
         assert before.fetchone() == (None,)
