@@ -74,15 +74,12 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
         Raises NotConfigured, naming the variable, for an unknown name or a value out of bounds.
         """
-        ours = {
-            name.removeprefix(PREFIX).lower(): value
-            for name, value in env.items()
-            if name.startswith(PREFIX) and value
-        }
-        if unknown := sorted(ours.keys() - set(cls.__struct_fields__)):
-            raise NotConfigured(f"{PREFIX}{unknown[0].upper()}: there is no such setting")
+        fields = {f"{PREFIX}{field.upper()}": field for field in cls.__struct_fields__}
+        ours = {name: value for name, value in env.items() if name.startswith(PREFIX) and value}
+        if unknown := sorted(ours.keys() - fields.keys()):
+            raise NotConfigured(f"{unknown[0]}: there is no such setting")
         try:
-            return convert(ours, cls, strict=False)
+            return convert({fields[name]: ours[name] for name in ours}, cls, strict=False)
         except ValidationError as error:
             reason, _, field = str(error).partition(" - at `$.")
             name = f"{PREFIX}{field.rstrip('`').upper()}: " if field else ""

@@ -51,9 +51,8 @@ def last_second(text: str, tz: tzinfo) -> int:
 
 
 def _within_range(seconds: int) -> int:
-    if not EARLIEST <= seconds <= LATEST:
-        raise ValueError("is outside the years 1 to 9999")
-    return seconds
+    """The nearest second that every zone can show: no row is older or younger."""
+    return min(max(seconds, EARLIEST), LATEST)
 
 
 def _parse(text: str, tz: tzinfo, *, end: bool) -> datetime:

@@ -416,11 +416,12 @@ print(logged, time.monotonic() - began, file=sys.stderr)
 """
 
 
-# comes when there is room again, and brings the number of those that were dropped before it
+# when there is room again, the next line brings the number of those that were dropped before it
 _LAST_LINE = """
     print("logged", file=sys.stderr, flush=True)
     while logging.getLogger().handlers[0].queue.qsize():
         time.sleep(0.01)
+    logging.getLogger("x").info("next")
     logging.getLogger("x").info("last")
 """
 
@@ -471,8 +472,9 @@ def test_lines_that_are_dropped_are_counted() -> None:
     lost = [
         int(found[1]) for line in lines if (found := re.search(r"(\d+) lines were dropped", line))
     ]
+    assert "WARNING service.logging" in lines[-3]
+    assert lines[-2].endswith("[-] next")
     assert lines[-1].endswith("[-] last")
-    assert "WARNING service.logging" in lines[-2]
     assert len(kept) >= BACKLOG
     assert sum(lost) == count - len(kept) > 0
 

@@ -46,6 +46,13 @@ def paper(number: int, title: str = "Title") -> Entry:
     )
 
 
+@pytest.fixture
+def one_connection(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No other connection of the pool disturbs the count."""
+    monkeypatch.setattr(store_module, "POOL_SIZE", 1)
+
+
+@pytest.mark.usefixtures("one_connection")
 @pytest.mark.parametrize("entries", [0, 1, 10, 2000])
 async def test_a_search_is_written_in_one_round_trip(database: str, entries: int) -> None:
     async with proxied(database) as (proxy, url), Store(url) as store:
@@ -56,6 +63,7 @@ async def test_a_search_is_written_in_one_round_trip(database: str, entries: int
         assert (proxy.trips, proxy.answers) == (1, 1)
 
 
+@pytest.mark.usefixtures("one_connection")
 async def test_a_read_takes_one_round_trip(database: str) -> None:
     async with proxied(database) as (proxy, url), Store(url) as store:
         await store.save(answer(10))

@@ -145,6 +145,7 @@ def test_a_port_that_never_answers_ends_the_wait_with_1_in_time(wait_for: Run) -
         finished = wait_for(f"127.0.0.1:{port}", "-t", "1")
 
     assert finished.returncode == 1
+    assert finished.stderr == f"wait-for: 127.0.0.1:{port} accepted no connection within 1 s\n"
     assert 1 <= time.monotonic() - before < 4
 
 
@@ -301,8 +302,11 @@ def test_any_of_four_tools_can_connect(tool: str, tmp_path: Path) -> None:
         assert run(f"localhost:{one}", "-t", "5").returncode == 0
         assert run(f"localhost:{other}", "-t", "1").returncode == 1
         before = time.monotonic()
-        assert run(f"127.0.0.1:{third}", "-t", "1").returncode == 1
+        unanswered = run(f"127.0.0.1:{third}", "-t", "1")
         assert time.monotonic() - before < 4
+
+    assert unanswered.returncode == 1
+    assert unanswered.stderr.count("\n") == 1
 
 
 def test_without_any_tool_the_script_says_so(shell: list[str], tmp_path: Path) -> None:
