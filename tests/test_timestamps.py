@@ -266,18 +266,14 @@ def test_no_second_that_a_clock_shows_inside_a_range_is_outside_of_it(
     st.sampled_from(["", "+23:59", "-23:59", "Z"]),
     ANY_ZONE,
 )
-def test_the_ends_of_time_are_inside_the_range_or_refused(
+def test_the_ends_of_time_are_inside_the_range(
     day: str, clock: str, offset: str, tz: tzinfo
 ) -> None:
     text = f"{day}{clock}{offset if clock else ''}"
     for second in (first_second, last_second):
-        try:
-            found = second(text, tz)
-        except ValueError as error:
-            assert str(error) == "is outside the years 1 to 9999"  # noqa: PT017
-        else:
-            assert EARLIEST <= found <= LATEST
-            assert len(to_iso(found, tz)) == len("2026-11-23T20:15:00")
+        found = second(text, tz)
+        assert EARLIEST <= found <= LATEST
+        assert len(to_iso(found, tz)) == len("2026-11-23T20:15:00")
 
 
 @given(st.text("0123456789-:T Z+.,tz", max_size=40) | st.text(max_size=40), ANY_ZONE)
