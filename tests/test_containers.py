@@ -39,6 +39,7 @@ STORAGE = (
 )
 BASE = "docker.io/library/debian:trixie-slim"
 POSTGRES = "docker.io/library/postgres:18"
+IMAGE = "localhost/arxiv-gateway"
 PROJECT = "gateway-test"
 
 PASSWORDS = {
@@ -155,7 +156,7 @@ def sandbox() -> Iterator[Sandbox]:
         with _opened_sandbox() as inside:
             usable = inside.run("podman", "info")
             if usable.returncode != 0:
-                pytest.skip(f"podman does not work here: {usable.stdout.strip()}")
+                pytest.skip(f"podman does not work here: {usable.stdout.splitlines()[-1]}")
             yield inside
 
 
@@ -199,8 +200,8 @@ def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def images(sandbox: Sandbox, checkout: Path) -> None:
-    """Have the base image, PostgreSQL's, and the service's, built as a user would build it."""
+def built(sandbox: Sandbox, checkout: Path) -> Path:
+    """The checkout, once there are the images of Debian and PostgreSQL and its own is built."""
     if (TOOLS / "base-image").exists():
         if not sandbox.has_image(BASE):
             if shutil.which("debootstrap") is None:
@@ -214,14 +215,17 @@ def images(sandbox: Sandbox, checkout: Path) -> None:
             if not sandbox.has_image(image):
                 pulled = sandbox.run("podman", "pull", image, online=True, timeout=300)
                 if pulled.returncode != 0:
-                    pytest.skip(f"{image} cannot be had: {pulled.stdout.strip()}")
+                    pytest.skip(f"{image} cannot be had: {pulled.stdout.splitlines()[-1]}")
+    # podman-compose 1.0.3 does not tell when a build fails: only a new image may bear the name
+    sandbox.podman("untag", IMAGE)
     # in Docker's format, because podman's own has no place for the healthcheck of the Containerfile
     options = "--podman-build-args=--isolation=chroot --network=host --format=docker"
     command = ["podman-compose", options, "build"]
-    built = sandbox.run(*command, cwd=checkout, online=True, timeout=300)
-    assert sandbox.has_image("localhost/arxiv-gateway"), built.stdout
+    log = sandbox.run(*command, cwd=checkout, online=True, timeout=300).stdout
+    assert sandbox.has_image(IMAGE), log
     # what earlier builds left, unless it may still save time
     sandbox.podman("image", "prune", "--force", "--filter=until=72h")
+    return checkout
 
 
 @dataclass(frozen=True)
@@ -285,11 +289,11 @@ class Stack:
 
 
 @pytest.fixture(scope="module")
-def stack(sandbox: Sandbox, images: None, checkout: Path) -> Iterator[Stack]:  # noqa: ARG001
+def stack(sandbox: Sandbox, built: Path) -> Iterator[Stack]:
     # an earlier run may have been killed
     sandbox.podman("rm", "--all", "--force")
     sandbox.podman("volume", "prune", "--force")
-    containers = Stack(sandbox, checkout)
+    containers = Stack(sandbox, built)
     try:
         containers.up()
         yield containers
@@ -301,9 +305,7 @@ def stack(sandbox: Sandbox, images: None, checkout: Path) -> Iterator[Stack]:  #
 
 @pytest.mark.containers
 class TestTheImage:
-    def test_it_has_no_compiler_no_pip_and_no_build_tools(
-        self, sandbox: Sandbox, stack: Stack
-    ) -> None:
+    def test_it_has_no_compiler_no_pip_and_no_build_tools(self, stack: Stack) -> None:
         tools = "pip pip3 gcc cc g++ c++ clang ld as make cmake cargo git curl wget"
         search = f"for tool in {tools}; do command -v $tool; done; true"
 
@@ -312,18 +314,25 @@ class TestTheImage:
             assert (
                 f"No module named {module}" in stack.exec("service", "python", "-m", module).stdout
             )
-        assert sandbox.podman("run", "--rm", "localhost/arxiv-gateway", "--version").returncode == 0
+
+    def test_it_holds_nothing_else_of_the_checkout(self, stack: Stack) -> None:
+        assert stack.exec("service", "ls", "-A", "/app").stdout.split() == [
+            "migrations",
+            "service",
+            "wait-for",
+        ]
 
     def test_its_own_healthcheck_passes(self, sandbox: Sandbox, stack: Stack) -> None:
-        kind, *command = sandbox.inspect("localhost/arxiv-gateway", "{{json .HealthCheck.Test}}")
+        kind, *command = sandbox.inspect(IMAGE, "{{json .HealthCheck.Test}}")
         assert kind == "CMD"
 
         finished = stack.exec("service", *command)
 
         assert finished.returncode == 0, finished.stdout
 
-    def test_it_says_what_it_is(self, sandbox: Sandbox, stack: Stack) -> None:  # noqa: ARG002
-        labels = sandbox.inspect("localhost/arxiv-gateway", "{{json .Labels}}")
+    @pytest.mark.usefixtures("built")
+    def test_it_says_what_it_is(self, sandbox: Sandbox) -> None:
+        labels = sandbox.inspect(IMAGE, "{{json .Labels}}")
 
         assert labels["org.opencontainers.image.title"] == "arxiv-gateway"
 

@@ -1,5 +1,7 @@
 """`/health`: whether the process lives, and whether it can serve."""
 
+import asyncio
+
 from litestar import Response, get
 from litestar.di import NamedDependency
 from litestar.openapi import ResponseSpec
@@ -8,6 +10,9 @@ from service import migrations, openapi
 from service.errors import StoreUnavailable
 from service.models import Health
 from service.store import Store
+
+PATIENCE = 2.0
+"""Seconds; who asks for health does not wait for long."""
 
 
 @get("/health/live", responses=openapi.answer(Health(status="live")), tags=["operation"])
@@ -25,9 +30,11 @@ async def live() -> Health:
 async def ready(store: NamedDependency[Store]) -> Response[Health]:
     """Tell whether PostgreSQL answers and has had all migrations."""
     try:
-        missing = sorted(migrations.names() - await store.migrations())
-    except StoreUnavailable as error:
-        return Response(Health(status="not ready", detail=error.detail), status_code=503)
+        async with asyncio.timeout(PATIENCE):
+            missing = sorted(migrations.names() - await store.migrations())
+    except (StoreUnavailable, TimeoutError) as error:
+        detail = str(error) or f"the database does not answer within {PATIENCE:g} seconds"
+        return Response(Health(status="not ready", detail=detail), status_code=503)
     if missing:
         detail = f"the database lacks the migrations {', '.join(missing)}"
         return Response(Health(status="not ready", detail=detail), status_code=503)
