@@ -42,12 +42,16 @@ def parse(body: bytes) -> Feed:
         raise NotAFeed("it has a document type declaration")
     if root.tag != f"{_ATOM}feed":
         raise NotAFeed(f"the root element is {str(root.tag)[:100]}, not an Atom feed")
+    if (total := _number(root, "totalResults")) is None:
+        said = _text(root.find(f"{_OPENSEARCH}totalResults"))[:20]
+        raise NotAFeed(f"totalResults is {said!r}, not a number of papers")
     entries = [_entry(element) for element in root.iterfind(f"{_ATOM}entry")]
     title = HEADING.match(heading := _text(root.find(f"{_ATOM}title")))
     return Feed(
         query=heading[title.end() :] if title else None,
         link=next((link.href for link in _links(root)), None),
-        total=_count(root, "totalResults"),
+        total=total,
+        items_per_page=_number(root, "itemsPerPage"),
         entries=entries,
         error=_complaint(root),
     )
@@ -142,8 +146,7 @@ def _moment(element: etree._Element | None) -> datetime | None:
         return None
 
 
-def _count(root: etree._Element, name: str) -> int:
+def _number(root: etree._Element, name: str) -> int | None:
+    """One of arXiv's counts; None where it says none that can be."""
     text = _text(root.find(f"{_OPENSEARCH}{name}"))
-    if not re.fullmatch(r"[0-9]{1,10}", text) or int(text) > INT4_MAX:
-        raise NotAFeed(f"{name} is {text[:20]!r}, not a number of papers")
-    return int(text)
+    return int(text) if re.fullmatch(r"[0-9]{1,10}", text) and int(text) <= INT4_MAX else None

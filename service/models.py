@@ -5,10 +5,12 @@ Field names are those of the tables and of the JSON that clients see.
 
 from datetime import datetime
 from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, Literal
+from uuid import UUID, uuid4
 
-from msgspec import Meta, Struct
+from msgspec import Meta, Struct, field
 
+from service import timestamps
 from service.errors import UpstreamError
 
 INT4_MAX = 2_147_483_647
@@ -66,6 +68,12 @@ class Feed(Struct, frozen=True, kw_only=True):
     entries: list[Entry]
     error: str | None
     """What arXiv complains about, where the feed is an error feed."""
+    items_per_page: int | None = None
+    """How many papers arXiv means to send at once; None where it does not say."""
+
+
+SortBy = Literal["relevance", "lastUpdatedDate", "submittedDate"]
+SortOrder = Literal["descending", "ascending"]
 
 
 class Search(Struct, frozen=True, kw_only=True):
@@ -74,18 +82,37 @@ class Search(Struct, frozen=True, kw_only=True):
     author: str | None = None
     title: str | None = None
     journal: str | None = None
-    max_results: int
+    abstract: str | None = None
+    comment: str | None = None
+    any: str | None = None
+    category: tuple[str, ...] = ()
+    """Any of these."""
+    id_list: tuple[str, ...] = ()
+    query: str | None = None
+    """In arXiv's own query language."""
+    submitted_from: int | None = None
+    """Unix seconds of version 1, included."""
+    submitted_to: int | None = None
+    start: int = 0
+    max_results: int | None = None
+    sort_by: SortBy = "relevance"
+    sort_order: SortOrder = "descending"
 
 
 class Outcome(StrEnum):
     """What came of a search, as the column `outcome` says it."""
 
     OK = "ok"
+    SUSPECT = "suspect"
     REFUSED = "refused"
     BUSY = "busy"
     UNREACHABLE = "unreachable"
     TIMEOUT = "timeout"
     BROKEN = "broken"
+
+
+Remarks = dict[str, list[str]]
+"""What is odd about an answer: `differences` (sentences) and `missing_ids`, where there are any."""
 
 
 class Answer(Struct, frozen=True, kw_only=True):
@@ -100,6 +127,27 @@ class Answer(Struct, frozen=True, kw_only=True):
     outcome: Outcome = Outcome.OK
     entries: list[Entry] = []
     failure: UpstreamError | None = None
+    remarks: Remarks = {}
+    search_key: UUID | None = None
+    """Which search it answers; None where it was not asked as one."""
+    write_key: UUID = field(default_factory=uuid4)
+    """Under which it is recorded once, however often that is tried."""
+    query_id: int = 0
+    """Under which it is recorded, once it is."""
+
+    @property
+    def recorded(self) -> "Recorded":
+        """The row that records it."""
+        return Recorded(
+            query_id=self.query_id,
+            timestamp=self.timestamp,
+            status=self.status,
+            num_results=self.num_results,
+            num_entries=len(self.entries),
+            query=self.query,
+            outcome=self.outcome,
+            remarks=self.remarks,
+        )
 
 
 class ResultRow(Struct, frozen=True):
@@ -108,6 +156,8 @@ class ResultRow(Struct, frozen=True):
     author: str
     title: str
     journal: str | None
+    arxiv_id: str | None = None
+    version: int | None = None
 
 
 # Rows as they are stored, and answered by the backend
@@ -130,6 +180,12 @@ class StoredQuery(Struct, frozen=True, kw_only=True):
         return f"ArXiv Query: {self.query}"
 
 
+class Recorded(StoredQuery, frozen=True, kw_only=True):
+    """A row of the table `queries` that answers a later search."""
+
+    remarks: Remarks | None = None
+
+
 class StoredResult(Struct, frozen=True, kw_only=True):
     """A row of the table `results`."""
 
@@ -139,12 +195,26 @@ class StoredResult(Struct, frozen=True, kw_only=True):
     query_id: int
     timestamp: int
     result_number: int
+    arxiv_id: str | None
+    version: int | None
+
+
+class Harvest(Struct, frozen=True, kw_only=True):
+    """A row of the table `harvests`: how far a long job has come."""
+
+    harvest_id: int
+    query: str
+    submitted_to: int
+    submitted_from: int
+    start: int
+    page: int
+    finished: bool
 
 
 # Responses of the frontend: the same with timestamps as ISO 8601 in the configured zone
 
 
-class Receipt(Struct, frozen=True, kw_only=True):
+class Receipt(Struct, kw_only=True, omit_defaults=True):
     """What `/arxiv` answers: where the search is recorded, and what came of it."""
 
     query_id: int
@@ -152,6 +222,12 @@ class Receipt(Struct, frozen=True, kw_only=True):
     status: int
     num_results: int
     num_entries: int
+    warnings: list[str] = []
+    """Where arXiv searched something else than was meant, or left papers out."""
+    missing_ids: list[str] = []
+    """Those of `id_list` that arXiv did not send."""
+    results: list["Result"] | None = None
+    """The papers, where `include=results` asks for them."""
 
 
 class Query(Struct, frozen=True, kw_only=True):
@@ -175,6 +251,8 @@ class Result(Struct, frozen=True, kw_only=True):
     query_id: int
     timestamp: str
     result_number: int
+    arxiv_id: str | None
+    version: int | None
 
 
 # Responses of the backend
@@ -213,7 +291,7 @@ class Health(Struct, frozen=True, kw_only=True):
 # Bodies of requests
 
 QueryId = Annotated[int, Meta(ge=1, le=INT8_MAX)]
-UnixSeconds = Annotated[int, Meta(ge=-62_135_510_400, le=253_402_214_400)]
+UnixSeconds = Annotated[int, Meta(ge=timestamps.EARLIEST, le=timestamps.LATEST)]
 Text = Annotated[str, Meta(max_length=100_000, pattern="^[^\\x00]*$")]
 """PostgreSQL stores any text but NUL."""
 
@@ -234,6 +312,7 @@ class QueryToWrite(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     num_results: Annotated[int, Meta(ge=0, le=INT4_MAX)]
     num_entries: Annotated[int, Meta(ge=0, le=2000)]
     query: Text
+    outcome: Outcome = Outcome.OK
 
 
 class ResultToWrite(Struct, frozen=True, kw_only=True):
@@ -242,6 +321,8 @@ class ResultToWrite(Struct, frozen=True, kw_only=True):
     authors: list[Text] | Text
     title: Text
     journal: Text | None = None
+    arxiv_id: Annotated[str, Meta(max_length=100, pattern="^[^\\x00]*$")] | None = None
+    version: Annotated[int, Meta(ge=1, le=9999)] | None = None
 
 
 class ResultsToWrite(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

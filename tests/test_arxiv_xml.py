@@ -1,6 +1,5 @@
 """arXiv's feeds to structs: every part, in any shape; and whatever is no feed is refused."""
 
-import csv
 import os
 import random
 import re
@@ -24,7 +23,7 @@ from demo import feed as demo_feed
 from demo.papers import Paper, generate
 from service.arxiv_xml import NotAFeed, parse
 from service.models import INT4_MAX, Entry, Feed, Link
-from tests.conftest import FEEDS
+from tests.captures import captured, catalogued
 
 ATOM = "http://www.w3.org/2005/Atom"
 ARXIV = "http://arxiv.org/schemas/atom"
@@ -186,6 +185,7 @@ def test_every_part_of_an_old_feed_is_read() -> None:
         query="search_query=all:ice&id_list=&start=0",
         link="http://arxiv.org/api/query?search_query%3Dall%3Aice",
         total=71,
+        items_per_page=1,
         error=None,
         entries=[
             Entry(
@@ -966,22 +966,6 @@ def unbroken(entry: Entry) -> Entry:
 
 
 # Captured feeds, where there are any
-
-CAPTURES = sorted(FEEDS.glob("*.xml"))
-captured = pytest.mark.parametrize(
-    "path",
-    CAPTURES
-    or [
-        pytest.param(FEEDS, marks=pytest.mark.skip(reason=f"captured feeds are not there: {FEEDS}"))
-    ],
-    ids=lambda path: path.stem,
-)
-
-
-def catalogued(path: Path) -> dict[str, str]:
-    with (path.parent / "manifest.csv").open(encoding="utf-8", newline="") as file:
-        [row] = [row for row in csv.DictReader(file) if row["file"] == path.name]
-    return row
 
 
 @captured
