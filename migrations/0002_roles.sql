@@ -20,6 +20,16 @@ select not exists (select from migrations where name = '0002_roles') as pending 
     end $$;
     select format('grant connect on database %I to arxiv_rw, arxiv_ro, arxiv_sequence', current_database())
     \gexec
+    -- A call of the service ends after ten seconds. What it left running must end by itself, or it
+    -- would keep a connection, and commit what was reported as failed.
+    alter role arxiv_rw set statement_timeout = '9s';
+    alter role arxiv_ro set statement_timeout = '9s';
+    alter role arxiv_rw set idle_in_transaction_session_timeout = '9s';
+    alter role arxiv_ro set idle_in_transaction_session_timeout = '9s';
+    select format('alter role %I set transaction_timeout = %L', role, '9s')
+    from unnest(array['arxiv_rw', 'arxiv_ro']) as role
+    where current_setting('server_version_num')::int >= 170000
+    \gexec
     grant usage on schema public to arxiv_rw, arxiv_ro, arxiv_sequence;
     grant select on migrations to arxiv_rw, arxiv_ro, arxiv_sequence;
     insert into migrations (name) values ('0002_roles');

@@ -1,27 +1,31 @@
-"""The command line: python -m service [serve | migrate]."""
+"""The command line: python -m service [serve | migrate | search | harvest]."""
 
 import argparse
+import asyncio
 import logging
+import math
+import os
 import signal
 import socket
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import uvicorn
 from msgspec import structs
 
-from service import __version__, embedded, migrations
+from service import __version__, embedded, migrations, terminal
 from service.app import create_app
-from service.errors import NotConfigured
+from service.errors import BadInput, NotConfigured, ServiceError
 from service.logging import NOTICE, started
+from service.search import Searcher
 from service.settings import Settings
 
 logger = logging.getLogger("service")
 
-GRACE = 30
-"""Seconds that running requests get at the end."""
+GRACE = 15
+"""Seconds that running requests get at the end beyond what arXiv may take."""
 
 
 def main() -> int:
@@ -35,52 +39,94 @@ def main() -> int:
     commands = parser.add_subparsers(dest="command", metavar="COMMAND")
     commands.add_parser("serve", help="answer HTTP (the default)")
     commands.add_parser("migrate", help="apply migrations/*.sql with psql to ARXIV_DATABASE_URL")
-    command = parser.parse_args().command or "serve"
+    terminal.add_search(commands.add_parser("search", help="search once, and print the papers"))
+    terminal.add_harvest(
+        commands.add_parser("harvest", help="store all papers that match, however many")
+    )
+    options = parser.parse_args()
 
     signal.signal(signal.SIGTERM, _stop)
     try:
         settings = Settings.from_env()
-        with started(settings.log_level, settings.log_format):
-            {"serve": serve, "migrate": migrate}[command](settings)
-    except NotConfigured as error:
-        print(f"{parser.prog}: {error.detail}", file=sys.stderr)  # noqa: T201 - no log yet
+        COMMANDS[options.command or "serve"](settings, options)
+    except (NotConfigured, BadInput) as error:
+        sys.stderr.write(f"{parser.prog}: {error.detail}\n")
         return 2
+    except ServiceError as error:
+        sys.stderr.write(f"{parser.prog}: {error.title}: {error.detail}\n")
+        return 1
     except KeyboardInterrupt:
-        return 0
+        return 0 if options.command in {None, "serve"} else 130
     return 0
 
 
-def serve(settings: Settings) -> None:
+def serve(settings: Settings, _: argparse.Namespace) -> None:
     """Answer HTTP until a signal ends it."""
-    with _database(settings) as complete:
+    with started(settings.log_level, settings.log_format), _database(settings) as complete:
+        app = create_app(complete)
         config = uvicorn.Config(
-            create_app(complete),
+            app,
             host=settings.host,
             port=settings.port,
             log_config=None,
             access_log=False,
             server_header=False,
-            timeout_graceful_shutdown=GRACE,
+            timeout_graceful_shutdown=math.ceil(settings.timeout) + GRACE,
         )
-        _Server(config).run()
+        _Server(config, app.state.searcher).run()
 
 
 class _Server(uvicorn.Server):
+    def __init__(self, config: uvicorn.Config, searcher: Searcher) -> None:
+        super().__init__(config)
+        self.searcher = searcher
+
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Say where the service listens, once it does."""
         await super().startup(sockets)
         for listener in (part for server in self.servers for part in server.sockets):
             host, port = listener.getsockname()[:2]
-            logger.log(NOTICE, "listening on http://%s:%d", host, port)
+            shown = f"[{host}]" if ":" in host else host
+            logger.log(NOTICE, "listening on http://%s:%d", shown, port)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """End what only waits; what arXiv is being asked, and what is read, comes to its end."""
+        self.searcher.close()
+        await super().shutdown(sockets)
 
 
-def migrate(settings: Settings) -> None:
+def migrate(settings: Settings, _: argparse.Namespace) -> None:
     """Apply the migrations that the database has not had."""
-    if settings.database_url is None:
-        with embedded.server(settings.data_path) as url:
-            _migrate(url)
-    else:
-        _migrate(settings.database_url)
+    with started(settings.log_level, settings.log_format):
+        if settings.database_url is None:
+            with embedded.server(settings.data_path) as url:
+                _migrate(url)
+        else:
+            _migrate(settings.database_url)
+
+
+def search(settings: Settings, options: argparse.Namespace) -> None:
+    """Search once."""
+    _on_terminal(terminal.search, settings, options)
+
+
+def harvest(settings: Settings, options: argparse.Namespace) -> None:
+    """Store all papers that match."""
+    _on_terminal(terminal.harvest, settings, options)
+
+
+def _on_terminal(
+    command: Callable[[Settings, argparse.Namespace], Coroutine[Any, Any, None]],
+    settings: Settings,
+    options: argparse.Namespace,
+) -> None:
+    """Run a command whose output is for a person: only what is amiss goes into the log, aside."""
+    logging.basicConfig(level="WARNING", format="%(message)s", stream=sys.stderr)
+    with _database(settings) as complete:
+        asyncio.run(command(complete, options))
+
+
+COMMANDS = {"serve": serve, "migrate": migrate, "search": search, "harvest": harvest}
 
 
 @contextmanager
@@ -90,6 +136,9 @@ def _database(settings: Settings) -> Iterator[Settings]:
         yield settings
         return
     with embedded.server(settings.data_path) as url:
+        # libpq's variables are meant for other servers
+        for name in [name for name in os.environ if name.startswith("PG")]:
+            del os.environ[name]
         _migrate(url)
         yield structs.replace(
             settings,

@@ -11,9 +11,7 @@ from litestar.plugins.prometheus import PrometheusConfig, PrometheusController
 from litestar.types import ControllerRouterHandler
 
 from service import openapi
-from service.arxiv import ArXiv
-from service.errors import NotConfigured
-from service.handlers import arxiv, health, queries, results
+from service.handlers import arxiv, health, parameters, queries, results
 from service.handlers.backend import (
     arxiv_api,
     check_token,
@@ -23,11 +21,10 @@ from service.handlers.backend import (
     write_queries,
     write_results,
 )
-from service.handlers.parameters import check_names
+from service.parts import Parts
 from service.problems import EXCEPTION_HANDLERS
 from service.request_log import RequestLog
 from service.settings import ENDPOINTS, Settings
-from service.store import Store
 
 HANDLERS: dict[str, list[ControllerRouterHandler]] = {
     "arxiv": [arxiv.search_arxiv],
@@ -56,14 +53,11 @@ def create_app(settings: Settings, transport: httpx.AsyncBaseTransport | None = 
 
     Raises NotConfigured where `database_url` is missing or not understood.
     """
-    if settings.database_url is None:
-        raise NotConfigured("ARXIV_DATABASE_URL is not set")
-    store = Store(settings.database_url, settings.database_ro_url, settle=settings.settle)
-    upstream = ArXiv(settings, transport)
+    parts = Parts(settings, transport)
 
     @asynccontextmanager
-    async def connections(_: Litestar) -> AsyncIterator[None]:
-        async with upstream, store:
+    async def opened(_: Litestar) -> AsyncIterator[None]:
+        async with parts:
             yield
 
     served = {
@@ -79,13 +73,14 @@ def create_app(settings: Settings, transport: httpx.AsyncBaseTransport | None = 
             Metrics,
             openapi.assets(),
         ],
-        lifespan=[connections],
+        lifespan=[opened],
         dependencies={
-            "arxiv": Provide(lambda: upstream, sync_to_thread=False),
+            "searcher": Provide(lambda: parts.searcher, sync_to_thread=False),
+            "search": Provide(parameters.search, sync_to_thread=False),
             "settings": Provide(lambda: settings, sync_to_thread=False),
-            "store": Provide(lambda: store, sync_to_thread=False),
+            "store": Provide(lambda: parts.store, sync_to_thread=False),
         },
-        guards=[check_names],
+        guards=[parameters.check_names],
         exception_handlers=EXCEPTION_HANDLERS,
         middleware=[
             PrometheusConfig(app_name="arxiv-gateway", prefix="http", group_path=True).middleware
@@ -93,7 +88,7 @@ def create_app(settings: Settings, transport: httpx.AsyncBaseTransport | None = 
         openapi_config=openapi.config(),
         request_max_body_size=BODY_LIMIT,
         logging_config=None,
-        state=State({"settings": settings}),
+        state=State({"settings": settings, "searcher": parts.searcher}),
     )
     # outside of everything, so that an unknown path is logged and has a request id too
     app.asgi_handler = RequestLog(app.asgi_handler)

@@ -1,15 +1,13 @@
-"""The one client of arXiv: a search in, its answer out, politely.
+"""The one client of arXiv: parameters in, its answer out.
 
-arXiv's terms (https://info.arxiv.org/help/api/tou.html): one request at a time, three seconds
-between them. Whatever comes back, an Answer is returned, so that every attempt can be recorded;
-its `failure` says what the caller should be told.
+Whatever comes back, an Answer is returned, so that every attempt can be recorded; its `failure`
+says what the caller should be told. When to ask is not decided here: see `search.py`.
 """
 
 import asyncio
 import logging
+import math
 import zlib
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from email.utils import mktime_tz, parsedate_tz
 from http import HTTPStatus
 from time import monotonic, time
@@ -19,7 +17,6 @@ import httpx
 
 from service import __version__, arxiv_query, arxiv_xml, timestamps
 from service.errors import (
-    TooBusy,
     UpstreamBroken,
     UpstreamBusy,
     UpstreamError,
@@ -27,7 +24,7 @@ from service.errors import (
     UpstreamTimeout,
     UpstreamUnreachable,
 )
-from service.models import Answer, Feed, Outcome, Search
+from service.models import Answer, Feed, Outcome
 from service.settings import Settings
 
 logger = logging.getLogger(__name__)
@@ -37,6 +34,7 @@ RECEIVED_LIMIT = 32 * 2**20
 DECODED_LIMIT = 64 * 2**20
 """Bytes of one answer after decompression."""
 CONNECT_TIMEOUT = 10.0
+DAY = 86_400
 
 _BUSY = {HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.FORBIDDEN, HTTPStatus.SERVICE_UNAVAILABLE}
 _OUTCOMES: dict[type[UpstreamError], Outcome] = {
@@ -72,7 +70,6 @@ class ArXiv:
                 "accept-encoding": "gzip",
             },
         )
-        self._turns = _Turns(settings.interval, settings.max_wait)
 
     async def __aenter__(self) -> Self:
         await self._client.__aenter__()
@@ -81,22 +78,14 @@ class ArXiv:
     async def __aexit__(self, *_: object) -> None:
         await self._client.aclose()
 
-    async def search(self, search: Search) -> Answer:
-        """Ask arXiv once.
+    async def ask(self, sent: dict[str, str], until: float) -> Answer:
+        """Send one request with these parameters; its end is by that moment of the loop's clock.
 
-        Raises BadInput for a search without a term, TooBusy where the wait for a turn would be
-        longer than ARXIV_MAX_WAIT; everything that arXiv does is an Answer.
+        The caller sees to the turns. Whatever arXiv does is an Answer.
         """
-        parameters = {
-            "search_query": arxiv_query.build(search),
-            "id_list": "",
-            "start": "0",
-            "max_results": str(search.max_results),
-        }
-        meant = "&".join(f"{name}={value}" for name, value in parameters.items())
-        async with self._turns.next():
-            started = monotonic()
-            answer = await self._ask(parameters, meant)
+        meant = "&".join(f"{name}={value}" for name, value in sent.items())
+        started = monotonic()
+        answer = await self._ask(sent, meant, until)
         logger.info(
             "arXiv answered %d in %.2f s: %d of %d papers for %r",
             answer.status,
@@ -105,23 +94,25 @@ class ArXiv:
             answer.num_results,
             meant,
         )
-        if answer.failure:
-            logger.warning("arXiv failed: %s (%r)", answer.failure.detail, meant)
+        for difference in answer.remarks.get("differences", ()):
+            logger.warning("arXiv searched something else: %s (%r)", difference, meant)
         return answer
 
-    async def _ask(self, parameters: dict[str, str], meant: str) -> Answer:
+    async def _ask(self, sent: dict[str, str], meant: str, until: float) -> Answer:
         status, timestamp = 0, int(time())
+        end = min(until, asyncio.get_running_loop().time() + self.settings.timeout)
         try:
             async with (
-                asyncio.timeout(self.settings.timeout),
-                self._client.stream("GET", self.settings.api_url, params=parameters) as response,
+                asyncio.timeout_at(end),
+                self._client.stream("GET", self.settings.api_url, params=sent) as response,
             ):
                 status = response.status_code
-                timestamp = _date(response.headers.get("date", "")) or timestamp
+                timestamp = _date_of(response, timestamp)
                 if status in _BUSY:
                     raise UpstreamBusy(
                         f"arXiv answered {status}: it asks for a pause",
-                        retry_after=_retry_after(response.headers.get("retry-after", "")),
+                        retry_after=_retry_after(response.headers.get("retry-after", ""))
+                        or math.ceil(self.settings.cooldown),
                     )
                 body = await _read(response)
             feed = await asyncio.to_thread(_parsed, body, status)
@@ -136,47 +127,35 @@ class ArXiv:
         except httpx.HTTPError as error:
             broken = UpstreamBroken(f"arXiv's answer broke off: {error or type(error).__name__}")
             return _failed(broken, status, timestamp, meant)
-        wanted = int(parameters["max_results"])
-        if len(feed.entries) > wanted:
-            logger.warning(
-                "arXiv sent %d papers for %d: the rest is left out", len(feed.entries), wanted
-            )
-        for entry in feed.entries:
-            if entry.published is None:
-                logger.warning("arXiv sent a paper without a date: %s", entry.arxiv_id)
-        return Answer(
-            timestamp=timestamp,
-            status=status,
-            num_results=feed.total,
-            query=feed.query or meant,
-            entries=feed.entries[:wanted],
+        return _answer(feed, sent, meant, status, timestamp)
+
+
+def _answer(feed: Feed, sent: dict[str, str], meant: str, status: int, timestamp: int) -> Answer:
+    """What a good feed says, and what is odd about it."""
+    wanted, start = int(sent["max_results"]), int(sent["start"])
+    if len(feed.entries) > wanted:
+        logger.warning(
+            "arXiv sent %d papers for %d: the rest is left out", len(feed.entries), wanted
         )
-
-
-class _Turns:
-    """One request at a time, and a pause after each."""
-
-    def __init__(self, interval: float, max_wait: float) -> None:
-        self.interval = interval
-        self.max_wait = max_wait
-        self._lock = asyncio.Lock()
-        self._free_at = 0.0
-
-    @asynccontextmanager
-    async def next(self) -> AsyncIterator[None]:
-        try:
-            async with asyncio.timeout(self.max_wait) as patience:
-                async with self._lock:
-                    await asyncio.sleep(self._free_at - monotonic())
-                    patience.reschedule(None)
-                    try:
-                        yield
-                    finally:
-                        self._free_at = monotonic() + self.interval
-        except TimeoutError as error:
-            raise TooBusy(
-                f"no turn at arXiv came within {self.max_wait:g} seconds", retry_after=30
-            ) from error
+    for entry in feed.entries:
+        if entry.published is None:
+            logger.warning("arXiv sent a paper without a date: %s", entry.arxiv_id)
+    entries = feed.entries[:wanted]
+    expected = min(wanted, feed.items_per_page or wanted, max(0, feed.total - start))
+    remarks = {
+        "differences": arxiv_query.differences(sent, feed),
+        "missing_ids": arxiv_query.missing_ids(sent, entries),
+    }
+    return Answer(
+        timestamp=timestamp,
+        status=status,
+        num_results=feed.total,
+        query=feed.query or meant,
+        # arXiv at times leaves out papers that it counts: such an answer is no memory
+        outcome=Outcome.SUSPECT if len(entries) < expected else Outcome.OK,
+        entries=entries,
+        remarks={name: found for name, found in remarks.items() if found},
+    )
 
 
 def _failed(failure: UpstreamError, status: int, timestamp: int, meant: str) -> Answer:
@@ -237,6 +216,12 @@ def _parsed(body: bytes, status: int) -> Feed:
     raise UpstreamBroken(f"arXiv answered {status}: {reason}")
 
 
+def _date_of(response: httpx.Response, now: int) -> int:
+    """When arXiv says it answered; our clock, where it says nothing or a day yet to come."""
+    date = _date(response.headers.get("date", ""))
+    return now if date is None or date > now + DAY else date
+
+
 def _date(text: str) -> int | None:
     """An HTTP date (RFC 9110, 5.6.7) in Unix seconds; None where the text is none."""
     try:
@@ -246,11 +231,12 @@ def _date(text: str) -> int | None:
     return seconds if 0 <= seconds <= timestamps.LATEST else None
 
 
-def _retry_after(text: str) -> int:
-    """Seconds to wait (RFC 9110, 10.2.3): as arXiv asks, else a minute; a day at most."""
+def _retry_after(text: str) -> int | None:
+    """Seconds to wait (RFC 9110, 10.2.3) as arXiv asks, a day at most; None where it does not."""
     if text.isascii() and text.isdigit():
         seconds = float(text)
+    elif moment := _date(text):
+        seconds = max(0.0, moment - time())
     else:
-        moment = _date(text)
-        seconds = 60 if moment is None else max(0.0, moment - time())
-    return int(min(seconds, 86_400))
+        return None
+    return int(min(seconds, DAY))

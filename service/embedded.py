@@ -19,6 +19,7 @@ from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 from tempfile import gettempdir
+from threading import Event, Thread
 from time import monotonic, sleep
 from typing import Any
 
@@ -62,11 +63,12 @@ def server(folder: Path) -> Iterator[str]:
         folder.mkdir(parents=True, exist_ok=True)
         cluster = _Cluster(folder)
         with (folder / "in-use").open("ab") as in_use:
-            with _alone(folder):
-                cluster.start()
-                fcntl.flock(in_use, fcntl.LOCK_SH)
             try:
-                yield cluster.url
+                with _alone(folder):
+                    fcntl.flock(in_use, fcntl.LOCK_SH)
+                    cluster.start()
+                with _watched(cluster, folder):
+                    yield cluster.url
             finally:
                 with _alone(folder):
                     fcntl.flock(in_use, fcntl.LOCK_UN)
@@ -76,6 +78,30 @@ def server(folder: Path) -> Iterator[str]:
                         cluster.leave()
     except OSError as error:
         raise NotConfigured(f"ARXIV_DATA_DIR: {error}") from error
+
+
+@contextmanager
+def _watched(cluster: "_Cluster", folder: Path) -> Iterator[None]:
+    """Start the server again if it dies, as the kernel may kill it when memory runs out."""
+    ending = Event()
+
+    def watch() -> None:
+        while not ending.wait(2):
+            if not cluster.is_running():
+                logger.error("PostgreSQL has died: starting it again")
+                try:
+                    with _alone(folder):
+                        cluster.start()
+                except (NotConfigured, OSError) as error:
+                    logger.error("PostgreSQL does not start: %s", error)  # noqa: TRY400
+
+    watcher = Thread(target=watch, daemon=True)
+    watcher.start()
+    try:
+        yield
+    finally:
+        ending.set()
+        watcher.join()
 
 
 @contextmanager
@@ -103,6 +129,7 @@ class _Cluster:
         self.user = self._user()
         self.socket = self._socket()
         self._process: subprocess.Popen[bytes] | None = None
+        self._patient_until = monotonic() + 5
 
     @property
     def url(self) -> str:
@@ -117,7 +144,7 @@ class _Cluster:
                 f"ARXIV_DATA_DIR: {self.path} was made by PostgreSQL {made_by}, this is {VERSION}"
             )
         patience = monotonic() + START_TIMEOUT
-        while self._run("pg_ctl", "status", "-D", self.path).returncode == 0:
+        while self.is_running():
             if self._answers():
                 return
             self._wait(patience)
@@ -128,8 +155,17 @@ class _Cluster:
                 raise NotConfigured(f"PostgreSQL did not start: {' | '.join(last_words)}")
             self._wait(patience)
 
+    def is_running(self) -> bool:
+        """Whether the server's process lives, be it ours or one that was left."""
+        # asking for a child's end also ends its life as a zombie, which pg_ctl takes for alive
+        if self._process is not None and self._process.poll() is None:
+            return True
+        return self._run("pg_ctl", "status", "-D", self.path).returncode == 0
+
     def stop(self) -> None:
         """Stop the server: transactions that still run are rolled back."""
+        if not self.is_running():
+            return
         stop = ("stop", "-D", self.path, "-w", "-t", STOP_TIMEOUT)
         if self._run("pg_ctl", *stop, "-m", "fast").returncode:
             logger.warning("PostgreSQL is slow to stop: it will mend itself at the next start")
@@ -175,6 +211,7 @@ class _Cluster:
                 stderr=log,
                 start_new_session=True,
                 cwd="/",
+                env=_environment(),
                 **self._identity(),
             )
 
@@ -185,6 +222,9 @@ class _Cluster:
     def _wait(self, patience: float) -> None:
         if monotonic() > patience:
             raise NotConfigured(f"PostgreSQL in {self.path} does not answer; see {self.log}")
+        if monotonic() > self._patient_until:
+            logger.warning("waiting for PostgreSQL in %s; see %s", self.path, self.log)
+            self._patient_until = monotonic() + 10
         sleep(0.02)
 
     def _run(self, name: str, *arguments: str | Path) -> subprocess.CompletedProcess[bytes]:
@@ -194,6 +234,7 @@ class _Cluster:
             capture_output=True,
             check=False,
             cwd="/",
+            env=_environment(),
             **self._identity(),
         )
 
@@ -229,6 +270,11 @@ class _Cluster:
         if not stat.S_ISDIR(found.st_mode) or found.st_uid != owner:
             raise NotConfigured(f"{folder} belongs to somebody else")
         return folder
+
+
+def _environment() -> dict[str, str]:
+    """Ours without libpq's variables: they are meant for other servers."""
+    return {name: value for name, value in os.environ.items() if not name.startswith("PG")}
 
 
 def _stand_in() -> pwd.struct_passwd:

@@ -3,6 +3,7 @@
 ServiceError
 ├── BadInput               400  the caller's parameter, named
 ├── Unauthorized           401  a backend call without the token
+├── WrongMediaType         415  a body that is not said to be JSON
 ├── Conflict               409  another record has this query_id
 ├── UpstreamError
 │   ├── UpstreamRefused    400  arXiv calls the query wrong
@@ -10,6 +11,7 @@ ServiceError
 │   ├── UpstreamUnreachable 503 no connection to arXiv
 │   ├── UpstreamTimeout    504  arXiv did not finish in time
 │   └── UpstreamBroken     502  arXiv answered what nobody can use
+├── ClientGone             499  nobody waits for the answer any more
 ├── TooBusy                503  the wait for a turn at arXiv is too long
 ├── StoreUnavailable       503  PostgreSQL is away, full, or not migrated
 └── NotConfigured               a setting or an installation is wrong; ends the start
@@ -52,6 +54,13 @@ class Unauthorized(ServiceError):
 
     status_code = HTTPStatus.UNAUTHORIZED
     title = "The backend token is missing or wrong"
+
+
+class WrongMediaType(ServiceError):
+    """A body that is not said to be JSON; a web page can send others without its user's consent."""
+
+    status_code = HTTPStatus.UNSUPPORTED_MEDIA_TYPE
+    title = "The body's media type is wrong"
 
 
 class Conflict(ServiceError):
@@ -100,11 +109,18 @@ class UpstreamBroken(UpstreamError):
     title = "arXiv's answer is unusable"
 
 
+class ClientGone(ServiceError):
+    """The client hung up; only the log sees this."""
+
+    status_code = 499  # nginx's number for it: no standard has one
+    title = "The client has gone"
+
+
 class TooBusy(ServiceError):
-    """The wait for a turn at arXiv would be longer than ARXIV_MAX_WAIT."""
+    """No turn at arXiv will come within ARXIV_MAX_WAIT, or arXiv wants to be left alone."""
 
     status_code = HTTPStatus.SERVICE_UNAVAILABLE
-    title = "Too many searches are waiting"
+    title = "arXiv cannot be asked now"
 
 
 class StoreUnavailable(ServiceError):

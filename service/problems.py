@@ -7,7 +7,7 @@ from typing import Any
 from litestar import Request, Response
 from litestar.exceptions import HTTPException, SerializationException, ValidationException
 
-from service.errors import BadInput, ServiceError, Unauthorized
+from service.errors import BadInput, ServiceError, TooBusy, Unauthorized
 from service.logging import request_id
 from service.models import Problem
 
@@ -19,8 +19,10 @@ AnyRequest = Request[Any, Any, Any]
 
 def of_service(_: AnyRequest, error: ServiceError) -> Response[Problem]:
     """An error of ours: it brings its own status, title and detail."""
-    if error.__cause__ is not None:
-        logger.warning("%s: %s (%r)", error.title, error.detail, error.__cause__)
+    if error.status_code >= HTTPStatus.INTERNAL_SERVER_ERROR:
+        level = logging.WARNING if isinstance(error, TooBusy) else logging.ERROR
+        cause = f" ({error.__cause__!r})" if error.__cause__ else ""
+        logger.log(level, "%s: %s%s", error.title, error.detail, cause)
     headers = {}
     if error.retry_after is not None:
         headers["retry-after"] = str(error.retry_after)
@@ -42,13 +44,16 @@ def of_framework(_: AnyRequest, error: HTTPException) -> Response[Problem]:
     """An error that Litestar found: no such path, a value out of bounds, a body too large."""
     detail, parameter = str(error.detail), None
     if isinstance(error.__cause__, SerializationException):
-        detail = f"body: is not JSON ({error.detail})"
+        detail, parameter = f"body: is not JSON ({error.detail})", "body"
     elif isinstance(error, ValidationException) and isinstance(error.extra, list) and error.extra:
         faults = [_fault(fault) for fault in error.extra]
         detail = "; ".join(f"{name}: {reason}" for name, reason in faults)
         parameter = faults[0][0]
+    if error.status_code >= HTTPStatus.INTERNAL_SERVER_ERROR:
+        logger.warning("%s", error.detail)  # such as a client that breaks off within its body
+    wrong = error.status_code == HTTPStatus.BAD_REQUEST
     problem = Problem(
-        title=HTTPStatus(error.status_code).phrase,
+        title=BadInput.title if wrong else HTTPStatus(error.status_code).phrase,
         status=error.status_code,
         detail=detail,
         request_id=request_id.get(),
@@ -72,17 +77,18 @@ def of_accident(_: AnyRequest, error: Exception) -> Response[Problem]:
 def of_depth(_: AnyRequest, __: RecursionError) -> Response[Problem]:
     """A body whose brackets are nested deeper than any reader goes."""
     problem = Problem(
-        title=HTTPStatus.BAD_REQUEST.phrase,
+        title=BadInput.title,
         status=HTTPStatus.BAD_REQUEST,
         detail="body: is nested too deeply",
         request_id=request_id.get(),
+        parameter="body",
     )
     return _response(problem, {})
 
 
 def _fault(fault: dict[str, Any]) -> tuple[str, str]:
     """The parameter's name and the reason, from an entry of Litestar's `extra`."""
-    name, reason = str(fault.get("key", "data")), str(fault["message"])
+    name, reason = str(fault.get("key", "data"))[:100], str(fault["message"])[:500]
     if name != "data":
         return name, reason
     return "body", "is missing" if reason == "'data'" else reason

@@ -30,6 +30,7 @@ ENDPOINTS = {
     ),
 }
 
+_TOKEN = re.compile(r"[!-~]+")
 _EMAIL = re.compile(r"[^\s@()<>]+@[^\s@()<>]+")
 
 
@@ -51,6 +52,10 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Seconds arXiv may take for one whole answer."""
     max_wait: Seconds = 60.0
     """Seconds a search may wait for its turn at arXiv."""
+    cooldown: Annotated[float, Meta(gt=0, le=86_400)] = 60.0
+    """Seconds without requests once arXiv refuses one without a Retry-After; doubled each time."""
+    cache: Literal["on", "off"] = "on"
+    """Whether recorded searches answer later ones, until arXiv's answers change."""
     contact: str | None = None
     """E-mail address in the User-Agent, so that arXiv can write before it blocks."""
     max_results: Annotated[int, Meta(ge=1, le=2000)] = 10
@@ -96,6 +101,8 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
             self.contact.isascii() and self.contact.isprintable() and _EMAIL.fullmatch(self.contact)
         ):
             raise ValueError("ARXIV_CONTACT: give an e-mail address like you@example.org")
+        if self.backend_token is not None and not _TOKEN.fullmatch(self.backend_token):
+            raise ValueError("ARXIV_BACKEND_TOKEN: give printable ASCII without spaces")
         host = _host(self.api_url)
         if self.interval < MIN_INTERVAL and _is_arxiv(host):
             raise ValueError(

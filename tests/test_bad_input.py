@@ -7,11 +7,15 @@ import pytest
 
 from tests.conftest import Gateway, Serve
 
+NO_TERM = (
+    "author, title, journal, abstract, comment, any, category, id_list, query,"
+    " submitted_from, submitted_to"
+)
 BAD_QUERIES = [
-    ("/arxiv", "", "author, title, journal"),
-    ("/arxiv", "title=", "author, title, journal"),
-    ("/arxiv", "title=%20%09", "author, title, journal"),
-    ("/arxiv", "max_results=5", "author, title, journal"),
+    ("/arxiv", "", NO_TERM),
+    ("/arxiv", "title=", NO_TERM),
+    ("/arxiv", "title=%20%09", NO_TERM),
+    ("/arxiv", "max_results=5", NO_TERM),
     ("/arxiv", "title=%22%22", "title"),
     ("/arxiv", "author=x&title=_", "title"),
     ("/arxiv", "title=x&max_results=0", "max_results"),
@@ -29,7 +33,7 @@ BAD_QUERIES = [
     ("/arxiv", "title=%ED%A0%80", "query string"),
     ("/arxiv", "title=" + "x" * 501, "title"),
     ("/arxiv", "author=" + "%C3%A9" * 501, "author"),
-    ("/arxiv-api", "", "author, title, journal"),
+    ("/arxiv-api", "", NO_TERM),
     ("/arxiv-api", "title=x&max_results=2001", "max_results"),
     ("/queries", "start_timestamp=2026-02-30", "start_timestamp"),
     ("/queries", "start_timestamp=yesterday", "start_timestamp"),
@@ -86,7 +90,6 @@ BAD_BODIES = [
     ("/queries", {"start_timestamp": 5}, "start_timestamp"),
     ("/queries", {"start": "2026-02-03"}, "start"),
     ("/queries", [], "body"),
-    ("/queries", None, "body"),
     (
         "/queries",
         {"start_timestamp": "2026-11-24", "end_timestamp": "2026-11-23"},
@@ -138,8 +141,21 @@ async def test_a_body_that_is_no_json_is_refused(client: Gateway, path: str, bod
     assert "body" in response.json()["detail"]
 
 
+JSON = {"content-type": "application/json"}
+
+
+@pytest.mark.parametrize("kind", ["text/plain", "application/x-www-form-urlencoded", ""])
+async def test_a_body_that_is_not_said_to_be_json_is_refused(client: Gateway, kind: str) -> None:
+    response = await client.post(
+        "/write-queries", json=QUERY, headers={"content-type": kind, "origin": "http://elsewhere"}
+    )
+
+    assert response.status_code == 415
+    assert response.headers["content-type"] == "application/problem+json"
+
+
 async def test_an_enormous_body_is_refused(client: Gateway) -> None:
-    response = await client.post("/write-results", content=b" " * (17 * 2**20))
+    response = await client.post("/write-results", content=b" " * (17 * 2**20), headers=JSON)
 
     assert response.status_code == 413
     assert response.headers["content-type"] == "application/problem+json"

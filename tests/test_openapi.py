@@ -95,6 +95,13 @@ async def test_health_tells_life_from_readiness(client: Gateway, gateway: Serve)
         assert (await cut_off.get("/health/live")).status_code == 200
 
 
+async def test_readers_that_are_cut_off_are_not_ready(gateway: Serve) -> None:
+    async with gateway(database_ro_url="host=127.0.0.1 port=9 connect_timeout=2") as client:
+        response = await client.get("/health/ready")
+
+    assert response.status_code == 503
+
+
 async def test_a_database_without_migrations_is_not_ready(gateway: Serve, server: str) -> None:
     async with gateway(database_url=server) as client:
         response = await client.get("/health/ready")

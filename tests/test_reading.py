@@ -99,6 +99,8 @@ async def test_results_come_page_by_page_in_a_stable_order(client: Gateway) -> N
         "query_id": 1,
         "timestamp": "2026-11-23T12:00:00",
         "result_number": 0,
+        "arxiv_id": None,
+        "version": None,
     }
 
 
@@ -196,6 +198,16 @@ RESULTS = {
 }
 
 
+async def test_a_search_that_failed_can_be_recorded_as_one(client: Gateway) -> None:
+    failed = QUERY | {"status": 503, "num_results": 0, "num_entries": 0, "outcome": "busy"}
+    await client.post("/write-queries", json=failed)
+
+    [row] = (await client.get("/read-queries")).json()
+    assert row["outcome"] == "busy"
+    again = await client.post("/write-queries", json=row)
+    assert again.status_code == 201
+
+
 @pytest.mark.parametrize("prefix", ["", "arXiv Query: ", "ArXiv Query: "])
 async def test_the_constant_prefix_of_a_query_is_not_stored(
     client: Gateway, db: psycopg.Connection, prefix: str
@@ -223,12 +235,17 @@ async def test_writing_something_else_under_the_same_number_is_a_conflict(
     await client.post("/write-queries", json=QUERY)
     await client.post("/write-results", json=RESULTS)
     third = {"authors": "D", "title": "V"}
+    first, second = {"authors": "A, B", "title": "T"}, {"authors": ["C"], "title": "U"}
     changed = [{"authors": "A, B", "title": "T"}, third, third]
 
     query = await client.post("/write-queries", json=QUERY | {"status": 500})
-    results = await client.post("/write-results", json=RESULTS | {"results": changed})
+    others = [changed, [first], [], [first, second, third], [second, first]]
+    statuses = [
+        (await client.post("/write-results", json=RESULTS | {"results": other})).status_code
+        for other in others
+    ]
 
-    assert (query.status_code, results.status_code) == (409, 409)
+    assert (query.status_code, statuses) == (409, [409] * 5)
     assert query.headers["content-type"] == "application/problem+json"
     assert db.execute("select status from queries").fetchall() == [(200,)]
     assert db.execute("select title from results order by id").fetchall() == [("T",), ("U",)]

@@ -85,9 +85,33 @@ def test_a_killed_postgresql_is_started_anew(folder: dict[str, str]) -> None:
         assert second.end(signal.SIGTERM) == 0
 
 
+def test_a_postgresql_that_dies_under_the_service_is_started_anew(folder: dict[str, str]) -> None:
+    with service(folder) as running:
+        running.get("/arxiv", title="testing")
+        pids = [int(pid) for pid in left_over(folder)]
+        os.kill(min(pids), signal.SIGKILL)
+        sleep(3)
+        assert recovered(running) < 20
+        assert len(running.get("/queries").json()) == 1
+        started = monotonic()
+        assert running.end(signal.SIGTERM) == 0
+        assert monotonic() - started < 10
+    assert left_over(folder) == []
+
+
+def test_variables_of_libpq_are_meant_for_other_servers(folder: dict[str, str]) -> None:
+    others = {"PGHOSTADDR": "127.0.0.1", "PGPORT": "9", "PGOPTIONS": "-c nonsense=1"}
+    with service(folder | others) as running:
+        assert running.get("/arxiv", title="testing").status_code == 200
+        assert running.end(signal.SIGTERM) == 0
+
+
 def test_two_services_share_one_folder(folder: dict[str, str]) -> None:
     with service(folder) as first, service(folder) as second:
-        ids = [each.get("/arxiv", title="testing").json()["query_id"] for each in (first, second)]
+        ids = [
+            each.get("/arxiv", title=title).json()["query_id"]
+            for each, title in ((first, "testing"), (second, "neutrino"))
+        ]
         assert len(set(ids)) == 2
         assert first.end(signal.SIGTERM) == 0
         assert len(second.get("/queries").json()) == 2
@@ -225,6 +249,23 @@ def test_requests_that_run_are_finished_at_the_end(
         answer, _ = request.communicate(timeout=10)
     assert b'"num_entries":10' in answer
     assert db.execute("select count(*) from results").fetchone() == (10,)
+
+
+def test_searches_that_wait_for_their_turn_are_sent_away_at_the_end(
+    database: str, arxiv_server: tuple[StandIn, str], db: psycopg.Connection
+) -> None:
+    db.execute("update gate set free_at = clock_timestamp() + '30 s'")
+    settings = {"ARXIV_DATABASE_URL": database, "ARXIV_API_URL": arxiv_server[1]}
+    with service(settings | {"ARXIV_INTERVAL": "0"}) as running:
+        command = ["curl", "-si", running.url() + "/arxiv?title=testing"]
+        with subprocess.Popen(command, stdout=subprocess.PIPE) as request:
+            sleep(1)
+            started = monotonic()
+            assert running.end(signal.SIGTERM) == 0
+            assert monotonic() - started < 10
+            answer, _ = request.communicate(timeout=10)
+    assert b"503 Service Unavailable" in answer
+    assert b"the service is stopping" in answer
 
 
 @pytest.fixture

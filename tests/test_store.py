@@ -1,6 +1,8 @@
 """The write is one round trip, all or nothing, and no fault of the connection loses a search."""
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from time import monotonic
 
@@ -8,13 +10,19 @@ import psycopg
 import pytest
 from psycopg.conninfo import make_conninfo
 
-from service import store as store_module
 from service.errors import NotConfigured, StoreUnavailable
 from service.models import Answer, Entry
-from service.store import Store, libpq_environment
+from service.store import Connections, Store, libpq_environment
+from service.store import connections as connections_module
 from tests.proxy import proxied
 
 COUNTS = "select (select count(*) from queries), (select count(*) from results)"
+
+
+@asynccontextmanager
+async def stored(url: str) -> AsyncIterator[Store]:
+    async with Connections(url) as connections:
+        yield Store(connections)
 
 
 def answer(entries: int, query: str = "search_query=x") -> Answer:
@@ -49,13 +57,13 @@ def paper(number: int, title: str = "Title") -> Entry:
 @pytest.fixture
 def one_connection(monkeypatch: pytest.MonkeyPatch) -> None:
     """No other connection of the pool disturbs the count."""
-    monkeypatch.setattr(store_module, "POOL_SIZE", 1)
+    monkeypatch.setattr(connections_module, "POOL_SIZE", 1)
 
 
 @pytest.mark.usefixtures("one_connection")
 @pytest.mark.parametrize("entries", [0, 1, 10, 2000])
 async def test_a_search_is_written_in_one_round_trip(database: str, entries: int) -> None:
-    async with proxied(database) as (proxy, url), Store(url) as store:
+    async with proxied(database) as (proxy, url), stored(url) as store:
         await store.save(answer(1))
         proxy.forget()
         await store.save(answer(entries))
@@ -65,7 +73,7 @@ async def test_a_search_is_written_in_one_round_trip(database: str, entries: int
 
 @pytest.mark.usefixtures("one_connection")
 async def test_a_read_takes_one_round_trip(database: str) -> None:
-    async with proxied(database) as (proxy, url), Store(url) as store:
+    async with proxied(database) as (proxy, url), stored(url) as store:
         await store.save(answer(10))
         proxy.forget()
         await store.results(0, 10)
@@ -78,7 +86,7 @@ async def test_a_row_that_the_database_refuses_leaves_nothing_behind(
 ) -> None:
     bad = answer(9)
     bad.entries.append(paper(9, "NUL \0"))
-    async with Store(database) as store:
+    async with stored(database) as store:
         with pytest.raises(psycopg.DataError):
             await store.save(bad)
         assert db.execute(COUNTS).fetchone() == (0, 0)
@@ -86,10 +94,54 @@ async def test_a_row_that_the_database_refuses_leaves_nothing_behind(
     assert db.execute(COUNTS).fetchone() == (1, 3)
 
 
+async def test_a_fault_between_the_two_inserts_leaves_nothing_behind(
+    database: str, db: psycopg.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with stored(database) as store:
+        # a parameter that cannot be adapted fails in this process, with the first insert queued
+        monkeypatch.setattr("service.store.searches._encode", lambda _: Unadaptable())
+        with pytest.raises(psycopg.ProgrammingError):
+            await store.save(answer(3))
+        monkeypatch.undo()
+        assert db.execute(COUNTS).fetchone() == (0, 0)
+        await store.save(answer(3))
+    assert db.execute(COUNTS).fetchone() == (1, 3)
+
+
+class Unadaptable:
+    def decode(self) -> "Unadaptable":
+        return self
+
+
+async def test_a_standby_is_said_to_only_read(database: str) -> None:
+    async with stored(f"{database} options='-c default_transaction_read_only=on'") as store:
+        with pytest.raises(StoreUnavailable, match="only reads"):
+            await store.save(answer(1))
+
+
+async def test_what_blocks_too_long_is_given_up_in_the_server_too(
+    database: str, db: psycopg.Connection
+) -> None:
+    with psycopg.connect(make_conninfo(database, user="arxiv_rw")) as conn:
+        limits = [
+            conn.execute(f"show {name}").fetchone()
+            for name in ("statement_timeout", "transaction_timeout")
+        ]
+    assert limits == [("9s",), ("9s",)]
+
+    url = make_conninfo(database, options="-c statement_timeout=300ms")
+    async with stored(url) as store:
+        with db.transaction():
+            db.execute("lock table queries in access exclusive mode")
+            with pytest.raises(StoreUnavailable, match="takes too long"):
+                await store.save(answer(1))
+    assert db.execute(COUNTS).fetchone() == (0, 0)
+
+
 async def test_a_cancelled_write_is_whole_or_absent_and_the_connection_clean(
     database: str, db: psycopg.Connection
 ) -> None:
-    async with Store(database) as store:
+    async with stored(database) as store:
         await store.save(answer(1))
         for delay in range(40):
             task = asyncio.create_task(store.save(answer(200)))
@@ -111,7 +163,7 @@ async def test_a_cancelled_write_is_whole_or_absent_and_the_connection_clean(
 async def test_a_connection_cut_in_mid_write_loses_nothing(
     database: str, db: psycopg.Connection, sent: int
 ) -> None:
-    async with proxied(database) as (proxy, url), Store(url) as store:
+    async with proxied(database) as (proxy, url), stored(url) as store:
         await store.save(answer(1))
         proxy.cut_after = sent
         query_id = await store.save(answer(500, "cut"))
@@ -125,7 +177,7 @@ async def test_a_connection_cut_in_mid_write_loses_nothing(
 async def test_a_write_whose_confirmation_is_lost_is_not_made_twice(
     database: str, db: psycopg.Connection
 ) -> None:
-    async with proxied(database) as (proxy, url), Store(url) as store:
+    async with proxied(database) as (proxy, url), stored(url) as store:
         await store.save(answer(1))
         proxy.cut_before_answer = True
         query_id = await store.save(answer(500, "cut"))
@@ -139,7 +191,7 @@ async def test_a_write_whose_confirmation_is_lost_is_not_made_twice(
 async def test_connections_that_died_while_idle_are_replaced_unseen(
     database: str, db: psycopg.Connection
 ) -> None:
-    async with Store(database) as store:
+    async with stored(database) as store:
         await asyncio.gather(*(store.save(answer(1)) for _ in range(50)))
         for _ in range(5):
             db.execute(
@@ -155,8 +207,8 @@ async def test_connections_that_died_while_idle_are_replaced_unseen(
 async def test_a_database_that_does_not_answer_is_given_up_in_time(
     database: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(store_module, "PATIENCE", 1.0)
-    async with proxied(database) as (proxy, url), Store(url) as store:
+    monkeypatch.setattr(connections_module, "PATIENCE", 1.0)
+    async with proxied(database) as (proxy, url), stored(url) as store:
         await store.results(0, 1)
         proxy.open.clear()
         started = monotonic()
@@ -170,9 +222,9 @@ async def test_a_database_that_does_not_answer_is_given_up_in_time(
 async def test_a_pool_that_is_used_up_sends_further_callers_away(
     database: str, db: psycopg.Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(store_module, "POOL_SIZE", 2)
-    monkeypatch.setattr(store_module, "MAX_WAITING", 3)
-    async with Store(database) as store:
+    monkeypatch.setattr(connections_module, "POOL_SIZE", 2)
+    monkeypatch.setattr(connections_module, "MAX_WAITING", 3)
+    async with stored(database) as store:
         await store.results(0, 1)
         with db.transaction():
             db.execute("lock table results in access exclusive mode")
@@ -189,7 +241,7 @@ async def test_a_pool_that_is_used_up_sends_further_callers_away(
 async def test_eight_writers_at_once_get_numbers_of_their_own(
     database: str, db: psycopg.Connection
 ) -> None:
-    async with Store(database) as store:
+    async with stored(database) as store:
         numbers = await asyncio.gather(*(store.save(answer(n % 7)) for n in range(200)))
 
     assert len(set(numbers)) == 200
@@ -201,13 +253,13 @@ async def test_eight_writers_at_once_get_numbers_of_their_own(
 
 
 async def test_a_database_without_tables_is_said_to_lack_migrations(server: str) -> None:
-    async with Store(server) as store:
+    async with stored(server) as store:
         with pytest.raises(StoreUnavailable, match="run the migrations"):
             await store.save(answer(1))
 
 
 async def test_a_role_that_may_only_read_cannot_write(database: str) -> None:
-    async with Store(make_conninfo(database, user="arxiv_ro")) as store:
+    async with stored(make_conninfo(database, user="arxiv_ro")) as store:
         assert await store.results(0, 1) == []
         with pytest.raises(StoreUnavailable, match="may not"):
             await store.save(answer(1))
@@ -216,7 +268,7 @@ async def test_a_role_that_may_only_read_cannot_write(database: str) -> None:
 @pytest.mark.parametrize("url", ["nonsense", "postgresql://u:secret@[bad", "host=x hotst=secret"])
 def test_a_url_that_is_not_understood_is_not_repeated(url: str) -> None:
     with pytest.raises(NotConfigured) as caught:
-        Store(url)
+        Connections(url)
 
     assert "secret" not in str(caught.value)
 

@@ -13,7 +13,14 @@ import pytest
 
 from demo import feed
 from demo.papers import generate
+from service import search as search_module
 from tests.conftest import Answering, Serve, listening
+
+
+@pytest.fixture(autouse=True)
+def _one_try(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(search_module, "PAUSES", (0.0,))
+
 
 FEED = feed.render(generate(3), total=3)
 ERROR_FEED = feed.error("incorrect id format for abc")
@@ -73,6 +80,18 @@ async def test_what_arxiv_complains_about_reaches_the_caller(gateway: Serve) -> 
         response = await client.get("/arxiv", params={"title": "x"})
 
     assert "incorrect id format for abc" in response.json()["detail"]
+
+
+@pytest.mark.parametrize(("status", "reason"), [(500, "oops"), (429, "429"), (200, "no feed")])
+async def test_the_reason_of_a_failure_is_logged_once_as_an_error(
+    gateway: Serve, caplog: pytest.LogCaptureFixture, status: int, reason: str
+) -> None:
+    async with gateway(transport=answering(status, b"<x>oops</x>")) as client:
+        await client.get("/arxiv", params={"title": "x"})
+
+    errors = [record.getMessage() for record in caplog.records if record.levelname == "ERROR"]
+    assert len(errors) == 1
+    assert reason in errors[0] or str(status) in errors[0]
 
 
 @pytest.mark.parametrize(
@@ -265,7 +284,7 @@ async def test_too_large_an_answer_is_refused_in_bounded_memory(
 
 async def test_a_search_that_would_wait_too_long_is_sent_away(gateway: Serve) -> None:
     async with listening(speaking(b"", 5)) as url:
-        settings = {"api_url": url, "timeout": 2, "max_wait": 0.3}
+        settings = {"api_url": url, "timeout": 1.5, "max_wait": 0.3}
         async with gateway(**settings) as client:
             first = asyncio.create_task(client.get("/arxiv", params={"title": "x"}))
             await asyncio.sleep(0.2)
@@ -274,3 +293,10 @@ async def test_a_search_that_would_wait_too_long_is_sent_away(gateway: Serve) ->
 
     assert second.status_code == 503
     assert second.headers["retry-after"]
+
+
+async def test_without_any_patience_a_free_turn_is_taken(gateway: Serve) -> None:
+    async with gateway(transport=answering(200, FEED), max_wait=0) as client:
+        response = await client.get("/arxiv", params={"title": "x"})
+
+    assert response.status_code == 200

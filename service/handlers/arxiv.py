@@ -1,12 +1,14 @@
-"""`/arxiv`: search arXiv and record what it answers."""
+"""`/arxiv`: search arXiv, or remember what it answered, and record it."""
 
-from litestar import get
+from litestar import Response, get
 from litestar.di import NamedDependency
 
 from service import openapi, timestamps
-from service.arxiv import ArXiv
-from service.handlers.parameters import Author, Journal, MaxResults, Title
+from service.handlers.clients import AnyRequest, unless_gone, wants_it_anew
+from service.handlers.parameters import Include
+from service.handlers.results import shown
 from service.models import Receipt, Search
+from service.search import Found, Searcher
 from service.settings import Settings
 from service.store import Store
 
@@ -17,32 +19,49 @@ EXAMPLE = Receipt(
 
 @get("/arxiv", responses=openapi.answer(EXAMPLE) | openapi.UPSTREAM_PROBLEMS, tags=["frontend"])
 async def search_arxiv(
-    arxiv: NamedDependency[ArXiv],
+    request: AnyRequest,
+    searcher: NamedDependency[Searcher],
     store: NamedDependency[Store],
     settings: NamedDependency[Settings],
-    author: Author = None,
-    title: Title = None,
-    journal: Journal = None,
-    max_results: MaxResults = None,
-) -> Receipt:
+    search: NamedDependency[Search],
+    include: Include = None,
+) -> Response[Receipt]:
     """Search arXiv, record the answer with all its papers, and tell where it is recorded.
 
-    Every parameter given must match; at least one of author, title and journal is needed.
-    `status` is the HTTP status of arXiv's answer, `num_results` how many papers match in all,
-    `num_entries` how many of them are now in `/results`.
+    Every parameter given must match; at least one term is needed. `status` is the HTTP status of
+    arXiv's answer, `num_results` how many papers match in all, `num_entries` how many of them are
+    now in `/results`. The same search is answered from the record until arXiv's answers change, at
+    its daily announcement; `Cache-Status`, `Age` and `Cache-Control` tell. A request with
+    `Cache-Control: no-cache` asks arXiv again.
     """
-    limit = max_results or settings.max_results
-    answer = await arxiv.search(
-        Search(author=author, title=title, journal=journal, max_results=limit)
-    )
-    query_id = await store.save(answer)
-    if answer.failure:
-        answer.failure.query_id = query_id
-        raise answer.failure
+    anew = wants_it_anew(request)
+    found = None if anew else searcher.at_hand(search)
+    if found is None:
+        found = await unless_gone(request, searcher.find(search, anew=anew))
+    answer = receipt(found, settings)
+    if include == "results":
+        answer.results = shown(await store.results_of(answer.query_id), settings.zone)
+    headers = {
+        "cache-status": f"arxiv-gateway; {found.how}",
+        "cache-control": f"max-age={found.lifetime}",
+        "age": str(found.age),
+    }
+    return Response(answer, headers=headers)
+
+
+def receipt(found: Found, settings: Settings) -> Receipt:
+    """What is said of a recorded search."""
+    recorded = found.recorded
+    remarks = recorded.remarks or {}
+    warnings = list(remarks.get("differences", ()))
+    if recorded.outcome == "suspect":
+        warnings.append("arXiv sent fewer papers than it has: ask again later")
     return Receipt(
-        query_id=query_id,
-        timestamp=timestamps.to_iso(answer.timestamp, settings.zone),
-        status=answer.status,
-        num_results=answer.num_results,
-        num_entries=len(answer.entries),
+        query_id=recorded.query_id,
+        timestamp=timestamps.to_iso(recorded.timestamp, settings.zone),
+        status=recorded.status,
+        num_results=recorded.num_results,
+        num_entries=recorded.num_entries,
+        warnings=warnings,
+        missing_ids=remarks.get("missing_ids", []),
     )

@@ -3,18 +3,22 @@
 from collections import Counter
 from collections.abc import Callable
 from datetime import tzinfo
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 from urllib.parse import parse_qsl
 
 from litestar.connection import ASGIConnection
+from litestar.di import NamedDependency
 from litestar.handlers import BaseRouteHandler
 from litestar.openapi.spec import Example
 from litestar.params import QueryParameter
 
 from service import timestamps
-from service.errors import BadInput
+from service.errors import BadInput, WrongMediaType
+from service.models import Search, SortBy, SortOrder
+from service.settings import Settings
 
 AnyConnection = ASGIConnection[Any, Any, Any, Any]
+MAX_PARAMETERS = 100
 MAX_LENGTH = 500
 """Characters of a search term."""
 
@@ -25,16 +29,120 @@ def _term(what: str, example: str) -> QueryParameter:
     )
 
 
-Author = Annotated[str | None, _term("words of one author's name", "Emmy Noether")]
-Title = Annotated[str | None, _term("a phrase of the title", "testing")]
-Journal = Annotated[str | None, _term("a phrase of the journal reference", "Phys.Rev.Lett.")]
-MaxResults = Annotated[
-    int | None,
+def search(  # noqa: PLR0913, PLR0917 - as many as arXiv has
+    author: Annotated[str | None, _term("words of one author's name", "Emmy Noether")] = None,
+    title: Annotated[str | None, _term("a phrase of the title", "testing")] = None,
+    journal: Annotated[str | None, _term("a phrase of the journal reference", "Phys.Rev.")] = None,
+    abstract: Annotated[str | None, _term("a phrase of the abstract", "dark matter")] = None,
+    comment: Annotated[str | None, _term("a phrase of the comment", "18 pages")] = None,
+    any_field: Annotated[
+        str | None,
+        QueryParameter(
+            name="any",
+            max_length=MAX_LENGTH,
+            description="a phrase of any of arXiv's fields",
+            examples=[Example(value="neutrino")],
+        ),
+    ] = None,
+    category: Annotated[
+        list[str] | None,
+        QueryParameter(
+            max_items=20,
+            description="arXiv category, or all of an archive (cs.*); given several times: any",
+            examples=[Example(value=["cs.SE", "math.*"])],
+        ),
+    ] = None,
+    id_list: Annotated[
+        str | None,
+        QueryParameter(
+            max_length=5000,
+            description="arXiv ids with commas between them, with or without versions; at most 200",
+            examples=[Example(value="2101.00001,hep-th/9901001v1")],
+        ),
+    ] = None,
+    expression: Annotated[
+        str | None,
+        QueryParameter(
+            name="query",
+            max_length=5000,
+            description="arXiv's own query language: ti au abs co jr cat rn id all, AND OR ANDNOT",
+            examples=[Example(value='ti:"unit test" ANDNOT (cat:cs.AI OR cat:cs.LG)')],
+        ),
+    ] = None,
+    submitted_from: Annotated[
+        str | None,
+        QueryParameter(
+            max_length=64,
+            description="ISO 8601 date or time of version 1, included",
+            examples=[Example(value="2026-01-01")],
+        ),
+    ] = None,
+    submitted_to: Annotated[
+        str | None,
+        QueryParameter(
+            max_length=64,
+            description="ISO 8601 date (all of that day) or time of version 1, included",
+            examples=[Example(value="2026-06-30")],
+        ),
+    ] = None,
+    start: Annotated[
+        int,
+        QueryParameter(
+            ge=0,
+            le=9999,
+            description="how many papers to pass over; start + max_results is at most 10,000",
+            examples=[Example(value=0)],
+        ),
+    ] = 0,
+    max_results: Annotated[
+        int | None,
+        QueryParameter(
+            ge=1,
+            le=2000,
+            description="how many papers to fetch at most; default: ARXIV_MAX_RESULTS (10), or"
+            " as many as there are in id_list",
+            examples=[Example(value=10)],
+        ),
+    ] = None,
+    sort_by: Annotated[
+        SortBy,
+        QueryParameter(
+            description="relevance, or the date of the current or the first version",
+            examples=[Example(value="relevance")],
+        ),
+    ] = "relevance",
+    sort_order: Annotated[
+        SortOrder,
+        QueryParameter(description="of that", examples=[Example(value="descending")]),
+    ] = "descending",
+    *,
+    settings: NamedDependency[Settings],
+) -> Search:
+    """Read the parameters of a search, for the paths that ask arXiv."""
+    tz = settings.zone
+    return Search(
+        author=author,
+        title=title,
+        journal=journal,
+        abstract=abstract,
+        comment=comment,
+        any=any_field,
+        category=tuple(category or ()),
+        id_list=tuple((id_list or "").split(",")),
+        query=expression,
+        submitted_from=_seconds("submitted_from", submitted_from, tz, timestamps.first_second),
+        submitted_to=_seconds("submitted_to", submitted_to, tz, timestamps.last_second),
+        start=start,
+        max_results=max_results,
+        sort_by=sort_by,
+        sort_order=sort_order,
+    )
+
+
+Include = Annotated[
+    Literal["results"] | None,
     QueryParameter(
-        ge=1,
-        le=2000,
-        description="how many papers to fetch at most; default: ARXIV_MAX_RESULTS (10)",
-        examples=[Example(value=10)],
+        description="`results`: with the papers themselves", examples=[Example(value="results")]
     ),
 ]
 Page = Annotated[
@@ -91,9 +199,12 @@ UnixEnd = Annotated[
 
 def time_range(start: str | None, end: str | None, tz: tzinfo) -> tuple[int, int]:
     """First and last second of a range, in Unix seconds. Raises BadInput for one that is none."""
-    first = _seconds("start_timestamp", start, tz, timestamps.first_second, timestamps.EARLIEST)
-    last = _seconds("end_timestamp", end, tz, timestamps.last_second, timestamps.LATEST)
-    return ordered(first, last)
+    first = _seconds("start_timestamp", start, tz, timestamps.first_second)
+    last = _seconds("end_timestamp", end, tz, timestamps.last_second)
+    return ordered(
+        timestamps.EARLIEST if first is None else first,
+        timestamps.LATEST if last is None else last,
+    )
 
 
 def ordered(start: int, end: int) -> tuple[int, int]:
@@ -104,10 +215,10 @@ def ordered(start: int, end: int) -> tuple[int, int]:
 
 
 def _seconds(
-    name: str, text: str | None, tz: tzinfo, read: Callable[[str, tzinfo], int], default: int
-) -> int:
+    name: str, text: str | None, tz: tzinfo, read: Callable[[str, tzinfo], int]
+) -> int | None:
     if text is None:
-        return default
+        return None
     try:
         return read(text, tz)
     except (ValueError, OverflowError) as error:
@@ -121,20 +232,34 @@ def check_names(connection: AnyConnection, route_handler: BaseRouteHandler) -> N
     """
     try:
         query = connection.scope["query_string"].decode("ascii")
-        pairs = parse_qsl(query, keep_blank_values=True, errors="strict", max_num_fields=100)
+        if query.count("&") > MAX_PARAMETERS:
+            raise BadInput("query string", f"has more than {MAX_PARAMETERS} parameters")
+        pairs = parse_qsl(query, keep_blank_values=True, errors="strict")
     except ValueError:
         raise BadInput("query string", "is not percent-encoded UTF-8") from None
-    known = [
-        name
-        for name, field in route_handler.parsed_fn_signature.parameters.items()
-        if isinstance(field.kwarg_definition, QueryParameter)
-    ]
+    kind = connection.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if connection.scope.get("method") == "POST" and kind != "application/json":
+        raise WrongMediaType("send the body as content-type: application/json")
+    known = _parameters(route_handler)
     for name, times in Counter(name for name, _ in pairs).items():
         if name not in known:
             hint = f"it takes {', '.join(known)}" if known else "it takes none"
             raise BadInput(name[:100], f"{connection.scope['path']} has no such parameter; {hint}")
-        if times > 1:
+        if times > 1 and known[name].max_items is None:
             raise BadInput(name, f"is given {times} times")
     for name, value in pairs:
         if "\0" in value:
             raise BadInput(name, "holds a NUL character")
+
+
+def _parameters(route_handler: BaseRouteHandler) -> dict[str, QueryParameter]:
+    """The query parameters of a path and of what it depends on, by their names."""
+    fields = dict(route_handler.parsed_fn_signature.parameters)
+    for name, provider in route_handler.resolve_dependencies().items():
+        if name in fields:
+            fields |= provider.parsed_fn_signature.parameters
+    return {
+        field.kwarg_definition.name or name: field.kwarg_definition
+        for name, field in fields.items()
+        if isinstance(field.kwarg_definition, QueryParameter)
+    }

@@ -1,8 +1,11 @@
 -- Records one search under the next number of the sequence.
-insert into queries
-    (query_id, timestamp, status, num_results, num_entries, query, outcome, write_key)
+insert into queries (
+    query_id, timestamp, status, num_results, num_entries, query, outcome, write_key, search_key,
+    remarks, harvest_id, harvest_page
+)
 values (
     nextval('arxiv_sequence'), %(timestamp)s, %(status)s, %(num_results)s, %(num_entries)s,
-    %(query)s, %(outcome)s, %(write_key)s
+    %(query)s, %(outcome)s, %(write_key)s, %(search_key)s, %(remarks)s::json, %(harvest_id)s,
+    %(harvest_page)s
 )
 returning query_id

@@ -1,7 +1,11 @@
 -- Records the papers of the search that this transaction has just numbered.
-insert into results (query_id, timestamp, result_number, author, title, journal)
-select currval('arxiv_sequence'), %(timestamp)s, ordinality - 1, author, title, journal
+insert into results
+    (query_id, timestamp, result_number, author, title, journal, arxiv_id, version)
+select
+    currval('arxiv_sequence'), %(timestamp)s, ordinality - 1, author, title, journal, arxiv_id,
+    version
 from rows from (
-    json_to_recordset(%(results)s::json) as (author text, title text, journal text)
+    json_to_recordset(%(results)s::json)
+        as (author text, title text, journal text, arxiv_id text, version smallint)
 ) with ordinality
 order by ordinality

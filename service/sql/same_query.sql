@@ -6,3 +6,4 @@ where query_id = %(query_id)s
     and num_results = %(num_results)s
     and num_entries = %(num_entries)s
     and query = %(query)s
+    and outcome = %(outcome)s

@@ -1,10 +1,18 @@
--- A row for each of these papers that is recorded in its place.
+-- One row if just these papers are recorded under the number of their search.
 select
-from results as kept
-join rows from (
-    json_to_recordset(%(results)s::json) as (author text, title text, journal text)
-) with ordinality as sent on kept.result_number = sent.ordinality - 1
-where kept.query_id = %(query_id)s
-    and kept.timestamp = %(timestamp)s
-    and (kept.author, kept.title) = (sent.author, sent.title)
-    and kept.journal is not distinct from sent.journal
+where not exists (
+    select
+    from (
+        select ordinality - 1 as result_number, author, title, journal
+        from rows from (
+            json_to_recordset(%(results)s::json) as (author text, title text, journal text)
+        ) with ordinality
+    ) as sent
+    full join (
+        select result_number, timestamp, author, title, journal
+        from results
+        where query_id = %(query_id)s
+    ) as kept on kept.result_number = sent.result_number
+    where (kept.timestamp, kept.author, kept.title, kept.journal)
+        is distinct from (%(timestamp)s::bigint, sent.author, sent.title, sent.journal)
+)

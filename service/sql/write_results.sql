@@ -1,8 +1,11 @@
 -- Records the papers of a search under a number taken before; no row for a place that is in use.
-insert into results (query_id, timestamp, result_number, author, title, journal)
-select %(query_id)s, %(timestamp)s, ordinality - 1, author, title, journal
+insert into results
+    (query_id, timestamp, result_number, author, title, journal, arxiv_id, version)
+select
+    %(query_id)s, %(timestamp)s, ordinality - 1, author, title, journal, arxiv_id, version
 from rows from (
-    json_to_recordset(%(results)s::json) as (author text, title text, journal text)
+    json_to_recordset(%(results)s::json)
+        as (author text, title text, journal text, arxiv_id text, version smallint)
 ) with ordinality
 order by ordinality
 on conflict (query_id, result_number) do nothing

@@ -14,7 +14,7 @@ def check_token(connection: AnyConnection, _: BaseRouteHandler) -> None:
     settings: Settings = connection.app.state.settings
     if settings.backend_token is None:
         return
-    given = connection.headers.get("authorization", "")
-    wanted = f"Bearer {settings.backend_token}"
-    if not hmac.compare_digest(given.encode(), wanted.encode()):
+    scheme, __, given = connection.headers.get("authorization", "").partition(" ")
+    same = hmac.compare_digest(given.encode("utf-8", "replace"), settings.backend_token.encode())
+    if scheme.lower() != "bearer" or not same:
         raise Unauthorized("send the header Authorization: Bearer and ARXIV_BACKEND_TOKEN")

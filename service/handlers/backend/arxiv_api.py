@@ -6,10 +6,9 @@ from litestar import get
 from litestar.di import NamedDependency
 
 from service import openapi
-from service.arxiv import ArXiv
-from service.handlers.parameters import Author, Journal, MaxResults, Title
+from service.handlers.clients import AnyRequest, unless_gone
 from service.models import ArxivApiAnswer, Entry, Link, Search
-from service.settings import Settings
+from service.search import Searcher
 
 EXAMPLE = ArxivApiAnswer(
     data=[
@@ -41,20 +40,12 @@ RESPONSES = openapi.answer(EXAMPLE) | openapi.BACKEND_PROBLEMS | openapi.UPSTREA
 
 @get("/arxiv-api", responses=RESPONSES, tags=["backend"])
 async def ask_arxiv(
-    arxiv: NamedDependency[ArXiv],
-    settings: NamedDependency[Settings],
-    author: Author = None,
-    title: Title = None,
-    journal: Journal = None,
-    max_results: MaxResults = None,
+    request: AnyRequest,
+    searcher: NamedDependency[Searcher],
+    search: NamedDependency[Search],
 ) -> ArxivApiAnswer:
     """Search arXiv and return the papers with everything arXiv tells; record nothing."""
-    limit = max_results or settings.max_results
-    answer = await arxiv.search(
-        Search(author=author, title=title, journal=journal, max_results=limit)
-    )
-    if answer.failure:
-        raise answer.failure
+    answer = await unless_gone(request, searcher.ask(search))
     return ArxivApiAnswer(
         data=answer.entries,
         timestamp=answer.timestamp,

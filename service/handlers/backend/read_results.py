@@ -16,6 +16,8 @@ EXAMPLE = StoredResult(
     query_id=42,
     timestamp=1_795_464_900,
     result_number=0,
+    arxiv_id="2611.00001",
+    version=2,
 )
 RESPONSES = openapi.answer([EXAMPLE]) | openapi.BACKEND_PROBLEMS
 

@@ -1,0 +1,37 @@
+"""What clients say beside their parameters: that they want it anew, and that they have gone."""
+
+import asyncio
+from collections.abc import Coroutine
+from typing import Any, TypeVar
+
+from litestar import Request
+
+from service.errors import ClientGone
+
+AnyRequest = Request[Any, Any, Any]
+T = TypeVar("T")
+
+
+def wants_it_anew(request: AnyRequest) -> bool:
+    """Whether `Cache-Control: no-cache` (RFC 9111, 5.2.1.4) forbids answers from memory."""
+    given = request.headers.get("cache-control", "")
+    return "no-cache" in {word.strip().lower() for word in given.split(",")}
+
+
+async def unless_gone(request: AnyRequest, work: Coroutine[Any, Any, T]) -> T:
+    """Do the work while the client waits for it. Raises ClientGone where it hangs up before."""
+    task = asyncio.create_task(work)
+    hang_up = asyncio.create_task(_hang_up(request))
+    try:
+        await asyncio.wait({task, hang_up}, return_when=asyncio.FIRST_COMPLETED)
+        if task.done():
+            return task.result()
+        raise ClientGone("the client hung up")
+    finally:
+        hang_up.cancel()
+        task.cancel()
+
+
+async def _hang_up(request: AnyRequest) -> None:
+    while (await request.receive())["type"] != "http.disconnect":
+        pass

@@ -1,0 +1,315 @@
+"""A search from its question to its recorded answer: memory, one flight, a turn, arXiv, the record.
+
+The recorded searches are the memory: a good answer holds until arXiv's answers change. Equal
+searches that come at the same time share one flight here, and across processes the first one's
+record ends the waiting of the others. A flight ends when all who wait for it have gone, unless
+arXiv is being asked already: then its answer is recorded all the same.
+"""
+
+import asyncio
+import logging
+import math
+import random
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable, Coroutine
+from functools import partial
+from hashlib import sha256
+from time import monotonic, time
+from typing import Any, Generic, Self, TypeVar
+from urllib.parse import urlencode
+from uuid import UUID
+
+from msgspec import Struct, structs
+
+from service import announcements, arxiv_query
+from service.arxiv import ArXiv
+from service.errors import (
+    StoreUnavailable,
+    TooBusy,
+    UpstreamBusy,
+    UpstreamError,
+    UpstreamRefused,
+)
+from service.models import Answer, Harvest, Outcome, Recorded, Search
+from service.settings import Settings
+from service.store import Gate, Store
+from service.store.gate import Seek
+
+logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
+Record = Callable[[Answer], Awaitable[Answer]]
+
+PAUSES = (0.5, 1.0, math.inf)
+"""Seconds, more or less, after each try that fails otherwise than by a refusal, beside the wait for
+a turn. After the third there is no other."""
+AT_HAND = 4096
+"""Answers kept in the process, so that the most wanted need not even PostgreSQL."""
+PERSISTENCE = 30.0
+"""Seconds for which recording an answer is tried again while the database is away."""
+
+
+class Found(Struct, frozen=True):
+    """A recorded search, and how it was found: a Cache-Status (RFC 9211) without its cache."""
+
+    recorded: Recorded
+    how: str
+
+    @property
+    def age(self) -> int:
+        """Seconds since arXiv gave the answer."""
+        return max(0, int(time()) - self.recorded.timestamp)
+
+    @property
+    def lifetime(self) -> int:
+        """Seconds for which the answer will still be good."""
+        good = self.recorded.outcome == Outcome.OK
+        return max(0, _good_until(self.recorded) - int(time())) if good else 0
+
+
+class Searcher:
+    """The way to arXiv for everyone in this process; leaving its context ends what is under way."""
+
+    def __init__(self, settings: Settings, arxiv: ArXiv, store: Store, gate: Gate) -> None:
+        """Wire the parts together."""
+        self._settings = settings
+        self._arxiv = arxiv
+        self._store = store
+        self._gate = gate
+        self._flights: dict[UUID, _Flight[Found]] = {}
+        self._at_hand: OrderedDict[UUID, Recorded] = OrderedDict()
+        self._under_way: set[_Flight[Any]] = set()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        under_way = [flight.task for flight in self._under_way]
+        for task in under_way:
+            task.cancel()
+        await asyncio.gather(*under_way, return_exceptions=True)
+
+    def close(self) -> None:
+        """End the searches that wait for their turn; those that arXiv is being asked go on."""
+        for flight in list(self._under_way):
+            flight.ground()
+
+    def at_hand(self, search: Search) -> Found | None:
+        """A good answer that this process remembers. Raises BadInput for a search that is none."""
+        if self._settings.cache == "off":
+            return None
+        key = _key(arxiv_query.parameters(search, self._settings.max_results))
+        if (recorded := self._at_hand.get(key)) is None or not _is_good(recorded):
+            return None
+        self._at_hand.move_to_end(key)
+        return _hit(recorded)
+
+    async def find(self, search: Search, *, anew: bool = False) -> Found:
+        """Answer a search from memory, or by asking arXiv, which is recorded; `anew`: the latter.
+
+        Raises BadInput, TooBusy, StoreUnavailable, or the UpstreamError of arXiv's last answer. If
+        arXiv cannot be asked, an answer that is no longer good is better than none.
+        """
+        sent = arxiv_query.parameters(search, self._settings.max_results)
+        key = _key(sent)
+        if anew or self._settings.cache == "off":
+            return await self._launch(lambda flight: self._anew(flight, sent, key)).join()
+        if under_way := self._flights.get(key):
+            found = await under_way.join()
+            return structs.replace(found, how=f"{found.how}; collapsed")
+        flight = self._launch(lambda flight: self._found(flight, sent, key))
+        self._flights[key] = flight
+        try:
+            return await flight.join()
+        finally:
+            if self._flights.get(key) is flight and not flight.clients:
+                del self._flights[key]
+
+    async def ask(self, search: Search, record: Record | None = None) -> Answer:
+        """Ask arXiv in its turn; what `record` is for, it does with each answer, inside the turn.
+
+        Raises what `find` raises, and what `record` does.
+        """
+        sent = arxiv_query.parameters(search, self._settings.max_results)
+        answer = await self._launch(lambda flight: self._asked(flight, sent, record)).join()
+        assert isinstance(answer, Answer)  # noqa: S101 - nothing else was sought
+        if answer.failure:
+            raise answer.failure
+        return answer
+
+    def _launch(self, start: "Callable[[_Flight[T]], Coroutine[Any, Any, T]]") -> "_Flight[T]":
+        flight = _Flight(start)
+        self._under_way.add(flight)
+        flight.task.add_done_callback(lambda _: self._under_way.discard(flight))
+        return flight
+
+    async def _found(self, flight: "_Flight[Found]", sent: dict[str, str], key: UUID) -> Found:
+        """From PostgreSQL, else from arXiv, else what is left of older answers."""
+        stale = await self._store.recorded(key)
+        if stale is not None and _is_good(stale):
+            self._remember(key, stale)
+            return _hit(stale)
+        seek = Seek(key, _is_good)
+        try:
+            record = partial(self._record, key)
+            found = await self._asked(flight, sent, record, seek=seek, patient=stale is None)
+            return self._kept(found, key, "uri-miss" if stale is None else "stale")
+        except UpstreamRefused:
+            raise
+        except (TooBusy, UpstreamError) as error:
+            if stale is None:
+                raise
+            logger.warning("an old answer serves: %s", error.detail)
+            return Found(stale, f"hit; ttl={_good_until(stale) - int(time())}; detail=stale")
+
+    async def _anew(self, flight: "_Flight[Found]", sent: dict[str, str], key: UUID) -> Found:
+        return self._kept(
+            await self._asked(flight, sent, partial(self._record, key)), key, "request"
+        )
+
+    async def _asked(
+        self,
+        flight: "_Flight[Any]",
+        sent: dict[str, str],
+        record: Record | None = None,
+        *,
+        seek: Seek | None = None,
+        patient: bool = True,
+    ) -> Answer | Recorded:
+        """Ask arXiv in turn, as often as PAUSES says; every answer is recorded.
+
+        What another process records meanwhile, and `seek` looks for, serves as well.
+        """
+        clock = asyncio.get_running_loop().time
+        until = clock() + self._settings.max_wait
+        answer: Answer | None = None
+        for pause in PAUSES:
+            try:
+                async with self._gate.turn(until, seek=seek, patient=patient) as turn:
+                    if isinstance(turn, Recorded):
+                        return turn
+                    flight.airborne = True
+                    answer = await self._arxiv.ask(sent, turn.ends)
+                    if isinstance(answer.failure, UpstreamBusy):
+                        turn.cooldown = answer.failure.retry_after or self._settings.cooldown
+                    if record:
+                        answer = await record(answer)
+                    flight.airborne = False
+            except TooBusy:
+                if answer is None:
+                    raise
+                break
+            if answer.failure:
+                logger.info("try ended in: %s", answer.failure.detail)
+            again = clock() + pause * random.uniform(0.5, 1.5)  # noqa: S311 - no secret
+            if not _is_worth_another_try(answer) or again > until or flight.unwanted:
+                break
+            await asyncio.sleep(again - clock())
+        assert answer is not None  # noqa: S101 - PAUSES are not empty
+        return answer
+
+    async def _record(self, key: UUID, answer: Answer) -> Answer:
+        return await self.keep(structs.replace(answer, search_key=key))
+
+    async def keep(self, answer: Answer, harvest: Harvest | None = None) -> Answer:
+        """Record an answer, if need be once the database is back: arXiv is not asked again for it.
+
+        Gives it with its query_id.
+        """
+        patience = monotonic() + PERSISTENCE
+        while True:
+            try:
+                query_id = await self._store.save(answer, harvest)
+            except StoreUnavailable as error:
+                if monotonic() > patience:
+                    logger.error("an answer is lost: %s (%r)", error, answer.query)  # noqa: TRY400
+                    raise
+                await asyncio.sleep(1)
+            else:
+                if answer.failure:
+                    answer.failure.query_id = query_id
+                return structs.replace(answer, query_id=query_id)
+
+    def _kept(self, found: Answer | Recorded, key: UUID, why: str) -> Found:
+        """What was found, remembered if it is good. Raises what arXiv's failure means."""
+        if isinstance(found, Recorded):
+            self._remember(key, found)
+            return Found(found, f"fwd={why}; collapsed")
+        if found.failure:
+            raise found.failure
+        recorded = found.recorded
+        self._remember(key, recorded)
+        stored = "; stored" if recorded.outcome == Outcome.OK else ""
+        return Found(recorded, f"fwd={why}; fwd-status={found.status}{stored}")
+
+    def _remember(self, key: UUID, recorded: Recorded) -> None:
+        if recorded.outcome != Outcome.OK or self._settings.cache == "off":
+            return
+        self._at_hand[key] = recorded
+        self._at_hand.move_to_end(key)
+        if len(self._at_hand) > AT_HAND:
+            self._at_hand.popitem(last=False)
+
+
+class _Flight(Generic[T]):
+    """A search under way, and how many wait for it."""
+
+    def __init__(self, start: "Callable[[_Flight[T]], Coroutine[Any, Any, T]]") -> None:
+        self.clients = 0
+        self.airborne = False
+        """Whether arXiv is being asked: then the answer is worth recording, whoever waits."""
+        self.grounded = False
+        """Whether the service ends: then there is no other try."""
+        self.task = asyncio.create_task(start(self))
+        # whoever waits gets the error; when nobody does, asyncio must not complain of that
+        self.task.add_done_callback(lambda task: task.cancelled() or task.exception())
+
+    @property
+    def unwanted(self) -> bool:
+        """Whether there is no need for another try."""
+        return self.grounded or not self.clients
+
+    async def join(self) -> T:
+        """Wait for the end; the last to leave before gives the search up."""
+        self.clients += 1
+        try:
+            return await asyncio.shield(self.task)
+        except asyncio.CancelledError:
+            if self.grounded and self.task.cancelled():
+                raise TooBusy("the service is stopping", retry_after=5) from None
+            raise
+        finally:
+            self.clients -= 1
+            if not self.clients and not self.airborne:
+                self.task.cancel()
+
+    def ground(self) -> None:
+        """Let it not begin to ask arXiv any more."""
+        self.grounded = True
+        if not self.airborne:
+            self.task.cancel()
+
+
+def _key(sent: dict[str, str]) -> UUID:
+    """A digest of all that is sent: the same for the same search with the same page and order."""
+    return UUID(bytes=sha256(urlencode(sent).encode()).digest()[:16])
+
+
+def _good_until(recorded: Recorded) -> int:
+    """When arXiv's answer may change; a Date in arXiv's future counts as now. Unix seconds."""
+    return announcements.next_change(min(recorded.timestamp, time()))
+
+
+def _is_good(recorded: Recorded) -> bool:
+    return _good_until(recorded) > time()
+
+
+def _hit(recorded: Recorded) -> Found:
+    return Found(recorded, f"hit; ttl={_good_until(recorded) - int(time())}")
+
+
+def _is_worth_another_try(answer: Answer) -> bool:
+    """A refused query stays refused, and a pause is a pause; other failures may pass."""
+    if answer.failure is None:
+        return answer.outcome == Outcome.SUSPECT
+    return not isinstance(answer.failure, UpstreamRefused | UpstreamBusy)

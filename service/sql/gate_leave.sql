@@ -1,0 +1,2 @@
+-- Gives a place in the queue up.
+delete from gate_queue where ticket = %(ticket)s

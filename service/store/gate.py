@@ -1,0 +1,206 @@
+"""Turns at arXiv, shared by every process on the same database.
+
+The gate is one row of PostgreSQL: who holds it, when its pause is over, until when arXiv wants to
+be left alone. Searches wait in a queue beside it, first come first served, and look in from time to
+time; one that stops looking in loses its place. All times are the database's, so clocks of machines
+do not matter, and nothing outlives a transaction, so PgBouncer may stand in between.
+"""
+
+import asyncio
+import logging
+import math
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from uuid import UUID, uuid4
+
+from msgspec import Struct
+from psycopg.rows import class_row
+
+from service import sql
+from service.errors import StoreUnavailable, TooBusy
+from service.models import Recorded
+from service.store.connections import Connections, explained
+
+logger = logging.getLogger(__name__)
+
+LIFETIME = 10.0
+"""Seconds for which a place in the queue is kept without a sign of life."""
+LOOK_IN = 3.0
+"""Seconds between two signs of life, at most."""
+SHORTEST_LOOK, LONGEST_LOOK = 0.02, 0.25
+"""Seconds between two looks of the next in the queue, while the end of a request is awaited."""
+LONGEST_COOLDOWN = 6 * 3600.0
+"""Seconds; refusals have been seen to last for five hours."""
+
+
+class Outlook(Struct, frozen=True):
+    """What a search in the queue, or before it, has to expect; times in seconds."""
+
+    waiting: bool
+    """Whether it has a place; it gets none if it would wait longer than it may."""
+    ahead: int
+    opens: float
+    """How long the pause after the last request still is."""
+    closed: float
+    """How long arXiv wants to be left alone."""
+    wait: float
+
+
+class Turn:
+    """The right to ask arXiv once, until `ends` (of the event loop's clock)."""
+
+    def __init__(self, ends: float) -> None:
+        """Begin the turn; `cooldown` (seconds) is set where arXiv wants a pause."""
+        self.ends = ends
+        self.cooldown = 0.0
+
+
+class Seek(Struct, frozen=True):
+    """A search that may be answered by what another process records while it waits."""
+
+    search_key: UUID
+    good: Callable[[Recorded], bool]
+
+
+class Gate:
+    """One request at a time, `interval` seconds between the end of one and the start of the next.
+
+    A turn lasts `lease` seconds at most: if its process dies, the next one begins that long, and a
+    pause, after it.
+    """
+
+    def __init__(self, connections: Connections, *, interval: float, lease: float) -> None:
+        """Guard arXiv for everyone on the same database."""
+        self._connections = connections
+        self._interval = interval
+        self._lease = lease
+
+    @asynccontextmanager
+    async def turn(
+        self, until: float, *, seek: Seek | None = None, patient: bool = True
+    ) -> AsyncIterator[Turn | Recorded]:
+        """Wait for a turn until that moment of the event loop's clock; hold the gate inside.
+
+        What `seek` looks for is given instead of a turn, if it is recorded meanwhile. Raises
+        TooBusy as soon as it is clear that no turn will come in time; without patience, also where
+        arXiv wants to be left alone for however short a time.
+        """
+        ticket = uuid4()
+        try:
+            given = await self._wait(ticket, until, seek, patient=patient)
+        except StoreUnavailable:
+            raise
+        except BaseException:
+            await asyncio.shield(self._try(sql.GATE_LEAVE, {"ticket": ticket}))
+            raise
+        if isinstance(given, Recorded):
+            yield given
+            return
+        began = asyncio.get_running_loop().time()
+        try:
+            yield given
+        finally:
+            taken = asyncio.get_running_loop().time() - began
+            await asyncio.shield(self._release(ticket, given.cooldown, taken, asked=True))
+
+    async def _wait(
+        self, ticket: UUID, until: float, seek: Seek | None, *, patient: bool
+    ) -> Turn | Recorded:
+        clock = asyncio.get_running_loop().time
+        joined = False
+        while True:
+            began = clock()
+            try:
+                outlook, taken, found = await self._look(ticket, max(0.0, until - began), seek)
+            except StoreUnavailable:
+                # a place is kept for a while, and the database may be back by then
+                if not joined or clock() + LOOK_IN > until:
+                    raise
+                await asyncio.sleep(1)
+                continue
+            joined = True
+            if found is not None and seek is not None and seek.good(found):
+                if taken:
+                    await self._release(ticket, 0, 0, asked=False)
+                else:
+                    await self._try(sql.GATE_LEAVE, {"ticket": ticket})
+                return found
+            if taken:
+                return Turn(began + self._lease)
+            if outlook.closed and not patient:
+                raise _closed(outlook)
+            if not outlook.waiting or clock() > until:
+                raise _closed(outlook) if outlook.closed else _busy(outlook)
+            await asyncio.sleep(min(self._pause(outlook), until - clock() + SHORTEST_LOOK))
+
+    def _pause(self, outlook: Outlook) -> float:
+        """How long nothing can happen to a place in the queue."""
+        if outlook.ahead > 1:
+            pause = (outlook.ahead - 1) * self._interval
+        else:
+            pause = max(outlook.opens, outlook.closed)
+        look = min(max(self._interval / 10, SHORTEST_LOOK), LONGEST_LOOK)
+        return min(pause or look, LOOK_IN)
+
+    async def _look(
+        self, ticket: UUID, patience: float, seek: Seek | None
+    ) -> tuple[Outlook, bool, Recorded | None]:
+        """Renew the place, take the gate if it is our turn, see what is recorded: one trip."""
+        values = {
+            "ticket": ticket,
+            "interval": self._interval,
+            "lease": self._lease,
+            "lifetime": LIFETIME,
+            "patience": patience,
+            "search_key": seek and seek.search_key,
+        }
+        with explained():
+            async with self._connections.writer() as conn:
+                outlook = conn.cursor(row_factory=class_row(Outlook))
+                recorded = conn.cursor(row_factory=class_row(Recorded))
+                async with conn.pipeline():
+                    await conn.execute(sql.BEGIN)
+                    await conn.execute(sql.GATE_LOCK)
+                    await conn.execute(sql.GATE_PURGE)
+                    await outlook.execute(sql.GATE_WAIT, values)
+                    take = await conn.execute(sql.GATE_TAKE, values)
+                    if seek:
+                        await recorded.execute(sql.SELECT_RECORDED, values)
+                    await conn.execute(sql.COMMIT)
+                found = await recorded.fetchone() if seek else None
+                return await anext(outlook), bool(take.rowcount), found
+
+    async def _release(
+        self, ticket: UUID, cooldown: float, request_time: float, *, asked: bool
+    ) -> None:
+        values = {
+            "ticket": ticket,
+            "interval": self._interval,
+            "asked": asked,
+            "cooldown": cooldown,
+            "longest": LONGEST_COOLDOWN,
+            "request_time": request_time,
+        }
+        await self._try(sql.GATE_RELEASE, values)
+
+    async def _try(self, statement: bytes, values: dict[str, object]) -> None:
+        """Send a statement that time makes unnecessary if it cannot be sent."""
+        try:
+            with explained():
+                async with self._connections.writer() as conn:
+                    await conn.execute(statement, values)
+        except StoreUnavailable as error:
+            logger.warning("the gate is freed by its lease: %s", error.detail)
+
+
+def _closed(outlook: Outlook) -> TooBusy:
+    left = math.ceil(outlook.closed)
+    return TooBusy(f"arXiv asked for a pause, of which {left} seconds are left", retry_after=left)
+
+
+def _busy(outlook: Outlook) -> TooBusy:
+    wait = max(1, math.ceil(outlook.wait))
+    return TooBusy(
+        f"{outlook.ahead} searches wait for their turn at arXiv, which would take {wait} seconds",
+        retry_after=wait,
+    )

@@ -1,0 +1,222 @@
+"""Searches and their results: recorded whole or not at all, and read back."""
+
+import logging
+from collections.abc import Mapping
+from uuid import UUID
+
+import msgspec
+import psycopg
+from msgspec.structs import asdict
+from psycopg import errors
+from psycopg.rows import class_row, scalar_row
+
+from service import sql
+from service.errors import Conflict, StoreUnavailable
+from service.models import (
+    Answer,
+    Harvest,
+    QueryToWrite,
+    Recorded,
+    ResultRow,
+    ResultsToWrite,
+    ResultToWrite,
+    StoredQuery,
+    StoredResult,
+)
+from service.store.connections import Connections, explained, lost
+
+logger = logging.getLogger(__name__)
+
+WRITE_TRIES = 100
+"""How many numbers in a row may be taken by records that operators wrote themselves."""
+
+_encode = msgspec.json.Encoder().encode
+
+
+class Store:
+    """Searches and their results in PostgreSQL; readers leave out what is younger than `settle`."""
+
+    def __init__(self, connections: Connections, *, settle: float = 0) -> None:
+        """Use these connections; `settle` is in seconds."""
+        self._connections = connections
+        self._settle = settle
+
+    async def save(self, answer: Answer, harvest: Harvest | None = None) -> int:
+        """Record a search and all its results, or nothing, in one round trip; its query_id.
+
+        With them goes how far that brings a harvest. Raises Conflict where another process has
+        brought it as far already; then nothing is recorded.
+
+        A connection lost on the way leaves the fate of the write unknown. It is then repeated
+        under the answer's own key, which the database accepts once; so may the caller.
+        """
+        head = {
+            "timestamp": answer.timestamp,
+            "status": answer.status,
+            "num_results": answer.num_results,
+            "num_entries": len(answer.entries),
+            "query": answer.query,
+            "outcome": answer.outcome,
+            "write_key": answer.write_key,
+            "search_key": answer.search_key,
+            "remarks": _encode(answer.remarks).decode() if answer.remarks else None,
+            "harvest_id": harvest and harvest.harvest_id,
+            "harvest_page": harvest and harvest.page,
+        }
+        rows = [
+            ResultRow(entry.author, entry.title, entry.journal, entry.arxiv_id, entry.version)
+            for entry in answer.entries
+        ]
+        results = {"timestamp": answer.timestamp, "results": _encode(rows).decode()}
+        with explained():
+            try:
+                return await self._save(head, results, harvest)
+            except psycopg.OperationalError as error:
+                if not lost(error):
+                    raise
+                logger.warning("the connection was lost in mid-write: repeating it (%s)", error)
+                return await self._save(head, results, harvest)
+
+    async def _save(
+        self, head: Mapping[str, object], results: Mapping[str, object], harvest: Harvest | None
+    ) -> int:
+        for _ in range(WRITE_TRIES):
+            try:
+                async with self._connections.writer() as conn:
+                    query = conn.cursor(row_factory=scalar_row)
+                    # begin and commit are statements: without them, an exception in this block
+                    # would commit what is queued; conn.transaction() would cost three more trips
+                    async with conn.pipeline():
+                        await conn.execute(sql.BEGIN)
+                        await query.execute(sql.INSERT_QUERY, head)
+                        await conn.execute(sql.INSERT_RESULTS, results)
+                        if harvest:
+                            await conn.execute(sql.HARVEST_ADVANCE, asdict(harvest))
+                        await conn.execute(sql.COMMIT)
+                    query_id: int = await anext(query)
+                    return query_id
+            except errors.UniqueViolation as error:
+                if error.diag.constraint_name == "queries_write_key_key":
+                    return await self._saved(head)
+                if error.diag.constraint_name == "queries_harvest_page":
+                    raise Conflict("another process is at the same harvest") from error
+                # an operator's own record has this number: take the next
+        raise StoreUnavailable("the next numbers of the sequence are taken by other records")
+
+    async def _saved(self, head: Mapping[str, object]) -> int:
+        async with self._connections.writer() as conn:
+            query = conn.cursor(row_factory=scalar_row)
+            await query.execute(sql.SELECT_WRITE, head)
+            query_id: int = await anext(query)
+            return query_id
+
+    async def harvest(self, query: str) -> Harvest | None:
+        """The latest harvest of a query."""
+        with explained():
+            async with self._connections.writer() as conn:
+                found = conn.cursor(row_factory=class_row(Harvest))
+                await found.execute(sql.HARVEST_LATEST, {"query": query})
+                return await found.fetchone()
+
+    async def begin_harvest(self, query: str, submitted_from: int, submitted_to: int) -> None:
+        """Begin a harvest of the papers submitted in that time (Unix seconds).
+
+        Where one of this query is under way already, that one is gone on with.
+        """
+        window = {"submitted_from": submitted_from, "submitted_to": submitted_to}
+        with explained():
+            async with self._connections.writer() as conn:
+                await conn.execute(sql.HARVEST_BEGIN, {"query": query, **window})
+
+    async def harvested(self, query: str) -> set[str]:
+        """The arXiv ids of the papers that all harvests of a query have stored."""
+        with explained():
+            async with self._connections.writer() as conn:
+                found = conn.cursor(row_factory=scalar_row)
+                await found.execute(sql.HARVEST_PAPERS, {"query": query})
+                return set(await found.fetchall())
+
+    async def recorded(self, search_key: UUID) -> Recorded | None:
+        """The newest good answer to a search."""
+        with explained():
+            async with self._connections.writer() as conn:
+                found = conn.cursor(row_factory=class_row(Recorded))
+                await found.execute(sql.SELECT_RECORDED, {"search_key": search_key})
+                return await found.fetchone()
+
+    async def results_of(self, query_id: int) -> list[StoredResult]:
+        """The papers of one search, in their order."""
+        with explained():
+            async with self._connections.writer() as conn:
+                rows = conn.cursor(row_factory=class_row(StoredResult))
+                await rows.execute(sql.SELECT_QUERY_RESULTS, {"query_id": query_id})
+                return await rows.fetchall()
+
+    async def next_query_id(self) -> int:
+        """Take one number from the sequence."""
+        with explained():
+            async with self._connections.writer() as conn:
+                query = conn.cursor(row_factory=scalar_row)
+                await query.execute(sql.NEXT_QUERY_ID)
+                query_id: int = await anext(query)
+                return query_id
+
+    async def write_query(self, query: QueryToWrite) -> None:
+        """Record a search under its own number. Raises Conflict where another one has it."""
+        sent = asdict(query)
+        with explained():
+            async with self._connections.writer() as conn:
+                written = await conn.execute(sql.WRITE_QUERY, sent)
+                if not written.rowcount:
+                    written = await conn.execute(sql.SAME_QUERY, sent)
+        if not written.rowcount:
+            raise Conflict(f"query_id: another search is recorded under {query.query_id}")
+
+    async def write_results(self, body: ResultsToWrite) -> None:
+        """Record the results of a search. Raises Conflict where others have the same number."""
+        rows = [_row(result) for result in body.results]
+        sent = {
+            "query_id": body.query_id,
+            "timestamp": body.timestamp,
+            "results": _encode(rows).decode(),
+        }
+        with explained():
+            async with self._connections.writer() as conn, conn.transaction():
+                written = await conn.execute(sql.WRITE_RESULTS, sent)
+                same = await conn.execute(sql.SAME_RESULTS, sent)
+                if written.rowcount not in {0, len(rows)} or not same.rowcount:
+                    raise Conflict(f"query_id: other results are recorded under {body.query_id}")
+
+    async def queries(self, start: int, end: int) -> list[StoredQuery]:
+        """Searches with start <= timestamp <= end (Unix seconds), oldest first."""
+        found = {"start": start, "end": end, "settle": self._settle}
+        with explained():
+            async with self._connections.reader() as conn:
+                rows = conn.cursor(row_factory=class_row(StoredQuery))
+                await rows.execute(sql.SELECT_QUERIES, found)
+                return await rows.fetchall()
+
+    async def results(self, page: int, items_per_page: int) -> list[StoredResult]:
+        """One page of all results, in the order of their searches; page 0 is the first."""
+        found = {"limit": items_per_page, "offset": page * items_per_page, "settle": self._settle}
+        with explained():
+            async with self._connections.reader() as conn:
+                rows = conn.cursor(row_factory=class_row(StoredResult))
+                await rows.execute(sql.SELECT_RESULTS, found)
+                return await rows.fetchall()
+
+    async def migrations(self) -> set[str]:
+        """The names of the migrations that the database has had, seen from where reads go."""
+        with explained():
+            async with self._connections.writer() as conn:
+                await conn.execute(sql.SELECT_MIGRATIONS)
+            async with self._connections.reader() as conn:
+                names = conn.cursor(row_factory=scalar_row)
+                await names.execute(sql.SELECT_MIGRATIONS)
+                return set(await names.fetchall())
+
+
+def _row(result: ResultToWrite) -> ResultRow:
+    authors = result.authors
+    author = authors if isinstance(authors, str) else ", ".join(authors)
+    return ResultRow(author, result.title, result.journal, result.arxiv_id, result.version)

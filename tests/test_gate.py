@@ -1,0 +1,416 @@
+"""Never two requests at arXiv at once, never less than the pause between them, whoever asks."""
+
+import asyncio
+import os
+import pwd
+import shutil
+import signal
+import socket
+import subprocess
+from collections.abc import AsyncIterator, Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AsyncExitStack, ExitStack, asynccontextmanager
+from itertools import pairwise
+from pathlib import Path
+from time import monotonic, sleep
+from typing import Any
+from uuid import uuid4
+
+import httpx
+import psycopg
+import pytest
+from psycopg.conninfo import conninfo_to_dict
+
+from demo.arxiv import StandIn
+from service.errors import StoreUnavailable, TooBusy
+from service.models import Answer
+from service.store import Connections, Gate, Store
+from service.store import gate as gate_module
+from service.store.gate import Seek, Turn
+from tests.conftest import Serve
+from tests.process import service
+from tests.proxy import proxied
+
+Opened = Callable[..., Gate]
+
+
+@asynccontextmanager
+async def gates(
+    url: str, number: int = 1, *, interval: float = 0.1, lease: float = 5.0
+) -> AsyncIterator[list[Gate]]:
+    """Gates with connections of their own, as if in as many processes."""
+    async with AsyncExitStack() as stack:
+        opened = [await stack.enter_async_context(Connections(url)) for _ in range(number)]
+        yield [Gate(connections, interval=interval, lease=lease) for connections in opened]
+
+
+def soon(seconds: float = 30) -> float:
+    return asyncio.get_running_loop().time() + seconds
+
+
+async def pass_through(gate: Gate, log: list[tuple[float, float]], length: float = 0.01) -> None:
+    async with gate.turn(soon()):
+        began = monotonic()
+        await asyncio.sleep(length)
+        log.append((began, monotonic()))
+
+
+def gaps(log: list[tuple[float, float]]) -> list[float]:
+    """Seconds from the end of each to the start of the next."""
+    ordered = sorted(log)
+    return [later[0] - earlier[1] for earlier, later in pairwise(ordered)]
+
+
+async def test_turns_never_overlap_and_keep_their_pause(database: str) -> None:
+    log: list[tuple[float, float]] = []
+    async with gates(database, 4, interval=0.05) as opened:
+        await asyncio.gather(*(pass_through(opened[n % 4], log) for n in range(24)))
+
+    assert len(log) == 24
+    assert min(gaps(log)) >= 0.05
+
+
+async def test_first_come_is_first_served_across_processes(database: str) -> None:
+    order: list[int] = []
+
+    async def come(gate: Gate, number: int) -> None:
+        async with gate.turn(soon()):
+            order.append(number)
+
+    async with gates(database, 3, interval=0.03) as opened:
+        tasks = []
+        for number in range(12):
+            tasks.append(asyncio.create_task(come(opened[number % 3], number)))
+            await asyncio.sleep(0.03)
+        await asyncio.gather(*tasks)
+
+    assert order == list(range(12))
+
+
+async def test_an_undisturbed_turn_costs_two_round_trips(
+    database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("service.store.connections.POOL_SIZE", 1)
+    async with proxied(database) as (proxy, url), gates(url, interval=0) as [gate]:
+        async with gate.turn(soon()):
+            pass
+        proxy.forget()
+        async with gate.turn(soon()):
+            assert proxy.trips == 1
+
+        assert proxy.trips == 2
+
+
+async def test_who_would_wait_too_long_is_sent_away_without_joining(
+    database: str, db: psycopg.Connection
+) -> None:
+    async with gates(database, interval=10) as [gate]:
+        async with gate.turn(soon()):
+            pass
+        began = monotonic()
+        with pytest.raises(TooBusy) as caught:
+            async with gate.turn(soon(5)):
+                pass
+
+    assert monotonic() - began < 1
+    assert 8 <= (caught.value.retry_after or 0) <= 11
+    assert db.execute("select count(*) from gate_queue").fetchone() == (0,)
+
+
+async def test_a_cancelled_wait_gives_its_place_up(database: str, db: psycopg.Connection) -> None:
+    async with gates(database, interval=2) as [gate]:
+        async with gate.turn(soon()):
+            pass
+        waiting = asyncio.create_task(pass_through(gate, []))
+        await asyncio.sleep(0.3)
+        assert db.execute("select count(*) from gate_queue").fetchone() == (1,)
+        waiting.cancel()
+        await asyncio.gather(waiting, return_exceptions=True)
+
+    assert db.execute("select count(*) from gate_queue").fetchone() == (0,)
+
+
+async def test_a_dead_waiter_loses_its_place(
+    database: str, db: psycopg.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(gate_module, "LIFETIME", 0.5)
+    db.execute(
+        "insert into gate_queue (ticket, expires) values (%s, clock_timestamp() + '0.5 s')",
+        [uuid4()],
+    )
+    began = monotonic()
+    async with gates(database) as [gate]:
+        await pass_through(gate, [])
+
+    assert 0.4 < monotonic() - began < 2
+
+
+async def test_a_dead_holder_frees_the_gate_when_its_lease_ends(
+    database: str, db: psycopg.Connection
+) -> None:
+    db.execute("update gate set holder = %s, held_until = clock_timestamp() + '1 s'", [uuid4()])
+    began = monotonic()
+    async with gates(database, interval=0.3) as [gate]:
+        await pass_through(gate, [])
+
+    assert 1.3 <= monotonic() - began < 2.5
+
+
+async def test_a_turn_that_outlives_its_lease_does_not_free_the_next_one(
+    database: str, db: psycopg.Connection
+) -> None:
+    async with gates(database, 2, interval=0, lease=0.3) as [slow, quick]:
+        late = slow.turn(soon())
+        await late.__aenter__()
+        await asyncio.sleep(0.5)
+        async with quick.turn(soon()):
+            holder = db.execute("select holder from gate").fetchone()
+            await late.__aexit__(None, None, None)
+            assert db.execute("select holder from gate").fetchone() == holder != (None,)
+
+
+async def refused(gate: Gate, cooldown: float) -> None:
+    async with gate.turn(soon()) as turn:
+        assert isinstance(turn, Turn)
+        turn.cooldown = cooldown
+
+
+async def test_a_refusal_closes_the_gate_for_all_and_longer_each_time(
+    database: str, db: psycopg.Connection
+) -> None:
+    closed = "select extract(epoch from closed_until - clock_timestamp())::float8 from gate"
+    found = []
+    async with gates(database, 2, interval=0) as [one, other]:
+        for _ in range(3):
+            await refused(one, 100)
+            found.append(db.execute(closed).fetchone())
+            with pytest.raises(TooBusy, match="arXiv asked for a pause"):
+                await pass_through(other, [])
+            db.execute("update gate set closed_until = '-infinity'")
+        await pass_through(one, [])
+        await refused(one, 100)
+        found.append(db.execute(closed).fetchone())
+
+    seconds = [round(row[0], -1) for row in found if row]
+    assert seconds == [100, 200, 400, 100]
+
+
+async def test_the_longest_pause_has_a_limit_unless_arxiv_names_one(
+    database: str, db: psycopg.Connection
+) -> None:
+    closed = "select extract(epoch from closed_until - clock_timestamp())::float8 from gate"
+    async with gates(database, interval=0) as [gate]:
+        db.execute("update gate set refusals = 40")
+        await refused(gate, 100)
+        limited = db.execute(closed).fetchone() or [0]
+        db.execute("update gate set closed_until = '-infinity'")
+        await refused(gate, 80_000)
+        named = db.execute(closed).fetchone() or [0]
+
+    assert 21_500 < limited[0] <= 21_600
+    assert 79_000 < named[0] <= 80_000
+
+
+async def test_without_patience_any_pause_of_arxivs_is_too_long(
+    database: str, db: psycopg.Connection
+) -> None:
+    db.execute("update gate set closed_until = clock_timestamp() + '2 s'")
+    async with gates(database) as [gate]:
+        with pytest.raises(TooBusy):
+            async with gate.turn(soon(), patient=False):
+                pass
+        await pass_through(gate, [])
+
+
+async def test_what_another_records_ends_the_waiting(database: str) -> None:
+    key = uuid4()
+    async with (
+        gates(database, interval=2) as [gate],
+        Connections(database) as connections,
+    ):
+        async with gate.turn(soon()):
+            pass
+        store = Store(connections)
+
+        async def seek() -> object:
+            async with gate.turn(soon(), seek=Seek(key, lambda _: True)) as given:
+                return given
+
+        waiting = asyncio.create_task(seek())
+        await asyncio.sleep(0.2)
+        query_id = await store.save(
+            Answer(timestamp=1, status=200, num_results=0, query="x", search_key=key)
+        )
+        found = await waiting
+
+    assert getattr(found, "query_id", None) == query_id
+
+
+async def test_a_database_that_comes_back_keeps_the_queue(
+    database: str, db: psycopg.Connection
+) -> None:
+    log: list[tuple[float, float]] = []
+    async with gates(database, 2, interval=0.5) as opened:
+        async with opened[0].turn(soon()):
+            pass
+        waiting = [asyncio.create_task(pass_through(gate, log)) for gate in opened]
+        for _ in range(5):
+            await asyncio.sleep(0.1)
+            db.execute(
+                "select pg_terminate_backend(pid) from pg_stat_activity"
+                " where datname = current_database() and pid <> pg_backend_pid()"
+            )
+        await asyncio.gather(*waiting)
+
+    assert len(log) == 2
+    assert min(gaps(log)) >= 0.5
+
+
+async def test_without_a_database_there_is_no_turn() -> None:
+    async with gates("host=127.0.0.1 port=9 dbname=x user=x") as [gate]:
+        with pytest.raises(StoreUnavailable):
+            await pass_through(gate, [])
+
+
+# with processes of its own each
+
+
+@pytest.fixture
+def four(database: str, arxiv: StandIn, arxiv_server: tuple[StandIn, str]) -> Iterator[list[str]]:
+    """The addresses of four services on one database, with a pause of 50 ms."""
+    environment = {
+        "ARXIV_DATABASE_URL": database,
+        "ARXIV_API_URL": arxiv_server[1],
+        "ARXIV_INTERVAL": "0.05",
+    }
+    arxiv.delay = 0.01
+    with ExitStack() as stack:
+        running = [stack.enter_context(service(environment)) for _ in range(4)]
+        yield [each.url() for each in running]
+
+
+def upstream(arxiv: StandIn) -> tuple[int, float, int]:
+    """How many requests arXiv saw, the smallest gap between two, and how many overlapped."""
+    log = [(request.started, request.ended) for request in arxiv.requests]
+    found = gaps(log)
+    return len(log), min(found, default=0), sum(gap < 0 for gap in found)
+
+
+def get_all(urls: list[str]) -> list[httpx.Response]:
+    with ThreadPoolExecutor(50) as pool, httpx.Client(timeout=60) as client:
+        return list(pool.map(client.get, urls))
+
+
+def test_four_processes_keep_one_pause(
+    four: list[str], arxiv: StandIn, record_property: Callable[[str, object], None]
+) -> None:
+    words = ["testing", "neutrino", "graph", "quantum", "dark", "matter", "learning", "stars"]
+    searches = [f"title={words[n % 8]}&max_results={1 + n % 5}" for n in range(200)]
+    responses = get_all([f"{four[n % 4]}/arxiv?{search}" for n, search in enumerate(searches)])
+
+    number, gap, overlaps = upstream(arxiv)
+    record_property("upstream", (number, gap, overlaps))
+    assert {response.status_code for response in responses} == {200}
+    assert number == 40
+    assert overlaps == 0
+    assert gap >= 0.05
+
+
+def test_five_hundred_equal_searches_cause_one_request(four: list[str], arxiv: StandIn) -> None:
+    responses = get_all([f"{four[n % 4]}/arxiv?title=testing" for n in range(500)])
+
+    assert {response.status_code for response in responses} == {200}
+    assert len({response.json()["query_id"] for response in responses}) == 1
+    assert len(arxiv.requests) == 1
+
+
+def test_a_client_that_hangs_up_gives_its_place_up(four: list[str], db: psycopg.Connection) -> None:
+    db.execute("update gate set free_at = clock_timestamp() + '20 s'")
+    with subprocess.Popen(["curl", "-s", f"{four[0]}/arxiv?title=testing"]) as client:
+        wait_for(db, 1)
+        client.kill()
+    wait_for(db, 0)
+
+
+def wait_for(db: psycopg.Connection, places: int) -> None:
+    end = monotonic() + 10
+    while db.execute("select count(*) from gate_queue").fetchone() != (places,):
+        assert monotonic() < end
+        sleep(0.05)
+
+
+def test_a_killed_process_frees_the_gate(
+    database: str, arxiv: StandIn, arxiv_server: tuple[StandIn, str], db: psycopg.Connection
+) -> None:
+    arxiv.delay = 1.5
+    environment = {
+        "ARXIV_DATABASE_URL": database,
+        "ARXIV_API_URL": arxiv_server[1],
+        "ARXIV_INTERVAL": "0.2",
+        "ARXIV_TIMEOUT": "2",
+    }
+    with service(environment) as first, service(environment) as second:
+        with subprocess.Popen(["curl", "-s", f"{first.url()}/arxiv?title=testing"]):
+            while not arxiv.requests:
+                sleep(0.05)
+            first.end(signal.SIGKILL)
+        began = monotonic()
+        assert second.get("/arxiv", title="testing").status_code == 200
+        # the lease of 3 seconds, the pause, and the request
+        assert 1.5 < monotonic() - began < 8
+    assert db.execute("select count(*) from queries").fetchone() == (1,)
+
+
+@pytest.fixture
+def bouncer(database: str, tmp_path: Path) -> Iterator[str]:
+    """A PgBouncer in transaction mode before the database; its connection string."""
+    if not (program := shutil.which("pgbouncer", path=f"{os.environ['PATH']}:/usr/sbin")):
+        pytest.skip("not installed: pgbouncer")
+    target = conninfo_to_dict(database)
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port = probe.getsockname()[1]
+    config = tmp_path / "pgbouncer.ini"
+    config.write_text(
+        f"[databases]\nthrough = host={target['host']} port={target['port']}"
+        f" dbname={target['dbname']} user=postgres\n"
+        f"[pgbouncer]\nlisten_addr = 127.0.0.1\nlisten_port = {port}\nunix_socket_dir =\n"
+        "auth_type = any\npool_mode = transaction\ndefault_pool_size = 3\n"
+    )
+    identity: dict[str, Any] = {}
+    if os.geteuid() == 0:  # it refuses to run as root; the socket is open to its owner alone
+        user = pwd.getpwuid(Path(str(target["host"])).stat().st_uid)
+        identity = {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": []}
+        for path in (config, tmp_path, *tmp_path.parents):
+            path.chmod(path.stat().st_mode | 0o005)
+    log = (tmp_path / "pgbouncer.log").open("wb")
+    with (
+        log,
+        subprocess.Popen([program, str(config)], stdout=log, stderr=log, **identity) as running,
+    ):
+        url = f"host=127.0.0.1 port={port} dbname=through user=postgres"
+        end = monotonic() + 10
+        while True:
+            try:
+                psycopg.connect(url).close()
+                break
+            except psycopg.OperationalError:
+                assert monotonic() < end, (tmp_path / "pgbouncer.log").read_text()
+                sleep(0.05)
+        yield url
+        running.terminate()
+
+
+async def test_the_gate_works_through_pgbouncer(bouncer: str, gateway: Serve) -> None:
+    log: list[tuple[float, float]] = []
+    async with gates(bouncer, 4, interval=0.02) as opened:
+        await asyncio.gather(*(pass_through(opened[n % 4], log) for n in range(40)))
+    async with gateway(database_url=bouncer, database_ro_url=None) as client:
+        words = [f"testing{n % 20}" for n in range(40)]
+        responses = await asyncio.gather(
+            *(client.get("/arxiv", params={"any": word}) for word in words)
+        )
+
+    assert len(log) == 40
+    assert min(gaps(log)) >= 0.02
+    assert {response.status_code for response in responses} == {200}
+    assert len({response.json()["query_id"] for response in responses}) == 20
