@@ -30,7 +30,7 @@ ENDPOINTS = {
     ),
 }
 
-_TOKEN = re.compile(r"[!-~]+")
+_TOKEN = re.compile(r"[!-~]([ -~]*[!-~])?")
 _EMAIL = re.compile(r"[^\s@()<>]+@[^\s@()<>]+")
 
 
@@ -102,7 +102,9 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         ):
             raise ValueError("ARXIV_CONTACT: give an e-mail address like you@example.org")
         if self.backend_token is not None and not _TOKEN.fullmatch(self.backend_token):
-            raise ValueError("ARXIV_BACKEND_TOKEN: give printable ASCII without spaces")
+            raise ValueError(
+                "ARXIV_BACKEND_TOKEN: give printable ASCII, without a space at either end"
+            )
         host = _host(self.api_url)
         if self.interval < MIN_INTERVAL and _is_arxiv(host):
             raise ValueError(

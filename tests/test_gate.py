@@ -266,6 +266,36 @@ async def test_a_database_that_comes_back_keeps_the_queue(
     assert min(gaps(log)) >= 0.5
 
 
+async def test_a_turn_that_its_holder_did_not_hear_of_is_given_again(database: str) -> None:
+    async with proxied(database) as (proxy, url), gates(url, lease=20) as [gate]:
+        async with gate.turn(soon()):
+            pass
+        await asyncio.sleep(0.2)
+        waiting = asyncio.create_task(pass_through(gate, []))
+        await asyncio.sleep(0)
+        proxy.cut_before_answer = True
+        began = monotonic()
+        await asyncio.gather(waiting, return_exceptions=True)
+        await pass_through(gate, [])
+
+    assert monotonic() - began < 8
+
+
+@pytest.mark.parametrize("after", range(12))
+async def test_a_wait_that_is_cancelled_at_any_moment_frees_the_gate(
+    database: str, db: psycopg.Connection, after: int
+) -> None:
+    async with gates(database, interval=0) as [gate]:
+        await pass_through(gate, [])
+        waiting = asyncio.create_task(pass_through(gate, []))
+        await asyncio.sleep(after / 1000)
+        waiting.cancel()
+        await asyncio.gather(waiting, return_exceptions=True)
+
+    assert db.execute("select holder from gate").fetchone() == (None,)
+    assert db.execute("select count(*) from gate_queue").fetchone() == (0,)
+
+
 async def test_without_a_database_there_is_no_turn() -> None:
     async with gates("host=127.0.0.1 port=9 dbname=x user=x") as [gate]:
         with pytest.raises(StoreUnavailable):
@@ -400,6 +430,7 @@ def bouncer(database: str, tmp_path: Path) -> Iterator[str]:
         running.terminate()
 
 
+@pytest.mark.usefixtures("arxiv")
 async def test_the_gate_works_through_pgbouncer(bouncer: str, gateway: Serve) -> None:
     log: list[tuple[float, float]] = []
     async with gates(bouncer, 4, interval=0.02) as opened:

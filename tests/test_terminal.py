@@ -32,6 +32,7 @@ def environment(database: str, arxiv_server: tuple[StandIn, str]) -> dict[str, s
         "ARXIV_DATABASE_URL": database,
         "ARXIV_API_URL": arxiv_server[1],
         "ARXIV_INTERVAL": "0",
+        "ARXIV_TIMEOUT": "3",
         "COLUMNS": "160",
     }
 

@@ -15,6 +15,7 @@ from uuid import UUID, uuid4
 
 from msgspec import Struct
 from psycopg.rows import class_row
+from psycopg_pool import PoolTimeout, TooManyRequests
 
 from service import sql
 from service.errors import StoreUnavailable, TooBusy
@@ -29,6 +30,8 @@ LOOK_IN = 3.0
 """Seconds between two signs of life, at most."""
 SHORTEST_LOOK, LONGEST_LOOK = 0.02, 0.25
 """Seconds between two looks of the next in the queue, while the end of a request is awaited."""
+TRIES = 3
+"""How often it is tried to free the gate."""
 LONGEST_COOLDOWN = 6 * 3600.0
 """Seconds; refusals have been seen to last for five hours."""
 
@@ -88,10 +91,9 @@ class Gate:
         ticket = uuid4()
         try:
             given = await self._wait(ticket, until, seek, patient=patient)
-        except StoreUnavailable:
-            raise
-        except BaseException:
-            await asyncio.shield(self._try(sql.GATE_LEAVE, {"ticket": ticket}))
+        except BaseException as error:
+            if not _is_unsent(error):
+                await asyncio.shield(self._try(sql.GATE_LEAVE, {"ticket": ticket}))
             raise
         if isinstance(given, Recorded):
             yield given
@@ -112,9 +114,10 @@ class Gate:
             began = clock()
             try:
                 outlook, taken, found = await self._look(ticket, max(0.0, until - began), seek)
-            except StoreUnavailable:
-                # a place is kept for a while, and the database may be back by then
-                if not joined or clock() + LOOK_IN > until:
+            except StoreUnavailable as error:
+                # a place is kept for a while, and the database may be back by then; perhaps the
+                # gate was given to us, and only the word of it was lost
+                if (_is_unsent(error) and not joined) or clock() + LOOK_IN > until:
                     raise
                 await asyncio.sleep(1)
                 continue
@@ -134,13 +137,14 @@ class Gate:
             await asyncio.sleep(min(self._pause(outlook), until - clock() + SHORTEST_LOOK))
 
     def _pause(self, outlook: Outlook) -> float:
-        """How long nothing can happen to a place in the queue."""
-        if outlook.ahead > 1:
-            pause = (outlook.ahead - 1) * self._interval
-        else:
-            pause = max(outlook.opens, outlook.closed)
+        """How long nothing can happen to a place in the queue, or will not for the most part."""
         look = min(max(self._interval / 10, SHORTEST_LOOK), LONGEST_LOOK)
-        return min(pause or look, LOOK_IN)
+        if outlook.ahead > 1:
+            # those far behind must not keep those in front from the database
+            pause = max((outlook.ahead - 1) * self._interval, outlook.ahead * look)
+        else:
+            pause = max(outlook.opens, outlook.closed) or look
+        return min(pause, LOOK_IN)
 
     async def _look(
         self, ticket: UUID, patience: float, seek: Seek | None
@@ -184,13 +188,20 @@ class Gate:
         await self._try(sql.GATE_RELEASE, values)
 
     async def _try(self, statement: bytes, values: dict[str, object]) -> None:
-        """Send a statement that time makes unnecessary if it cannot be sent."""
-        try:
-            with explained():
-                async with self._connections.writer() as conn:
-                    await conn.execute(statement, values)
-        except StoreUnavailable as error:
-            logger.warning("the gate is freed by its lease: %s", error.detail)
+        """Free the gate, or a place in its queue; if that cannot be said, time will do it."""
+        for _ in range(TRIES):
+            try:
+                with explained():
+                    async with self._connections.writer() as conn:
+                        await conn.execute(statement, values)
+                    return
+            except StoreUnavailable as error:
+                logger.warning("the gate may have to wait for the end of its lease: %s", error)
+
+
+def _is_unsent(error: BaseException) -> bool:
+    """Whether no connection was to be had, so that the database knows nothing of us."""
+    return isinstance(error.__cause__, PoolTimeout | TooManyRequests)
 
 
 def _closed(outlook: Outlook) -> TooBusy:
