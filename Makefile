@@ -1,6 +1,6 @@
 # What can be done here; `make` alone lists it.
 .DEFAULT_GOAL := help
-.PHONY: help run demo test check format lock clean
+.PHONY: help run demo test bench check format lock clean
 
 PYTHON ?= python3
 # never the scripts in bin: they cannot start from a folder with a space in its name
@@ -17,6 +17,9 @@ demo: .venv/embedded ## the same with a stand-in for arXiv on this machine, for 
 
 test: .venv/dev ## all tests
 	@$(PY) -m pytest
+
+bench: .venv/dev ## ratios of what the service costs to what its parts cost (a minute)
+	@$(PY) -m benchmarks
 
 check: .venv/dev ## format, lints and types
 	@$(PY) -m ruff format --check --quiet .

@@ -53,6 +53,9 @@ def _clean_environment() -> None:
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """A PostgreSQL server of this run's own; the superuser's connection string."""
     with embedded.server(tmp_path_factory.mktemp("server")) as url:
+        with psycopg.connect(url, autocommit=True) as admin:
+            admin.execute("alter system set fsync = off")  # nothing here outlives the run
+            admin.execute("select pg_reload_conf()")
         yield url
 
 
