@@ -13,7 +13,7 @@ run: .venv/embedded ## the service on http://127.0.0.1:8000, with an embedded Po
 	@exec $(PY) -m service serve
 
 demo: .venv/embedded ## the same with a stand-in for arXiv on this machine, for use without internet
-	@ARXIV_DATA_DIR="$${ARXIV_DATA_DIR:-./data/demo}" exec $(PY) -m demo --with-service
+	@exec $(PY) -m demo --with-service
 
 test: .venv/dev ## all tests
 	@$(PY) -m pytest

@@ -96,6 +96,7 @@ def _run_with_service(listener: socket.socket, url: str, options: argparse.Names
         _serve_while_alive(service, listener, options)
     environment = {
         "ARXIV_INTERVAL": f"{options.min_interval:g}",
+        "ARXIV_DATA_DIR": "./data/demo",  # made-up papers stay by themselves
         **os.environ,
         "ARXIV_API_URL": url,
     }

@@ -12,6 +12,7 @@ select not exists (select from migrations where name = '0006_gate') as pending \
         free_at timestamptz not null default '-infinity',
         closed_until timestamptz not null default '-infinity',
         refusals integer not null default 0,
+        last_refused uuid,
         request_time double precision not null default 0
     );
     comment on column gate.holder is 'the ticket whose request is under way';
@@ -19,6 +20,7 @@ select not exists (select from migrations where name = '0006_gate') as pending \
     comment on column gate.free_at is 'when the pause after the last request is over';
     comment on column gate.closed_until is 'until when arXiv wants no request at all';
     comment on column gate.refusals is 'how many times in a row arXiv asked for a pause';
+    comment on column gate.last_refused is 'whose refusal has been counted: it may be told twice';
     comment on column gate.request_time is 'seconds a request takes, lately';
     insert into gate default values;
     create table gate_queue (

@@ -13,7 +13,10 @@ select not exists (select from migrations where name = '0007_memory') as pending
     comment on column queries.outcome is
         'ok; suspect: papers are missing; or why there was no usable answer: refused, busy,'
         ' unreachable, timeout, broken';
-    create index queries_search_key on queries (search_key, timestamp desc) where outcome = 'ok';
+    alter table queries
+        add column recorded bigint not null default extract(epoch from clock_timestamp())::bigint;
+    comment on column queries.recorded is 'Unix seconds of this server: when the row was made';
+    create index queries_search_key on queries (search_key, query_id desc) where outcome = 'ok';
     alter table results add column arxiv_id text, add column version smallint;
     insert into migrations (name) values ('0007_memory');
     \echo applied 0007_memory

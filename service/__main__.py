@@ -2,6 +2,7 @@
 
 import argparse
 import asyncio
+import io
 import logging
 import math
 import os
@@ -24,6 +25,8 @@ from service.settings import Settings
 
 logger = logging.getLogger("service")
 
+TERMINATED, INTERRUPTED = 128 + signal.SIGTERM, 128 + signal.SIGINT
+"""What a shell expects of a command that a signal ended."""
 GRACE = 15
 """Seconds that running requests get at the end beyond what arXiv may take."""
 
@@ -45,6 +48,8 @@ def main() -> int:
     )
     options = parser.parse_args()
 
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # a title may have any character
     signal.signal(signal.SIGTERM, _stop)
     try:
         settings = Settings.from_env()
@@ -56,7 +61,10 @@ def main() -> int:
         sys.stderr.write(f"{parser.prog}: {error.title}: {error.detail}\n")
         return 1
     except KeyboardInterrupt:
-        return 0 if options.command in {None, "serve"} else 130
+        if options.command in {None, "serve"}:
+            return 0
+        sys.stderr.write("stopped; what is stored stays, and the same command goes on with it\n")
+        return INTERRUPTED
     return 0
 
 
@@ -122,6 +130,8 @@ def _on_terminal(
 ) -> None:
     """Run a command whose output is for a person: only what is amiss goes into the log, aside."""
     logging.basicConfig(level="WARNING", format="%(message)s", stream=sys.stderr)
+    logging.getLogger("psycopg").setLevel("ERROR")
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(TERMINATED))
     with _database(settings) as complete:
         asyncio.run(command(complete, options))
 

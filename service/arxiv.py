@@ -142,9 +142,11 @@ def _answer(feed: Feed, sent: dict[str, str], meant: str, status: int, timestamp
             logger.warning("arXiv sent a paper without a date: %s", entry.arxiv_id)
     entries = feed.entries[:wanted]
     expected = min(wanted, feed.items_per_page or wanted, max(0, feed.total - start))
+    # on a page of many, an id that is not there may be on another
+    whole = start == 0 and wanted >= len(sent["id_list"].split(","))
     remarks = {
         "differences": arxiv_query.differences(sent, feed),
-        "missing_ids": arxiv_query.missing_ids(sent, entries),
+        "missing_ids": arxiv_query.missing_ids(sent, entries) if whole else [],
     }
     return Answer(
         timestamp=timestamp,
@@ -180,6 +182,8 @@ async def _read(response: httpx.Response) -> bytes:
     try:
         async for chunk in _raw(response):
             received += len(chunk)
+            if unzip is not None and unzip.eof:
+                raise UpstreamBroken("arXiv's compressed answer goes on after its end")
             room = DECODED_LIMIT - len(body) + 1
             body += chunk if unzip is None else unzip.decompress(chunk, room)
             if received > RECEIVED_LIMIT or len(body) > DECODED_LIMIT:

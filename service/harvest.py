@@ -83,6 +83,7 @@ class Harvester:
                     raise UpstreamBroken("arXiv leaves papers out")
             except Conflict:
                 await self._look()  # another process was quicker: go on after its page
+                yield Progress(len(self._seen), len(self._seen))
             except UpstreamRefused:
                 raise
             except (UpstreamError, TooBusy, StoreUnavailable) as error:
@@ -128,8 +129,11 @@ class Harvester:
 
     async def _keep(self, answer: Answer) -> Answer:
         """Record what is new on a page, and with it how far that brings the harvest."""
+        if answer.failure is None and self._is_less(answer):
+            answer = structs.replace(answer, outcome=Outcome.SUSPECT)
         if answer.outcome != Outcome.OK:
-            return await self._searcher.keep(answer)
+            # what comes of a bad page will come again with a good one
+            return await self._searcher.keep(structs.replace(answer, entries=[]))
         new = {
             entry.arxiv_id: entry
             for entry in answer.entries
@@ -141,6 +145,10 @@ class Harvester:
         self._seen.update(entry.arxiv_id for entry in entries if entry.arxiv_id)
         self._state = state
         return kept
+
+    def _is_less(self, answer: Answer) -> bool:
+        """Whether arXiv now counts fewer papers than it has sent already: that is not the end."""
+        return self._state.page > 0 and answer.num_results < max(1, self._state.start)
 
     def _after(self, answer: Answer, *, whole: bool) -> Harvest:
         """The state once this page is recorded. A page of which a part was left out comes again."""

@@ -5,6 +5,7 @@ Field names are those of the tables and of the JSON that clients see.
 
 from datetime import datetime
 from enum import StrEnum
+from time import time
 from typing import Annotated, Literal
 from uuid import UUID, uuid4
 
@@ -147,6 +148,7 @@ class Answer(Struct, frozen=True, kw_only=True):
             query=self.query,
             outcome=self.outcome,
             remarks=self.remarks,
+            recorded=int(time()),
         )
 
 
@@ -184,6 +186,8 @@ class Recorded(StoredQuery, frozen=True, kw_only=True):
     """A row of the table `queries` that answers a later search."""
 
     remarks: Remarks | None = None
+    recorded: int
+    """Unix seconds of the database's clock."""
 
 
 class StoredResult(Struct, frozen=True, kw_only=True):

@@ -95,6 +95,7 @@ def _fault(fault: dict[str, Any]) -> tuple[str, str]:
 
 
 def _response(problem: Problem, headers: dict[str, str]) -> Response[Problem]:
+    headers["cache-control"] = "no-store"
     return Response(problem, status_code=problem.status, headers=headers, media_type=MEDIA_TYPE)
 
 

@@ -45,6 +45,8 @@ PAUSES = (0.5, 1.0, math.inf)
 a turn. After the third there is no other."""
 AT_HAND = 4096
 """Answers kept in the process, so that the most wanted need not even PostgreSQL."""
+AT_HAND_SECONDS = 60.0
+"""Seconds for which they are: another process may have recorded a newer one since."""
 PERSISTENCE = 30.0
 """Seconds for which recording an answer is tried again while the database is away."""
 
@@ -57,8 +59,8 @@ class Found(Struct, frozen=True):
 
     @property
     def age(self) -> int:
-        """Seconds since arXiv gave the answer."""
-        return max(0, int(time()) - self.recorded.timestamp)
+        """Seconds since the answer was recorded."""
+        return max(0, int(time()) - self.recorded.recorded)
 
     @property
     def lifetime(self) -> int:
@@ -77,7 +79,7 @@ class Searcher:
         self._store = store
         self._gate = gate
         self._flights: dict[UUID, _Flight[Found]] = {}
-        self._at_hand: OrderedDict[UUID, Recorded] = OrderedDict()
+        self._at_hand: OrderedDict[UUID, tuple[Recorded, float]] = OrderedDict()
         self._under_way: set[_Flight[Any]] = set()
 
     async def __aenter__(self) -> Self:
@@ -98,8 +100,9 @@ class Searcher:
         """A good answer that this process remembers. Raises BadInput for a search that is none."""
         if self._settings.cache == "off":
             return None
-        key = _key(arxiv_query.parameters(search, self._settings.max_results))
-        if (recorded := self._at_hand.get(key)) is None or not _is_good(recorded):
+        key = self._key(arxiv_query.parameters(search, self._settings.max_results))
+        recorded, until = self._at_hand.get(key, (None, 0.0))
+        if recorded is None or monotonic() > until or not _is_good(recorded):
             return None
         self._at_hand.move_to_end(key)
         return _hit(recorded)
@@ -111,19 +114,22 @@ class Searcher:
         arXiv cannot be asked, an answer that is no longer good is better than none.
         """
         sent = arxiv_query.parameters(search, self._settings.max_results)
-        key = _key(sent)
+        key = self._key(sent)
         if anew or self._settings.cache == "off":
             return await self._launch(lambda flight: self._anew(flight, sent, key)).join()
-        if under_way := self._flights.get(key):
-            found = await under_way.join()
-            return structs.replace(found, how=f"{found.how}; collapsed")
-        flight = self._launch(lambda flight: self._found(flight, sent, key))
-        self._flights[key] = flight
+        flight = self._flights.get(key)
+        joined = flight is not None
+        if flight is None:
+            flight = self._launch(lambda flight: self._found(flight, sent, key))
+            self._flights[key] = flight
         try:
-            return await flight.join()
+            found = await flight.join()
         finally:
-            if self._flights.get(key) is flight and not flight.clients:
+            # whoever leaves first after its end, or last before, takes it off: the next one is new
+            ended = flight.task.done() or not flight.clients
+            if ended and self._flights.get(key) is flight:
                 del self._flights[key]
+        return structs.replace(found, how=f"{found.how}; collapsed") if joined else found
 
     async def ask(self, search: Search, record: Record | None = None) -> Answer:
         """Ask arXiv in its turn; what `record` is for, it does with each answer, inside the turn.
@@ -136,6 +142,11 @@ class Searcher:
         if answer.failure:
             raise answer.failure
         return answer
+
+    def _key(self, sent: dict[str, str]) -> UUID:
+        """A digest of who is asked for what: the same for the same search, page and order."""
+        asked = f"{self._settings.api_url}?{urlencode(sent)}"
+        return UUID(bytes=sha256(asked.encode()).digest()[:16])
 
     def _launch(self, start: "Callable[[_Flight[T]], Coroutine[Any, Any, T]]") -> "_Flight[T]":
         flight = _Flight(start)
@@ -156,7 +167,7 @@ class Searcher:
             return self._kept(found, key, "uri-miss" if stale is None else "stale")
         except UpstreamRefused:
             raise
-        except (TooBusy, UpstreamError) as error:
+        except (TooBusy, UpstreamError, StoreUnavailable) as error:
             if stale is None:
                 raise
             logger.warning("an old answer serves: %s", error.detail)
@@ -190,11 +201,16 @@ class Searcher:
                         return turn
                     flight.airborne = True
                     answer = await self._arxiv.ask(sent, turn.ends)
+                    turn.answered = answer.failure is None
                     if isinstance(answer.failure, UpstreamBusy):
                         turn.cooldown = answer.failure.retry_after or self._settings.cooldown
-                    if record:
+                    elif record:
                         answer = await record(answer)
-                    flight.airborne = False
+                if isinstance(answer.failure, UpstreamBusy):
+                    # the gate was closed first: that must not wait for the record
+                    answer.failure.retry_after = max(1, math.ceil(turn.closed))
+                    answer = await record(answer) if record else answer
+                flight.airborne = False
             except TooBusy:
                 if answer is None:
                     raise
@@ -245,7 +261,7 @@ class Searcher:
     def _remember(self, key: UUID, recorded: Recorded) -> None:
         if recorded.outcome != Outcome.OK or self._settings.cache == "off":
             return
-        self._at_hand[key] = recorded
+        self._at_hand[key] = recorded, monotonic() + AT_HAND_SECONDS
         self._at_hand.move_to_end(key)
         if len(self._at_hand) > AT_HAND:
             self._at_hand.popitem(last=False)
@@ -290,14 +306,9 @@ class _Flight(Generic[T]):
             self.task.cancel()
 
 
-def _key(sent: dict[str, str]) -> UUID:
-    """A digest of all that is sent: the same for the same search with the same page and order."""
-    return UUID(bytes=sha256(urlencode(sent).encode()).digest()[:16])
-
-
 def _good_until(recorded: Recorded) -> int:
-    """When arXiv's answer may change; a Date in arXiv's future counts as now. Unix seconds."""
-    return announcements.next_change(min(recorded.timestamp, time()))
+    """When arXiv's answer may change; Unix seconds. Our clock counts, not what arXiv dates it."""
+    return announcements.next_change(min(recorded.recorded, time()))
 
 
 def _is_good(recorded: Recorded) -> bool:

@@ -2,6 +2,8 @@
 
 import argparse
 import sys
+from collections.abc import Callable
+from unicodedata import category
 
 import msgspec
 from rich.console import Console
@@ -14,6 +16,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 from rich.table import Table
+from rich.text import Text
 
 from service.handlers import parameters
 from service.handlers.arxiv import receipt
@@ -23,20 +26,22 @@ from service.models import Receipt
 from service.parts import Parts
 from service.settings import Settings
 
-TEXTS = ("author", "title", "journal", "abstract", "comment", "any", "id-list", "query")
-DATES = ("submitted-from", "submitted-to")
-LIMITS = {"start": range(10_000), "max-results": range(1, 2001)}
+TERMS = ("author", "title", "journal", "abstract", "comment", "any")
+OTHERS = ("id-list", "query", "submitted-from", "submitted-to")
+LONGEST = 5000
+"""Characters of an id list or a query."""
 
 
 def add_search(parser: argparse.ArgumentParser) -> None:
     """Describe the options of `search`: the parameters of `/arxiv`."""
-    for name in (*TEXTS, *DATES):
-        parser.add_argument(f"--{name}", help="as the parameter of /arxiv")
-    parser.add_argument("--category", action="append", help="may be given several times: any")
-    for name, limits in LIMITS.items():
-        parser.add_argument(
-            f"--{name}", type=int, choices=limits, metavar=f"{limits[0]}..{limits[-1]}"
-        )
+    limits = dict.fromkeys(TERMS, parameters.MAX_LENGTH) | dict.fromkeys(OTHERS, LONGEST)
+    for name, longest in limits.items():
+        parser.add_argument(f"--{name}", type=_text(longest), help="as the parameter of /arxiv")
+    parser.add_argument(
+        "--category", type=_text(100), action="append", help="may be given several times: any"
+    )
+    parser.add_argument("--start", type=_whole(0, 9999), default=0, metavar="N")
+    parser.add_argument("--max-results", type=_whole(1, 2000), metavar="N")
     parser.add_argument(
         "--sort-by", choices=["relevance", "lastUpdatedDate", "submittedDate"], default="relevance"
     )
@@ -47,14 +52,41 @@ def add_search(parser: argparse.ArgumentParser) -> None:
 
 def add_harvest(parser: argparse.ArgumentParser) -> None:
     """Describe the options of `harvest`."""
-    parser.add_argument("query", metavar="QUERY", help="in arXiv's query language: cat:cs.SE")
-    parser.add_argument("--max", type=_positive, metavar="N", help="how many papers at most")
+    parser.add_argument(
+        "query", type=_text(LONGEST), metavar="QUERY", help="in arXiv's query language: cat:cs.SE"
+    )
+    parser.add_argument("--max", type=_whole(1, 10**9), metavar="N", help="how many papers at most")
 
 
-def _positive(text: str) -> int:
-    if (number := int(text)) < 1:
-        raise ValueError
-    return number
+def _whole(least: int, most: int) -> Callable[[str], int]:
+    """Read a number within bounds."""
+
+    def read(text: str) -> int:
+        if not text.isdecimal() or not least <= int(text) <= most:
+            raise argparse.ArgumentTypeError(f"{text!r} is not a number from {least} to {most}")
+        return int(text)
+
+    return read
+
+
+def _text(longest: int) -> Callable[[str], str]:
+    """Read text of so many characters at most; the command line may hold bytes that are none."""
+
+    def read(text: str) -> str:
+        try:
+            text.encode()
+        except UnicodeEncodeError:
+            raise argparse.ArgumentTypeError("it is not UTF-8") from None
+        if len(text) > longest:
+            raise argparse.ArgumentTypeError(f"it is longer than {longest} characters")
+        return text
+
+    return read
+
+
+def _plain(text: str) -> Text:
+    """What arXiv sends is no command to a terminal, and no markup of ours."""
+    return Text("".join(" " if category(sign) in {"Cc", "Cf"} else sign for sign in text))
 
 
 async def search(settings: Settings, options: argparse.Namespace) -> None:
@@ -71,7 +103,7 @@ async def search(settings: Settings, options: argparse.Namespace) -> None:
         submitted_from=options.submitted_from,
         submitted_to=options.submitted_to,
         category=options.category,
-        start=options.start or 0,
+        start=options.start,
         max_results=options.max_results,
         sort_by=options.sort_by,
         sort_order=options.sort_order,
@@ -88,30 +120,27 @@ async def search(settings: Settings, options: argparse.Namespace) -> None:
 
 
 def _print(answer: Receipt, how: str) -> None:
-    console = Console()
+    console = Console(emoji=False, highlight=False)
     table = Table("", "paper", "authors", "title", "journal", box=None, pad_edge=False)
     for result in answer.results or ():
         version = f"v{result.version}" if result.version else ""
         table.add_row(
             str(result.result_number + 1),
             f"{result.arxiv_id or ''}{version}",
-            result.author,
-            result.title,
-            result.journal or "",
+            _plain(result.author),
+            _plain(result.title),
+            _plain(result.journal or ""),
         )
-    # what arXiv sends is no markup of ours
-    console.print(table, markup=False)
+    console.print(table)
     whence = "remembered" if how.startswith("hit") else "from arXiv"
     console.print(
         f"{answer.num_entries} of {answer.num_results} papers, {whence}, {answer.timestamp},"
         f" query {answer.query_id}",
-        markup=False,
-        highlight=False,
     )
     for warning in answer.warnings:
-        console.print(f"warning: {warning}", markup=False)
+        console.print(_plain(f"warning: {warning}"))
     if answer.missing_ids:
-        console.print(f"arXiv does not know {', '.join(answer.missing_ids)}", markup=False)
+        console.print(f"did not come back: {', '.join(answer.missing_ids)}")
 
 
 async def harvest(settings: Settings, options: argparse.Namespace) -> None:

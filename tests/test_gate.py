@@ -173,6 +173,7 @@ async def refused(gate: Gate, cooldown: float) -> None:
     async with gate.turn(soon()) as turn:
         assert isinstance(turn, Turn)
         turn.cooldown = cooldown
+    assert turn.closed >= cooldown * 0.9
 
 
 async def test_a_refusal_closes_the_gate_for_all_and_longer_each_time(
@@ -187,12 +188,18 @@ async def test_a_refusal_closes_the_gate_for_all_and_longer_each_time(
             with pytest.raises(TooBusy, match="arXiv asked for a pause"):
                 await pass_through(other, [])
             db.execute("update gate set closed_until = '-infinity'")
-        await pass_through(one, [])
+        await pass_through(one, [])  # a failure of another sort changes nothing
+        await refused(one, 100)
+        found.append(db.execute(closed).fetchone())
+        db.execute("update gate set closed_until = '-infinity'")
+        async with one.turn(soon()) as turn:
+            assert isinstance(turn, Turn)
+            turn.answered = True
         await refused(one, 100)
         found.append(db.execute(closed).fetchone())
 
     seconds = [round(row[0], -1) for row in found if row]
-    assert seconds == [100, 200, 400, 100]
+    assert seconds == [100, 200, 400, 800, 100]
 
 
 async def test_the_longest_pause_has_a_limit_unless_arxiv_names_one(
@@ -279,6 +286,46 @@ async def test_a_turn_that_its_holder_did_not_hear_of_is_given_again(database: s
         await pass_through(gate, [])
 
     assert monotonic() - began < 8
+
+
+async def test_a_refusal_is_not_forgotten_when_the_database_is_away(
+    database: str, db: psycopg.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("service.store.connections.PATIENCE", 0.3)
+    async with proxied(database) as (proxy, url), gates(url, interval=0, lease=1) as [gate]:
+        await pass_through(gate, [])
+        async with gate.turn(soon()) as turn:
+            assert isinstance(turn, Turn)
+            turn.cooldown = 600
+            proxy.open.clear()
+        with pytest.raises(StoreUnavailable):
+            await pass_through(gate, [])
+        proxy.open.set()
+        with pytest.raises(TooBusy, match="asked for a pause"):
+            await pass_through(gate, [])
+    async with gates(database) as [other]:
+        with pytest.raises(TooBusy, match="asked for a pause"):
+            await pass_through(other, [])
+    assert db.execute("select refusals from gate").fetchone() == (1,)
+
+
+async def test_who_waits_behind_a_pause_and_others_is_sent_away_at_once(
+    database: str, db: psycopg.Connection
+) -> None:
+    db.execute(
+        "update gate set closed_until = clock_timestamp() + '3 s', request_time = 2, refusals = 1"
+    )
+    async with gates(database, interval=1) as [gate]:
+        waiting = [asyncio.create_task(pass_through(gate, [])) for _ in range(3)]
+        await asyncio.sleep(0.5)
+        began = monotonic()
+        with pytest.raises(TooBusy):
+            async with gate.turn(soon(8)):
+                pass
+        assert monotonic() - began < 1
+        for task in waiting:
+            task.cancel()
+        await asyncio.gather(*waiting, return_exceptions=True)
 
 
 @pytest.mark.parametrize("after", range(12))

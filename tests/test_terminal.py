@@ -14,6 +14,7 @@ import httpx
 import psycopg
 import pytest
 
+from demo import feed
 from demo.arxiv import StandIn
 from demo.papers import Author, Paper, generate
 from service import harvest as harvest_module
@@ -81,6 +82,8 @@ def test_a_search_prints_json_when_asked_to(environment: dict[str, str]) -> None
         (["search", "--title", "x", "--submitted-from", "soon"], "submitted_from"),
         (["harvest", "ti:(a"], "query"),
         (["harvest", "ti:a", "--max", "0"], "--max"),
+        (["search", "--title", "a\udcff"], "UTF-8"),
+        (["search", "--title", "x" * 600], "title"),
     ],
 )
 def test_a_wrong_word_is_named(
@@ -201,15 +204,50 @@ async def test_two_harvests_at_once_share_the_work(
     assert stored(db) == (100, 100)
 
 
-@pytest.mark.usefixtures("small_pages")
-async def test_a_harvest_perseveres_and_then_says_why_it_ends(
-    settings: Settle, db: psycopg.Connection, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.usefixtures("small_pages", "quick")
+@pytest.mark.parametrize("lie", ["no papers at all", "half a page"])
+async def test_a_page_that_lies_is_asked_for_again_and_nothing_stored_twice(
+    settings: Settle, db: psycopg.Connection, lie: str
 ) -> None:
-    async def no_sleep(_: object, __: object, ___: object) -> None:
+    stand_in = StandIn(shelf(100))
+    asked = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        sent = dict(request.url.params)
+        status, body = stand_in.answer(sent)
+        if sent["start"] == "20":
+            asked.append(sent)
+            if len(asked) < 3:
+                nothing = lie == "no papers at all"
+                status, body = stand_in.answer(sent | {"max_results": "1" if nothing else "5"})
+                body = body.replace(b"<opensearch:itemsPerPage>5<", b"<opensearch:itemsPerPage>10<")
+            if len(asked) < 3 and lie == "no papers at all":
+                body = feed.render([], total=0)
+        return httpx.Response(status, content=body)
+
+    async with Parts(settings(), httpx.MockTransport(answer)) as parts:
+        harvester = Harvester("cat:cs.SE", None, parts.searcher, parts.store)
+        progress = [each.stored async for each in harvester.run()]
+
+    assert progress[-1] == 100
+    assert stored(db) == (100, 100)
+
+
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No pauses between tries."""
+
+    async def no_rest(_: object, __: object, ___: object) -> None:
         return
 
-    monkeypatch.setattr(Harvester, "_rest", no_sleep)
+    monkeypatch.setattr(Harvester, "_rest", no_rest)
     monkeypatch.setattr("service.search.PAUSES", (0.0,))
+
+
+@pytest.mark.usefixtures("small_pages", "quick")
+async def test_a_harvest_perseveres_and_then_says_why_it_ends(
+    settings: Settle, db: psycopg.Connection
+) -> None:
     with pytest.raises(UpstreamError):
         await harvested(settings(api_url="http://127.0.0.1:9/wrong"), StandIn([]))
 

@@ -14,7 +14,7 @@ T = TypeVar("T")
 
 def wants_it_anew(request: AnyRequest) -> bool:
     """Whether `Cache-Control: no-cache` (RFC 9111, 5.2.1.4) forbids answers from memory."""
-    given = request.headers.get("cache-control", "")
+    given = ",".join(request.headers.getall("cache-control", []))
     return "no-cache" in {word.strip().lower() for word in given.split(",")}
 
 

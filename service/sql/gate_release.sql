@@ -1,10 +1,13 @@
--- Ends a turn. If arXiv was asked, the pause begins now; a refusal of arXiv's closes the gate for
--- `cooldown` seconds, doubled for each one before, up to `longest`.
+-- Ends a turn. If arXiv was asked, the pause begins now. A refusal of arXiv's closes the gate for
+-- `cooldown` seconds, doubled for each one before, up to `longest`, even if the turn was lost
+-- meanwhile; only a proper answer makes the next one count as the first. Tells for how long it is closed.
 update gate
 set
-    holder = null,
+    holder = case when holder = %(ticket)s then null else holder end,
     free_at = case
-        when %(asked)s then clock_timestamp() + make_interval(secs => %(interval)s::float8)
+        when %(asked)s then greatest(
+            free_at, clock_timestamp() + make_interval(secs => %(interval)s::float8)
+        )
         else free_at
     end,
     request_time = case
@@ -12,17 +15,21 @@ set
         else request_time
     end,
     refusals = case
-        when not %(asked)s then refusals
-        when %(cooldown)s::float8 > 0 then refusals + 1
-        else 0
+        when %(cooldown)s::float8 > 0 and last_refused is distinct from %(ticket)s then refusals + 1
+        when %(answered)s then 0
+        else refusals
     end,
+    last_refused = case when %(cooldown)s::float8 > 0 then %(ticket)s else last_refused end,
     closed_until = case
-        when %(cooldown)s::float8 > 0 then clock_timestamp() + make_interval(
-            secs => greatest(
-                %(cooldown)s::float8,
-                least(%(longest)s::float8, %(cooldown)s::float8 * 2 ^ least(refusals, 30))
+        when %(cooldown)s::float8 > 0 and last_refused is distinct from %(ticket)s then greatest(
+            closed_until,
+            clock_timestamp() + make_interval(
+                secs => greatest(
+                    %(cooldown)s::float8,
+                    least(%(longest)s::float8, %(cooldown)s::float8 * 2 ^ least(refusals, 30))
+                )
             )
         )
         else closed_until
     end
-where holder = %(ticket)s
+returning greatest(extract(epoch from closed_until - clock_timestamp()), 0)::float8 as closed

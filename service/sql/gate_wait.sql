@@ -1,5 +1,4 @@
--- Takes or renews a ticket's place in the queue, unless the wait would be longer than `patience`.
--- Tells how many are ahead, when the gate opens, and how long the wait will be, in seconds.
+-- Takes a place in the queue, unless the wait would be longer than `patience`, or renews it. Tells how many are ahead, when the gate opens, and how long the wait will be, in seconds.
 with mine as (
     select place from gate_queue where ticket = %(ticket)s
 ),
@@ -8,7 +7,7 @@ outlook as (
         ahead,
         closed,
         opens,
-        opens + ahead * (%(interval)s::float8 + request_time) as wait
+        greatest(opens, closed) + ahead * (%(interval)s::float8 + request_time) as wait
     from (
         select
             request_time,
@@ -26,7 +25,7 @@ renewed as (
     insert into gate_queue (ticket, expires)
     select %(ticket)s, clock_timestamp() + make_interval(secs => %(lifetime)s::float8)
     from outlook
-    where greatest(wait, closed) <= %(patience)s::float8
+    where wait <= %(patience)s::float8 or exists (select from mine)
     on conflict (ticket) do update set expires = excluded.expires
     returning place
 )

@@ -9,12 +9,12 @@ do not matter, and nothing outlives a transaction, so PgBouncer may stand in bet
 import asyncio
 import logging
 import math
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from uuid import UUID, uuid4
 
 from msgspec import Struct
-from psycopg.rows import class_row
+from psycopg.rows import class_row, scalar_row
 from psycopg_pool import PoolTimeout, TooManyRequests
 
 from service import sql
@@ -53,9 +53,14 @@ class Turn:
     """The right to ask arXiv once, until `ends` (of the event loop's clock)."""
 
     def __init__(self, ends: float) -> None:
-        """Begin the turn; `cooldown` (seconds) is set where arXiv wants a pause."""
+        """Begin the turn."""
         self.ends = ends
+        self.answered = False
+        """Set where arXiv answered properly."""
         self.cooldown = 0.0
+        """Set to the seconds for which arXiv wants a pause, at least."""
+        self.closed = 0.0
+        """Known after the turn: for how many seconds the gate is closed."""
 
 
 class Seek(Struct, frozen=True):
@@ -77,6 +82,7 @@ class Gate:
         self._connections = connections
         self._interval = interval
         self._lease = lease
+        self._unsaid: Mapping[str, object] | None = None
 
     @asynccontextmanager
     async def turn(
@@ -103,7 +109,7 @@ class Gate:
             yield given
         finally:
             taken = asyncio.get_running_loop().time() - began
-            await asyncio.shield(self._release(ticket, given.cooldown, taken, asked=True))
+            await asyncio.shield(self._release(ticket, given, taken))
 
     async def _wait(
         self, ticket: UUID, until: float, seek: Seek | None, *, patient: bool
@@ -112,6 +118,12 @@ class Gate:
         joined = False
         while True:
             began = clock()
+            if self._unsaid and await self._try(sql.GATE_RELEASE, self._unsaid) is not None:
+                self._unsaid = None
+            if self._unsaid:
+                raise StoreUnavailable(
+                    "arXiv wants a pause, and the database is not told of it yet"
+                )
             try:
                 outlook, taken, found = await self._look(ticket, max(0.0, until - began), seek)
             except StoreUnavailable as error:
@@ -123,16 +135,14 @@ class Gate:
                 continue
             joined = True
             if found is not None and seek is not None and seek.good(found):
-                if taken:
-                    await self._release(ticket, 0, 0, asked=False)
-                else:
-                    await self._try(sql.GATE_LEAVE, {"ticket": ticket})
+                await self._try(sql.GATE_LEAVE, {"ticket": ticket})
                 return found
             if taken:
                 return Turn(began + self._lease)
             if outlook.closed and not patient:
                 raise _closed(outlook)
-            if not outlook.waiting or clock() > until:
+            left = until - clock()
+            if not outlook.waiting or left < 0 or outlook.closed > left:
                 raise _closed(outlook) if outlook.closed else _busy(outlook)
             await asyncio.sleep(min(self._pause(outlook), until - clock() + SHORTEST_LOOK))
 
@@ -174,29 +184,38 @@ class Gate:
                 found = await recorded.fetchone() if seek else None
                 return await anext(outlook), bool(take.rowcount), found
 
-    async def _release(
-        self, ticket: UUID, cooldown: float, request_time: float, *, asked: bool
-    ) -> None:
+    async def _release(self, ticket: UUID, turn: Turn, request_time: float) -> None:
         values = {
             "ticket": ticket,
             "interval": self._interval,
-            "asked": asked,
-            "cooldown": cooldown,
+            "asked": True,
+            "answered": turn.answered,
+            "cooldown": turn.cooldown,
             "longest": LONGEST_COOLDOWN,
             "request_time": request_time,
         }
-        await self._try(sql.GATE_RELEASE, values)
+        closed = await self._try(sql.GATE_RELEASE, values)
+        if closed is None and turn.cooldown:
+            # arXiv's wish is not forgotten: nobody here asks before the others know it too
+            self._unsaid = values
+        turn.closed = turn.cooldown if closed is None else closed
 
-    async def _try(self, statement: bytes, values: dict[str, object]) -> None:
-        """Free the gate, or a place in its queue; if that cannot be said, time will do it."""
+    async def _try(self, statement: bytes, values: Mapping[str, object]) -> float | None:
+        """Free the gate, or a place in its queue; if that cannot be said, time will do it.
+
+        Gives what the statement returns, 0 where that is nothing, None where it could not be sent.
+        """
         for _ in range(TRIES):
             try:
                 with explained():
                     async with self._connections.writer() as conn:
-                        await conn.execute(statement, values)
-                    return
+                        sent = conn.cursor(row_factory=scalar_row)
+                        await sent.execute(statement, values)
+                        told: float | None = await sent.fetchone() if sent.description else None
+                        return told or 0.0
             except StoreUnavailable as error:
                 logger.warning("the gate may have to wait for the end of its lease: %s", error)
+        return None
 
 
 def _is_unsent(error: BaseException) -> bool:
