@@ -201,7 +201,7 @@ class Searcher:
                         return turn
                     flight.airborne = True
                     answer = await self._arxiv.ask(sent, turn.ends)
-                    turn.answered = answer.failure is None
+                    turn.answered = isinstance(answer.failure, UpstreamRefused | None)
                     if isinstance(answer.failure, UpstreamBusy):
                         turn.cooldown = answer.failure.retry_after or self._settings.cooldown
                     elif record:
