@@ -75,6 +75,48 @@ async def test_a_useless_answer_is_explained_and_recorded(
     assert ("retry-after" in response.headers) == (ours == 503)
 
 
+LAUGHS = b"".join(b'<!ENTITY l%d "%s">' % (n + 1, b"&l%d;" % n * 10) for n in range(9))
+HOSTILE = {
+    "billion laughs": b'<!DOCTYPE feed [<!ENTITY l0 "ha">%s]><feed>&l9;</feed>' % LAUGHS,
+    "external entity": b'<!DOCTYPE f [<!ENTITY x SYSTEM "file:///etc/passwd">]><f>&x;</f>',
+    "external DTD": b'<!DOCTYPE feed SYSTEM "http://127.0.0.1:9/x.dtd">' + FEED.split(b"?>", 1)[1],
+    "deep nesting": b"<a>" * 100_000,
+    "wrong charset": FEED.replace(b"UTF-8", b"UTF-16", 1).replace(b"utf-8", b"utf-16", 1),
+    "not the charset": FEED.replace(b"</title>", b"\xff\xfe</title>"),
+    "NUL in a title": FEED.replace(b"</title>", b"\x00</title>"),
+    "control character": FEED.replace(b"</title>", b"\x08</title>"),
+    "reference to NUL": FEED.replace(b"</title>", b"&#0;</title>"),
+    "20 MB of title": FEED.replace(b"</title>", b"x" * 20_000_000 + b"</title>"),
+}
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+async def test_a_document_that_attacks_its_reader_is_a_bad_gateway(
+    gateway: Serve, db: psycopg.Connection, name: str
+) -> None:
+    async with gateway(transport=answering(200, HOSTILE[name])) as client:
+        started = monotonic()
+        response = await client.get("/arxiv", params={"title": "x"})
+
+    assert response.status_code == 502, response.text
+    assert monotonic() - started < 2
+    assert db.execute("select status, outcome from queries").fetchall() == [(200, "broken")]
+    assert db.execute("select count(*) from results").fetchone() == (0,)
+
+
+async def test_two_thousand_authors_of_one_paper_are_kept(
+    gateway: Serve, db: psycopg.Connection
+) -> None:
+    authors = b"<author><name>Ada B. Countess</name></author>" * 2000
+    body = feed.render(generate(1), total=1).replace(b"</entry>", authors + b"</entry>")
+    async with gateway(transport=answering(200, body)) as client:
+        response = await client.get("/arxiv", params={"title": "x"})
+
+    assert response.status_code == 200
+    [(author,)] = db.execute("select author from results").fetchall()
+    assert author.count("Countess") == 2000
+
+
 async def test_what_arxiv_complains_about_reaches_the_caller(gateway: Serve) -> None:
     async with gateway(transport=answering(400, ERROR_FEED)) as client:
         response = await client.get("/arxiv", params={"title": "x"})
