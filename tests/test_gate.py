@@ -8,7 +8,6 @@ import signal
 import socket
 import subprocess
 from collections.abc import AsyncIterator, Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, ExitStack, asynccontextmanager
 from itertools import pairwise
 from pathlib import Path
@@ -373,15 +372,18 @@ def upstream(arxiv: StandIn) -> tuple[int, float, int]:
     return len(log), min(found, default=0), sum(gap < 0 for gap in found)
 
 
-def get_all(urls: list[str]) -> list[httpx.Response]:
-    with ThreadPoolExecutor(50) as pool, httpx.Client(timeout=60) as client:
-        return list(pool.map(client.get, urls))
+async def get_all(urls: list[str]) -> list[httpx.Response]:
+    limits = httpx.Limits(max_connections=50, max_keepalive_connections=50)
+    async with httpx.AsyncClient(timeout=60, limits=limits) as client:
+        return await asyncio.gather(*map(client.get, urls))
 
 
-def test_four_processes_keep_one_pause(four: list[str], arxiv: StandIn) -> None:
+async def test_four_processes_keep_one_pause(four: list[str], arxiv: StandIn) -> None:
     words = ["testing", "neutrino", "graph", "quantum", "dark", "matter", "learning", "stars"]
     searches = [f"title={words[n % 8]}&max_results={1 + n % 5}" for n in range(200)]
-    responses = get_all([f"{four[n % 4]}/arxiv?{search}" for n, search in enumerate(searches)])
+    responses = await get_all(
+        [f"{four[n % 4]}/arxiv?{search}" for n, search in enumerate(searches)]
+    )
 
     number, gap, overlaps = upstream(arxiv)
     print(f"{number} requests, smallest gap {gap * 1000:.1f} ms, {overlaps} overlaps")  # noqa: T201
@@ -391,8 +393,10 @@ def test_four_processes_keep_one_pause(four: list[str], arxiv: StandIn) -> None:
     assert gap >= 0.05
 
 
-def test_five_hundred_equal_searches_cause_one_request(four: list[str], arxiv: StandIn) -> None:
-    responses = get_all([f"{four[n % 4]}/arxiv?title=testing" for n in range(500)])
+async def test_five_hundred_equal_searches_cause_one_request(
+    four: list[str], arxiv: StandIn
+) -> None:
+    responses = await get_all([f"{four[n % 4]}/arxiv?title=testing" for n in range(500)])
 
     assert {response.status_code for response in responses} == {200}
     assert len({response.json()["query_id"] for response in responses}) == 1
