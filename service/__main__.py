@@ -5,7 +5,6 @@ import asyncio
 import io
 import logging
 import math
-import os
 import signal
 import socket
 import sys
@@ -105,11 +104,8 @@ class _Server(uvicorn.Server):
 
 def migrate(settings: Settings, _: argparse.Namespace) -> None:
     """Apply the migrations that the database has not had."""
-    with started(settings.log_level, settings.log_format):
-        if settings.database_url is None:
-            with embedded.server(settings.data_path) as url:
-                _migrate(url)
-        else:
+    with started(settings.log_level, settings.log_format), _database(settings):
+        if settings.database_url is not None:  # an embedded one has been migrated at its start
             _migrate(settings.database_url)
 
 
@@ -146,9 +142,6 @@ def _database(settings: Settings) -> Iterator[Settings]:
         yield settings
         return
     with embedded.server(settings.data_path) as url:
-        # libpq's variables are meant for other servers
-        for name in [name for name in os.environ if name.startswith("PG")]:
-            del os.environ[name]
         _migrate(url)
         yield structs.replace(
             settings,

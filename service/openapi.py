@@ -5,7 +5,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from litestar import Request, Response, Router
+from litestar import Response, Router
 from litestar.enums import OpenAPIMediaType, RequestEncodingType
 from litestar.exceptions import NotFoundException
 from litestar.openapi import OpenAPIConfig, ResponseSpec
@@ -92,7 +92,7 @@ def config() -> OpenAPIConfig:
     )
 
 
-def _for_programs(request: Request[Any, Any, Any]) -> Response[Any] | None:
+def _for_programs(request: problems.AnyRequest) -> Response[Any] | None:
     """The JSON for whoever does not ask for a page; the page is for browsers."""
     if request.url.path.rstrip("/") not in {SCHEMA, f"{SCHEMA}/openapi.json"}:
         raise NotFoundException

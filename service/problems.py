@@ -74,16 +74,9 @@ def of_accident(_: AnyRequest, error: Exception) -> Response[Problem]:
     return _response(problem, {})
 
 
-def of_depth(_: AnyRequest, __: RecursionError) -> Response[Problem]:
+def of_depth(request: AnyRequest, _: RecursionError) -> Response[Problem]:
     """A body whose brackets are nested deeper than any reader goes."""
-    problem = Problem(
-        title=BadInput.title,
-        status=HTTPStatus.BAD_REQUEST,
-        detail="body: is nested too deeply",
-        request_id=request_id.get(),
-        parameter="body",
-    )
-    return _response(problem, {})
+    return of_service(request, BadInput("body", "is nested too deeply"))
 
 
 def _fault(fault: dict[str, Any]) -> tuple[str, str]:

@@ -12,6 +12,7 @@ from msgspec import Meta, Struct, ValidationError, convert
 
 from service import timestamps
 from service.errors import NotConfigured
+from service.models import MAX_ITEMS_PER_PAGE, MAX_RESULTS
 
 PREFIX = "ARXIV_"
 MIN_INTERVAL = 3.0
@@ -58,9 +59,9 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Whether recorded searches answer later ones, until arXiv's answers change."""
     contact: str | None = None
     """E-mail address in the User-Agent, so that arXiv can write before it blocks."""
-    max_results: Annotated[int, Meta(ge=1, le=2000)] = 10
+    max_results: Annotated[int, Meta(ge=1, le=MAX_RESULTS)] = 10
     """Default of the parameter `max_results`."""
-    items_per_page: Annotated[int, Meta(ge=1, le=1000)] = 10
+    items_per_page: Annotated[int, Meta(ge=1, le=MAX_ITEMS_PER_PAGE)] = 10
     """Default of the parameter `items_per_page`."""
     timezone: str = "UTC"
     """IANA name or +HH:MM: zone of timestamps without an offset, and of those answered."""

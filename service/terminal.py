@@ -3,6 +3,7 @@
 import argparse
 import sys
 from collections.abc import Callable
+from typing import get_args
 from unicodedata import category
 
 import msgspec
@@ -18,34 +19,31 @@ from rich.progress import (
 from rich.table import Table
 from rich.text import Text
 
+from service.arxiv_query import LAST_RESULT, MAX_LENGTH
 from service.handlers import parameters
 from service.handlers.arxiv import receipt
 from service.handlers.results import shown
 from service.harvest import Harvester
-from service.models import Receipt
+from service.models import MAX_RESULTS, Receipt, SortBy, SortOrder
 from service.parts import Parts
 from service.settings import Settings
 
 TERMS = ("author", "title", "journal", "abstract", "comment", "any")
 OTHERS = ("id-list", "query", "submitted-from", "submitted-to")
-LONGEST = 5000
-"""Characters of an id list or a query."""
 
 
 def add_search(parser: argparse.ArgumentParser) -> None:
     """Describe the options of `search`: the parameters of `/arxiv`."""
-    limits = dict.fromkeys(TERMS, parameters.MAX_LENGTH) | dict.fromkeys(OTHERS, LONGEST)
+    limits = dict.fromkeys(TERMS, parameters.MAX_LENGTH) | dict.fromkeys(OTHERS, MAX_LENGTH)
     for name, longest in limits.items():
         parser.add_argument(f"--{name}", type=_text(longest), help="as the parameter of /arxiv")
     parser.add_argument(
         "--category", type=_text(100), action="append", help="may be given several times: any"
     )
-    parser.add_argument("--start", type=_whole(0, 9999), default=0, metavar="N")
-    parser.add_argument("--max-results", type=_whole(1, 2000), metavar="N")
-    parser.add_argument(
-        "--sort-by", choices=["relevance", "lastUpdatedDate", "submittedDate"], default="relevance"
-    )
-    parser.add_argument("--sort-order", choices=["descending", "ascending"], default="descending")
+    parser.add_argument("--start", type=_whole(0, LAST_RESULT - 1), default=0, metavar="N")
+    parser.add_argument("--max-results", type=_whole(1, MAX_RESULTS), metavar="N")
+    parser.add_argument("--sort-by", choices=get_args(SortBy), default="relevance")
+    parser.add_argument("--sort-order", choices=get_args(SortOrder), default="descending")
     parser.add_argument("--no-cache", action="store_true", help="ask arXiv in any case")
     parser.add_argument("--json", action="store_true", help="print JSON, as /arxiv answers it")
 
@@ -53,7 +51,10 @@ def add_search(parser: argparse.ArgumentParser) -> None:
 def add_harvest(parser: argparse.ArgumentParser) -> None:
     """Describe the options of `harvest`."""
     parser.add_argument(
-        "query", type=_text(LONGEST), metavar="QUERY", help="in arXiv's query language: cat:cs.SE"
+        "query",
+        type=_text(MAX_LENGTH),
+        metavar="QUERY",
+        help="in arXiv's query language: cat:cs.SE",
     )
     parser.add_argument("--max", type=_whole(1, 10**9), metavar="N", help="how many papers at most")
 

@@ -4,10 +4,11 @@ from litestar import Response, get
 from litestar.di import NamedDependency
 
 from service import openapi, timestamps
-from service.handlers.clients import AnyRequest, unless_gone, wants_it_anew
+from service.handlers.clients import unless_gone, wants_it_anew
 from service.handlers.parameters import Include
 from service.handlers.results import shown
 from service.models import Receipt, Search
+from service.problems import AnyRequest
 from service.search import Found, Searcher
 from service.settings import Settings
 from service.store import Store

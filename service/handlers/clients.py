@@ -4,11 +4,9 @@ import asyncio
 from collections.abc import Coroutine
 from typing import Any, TypeVar
 
-from litestar import Request
-
 from service.errors import ClientGone
+from service.problems import AnyRequest
 
-AnyRequest = Request[Any, Any, Any]
 T = TypeVar("T")
 
 

@@ -12,9 +12,9 @@ from litestar.handlers import BaseRouteHandler
 from litestar.openapi.spec import Example
 from litestar.params import QueryParameter
 
-from service import timestamps
+from service import arxiv_query, timestamps
 from service.errors import BadInput, WrongMediaType
-from service.models import Search, SortBy, SortOrder
+from service.models import MAX_ITEMS_PER_PAGE, MAX_RESULTS, Search, SortBy, SortOrder
 from service.settings import Settings
 
 AnyConnection = ASGIConnection[Any, Any, Any, Any]
@@ -55,7 +55,7 @@ def search(  # noqa: PLR0913, PLR0917 - as many as arXiv has
     id_list: Annotated[
         str | None,
         QueryParameter(
-            max_length=5000,
+            max_length=arxiv_query.MAX_LENGTH,
             description="arXiv ids with commas between them, with or without versions; at most 200",
             examples=[Example(value="2101.00001,hep-th/9901001v1")],
         ),
@@ -64,7 +64,7 @@ def search(  # noqa: PLR0913, PLR0917 - as many as arXiv has
         str | None,
         QueryParameter(
             name="query",
-            max_length=5000,
+            max_length=arxiv_query.MAX_LENGTH,
             description="arXiv's own query language: ti au abs co jr cat rn id all, AND OR ANDNOT",
             examples=[Example(value='ti:"unit test" ANDNOT (cat:cs.AI OR cat:cs.LG)')],
         ),
@@ -89,7 +89,7 @@ def search(  # noqa: PLR0913, PLR0917 - as many as arXiv has
         int,
         QueryParameter(
             ge=0,
-            le=9999,
+            le=arxiv_query.LAST_RESULT - 1,
             description="how many papers to pass over; start + max_results is at most 10,000",
             examples=[Example(value=0)],
         ),
@@ -98,7 +98,7 @@ def search(  # noqa: PLR0913, PLR0917 - as many as arXiv has
         int | None,
         QueryParameter(
             ge=1,
-            le=2000,
+            le=MAX_RESULTS,
             description="how many papers to fetch at most; default: ARXIV_MAX_RESULTS (10), or"
             " as many as there are in id_list",
             examples=[Example(value=10)],
@@ -155,7 +155,7 @@ ItemsPerPage = Annotated[
     int | None,
     QueryParameter(
         ge=1,
-        le=1000,
+        le=MAX_ITEMS_PER_PAGE,
         description="default: ARXIV_ITEMS_PER_PAGE (10)",
         examples=[Example(value=10)],
     ),
@@ -226,7 +226,7 @@ def _seconds(
 
 
 def check_names(connection: AnyConnection, route_handler: BaseRouteHandler) -> None:
-    """Refuse what the path does not know, what is given twice, and what no text can hold.
+    """Refuse what the path does not know, what is given twice, and what is no text or no JSON.
 
     A guard: it runs before Litestar reads the parameters, which would pass over all of these.
     """

@@ -1,19 +1,13 @@
--- Ends a turn. If arXiv was asked, the pause begins now. A refusal of arXiv's closes the gate for
+-- Ends a turn: the pause begins now. A refusal of arXiv's closes the gate for
 -- `cooldown` seconds, doubled for each one before, up to `longest`, even if the turn was lost
 -- meanwhile; only a proper answer makes the next one count as the first. Tells for how long it is closed.
 update gate
 set
     holder = case when holder = %(ticket)s then null else holder end,
-    free_at = case
-        when %(asked)s then greatest(
-            free_at, clock_timestamp() + make_interval(secs => %(interval)s::float8)
-        )
-        else free_at
-    end,
-    request_time = case
-        when %(asked)s then 0.7 * request_time + 0.3 * %(request_time)s::float8
-        else request_time
-    end,
+    free_at = greatest(
+        free_at, clock_timestamp() + make_interval(secs => %(interval)s::float8)
+    ),
+    request_time = 0.7 * request_time + 0.3 * %(request_time)s::float8,
     refusals = case
         when %(cooldown)s::float8 > 0 and last_refused is distinct from %(ticket)s then refusals + 1
         when %(answered)s then 0

@@ -188,7 +188,6 @@ class Gate:
         values = {
             "ticket": ticket,
             "interval": self._interval,
-            "asked": True,
             "answered": turn.answered,
             "cooldown": turn.cooldown,
             "longest": LONGEST_COOLDOWN,

@@ -1,14 +1,16 @@
 """Searches and their results: recorded whole or not at all, and read back."""
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import AbstractAsyncContextManager
+from typing import TypeVar
 from uuid import UUID
 
 import msgspec
 import psycopg
 from msgspec.structs import asdict
 from psycopg import errors
-from psycopg.rows import class_row, scalar_row
+from psycopg.rows import BaseRowFactory, class_row, scalar_row
 
 from service import sql
 from service.errors import Conflict, StoreUnavailable
@@ -23,13 +25,14 @@ from service.models import (
     StoredQuery,
     StoredResult,
 )
-from service.store.connections import Connections, explained, lost
+from service.store.connections import Connection, Connections, explained, lost
 
 logger = logging.getLogger(__name__)
 
 WRITE_TRIES = 100
 """How many numbers in a row may be taken by records that operators wrote themselves."""
 
+T = TypeVar("T")
 _encode = msgspec.json.Encoder().encode
 
 
@@ -112,11 +115,11 @@ class Store:
 
     async def harvest(self, query: str) -> Harvest | None:
         """The latest harvest of a query."""
-        with explained():
-            async with self._connections.writer() as conn:
-                found = conn.cursor(row_factory=class_row(Harvest))
-                await found.execute(sql.HARVEST_LATEST, {"query": query})
-                return await found.fetchone()
+        latest = {"query": query}
+        rows = await self._rows(
+            self._connections.writer, class_row(Harvest), sql.HARVEST_LATEST, latest
+        )
+        return rows[0] if rows else None
 
     async def begin_harvest(self, query: str, submitted_from: int, submitted_to: int) -> None:
         """Begin a harvest of the papers submitted in that time (Unix seconds).
@@ -130,36 +133,31 @@ class Store:
 
     async def harvested(self, query: str) -> set[str]:
         """The arXiv ids of the papers that all harvests of a query have stored."""
-        with explained():
-            async with self._connections.writer() as conn:
-                found = conn.cursor(row_factory=scalar_row)
-                await found.execute(sql.HARVEST_PAPERS, {"query": query})
-                return set(await found.fetchall())
+        return set(
+            await self._rows(
+                self._connections.writer, scalar_row, sql.HARVEST_PAPERS, {"query": query}
+            )
+        )
 
     async def recorded(self, search_key: UUID) -> Recorded | None:
         """The newest good answer to a search."""
-        with explained():
-            async with self._connections.writer() as conn:
-                found = conn.cursor(row_factory=class_row(Recorded))
-                await found.execute(sql.SELECT_RECORDED, {"search_key": search_key})
-                return await found.fetchone()
+        wanted = {"search_key": search_key}
+        rows = await self._rows(
+            self._connections.writer, class_row(Recorded), sql.SELECT_RECORDED, wanted
+        )
+        return rows[0] if rows else None
 
     async def results_of(self, query_id: int) -> list[StoredResult]:
         """The papers of one search, in their order."""
-        with explained():
-            async with self._connections.writer() as conn:
-                rows = conn.cursor(row_factory=class_row(StoredResult))
-                await rows.execute(sql.SELECT_QUERY_RESULTS, {"query_id": query_id})
-                return await rows.fetchall()
+        wanted = {"query_id": query_id}
+        return await self._rows(
+            self._connections.writer, class_row(StoredResult), sql.SELECT_QUERY_RESULTS, wanted
+        )
 
     async def next_query_id(self) -> int:
         """Take one number from the sequence."""
-        with explained():
-            async with self._connections.writer() as conn:
-                query = conn.cursor(row_factory=scalar_row)
-                await query.execute(sql.NEXT_QUERY_ID)
-                query_id: int = await anext(query)
-                return query_id
+        [query_id] = await self._rows(self._connections.writer, scalar_row, sql.NEXT_QUERY_ID)
+        return int(query_id)
 
     async def write_query(self, query: QueryToWrite) -> None:
         """Record a search under its own number. Raises Conflict where another one has it."""
@@ -189,31 +187,36 @@ class Store:
 
     async def queries(self, start: int, end: int) -> list[StoredQuery]:
         """Searches with start <= timestamp <= end (Unix seconds), oldest first."""
-        found = {"start": start, "end": end, "settle": self._settle}
-        with explained():
-            async with self._connections.reader() as conn:
-                rows = conn.cursor(row_factory=class_row(StoredQuery))
-                await rows.execute(sql.SELECT_QUERIES, found)
-                return await rows.fetchall()
+        wanted = {"start": start, "end": end, "settle": self._settle}
+        return await self._rows(
+            self._connections.reader, class_row(StoredQuery), sql.SELECT_QUERIES, wanted
+        )
 
     async def results(self, page: int, items_per_page: int) -> list[StoredResult]:
         """One page of all results, in the order of their searches; page 0 is the first."""
-        found = {"limit": items_per_page, "offset": page * items_per_page, "settle": self._settle}
-        with explained():
-            async with self._connections.reader() as conn:
-                rows = conn.cursor(row_factory=class_row(StoredResult))
-                await rows.execute(sql.SELECT_RESULTS, found)
-                return await rows.fetchall()
+        wanted = {"limit": items_per_page, "offset": page * items_per_page, "settle": self._settle}
+        return await self._rows(
+            self._connections.reader, class_row(StoredResult), sql.SELECT_RESULTS, wanted
+        )
 
     async def migrations(self) -> set[str]:
         """The names of the migrations that the database has had, seen from where reads go."""
+        await self._rows(self._connections.writer, scalar_row, sql.SELECT_MIGRATIONS)
+        return set(await self._rows(self._connections.reader, scalar_row, sql.SELECT_MIGRATIONS))
+
+    async def _rows(
+        self,
+        lend: Callable[[], AbstractAsyncContextManager[Connection]],
+        shape: BaseRowFactory[T],
+        statement: bytes,
+        values: Mapping[str, object] | None = None,
+    ) -> list[T]:
+        """All rows of a statement in this shape, in one round trip."""
         with explained():
-            async with self._connections.writer() as conn:
-                await conn.execute(sql.SELECT_MIGRATIONS)
-            async with self._connections.reader() as conn:
-                names = conn.cursor(row_factory=scalar_row)
-                await names.execute(sql.SELECT_MIGRATIONS)
-                return set(await names.fetchall())
+            async with lend() as conn:
+                cursor = conn.cursor(row_factory=shape)
+                await cursor.execute(statement, values)
+                return await cursor.fetchall()
 
 
 def _row(result: ResultToWrite) -> ResultRow:

@@ -6,8 +6,9 @@ from litestar import get
 from litestar.di import NamedDependency
 
 from service import openapi
-from service.handlers.clients import AnyRequest, unless_gone
+from service.handlers.clients import unless_gone
 from service.models import ArxivApiAnswer, Entry, Link, Search
+from service.problems import AnyRequest
 from service.search import Searcher
 
 EXAMPLE = ArxivApiAnswer(
