@@ -7,7 +7,6 @@ between alternatives, and AND binds closer; parentheses; `word*` for all that be
 
 import re
 import unicodedata
-from collections.abc import Sequence
 from html import escape
 from typing import NamedTuple, NoReturn
 
@@ -36,17 +35,18 @@ FIELDS = {
 START, STOP = "\x02", "\x03"
 """Around each match in a headline: XML has no such characters, so no feed brings them."""
 
-
 _MATCH = re.compile(f"[{START}{STOP}]")
 
 
 # Folding: the same as the function `fold` of the database, character for character
 
 _ACCENTS = re.compile("[\u0300-\u036f]+")
-_MARKED = re.compile(
-    "(?:[\u1100-\u1112][\u1161-\u1175][\u11a8-\u11c2]?|.)[\u0300-\u036f\u3099\u309a]*", re.DOTALL
+_MARKS = "[\u0300-\u036f\u3099\u309a]"
+_PIECES = re.compile(
+    f"[\0-\x7f]+(?!{_MARKS})|(?:[\u1100-\u1112][\u1161-\u1175][\u11a8-\u11c2]?|.){_MARKS}*",
+    re.DOTALL,
 )
-"""A character and its marks; a syllable of Hangul may be written in two or three."""
+"""Plain characters, or one with its marks; a syllable of Hangul may be written in two or three."""
 _LETTERS = str.maketrans("øØłŁđĐħĦı", "oOlLdDhHi")
 _SIGNS = str.maketrans("<>&/-+~", " " * 7)
 """PostgreSQL takes <x> for a tag, AdS/CFT for a file, GPT-4 for a negative number."""
@@ -268,11 +268,7 @@ def marked(original: str, headline: str) -> str:
     Without marks where the two do not belong to each other: PostgreSQL's Unicode may be newer.
     """
     texts = _MATCH.split(headline)
-    starts: Sequence[int] = range(len(original))
-    ends: Sequence[int] = range(1, len(original) + 1)
-    folded = fold(original)
-    if not original.isascii():
-        folded, starts, ends = _walked(original)
+    folded, starts, ends = _walked(original)
     if folded != "".join(texts):
         return escape(original)
     html, place, done = [], 0, 0
@@ -292,9 +288,13 @@ def _walked(original: str) -> tuple[str, list[int], list[int]]:
     folded = ""
     starts: list[int] = []
     ends: list[int] = []
-    for piece in _MARKED.finditer(original):
+    for piece in _PIECES.finditer(original):
         text = fold(piece[0])
         folded += text
-        starts += [piece.start()] * len(text)
-        ends += [piece.end()] * len(text)
+        if piece[0].isascii():
+            starts += range(piece.start(), piece.end())
+            ends += range(piece.start() + 1, piece.end() + 1)
+        else:
+            starts += [piece.start()] * len(text)
+            ends += [piece.end()] * len(text)
     return folded, starts, ends
