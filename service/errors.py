@@ -3,6 +3,7 @@
 ServiceError
 ├── BadInput               400  the caller's parameter, named
 ├── Unauthorized           401  a backend call without the token
+├── NotAcceptable          406  a format that is not served
 ├── WrongMediaType         415  a body that is not said to be JSON
 ├── Conflict               409  another record has this query_id
 ├── UpstreamError
@@ -54,6 +55,13 @@ class Unauthorized(ServiceError):
 
     status_code = HTTPStatus.UNAUTHORIZED
     title = "The backend token is missing or wrong"
+
+
+class NotAcceptable(ServiceError):
+    """The Accept header takes none of the formats there are; they are named in the detail."""
+
+    status_code = HTTPStatus.NOT_ACCEPTABLE
+    title = "No such format is served"
 
 
 class WrongMediaType(ServiceError):

@@ -354,3 +354,28 @@ class Problem(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Where the failed attempt is recorded."""
     retry_after: int | None = None
     """Seconds."""
+
+
+class Reference(Struct, frozen=True, kw_only=True):
+    """A paper or a search as BibTeX, RIS and Atom tell of it."""
+
+    key: str
+    """Unique in a file: 2101.00001v2, query42."""
+    uri: str
+    """Its name everywhere and forever, for Atom."""
+    url: str | None = None
+    """Where to read it."""
+    kind: Literal["paper", "search"]
+    title: str
+    authors: list[str] = []
+    abstract: str | None = None
+    journal: str | None = None
+    comment: str | None = None
+    published: datetime | None = None
+    """In UTC."""
+    updated: datetime | None = None
+    dois: list[str] = []
+    arxiv_id: str | None = None
+    version: int | None = None
+    primary_category: str | None = None
+    categories: list[str] = []

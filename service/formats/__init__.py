@@ -1,0 +1,98 @@
+"""The formats in which papers, results and searches leave, and which of them a client wants."""
+
+from collections.abc import Callable
+
+from msgspec import Struct
+
+from service.errors import BadInput, NotAcceptable
+from service.formats.accept import preferred
+from service.formats.atom import Atom, FeedHead
+from service.formats.bibtex import BibTeX
+from service.formats.ris import Ris
+from service.formats.tables import Csv, Json, Ndjson
+from service.formats.writer import Writer
+from service.models import Reference
+
+__all__ = ["FORMATS", "FeedHead", "Format", "Writer", "bibliographic", "choose", "tabular"]
+
+
+class Format(Struct, frozen=True):
+    """How a file is called and typed."""
+
+    name: str
+    """As `format=` has it."""
+    media_type: str
+    extension: str
+    synonyms: tuple[str, ...] = ()
+    """Media types that ask for it as well."""
+
+
+FORMATS = {
+    each.name: each
+    for each in (
+        Format("json", "application/json", "json"),
+        Format(
+            "ndjson",
+            "application/x-ndjson",
+            "ndjson",
+            ("application/ndjson", "application/jsonl", "application/x-jsonlines"),
+        ),
+        Format("csv", "text/csv; charset=utf-8; header=present", "csv"),
+        Format(
+            "bibtex",
+            "application/x-bibtex; charset=utf-8",
+            "bib",
+            ("text/x-bibtex", "application/bibtex"),
+        ),
+        Format(
+            "ris",
+            "application/x-research-info-systems; charset=utf-8",
+            "ris",
+            ("application/x-ris", "text/x-ris"),
+        ),
+        Format(
+            "atom",
+            "application/atom+xml; charset=utf-8",
+            "atom",
+            ("application/atom+xml; type=feed",),
+        ),
+    )
+}
+"""In the order of preference, where a client has none."""
+
+
+def choose(asked: str | None, accept: str | None) -> Format:
+    """The format of an answer: `format=` says it, else the Accept header, else it is JSON."""
+    if asked is not None:
+        if asked not in FORMATS:
+            raise BadInput("format", f"is none of {', '.join(FORMATS)}")
+        return FORMATS[asked]
+    if accept is None or not accept.strip():
+        return FORMATS["json"]
+    names = {each.name: (each.media_type, *each.synonyms) for each in FORMATS.values()}
+    if name := preferred(accept, names):
+        return FORMATS[name]
+    types = ", ".join(each.media_type.partition(";")[0] for each in FORMATS.values())
+    raise NotAcceptable(f"Accept takes none of {types}; format= chooses without it")
+
+
+_TABLES: dict[str, Callable[[tuple[str, ...]], Writer[Struct]]] = {
+    "json": Json,
+    "ndjson": Ndjson,
+    "csv": Csv,
+}
+_BIBLIOGRAPHIES: dict[str, Callable[[FeedHead], Writer[Reference]]] = {
+    "bibtex": lambda _: BibTeX(),
+    "ris": lambda _: Ris(),
+    "atom": Atom,
+}
+
+
+def tabular(name: str, columns: tuple[str, ...]) -> Writer[Struct]:
+    """A writer of JSON, NDJSON or CSV: these columns of any struct, in this order."""
+    return _TABLES[name](columns)
+
+
+def bibliographic(name: str, head: FeedHead) -> Writer[Reference]:
+    """A writer of BibTeX, RIS or Atom; only Atom has a head."""
+    return _BIBLIOGRAPHIES[name](head)
