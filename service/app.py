@@ -11,7 +11,16 @@ from litestar.plugins.prometheus import PrometheusConfig, PrometheusController
 from litestar.types import ControllerRouterHandler
 
 from service import openapi
-from service.handlers import arxiv, health, parameters, queries, results
+from service.handlers import (
+    arxiv,
+    filters,
+    health,
+    papers,
+    parameters,
+    queries,
+    query,
+    results,
+)
 from service.handlers.backend import (
     arxiv_api,
     check_token,
@@ -28,7 +37,14 @@ from service.settings import ENDPOINTS, Settings
 
 HANDLERS: dict[str, list[ControllerRouterHandler]] = {
     "arxiv": [arxiv.search_arxiv],
-    "queries": [queries.download_queries, queries.list_queries],
+    "queries": [
+        queries.download_queries,
+        queries.list_queries,
+        query.show_query,
+        query.show_changes,
+        query.show_feed,
+    ],
+    "papers": [papers.list_papers, papers.show_paper],
     "results": [results.list_results],
     "arxiv-api": [arxiv_api.ask_arxiv],
     "get-sequence": [get_sequence.get_sequence],
@@ -75,10 +91,16 @@ def create_app(settings: Settings, transport: httpx.AsyncBaseTransport | None = 
         ],
         lifespan=[opened],
         dependencies={
+            "archive": Provide(lambda: parts.archive, sync_to_thread=False),
+            "listing": Provide(filters.listing, sync_to_thread=False),
             "searcher": Provide(lambda: parts.searcher, sync_to_thread=False),
             "search": Provide(parameters.search, sync_to_thread=False),
             "settings": Provide(lambda: settings, sync_to_thread=False),
             "store": Provide(lambda: parts.store, sync_to_thread=False),
+            "wanted_papers": Provide(filters.wanted_papers, sync_to_thread=False),
+            "wanted_queries": Provide(filters.wanted_queries, sync_to_thread=False),
+            "wanted_stored_queries": Provide(filters.wanted_stored_queries, sync_to_thread=False),
+            "wanted_results": Provide(filters.wanted_results, sync_to_thread=False),
         },
         guards=[parameters.check_names],
         exception_handlers=EXCEPTION_HANDLERS,

@@ -123,23 +123,25 @@ def _categories(texts: Iterable[str]) -> list[Tree]:
     return [Term("cat", name) for name in sorted(names)]
 
 
-def _ids(texts: Iterable[str]) -> list[str]:
-    ids = {_id(name) for text in texts for name in text.replace(",", " ").split()}
-    _check_number("id_list", ids)
-    return sorted(ids)
-
-
-def _id(text: str) -> str:
+def paper(text: str, parameter: str) -> tuple[str, int | None]:
+    """The id of a paper, and the version where one is named. Raises BadInput for what is no id."""
     inside = _AROUND_ID.fullmatch(text)
     found = _ID.fullmatch(inside["id"] if inside else text)
     if not found:
         raise BadInput(
-            "id_list",
+            parameter,
             f"{text[:100]!r} is no arXiv id like 2101.00001, 2101.00001v2, hep-th/9901001",
         )
     # arXiv itself leaves the subject class out: math.GT/0309136 is math/0309136
     bare = found["new"] or f"{found['archive']}/{found['number']}"
-    return bare + (found["version"] or "")
+    return bare, int(found["version"][1:]) if found["version"] else None
+
+
+def _ids(texts: Iterable[str]) -> list[str]:
+    names = [paper(name, "id_list") for text in texts for name in text.replace(",", " ").split()]
+    ids = {bare if version is None else f"{bare}v{version}" for bare, version in names}
+    _check_number("id_list", ids)
+    return sorted(ids)
 
 
 def _check_number(name: str, given: set[str]) -> None:

@@ -3,9 +3,11 @@
 ServiceError
 ├── BadInput               400  the caller's parameter, named
 ├── Unauthorized           401  a backend call without the token
+├── NotFound               404  nothing of this name is recorded
 ├── NotAcceptable          406  a format that is not served
 ├── WrongMediaType         415  a body that is not said to be JSON
 ├── Conflict               409  another record has this query_id
+├── NotComparable          409  the search has no usable answer
 ├── UpstreamError
 │   ├── UpstreamRefused    400  arXiv calls the query wrong
 │   ├── UpstreamBusy       503  arXiv asks for patience (429, 403, 503)
@@ -64,6 +66,13 @@ class NotAcceptable(ServiceError):
     title = "No such format is served"
 
 
+class NotFound(ServiceError):
+    """Nothing of this name is recorded."""
+
+    status_code = HTTPStatus.NOT_FOUND
+    title = "It is not recorded"
+
+
 class WrongMediaType(ServiceError):
     """A body that is not said to be JSON; a web page can send others without its user's consent."""
 
@@ -76,6 +85,13 @@ class Conflict(ServiceError):
 
     status_code = HTTPStatus.CONFLICT
     title = "The query_id is taken"
+
+
+class NotComparable(ServiceError):
+    """The search has no usable answer, so nothing can be told of what is new in it."""
+
+    status_code = HTTPStatus.CONFLICT
+    title = "The search has no usable answer"
 
 
 class UpstreamError(ServiceError):

@@ -104,6 +104,15 @@ def tsquery(q: str) -> str:
     return _read(q).text
 
 
+def phrase(text: str, field: str | None) -> str | None:
+    """The text for `to_tsquery` that finds these words, one after the other, in one field or any.
+
+    None where there is no word.
+    """
+    part = _words(text, FIELDS[field] if field else "", is_prefix=False)
+    return part and part.text
+
+
 def sought(q: str, field: str) -> str:
     """The text for `to_tsquery` with which to mark this field: what the query looks for in it.
 

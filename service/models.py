@@ -10,6 +10,7 @@ from typing import Annotated, Literal
 from uuid import UUID, uuid4
 
 from msgspec import Meta, Struct, field
+from msgspec.structs import replace
 
 from service import timestamps
 from service.errors import UpstreamError
@@ -155,6 +156,28 @@ class Answer(Struct, frozen=True, kw_only=True):
         )
 
 
+class PaperRow(Struct, frozen=True):
+    """A paper as it is sent to the table `papers`; times become Unix seconds there."""
+
+    arxiv_id: str | None
+    version: int | None
+    title: str
+    authors: list[str]
+    affiliations: list[list[str]] | None
+    """None where nobody has any."""
+    abstract: str | None
+    """None where only author, title and journal are known."""
+    journal: str | None
+    comment: str | None
+    published: datetime | None
+    updated: datetime | None
+    dois: list[str]
+    primary_category: str | None
+    categories: list[str]
+    links: list[Link] | None
+    withdrawn: bool
+
+
 class ResultRow(Struct, frozen=True):
     """The part of a paper that the table `results` keeps."""
 
@@ -168,7 +191,7 @@ class ResultRow(Struct, frozen=True):
 # Rows as they are stored, and answered by the backend
 
 
-class StoredQuery(Struct, frozen=True, kw_only=True):
+class StoredQuery(Struct, frozen=True):
     """A row of the table `queries`."""
 
     query_id: int
@@ -193,7 +216,7 @@ class Recorded(StoredQuery, frozen=True, kw_only=True):
     """Unix seconds of the database's clock."""
 
 
-class StoredResult(Struct, frozen=True, kw_only=True):
+class StoredResult(Struct, frozen=True):
     """A row of the table `results`."""
 
     author: str
@@ -204,6 +227,137 @@ class StoredResult(Struct, frozen=True, kw_only=True):
     result_number: int
     arxiv_id: str | None
     version: int | None
+
+
+class Run(StoredQuery, frozen=True):
+    """A row of the table `queries`, with what makes it the same search as another."""
+
+    search_key: UUID | None
+
+
+class StoredPaper(Struct, frozen=True):
+    """A row of the table `papers`."""
+
+    arxiv_id: str
+    version: int
+    """0 where it was not told."""
+    title: str
+    authors: list[str]
+    affiliations: list[list[str]] | None
+    abstract: str | None
+    journal: str | None
+    comment: str | None
+    published: int | None
+    """Unix seconds of version 1."""
+    updated: int | None
+    """Unix seconds of this version."""
+    dois: list[str]
+    primary_category: str | None
+    categories: list[str]
+    links: list[dict[str, str]] | None
+    withdrawn: bool
+    timestamp: int
+    """Unix seconds of the search that told all this."""
+
+
+class RankedPaper(StoredPaper, frozen=True):
+    """A paper found by its words; the smaller its distance, the better it matches."""
+
+    distance: float
+    marked_title: str | None
+    """Folded, with the matching words between full_text.START and STOP."""
+    marked_author: str | None
+    marked_abstract: str | None
+
+
+class Count(Struct, frozen=True):
+    """How many papers have this value of a facet; of the facet `total`, how many there are."""
+
+    facet: str
+    value: str
+    count: int
+
+
+class Listing(Struct, frozen=True, kw_only=True):
+    """How a list is wanted."""
+
+    format: str | None = None
+    fields: str | None = None
+    page: int | None = None
+    items_per_page: int | None = None
+    after: str | None = None
+    newest: bool = False
+    """Whether the newest come first."""
+
+    def in_order(self, order: str) -> "Listing":
+        """The same, the oldest or the newest first."""
+        return replace(self, newest=order == "newest")
+
+
+class QueryFilter(Struct, frozen=True, kw_only=True):
+    """Which searches are wanted; each field given must match."""
+
+    since: int = timestamps.EARLIEST
+    """Unix seconds, included."""
+    until: int = timestamps.LATEST
+    """Unix seconds, included."""
+    status: int | None = None
+    text: str | None = None
+    """Part of the query, in capitals or not."""
+
+
+class ResultFilter(Struct, frozen=True, kw_only=True):
+    """Which results are wanted; each field given must match."""
+
+    query_id: int | None = None
+    since: int = timestamps.EARLIEST
+    """Unix seconds, included."""
+    until: int = timestamps.LATEST
+    """Unix seconds, included."""
+    words: str | None = None
+    """As `to_tsquery` understands it."""
+    category: list[str] | None = None
+    """One of these, or one of `archive`."""
+    archive: list[str] | None = None
+    """`cs` stands for all that begin with `cs.`"""
+
+
+class PaperFilter(Struct, frozen=True, kw_only=True):
+    """Which papers are wanted; each field given must match."""
+
+    since: int = timestamps.EARLIEST
+    """Unix seconds of version 1, included."""
+    until: int = timestamps.LATEST
+    """Unix seconds of version 1, included."""
+    words: str | None = None
+    """As `to_tsquery` understands it."""
+    journal: str | None = None
+    """The same, of the journal reference alone."""
+    category: list[str] | None = None
+    """One of these, or one of `archive`."""
+    archive: list[str] | None = None
+    """`cs` stands for all that begin with `cs.`"""
+    all_versions: bool = False
+    """Whether versions are wanted that are not the latest known."""
+    is_full_text: bool = False
+    """Whether there is a query to rank by."""
+    mark_title: str = ""
+    """What to mark in titles, as `to_tsquery` understands it."""
+    mark_author: str = ""
+    mark_abstract: str = ""
+
+
+Key = tuple[int | float | str, ...]
+
+
+class Place(Struct, frozen=True):
+    """Where in a list to begin: after a row, or before it, or after so many rows."""
+
+    key: Key | None = None
+    """Of that row; None is the beginning."""
+    back: bool = False
+    """Whether the rows before it are wanted, in the same order."""
+    offset: int = 0
 
 
 class Harvest(Struct, frozen=True, kw_only=True):
@@ -237,7 +391,7 @@ class Receipt(Struct, kw_only=True, omit_defaults=True):
     """The papers, where `include=results` asks for them."""
 
 
-class Query(Struct, frozen=True, kw_only=True):
+class Query(Struct, frozen=True):
     """A recorded search, as `/queries` answers it."""
 
     query_id: int
@@ -249,7 +403,7 @@ class Query(Struct, frozen=True, kw_only=True):
     outcome: str
 
 
-class Result(Struct, frozen=True, kw_only=True):
+class Result(Struct, frozen=True):
     """A stored result, as `/results` answers it."""
 
     author: str
@@ -260,6 +414,107 @@ class Result(Struct, frozen=True, kw_only=True):
     result_number: int
     arxiv_id: str | None
     version: int | None
+
+
+class QueryWithResults(Query, frozen=True):
+    """What `/queries/{query_id}` answers."""
+
+    results: list[Result]
+
+
+class Moved(Struct, frozen=True, kw_only=True):
+    """A paper that is in another place of a search than in the run before."""
+
+    arxiv_id: str | None
+    title: str
+    result_number: int
+    previous_result_number: int
+
+
+class NewVersion(Struct, frozen=True, kw_only=True):
+    """A paper that a search found in another version than the run before."""
+
+    arxiv_id: str
+    title: str
+    version: int | None
+    previous_version: int | None
+    result_number: int
+
+
+class Changes(Struct, frozen=True, kw_only=True):
+    """What `/queries/{query_id}/changes` answers: a search against its previous run."""
+
+    query: Query
+    previous: Query | None
+    """None where there was none: then nothing is told to have changed."""
+    came: list[Result]
+    went: list[Result]
+    moved: list[Moved]
+    new_versions: list[NewVersion]
+
+
+class Paper(Struct, frozen=True):
+    """A paper, in one version, as `/papers` answers it."""
+
+    arxiv_id: str
+    version: int | None
+    title: str
+    authors: list[str]
+    affiliations: list[list[str]] | None
+    """Those of each author; None where there are none."""
+    abstract: str | None
+    journal: str | None
+    comment: str | None
+    published: str | None
+    """When version 1 was submitted."""
+    updated: str | None
+    """When this version was submitted."""
+    dois: list[str]
+    primary_category: str | None
+    categories: list[str]
+    links: list[Link]
+    withdrawn: bool
+    """As far as the comment tells."""
+    timestamp: str
+    """Of the search that told all this."""
+
+
+class PaperWithVersions(Paper, frozen=True):
+    """What `/papers/{arxiv_id}` answers."""
+
+    versions: list[int]
+    """Those that searches have found."""
+
+
+class FoundPaper(Paper, frozen=True):
+    """A paper that full text search found."""
+
+    highlights: dict[str, str]
+    """Texts in which words match, as HTML with them in <mark>; by the name of the field."""
+
+
+class FacetCount(Struct, frozen=True):
+    """How many papers have a value."""
+
+    value: str
+    count: int
+
+
+class Facets(Struct, frozen=True, kw_only=True):
+    """How many of the papers that match are in each category, and of each year of version 1."""
+
+    category: list[FacetCount]
+    year: list[FacetCount]
+
+
+class Papers(Struct, frozen=True, kw_only=True):
+    """What `/papers` answers; all but the papers only with the first page."""
+
+    papers: list[FoundPaper]
+    total: int | None = None
+    """How many papers match; of more than 100,000 the newest are counted."""
+    facets: Facets | None = None
+    """Of the papers that are counted."""
 
 
 # Responses of the backend
@@ -303,11 +558,17 @@ Text = Annotated[str, Meta(max_length=100_000, pattern="^[^\\x00]*$")]
 """PostgreSQL stores any text but NUL."""
 
 
-class TimeRange(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The body of `POST /queries`."""
+Name = Annotated[str, Meta(max_length=100, pattern="^[^\\x00]*$")]
+
+
+class QueryRange(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The body of `POST /queries`: what the parameters of `GET /queries` are."""
 
     start_timestamp: Annotated[str, Meta(max_length=64)] | None = None
     end_timestamp: Annotated[str, Meta(max_length=64)] | None = None
+    status: Annotated[int, Meta(ge=0, le=999)] | None = None
+    text: Annotated[str, Meta(max_length=500, pattern="^[^\\x00]*$")] | None = None
+    order: Literal["oldest", "newest"] = "oldest"
 
 
 class QueryToWrite(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -323,13 +584,25 @@ class QueryToWrite(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
 
 
 class ResultToWrite(Struct, frozen=True, kw_only=True):
-    """One paper in the body of `/write-results`; entries of `/arxiv-api` are taken as they are."""
+    """One paper in the body of `/write-results`; entries of `/arxiv-api` are taken as they are.
+
+    With `summary` it is a full account, and what `/papers` knows of the paper is replaced by it.
+    """
 
     authors: list[Text] | Text
     title: Text
     journal: Text | None = None
-    arxiv_id: Annotated[str, Meta(max_length=100, pattern="^[^\\x00]*$")] | None = None
+    arxiv_id: Name | None = None
     version: Annotated[int, Meta(ge=1, le=9999)] | None = None
+    affiliations: list[list[Text]] = []
+    summary: Text | None = None
+    comment: Text | None = None
+    published: datetime | None = None
+    updated: datetime | None = None
+    dois: list[Text] = []
+    primary_category: Name | None = None
+    categories: list[Name] = []
+    links: list[Link] = []
 
 
 class ResultsToWrite(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -1,5 +1,6 @@
 """The description of the API at `/schema`: JSON for programs, a page for people, no CDN."""
 
+from dataclasses import dataclass
 from http import HTTPStatus
 from importlib.util import find_spec
 from pathlib import Path
@@ -10,12 +11,23 @@ from litestar.enums import OpenAPIMediaType, RequestEncodingType
 from litestar.exceptions import NotFoundException
 from litestar.openapi import OpenAPIConfig, ResponseSpec
 from litestar.openapi.plugins import JsonRenderPlugin, SwaggerRenderPlugin
-from litestar.openapi.spec import Components, Example, SecurityScheme, Tag
+from litestar.openapi.spec import (
+    Components,
+    Example,
+    OpenAPIResponse,
+    OpenAPIType,
+    Operation,
+    Schema,
+    SecurityScheme,
+    Tag,
+)
+from litestar.openapi.spec import OpenAPIMediaType as MediaType
 from litestar.params import BodyKwarg
 from litestar.static_files import create_static_files_router
 from msgspec import Struct, to_builtins
 
 from service import __version__, problems
+from service.formats import FORMATS
 from service.models import Problem
 
 SCHEMA = "/schema"
@@ -41,6 +53,8 @@ UPSTREAM_PROBLEMS = STORE_PROBLEMS | {
 BACKEND_PROBLEMS = STORE_PROBLEMS | {
     401: _problem("ARXIV_BACKEND_TOKEN is set and the request does not carry it.")
 }
+NOT_FOUND = {404: _problem("Nothing of this name is recorded.")}
+NOT_COMPARABLE = {409: _problem("The search has no usable answer.")}
 WRITE_PROBLEMS = BACKEND_PROBLEMS | {
     409: _problem("Something else is recorded under this query_id."),
     413: _problem("The body is too large."),
@@ -53,6 +67,30 @@ def answer(example: Struct | list[Any], status: int = 200) -> dict[int, Response
     shown = Example(value=to_builtins(example))
     description = "done" if status == HTTPStatus.CREATED else "found"
     return {status: ResponseSpec(kind, description=description, examples=[shown])}
+
+
+def listed(example: Struct | list[Any]) -> dict[int, ResponseSpec]:
+    """Describe the JSON of a path that has the other formats too; see InAllFormats."""
+    return answer(example) | {406: _problem("The Accept header takes none of the formats.")}
+
+
+def feed() -> dict[int, ResponseSpec]:
+    """Describe an Atom feed."""
+    media_type = FORMATS["atom"].media_type
+    return {200: ResponseSpec(str, description="found", media_type=media_type)}
+
+
+@dataclass
+class InAllFormats(Operation):
+    """The operation of a path whose answers are to be had in every format."""
+
+    def __post_init__(self) -> None:
+        """Add the formats that are not JSON to what Litestar describes."""
+        found = (self.responses or {})["200"]
+        assert isinstance(found, OpenAPIResponse)  # noqa: S101 - no reference
+        text = MediaType(schema=Schema(type=OpenAPIType.STRING))
+        for each in FORMATS.values():
+            found.content = {each.media_type: text} | (found.content or {})
 
 
 def body(example: Struct) -> BodyKwarg:

@@ -9,7 +9,7 @@ from service.arxiv import ArXiv
 from service.errors import NotConfigured
 from service.search import Searcher
 from service.settings import Settings
-from service.store import Connections, Gate, Store
+from service.store import Archive, Connections, Gate, Store
 
 LEASE_MARGIN = 1.0
 """Seconds between the end of a request's time and the moment when the gate takes it for dead."""
@@ -31,7 +31,8 @@ class Parts:
         self._connections = Connections(settings.database_url, settings.database_ro_url)
         self._arxiv = ArXiv(settings, transport)
         gate = Gate(self._connections, interval=settings.interval, lease=lease)
-        self.store = Store(self._connections, settle=settings.settle)
+        self.store = Store(self._connections)
+        self.archive = Archive(self._connections, settle=settings.settle)
         self.searcher = Searcher(settings, self._arxiv, self.store, gate)
         self._open = AsyncExitStack()
 

@@ -20,7 +20,7 @@ MIN_INTERVAL = 3.0
 Port = Annotated[int, Meta(ge=0, le=65_535)]
 Seconds = Annotated[float, Meta(ge=0, le=86_400)]
 ENDPOINTS = {
-    "frontend": ("arxiv", "queries", "results"),
+    "frontend": ("arxiv", "queries", "results", "papers"),
     "backend": (
         "arxiv-api",
         "get-sequence",

@@ -40,6 +40,21 @@ def to_iso(seconds: int, tz: tzinfo) -> str:
     return datetime.fromtimestamp(seconds, tz).replace(tzinfo=None).isoformat(timespec="seconds")
 
 
+class Clock:
+    """Unix seconds as wall-clock time of one zone, for many rows: neighbours share their second."""
+
+    def __init__(self, tz: tzinfo) -> None:
+        """Show the time of this zone."""
+        self._tz = tz
+        self._shown: tuple[int, str] | None = None
+
+    def __call__(self, seconds: int) -> str:
+        """The time, as `to_iso` writes it."""
+        if self._shown is None or self._shown[0] != seconds:
+            self._shown = seconds, to_iso(seconds, self._tz)
+        return self._shown[1]
+
+
 def first_second(text: str, tz: tzinfo) -> int:
     """The first whole second not before the moment (or day) named; Unix seconds."""
     return _within_range(math.ceil(_parse(text, tz, end=False).timestamp()))

@@ -76,7 +76,7 @@ async def test_a_read_takes_one_round_trip(database: str) -> None:
     async with proxied(database) as (proxy, url), stored(url) as store:
         await store.save(answer(10))
         proxy.forget()
-        await store.results(0, 10)
+        await store.results_of(1)
 
         assert (proxy.trips, proxy.answers) == (1, 1)
 
@@ -200,7 +200,7 @@ async def test_connections_that_died_while_idle_are_replaced_unseen(
             )
             await asyncio.sleep(0.1)
             await store.save(answer(1))
-            await store.results(0, 10)
+            await store.results_of(1)
     assert db.execute(COUNTS).fetchone() == (55, 55)
 
 
@@ -209,14 +209,14 @@ async def test_a_database_that_does_not_answer_is_given_up_in_time(
 ) -> None:
     monkeypatch.setattr(connections_module, "PATIENCE", 1.0)
     async with proxied(database) as (proxy, url), stored(url) as store:
-        await store.results(0, 1)
+        await store.results_of(1)
         proxy.open.clear()
         started = monotonic()
         with pytest.raises(StoreUnavailable):
-            await store.results(0, 1)
+            await store.results_of(1)
         assert 0.9 < monotonic() - started < 2
         proxy.open.set()
-        assert await store.results(0, 1) == []
+        assert await store.results_of(1) == []
 
 
 async def test_a_pool_that_is_used_up_sends_further_callers_away(
@@ -225,10 +225,10 @@ async def test_a_pool_that_is_used_up_sends_further_callers_away(
     monkeypatch.setattr(connections_module, "POOL_SIZE", 2)
     monkeypatch.setattr(connections_module, "MAX_WAITING", 3)
     async with stored(database) as store:
-        await store.results(0, 1)
+        await store.results_of(1)
         with db.transaction():
             db.execute("lock table results in access exclusive mode")
-            callers = [asyncio.create_task(store.results(0, 1)) for _ in range(8)]
+            callers = [asyncio.create_task(store.results_of(1)) for _ in range(8)]
             await asyncio.sleep(0.5)
             turned_away = [caller for caller in callers if caller.done()]
         found = await asyncio.gather(*callers, return_exceptions=True)
@@ -260,7 +260,7 @@ async def test_a_database_without_tables_is_said_to_lack_migrations(server: str)
 
 async def test_a_role_that_may_only_read_cannot_write(database: str) -> None:
     async with stored(make_conninfo(database, user="arxiv_ro")) as store:
-        assert await store.results(0, 1) == []
+        assert await store.results_of(1) == []
         with pytest.raises(StoreUnavailable, match="may not"):
             await store.save(answer(1))
 

@@ -10,11 +10,11 @@ from litestar.connection import ASGIConnection
 from litestar.di import NamedDependency
 from litestar.handlers import BaseRouteHandler
 from litestar.openapi.spec import Example
-from litestar.params import QueryParameter
+from litestar.params import PathParameter, QueryParameter
 
 from service import arxiv_query, timestamps
 from service.errors import BadInput, WrongMediaType
-from service.models import MAX_ITEMS_PER_PAGE, MAX_RESULTS, Search, SortBy, SortOrder
+from service.models import MAX_RESULTS, Search, SortBy, SortOrder
 from service.settings import Settings
 
 AnyConnection = ASGIConnection[Any, Any, Any, Any]
@@ -23,18 +23,19 @@ MAX_LENGTH = 500
 """Characters of a search term."""
 
 
-def _term(what: str, example: str) -> QueryParameter:
+def term(what: str, example: str) -> QueryParameter:
+    """A parameter that holds words."""
     return QueryParameter(
         max_length=MAX_LENGTH, description=what, examples=[Example(value=example)]
     )
 
 
 def search(  # noqa: PLR0913, PLR0917 - as many as arXiv has
-    author: Annotated[str | None, _term("words of one author's name", "Emmy Noether")] = None,
-    title: Annotated[str | None, _term("a phrase of the title", "testing")] = None,
-    journal: Annotated[str | None, _term("a phrase of the journal reference", "Phys.Rev.")] = None,
-    abstract: Annotated[str | None, _term("a phrase of the abstract", "dark matter")] = None,
-    comment: Annotated[str | None, _term("a phrase of the comment", "18 pages")] = None,
+    author: Annotated[str | None, term("words of one author's name", "Emmy Noether")] = None,
+    title: Annotated[str | None, term("a phrase of the title", "testing")] = None,
+    journal: Annotated[str | None, term("a phrase of the journal reference", "Phys.Rev.")] = None,
+    abstract: Annotated[str | None, term("a phrase of the abstract", "dark matter")] = None,
+    comment: Annotated[str | None, term("a phrase of the comment", "18 pages")] = None,
     any_field: Annotated[
         str | None,
         QueryParameter(
@@ -130,8 +131,8 @@ def search(  # noqa: PLR0913, PLR0917 - as many as arXiv has
         category=tuple(category or ()),
         id_list=tuple((id_list or "").split(",")),
         query=expression,
-        submitted_from=_seconds("submitted_from", submitted_from, tz, timestamps.first_second),
-        submitted_to=_seconds("submitted_to", submitted_to, tz, timestamps.last_second),
+        submitted_from=seconds("submitted_from", submitted_from, tz, timestamps.first_second),
+        submitted_to=seconds("submitted_to", submitted_to, tz, timestamps.last_second),
         start=start,
         max_results=max_results,
         sort_by=sort_by,
@@ -145,21 +146,7 @@ Include = Annotated[
         description="`results`: with the papers themselves", examples=[Example(value="results")]
     ),
 ]
-Page = Annotated[
-    int,
-    QueryParameter(
-        ge=0, le=1_000_000_000, description="0 is the first", examples=[Example(value=0)]
-    ),
-]
-ItemsPerPage = Annotated[
-    int | None,
-    QueryParameter(
-        ge=1,
-        le=MAX_ITEMS_PER_PAGE,
-        description="default: ARXIV_ITEMS_PER_PAGE (10)",
-        examples=[Example(value=10)],
-    ),
-]
+PathId = Annotated[int, PathParameter(description="of the search", examples=[Example(value=42)])]
 StartTimestamp = Annotated[
     str | None,
     QueryParameter(
@@ -197,26 +184,35 @@ UnixEnd = Annotated[
 ]
 
 
-def time_range(start: str | None, end: str | None, tz: tzinfo) -> tuple[int, int]:
+def time_range(
+    start: str | None,
+    end: str | None,
+    tz: tzinfo,
+    names: tuple[str, str] = ("start_timestamp", "end_timestamp"),
+) -> tuple[int, int]:
     """First and last second of a range, in Unix seconds. Raises BadInput for one that is none."""
-    first = _seconds("start_timestamp", start, tz, timestamps.first_second)
-    last = _seconds("end_timestamp", end, tz, timestamps.last_second)
+    first = seconds(names[0], start, tz, timestamps.first_second)
+    last = seconds(names[1], end, tz, timestamps.last_second)
     return ordered(
         timestamps.EARLIEST if first is None else first,
         timestamps.LATEST if last is None else last,
+        names,
     )
 
 
-def ordered(start: int, end: int) -> tuple[int, int]:
+def ordered(
+    start: int, end: int, names: tuple[str, str] = ("start_timestamp", "end_timestamp")
+) -> tuple[int, int]:
     """The range as it is. Raises BadInput where it ends before it starts."""
     if end < start:
-        raise BadInput("end_timestamp", "is before start_timestamp")
+        raise BadInput(names[1], f"is before {names[0]}")
     return start, end
 
 
-def _seconds(
+def seconds(
     name: str, text: str | None, tz: tzinfo, read: Callable[[str, tzinfo], int]
 ) -> int | None:
+    """A moment, in Unix seconds. Raises BadInput, with its name, for what is none."""
     if text is None:
         return None
     try:

@@ -1,16 +1,23 @@
-"""`/queries`: the searches recorded in a range of time."""
+"""`/queries`: the searches recorded in a range of time, one of them, and what is new in it."""
 
+from collections.abc import Sequence
 from datetime import tzinfo
-from typing import Annotated
+from typing import Annotated, Any
 
 from litestar import Response, get, post
 from litestar.di import NamedDependency
+from msgspec.structs import replace
 
 from service import openapi, timestamps
-from service.handlers.parameters import EndTimestamp, StartTimestamp, time_range
-from service.models import Query, StoredQuery, TimeRange
+from service.handlers import references
+from service.handlers.filters import Order
+from service.handlers.listing import Listed
+from service.handlers.parameters import time_range
+from service.models import Listing, Query, QueryFilter, QueryRange, Reference, StoredQuery
+from service.problems import AnyRequest
 from service.settings import Settings
-from service.store import Store
+from service.store import Archive
+from service.store.archive import QUERIES
 
 EXAMPLE = Query(
     query_id=42,
@@ -21,48 +28,90 @@ EXAMPLE = Query(
     num_entries=10,
     outcome="ok",
 )
-RANGE = TimeRange(start_timestamp="2026-11-23T20:15:00", end_timestamp="2026-11-24")
-RESPONSES = openapi.answer([EXAMPLE]) | openapi.STORE_PROBLEMS
+RANGE = QueryRange(start_timestamp="2026-11-23T20:15:00", end_timestamp="2026-11-24")
+RESPONSES = openapi.listed([EXAMPLE]) | openapi.STORE_PROBLEMS
 
 
-@get("/queries", responses=RESPONSES, tags=["frontend"])
+class StoredQueries:
+    """Searches as they are stored, with Unix seconds."""
+
+    name = "searches"
+    file = "query_data"
+    columns = StoredQuery.__struct_fields__
+
+    def __init__(self, base: str) -> None:
+        """`base` is the address of the service."""
+        self._base = base
+
+    def shown(self, rows: Sequence[StoredQuery]) -> Sequence[StoredQuery | Query]:
+        """The rows, with the heading that is not stored."""
+        return [replace(row, query=row.heading) for row in rows]
+
+    async def references(self, rows: Sequence[StoredQuery]) -> list[Reference]:
+        """The searches as sources."""
+        return [references.of_query(row, self._base) for row in rows]
+
+
+class Queries(StoredQueries):
+    """Searches as the frontend answers them, with times in a zone."""
+
+    columns = Query.__struct_fields__
+
+    def __init__(self, base: str, tz: tzinfo) -> None:
+        """`base` is the address of the service."""
+        super().__init__(base)
+        self._tz = tz
+
+    def shown(self, rows: Sequence[StoredQuery]) -> list[StoredQuery | Query]:
+        """The rows with their times in the zone."""
+        return [shown(row, self._tz) for row in rows]
+
+
+@get("/queries", responses=RESPONSES, operation_class=openapi.InAllFormats, tags=["frontend"])
 async def download_queries(
-    store: NamedDependency[Store],
+    request: AnyRequest,
+    archive: NamedDependency[Archive],
     settings: NamedDependency[Settings],
-    start_timestamp: StartTimestamp = None,
-    end_timestamp: EndTimestamp = None,
-) -> Response[list[Query]]:
-    """Recorded searches in a range of time, oldest first, as a JSON file to download."""
-    found = await store.queries(*time_range(start_timestamp, end_timestamp, settings.zone))
-    return Response(
-        _answered(found, settings.zone),
-        headers={"content-disposition": "attachment; filename=query_data.json"},
-    )
+    listing: NamedDependency[Listing],
+    wanted_queries: NamedDependency[QueryFilter],
+    order: Order = "oldest",
+) -> Response[Any]:
+    """Recorded searches that match, in the order of time, as a file to download.
+
+    It holds all of them, unless `page` or `items_per_page` asks for a page.
+    """
+    view = Queries(str(request.base_url), settings.zone)
+    asked = listing.in_order(order)
+    listed = Listed(request, archive, QUERIES, wanted_queries, asked, view)
+    answer = await listed.answer(settings.items_per_page, whole=True)
+    if listed.format.name == "json":
+        answer.headers["content-disposition"] = "attachment; filename=query_data.json"
+    return answer
 
 
 @post("/queries", status_code=200, responses=RESPONSES, tags=["frontend"])
 async def list_queries(
-    store: NamedDependency[Store],
+    request: AnyRequest,
+    archive: NamedDependency[Archive],
     settings: NamedDependency[Settings],
-    data: Annotated[TimeRange, openapi.body(RANGE)],
-) -> list[Query]:
-    """Recorded searches in a range of time, oldest first, as plain JSON."""
-    found = await store.queries(
-        *time_range(data.start_timestamp, data.end_timestamp, settings.zone)
+    data: Annotated[QueryRange, openapi.body(RANGE)],
+) -> Response[Any]:
+    """Recorded searches that match, in the order of time, as plain JSON."""
+    since, until = time_range(data.start_timestamp, data.end_timestamp, settings.zone)
+    wanted = QueryFilter(since=since, until=until, status=data.status, text=data.text)
+    view = Queries(str(request.base_url), settings.zone)
+    asked = Listing(format="json", newest=data.order == "newest")
+    return await Listed(request, archive, QUERIES, wanted, asked, view).answer(0, whole=True)
+
+
+def shown(query: StoredQuery, tz: tzinfo) -> Query:
+    """A search as clients see it, with the time in this zone."""
+    return Query(
+        query.query_id,
+        query.heading,
+        timestamps.to_iso(query.timestamp, tz),
+        query.status,
+        query.num_results,
+        query.num_entries,
+        query.outcome,
     )
-    return _answered(found, settings.zone)
-
-
-def _answered(found: list[StoredQuery], tz: tzinfo) -> list[Query]:
-    return [
-        Query(
-            query_id=query.query_id,
-            query=query.heading,
-            timestamp=timestamps.to_iso(query.timestamp, tz),
-            status=query.status,
-            num_results=query.num_results,
-            num_entries=query.num_entries,
-            outcome=query.outcome,
-        )
-        for query in found
-    ]

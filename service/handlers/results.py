@@ -1,15 +1,21 @@
-"""`/results`: the papers that all searches found, by pages."""
+"""`/results`: what all searches found, by pages or as files."""
 
+from collections.abc import Sequence
 from datetime import tzinfo
+from typing import Any
 
-from litestar import get
+from litestar import Response, get
 from litestar.di import NamedDependency
 
 from service import openapi, timestamps
-from service.handlers.parameters import ItemsPerPage, Page
-from service.models import Result, StoredResult
+from service.handlers import references
+from service.handlers.filters import Order
+from service.handlers.listing import Listed
+from service.models import Listing, Reference, Result, ResultFilter, StoredResult
+from service.problems import AnyRequest
 from service.settings import Settings
-from service.store import Store
+from service.store import Archive
+from service.store.archive import RESULTS
 
 EXAMPLE = Result(
     author="Emmy Noether, Felix Klein",
@@ -23,30 +29,92 @@ EXAMPLE = Result(
 )
 
 
-@get("/results", responses=openapi.answer([EXAMPLE]) | openapi.STORE_PROBLEMS, tags=["frontend"])
+class StoredResults:
+    """Results as they are stored, with Unix seconds."""
+
+    name = "results"
+    file = "results"
+    columns = StoredResult.__struct_fields__
+
+    def __init__(self, archive: Archive, base: str) -> None:
+        """`base` is the address of the service."""
+        self._archive = archive
+        self._base = base
+        self._told: set[str] = set()
+
+    def shown(self, rows: Sequence[StoredResult]) -> Sequence[StoredResult | Result]:
+        """The rows."""
+        return rows
+
+    async def references(self, rows: Sequence[StoredResult]) -> list[Reference]:
+        """The papers, each once in a file however many searches found it."""
+        papers = await self._archive.papers_of(rows)
+        told = []
+        for row in rows:
+            paper = papers.get((row.arxiv_id or "", row.version or 0))
+            reference = (
+                references.of_paper(paper) if paper else references.of_result(row, self._base)
+            )
+            if reference.key not in self._told:
+                self._told.add(reference.key)
+                told.append(reference)
+        return told
+
+
+class Results(StoredResults):
+    """Results as the frontend answers them, with times in a zone."""
+
+    columns = Result.__struct_fields__
+
+    def __init__(self, archive: Archive, base: str, tz: tzinfo) -> None:
+        """`base` is the address of the service."""
+        super().__init__(archive, base)
+        self._tz = tz
+
+    def shown(self, rows: Sequence[StoredResult]) -> list[StoredResult | Result]:
+        """The rows with their times in the zone."""
+        return [*shown(rows, self._tz)]
+
+
+@get(
+    "/results",
+    responses=openapi.listed([EXAMPLE]) | openapi.STORE_PROBLEMS,
+    operation_class=openapi.InAllFormats,
+    tags=["frontend"],
+)
 async def list_results(
-    store: NamedDependency[Store],
+    request: AnyRequest,
+    archive: NamedDependency[Archive],
     settings: NamedDependency[Settings],
-    page: Page = 0,
-    items_per_page: ItemsPerPage = None,
-) -> list[Result]:
-    """One page of all stored results, in the order of their searches; past the last it is empty."""
-    found = await store.results(page, items_per_page or settings.items_per_page)
-    return shown(found, settings.zone)
+    listing: NamedDependency[Listing],
+    wanted_results: NamedDependency[ResultFilter],
+    order: Order = "oldest",
+) -> Response[Any]:
+    """What the searches found that match, in the order of time.
+
+    JSON comes by pages; past the last one they are empty. `Link` leads to the next page, which is
+    as near at any depth. The other formats hold all that matches, unless a page is asked for; in
+    BibTeX, RIS and Atom each paper stands once.
+    """
+    view = Results(archive, str(request.base_url), settings.zone)
+    asked = listing.in_order(order)
+    listed = Listed(request, archive, RESULTS, wanted_results, asked, view)
+    return await listed.answer(settings.items_per_page)
 
 
-def shown(found: list[StoredResult], tz: tzinfo) -> list[Result]:
+def shown(rows: Sequence[StoredResult], tz: tzinfo) -> list[Result]:
     """Stored results as clients see them, with the time in this zone."""
+    clock = timestamps.Clock(tz)
     return [
         Result(
-            author=result.author,
-            title=result.title,
-            journal=result.journal,
-            query_id=result.query_id,
-            timestamp=timestamps.to_iso(result.timestamp, tz),
-            result_number=result.result_number,
-            arxiv_id=result.arxiv_id,
-            version=result.version,
+            row.author,
+            row.title,
+            row.journal,
+            row.query_id,
+            clock(row.timestamp),
+            row.result_number,
+            row.arxiv_id,
+            row.version,
         )
-        for result in found
+        for row in rows
     ]

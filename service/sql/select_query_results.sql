@@ -1,5 +1,5 @@
--- The papers of one search, in their order.
-select query_id, timestamp, result_number, author, title, journal, arxiv_id, version
+-- The papers of some searches, in their order.
+select author, title, journal, query_id, timestamp, result_number, arxiv_id, version
 from results
-where query_id = %(query_id)s
-order by result_number
+where query_id = any(%(query_ids)s::bigint[])
+order by query_id, result_number

@@ -1,8 +1,37 @@
--- One page of all results in the order of their recording, but for those younger than `settle` seconds.
-select query_id, timestamp, result_number, author, title, journal, arxiv_id, version
+-- Results in the order of time, from a place on, but for those younger than `settle` seconds.
+select author, title, journal, query_id, timestamp, result_number, arxiv_id, version
 from results
-where timestamp <= coalesce(
-    (extract(epoch from now()) - nullif(%(settle)s::float8, 0))::bigint, 9223372036854775807
-)
-order by query_id, result_number
+where (
+        %(after_timestamp)s::bigint is null
+        or (timestamp, query_id, result_number) > (
+            %(after_timestamp)s::bigint, %(after_query_id)s::bigint,
+            %(after_result_number)s::smallint
+        )
+    )
+    and timestamp between %(since)s::bigint and %(until)s::bigint
+    and timestamp <= coalesce(
+        (extract(epoch from now()) - nullif(%(settle)s::float8, 0))::bigint, 9223372036854775807
+    )
+    and (%(query_id)s::bigint is null or query_id = %(query_id)s::bigint)
+    and (
+        %(words)s::text is null
+        or paper_words(title, author, null, journal) @@ to_tsquery('arxiv', %(words)s::text)
+    )
+    and (
+        %(category)s::text[] is null
+        or exists (
+            select from papers
+            where papers.arxiv_id = results.arxiv_id
+                and papers.version = coalesce(results.version, 0)
+                and (
+                    papers.categories && %(category)s::text[]
+                    or %(archive)s::text[] is not null
+                    and exists (
+                        select from unnest(papers.categories) as name
+                        where split_part(name, '.', 1) = any(%(archive)s::text[])
+                    )
+                )
+        )
+    )
+order by timestamp, query_id, result_number
 limit %(limit)s::bigint offset %(offset)s::bigint

@@ -1,4 +1,4 @@
-"""Searches and their results: recorded whole or not at all, and read back."""
+"""Searches, their results and the papers they tell of: recorded whole or not at all."""
 
 import logging
 from collections.abc import Callable, Mapping
@@ -16,16 +16,18 @@ from service import sql
 from service.errors import Conflict, StoreUnavailable
 from service.models import (
     Answer,
+    Entry,
     Harvest,
+    PaperRow,
     QueryToWrite,
     Recorded,
     ResultRow,
     ResultsToWrite,
     ResultToWrite,
-    StoredQuery,
     StoredResult,
 )
 from service.store.connections import Connection, Connections, explained, lost
+from service.withdrawal import is_withdrawn
 
 logger = logging.getLogger(__name__)
 
@@ -37,12 +39,11 @@ _encode = msgspec.json.Encoder().encode
 
 
 class Store:
-    """Searches and their results in PostgreSQL; readers leave out what is younger than `settle`."""
+    """What is written to PostgreSQL, and what writers need to know; `Archive` reads the rest."""
 
-    def __init__(self, connections: Connections, *, settle: float = 0) -> None:
-        """Use these connections; `settle` is in seconds."""
+    def __init__(self, connections: Connections) -> None:
+        """Write over these connections."""
         self._connections = connections
-        self._settle = settle
 
     async def save(self, answer: Answer, harvest: Harvest | None = None) -> int:
         """Record a search and all its results, or nothing, in one round trip; its query_id.
@@ -70,18 +71,23 @@ class Store:
             ResultRow(entry.author, entry.title, entry.journal, entry.arxiv_id, entry.version)
             for entry in answer.entries
         ]
-        results = {"timestamp": answer.timestamp, "results": _encode(rows).decode()}
+        papers = [_paper(entry) for entry in answer.entries]
+        body = {
+            "timestamp": answer.timestamp,
+            "results": _encode(rows).decode(),
+            "papers": _encode(papers).decode(),
+        }
         with explained():
             try:
-                return await self._save(head, results, harvest)
+                return await self._save(head, body, harvest)
             except psycopg.OperationalError as error:
                 if not lost(error):
                     raise
                 logger.warning("the connection was lost in mid-write: repeating it (%s)", error)
-                return await self._save(head, results, harvest)
+                return await self._save(head, body, harvest)
 
     async def _save(
-        self, head: Mapping[str, object], results: Mapping[str, object], harvest: Harvest | None
+        self, head: Mapping[str, object], body: Mapping[str, object], harvest: Harvest | None
     ) -> int:
         for _ in range(WRITE_TRIES):
             try:
@@ -92,7 +98,8 @@ class Store:
                     async with conn.pipeline():
                         await conn.execute(sql.BEGIN)
                         await query.execute(sql.INSERT_QUERY, head)
-                        await conn.execute(sql.INSERT_RESULTS, results)
+                        await conn.execute(sql.INSERT_RESULTS, body)
+                        await conn.execute(sql.UPSERT_PAPERS, body)
                         if harvest:
                             await conn.execute(sql.HARVEST_ADVANCE, asdict(harvest))
                         await conn.execute(sql.COMMIT)
@@ -148,8 +155,8 @@ class Store:
         return rows[0] if rows else None
 
     async def results_of(self, query_id: int) -> list[StoredResult]:
-        """The papers of one search, in their order."""
-        wanted = {"query_id": query_id}
+        """The results of one search, which may just have been written, in their order."""
+        wanted = {"query_ids": [query_id]}
         return await self._rows(
             self._connections.writer, class_row(StoredResult), sql.SELECT_QUERY_RESULTS, wanted
         )
@@ -177,6 +184,7 @@ class Store:
             "query_id": body.query_id,
             "timestamp": body.timestamp,
             "results": _encode(rows).decode(),
+            "papers": _encode([_paper(result) for result in body.results]).decode(),
         }
         with explained():
             async with self._connections.writer() as conn, conn.transaction():
@@ -184,20 +192,7 @@ class Store:
                 same = await conn.execute(sql.SAME_RESULTS, sent)
                 if written.rowcount not in {0, len(rows)} or not same.rowcount:
                     raise Conflict(f"query_id: other results are recorded under {body.query_id}")
-
-    async def queries(self, start: int, end: int) -> list[StoredQuery]:
-        """Searches with start <= timestamp <= end (Unix seconds), oldest first."""
-        wanted = {"start": start, "end": end, "settle": self._settle}
-        return await self._rows(
-            self._connections.reader, class_row(StoredQuery), sql.SELECT_QUERIES, wanted
-        )
-
-    async def results(self, page: int, items_per_page: int) -> list[StoredResult]:
-        """One page of all results, in the order of their searches; page 0 is the first."""
-        wanted = {"limit": items_per_page, "offset": page * items_per_page, "settle": self._settle}
-        return await self._rows(
-            self._connections.reader, class_row(StoredResult), sql.SELECT_RESULTS, wanted
-        )
+                await conn.execute(sql.UPSERT_PAPERS, sent)
 
     async def migrations(self) -> set[str]:
         """The names of the migrations that the database has had, seen from where reads go."""
@@ -223,3 +218,29 @@ def _row(result: ResultToWrite) -> ResultRow:
     authors = result.authors
     author = authors if isinstance(authors, str) else ", ".join(authors)
     return ResultRow(author, result.title, result.journal, result.arxiv_id, result.version)
+
+
+def _paper(told: Entry | ResultToWrite) -> PaperRow:
+    return PaperRow(
+        arxiv_id=told.arxiv_id,
+        version=told.version,
+        title=told.title,
+        authors=_authors(told),
+        affiliations=told.affiliations if any(told.affiliations) else None,
+        abstract=told.summary,
+        journal=told.journal,
+        comment=told.comment,
+        published=told.published,
+        updated=told.updated,
+        dois=told.dois,
+        primary_category=told.primary_category,
+        categories=told.categories,
+        links=told.links or None,
+        withdrawn=is_withdrawn(told.comment),
+    )
+
+
+def _authors(told: Entry | ResultToWrite) -> list[str]:
+    if isinstance(told.authors, str):
+        return [name for name in told.authors.split(", ") if name]
+    return told.authors

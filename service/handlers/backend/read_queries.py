@@ -1,13 +1,19 @@
 """`/read-queries`: the searches recorded in a range of time, as they are stored."""
 
-from litestar import get
-from litestar.di import NamedDependency
-from msgspec import structs
+from typing import Any
 
-from service import openapi, timestamps
-from service.handlers.parameters import UnixEnd, UnixStart, ordered
-from service.models import StoredQuery
-from service.store import Store
+from litestar import Response, get
+from litestar.di import NamedDependency
+
+from service import openapi
+from service.handlers.filters import Order
+from service.handlers.listing import Listed
+from service.handlers.queries import StoredQueries
+from service.models import Listing, QueryFilter, StoredQuery
+from service.problems import AnyRequest
+from service.settings import Settings
+from service.store import Archive
+from service.store.archive import QUERIES
 
 EXAMPLE = StoredQuery(
     query_id=42,
@@ -18,15 +24,25 @@ EXAMPLE = StoredQuery(
     query='ArXiv Query: search_query=ti:"testing"&id_list=&start=0&max_results=10',
     outcome="ok",
 )
-RESPONSES = openapi.answer([EXAMPLE]) | openapi.BACKEND_PROBLEMS
+RESPONSES = openapi.listed([EXAMPLE]) | openapi.BACKEND_PROBLEMS
 
 
-@get("/read-queries", responses=RESPONSES, tags=["backend"])
+@get(
+    "/read-queries",
+    responses=RESPONSES,
+    operation_class=openapi.InAllFormats,
+    tags=["backend"],
+)
 async def read_queries(
-    store: NamedDependency[Store],
-    start_timestamp: UnixStart = timestamps.EARLIEST,
-    end_timestamp: UnixEnd = timestamps.LATEST,
-) -> list[StoredQuery]:
-    """Recorded searches in a range of time, oldest first, with Unix seconds."""
-    found = await store.queries(*ordered(start_timestamp, end_timestamp))
-    return [structs.replace(query, query=query.heading) for query in found]
+    request: AnyRequest,
+    archive: NamedDependency[Archive],
+    settings: NamedDependency[Settings],
+    listing: NamedDependency[Listing],
+    wanted_stored_queries: NamedDependency[QueryFilter],
+    order: Order = "oldest",
+) -> Response[Any]:
+    """Recorded searches that match, as `/queries` gives them, with Unix seconds."""
+    view = StoredQueries(str(request.base_url))
+    asked = listing.in_order(order)
+    listed = Listed(request, archive, QUERIES, wanted_stored_queries, asked, view)
+    return await listed.answer(settings.items_per_page, whole=True)

@@ -1,13 +1,19 @@
-"""`/read-results`: the papers that all searches found, as they are stored, by pages."""
+"""`/read-results`: what all searches found, as it is stored, by pages or as files."""
 
-from litestar import get
+from typing import Any
+
+from litestar import Response, get
 from litestar.di import NamedDependency
 
 from service import openapi
-from service.handlers.parameters import ItemsPerPage, Page
-from service.models import StoredResult
+from service.handlers.filters import Order
+from service.handlers.listing import Listed
+from service.handlers.results import StoredResults
+from service.models import Listing, ResultFilter, StoredResult
+from service.problems import AnyRequest
 from service.settings import Settings
-from service.store import Store
+from service.store import Archive
+from service.store.archive import RESULTS
 
 EXAMPLE = StoredResult(
     author="Emmy Noether, Felix Klein",
@@ -19,15 +25,25 @@ EXAMPLE = StoredResult(
     arxiv_id="2611.00001",
     version=2,
 )
-RESPONSES = openapi.answer([EXAMPLE]) | openapi.BACKEND_PROBLEMS
+RESPONSES = openapi.listed([EXAMPLE]) | openapi.BACKEND_PROBLEMS
 
 
-@get("/read-results", responses=RESPONSES, tags=["backend"])
+@get(
+    "/read-results",
+    responses=RESPONSES,
+    operation_class=openapi.InAllFormats,
+    tags=["backend"],
+)
 async def read_results(
-    store: NamedDependency[Store],
+    request: AnyRequest,
+    archive: NamedDependency[Archive],
     settings: NamedDependency[Settings],
-    page: Page = 0,
-    items_per_page: ItemsPerPage = None,
-) -> list[StoredResult]:
-    """One page of all stored results, in the order of their searches, with Unix seconds."""
-    return await store.results(page, items_per_page or settings.items_per_page)
+    listing: NamedDependency[Listing],
+    wanted_results: NamedDependency[ResultFilter],
+    order: Order = "oldest",
+) -> Response[Any]:
+    """What the searches found that match, as `/results` gives it, with Unix seconds."""
+    view = StoredResults(archive, str(request.base_url))
+    asked = listing.in_order(order)
+    listed = Listed(request, archive, RESULTS, wanted_results, asked, view)
+    return await listed.answer(settings.items_per_page)

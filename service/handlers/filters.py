@@ -1,0 +1,265 @@
+"""Which rows of a list are wanted, and how: the parameters of the lists."""
+
+from typing import Annotated, Literal
+
+from litestar.di import NamedDependency
+from litestar.openapi.spec import Example
+from litestar.params import QueryParameter
+
+from service import arxiv_language, full_text, timestamps
+from service.errors import BadInput
+from service.handlers.parameters import (
+    EndTimestamp,
+    StartTimestamp,
+    UnixEnd,
+    UnixStart,
+    ordered,
+    term,
+    time_range,
+)
+from service.models import (
+    INT8_MAX,
+    MAX_ITEMS_PER_PAGE,
+    Listing,
+    PaperFilter,
+    QueryFilter,
+    ResultFilter,
+)
+from service.settings import Settings
+
+MAX_QUERY = 2000
+"""Characters of a full text query."""
+
+Order = Annotated[
+    Literal["oldest", "newest"],
+    QueryParameter(description="what comes first", examples=[Example(value="newest")]),
+]
+PaperOrder = Annotated[
+    Literal["relevance", "oldest", "newest"] | None,
+    QueryParameter(
+        description="what comes first; default: relevance where there is q, else newest",
+        examples=[Example(value="newest")],
+    ),
+]
+FormatName = Annotated[
+    str | None,
+    QueryParameter(
+        name="format",
+        max_length=20,
+        description="json, ndjson, csv, bibtex, ris or atom; default: what Accept says, else json",
+        examples=[Example(value="json")],
+    ),
+]
+Category = Annotated[
+    list[str] | None,
+    QueryParameter(
+        max_items=20,
+        description="arXiv category, or all of an archive (cs.*); given several times: any",
+        examples=[Example(value=["cs.SE", "math.*"])],
+    ),
+]
+Status = Annotated[
+    int | None,
+    QueryParameter(
+        ge=0,
+        le=999,
+        description="HTTP status of arXiv's answer; 0: there was none",
+        examples=[Example(value=200)],
+    ),
+]
+QueryText = Annotated[str | None, term("part of the query, in capitals or not", "ti:testing")]
+
+
+def moment(what: str, example: str) -> QueryParameter:
+    """A parameter that holds a time."""
+    return QueryParameter(
+        max_length=64,
+        description=f"ISO 8601 date or time {what}",
+        examples=[Example(value=example)],
+    )
+
+
+def listing(
+    page: Annotated[
+        int | None,
+        QueryParameter(
+            ge=0,
+            le=1_000_000_000,
+            description="0 is the first; `after` is another way to say where a page begins",
+            examples=[Example(value=0)],
+        ),
+    ] = None,
+    items_per_page: Annotated[
+        int | None,
+        QueryParameter(
+            ge=1,
+            le=MAX_ITEMS_PER_PAGE,
+            description="default: ARXIV_ITEMS_PER_PAGE (10)",
+            examples=[Example(value=10)],
+        ),
+    ] = None,
+    after: Annotated[
+        str | None,
+        QueryParameter(
+            max_length=1000,
+            description="a cursor from the Link header of another page of the same list",
+        ),
+    ] = None,
+    fields: Annotated[
+        str | None,
+        QueryParameter(
+            max_length=1000,
+            description="columns with commas between them, for json, ndjson and csv; default: all",
+        ),
+    ] = None,
+    format_name: Annotated[
+        str | None,
+        QueryParameter(
+            name="format",
+            max_length=20,
+            description="json, ndjson, csv, bibtex, ris or atom; default: what Accept says, else"
+            " json. All but json hold everything that matches, unless a page is asked for",
+            examples=[Example(value="json")],
+        ),
+    ] = None,
+) -> Listing:
+    """Read how a list is wanted."""
+    return Listing(
+        page=page,
+        items_per_page=items_per_page,
+        after=after,
+        fields=fields,
+        format=format_name,
+    )
+
+
+def wanted_results(
+    query_id: Annotated[
+        int | None,
+        QueryParameter(
+            ge=1, le=INT8_MAX, description="of this search", examples=[Example(value=42)]
+        ),
+    ] = None,
+    author: Annotated[str | None, term("words of the authors, in a row", "Emmy Noether")] = None,
+    title: Annotated[str | None, term("words of the title, in a row", "testing")] = None,
+    journal: Annotated[
+        str | None, term("words of the journal reference, in a row", "Phys.Rev.")
+    ] = None,
+    category: Category = None,
+    since: Annotated[str | None, moment("of the search, included", "2026-11-23T20:15:00")] = None,
+    until: Annotated[
+        str | None, moment("(a date: all of that day) of the search, included", "2026-11-24")
+    ] = None,
+    *,
+    settings: NamedDependency[Settings],
+) -> ResultFilter:
+    """Read which results are wanted."""
+    first, last = time_range(since, until, settings.zone, ("since", "until"))
+    fields = ("author", author, "author"), ("title", title, "title"), ("journal", journal, "note")
+    words = [_words(name, text, field) for name, text, field in fields if text]
+    categories, archives = _categories(category)
+    return ResultFilter(
+        query_id=query_id,
+        since=first,
+        until=last,
+        words=" & ".join(words) or None,
+        category=categories,
+        archive=archives,
+    )
+
+
+def wanted_papers(  # noqa: PLR0913 - each of them is one filter
+    q: Annotated[
+        str | None,
+        QueryParameter(
+            max_length=MAX_QUERY,
+            description='full text: words, "phrases", -exclusions, OR, ( ), prefix*, and title:,'
+            " author:, abstract:, note: (comment and journal reference) before any of these",
+            examples=[Example(value='title:"unit test" (flaky OR slow) -author:Klein')],
+        ),
+    ] = None,
+    author: Annotated[str | None, term("words of the authors, in a row", "Emmy Noether")] = None,
+    title: Annotated[str | None, term("words of the title, in a row", "testing")] = None,
+    journal: Annotated[
+        str | None, term("words of the journal reference, in a row", "Phys.Rev.")
+    ] = None,
+    category: Category = None,
+    since: Annotated[str | None, moment("of version 1, included", "2026-01-01")] = None,
+    until: Annotated[
+        str | None, moment("(a date: all of that day) of version 1, included", "2026-06-30")
+    ] = None,
+    versions: Annotated[
+        Literal["latest", "all"],
+        QueryParameter(
+            description="the latest that any search has found, or all of them",
+            examples=[Example(value="latest")],
+        ),
+    ] = "latest",
+    *,
+    settings: NamedDependency[Settings],
+) -> PaperFilter:
+    """Read which papers are wanted."""
+    first, last = time_range(since, until, settings.zone, ("since", "until"))
+    fields = ("author", author, "author"), ("title", title, "title"), ("journal", journal, "note")
+    words = [_words(name, text, field) for name, text, field in fields if text]
+    categories, archives = _categories(category)
+    given = q if q and q.strip() else None
+    if given:
+        words.append(f"({full_text.tsquery(given)})")
+    return PaperFilter(
+        since=first,
+        until=last,
+        words=" & ".join(words) or None,
+        journal=_words("journal", journal, None) if journal else None,
+        category=categories,
+        archive=archives,
+        all_versions=versions == "all",
+        is_full_text=given is not None,
+        mark_title=full_text.sought(given, "title") if given else "",
+        mark_author=full_text.sought(given, "author") if given else "",
+        mark_abstract=full_text.sought(given, "abstract") if given else "",
+    )
+
+
+def wanted_queries(
+    start_timestamp: StartTimestamp = None,
+    end_timestamp: EndTimestamp = None,
+    status: Status = None,
+    text: QueryText = None,
+    *,
+    settings: NamedDependency[Settings],
+) -> QueryFilter:
+    """Read which searches are wanted."""
+    first, last = time_range(start_timestamp, end_timestamp, settings.zone)
+    return QueryFilter(since=first, until=last, status=status, text=text or None)
+
+
+def wanted_stored_queries(
+    start_timestamp: UnixStart = timestamps.EARLIEST,
+    end_timestamp: UnixEnd = timestamps.LATEST,
+    status: Status = None,
+    text: QueryText = None,
+) -> QueryFilter:
+    """Read which searches are wanted, with Unix seconds."""
+    since, until = ordered(start_timestamp, end_timestamp)
+    return QueryFilter(since=since, until=until, status=status, text=text or None)
+
+
+def _words(name: str, text: str, field: str | None) -> str:
+    if (found := full_text.phrase(text, field)) is None:
+        raise BadInput(name, f"there is no word in {text!r} to search for")
+    return found
+
+
+def _categories(texts: list[str] | None) -> tuple[list[str] | None, list[str] | None]:
+    """Categories by their names, and archives of which all are meant; None where there are none."""
+    names, archives = [], []
+    for text in filter(None, map(str.strip, texts or ())):
+        if (name := arxiv_language.category(text)) is None:
+            raise BadInput("category", f"{text[:100]!r} is no category like cs.AI, hep-th or cs.*")
+        archive, _, rest = name.partition(".")
+        if rest == "*":
+            archives.append(archive)
+        else:
+            names.append(name)
+    return (names, archives or None) if names or archives else (None, None)

@@ -1,0 +1,202 @@
+"""What all lists have in common: a page or the whole, in any format, with links to the next page.
+
+JSON comes by pages. The other formats are for taking away: they hold everything that matches, from
+`after` on where that is given, unless `page` or `items_per_page` asks for a page of them.
+"""
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import aclosing
+from datetime import UTC, datetime
+from typing import Any, Generic, Protocol, TypeVar
+from urllib.parse import parse_qsl, quote, urlencode
+from uuid import NAMESPACE_URL, uuid5
+
+from litestar import Response
+from litestar.response import Stream
+from msgspec import Struct
+
+from service import formats
+from service.errors import BadInput
+from service.formats import FeedHead, Format, Writer
+from service.handlers import cursors
+from service.models import Listing, Place, Reference
+from service.problems import AnyRequest
+from service.store import Archive
+from service.store.archive import Filter, List
+
+T = TypeVar("T", bound=Struct)
+Row_contra = TypeVar("Row_contra", bound=Struct, contravariant=True)
+
+TABULAR = ("json", "ndjson", "csv")
+PLACES = ("after", "page")
+PRESENTATION = (*PLACES, "items_per_page", "format", "fields")
+"""Parameters that leave the list as it is, so that its cursors stay good."""
+
+
+class View(Protocol[Row_contra]):
+    """How the rows of one list are answered."""
+
+    name: str
+    """Of the list, for people."""
+    file: str
+    """Name of its files, without the extension."""
+    columns: tuple[str, ...]
+    """Of a row in JSON, NDJSON and CSV."""
+
+    def shown(self, rows: Sequence[Row_contra]) -> Sequence[Struct]:
+        """The rows as clients see them."""
+
+    async def references(self, rows: Sequence[Row_contra]) -> Sequence[Reference]:
+        """The rows as bibliographies and feeds have them."""
+
+
+class Page(Struct, Generic[T], frozen=True):
+    """Some rows, and where to find those around them: a Link header (RFC 8288)."""
+
+    rows: list[T]
+    links: str
+
+
+class Listed(Generic[T]):
+    """One list, as one request wants it."""
+
+    def __init__(
+        self,
+        request: AnyRequest,
+        archive: Archive,
+        kind: List[T],
+        wanted: Filter,
+        asked: Listing,
+        view: View[T],
+    ) -> None:
+        """Raises BadInput for a format, a field or a cursor that is none."""
+        self._request = request
+        self._archive = archive
+        self._kind = kind
+        self._wanted = wanted
+        self._asked = asked
+        self._view = view
+        self.format = formats.choose(asked.format, request.headers.get("accept"))
+        self.columns = _picked(view.columns, asked.fields, self.format)
+        query = request.scope["query_string"].decode("ascii")
+        self._given = parse_qsl(query, keep_blank_values=True)
+        same = sorted(pair for pair in self._given if pair[0] not in PRESENTATION)
+        self._query = f"{request.scope['path']}?{urlencode(same)}"
+        if asked.after is not None and asked.page is not None:
+            raise BadInput("after", "and page exclude each other")
+        self._place = Place() if asked.after is None else cursors.read(asked.after, self._query)
+
+    @property
+    def is_page(self) -> bool:
+        """Whether a page is asked for expressly."""
+        asked = self._asked
+        return asked.page is not None or asked.items_per_page is not None or self._place.back
+
+    async def answer(self, default_size: int, *, whole: bool = False) -> Response[Any]:
+        """The list. JSON too is the whole unless a page is asked for, where it says so."""
+        if self.is_page or (self.format.name == "json" and not whole):
+            page = await self.page(default_size)
+            return self.response(await self.file(page.rows), page.links)
+        return await self._stream()
+
+    async def file(self, rows: list[T]) -> bytes:
+        """These rows as a whole file."""
+        writer, written = await self._written(rows)
+        return writer.begin() + written + writer.end()
+
+    async def page(self, default_size: int) -> Page[T]:
+        """The page that is asked for."""
+        size = self._asked.items_per_page or default_size
+        place = self._place
+        if self._asked.page is not None:
+            place = Place(offset=self._asked.page * size)
+        rows = await self._archive.page(
+            self._kind, self._wanted, place, size + 1, newest=self._asked.newest
+        )
+        # one more than asked for, to see whether there is another page
+        is_more = len(rows) > size
+        rows = rows[-size:] if place.back else rows[:size]
+        links = [self._link("first")]
+        if rows and (is_more or place.back):
+            links.append(self._link("next", after=self._cursor(rows[-1])))
+        if self._asked.page:
+            links.append(self._link("prev", page=self._asked.page - 1))
+        elif rows and place.key and self._kind.back and (is_more or not place.back):
+            links.append(self._link("prev", after=self._cursor(rows[0], back=True)))
+        return Page(rows, ", ".join(links))
+
+    def response(self, content: bytes, links: str | None) -> Response[bytes]:
+        """The answer with a page in it."""
+        headers = self._headers() | ({"link": links} if links else {})
+        return Response(content, headers=headers, media_type=self.format.media_type)
+
+    async def _stream(self) -> Response[Any]:
+        batches = self._archive.batches(
+            self._kind, self._wanted, self._place, newest=self._asked.newest
+        )
+        # before the first byte, so that a database that is away is told by the status
+        first: list[T] = await anext(batches, [])
+        writer, rows = await self._written(first)
+
+        async def parts() -> AsyncIterator[bytes]:
+            async with aclosing(batches):
+                yield writer.begin() + rows
+                async for batch in batches:
+                    yield (await self._written(batch, writer))[1]
+                yield writer.end()
+
+        return Stream(parts(), headers=self._headers(), media_type=self.format.media_type)
+
+    async def _written(
+        self, rows: list[T], writer: Writer[Any] | None = None
+    ) -> tuple[Writer[Any], bytes]:
+        """The rows in the format, and what wrote them."""
+        if self.format.name in TABULAR:
+            writer = writer or formats.tabular(self.format.name, self.columns)
+            return writer, writer.rows(self._view.shown(rows))
+        references = await self._view.references(rows)
+        writer = writer or formats.bibliographic(self.format.name, self._head(references))
+        return writer, writer.rows(references)
+
+    def _head(self, references: Sequence[Reference]) -> FeedHead:
+        moments = [moment for each in references if (moment := each.updated or each.published)]
+        return FeedHead(
+            title=f"arxiv-gateway: {self._view.name}",
+            uri=uuid5(NAMESPACE_URL, self._query).urn,
+            self_url=str(self._request.url),
+            updated=max(moments, default=datetime.now(UTC)),
+        )
+
+    def _headers(self) -> dict[str, str]:
+        """What depends on the format: whether a file is meant, and its name."""
+        headers = {"vary": "Accept"}
+        if self.format.name == "atom":
+            headers["content-disposition"] = f"inline; filename={self._view.file}.atom"
+        elif self.format.name != "json":
+            name = f"{self._view.file}.{self.format.extension}"
+            headers["content-disposition"] = f"attachment; filename={name}"
+        return headers
+
+    def _cursor(self, row: T, *, back: bool = False) -> str:
+        return cursors.write(self._kind.key_of(row), self._query, back=back)
+
+    def _link(self, rel: str, **place: str | int) -> str:
+        same = [pair for pair in self._given if pair[0] not in PLACES]
+        query = urlencode([*same, *place.items()])
+        path = quote(self._request.scope.get("root_path", "") + self._request.scope["path"])
+        return f'<{path}{"?" if query else ""}{query}>; rel="{rel}"'
+
+
+def _picked(known: tuple[str, ...], fields: str | None, wanted: Format) -> tuple[str, ...]:
+    """The columns that `fields` picks, in its order."""
+    if fields is None:
+        return known
+    if wanted.name not in TABULAR:
+        raise BadInput("fields", f"are for {', '.join(TABULAR)}; {wanted.name} has its own")
+    names = tuple(name.strip() for name in fields.split(","))
+    for name in names:
+        if name not in known:
+            raise BadInput("fields", f"there is no {name!r}; there are {', '.join(known)}")
+        if names.count(name) > 1:
+            raise BadInput("fields", f"{name} is given {names.count(name)} times")
+    return names

@@ -1,0 +1,227 @@
+"""`/papers`: every paper that any search found, by id, by its words, and by what it is."""
+
+from collections.abc import Sequence
+from datetime import tzinfo
+from pathlib import Path
+from typing import Annotated, Any
+
+import msgspec
+from litestar import Response, get
+from litestar.di import NamedDependency
+from litestar.openapi.spec import Example
+from litestar.params import PathParameter
+from msgspec import structs
+
+from service import arxiv_query, formats, full_text, openapi, timestamps
+from service.errors import BadInput, NotFound
+from service.handlers import references
+from service.handlers.filters import FormatName, PaperOrder
+from service.handlers.listing import Listed
+from service.models import (
+    Count,
+    FacetCount,
+    Facets,
+    FoundPaper,
+    Link,
+    Listing,
+    Paper,
+    PaperFilter,
+    Papers,
+    PaperWithVersions,
+    RankedPaper,
+    Reference,
+    StoredPaper,
+)
+from service.problems import AnyRequest
+from service.settings import Settings
+from service.store import Archive
+from service.store.archive import PAPERS, RANKED
+
+EXAMPLE = Paper(
+    arxiv_id="2611.00001",
+    version=2,
+    title="Invariants of any differential expressions",
+    authors=["Emmy Noether", "Felix Klein"],
+    affiliations=[["Goettingen"], []],
+    abstract="We study what stays the same.",
+    journal="Nachr. Ges. Wiss. Goettingen 1918",
+    comment="18 pages",
+    published="2026-11-02T09:17:46",
+    updated="2026-11-20T12:31:55",
+    dois=["10.1000/182"],
+    primary_category="math.DG",
+    categories=["math.DG", "math-ph"],
+    links=[Link("https://arxiv.org/abs/2611.00001v2", "alternate", None, "text/html")],
+    withdrawn=False,
+    timestamp="2026-11-23T20:15:00",
+)
+WITH_VERSIONS = PaperWithVersions(**structs.asdict(EXAMPLE), versions=[1, 2])
+FOUND = FoundPaper(
+    **structs.asdict(EXAMPLE),
+    highlights={"title": "<mark>Invariants</mark> of any differential expressions"},
+)
+FOUND_PAPERS = Papers(
+    papers=[FOUND],
+    total=1,
+    facets=Facets(category=[FacetCount("math.DG", 1)], year=[FacetCount("2026", 1)]),
+)
+
+
+class StoredPapers:
+    """Papers as clients see them, with times in a zone."""
+
+    name = "papers"
+    file = "papers"
+    columns = Paper.__struct_fields__
+
+    def __init__(self, tz: tzinfo) -> None:
+        """Show the time of this zone."""
+        self._tz = tz
+
+    def shown(self, rows: Sequence[StoredPaper]) -> Sequence[Paper]:
+        """The rows with their times in the zone."""
+        return [_shown(row, self._tz) for row in rows]
+
+    async def references(self, rows: Sequence[StoredPaper]) -> list[Reference]:
+        """The papers."""
+        return [references.of_paper(row) for row in rows]
+
+
+class FoundPapers(StoredPapers):
+    """The same with the words that match marked."""
+
+    columns = FoundPaper.__struct_fields__
+
+    def shown(self, rows: Sequence[StoredPaper]) -> Sequence[Paper]:
+        """The rows with their times in the zone, and with their highlights."""
+        return [
+            FoundPaper(**structs.asdict(_shown(row, self._tz)), highlights=_highlights(row))
+            for row in rows
+        ]
+
+
+@get(
+    "/papers",
+    responses=openapi.listed(FOUND_PAPERS) | openapi.STORE_PROBLEMS,
+    operation_class=openapi.InAllFormats,
+    tags=["frontend"],
+)
+async def list_papers(
+    request: AnyRequest,
+    archive: NamedDependency[Archive],
+    settings: NamedDependency[Settings],
+    listing: NamedDependency[Listing],
+    wanted_papers: NamedDependency[PaperFilter],
+    order: PaperOrder = None,
+) -> Response[Any]:
+    """Papers that any search found and that match, whatever search it was.
+
+    With `q`, the best come first; of more than 20,000 that match the newest are ranked. The first
+    page in JSON tells how many match, of each category and of each year. The other formats hold
+    all that matches, unless a page is asked for.
+    """
+    order = order or ("relevance" if wanted_papers.is_full_text else "newest")
+    if order == "relevance" and not wanted_papers.is_full_text:
+        raise BadInput("order", "relevance is for q: without it, take newest or oldest")
+    kind: Any = RANKED if order == "relevance" else PAPERS
+    is_json = formats.choose(listing.format, request.headers.get("accept")).name == "json"
+    view = (FoundPapers if is_json else StoredPapers)(settings.zone)
+    asked = listing.in_order(order)
+    listed: Listed[Any] = Listed(request, archive, kind, wanted_papers, asked, view)
+    if not is_json:
+        return await listed.answer(settings.items_per_page)
+    page = await listed.page(settings.items_per_page)
+    found: dict[str, Any] = {"papers": msgspec.Raw(await listed.file(page.rows))}
+    if not (listing.after or listing.page):
+        found |= _counted(await archive.counts(wanted_papers))
+    return listed.response(msgspec.json.encode(found), page.links)
+
+
+@get(
+    "/papers/{arxiv_id:path}",
+    responses=openapi.listed(WITH_VERSIONS) | openapi.STORE_PROBLEMS | openapi.NOT_FOUND,
+    operation_class=openapi.InAllFormats,
+    tags=["frontend"],
+)
+async def show_paper(
+    request: AnyRequest,
+    archive: NamedDependency[Archive],
+    settings: NamedDependency[Settings],
+    arxiv_id: Annotated[
+        Path,
+        PathParameter(
+            description="arXiv id of the new or the old style; with a version, just that one",
+            examples=[Example(value="hep-th/9901001v1")],
+        ),
+    ],
+    format_name: FormatName = None,
+) -> Response[Any]:
+    """One paper in the latest version that any search found, or in the one that is named."""
+    wanted = formats.choose(format_name, request.headers.get("accept"))
+    name, version = arxiv_query.paper(str(arxiv_id).strip("/"), "arxiv_id")
+    versions = await archive.versions(name)
+    chosen = [each for each in versions if version in {None, each.version}]
+    if not chosen:
+        raise NotFound(_not_found(name, version, [each.version for each in versions]))
+    view: Any = StoredPapers(settings.zone)
+    view.file = f"{name.replace('/', '-')}v{chosen[0].version}"
+    if wanted.name == "json":
+        known = sorted(each.version for each in versions)
+        paper = structs.asdict(_shown(chosen[0], settings.zone))
+        shown = PaperWithVersions(**paper, versions=known)
+        return Response(shown, headers={"vary": "Accept"})
+    listed = Listed(request, archive, PAPERS, PaperFilter(), Listing(format=wanted.name), view)
+    return listed.response(await listed.file(chosen[:1]), None)
+
+
+def _not_found(name: str, version: int | None, versions: list[int]) -> str:
+    if not versions:
+        return f"no search has found {name} yet: /arxiv?id_list={name} asks arXiv for it"
+    return f"no search has found version {version} of {name}, but {', '.join(map(str, versions))}"
+
+
+def _counted(counts: Sequence[Count]) -> dict[str, Any]:
+    def of(facet: str) -> list[FacetCount]:
+        return [FacetCount(each.value, each.count) for each in counts if each.facet == facet]
+
+    return {
+        "total": of("total")[0].count,
+        "facets": Facets(category=of("category"), year=of("year")),
+    }
+
+
+def _shown(row: StoredPaper, tz: tzinfo) -> Paper:
+    return Paper(
+        arxiv_id=row.arxiv_id,
+        version=row.version or None,
+        title=row.title,
+        authors=row.authors,
+        affiliations=row.affiliations,
+        abstract=row.abstract,
+        journal=row.journal,
+        comment=row.comment,
+        published=None if row.published is None else timestamps.to_iso(row.published, tz),
+        updated=None if row.updated is None else timestamps.to_iso(row.updated, tz),
+        dois=row.dois,
+        primary_category=row.primary_category,
+        categories=row.categories,
+        links=msgspec.convert(row.links or [], list[Link]),
+        withdrawn=row.withdrawn,
+        timestamp=timestamps.to_iso(row.timestamp, tz),
+    )
+
+
+def _highlights(row: StoredPaper) -> dict[str, str]:
+    if not isinstance(row, RankedPaper):
+        return {}
+    texts = {
+        "title": (row.title, row.marked_title),
+        "authors": (", ".join(row.authors), row.marked_author),
+        "abstract": (row.abstract, row.marked_abstract),
+    }
+    marked = {
+        name: full_text.marked(text, headline)
+        for name, (text, headline) in texts.items()
+        if text and headline and full_text.START in headline
+    }
+    return {name: html for name, html in marked.items() if "<mark>" in html}

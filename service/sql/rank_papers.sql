@@ -1,0 +1,68 @@
+-- Papers that match, the best first, from a place on; of more than `most` the newest are ranked. Texts
+-- in which something is to be marked come again, folded, with it between the characters 2 and 3.
+with found as (
+    select
+        arxiv_id, version, title, authors, affiliations, abstract, journal, comment, published,
+        updated, dois, primary_category, categories, links, withdrawn, timestamp,
+        words, to_tsquery('arxiv', %(words)s::text) as query
+    from papers
+    where coalesce(published, 0) between %(since)s::bigint and %(until)s::bigint
+        and timestamp <= coalesce(
+            (extract(epoch from now()) - nullif(%(settle)s::float8, 0))::bigint, 9223372036854775807
+        )
+        and (%(words)s::text is null or words @@ to_tsquery('arxiv', %(words)s::text))
+        and (
+            %(journal)s::text is null
+            or to_tsvector('arxiv', fold(journal)) @@ to_tsquery('arxiv', %(journal)s::text)
+        )
+        and (
+            %(category)s::text[] is null
+            or categories && %(category)s::text[]
+            or %(archive)s::text[] is not null
+            and exists (
+                select from unnest(categories) as name
+                where split_part(name, '.', 1) = any(%(archive)s::text[])
+            )
+        )
+        and (
+            %(all_versions)s::boolean
+            or not exists (
+                select from papers as newer
+                where newer.arxiv_id = papers.arxiv_id and newer.version > papers.version
+            )
+        )
+    order by coalesce(published, 0) desc
+    limit %(most)s::bigint
+),
+ranked as (
+    -- the weights of note, abstract, author, title; longer texts count for less
+    select *, -ts_rank_cd('{0.1, 0.3, 0.6, 1.0}', words, query, 1)::float8 as distance
+    from found
+),
+page as (
+    select *
+    from ranked
+    where %(after_distance)s::float8 is null
+        or (distance, arxiv_id, version) > (
+            %(after_distance)s::float8, %(after_arxiv_id)s::text, %(after_version)s::smallint
+        )
+    order by distance, arxiv_id, version
+    limit %(limit)s::bigint offset %(offset)s::bigint
+)
+select
+    arxiv_id, version, title, authors, affiliations, abstract, journal, comment, published,
+    updated, dois, primary_category, categories, links, withdrawn, timestamp,
+    distance,
+    case when %(mark_title)s::text <> '' then
+        ts_headline('arxiv', fold(title), to_tsquery('arxiv', %(mark_title)s::text), options)
+    end as marked_title,
+    case when %(mark_author)s::text <> '' then
+        ts_headline('arxiv', fold(listed(authors)), to_tsquery('arxiv', %(mark_author)s::text), options)
+    end as marked_author,
+    case when %(mark_abstract)s::text <> '' then
+        ts_headline('arxiv', fold(abstract), to_tsquery('arxiv', %(mark_abstract)s::text), options)
+    end as marked_abstract
+from page, (
+    select 'HighlightAll=true, StartSel=' || chr(2) || ', StopSel=' || chr(3) as options
+) as headline
+order by distance, arxiv_id, version

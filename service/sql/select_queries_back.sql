@@ -1,0 +1,15 @@
+-- Searches against the order of time, from a place back, but for those younger than `settle` seconds.
+select query_id, timestamp, status, num_results, num_entries, query, outcome
+from queries
+where (
+        %(after_timestamp)s::bigint is null
+        or (timestamp, query_id) < (%(after_timestamp)s::bigint, %(after_query_id)s::bigint)
+    )
+    and timestamp between %(since)s::bigint and %(until)s::bigint
+    and timestamp <= coalesce(
+        (extract(epoch from now()) - nullif(%(settle)s::float8, 0))::bigint, 9223372036854775807
+    )
+    and (%(status)s::smallint is null or status = %(status)s::smallint)
+    and (%(text)s::text is null or position(lower(%(text)s::text) in lower(query)) > 0)
+order by timestamp desc, query_id desc
+limit %(limit)s::bigint offset %(offset)s::bigint

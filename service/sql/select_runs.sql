@@ -1,0 +1,15 @@
+-- The runs of one search with a good answer, up to one of them, the latest first. A search that an
+-- operator recorded has no key: then its text is what makes it the same.
+select query_id, timestamp, status, num_results, num_entries, query, outcome, search_key
+from queries
+where outcome = 'ok'
+    and query_id <= %(query_id)s::bigint
+    and (
+        search_key = %(search_key)s::uuid
+        or %(search_key)s::uuid is null
+        and search_key is null
+        and md5(query) = md5(%(query)s::text)
+        and query = %(query)s::text
+    )
+order by query_id desc
+limit %(limit)s::bigint

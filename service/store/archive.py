@@ -1,0 +1,190 @@
+"""What was recorded, read back: lists in a stable order, from any place on at the same cost.
+
+A list has a key, by which it is ordered. A page begins after the key of the row before it, and a
+whole list is read in batches that each begin after the last: no transaction stays open however slow
+the reader is, and no connection is held while nothing is read.
+"""
+
+import asyncio
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from contextlib import suppress
+from typing import Any, Generic, TypeVar
+
+from msgspec import Struct, structs
+from psycopg import AsyncCursor
+from psycopg.rows import RowMaker
+
+from service import sql
+from service.models import (
+    Count,
+    Key,
+    PaperFilter,
+    Place,
+    QueryFilter,
+    RankedPaper,
+    ResultFilter,
+    Run,
+    StoredPaper,
+    StoredQuery,
+    StoredResult,
+)
+from service.store.connections import Connections, explained
+from service.store.milestones import Milestones
+
+MOST_RANKED = 20_000
+"""Papers of one full text search that are put in order; it takes 10 to 20 µs for each."""
+MOST_COUNTED = 100_000
+"""Papers of one search that facets count."""
+MOST_CATEGORIES = 50
+FEED_RUNS, FEED_PAPERS = 30, 100
+FIRST_BATCH = 200
+"""Rows of a whole list that are read before its first byte is sent."""
+
+T = TypeVar("T", bound=Struct)
+
+
+class List(Struct, Generic[T], frozen=True):
+    """Rows of one kind in one order; the columns of the statements are the fields of the rows."""
+
+    rows: type[T]
+    key: tuple[str, ...]
+    on: bytes
+    back: bytes | None
+    """The statement of the opposite order; None where there is none."""
+    batch: int
+    """Rows read at once of a whole list."""
+
+    def key_of(self, row: T) -> Key:
+        """What the row is ordered by."""
+        return tuple(getattr(row, name) or 0 for name in self.key)
+
+
+QUERIES = List(
+    StoredQuery, ("timestamp", "query_id"), sql.SELECT_QUERIES, sql.SELECT_QUERIES_BACK, 2000
+)
+RESULTS = List(
+    StoredResult,
+    ("timestamp", "query_id", "result_number"),
+    sql.SELECT_RESULTS,
+    sql.SELECT_RESULTS_BACK,
+    2000,
+)
+PAPERS = List(
+    StoredPaper,
+    ("published", "arxiv_id", "version"),
+    sql.SELECT_PAPERS,
+    sql.SELECT_PAPERS_BACK,
+    1000,
+)
+RANKED = List(RankedPaper, ("distance", "arxiv_id", "version"), sql.RANK_PAPERS, None, 5000)
+
+Filter = QueryFilter | ResultFilter | PaperFilter
+
+
+class Archive:
+    """Recorded searches, results and papers; what is younger than `settle` is left out."""
+
+    def __init__(self, connections: Connections, *, settle: float = 0) -> None:
+        """Read over these connections; `settle` is in seconds."""
+        self._connections = connections
+        self._settle = settle
+        self._milestones = Milestones(connections, settle)
+
+    async def page(
+        self, kind: List[T], wanted: Filter, place: Place, limit: int, *, newest: bool = False
+    ) -> list[T]:
+        """At most so many rows from that place on; `newest` is against the order of the list."""
+        against = newest != place.back
+        statement = kind.back if against else kind.on
+        assert statement  # noqa: S101 - nobody offers the way back where there is none
+        after = place.key or (None,) * len(kind.key)
+        values = structs.asdict(wanted) | {
+            f"after_{name}": value for name, value in zip(kind.key, after, strict=True)
+        }
+        values |= {"limit": limit, "offset": place.offset}
+        if kind is RESULTS and wanted == ResultFilter() and not against:
+            values |= await self._milestones.shortcut(place.offset)
+        rows = await self._rows(kind.rows, statement, values)
+        return rows[::-1] if place.back else rows
+
+    async def batches(
+        self, kind: List[T], wanted: Filter, place: Place, *, newest: bool = False
+    ) -> AsyncGenerator[list[T], None]:
+        """All rows from that place on; while one batch is used, the next is being read."""
+
+        def read(begin: Place, limit: int) -> asyncio.Task[list[T]]:
+            return asyncio.create_task(self.page(kind, wanted, begin, limit, newest=newest))
+
+        limit = FIRST_BATCH
+        reading = read(place, limit)
+        try:
+            while rows := await reading:
+                is_last, limit = len(rows) < limit, kind.batch
+                if not is_last:
+                    reading = read(Place(kind.key_of(rows[-1])), limit)
+                yield rows
+                if is_last:
+                    break
+        finally:
+            reading.cancel()
+            with suppress(asyncio.CancelledError, Exception):
+                await reading
+
+    async def query(self, query_id: int) -> Run | None:
+        """One search."""
+        found = await self._rows(Run, sql.SELECT_QUERY, {"query_id": query_id})
+        return found[0] if found else None
+
+    async def runs(self, run: Run, limit: int) -> list[Run]:
+        """The runs of the same search with a good answer up to this one, the latest first."""
+        wanted = structs.asdict(run) | {"limit": limit}
+        return await self._rows(Run, sql.SELECT_RUNS, wanted)
+
+    async def results_of(self, query_ids: Sequence[int]) -> list[StoredResult]:
+        """The results of some searches, in their order."""
+        wanted = {"query_ids": list(query_ids)}
+        return await self._rows(StoredResult, sql.SELECT_QUERY_RESULTS, wanted)
+
+    async def feed(self, runs: Sequence[Run]) -> list[StoredPaper]:
+        """What came first in which of these runs, the latest first, with the time of the run."""
+        wanted = {"query_ids": [run.query_id for run in runs], "limit": FEED_PAPERS}
+        return await self._rows(StoredPaper, sql.SELECT_FEED, wanted)
+
+    async def versions(self, arxiv_id: str) -> list[StoredPaper]:
+        """The versions of one paper, the latest first."""
+        return await self._rows(StoredPaper, sql.SELECT_VERSIONS, {"arxiv_id": arxiv_id})
+
+    async def papers_of(
+        self, results: Sequence[StoredResult]
+    ) -> dict[tuple[str, int], StoredPaper]:
+        """The papers of these results, by id and version (0 where that was not told)."""
+        keys = {(row.arxiv_id, row.version or 0) for row in results if row.arxiv_id}
+        wanted = {"arxiv_ids": [name for name, _ in keys], "versions": [n for _, n in keys]}
+        found = await self._rows(StoredPaper, sql.SELECT_PAPERS_OF, wanted)
+        return {(paper.arxiv_id, paper.version): paper for paper in found}
+
+    async def counts(self, wanted: PaperFilter) -> list[Count]:
+        """How many papers match, in all, of each category and of each year."""
+        values = structs.asdict(wanted) | {"categories": MOST_CATEGORIES, "most": MOST_COUNTED}
+        return await self._rows(Count, sql.COUNT_PAPERS, values)
+
+    async def _rows(self, kind: type[T], statement: bytes, values: Mapping[str, Any]) -> list[T]:
+        """All rows of a statement, in one round trip."""
+        given = {"settle": self._settle, "most": MOST_RANKED, **values}
+        with explained():
+            async with self._connections.reader() as conn:
+                cursor = conn.cursor(row_factory=_by_position(kind))
+                await cursor.execute(statement, given)
+                return await cursor.fetchall()
+
+
+def _by_position(kind: type[T]) -> Callable[[AsyncCursor[Any]], RowMaker[T]]:
+    """Rows as structs whose fields are the columns in their order: half the cost of by name."""
+
+    def factory(_: AsyncCursor[Any]) -> RowMaker[T]:
+        def make(values: Sequence[Any]) -> T:
+            return kind(*values)
+
+        return make
+
+    return factory
