@@ -49,8 +49,6 @@ class Atom(Writer[Reference]):
 
     def rows(self, batch: Sequence[Reference]) -> bytes:
         """Entries, written inside a feed that is then taken off them: it declares their names."""
-        if not batch:
-            return b""
         feed = _feed()
         for reference in batch:
             self._entry(feed, reference)
