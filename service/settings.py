@@ -138,9 +138,9 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     @property
     def origins(self) -> frozenset[str]:
         """The origins whose pages may read the answers, as browsers write them; `*` is any."""
-        words = [word.strip().lower() for word in (self.cors_origins or "").split(",")]
-        if words == [""]:
+        if self.cors_origins is None:
             return frozenset()
+        words = [word.strip().lower() for word in self.cors_origins.split(",")]
         for word in words:
             if not _ORIGIN.fullmatch(word) and words != ["*"]:
                 raise ValueError(
