@@ -5,12 +5,13 @@ from contextlib import asynccontextmanager
 
 import httpx
 from litestar import Litestar, Router
-from litestar.datastructures import State
+from litestar.datastructures import CacheControlHeader, State
 from litestar.di import Provide
 from litestar.plugins.prometheus import PrometheusConfig, PrometheusController
-from litestar.types import ControllerRouterHandler
+from litestar.types import ASGIApp, ControllerRouterHandler
 
 from service import openapi
+from service.cors import Cors
 from service.handlers import (
     arxiv,
     filters,
@@ -30,8 +31,10 @@ from service.handlers.backend import (
     write_queries,
     write_results,
 )
+from service.methods import Methods
 from service.parts import Parts
 from service.problems import EXCEPTION_HANDLERS
+from service.representations import Representations
 from service.request_log import RequestLog
 from service.settings import ENDPOINTS, Settings
 
@@ -61,6 +64,7 @@ class Metrics(PrometheusController):
     """`/metrics`, for Prometheus."""
 
     path = "/metrics"
+    cache_control = CacheControlHeader(no_store=True)
     include_in_schema = False
 
 
@@ -112,6 +116,9 @@ def create_app(settings: Settings, transport: httpx.AsyncBaseTransport | None = 
         logging_config=None,
         state=State({"settings": settings, "searcher": parts.searcher}),
     )
-    # outside of everything, so that an unknown path is logged and has a request id too
-    app.asgi_handler = RequestLog(app.asgi_handler)
+    # outside of Litestar, so that unknown paths have them too; the log is outside of all
+    layers: ASGIApp = Representations(Methods(app.asgi_handler))
+    if settings.origins:
+        layers = Cors(layers, settings.origins)
+    app.asgi_handler = RequestLog(layers)
     return app

@@ -125,7 +125,11 @@ def config() -> OpenAPIConfig:
             security_schemes={"token": SecurityScheme(type="http", scheme="bearer")}
         ),
         openapi_router=Router(
-            SCHEMA, route_handlers=[], include_in_schema=False, before_request=_for_programs
+            SCHEMA,
+            route_handlers=[],
+            include_in_schema=False,
+            before_request=_for_programs,
+            response_headers={"vary": "Accept"},
         ),
     )
 

@@ -32,6 +32,7 @@ ENDPOINTS = {
 }
 
 _TOKEN = re.compile(r"[!-~]([ -~]*[!-~])?")
+_ORIGIN = re.compile(r"https?://([a-z0-9._-]+|\[[0-9a-f:.]+\])(:[0-9]{1,5})?")
 _EMAIL = re.compile(r"[^\s@()<>]+@[^\s@()<>]+")
 
 
@@ -71,6 +72,8 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What is served: all, frontend, backend, or names with commas."""
     backend_token: Annotated[str, Meta(min_length=16, max_length=1000)] | None = None
     """What the backend endpoints ask for in `Authorization: Bearer`; unset: they are open."""
+    cors_origins: str | None = None
+    """Whose web pages may read the answers: * or origins with commas; unset: only our own."""
     log_level: Literal["DEBUG", "INFO", "NOTICE", "WARNING", "ERROR"] = "NOTICE"
     log_format: Literal["text", "json"] = "text"
 
@@ -112,7 +115,7 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
                 f"ARXIV_INTERVAL: arXiv asks for {MIN_INTERVAL:g} seconds between requests; less"
                 " is possible only with an ARXIV_API_URL that is not arXiv's"
             )
-        _ = self.served
+        _ = self.served, self.origins
 
     @property
     def served(self) -> frozenset[str]:
@@ -131,6 +134,23 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
                 groups = ", ".join(["all", *ENDPOINTS, *sorted(known)])
                 raise ValueError(f"ARXIV_ENDPOINTS: {name!r} is none of {groups}")
         return frozenset(served)
+
+    @property
+    def origins(self) -> frozenset[str]:
+        """The origins whose pages may read the answers, as browsers write them; `*` is any."""
+        if self.cors_origins is None:
+            return frozenset()
+        words = [word.strip().lower() for word in self.cors_origins.split(",")]
+        for word in words:
+            if not _ORIGIN.fullmatch(word) and words != ["*"]:
+                raise ValueError(
+                    f"ARXIV_CORS_ORIGINS: {word!r} is no origin: give * alone, or scheme and host"
+                    " without a path, like https://example.org, several with commas"
+                )
+        # browsers leave the default port out
+        return frozenset(
+            word.removesuffix(":443" if word.startswith("https:") else ":80") for word in words
+        )
 
     @property
     def zone(self) -> tzinfo:

@@ -50,6 +50,7 @@ DEFAULTS = {
     "settle": 0.0,
     "endpoints": "all",
     "backend_token": None,
+    "cors_origins": None,
     "log_level": "NOTICE",
     "log_format": "text",
 }
@@ -93,6 +94,7 @@ READ = [
     ("endpoints", "frontend", "frontend"),
     ("backend_token", "0123456789abcdef", "0123456789abcdef"),
     ("backend_token", "x" * 1000, "x" * 1000),
+    ("cors_origins", "*", "*"),
     *(("log_level", level, level) for level in ("DEBUG", "INFO", "NOTICE", "WARNING", "ERROR")),
     *(("log_format", style, style) for style in ("text", "json")),
 ]
@@ -125,6 +127,15 @@ BAD = [
     *(("timezone", text) for text in ("Berlin", "utc+1", "+25:00", "Europe", "/etc/passwd", " ")),
     *(("backend_token", text) for text in ("x", "x" * 15, "x" * 1001)),
     *(("backend_token", text) for text in ("p\u00e4ssw\u00f6rd-pass", " a space before it")),
+    *(
+        ("cors_origins", text)
+        for text in ("example.org", "https://", "https://a.org/", "null", ",")
+    ),
+    *(("cors_origins", text) for text in ("https://a.org,", "*,https://a.org", "https://*.org")),
+    *(
+        ("cors_origins", text)
+        for text in ("ftp://a.org", "https://u@a.org", "https://a.org:x", " ")
+    ),
     *(("log_level", text) for text in ("info", "NOTSET", "CRITICAL", "25", "verbose")),
     *(("log_format", text) for text in ("JSON", "xml", "logfmt")),
     *(("endpoints", text) for text in ("none", "arxiv,nothing", ",", "arxiv,", "ARXIV", "arxiv;")),
@@ -257,6 +268,24 @@ def test_an_unknown_endpoint_is_told_which_there_are() -> None:
     assert "'querys'" in message
     for name in [*ALL, *ENDPOINTS, "all"]:
         assert name in message
+
+
+# Whose pages may read
+
+
+@pytest.mark.parametrize(
+    ("text", "origins"),
+    [
+        ("", set()),
+        ("*", {"*"}),
+        ("https://example.org", {"https://example.org"}),
+        (" HTTPS://Example.ORG ,http://[::1]:8080", {"https://example.org", "http://[::1]:8080"}),
+        ("https://a.org:443,http://b.org:80", {"https://a.org", "http://b.org"}),
+        ("http://a.org:443", {"http://a.org:443"}),
+    ],
+)
+def test_origins_are_read_as_browsers_write_them(text: str, origins: set[str]) -> None:
+    assert read(cors_origins=text).origins == origins
 
 
 # What is made of settings

@@ -3,6 +3,7 @@
 import asyncio
 
 from litestar import Response, get
+from litestar.datastructures import CacheControlHeader
 from litestar.di import NamedDependency
 from litestar.openapi import ResponseSpec
 
@@ -15,7 +16,15 @@ PATIENCE = 2.0
 """Seconds; who asks for health does not wait for long."""
 
 
-@get("/health/live", responses=openapi.answer(Health(status="live")), tags=["operation"])
+NOT_KEPT = CacheControlHeader(no_store=True)
+
+
+@get(
+    "/health/live",
+    tags=["operation"],
+    responses=openapi.answer(Health(status="live")),
+    cache_control=NOT_KEPT,
+)
 async def live() -> Health:
     """Tell that the process answers; it depends on nothing else."""
     return Health(status="live")
@@ -26,6 +35,7 @@ async def live() -> Health:
     tags=["operation"],
     responses=openapi.answer(Health(status="ready"))
     | {503: ResponseSpec(Health, description="not ready; `detail` tells why")},
+    cache_control=NOT_KEPT,
 )
 async def ready(store: NamedDependency[Store]) -> Response[Health]:
     """Tell whether PostgreSQL answers and has had all migrations."""

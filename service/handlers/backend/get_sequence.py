@@ -1,6 +1,7 @@
 """`/get-sequence`: a number for one search."""
 
 from litestar import get
+from litestar.datastructures import CacheControlHeader
 from litestar.di import NamedDependency
 
 from service import openapi
@@ -10,7 +11,12 @@ from service.store import Store
 RESPONSES = openapi.answer(Sequence(42)) | openapi.BACKEND_PROBLEMS
 
 
-@get("/get-sequence", responses=RESPONSES, tags=["backend"])
+@get(
+    "/get-sequence",
+    responses=RESPONSES,
+    tags=["backend"],
+    cache_control=CacheControlHeader(no_store=True),
+)
 async def get_sequence(store: NamedDependency[Store]) -> Sequence:
     """Take the next query_id; nobody else gets it, and unused ones are simply missing."""
     return Sequence(await store.next_query_id())

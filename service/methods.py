@@ -1,0 +1,69 @@
+"""HEAD wherever there is GET, and an `Allow` that names every method of a path."""
+
+from http import HTTPStatus
+from typing import Literal
+
+from litestar.enums import HttpMethod, ScopeType
+from litestar.types import ASGIApp, HTTPResponseStartEvent, HTTPScope, Message, Receive, Scope, Send
+
+
+class Methods:
+    """ASGI: has Litestar answer a HEAD as a GET, and an OPTIONS by what it allows.
+
+    The content of a HEAD goes as far as Representations, which makes its tag of it.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        """Wrap Litestar: it refuses HEAD, and its own OPTIONS names one handler's methods alone."""
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one connection."""
+        if scope["type"] != ScopeType.HTTP:
+            await self.app(scope, receive, send)
+            return
+
+        granted = False
+
+        async def complete(message: Message) -> None:
+            if message["type"] == "http.response.start" and _refuses(message):
+                message["headers"] = [
+                    (name, _completed(value) if name == b"allow" else value)
+                    for name, value in message["headers"]
+                ]
+            await send(message)
+
+        async def grant(message: Message) -> None:
+            """Turn the refusal of a method into the answer to OPTIONS."""
+            nonlocal granted
+            if message["type"] == "http.response.start" and _refuses(message):
+                granted = True
+                allow = dict(message["headers"])[b"allow"]
+                message["status"] = HTTPStatus.NO_CONTENT
+                message["headers"] = [(b"allow", _completed(allow))]
+            elif message["type"] == "http.response.body" and granted:
+                message["body"] = b""
+            await send(message)
+
+        if scope["method"] == HttpMethod.OPTIONS:
+            # no path takes TRACE, and the refusal says what it takes
+            await self.app(_with_method("TRACE", scope), receive, grant)
+        elif scope["method"] == HttpMethod.HEAD:
+            await self.app(_with_method("GET", scope), receive, complete)
+        else:
+            await self.app(scope, receive, complete)
+
+
+def _with_method(method: Literal["GET", "TRACE"], scope: HTTPScope) -> HTTPScope:
+    other = scope.copy()
+    other["method"] = method
+    return other
+
+
+def _refuses(message: HTTPResponseStartEvent) -> bool:
+    return message["status"] == HTTPStatus.METHOD_NOT_ALLOWED
+
+
+def _completed(allow: bytes) -> bytes:
+    methods = {*allow.replace(b" ", b"").split(b","), b"OPTIONS"}
+    return b", ".join(sorted(methods | {b"HEAD"} if b"GET" in methods else methods))
