@@ -188,10 +188,11 @@ class ResultRow(Struct, frozen=True):
     version: int | None = None
 
 
-# Rows as they are stored, and answered by the backend
+# Rows as they are stored, and answered by the backend: no cycles begin in them, and there may be
+# thousands at once, so that the collector need not look at them
 
 
-class StoredQuery(Struct, frozen=True):
+class StoredQuery(Struct, frozen=True, gc=False):
     """A row of the table `queries`."""
 
     query_id: int
@@ -216,7 +217,7 @@ class Recorded(StoredQuery, frozen=True, kw_only=True):
     """Unix seconds of the database's clock."""
 
 
-class StoredResult(Struct, frozen=True):
+class StoredResult(Struct, frozen=True, gc=False):
     """A row of the table `results`."""
 
     author: str
@@ -235,7 +236,7 @@ class Run(StoredQuery, frozen=True):
     search_key: UUID | None
 
 
-class StoredPaper(Struct, frozen=True):
+class StoredPaper(Struct, frozen=True, gc=False):
     """A row of the table `papers`."""
 
     arxiv_id: str
@@ -391,7 +392,7 @@ class Receipt(Struct, kw_only=True, omit_defaults=True):
     """The papers, where `include=results` asks for them."""
 
 
-class Query(Struct, frozen=True):
+class Query(Struct, frozen=True, gc=False):
     """A recorded search, as `/queries` answers it."""
 
     query_id: int
@@ -403,7 +404,7 @@ class Query(Struct, frozen=True):
     outcome: str
 
 
-class Result(Struct, frozen=True):
+class Result(Struct, frozen=True, gc=False):
     """A stored result, as `/results` answers it."""
 
     author: str

