@@ -24,7 +24,7 @@ from pybtex.database.input.bibtex import Parser
 from service.errors import BadInput, NotAcceptable
 from service.formats import FORMATS, FeedHead, bibliographic, choose, tabular
 from service.formats.writer import Writer
-from service.models import Reference
+from service.models import Outcome, Reference
 
 NOON = datetime(2026, 11, 23, 12, 30, tzinfo=UTC)
 HEAD = FeedHead(
@@ -249,6 +249,10 @@ def test_csv_quotes_text_and_ends_lines_as_the_rfc_has_it() -> None:
     assert file == b'"number","text","missing"\r\n7,"a",""\r\n'
 
 
+def test_csv_writes_an_enumeration_as_its_value() -> None:
+    assert read_csv(written(tabular("csv", ("text",)), [Row(text=Outcome.OK)]))[1] == ["ok"]
+
+
 @given(ANY, ANY)
 def test_csv_brings_any_text_back(first: str, second: str) -> None:
     file = written(tabular("csv", ("text", "names")), [Row(text=first, names=[second])])
@@ -415,6 +419,7 @@ def test_tex_that_works_is_kept(text: str) -> None:
         ("ends \\", r"ends \textbackslash{}"),
         ("\\é \\5", r"\textbackslash{}é \textbackslash{}5"),
         (r"\) \]", ") ]"),
+        ("$}$$$", r"$\rbrace{}$\$\$"),
         ("$$a $ b$$", r"$$a \$ b$$"),
         (r"a\\{b}", r"a\\ {b}"),
         ("{" * 31 + "}" * 31, "{" * 30 + r"\textbraceleft{}" + "}" * 30 + r"\textbraceright{}"),
@@ -433,6 +438,7 @@ def test_tex_that_would_break_is_escaped(text: str, escaped: str) -> None:
         ("Max Müller-Łoś", "Müller-Łoś, Max"),
         ("Sammy Davis Jr.", "{Davis Jr.}, Sammy"),
         ("Anderson Andrews", "Andrews, Anderson"),
+        ("A. B& Jr.", r"Jr., A. B\&"),
         ("H1 Collaboration", "{H1 Collaboration}"),
         ("Smith, J.", "{Smith, J.}"),
         ("Ben And Jerry", "{Ben And Jerry}"),

@@ -11,7 +11,7 @@ from service.models import Reference
 
 _MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
 _WHOLE = re.compile(r",|\band\b|^\W*$", re.IGNORECASE)
-_SUFFIX = re.compile(r"[^\s{}\\]+ (?:Jr\.?|Sr\.?|II|III|IV)$")
+_SUFFIX = re.compile(r"(?<!\S)[^\s{}\\]+ (?:Jr\.?|Sr\.?|II|III|IV)$")
 
 
 class BibTeX(Writer[Reference]):

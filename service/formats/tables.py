@@ -8,7 +8,6 @@ import io
 import json
 import re
 from collections.abc import Callable, Iterable, Sequence
-from datetime import datetime
 from itertools import starmap
 from operator import attrgetter
 from typing import Any
@@ -112,8 +111,10 @@ def _cell(value: Any) -> Any:  # noqa: ANN401 - whatever a column holds
 
 
 def _said(value: Any) -> str:  # noqa: ANN401 - the same
-    if isinstance(value, datetime):
-        return str(to_builtins(value))
-    if isinstance(value, list | tuple) and all(isinstance(item, str) for item in value):
-        return "; ".join(value)
-    return json.dumps(value, ensure_ascii=False, default=to_builtins)
+    """Moments and the like as in JSON, a list of texts without its brackets, the rest as JSON."""
+    plain = to_builtins(value)
+    if isinstance(plain, str):
+        return str(plain)
+    if isinstance(plain, list | tuple) and all(isinstance(item, str) for item in plain):
+        return "; ".join(plain)
+    return json.dumps(plain, ensure_ascii=False)

@@ -10,7 +10,7 @@ import re
 
 from service.formats.text import line
 
-_TOKEN = re.compile(r"(\\[A-Za-z]+|\\.|\\|\$\$?|[{}&%#_^])")
+_TOKEN = re.compile(r"(\\[A-Za-z]+|\\.|\\|\$+|[{}&%#_^])")
 _OPENED_BY = {"}": "{", r"\}": r"\{", "$": "$", "$$": "$$", r"\)": r"\(", r"\]": r"\["}
 _OPENS = frozenset(_OPENED_BY.values())
 _MATH = frozenset({"$", "$$", r"\(", r"\[", r"\)", r"\]"})
@@ -69,7 +69,7 @@ def tex(text: str | None) -> str:
 
 
 def _matches(pieces: list[str]) -> dict[int, int]:
-    """The numbers of the pieces that open and close each other; `$$` may become two pieces.
+    """The numbers of the pieces that open and close each other; a run of dollars is split up.
 
     A brace closes its group whatever is still open in it; all else matches within one group.
     """
@@ -81,9 +81,9 @@ def _matches(pieces: list[str]) -> dict[int, int]:
         braces = [depth for depth, other in enumerate(opened) if pieces[other] == "{"]
         group = braces[-1] + 1 if braces else 0
         inside = [pieces[other] for other in opened[group:]]
-        if piece == "$$" and "$" in inside:
-            pieces[number : number + 1] = ["$", "", "$"]
-            piece = "$"
+        if piece[0] == "$" and len(piece) > (length := 1 if "$" in inside else 2):
+            pieces[number : number + 1] = [piece[:length], "", piece[length:]]
+            piece = piece[:length]
         opener = _OPENED_BY.get(piece)
         if piece == "}" and braces:
             depth = braces[-1]

@@ -28,6 +28,8 @@ T = TypeVar("T", bound=Struct)
 Row_contra = TypeVar("Row_contra", bound=Struct, contravariant=True)
 
 TABULAR = ("json", "ndjson", "csv")
+ROWS, REFERENCES = 2000, 200
+"""Of a whole list, at once: writing them holds up others for some milliseconds only."""
 PLACES = ("after", "page")
 PRESENTATION = (*PLACES, "items_per_page", "format", "fields")
 """Parameters that leave the list as it is, so that its cursors stay good."""
@@ -131,8 +133,9 @@ class Listed(Generic[T]):
         return Response(content, headers=headers, media_type=self.format.media_type)
 
     async def _stream(self) -> Response[Any]:
+        size = ROWS if self.format.name in TABULAR else REFERENCES
         batches = self._archive.batches(
-            self._kind, self._wanted, self._place, newest=self._asked.newest
+            self._kind, self._wanted, self._place, size, newest=self._asked.newest
         )
         # before the first byte, so that a database that is away is told by the status
         first: list[T] = await anext(batches, [])

@@ -51,32 +51,26 @@ class List(Struct, Generic[T], frozen=True):
     on: bytes
     back: bytes | None
     """The statement of the opposite order; None where there is none."""
-    batch: int
-    """Rows read at once of a whole list."""
 
     def key_of(self, row: T) -> Key:
         """What the row is ordered by."""
         return tuple(getattr(row, name) or 0 for name in self.key)
 
 
-QUERIES = List(
-    StoredQuery, ("timestamp", "query_id"), sql.SELECT_QUERIES, sql.SELECT_QUERIES_BACK, 2000
-)
+QUERIES = List(StoredQuery, ("timestamp", "query_id"), sql.SELECT_QUERIES, sql.SELECT_QUERIES_BACK)
 RESULTS = List(
     StoredResult,
     ("timestamp", "query_id", "result_number"),
     sql.SELECT_RESULTS,
     sql.SELECT_RESULTS_BACK,
-    2000,
 )
 PAPERS = List(
     StoredPaper,
     ("published", "arxiv_id", "version"),
     sql.SELECT_PAPERS,
     sql.SELECT_PAPERS_BACK,
-    1000,
 )
-RANKED = List(RankedPaper, ("distance", "arxiv_id", "version"), sql.RANK_PAPERS, None, 5000)
+RANKED = List(RankedPaper, ("distance", "arxiv_id", "version"), sql.RANK_PAPERS, None)
 
 Filter = QueryFilter | ResultFilter | PaperFilter
 
@@ -108,18 +102,21 @@ class Archive:
         return rows[::-1] if place.back else rows
 
     async def batches(
-        self, kind: List[T], wanted: Filter, place: Place, *, newest: bool = False
+        self, kind: List[T], wanted: Filter, place: Place, size: int, *, newest: bool = False
     ) -> AsyncGenerator[list[T], None]:
-        """All rows from that place on; while one batch is used, the next is being read."""
+        """All rows from that place on, about so many at once, the first of them quickly.
+
+        While one batch is used, the next is being read.
+        """
 
         def read(begin: Place, limit: int) -> asyncio.Task[list[T]]:
             return asyncio.create_task(self.page(kind, wanted, begin, limit, newest=newest))
 
-        limit = FIRST_BATCH
+        limit = min(size, FIRST_BATCH)
         reading = read(place, limit)
         try:
             while rows := await reading:
-                is_last, limit = len(rows) < limit, kind.batch
+                is_last, limit = len(rows) < limit, size
                 if not is_last:
                     reading = read(Place(kind.key_of(rows[-1])), limit)
                 yield rows
@@ -177,4 +174,3 @@ class Archive:
                 await cursor.execute(statement, given)
                 # by position: a third of the cost of a call by name for each row
                 return list(starmap(kind, await cursor.fetchall()))
-
