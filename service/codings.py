@@ -13,8 +13,8 @@ if sys.version_info >= (3, 14):
 else:
     from backports import zstd
 
-GZIP_LEVEL, ZSTD_LEVEL = 1, 3
-"""The fast end of both: an export is not to wait for its compression (docs/decisions.md)."""
+GZIP_LEVEL, ZSTD_LEVEL = 1, 1
+"""The fastest of both: an export is not to wait for its compression (see docs/decisions.md)."""
 
 _ITEM = re.compile(
     r"([!#$%&'*+.^_`|~0-9A-Za-z-]+)(?:[ \t]*;[ \t]*[qQ]=(0(?:\.[0-9]{0,3})?|1(?:\.0{0,3})?))?"

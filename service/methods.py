@@ -21,37 +21,45 @@ class Methods:
         """Serve one connection."""
         if scope["type"] != ScopeType.HTTP:
             await self.app(scope, receive, send)
-            return
-
-        granted = False
-
-        async def complete(message: Message) -> None:
-            if message["type"] == "http.response.start" and _refuses(message):
-                message["headers"] = [
-                    (name, _completed(value) if name == b"allow" else value)
-                    for name, value in message["headers"]
-                ]
-            await send(message)
-
-        async def grant(message: Message) -> None:
-            """Turn the refusal of a method into the answer to OPTIONS."""
-            nonlocal granted
-            if message["type"] == "http.response.start" and _refuses(message):
-                granted = True
-                allow = dict(message["headers"])[b"allow"]
-                message["status"] = HTTPStatus.NO_CONTENT
-                message["headers"] = [(b"allow", _completed(allow))]
-            elif message["type"] == "http.response.body" and granted:
-                message["body"] = b""
-            await send(message)
-
-        if scope["method"] == HttpMethod.OPTIONS:
+        elif scope["method"] == HttpMethod.OPTIONS:
             # no path takes TRACE, and the refusal says what it takes
-            await self.app(_with_method("TRACE", scope), receive, grant)
+            await self.app(_with_method("TRACE", scope), receive, _granting(send))
         elif scope["method"] == HttpMethod.HEAD:
-            await self.app(_with_method("GET", scope), receive, complete)
+            await self.app(_with_method("GET", scope), receive, _completing(send))
         else:
-            await self.app(scope, receive, complete)
+            await self.app(scope, receive, _completing(send))
+
+
+def _completing(send: Send) -> Send:
+    """Complete the `Allow` of a refusal."""
+
+    async def complete(message: Message) -> None:
+        if message["type"] == "http.response.start" and _refuses(message):
+            message["headers"] = [
+                (name, _completed(value) if name == b"allow" else value)
+                for name, value in message["headers"]
+            ]
+        await send(message)
+
+    return complete
+
+
+def _granting(send: Send) -> Send:
+    """Turn a refusal into the answer to OPTIONS; an unknown path stays unknown."""
+    refused = False
+
+    async def grant(message: Message) -> None:
+        nonlocal refused
+        if message["type"] == "http.response.start" and _refuses(message):
+            refused = True
+            allow = dict(message["headers"])[b"allow"]
+            message["status"] = HTTPStatus.NO_CONTENT
+            message["headers"] = [(b"allow", _completed(allow))]
+        elif message["type"] == "http.response.body" and refused:
+            message["body"] = b""
+        await send(message)
+
+    return grant
 
 
 def _with_method(method: Literal["GET", "TRACE"], scope: HTTPScope) -> HTTPScope:

@@ -115,6 +115,7 @@ class _Answer:
                 self._coding = coding
         message["headers"] = headers
         if tag := fields.get(b"etag"):
+            message["headers"] = _without(headers, b"etag")
             await self._tag(tag)
         self._held = length is not None
         if not self._held:
@@ -124,8 +125,7 @@ class _Answer:
         """Give this tag to the answer. Raises _Enough where the client has it already."""
         if self._coding:
             tag = b'%s%s"' % (tag[:-1], self._coding.mark)
-        headers = _without(self._start["headers"], b"etag")
-        self._start["headers"] = [*headers, (b"etag", tag)]
+        self._start["headers"] = [*self._start["headers"], (b"etag", tag)]
         if self._reads and _is_known(tag, self._known):
             self._start["status"] = HTTPStatus.NOT_MODIFIED
             self._start["headers"] = [
@@ -200,7 +200,7 @@ def _without(headers: Iterable[tuple[bytes, bytes]], name: bytes) -> Headers:
 def varied(headers: Headers, on: bytes) -> Headers:
     """Name another request header in `Vary`, which may have some."""
     vary = [value for name, value in headers if name == b"vary"]
-    return [*_without(headers, b"vary"), (b"vary", b", ".join([*vary, on]))]
+    return [*(_without(headers, b"vary") if vary else headers), (b"vary", b", ".join([*vary, on]))]
 
 
 def _may_be_coded(fields: dict[bytes, bytes]) -> bool:
