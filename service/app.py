@@ -11,7 +11,6 @@ from litestar.plugins.prometheus import PrometheusConfig, PrometheusController
 from litestar.types import ASGIApp, ControllerRouterHandler
 
 from service import openapi
-from service.cors import Cors
 from service.handlers import (
     arxiv,
     filters,
@@ -31,11 +30,12 @@ from service.handlers.backend import (
     write_queries,
     write_results,
 )
-from service.methods import Methods
+from service.layers.cors import Cors
+from service.layers.methods import Methods
+from service.layers.representations import Representations
+from service.layers.request_log import RequestLog
 from service.parts import Parts
 from service.problems import EXCEPTION_HANDLERS
-from service.representations import Representations
-from service.request_log import RequestLog
 from service.settings import ENDPOINTS, Settings
 
 HANDLERS: dict[str, list[ControllerRouterHandler]] = {

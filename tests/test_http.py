@@ -25,7 +25,7 @@ else:
 
 from demo.arxiv import StandIn
 from service.app import create_app
-from service.codings import CODINGS, chosen
+from service.layers.codings import CODINGS, chosen
 from service.settings import Settings
 from tests.conftest import Gateway, Serve, running
 

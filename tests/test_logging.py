@@ -21,8 +21,8 @@ import uvicorn
 from litestar import Litestar, get
 from litestar.types import ASGIApp, Receive, Scope, Send
 
+from service.layers.request_log import RequestLog
 from service.logging import BACKLOG, NOTICE, request_id, started
-from service.request_log import RequestLog
 
 REPOSITORY = Path(__file__).parent.parent
 LINE = re.compile(
@@ -263,7 +263,7 @@ def test_every_line_of_a_request_has_its_id(application: ASGIApp, written: Lines
         "in a thread",
         "in a task",
     ]
-    assert lines[-1]["logger"] == "service.request_log"
+    assert lines[-1]["logger"] == "service.layers.request_log"
 
 
 async def test_requests_at_the_same_time_keep_their_own_ids(
@@ -348,7 +348,7 @@ def test_a_failed_request_has_its_line_and_its_id(application: ASGIApp, written:
         response = httpx.get(f"{url}/broken")
 
     name = response.headers["x-request-id"]
-    [line] = [line for line in written() if line["logger"] == "service.request_log"]
+    [line] = [line for line in written() if line["logger"] == "service.layers.request_log"]
     assert line["request_id"] == name
     assert line["message"].startswith("GET /broken 500 in ")
 
@@ -383,7 +383,7 @@ def test_uvicorns_lines_are_json_with_the_others(
 
     lines = [json.loads(line) for line in capfd.readouterr().out.split("\n")[:-1]]
     assert all(set(line) == KEYS for line in lines)
-    assert {"uvicorn.error", "tests.logging", "service.request_log"} <= {
+    assert {"uvicorn.error", "tests.logging", "service.layers.request_log"} <= {
         line["logger"] for line in lines
     }
 

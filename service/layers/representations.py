@@ -17,7 +17,7 @@ from litestar.types import (
     Send,
 )
 
-from service.codings import Coding, Stream, chosen
+from service.layers.codings import Coding, Stream, chosen
 
 MIN_SIZE = 500
 """Bytes; below, a coding saves nothing that is worth it."""

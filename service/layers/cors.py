@@ -5,7 +5,7 @@ from http import HTTPStatus
 from litestar.enums import HttpMethod, ScopeType
 from litestar.types import ASGIApp, HTTPScope, Message, Receive, Scope, Send
 
-from service.representations import varied
+from service.layers.representations import varied
 from service.settings import ENDPOINTS
 
 CLOSED = frozenset({*ENDPOINTS["backend"], "metrics"})
