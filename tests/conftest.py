@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import os
+import pwd
 import shutil
 import socket
 import threading
@@ -44,6 +45,16 @@ def pytest_report_header() -> str:
     )
 
 
+def pytest_sessionstart() -> None:
+    """Let root's first PostgreSQL be alone: workers would race to make the user that runs it."""
+    if os.geteuid() == 0:
+        try:
+            pwd.getpwnam(embedded.STAND_IN)
+        except KeyError:
+            with TemporaryDirectory() as folder, embedded.server(Path(folder)):
+                pass
+
+
 @pytest.fixture(autouse=True, scope="session")
 def _clean_environment() -> None:
     """The developer's own settings and proxies change no result."""
@@ -54,10 +65,10 @@ def _clean_environment() -> None:
 
 @pytest.fixture(scope="session")
 def quick_path(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A folder for databases: in memory where that has room, since copying them wears disks out."""
-    memory = Path("/dev/shm")  # noqa: S108 - mkdtemp makes names that nobody can foresee
+    """A folder for databases: in memory where there is room, as copies are many and short-lived."""
+    memory = Path("/dev/shm")  # noqa: S108 - the folder in it gets a name that nobody can foresee
     try:
-        roomy = shutil.disk_usage(memory).free > 2 * 2**30
+        roomy = shutil.disk_usage(memory).free > 2**30
     except OSError:
         roomy = False
     if not roomy:

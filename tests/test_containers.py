@@ -304,7 +304,6 @@ def stack(sandbox: Sandbox, built: Path) -> Iterator[Stack]:
 
 
 @pytest.mark.containers
-@pytest.mark.xdist_group("containers")
 class TestTheImage:
     def test_it_has_no_compiler_no_pip_and_no_build_tools(self, stack: Stack) -> None:
         tools = "pip pip3 gcc cc g++ c++ clang ld as make cmake cargo git curl wget"
@@ -339,7 +338,6 @@ class TestTheImage:
 
 
 @pytest.mark.containers
-@pytest.mark.xdist_group("containers")
 class TestTheContainers:
     def test_the_service_is_no_root_and_may_write_nowhere_but_in_tmp(
         self, sandbox: Sandbox, stack: Stack
