@@ -15,8 +15,9 @@ run: .venv/embedded ## the service on http://127.0.0.1:8000, with an embedded Po
 demo: .venv/embedded ## the same with a stand-in for arXiv on this machine, for use without internet
 	@exec $(PY) -m demo --with-service
 
+# more workers than cores: half of the time is spent waiting
 test: .venv/dev ## all tests
-	@$(PY) -m pytest
+	@$(PY) -m pytest --numprocesses 4 --dist loadfile
 
 bench: .venv/dev ## ratios of what the service costs to what its parts cost (a minute)
 	@$(PY) -m benchmarks

@@ -274,19 +274,22 @@ class _Cluster:
 
 
 def _stand_in() -> pwd.struct_passwd:
-    try:
-        return pwd.getpwnam(STAND_IN)
-    except KeyError:
-        logger.warning("PostgreSQL refuses to run as root: making the system user %s", STAND_IN)
-    useradd = ["useradd", "--system", "--no-create-home", "--shell", "/bin/false", STAND_IN]
-    made = subprocess.run(useradd, capture_output=True, text=True, check=False)  # noqa: S603
-    try:
-        return pwd.getpwnam(STAND_IN)
-    except KeyError:
-        raise NotConfigured(
-            "PostgreSQL refuses to run as root, and no other user could be made:"
-            f" {made.stderr.strip()}"
-        ) from None
+    # one at a time: two useradd at once may both make the user, and the later one's number stays
+    with Path(str(program("postgres"))).open("rb") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        try:
+            return pwd.getpwnam(STAND_IN)
+        except KeyError:
+            logger.warning("PostgreSQL refuses to run as root: making the system user %s", STAND_IN)
+        useradd = ["useradd", "--system", "--no-create-home", "--shell", "/bin/false", STAND_IN]
+        made = subprocess.run(useradd, capture_output=True, text=True, check=False)  # noqa: S603
+        try:
+            return pwd.getpwnam(STAND_IN)
+        except KeyError:
+            raise NotConfigured(
+                "PostgreSQL refuses to run as root, and no other user could be made:"
+                f" {made.stderr.strip()}"
+            ) from None
 
 
 def _open_programs(postgres: Path) -> None:

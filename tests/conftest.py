@@ -3,10 +3,14 @@
 import asyncio
 import logging
 import os
+import pwd
+import shutil
 import socket
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, cast
 from uuid import uuid4
 
@@ -41,6 +45,16 @@ def pytest_report_header() -> str:
     )
 
 
+def pytest_sessionstart() -> None:
+    """Let root's first PostgreSQL be alone: workers would race to make the user that runs it."""
+    if os.geteuid() == 0:
+        try:
+            pwd.getpwnam(embedded.STAND_IN)
+        except KeyError:
+            with TemporaryDirectory() as folder, embedded.server(Path(folder)):
+                pass
+
+
 @pytest.fixture(autouse=True, scope="session")
 def _clean_environment() -> None:
     """The developer's own settings and proxies change no result."""
@@ -50,9 +64,24 @@ def _clean_environment() -> None:
 
 
 @pytest.fixture(scope="session")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def quick_path(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A folder for databases: in memory where there is room, as copies are many and short-lived."""
+    memory = Path("/dev/shm")  # noqa: S108 - the folder in it gets a name that nobody can foresee
+    try:
+        roomy = shutil.disk_usage(memory).free > 2**30
+    except OSError:
+        roomy = False
+    if not roomy:
+        yield tmp_path_factory.mktemp("databases")
+        return
+    with TemporaryDirectory(prefix="arxiv-gateway-", dir=memory) as folder:
+        yield Path(folder)
+
+
+@pytest.fixture(scope="session")
+def server(quick_path: Path) -> Iterator[str]:
     """A PostgreSQL server of this run's own; the superuser's connection string."""
-    with embedded.server(tmp_path_factory.mktemp("server")) as url:
+    with embedded.server(quick_path / "server") as url:
         with psycopg.connect(url, autocommit=True) as admin:
             admin.execute("alter system set fsync = off")  # nothing here outlives the run
             admin.execute("select pg_reload_conf()")
@@ -74,7 +103,11 @@ def database(server: str, template: str) -> Iterator[str]:
     name = f"test_{uuid4().hex}"
     with psycopg.connect(server, autocommit=True) as admin:
         new = Identifier(name)
-        admin.execute(SQL("create database {} template {}").format(new, Identifier(template)))
+        admin.execute(
+            SQL("create database {} template {} strategy file_copy").format(
+                new, Identifier(template)
+            )
+        )
         yield make_conninfo(server, dbname=name)
         admin.execute(SQL("drop database {} with (force)").format(new))
 

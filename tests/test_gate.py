@@ -290,7 +290,8 @@ async def test_a_turn_that_its_holder_did_not_hear_of_is_given_again(database: s
 async def test_a_refusal_is_not_forgotten_when_the_database_is_away(
     database: str, db: psycopg.Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("service.store.connections.PATIENCE", 0.3)
+    monkeypatch.setattr("service.store.connections.PATIENCE", 0.5)
+    monkeypatch.setattr("service.store.connections.CONNECTION_PATIENCE", 0.2)
     async with proxied(database) as (proxy, url), gates(url, interval=0, lease=1) as [gate]:
         await pass_through(gate, [])
         async with gate.turn(soon()) as turn:
@@ -342,7 +343,8 @@ async def test_a_wait_that_is_cancelled_at_any_moment_frees_the_gate(
     assert db.execute("select count(*) from gate_queue").fetchone() == (0,)
 
 
-async def test_without_a_database_there_is_no_turn() -> None:
+async def test_without_a_database_there_is_no_turn(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("service.store.connections.CONNECTION_PATIENCE", 0.2)
     async with gates("host=127.0.0.1 port=9 dbname=x user=x") as [gate]:
         with pytest.raises(StoreUnavailable):
             await pass_through(gate, [])

@@ -9,8 +9,9 @@ do not matter, and nothing outlives a transaction, so PgBouncer may stand in bet
 import asyncio
 import logging
 import math
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from contextlib import asynccontextmanager
+from typing import Any
 from uuid import UUID, uuid4
 
 from msgspec import Struct
@@ -99,7 +100,7 @@ class Gate:
             given = await self._wait(ticket, until, seek, patient=patient)
         except BaseException as error:
             if not _is_unsent(error):
-                await asyncio.shield(self._try(sql.GATE_LEAVE, {"ticket": ticket}))
+                await _whole(self._try(sql.GATE_LEAVE, {"ticket": ticket}))
             raise
         if isinstance(given, Recorded):
             yield given
@@ -109,7 +110,7 @@ class Gate:
             yield given
         finally:
             taken = asyncio.get_running_loop().time() - began
-            await asyncio.shield(self._release(ticket, given, taken))
+            await _whole(self._release(ticket, given, taken))
 
     async def _wait(
         self, ticket: UUID, until: float, seek: Seek | None, *, patient: bool
@@ -215,6 +216,16 @@ class Gate:
             except StoreUnavailable as error:
                 logger.warning("the gate may have to wait for the end of its lease: %s", error)
         return None
+
+
+async def _whole(ending: Coroutine[Any, Any, object]) -> None:
+    """Wait for the end of this, also where cancelled: whoever waits for us closes connections."""
+    task = asyncio.ensure_future(ending)
+    try:
+        await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await asyncio.wait([task])
+        raise
 
 
 def _is_unsent(error: BaseException) -> bool:
