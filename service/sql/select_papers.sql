@@ -9,7 +9,12 @@ where (
             %(after_published)s::bigint, %(after_arxiv_id)s::text, %(after_version)s::smallint
         )
     )
-    and coalesce(published, 0) between %(since)s::bigint and %(until)s::bigint
+    -- where there is a place, it is a bound itself, and the only one at which to begin
+    and (
+        %(after_published)s::bigint is not null
+        or coalesce(published, 0) >= %(since)s::bigint
+    )
+    and coalesce(published, 0) <= %(until)s::bigint
     and timestamp <= coalesce(
         (extract(epoch from now()) - nullif(%(settle)s::float8, 0))::bigint, 9223372036854775807
     )

@@ -5,9 +5,10 @@ where (
         %(after_timestamp)s::bigint is null
         or (timestamp, query_id) > (%(after_timestamp)s::bigint, %(after_query_id)s::bigint)
     )
-    and timestamp between %(since)s::bigint and %(until)s::bigint
-    and timestamp <= coalesce(
-        (extract(epoch from now()) - nullif(%(settle)s::float8, 0))::bigint, 9223372036854775807
+    -- where there is a place, it is a bound itself, and the only one at which to begin
+    and (%(after_timestamp)s::bigint is not null or timestamp >= %(since)s::bigint)
+    and timestamp <= least(
+        %(until)s::bigint, (extract(epoch from now()) - nullif(%(settle)s::float8, 0))::bigint
     )
     and (%(status)s::smallint is null or status = %(status)s::smallint)
     and (%(text)s::text is null or position(lower(%(text)s::text) in lower(query)) > 0)

@@ -8,9 +8,10 @@ where (
             %(after_result_number)s::smallint
         )
     )
-    and timestamp between %(since)s::bigint and %(until)s::bigint
-    and timestamp <= coalesce(
-        (extract(epoch from now()) - nullif(%(settle)s::float8, 0))::bigint, 9223372036854775807
+    -- where there is a place, it is a bound itself, and the only one at which to begin
+    and (%(after_timestamp)s::bigint is not null or timestamp >= %(since)s::bigint)
+    and timestamp <= least(
+        %(until)s::bigint, (extract(epoch from now()) - nullif(%(settle)s::float8, 0))::bigint
     )
     and (%(query_id)s::bigint is null or query_id = %(query_id)s::bigint)
     and (
