@@ -41,18 +41,28 @@ def to_iso(seconds: int, tz: tzinfo) -> str:
 
 
 class Clock:
-    """Unix seconds as wall-clock time of one zone, for many rows: neighbours share their second."""
+    """Unix seconds as wall-clock time of one zone, for many rows: neighbours share their minute."""
 
     def __init__(self, tz: tzinfo) -> None:
         """Show the time of this zone."""
         self._tz = tz
-        self._shown: tuple[int, str] | None = None
+        self._second: int | None = None
+        self._minute: int | None = None
+        self._start = self._shown = ""
 
     def __call__(self, seconds: int) -> str:
         """The time, as `to_iso` writes it."""
-        if self._shown is None or self._shown[0] != seconds:
-            self._shown = seconds, to_iso(seconds, self._tz)
-        return self._shown[1]
+        if seconds != self._second:
+            minute, second = divmod(seconds, 60)
+            if minute != self._minute:
+                self._minute, self._start = minute, to_iso(minute * 60, self._tz)
+            # long ago, clocks differed from UTC by seconds too
+            is_whole = self._start.endswith(":00")
+            self._shown = (
+                f"{self._start[:-2]}{second:02}" if is_whole else to_iso(seconds, self._tz)
+            )
+            self._second = seconds
+        return self._shown
 
 
 def first_second(text: str, tz: tzinfo) -> int:

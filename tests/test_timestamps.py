@@ -7,7 +7,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from service.timestamps import EARLIEST, LATEST, first_second, last_second, to_iso, zone
+from service.timestamps import EARLIEST, LATEST, Clock, first_second, last_second, to_iso, zone
 
 BERLIN = ZoneInfo("Europe/Berlin")
 ZONES = [
@@ -285,3 +285,12 @@ def test_any_text_is_a_moment_or_a_value_error(text: str, tz: tzinfo) -> None:
             assert str(error)  # noqa: PT017
         else:
             assert EARLIEST <= found <= LATEST
+
+
+@given(st.lists(SECONDS, min_size=1, max_size=5), ANY_ZONE)
+@example([-5_000_000_000, -4_999_999_999, -5_000_000_000], ZoneInfo("Europe/Amsterdam"))
+def test_a_clock_shows_what_each_second_alone_shows(seconds: list[int], tz: tzinfo) -> None:
+    clock = Clock(tz)
+    neighbours = [second + shift for second in seconds for shift in (0, 0, 1)]
+    neighbours = [min(max(second, EARLIEST), LATEST - 60) for second in neighbours]
+    assert [clock(second) for second in neighbours] == [to_iso(each, tz) for each in neighbours]

@@ -221,7 +221,7 @@ def seconds(
         raise BadInput(name, f"{text!r} {error}") from None
 
 
-def check_names(connection: AnyConnection, route_handler: BaseRouteHandler) -> None:
+async def check_names(connection: AnyConnection, route_handler: BaseRouteHandler) -> None:
     """Refuse what the path does not know, what is given twice, and what is no text or no JSON.
 
     A guard: it runs before Litestar reads the parameters, which would pass over all of these.

@@ -119,6 +119,7 @@ class Archive:
                 is_last, limit = len(rows) < limit, size
                 if not is_last:
                     reading = read(Place(kind.key_of(rows[-1])), limit)
+                    await asyncio.sleep(0)  # so that the database begins before we go on
                 yield rows
                 if is_last:
                     break
@@ -170,7 +171,7 @@ class Archive:
         given = {"settle": self._settle, "most": MOST_RANKED, **values}
         with explained():
             async with self._connections.reader() as conn:
-                cursor = conn.cursor(row_factory=tuple_row)
+                cursor = conn.cursor(row_factory=tuple_row, binary=True)
                 await cursor.execute(statement, given)
                 # by position: a third of the cost of a call by name for each row
                 return list(starmap(kind, await cursor.fetchall()))

@@ -9,7 +9,7 @@ from service.handlers.parameters import AnyConnection
 from service.settings import Settings
 
 
-def check_token(connection: AnyConnection, _: BaseRouteHandler) -> None:
+async def check_token(connection: AnyConnection, _: BaseRouteHandler) -> None:
     """Refuse a call without the token, where ARXIV_BACKEND_TOKEN sets one. A guard."""
     settings: Settings = connection.app.state.settings
     if settings.backend_token is None:
