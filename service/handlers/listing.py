@@ -133,7 +133,7 @@ class Listed(Generic[T]):
     def response(self, content: bytes, links: str | None) -> Response[bytes]:
         """The answer with a page in it."""
         headers = self._headers() | ({"link": links} if links else {})
-        return Response(content, headers=headers, media_type=self.format.media_type)
+        return Response(content, headers=headers)
 
     async def _stream(self) -> Response[Any]:
         size = ROWS if self.format.name in TABULAR else REFERENCES
@@ -153,7 +153,7 @@ class Listed(Generic[T]):
                     yield (await self._written(batch, writer))[1]
                 yield writer.end()
 
-        return Stream(parts(), headers=self._headers(), media_type=self.format.media_type)
+        return Stream(parts(), headers=self._headers())
 
     async def _written(
         self, rows: list[T], writer: Writer[Any] | None = None
@@ -177,7 +177,8 @@ class Listed(Generic[T]):
 
     def _headers(self) -> dict[str, str]:
         """What depends on the format: whether a file is meant, and its name."""
-        headers = {"vary": "Accept"}
+        # not as a media type, to which Litestar would add another charset
+        headers = {"content-type": self.format.media_type, "vary": "Accept"}
         if self.format.name == "atom":
             headers["content-disposition"] = f"inline; filename={self._view.file}.atom"
         elif self.format.name != "json":
