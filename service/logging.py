@@ -35,12 +35,18 @@ def started(level: str, style: Literal["text", "json"]) -> Iterator[None]:
     root.setLevel(level)
     for chatty in ("httpx", "httpcore", "asyncio"):  # httpx logs whole URLs at INFO
         logging.getLogger(chatty).setLevel(max(logging.WARNING, root.level))
+    logging.getLogger("uvicorn.error").addFilter(_is_news)
     listener.start()
     try:
         yield
     finally:
         root.removeHandler(handler)
         listener.stop()
+
+
+def _is_news(record: logging.LogRecord) -> bool:
+    """Whether it is not what the log of requests has said already, with the reason."""
+    return record.msg != "ASGI callable returned without completing response."
 
 
 class _Handler(QueueHandler):

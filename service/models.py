@@ -18,6 +18,7 @@ from service.errors import UpstreamError
 MAX_RESULTS = 2000
 """Papers of one search (arXiv's manual)."""
 MAX_ITEMS_PER_PAGE = 1000
+INT2_MAX = 32_767
 INT4_MAX = 2_147_483_647
 INT8_MAX = 9_223_372_036_854_775_807
 

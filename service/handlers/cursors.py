@@ -25,21 +25,28 @@ def write(key: Key, query: str, *, back: bool = False) -> str:
     return _text(_digest(place, query) + place)
 
 
-def read(cursor: str, query: str) -> Place:
-    """The place. Raises BadInput for anything but a cursor of this query."""
+def read(cursor: str, query: str, shape: tuple[Any, ...]) -> Place:
+    """The place. Raises BadInput for anything but a cursor of this query, with a key of this shape."""
     try:
         content = urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4))
     except (Error, ValueError):
         content = b""
     digest, place = content[:SIZE], content[SIZE:]
     # the decoder passes over odd characters: only what it would write itself is the cursor
-    if not place or digest != _digest(place, query) or _text(content) != cursor:
-        raise BadInput(
-            "after",
-            "is no cursor of this query: take it from the Link of an answer to the same one",
-        )
-    back, *key = msgspec.msgpack.decode(place, type=tuple[Any, ...])
+    if digest != _digest(place, query) or _text(content) != cursor:
+        raise _refused()
+    try:
+        back, *key = msgspec.msgpack.decode(place, type=tuple[(bool, *shape)])  # type: ignore[misc]
+    except msgspec.DecodeError:  # made up
+        raise _refused() from None
     return Place(tuple(key), back)
+
+
+def _refused() -> BadInput:
+    return BadInput(
+        "after",
+        "is no cursor of this query: take it from the Link of an answer to the same one",
+    )
 
 
 def _text(content: bytes) -> str:

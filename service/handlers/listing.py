@@ -22,7 +22,7 @@ from service.handlers import cursors
 from service.models import Listing, Place, Reference
 from service.problems import AnyRequest
 from service.store import Archive
-from service.store.archive import Filter, List
+from service.store.archive import FIRST_BATCH, Filter, List
 
 T = TypeVar("T", bound=Struct)
 Row_contra = TypeVar("Row_contra", bound=Struct, contravariant=True)
@@ -86,7 +86,9 @@ class Listed(Generic[T]):
         self._query = f"{request.scope['path']}?{urlencode(same)}"
         if asked.after is not None and asked.page is not None:
             raise BadInput("after", "and page exclude each other")
-        self._place = Place() if asked.after is None else cursors.read(asked.after, self._query)
+        self._place = Place()
+        if asked.after is not None:
+            self._place = cursors.read(asked.after, self._query, kind.shape)
 
     @property
     def is_page(self) -> bool:
@@ -118,19 +120,20 @@ class Listed(Generic[T]):
         # one more than asked for, to see whether there is another page
         is_more = len(rows) > size
         rows = rows[-size:] if place.back else rows[:size]
-        links = [self._link("first")]
+        links = [self._link("first", size)]
         if rows and (is_more or place.back):
-            links.append(self._link("next", after=self._cursor(rows[-1])))
+            links.append(self._link("next", size, after=self._cursor(rows[-1])))
         if self._asked.page:
-            links.append(self._link("prev", page=self._asked.page - 1))
+            links.append(self._link("prev", size, page=self._asked.page - 1))
         elif rows and place.key and self._kind.back and (is_more or not place.back):
-            links.append(self._link("prev", after=self._cursor(rows[0], back=True)))
+            cursor = self._cursor(rows[0], back=True)
+            links.append(self._link("prev", size, after=cursor))
         return Page(rows, ", ".join(links))
 
     def response(self, content: bytes, links: str | None) -> Response[bytes]:
         """The answer with a page in it."""
         headers = self._headers() | ({"link": links} if links else {})
-        return Response(content, headers=headers, media_type=self.format.media_type)
+        return Response(content, headers=headers)
 
     async def _stream(self) -> Response[Any]:
         size = ROWS if self.format.name in TABULAR else REFERENCES
@@ -139,6 +142,8 @@ class Listed(Generic[T]):
         )
         # before the first byte, so that a database that is away is told by the status
         first: list[T] = await anext(batches, [])
+        if len(first) < FIRST_BATCH:  # that is all
+            return self.response(await self.file(first), None)
         writer, rows = await self._written(first)
 
         async def parts() -> AsyncIterator[bytes]:
@@ -148,7 +153,7 @@ class Listed(Generic[T]):
                     yield (await self._written(batch, writer))[1]
                 yield writer.end()
 
-        return Stream(parts(), headers=self._headers(), media_type=self.format.media_type)
+        return Stream(parts(), headers=self._headers())
 
     async def _written(
         self, rows: list[T], writer: Writer[Any] | None = None
@@ -172,7 +177,8 @@ class Listed(Generic[T]):
 
     def _headers(self) -> dict[str, str]:
         """What depends on the format: whether a file is meant, and its name."""
-        headers = {"vary": "Accept"}
+        # not as a media type, to which Litestar would add another charset
+        headers = {"content-type": self.format.media_type, "vary": "Accept"}
         if self.format.name == "atom":
             headers["content-disposition"] = f"inline; filename={self._view.file}.atom"
         elif self.format.name != "json":
@@ -183,8 +189,11 @@ class Listed(Generic[T]):
     def _cursor(self, row: T, *, back: bool = False) -> str:
         return cursors.write(self._kind.key_of(row), self._query, back=back)
 
-    def _link(self, rel: str, **place: str | int) -> str:
+    def _link(self, rel: str, size: int, **place: str | int) -> str:
         same = [pair for pair in self._given if pair[0] not in PLACES]
+        if self._asked.items_per_page is None:
+            # in most formats it would not be a page without it
+            same.append(("items_per_page", str(size)))
         query = urlencode([*same, *place.items()])
         path = quote(self._request.scope.get("root_path", "") + self._request.scope["path"])
         return f'<{path}{"?" if query else ""}{query}>; rel="{rel}"'

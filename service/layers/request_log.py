@@ -8,6 +8,7 @@ from uuid import uuid4
 from litestar.enums import ScopeType
 from litestar.types import ASGIApp, Message, Receive, Scope, Send
 
+from service.errors import ServiceError
 from service.logging import NOTICE, request_id
 
 logger = logging.getLogger(__name__)
@@ -31,6 +32,8 @@ class RequestLog:
         given = next((value for name, value in scope["headers"] if name == b"x-request-id"), b"")
         name = given if _ACCEPTABLE.fullmatch(given) else uuid4().hex.encode()
         token = request_id.set(name.decode())
+        # the path as it was sent: decoded, it could hold line ends
+        path = scope["raw_path"].decode("ascii", "replace")
         started = perf_counter()
         status = _NO_STATUS
 
@@ -43,9 +46,20 @@ class RequestLog:
 
         try:
             await self.app(scope, receive, send_with_id)
+        except Exception as error:
+            if status == _NO_STATUS or not (fault := _fault(error)):
+                raise
+            # a server breaks the connection where an answer is left without its end
+            cause = f" ({fault.__cause__!r})" if fault.__cause__ else ""
+            logger.error("%s %s is cut off: %s%s", scope["method"], path, fault.detail, cause)
         finally:
-            # the path as it was sent: decoded, it could hold line ends
-            path = scope["raw_path"].decode("ascii", "replace")
             taken = (perf_counter() - started) * 1000
             logger.log(NOTICE, "%s %s %d in %.1f ms", scope["method"], path, status, taken)
             request_id.reset(token)
+
+
+def _fault(error: BaseException | None) -> ServiceError | None:
+    """What we know of that is behind an error of the framework."""
+    while error is not None and not isinstance(error, ServiceError):
+        error = error.exceptions[0] if isinstance(error, BaseExceptionGroup) else error.__cause__
+    return error

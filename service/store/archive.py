@@ -9,13 +9,15 @@ import asyncio
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import suppress
 from itertools import starmap
-from typing import Any, Generic, TypeVar
+from typing import Annotated, Any, Generic, TypeVar
 
-from msgspec import Struct, structs
+from msgspec import Meta, Struct, structs
 from psycopg.rows import tuple_row
 
 from service import sql
 from service.models import (
+    INT2_MAX,
+    INT8_MAX,
     Count,
     Key,
     PaperFilter,
@@ -27,6 +29,7 @@ from service.models import (
     StoredPaper,
     StoredQuery,
     StoredResult,
+    Text,
 )
 from service.store.connections import Connections, explained
 from service.store.milestones import Milestones
@@ -48,6 +51,8 @@ class List(Struct, Generic[T], frozen=True):
 
     rows: type[T]
     key: tuple[str, ...]
+    shape: tuple[Any, ...]
+    """The types of the key, as narrow as those of its columns."""
     on: bytes
     back: bytes | None
     """The statement of the opposite order; None where there is none."""
@@ -57,20 +62,37 @@ class List(Struct, Generic[T], frozen=True):
         return tuple(getattr(row, name) or 0 for name in self.key)
 
 
-QUERIES = List(StoredQuery, ("timestamp", "query_id"), sql.SELECT_QUERIES, sql.SELECT_QUERIES_BACK)
+BigInt = Annotated[int, Meta(ge=-INT8_MAX, le=INT8_MAX)]
+SmallInt = Annotated[int, Meta(ge=0, le=INT2_MAX)]
+
+QUERIES = List(
+    StoredQuery,
+    ("timestamp", "query_id"),
+    (BigInt, BigInt),
+    sql.SELECT_QUERIES,
+    sql.SELECT_QUERIES_BACK,
+)
 RESULTS = List(
     StoredResult,
     ("timestamp", "query_id", "result_number"),
+    (BigInt, BigInt, SmallInt),
     sql.SELECT_RESULTS,
     sql.SELECT_RESULTS_BACK,
 )
 PAPERS = List(
     StoredPaper,
     ("published", "arxiv_id", "version"),
+    (BigInt, Text, SmallInt),
     sql.SELECT_PAPERS,
     sql.SELECT_PAPERS_BACK,
 )
-RANKED = List(RankedPaper, ("distance", "arxiv_id", "version"), sql.RANK_PAPERS, None)
+RANKED = List(
+    RankedPaper,
+    ("distance", "arxiv_id", "version"),
+    (float, Text, SmallInt),
+    sql.RANK_PAPERS,
+    None,
+)
 
 Filter = QueryFilter | ResultFilter | PaperFilter
 
