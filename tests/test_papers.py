@@ -33,7 +33,7 @@ from psycopg.sql import SQL, Identifier
 from demo import feed
 from demo.arxiv import StandIn
 from demo.papers import generate
-from service import arxiv_xml, embedded, migrations
+from service import arxiv_xml, embedded, migrations, search
 from service.app import create_app
 from service.errors import Conflict, NotConfigured, StoreUnavailable
 from service.models import Answer, Entry, Link, ResultsToWrite, ResultToWrite
@@ -910,7 +910,8 @@ async def test_papers_found_before_are_papers_now(gateway: Serve, earlier: str) 
         )
         assert migrations.apply(earlier) == ["0009_papers", "0010_reading"]
         kept = conn.execute(
-            "select arxiv_id, version, timestamp, title, authors, abstract from papers order by 1, 2"
+            "select arxiv_id, version, timestamp, title, authors, abstract"
+            " from papers order by 1, 2"
         ).fetchall()
         assert indexes(conn) == VALID
     assert kept == [
@@ -975,9 +976,9 @@ def test_what_a_try_that_was_cut_off_left_is_made_again(
 
 
 async def test_a_running_service_takes_up_the_migrations(
-    gateway: Serve, earlier: str, arxiv: StandIn
+    gateway: Serve, earlier: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert not arxiv.requests
+    monkeypatch.setattr(search, "PERSISTENCE", 0.1)
     url = make_conninfo(earlier, user="arxiv_rw")
     async with gateway(database_url=url, database_ro_url=url) as client:
         early = await client.get("/arxiv", params={"title": "testing"})
