@@ -688,6 +688,8 @@ async def test_highlights_are_html_of_the_text_itself(texts: Gateway) -> None:
         ({"after": "x"}, "after", "cursor"),
         ({"page": -1}, "page", ""),
         ({"q": "x" * 2001}, "q", ""),
+        ({"q": "NUL \0"}, "q", "NUL"),
+        ({"nonsense": "x"}, "nonsense", "no such parameter"),
     ],
 )
 async def test_bad_input_is_named(
@@ -812,6 +814,22 @@ async def test_cursors_lead_through_all_pages(shelf: Gateway, params: dict[str, 
 
 def name(paper: dict[str, Any]) -> str:
     return f"{paper['arxiv_id']}v{paper['version']}"
+
+
+async def test_of_very_many_matches_the_newest_are_ranked(
+    shelf: Gateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    newest = [name(each) for each in (await found(shelf, q="the", order="newest"))["papers"]]
+    monkeypatch.setattr("service.store.archive.MOST_RANKED", 20)
+    response = await shelf.get("/papers", params={"q": "the", "items_per_page": 7})
+    pages = [response.json()["papers"]]
+    while "next" in response.links:
+        response = await shelf.get(response.links["next"]["url"])
+        pages.append(response.json()["papers"])
+
+    assert [len(page) for page in pages] == [7, 7, 6]
+    assert sorted(name(each) for page in pages for each in page) == sorted(newest[:20])
+    assert len(newest) > 100
 
 
 async def test_best_first_is_the_same_in_every_format(shelf: Gateway) -> None:
