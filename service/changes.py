@@ -20,30 +20,54 @@ def came(now: Sequence[StoredResult], before: Sequence[StoredResult]) -> list[St
 
 def new_versions(now: Sequence[StoredResult], before: Sequence[StoredResult]) -> list[NewVersion]:
     """Papers that are there in another version than before."""
-    known = {_name(result): result.version for result in before}
     return [
         NewVersion(
             arxiv_id=result.arxiv_id,
             title=result.title,
             version=result.version,
-            previous_version=known[_name(result)],
+            previous_version=previous.version,
             result_number=result.result_number,
         )
-        for result in now
-        if result.arxiv_id and _name(result) in known and known[_name(result)] != result.version
+        for result, previous in _pairs(now, before)
+        if result.arxiv_id and previous.version != result.version
     ]
 
 
 def moved(now: Sequence[StoredResult], before: Sequence[StoredResult]) -> list[Moved]:
     """Papers that are in another place than before."""
-    known = {_name(result): result.result_number for result in before}
     return [
         Moved(
             arxiv_id=result.arxiv_id,
             title=result.title,
             result_number=result.result_number,
-            previous_result_number=known[_name(result)],
+            previous_result_number=previous.result_number,
         )
-        for result in now
-        if _name(result) in known and known[_name(result)] != result.result_number
+        for result, previous in _pairs(now, before)
+        if previous.result_number != result.result_number
     ]
+
+
+def _pairs(
+    now: Sequence[StoredResult], before: Sequence[StoredResult]
+) -> list[tuple[StoredResult, StoredResult]]:
+    """What is there now as it was before, for all that was.
+
+    A search by ids may find several versions of a paper, so that the same version goes first, and
+    of the same version the same place.
+    """
+    known: dict[Name, list[StoredResult]] = {}
+    for result in before:
+        known.setdefault(_name(result), []).append(result)
+    return [
+        (result, max(known[_name(result)], key=lambda previous: _likeness(result, previous)))
+        for result in now
+        if _name(result) in known
+    ]
+
+
+def _likeness(one: StoredResult, other: StoredResult) -> tuple[bool, bool, int]:
+    return (
+        one.version == other.version,
+        one.result_number == other.result_number,
+        other.version or 0,
+    )

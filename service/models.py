@@ -158,7 +158,7 @@ class Answer(Struct, frozen=True, kw_only=True):
 
 
 class PaperRow(Struct, frozen=True):
-    """A paper as it is sent to the table `papers`; times become Unix seconds there."""
+    """A paper as it is sent to the table `papers`; times are Unix seconds."""
 
     arxiv_id: str | None
     version: int | None
@@ -170,8 +170,8 @@ class PaperRow(Struct, frozen=True):
     """None where only author, title and journal are known."""
     journal: str | None
     comment: str | None
-    published: datetime | None
-    updated: datetime | None
+    published: int | None
+    updated: int | None
     dois: list[str]
     primary_category: str | None
     categories: list[str]

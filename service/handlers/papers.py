@@ -158,15 +158,17 @@ async def show_paper(
 ) -> Response[Any]:
     """One paper in the latest version that any search found, or in the one that is named."""
     wanted = formats.choose(format_name, request.headers.get("accept"))
-    name, version = arxiv_query.paper(str(arxiv_id).strip("/"), "arxiv_id")
+    # as a path, an address of arXiv's has lost one of its slashes
+    text = str(arxiv_id).strip("/").replace(":/", "://")
+    name, version = arxiv_query.paper(text, "arxiv_id")
     versions = await archive.versions(name)
     chosen = [each for each in versions if version in {None, each.version}]
     if not chosen:
         raise NotFound(_not_found(name, version, [each.version for each in versions]))
     view: Any = StoredPapers(settings.zone)
-    view.file = f"{name.replace('/', '-')}v{chosen[0].version}"
+    view.file = references.of_paper(chosen[0]).key.replace("/", "-")
     if wanted.name == "json":
-        known = sorted(each.version for each in versions)
+        known = sorted(each.version for each in versions if each.version)
         paper = structs.asdict(_shown(chosen[0], settings.zone))
         shown = PaperWithVersions(**paper, versions=known)
         return Response(shown, headers={"vary": "Accept"})
@@ -177,7 +179,8 @@ async def show_paper(
 def _not_found(name: str, version: int | None, versions: list[int]) -> str:
     if not versions:
         return f"no search has found {name} yet: /arxiv?id_list={name} asks arXiv for it"
-    return f"no search has found version {version} of {name}, but {', '.join(map(str, versions))}"
+    known = ", ".join(str(each or "one of which the number was not told") for each in versions)
+    return f"no search has found version {version} of {name}, but {known}"
 
 
 def _counted(counts: Sequence[Count]) -> dict[str, Any]:

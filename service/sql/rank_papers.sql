@@ -31,7 +31,7 @@ with found as (
                 where newer.arxiv_id = papers.arxiv_id and newer.version > papers.version
             )
         )
-    order by coalesce(published, 0) desc
+    order by coalesce(published, 0) desc, arxiv_id desc, version desc
     limit %(most)s::bigint
 ),
 ranked as (

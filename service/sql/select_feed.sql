@@ -1,11 +1,27 @@
--- What some runs of a search found, each version of a paper when it came first, the latest first.
-with came as (
+-- What some runs of a search found, each version of a paper when any run of it found it first, the
+-- latest first: what a feed has told once keeps its date.
+with found as (
     select arxiv_id, coalesce(version, 0) as version, min(timestamp) as timestamp
     from results
     where query_id = any(%(query_ids)s::bigint[]) and arxiv_id is not null
     group by 1, 2
     order by 3 desc, 1 desc, 2 desc
     limit %(limit)s::bigint
+),
+came as (
+    select found.arxiv_id, found.version, min(results.timestamp) as timestamp
+    from found
+    join results
+        on results.arxiv_id = found.arxiv_id and coalesce(results.version, 0) = found.version
+    join queries on queries.query_id = results.query_id
+    where outcome = 'ok'
+        and (
+            search_key = %(search_key)s::uuid
+            or %(search_key)s::uuid is null
+            and search_key is null
+            and query = %(query)s::text
+        )
+    group by 1, 2
 )
 select
     papers.arxiv_id, papers.version, title, authors, affiliations, abstract, journal, comment, published,

@@ -1,16 +1,14 @@
 -- Keeps what a search told of papers, unless a later one has told something else already; a row is
 -- touched only where something has changed, and in the order of the key, so that two searches with
 -- the same papers cannot wait for each other. What has no abstract is no full account: it makes a
--- new row, but changes none.
+-- new row, but changes none, and any full one is better.
 with told as (
     select distinct on (arxiv_id, coalesce(version, 0))
         arxiv_id, coalesce(version, 0) as version, title, authors, affiliations, abstract, journal,
-        comment, extract(epoch from published)::bigint as published,
-        extract(epoch from updated)::bigint as updated, dois, primary_category, categories, links,
-        withdrawn
+        comment, published, updated, dois, primary_category, categories, links, withdrawn
     from json_to_recordset(%(papers)s::json) as (
         arxiv_id text, version smallint, title text, authors text[], affiliations jsonb,
-        abstract text, journal text, comment text, published timestamptz, updated timestamptz,
+        abstract text, journal text, comment text, published bigint, updated bigint,
         dois text[], primary_category text, categories text[], links jsonb, withdrawn boolean
     )
     where arxiv_id is not null
@@ -28,7 +26,7 @@ from told
 left join papers on papers.arxiv_id = told.arxiv_id and papers.version = told.version
 where papers.arxiv_id is null
     or told.abstract is not null
-    and papers.timestamp <= %(timestamp)s::bigint
+    and (papers.abstract is null or papers.timestamp <= %(timestamp)s::bigint)
     and (
         told.title, told.authors, told.affiliations, told.abstract, told.journal, told.comment,
         told.published, told.updated, told.dois, told.primary_category, told.categories,
@@ -54,4 +52,5 @@ on conflict (arxiv_id, version) do update set
     categories = excluded.categories,
     links = excluded.links,
     withdrawn = excluded.withdrawn
-where excluded.abstract is not null and papers.timestamp <= excluded.timestamp
+where excluded.abstract is not null
+    and (papers.abstract is null or papers.timestamp <= excluded.timestamp)

@@ -166,8 +166,13 @@ class Archive:
         return await self._rows(StoredResult, sql.SELECT_QUERY_RESULTS, wanted)
 
     async def feed(self, runs: Sequence[Run]) -> list[StoredPaper]:
-        """What came first in which of these runs, the latest first, with the time of the run."""
-        wanted = {"query_ids": [run.query_id for run in runs], "limit": FEED_PAPERS}
+        """What these runs of a search found, the latest first, with the time of its first run."""
+        wanted = {
+            "query_ids": [run.query_id for run in runs],
+            "search_key": runs[0].search_key,
+            "query": runs[0].query,
+            "limit": FEED_PAPERS,
+        }
         return await self._rows(StoredPaper, sql.SELECT_FEED, wanted)
 
     async def versions(self, arxiv_id: str) -> list[StoredPaper]:

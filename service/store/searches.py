@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Callable, Mapping
 from contextlib import AbstractAsyncContextManager
+from datetime import UTC, datetime
 from typing import TypeVar
 from uuid import UUID
 
@@ -12,7 +13,7 @@ from msgspec.structs import asdict
 from psycopg import errors
 from psycopg.rows import BaseRowFactory, class_row, scalar_row
 
-from service import sql
+from service import sql, timestamps
 from service.errors import Conflict, StoreUnavailable
 from service.models import (
     Answer,
@@ -230,8 +231,8 @@ def _paper(told: Entry | ResultToWrite) -> PaperRow:
         abstract=told.summary,
         journal=told.journal,
         comment=told.comment,
-        published=told.published,
-        updated=told.updated,
+        published=_seconds(told.published),
+        updated=_seconds(told.updated),
         dois=told.dois,
         primary_category=told.primary_category,
         categories=told.categories,
@@ -244,3 +245,11 @@ def _authors(told: Entry | ResultToWrite) -> list[str]:
     if isinstance(told.authors, str):
         return [name for name in told.authors.split(", ") if name]
     return told.authors
+
+
+def _seconds(moment: datetime | None) -> int | None:
+    """Unix seconds; None for what not every zone can show. Without an offset it is in UTC."""
+    if moment is None:
+        return None
+    seconds = int(moment.replace(tzinfo=moment.tzinfo or UTC).timestamp())
+    return seconds if timestamps.EARLIEST <= seconds <= timestamps.LATEST else None
