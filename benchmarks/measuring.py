@@ -24,7 +24,7 @@ class Row(Struct):
 
     measure: str
     against: str
-    ratio: float
+    ratio: str
     spread: str
     detail: str
 
@@ -46,6 +46,8 @@ def served(app: object) -> Iterator[str]:
 
 
 def bare_handler(content: bytes) -> HTTPRouteHandler:
+    """A handler that answers these bytes, and does nothing else."""
+
     @get("/bare", sync_to_thread=False)
     def bare() -> Response[bytes]:
         return Response(content, media_type="application/json")
@@ -90,13 +92,16 @@ print(count / seconds)
 
 
 def load_name() -> str:
+    """What makes the load of `rate`."""
     return "wrk" if shutil.which("wrk") else "the bundled client (wrk is not installed)"
 
 
 def row(measure: str, against: str, ratios: list[float], detail: str) -> Row:
-    spread = f"{min(ratios):.2f} to {max(ratios):.2f}"
-    return Row(measure, against, round(statistics.median(ratios), 2), spread, detail)
+    """A line of the table, of the ratios of all rounds."""
+    spread = f"{min(ratios):.2g} to {max(ratios):.2g}"
+    return Row(measure, against, f"{statistics.median(ratios):.2g}", spread, detail)
 
 
 def progress(what: str, round_number: int) -> None:
+    """Tell what is being measured."""
     sys.stderr.write(f"{what}: round {round_number + 1} of {ROUNDS}\n")

@@ -6,11 +6,10 @@ Field names are those of the tables and of the JSON that clients see.
 from datetime import datetime
 from enum import StrEnum
 from time import time
-from typing import Annotated, Literal
+from typing import Annotated, Generic, Literal, TypeVar
 from uuid import UUID, uuid4
 
 from msgspec import Meta, Struct, field
-from msgspec.structs import replace
 
 from service import timestamps
 from service.errors import UpstreamError
@@ -287,13 +286,9 @@ class Listing(Struct, frozen=True, kw_only=True):
     fields: str | None = None
     page: int | None = None
     items_per_page: int | None = None
+    size: int = 10
+    """How many rows a page has: items_per_page, or what is set."""
     after: str | None = None
-    newest: bool = False
-    """Whether the newest come first."""
-
-    def in_order(self, order: str) -> "Listing":
-        """The same, the oldest or the newest first."""
-        return replace(self, newest=order == "newest")
 
 
 class QueryFilter(Struct, frozen=True, kw_only=True):
@@ -347,6 +342,16 @@ class PaperFilter(Struct, frozen=True, kw_only=True):
     """What to mark in titles, as `to_tsquery` understands it."""
     mark_author: str = ""
     mark_abstract: str = ""
+
+
+Wanted = TypeVar("Wanted", QueryFilter, ResultFilter, PaperFilter)
+
+
+class Asked(Struct, Generic[Wanted], frozen=True):
+    """Which rows of a list are wanted, and how."""
+
+    wanted: Wanted
+    listing: Listing
 
 
 Key = tuple[int | float | str, ...]

@@ -27,6 +27,7 @@ class Parts:
         """
         if settings.database_url is None:
             raise NotConfigured("ARXIV_DATABASE_URL is not set")
+        self.settings = settings
         lease = settings.timeout + LEASE_MARGIN
         self._connections = Connections(settings.database_url, settings.database_ro_url)
         self._arxiv = ArXiv(settings, transport)

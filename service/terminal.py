@@ -92,6 +92,7 @@ def _plain(text: str) -> Text:
 
 async def search(settings: Settings, options: argparse.Namespace) -> None:
     """Print the papers that match, from memory or from arXiv. Raises what Searcher.find raises."""
+    parts = Parts(settings)
     asked = parameters.search(
         author=options.author,
         title=options.title,
@@ -108,9 +109,9 @@ async def search(settings: Settings, options: argparse.Namespace) -> None:
         max_results=options.max_results,
         sort_by=options.sort_by,
         sort_order=options.sort_order,
-        settings=settings,
+        parts=parts,
     )
-    async with Parts(settings) as parts:
+    async with parts:
         found = await parts.searcher.find(asked, anew=options.no_cache)
         answer = receipt(found, settings)
         answer.results = shown(await parts.store.results_of(answer.query_id), settings.zone)

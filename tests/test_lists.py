@@ -725,7 +725,9 @@ async def test_every_format_holds_the_same_rows(client: Gateway, path: str) -> N
                 assert written[column] in {cell(value), f"'{cell(value)}"}, column
                 assert not written[column].startswith(("=", "+", "@"))
         # each once, in the order of the rows
-        names = list(dict.fromkeys(row.get("arxiv_id") or f"query{row['query_id']}" for row in rows))
+        names = list(
+            dict.fromkeys(row.get("arxiv_id") or f"query{row['query_id']}" for row in rows)
+        )
         bibtex = bibtexparser.parse_string(answers["bibtex"])
         assert [entry.key.removesuffix("v1") for entry in bibtex.entries] == names
         assert not bibtex.failed_blocks

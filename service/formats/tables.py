@@ -8,6 +8,7 @@ import io
 import json
 import re
 from collections.abc import Callable, Iterable, Sequence
+from functools import lru_cache
 from itertools import starmap
 from operator import attrgetter
 from typing import Any
@@ -35,7 +36,7 @@ class Ndjson(Writer[Struct]):
         """Write these columns, in this order."""
         self._columns = columns
         self._values = _values(columns)
-        self._part = defstruct("Part", columns, frozen=True, gc=False)
+        self._part = _part(columns)
 
     def rows(self, batch: Sequence[Struct]) -> bytes:
         """A line a row."""
@@ -85,6 +86,12 @@ class Csv(Writer[Struct]):
     def rows(self, batch: Sequence[Struct]) -> bytes:
         """A line a row, but for line ends within quotes."""
         return _csv(map(_cell, self._values(row)) for row in batch)
+
+
+@lru_cache(maxsize=64)
+def _part(columns: tuple[str, ...]) -> Callable[..., Struct]:
+    """A struct of these columns; to make one takes longer than to write a page of them."""
+    return defstruct("Part", columns, frozen=True, gc=False)
 
 
 def _values(columns: tuple[str, ...]) -> Callable[[Struct], tuple[Any, ...]]:

@@ -8,10 +8,10 @@ from service.handlers.clients import unless_gone, wants_it_anew
 from service.handlers.parameters import Include
 from service.handlers.results import shown
 from service.models import Receipt, Search
+from service.parts import Parts
 from service.problems import AnyRequest
-from service.search import Found, Searcher
+from service.search import Found
 from service.settings import Settings
-from service.store import Store
 
 EXAMPLE = Receipt(
     query_id=42, timestamp="2026-11-23T20:15:00", status=200, num_results=214_881, num_entries=10
@@ -21,9 +21,7 @@ EXAMPLE = Receipt(
 @get("/arxiv", responses=openapi.answer(EXAMPLE) | openapi.UPSTREAM_PROBLEMS, tags=["frontend"])
 async def search_arxiv(
     request: AnyRequest,
-    searcher: NamedDependency[Searcher],
-    store: NamedDependency[Store],
-    settings: NamedDependency[Settings],
+    parts: NamedDependency[Parts],
     search: NamedDependency[Search],
     include: Include = None,
 ) -> Response[Receipt]:
@@ -36,12 +34,12 @@ async def search_arxiv(
     `Cache-Control: no-cache` asks arXiv again.
     """
     anew = wants_it_anew(request)
-    found = None if anew else searcher.at_hand(search)
+    found = None if anew else parts.searcher.at_hand(search)
     if found is None:
-        found = await unless_gone(request, searcher.find(search, anew=anew))
-    answer = receipt(found, settings)
+        found = await unless_gone(request, parts.searcher.find(search, anew=anew))
+    answer = receipt(found, parts.settings)
     if include == "results":
-        answer.results = shown(await store.results_of(answer.query_id), settings.zone)
+        answer.results = shown(await parts.store.results_of(answer.query_id), parts.settings.zone)
     headers = {
         "cache-status": f"arxiv-gateway; {found.how}",
         "cache-control": f"max-age={found.lifetime}",

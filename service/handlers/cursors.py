@@ -26,7 +26,7 @@ def write(key: Key, query: str, *, back: bool = False) -> str:
 
 
 def read(cursor: str, query: str, shape: tuple[Any, ...]) -> Place:
-    """The place. Raises BadInput for anything but a cursor of this query, with a key of this shape."""
+    """The place. Raises BadInput for anything but a cursor of this query, with such a key."""
     try:
         content = urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4))
     except (Error, ValueError):
@@ -35,8 +35,9 @@ def read(cursor: str, query: str, shape: tuple[Any, ...]) -> Place:
     # the decoder passes over odd characters: only what it would write itself is the cursor
     if digest != _digest(place, query) or _text(content) != cursor:
         raise _refused()
+    kind: Any = tuple.__class_getitem__((bool, *shape))
     try:
-        back, *key = msgspec.msgpack.decode(place, type=tuple[(bool, *shape)])  # type: ignore[misc]
+        back, *key = msgspec.msgpack.decode(place, type=kind)
     except msgspec.DecodeError:  # made up
         raise _refused() from None
     return Place(tuple(key), back)

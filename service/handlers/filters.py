@@ -20,12 +20,13 @@ from service.handlers.parameters import (
 from service.models import (
     INT8_MAX,
     MAX_ITEMS_PER_PAGE,
+    Asked,
     Listing,
     PaperFilter,
     QueryFilter,
     ResultFilter,
 )
-from service.settings import Settings
+from service.parts import Parts
 
 MAX_QUERY = 2000
 """Characters of a full text query."""
@@ -122,18 +123,21 @@ def listing(
             examples=[Example(value="json")],
         ),
     ] = None,
+    *,
+    parts: NamedDependency[Parts],
 ) -> Listing:
     """Read how a list is wanted."""
     return Listing(
         page=page,
         items_per_page=items_per_page,
+        size=items_per_page or parts.settings.items_per_page,
         after=after,
         fields=fields,
         format=format_name,
     )
 
 
-def wanted_results(
+def asked_results(  # noqa: PLR0913 - each of them is one filter
     query_id: Annotated[
         int | None,
         QueryParameter(
@@ -151,14 +155,15 @@ def wanted_results(
         str | None, moment("(a date: all of that day) of the search, included", "2026-11-24")
     ] = None,
     *,
-    settings: NamedDependency[Settings],
-) -> ResultFilter:
+    parts: NamedDependency[Parts],
+    listing: NamedDependency[Listing],
+) -> Asked[ResultFilter]:
     """Read which results are wanted."""
-    first, last = time_range(since, until, settings.zone, ("since", "until"))
+    first, last = time_range(since, until, parts.settings.zone, ("since", "until"))
     fields = ("author", author, "author"), ("title", title, "title"), ("journal", journal, "note")
     words = [_words(name, text, field) for name, text, field in fields if text]
     categories, archives = _categories(category)
-    return ResultFilter(
+    wanted = ResultFilter(
         query_id=query_id,
         since=first,
         until=last,
@@ -166,9 +171,10 @@ def wanted_results(
         category=categories,
         archive=archives,
     )
+    return Asked(wanted, listing)
 
 
-def wanted_papers(  # noqa: PLR0913 - each of them is one filter
+def asked_papers(  # noqa: PLR0913 - each of them is one filter
     q: Annotated[
         str | None,
         QueryParameter(
@@ -196,17 +202,18 @@ def wanted_papers(  # noqa: PLR0913 - each of them is one filter
         ),
     ] = "latest",
     *,
-    settings: NamedDependency[Settings],
-) -> PaperFilter:
+    parts: NamedDependency[Parts],
+    listing: NamedDependency[Listing],
+) -> Asked[PaperFilter]:
     """Read which papers are wanted."""
-    first, last = time_range(since, until, settings.zone, ("since", "until"))
+    first, last = time_range(since, until, parts.settings.zone, ("since", "until"))
     fields = ("author", author, "author"), ("title", title, "title"), ("journal", journal, "note")
     words = [_words(name, text, field) for name, text, field in fields if text]
     categories, archives = _categories(category)
     given = q if q and q.strip() else None
     if given:
         words.append(f"({full_text.tsquery(given)})")
-    return PaperFilter(
+    wanted = PaperFilter(
         since=first,
         until=last,
         words=" & ".join(words) or None,
@@ -219,30 +226,36 @@ def wanted_papers(  # noqa: PLR0913 - each of them is one filter
         mark_author=full_text.sought(given, "author") if given else "",
         mark_abstract=full_text.sought(given, "abstract") if given else "",
     )
+    return Asked(wanted, listing)
 
 
-def wanted_queries(
+def asked_queries(
     start_timestamp: StartTimestamp = None,
     end_timestamp: EndTimestamp = None,
     status: Status = None,
     text: QueryText = None,
     *,
-    settings: NamedDependency[Settings],
-) -> QueryFilter:
+    parts: NamedDependency[Parts],
+    listing: NamedDependency[Listing],
+) -> Asked[QueryFilter]:
     """Read which searches are wanted."""
-    first, last = time_range(start_timestamp, end_timestamp, settings.zone)
-    return QueryFilter(since=first, until=last, status=status, text=text or None)
+    first, last = time_range(start_timestamp, end_timestamp, parts.settings.zone)
+    wanted = QueryFilter(since=first, until=last, status=status, text=text or None)
+    return Asked(wanted, listing)
 
 
-def wanted_stored_queries(
+def asked_stored_queries(
     start_timestamp: UnixStart = timestamps.EARLIEST,
     end_timestamp: UnixEnd = timestamps.LATEST,
     status: Status = None,
     text: QueryText = None,
-) -> QueryFilter:
+    *,
+    listing: NamedDependency[Listing],
+) -> Asked[QueryFilter]:
     """Read which searches are wanted, with Unix seconds."""
     since, until = ordered(start_timestamp, end_timestamp)
-    return QueryFilter(since=since, until=until, status=status, text=text or None)
+    wanted = QueryFilter(since=since, until=until, status=status, text=text or None)
+    return Asked(wanted, listing)
 
 
 def _words(name: str, text: str, field: str | None) -> str:

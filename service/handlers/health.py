@@ -10,7 +10,7 @@ from litestar.openapi import ResponseSpec
 from service import migrations, openapi
 from service.errors import StoreUnavailable
 from service.models import Health
-from service.store import Store
+from service.parts import Parts
 
 PATIENCE = 2.0
 """Seconds; who asks for health does not wait for long."""
@@ -37,11 +37,11 @@ async def live() -> Health:
     | {503: ResponseSpec(Health, description="not ready; `detail` tells why")},
     cache_control=NOT_KEPT,
 )
-async def ready(store: NamedDependency[Store]) -> Response[Health]:
+async def ready(parts: NamedDependency[Parts]) -> Response[Health]:
     """Tell whether PostgreSQL answers and has had all migrations."""
     try:
         async with asyncio.timeout(PATIENCE):
-            missing = sorted(migrations.names() - await store.migrations())
+            missing = sorted(migrations.names() - await parts.store.migrations())
     except (StoreUnavailable, TimeoutError) as error:
         detail = str(error) or f"the database does not answer within {PATIENCE:g} seconds"
         return Response(Health(status="not ready", detail=detail), status_code=503)

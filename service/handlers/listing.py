@@ -19,10 +19,10 @@ from service import formats
 from service.errors import BadInput
 from service.formats import FeedHead, Format, Writer
 from service.handlers import cursors
-from service.models import Listing, Place, Reference
+from service.models import Asked, Place, Reference
 from service.problems import AnyRequest
 from service.store import Archive
-from service.store.archive import FIRST_BATCH, Filter, List
+from service.store.archive import FIRST_BATCH, List
 
 T = TypeVar("T", bound=Struct)
 Row_contra = TypeVar("Row_contra", bound=Struct, contravariant=True)
@@ -67,28 +67,30 @@ class Listed(Generic[T]):
         request: AnyRequest,
         archive: Archive,
         kind: List[T],
-        wanted: Filter,
-        asked: Listing,
+        asked: Asked[Any],
         view: View[T],
+        *,
+        newest: bool = False,
     ) -> None:
         """Raises BadInput for a format, a field or a cursor that is none."""
         self._request = request
         self._archive = archive
         self._kind = kind
-        self._wanted = wanted
-        self._asked = asked
+        self._wanted = asked.wanted
+        self._newest = newest
         self._view = view
-        self.format = formats.choose(asked.format, request.headers.get("accept"))
-        self.columns = _picked(view.columns, asked.fields, self.format)
+        self._asked = listing = asked.listing
+        self.format = formats.choose(listing.format, request.headers.get("accept"))
+        self.columns = _picked(view.columns, listing.fields, self.format)
         query = request.scope["query_string"].decode("ascii")
         self._given = parse_qsl(query, keep_blank_values=True)
         same = sorted(pair for pair in self._given if pair[0] not in PRESENTATION)
         self._query = f"{request.scope['path']}?{urlencode(same)}"
-        if asked.after is not None and asked.page is not None:
+        if listing.after is not None and listing.page is not None:
             raise BadInput("after", "and page exclude each other")
-        self._place = Place()
-        if asked.after is not None:
-            self._place = cursors.read(asked.after, self._query, kind.shape)
+        self._place = Place(offset=(listing.page or 0) * listing.size)
+        if listing.after is not None:
+            self._place = cursors.read(listing.after, self._query, kind.shape)
 
     @property
     def is_page(self) -> bool:
@@ -96,10 +98,10 @@ class Listed(Generic[T]):
         asked = self._asked
         return asked.page is not None or asked.items_per_page is not None or self._place.back
 
-    async def answer(self, default_size: int, *, whole: bool = False) -> Response[Any]:
+    async def answer(self, *, whole: bool = False) -> Response[Any]:
         """The list. JSON too is the whole unless a page is asked for, where it says so."""
         if self.is_page or (self.format.name == "json" and not whole):
-            page = await self.page(default_size)
+            page = await self.page()
             return self.response(await self.file(page.rows), page.links)
         return await self._stream()
 
@@ -108,26 +110,23 @@ class Listed(Generic[T]):
         writer, written = await self._written(rows)
         return writer.begin() + written + writer.end()
 
-    async def page(self, default_size: int) -> Page[T]:
+    async def page(self) -> Page[T]:
         """The page that is asked for."""
-        size = self._asked.items_per_page or default_size
-        place = self._place
-        if self._asked.page is not None:
-            place = Place(offset=self._asked.page * size)
+        size, place = self._asked.size, self._place
         rows = await self._archive.page(
-            self._kind, self._wanted, place, size + 1, newest=self._asked.newest
+            self._kind, self._wanted, place, size + 1, newest=self._newest
         )
         # one more than asked for, to see whether there is another page
         is_more = len(rows) > size
         rows = rows[-size:] if place.back else rows[:size]
-        links = [self._link("first", size)]
+        links = [self._link("first")]
         if rows and (is_more or place.back):
-            links.append(self._link("next", size, after=self._cursor(rows[-1])))
+            links.append(self._link("next", after=self._cursor(rows[-1])))
         if self._asked.page:
-            links.append(self._link("prev", size, page=self._asked.page - 1))
+            links.append(self._link("prev", page=self._asked.page - 1))
         elif rows and place.key and self._kind.back and (is_more or not place.back):
             cursor = self._cursor(rows[0], back=True)
-            links.append(self._link("prev", size, after=cursor))
+            links.append(self._link("prev", after=cursor))
         return Page(rows, ", ".join(links))
 
     def response(self, content: bytes, links: str | None) -> Response[bytes]:
@@ -138,7 +137,7 @@ class Listed(Generic[T]):
     async def _stream(self) -> Response[Any]:
         size = ROWS if self.format.name in TABULAR else REFERENCES
         batches = self._archive.batches(
-            self._kind, self._wanted, self._place, size, newest=self._asked.newest
+            self._kind, self._wanted, self._place, size, newest=self._newest
         )
         # before the first byte, so that a database that is away is told by the status
         first: list[T] = await anext(batches, [])
@@ -189,11 +188,11 @@ class Listed(Generic[T]):
     def _cursor(self, row: T, *, back: bool = False) -> str:
         return cursors.write(self._kind.key_of(row), self._query, back=back)
 
-    def _link(self, rel: str, size: int, **place: str | int) -> str:
+    def _link(self, rel: str, **place: str | int) -> str:
         same = [pair for pair in self._given if pair[0] not in PLACES]
         if self._asked.items_per_page is None:
             # in most formats it would not be a page without it
-            same.append(("items_per_page", str(size)))
+            same.append(("items_per_page", str(self._asked.size)))
         query = urlencode([*same, *place.items()])
         path = quote(self._request.scope.get("root_path", "") + self._request.scope["path"])
         return f'<{path}{"?" if query else ""}{query}>; rel="{rel}"'

@@ -18,6 +18,7 @@ from service.handlers import references
 from service.handlers.filters import FormatName, PaperOrder
 from service.handlers.listing import Listed
 from service.models import (
+    Asked,
     Count,
     FacetCount,
     Facets,
@@ -32,9 +33,8 @@ from service.models import (
     Reference,
     StoredPaper,
 )
+from service.parts import Parts
 from service.problems import AnyRequest
-from service.settings import Settings
-from service.store import Archive
 from service.store.archive import PAPERS, RANKED
 
 EXAMPLE = Paper(
@@ -108,10 +108,8 @@ class FoundPapers(StoredPapers):
 )
 async def list_papers(
     request: AnyRequest,
-    archive: NamedDependency[Archive],
-    settings: NamedDependency[Settings],
-    listing: NamedDependency[Listing],
-    wanted_papers: NamedDependency[PaperFilter],
+    parts: NamedDependency[Parts],
+    asked_papers: NamedDependency[Asked[PaperFilter]],
     order: PaperOrder = None,
 ) -> Response[Any]:
     """Papers that any search found and that match, whatever search it was.
@@ -120,20 +118,21 @@ async def list_papers(
     page in JSON tells how many match, of each category and of each year. The other formats hold
     all that matches, unless a page is asked for.
     """
-    order = order or ("relevance" if wanted_papers.is_full_text else "newest")
-    if order == "relevance" and not wanted_papers.is_full_text:
+    wanted, listing = asked_papers.wanted, asked_papers.listing
+    order = order or ("relevance" if wanted.is_full_text else "newest")
+    if order == "relevance" and not wanted.is_full_text:
         raise BadInput("order", "relevance is for q: without it, take newest or oldest")
     kind: Any = RANKED if order == "relevance" else PAPERS
     is_json = formats.choose(listing.format, request.headers.get("accept")).name == "json"
-    view = (FoundPapers if is_json else StoredPapers)(settings.zone)
-    asked = listing.in_order(order)
-    listed: Listed[Any] = Listed(request, archive, kind, wanted_papers, asked, view)
+    view = (FoundPapers if is_json else StoredPapers)(parts.settings.zone)
+    newest = order == "newest"
+    listed: Listed[Any] = Listed(request, parts.archive, kind, asked_papers, view, newest=newest)
     if not is_json:
-        return await listed.answer(settings.items_per_page)
-    page = await listed.page(settings.items_per_page)
+        return await listed.answer()
+    page = await listed.page()
     found: dict[str, Any] = {"papers": msgspec.Raw(await listed.file(page.rows))}
     if not (listing.after or listing.page):
-        found |= _counted(await archive.counts(wanted_papers))
+        found |= _counted(await parts.archive.counts(wanted))
     return listed.response(msgspec.json.encode(found), page.links)
 
 
@@ -145,8 +144,7 @@ async def list_papers(
 )
 async def show_paper(
     request: AnyRequest,
-    archive: NamedDependency[Archive],
-    settings: NamedDependency[Settings],
+    parts: NamedDependency[Parts],
     arxiv_id: Annotated[
         Path,
         PathParameter(
@@ -161,18 +159,19 @@ async def show_paper(
     # as a path, an address of arXiv's has lost one of its slashes
     text = str(arxiv_id).strip("/").replace(":/", "://")
     name, version = arxiv_query.paper(text, "arxiv_id")
-    versions = await archive.versions(name)
+    versions = await parts.archive.versions(name)
     chosen = [each for each in versions if version in {None, each.version}]
     if not chosen:
         raise NotFound(_not_found(name, version, [each.version for each in versions]))
-    view: Any = StoredPapers(settings.zone)
+    view: Any = StoredPapers(parts.settings.zone)
     view.file = references.of_paper(chosen[0]).key.replace("/", "-")
     if wanted.name == "json":
         known = sorted(each.version for each in versions if each.version)
-        paper = structs.asdict(_shown(chosen[0], settings.zone))
+        paper = structs.asdict(_shown(chosen[0], parts.settings.zone))
         shown = PaperWithVersions(**paper, versions=known)
         return Response(shown, headers={"vary": "Accept"})
-    listed = Listed(request, archive, PAPERS, PaperFilter(), Listing(format=wanted.name), view)
+    asked = Asked(PaperFilter(), Listing(format=wanted.name))
+    listed = Listed(request, parts.archive, PAPERS, asked, view)
     return listed.response(await listed.file(chosen[:1]), None)
 
 

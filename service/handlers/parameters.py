@@ -15,7 +15,7 @@ from litestar.params import PathParameter, QueryParameter
 from service import arxiv_query, timestamps
 from service.errors import BadInput, WrongMediaType
 from service.models import MAX_RESULTS, Search, SortBy, SortOrder
-from service.settings import Settings
+from service.parts import Parts
 
 AnyConnection = ASGIConnection[Any, Any, Any, Any]
 MAX_PARAMETERS = 100
@@ -117,10 +117,10 @@ def search(  # noqa: PLR0913, PLR0917 - as many as arXiv has
         QueryParameter(description="of that", examples=[Example(value="descending")]),
     ] = "descending",
     *,
-    settings: NamedDependency[Settings],
+    parts: NamedDependency[Parts],
 ) -> Search:
     """Read the parameters of a search, for the paths that ask arXiv."""
-    tz = settings.zone
+    tz = parts.settings.zone
     return Search(
         author=author,
         title=title,
@@ -224,7 +224,8 @@ def seconds(
 async def check_names(connection: AnyConnection, route_handler: BaseRouteHandler) -> None:
     """Refuse what the path does not know, what is given twice, and what is no text or no JSON.
 
-    A guard: it runs before Litestar reads the parameters, which would pass over all of these.
+    A guard: it runs before Litestar reads the parameters, which would pass over all of these. It
+    is a coroutine because Litestar sends other guards through a thread.
     """
     try:
         query = connection.scope["query_string"].decode("ascii")
@@ -233,9 +234,10 @@ async def check_names(connection: AnyConnection, route_handler: BaseRouteHandler
         pairs = parse_qsl(query, keep_blank_values=True, errors="strict")
     except ValueError:
         raise BadInput("query string", "is not percent-encoded UTF-8") from None
-    kind = connection.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if connection.scope.get("method") == "POST" and kind != "application/json":
-        raise WrongMediaType("send the body as content-type: application/json")
+    if connection.scope.get("method") == "POST":
+        kind = connection.headers.get("content-type", "").partition(";")[0].strip().lower()
+        if kind != "application/json":
+            raise WrongMediaType("send the body as content-type: application/json")
     known = _parameters(route_handler)
     for name, times in Counter(name for name, _ in pairs).items():
         if name not in known:
@@ -248,14 +250,22 @@ async def check_names(connection: AnyConnection, route_handler: BaseRouteHandler
             raise BadInput(name, "holds a NUL character")
 
 
+_known: dict[Any, dict[str, QueryParameter]] = {}
+"""What `_parameters` has found, by the function that serves the path: it is always the same."""
+
+
 def _parameters(route_handler: BaseRouteHandler) -> dict[str, QueryParameter]:
-    """The query parameters of a path and of what it depends on, by their names."""
+    """The query parameters of a path and of all it depends on, by their names."""
+    if (known := _known.get(route_handler.fn)) is not None:
+        return known
     fields = dict(route_handler.parsed_fn_signature.parameters)
-    for name, provider in route_handler.resolve_dependencies().items():
-        if name in fields:
-            fields |= provider.parsed_fn_signature.parameters
-    return {
+    providers = route_handler.resolve_dependencies()
+    while wanted := fields.keys() & providers.keys():
+        for name in wanted:
+            fields |= providers.pop(name).parsed_fn_signature.parameters
+    _known[route_handler.fn] = known = {
         field.kwarg_definition.name or name: field.kwarg_definition
         for name, field in fields.items()
         if isinstance(field.kwarg_definition, QueryParameter)
     }
+    return known

@@ -13,10 +13,9 @@ from service.handlers import references
 from service.handlers.filters import Order
 from service.handlers.listing import Listed
 from service.handlers.parameters import time_range
-from service.models import Listing, Query, QueryFilter, QueryRange, Reference, StoredQuery
+from service.models import Asked, Listing, Query, QueryFilter, QueryRange, Reference, StoredQuery
+from service.parts import Parts
 from service.problems import AnyRequest
-from service.settings import Settings
-from service.store import Archive
 from service.store.archive import QUERIES
 
 EXAMPLE = Query(
@@ -70,20 +69,18 @@ class Queries(StoredQueries):
 @get("/queries", responses=RESPONSES, operation_class=openapi.InAllFormats, tags=["frontend"])
 async def download_queries(
     request: AnyRequest,
-    archive: NamedDependency[Archive],
-    settings: NamedDependency[Settings],
-    listing: NamedDependency[Listing],
-    wanted_queries: NamedDependency[QueryFilter],
+    parts: NamedDependency[Parts],
+    asked_queries: NamedDependency[Asked[QueryFilter]],
     order: Order = "oldest",
 ) -> Response[Any]:
     """Recorded searches that match, in the order of time, as a file to download.
 
     It holds all of them, unless `page` or `items_per_page` asks for a page.
     """
-    view = Queries(str(request.base_url), settings.zone)
-    asked = listing.in_order(order)
-    listed = Listed(request, archive, QUERIES, wanted_queries, asked, view)
-    answer = await listed.answer(settings.items_per_page, whole=True)
+    view = Queries(str(request.base_url), parts.settings.zone)
+    newest = order == "newest"
+    listed = Listed(request, parts.archive, QUERIES, asked_queries, view, newest=newest)
+    answer = await listed.answer(whole=True)
     if listed.format.name == "json":
         answer.headers["content-disposition"] = "attachment; filename=query_data.json"
     return answer
@@ -92,16 +89,18 @@ async def download_queries(
 @post("/queries", status_code=200, responses=RESPONSES, tags=["frontend"])
 async def list_queries(
     request: AnyRequest,
-    archive: NamedDependency[Archive],
-    settings: NamedDependency[Settings],
+    parts: NamedDependency[Parts],
     data: Annotated[QueryRange, openapi.body(RANGE)],
 ) -> Response[Any]:
     """Recorded searches that match, in the order of time, as plain JSON."""
-    since, until = time_range(data.start_timestamp, data.end_timestamp, settings.zone)
+    tz = parts.settings.zone
+    since, until = time_range(data.start_timestamp, data.end_timestamp, tz)
     wanted = QueryFilter(since=since, until=until, status=data.status, text=data.text)
-    view = Queries(str(request.base_url), settings.zone)
-    asked = Listing(format="json", newest=data.order == "newest")
-    return await Listed(request, archive, QUERIES, wanted, asked, view).answer(0, whole=True)
+    asked = Asked(wanted, Listing(format="json"))
+    view = Queries(str(request.base_url), tz)
+    newest = data.order == "newest"
+    listed = Listed(request, parts.archive, QUERIES, asked, view, newest=newest)
+    return await listed.answer(whole=True)
 
 
 def shown(query: StoredQuery, tz: tzinfo) -> Query:

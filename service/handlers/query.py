@@ -24,8 +24,8 @@ from service.models import (
     QueryWithResults,
     Run,
 )
+from service.parts import Parts
 from service.problems import AnyRequest
-from service.settings import Settings
 from service.store import Archive
 from service.store.archive import FEED_RUNS
 
@@ -59,14 +59,12 @@ PROBLEMS = openapi.STORE_PROBLEMS | openapi.NOT_FOUND
 @get(
     "/queries/{query_id:int}", responses=openapi.answer(WITH_RESULTS) | PROBLEMS, tags=["frontend"]
 )
-async def show_query(
-    archive: NamedDependency[Archive], settings: NamedDependency[Settings], query_id: PathId
-) -> QueryWithResults:
+async def show_query(parts: NamedDependency[Parts], query_id: PathId) -> QueryWithResults:
     """One recorded search with its results."""
-    run = await _run(archive, query_id)
-    results = await archive.results_of([query_id])
-    query = queries.shown(run, settings.zone)
-    return QueryWithResults(**structs.asdict(query), results=shown(results, settings.zone))
+    run = await _run(parts.archive, query_id)
+    results = await parts.archive.results_of([query_id])
+    query = queries.shown(run, parts.settings.zone)
+    return QueryWithResults(**structs.asdict(query), results=shown(results, parts.settings.zone))
 
 
 @get(
@@ -74,22 +72,20 @@ async def show_query(
     responses=openapi.answer(CHANGES) | PROBLEMS | openapi.NOT_COMPARABLE,
     tags=["frontend"],
 )
-async def show_changes(
-    archive: NamedDependency[Archive], settings: NamedDependency[Settings], query_id: PathId
-) -> Changes:
+async def show_changes(parts: NamedDependency[Parts], query_id: PathId) -> Changes:
     """What came, went, moved and got a new version since the previous run of the same search.
 
     The same search is the same page of the same query in the same order; runs without a usable
     answer do not count. Without a previous run, `previous` is null and nothing has changed.
     """
-    run = await _run(archive, query_id)
+    run = await _run(parts.archive, query_id)
     if run.outcome != Outcome.OK:
         raise NotComparable(f"search {query_id} has no usable answer: its outcome is {run.outcome}")
-    _, *earlier = await archive.runs(run, 2)
+    _, *earlier = await parts.archive.runs(run, 2)
     previous = earlier[0] if earlier else None
-    now = await archive.results_of([run.query_id])
-    before = await archive.results_of([previous.query_id]) if previous else now
-    tz = settings.zone
+    now = await parts.archive.results_of([run.query_id])
+    before = await parts.archive.results_of([previous.query_id]) if previous else now
+    tz = parts.settings.zone
     return Changes(
         query=queries.shown(run, tz),
         previous=queries.shown(previous, tz) if previous else None,
@@ -106,18 +102,18 @@ async def show_changes(
     tags=["frontend"],
 )
 async def show_feed(
-    request: AnyRequest, archive: NamedDependency[Archive], query_id: PathId
+    request: AnyRequest, parts: NamedDependency[Parts], query_id: PathId
 ) -> Response[bytes]:
     """What is new in a search, as an Atom feed (RFC 4287).
 
     Whichever run `query_id` names, the feed tells of the latest 30 runs of the same search: each
     version of each paper, when it came first, the latest first, at most 100.
     """
-    run = await _run(archive, query_id)
-    runs = await archive.runs(structs.replace(run, query_id=INT8_MAX), FEED_RUNS)
+    run = await _run(parts.archive, query_id)
+    runs = await parts.archive.runs(structs.replace(run, query_id=INT8_MAX), FEED_RUNS)
     if not runs:
         raise NotComparable(f"no run of search {query_id} has a usable answer")
-    papers = await archive.feed(runs)
+    papers = await parts.archive.feed(runs)
     name = run.search_key.hex if run.search_key else run.query
     head = FeedHead(
         title=f"arXiv: {run.query}",

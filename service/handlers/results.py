@@ -11,9 +11,9 @@ from service import openapi, timestamps
 from service.handlers import references
 from service.handlers.filters import Order
 from service.handlers.listing import Listed
-from service.models import Listing, Reference, Result, ResultFilter, StoredResult
+from service.models import Asked, Reference, Result, ResultFilter, StoredResult
+from service.parts import Parts
 from service.problems import AnyRequest
-from service.settings import Settings
 from service.store import Archive
 from service.store.archive import RESULTS
 
@@ -84,10 +84,8 @@ class Results(StoredResults):
 )
 async def list_results(
     request: AnyRequest,
-    archive: NamedDependency[Archive],
-    settings: NamedDependency[Settings],
-    listing: NamedDependency[Listing],
-    wanted_results: NamedDependency[ResultFilter],
+    parts: NamedDependency[Parts],
+    asked_results: NamedDependency[Asked[ResultFilter]],
     order: Order = "oldest",
 ) -> Response[Any]:
     """What the searches found that match, in the order of time.
@@ -96,10 +94,10 @@ async def list_results(
     as near at any depth. The other formats hold all that matches, unless a page is asked for; in
     BibTeX, RIS and Atom each paper stands once.
     """
-    view = Results(archive, str(request.base_url), settings.zone)
-    asked = listing.in_order(order)
-    listed = Listed(request, archive, RESULTS, wanted_results, asked, view)
-    return await listed.answer(settings.items_per_page)
+    view = Results(parts.archive, str(request.base_url), parts.settings.zone)
+    newest = order == "newest"
+    listed = Listed(request, parts.archive, RESULTS, asked_results, view, newest=newest)
+    return await listed.answer()
 
 
 def shown(rows: Sequence[StoredResult], tz: tzinfo) -> list[Result]:

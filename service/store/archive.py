@@ -8,10 +8,11 @@ the reader is, and no connection is held while nothing is read.
 import asyncio
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import suppress
+from functools import partial
 from itertools import starmap
 from typing import Annotated, Any, Generic, TypeVar
 
-from msgspec import Meta, Struct, structs
+from msgspec import Meta, Struct, msgpack, structs
 from psycopg.rows import tuple_row
 
 from service import sql
@@ -33,6 +34,7 @@ from service.models import (
 )
 from service.store.connections import Connections, explained
 from service.store.milestones import Milestones
+from service.store.sharing import Shared
 
 MOST_RANKED = 20_000
 """Papers of one full text search that are put in order; it takes 10 to 20 µs for each."""
@@ -44,6 +46,7 @@ FIRST_BATCH = 200
 """Rows of a whole list that are read before its first byte is sent."""
 
 T = TypeVar("T", bound=Struct)
+_encode = msgpack.Encoder().encode
 
 
 class List(Struct, Generic[T], frozen=True):
@@ -105,11 +108,23 @@ class Archive:
         self._connections = connections
         self._settle = settle
         self._milestones = Milestones(connections, settle)
+        self._pages: Shared[list[Any]] = Shared()
 
     async def page(
         self, kind: List[T], wanted: Filter, place: Place, limit: int, *, newest: bool = False
     ) -> list[T]:
-        """At most so many rows from that place on; `newest` is against the order of the list."""
+        """At most so many rows from that place on; `newest` is against the order of the list.
+
+        The rows are shared with whoever asks for the same at the same time.
+        """
+        asked = _encode((kind.key, wanted, place, limit, newest))
+        read = partial(self._page, kind, wanted, place, limit, newest=newest)
+        rows: list[T] = await self._pages.read(asked, read)
+        return rows
+
+    async def _page(
+        self, kind: List[T], wanted: Filter, place: Place, limit: int, *, newest: bool
+    ) -> list[T]:
         against = newest != place.back
         statement = kind.back if against else kind.on
         assert statement  # noqa: S101 - nobody offers the way back where there is none
@@ -132,7 +147,7 @@ class Archive:
         """
 
         def read(begin: Place, limit: int) -> asyncio.Task[list[T]]:
-            return asyncio.create_task(self.page(kind, wanted, begin, limit, newest=newest))
+            return asyncio.create_task(self._page(kind, wanted, begin, limit, newest=newest))
 
         limit = min(size, FIRST_BATCH)
         reading = read(place, limit)

@@ -8,8 +8,8 @@ from litestar.di import NamedDependency
 from service import openapi
 from service.handlers.clients import unless_gone
 from service.models import ArxivApiAnswer, Entry, Link, Search
+from service.parts import Parts
 from service.problems import AnyRequest
-from service.search import Searcher
 
 EXAMPLE = ArxivApiAnswer(
     data=[
@@ -42,11 +42,11 @@ RESPONSES = openapi.answer(EXAMPLE) | openapi.BACKEND_PROBLEMS | openapi.UPSTREA
 @get("/arxiv-api", responses=RESPONSES, tags=["backend"])
 async def ask_arxiv(
     request: AnyRequest,
-    searcher: NamedDependency[Searcher],
+    parts: NamedDependency[Parts],
     search: NamedDependency[Search],
 ) -> ArxivApiAnswer:
     """Search arXiv and return the papers with everything arXiv tells; record nothing."""
-    answer = await unless_gone(request, searcher.ask(search))
+    answer = await unless_gone(request, parts.searcher.ask(search))
     return ArxivApiAnswer(
         data=answer.entries,
         timestamp=answer.timestamp,

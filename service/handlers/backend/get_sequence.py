@@ -6,7 +6,7 @@ from litestar.di import NamedDependency
 
 from service import openapi
 from service.models import Sequence
-from service.store import Store
+from service.parts import Parts
 
 RESPONSES = openapi.answer(Sequence(42)) | openapi.BACKEND_PROBLEMS
 
@@ -17,6 +17,6 @@ RESPONSES = openapi.answer(Sequence(42)) | openapi.BACKEND_PROBLEMS
     tags=["backend"],
     cache_control=CacheControlHeader(no_store=True),
 )
-async def get_sequence(store: NamedDependency[Store]) -> Sequence:
+async def get_sequence(parts: NamedDependency[Parts]) -> Sequence:
     """Take the next query_id; nobody else gets it, and unused ones are simply missing."""
-    return Sequence(await store.next_query_id())
+    return Sequence(await parts.store.next_query_id())

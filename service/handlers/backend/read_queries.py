@@ -9,10 +9,9 @@ from service import openapi
 from service.handlers.filters import Order
 from service.handlers.listing import Listed
 from service.handlers.queries import StoredQueries
-from service.models import Listing, QueryFilter, StoredQuery
+from service.models import Asked, QueryFilter, StoredQuery
+from service.parts import Parts
 from service.problems import AnyRequest
-from service.settings import Settings
-from service.store import Archive
 from service.store.archive import QUERIES
 
 EXAMPLE = StoredQuery(
@@ -35,14 +34,12 @@ RESPONSES = openapi.listed([EXAMPLE]) | openapi.BACKEND_PROBLEMS
 )
 async def read_queries(
     request: AnyRequest,
-    archive: NamedDependency[Archive],
-    settings: NamedDependency[Settings],
-    listing: NamedDependency[Listing],
-    wanted_stored_queries: NamedDependency[QueryFilter],
+    parts: NamedDependency[Parts],
+    asked_stored_queries: NamedDependency[Asked[QueryFilter]],
     order: Order = "oldest",
 ) -> Response[Any]:
     """Recorded searches that match, as `/queries` gives them, with Unix seconds."""
     view = StoredQueries(str(request.base_url))
-    asked = listing.in_order(order)
-    listed = Listed(request, archive, QUERIES, wanted_stored_queries, asked, view)
-    return await listed.answer(settings.items_per_page, whole=True)
+    newest = order == "newest"
+    listed = Listed(request, parts.archive, QUERIES, asked_stored_queries, view, newest=newest)
+    return await listed.answer(whole=True)

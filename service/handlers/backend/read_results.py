@@ -9,10 +9,9 @@ from service import openapi
 from service.handlers.filters import Order
 from service.handlers.listing import Listed
 from service.handlers.results import StoredResults
-from service.models import Listing, ResultFilter, StoredResult
+from service.models import Asked, ResultFilter, StoredResult
+from service.parts import Parts
 from service.problems import AnyRequest
-from service.settings import Settings
-from service.store import Archive
 from service.store.archive import RESULTS
 
 EXAMPLE = StoredResult(
@@ -36,14 +35,12 @@ RESPONSES = openapi.listed([EXAMPLE]) | openapi.BACKEND_PROBLEMS
 )
 async def read_results(
     request: AnyRequest,
-    archive: NamedDependency[Archive],
-    settings: NamedDependency[Settings],
-    listing: NamedDependency[Listing],
-    wanted_results: NamedDependency[ResultFilter],
+    parts: NamedDependency[Parts],
+    asked_results: NamedDependency[Asked[ResultFilter]],
     order: Order = "oldest",
 ) -> Response[Any]:
     """What the searches found that match, as `/results` gives it, with Unix seconds."""
-    view = StoredResults(archive, str(request.base_url))
-    asked = listing.in_order(order)
-    listed = Listed(request, archive, RESULTS, wanted_results, asked, view)
-    return await listed.answer(settings.items_per_page)
+    view = StoredResults(parts.archive, str(request.base_url))
+    newest = order == "newest"
+    listed = Listed(request, parts.archive, RESULTS, asked_results, view, newest=newest)
+    return await listed.answer()

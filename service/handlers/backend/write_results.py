@@ -7,7 +7,7 @@ from litestar.di import NamedDependency
 
 from service import openapi
 from service.models import Message, ResultsToWrite, ResultToWrite
-from service.store import Store
+from service.parts import Parts
 
 EXAMPLE = ResultsToWrite(
     query_id=42,
@@ -27,8 +27,8 @@ RESPONSES = (
 
 @post("/write-results", responses=RESPONSES, tags=["backend"])
 async def write_results(
-    store: NamedDependency[Store], data: Annotated[ResultsToWrite, openapi.body(EXAMPLE)]
+    parts: NamedDependency[Parts], data: Annotated[ResultsToWrite, openapi.body(EXAMPLE)]
 ) -> Message:
     """Record all the papers of a search, or none; sending the same again changes nothing."""
-    await store.write_results(data)
+    await parts.store.write_results(data)
     return Message(f"{len(data.results)} results of query {data.query_id} are recorded")
