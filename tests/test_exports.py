@@ -79,7 +79,8 @@ async def client_of(settings: Settings) -> AsyncIterator[Gateway]:
 
 
 def active(db: psycopg.Connection) -> list[int]:
-    """The backends that work for the service."""
+    """The backends that work for the service; a transaction would see those of its start."""
+    db.execute("select pg_stat_clear_snapshot()")
     return [pid for (pid,) in db.execute(f"{READERS} and state = 'active'")]
 
 
