@@ -1,4 +1,4 @@
-"""Whole lists over a real server: in pieces, in little memory, and visibly broken where they break."""
+"""Whole lists over a real server: in pieces, in little memory, visibly broken where they break."""
 
 import asyncio
 import gzip
@@ -290,13 +290,15 @@ def test_a_cut_export_has_no_end_on_the_wire_and_one_line_in_the_log(
     }
     with service(environment) as process:
         port = httpx.URL(process.url()).port
-        with closing(socket.create_connection(("127.0.0.1", port), timeout=5)) as wire:
+        with closing(socket.socket()) as wire:
+            wire.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            wire.settimeout(5)
+            wire.connect(("127.0.0.1", port))
             wire.sendall(
                 f"GET {EXPORT} HTTP/1.1\r\nHost: x\r\nX-Request-ID: cut-7\r\n"
                 f"Accept-Encoding: {coding}\r\n\r\n".encode()
             )
             answer = wire.recv(1000)
-            sleep(0.3)
             large_db.execute("set lock_timeout = '2s'")
             with large_db.transaction():
                 large_db.execute("lock table results in access exclusive mode")

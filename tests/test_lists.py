@@ -47,7 +47,7 @@ def record(db: psycopg.Connection, query_id: int, timestamp: int, results: int) 
 
 
 def links(response: httpx.Response) -> dict[str, str]:
-    return {rel: link["url"] for rel, link in response.links.items()}
+    return {str(rel): link["url"] for rel, link in response.links.items()}
 
 
 def keys(found: Iterable[dict[str, Any]]) -> list[tuple[int, int]]:
@@ -725,7 +725,9 @@ async def test_every_format_holds_the_same_rows(client: Gateway, path: str) -> N
                 assert written[column] in {cell(value), f"'{cell(value)}"}, column
                 assert not written[column].startswith(("=", "+", "@"))
         # each once, in the order of the rows
-        names = list(dict.fromkeys(row.get("arxiv_id") or f"query{row['query_id']}" for row in rows))
+        names = list(
+            dict.fromkeys(row.get("arxiv_id") or f"query{row['query_id']}" for row in rows)
+        )
         bibtex = bibtexparser.parse_string(answers["bibtex"])
         assert [entry.key.removesuffix("v1") for entry in bibtex.entries] == names
         assert not bibtex.failed_blocks

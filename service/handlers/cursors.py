@@ -26,7 +26,7 @@ def write(key: Key, query: str, *, back: bool = False) -> str:
 
 
 def read(cursor: str, query: str, shape: tuple[Any, ...]) -> Place:
-    """The place. Raises BadInput for anything but a cursor of this query, with a key of this shape."""
+    """The place. Raises BadInput for anything but a cursor of this query with such a key."""
     try:
         content = urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4))
     except (Error, ValueError):
@@ -36,7 +36,7 @@ def read(cursor: str, query: str, shape: tuple[Any, ...]) -> Place:
     if digest != _digest(place, query) or _text(content) != cursor:
         raise _refused()
     try:
-        back, *key = msgspec.msgpack.decode(place, type=tuple[(bool, *shape)])  # type: ignore[misc]
+        back, *key = msgspec.msgpack.decode(place, type=tuple[(bool, *shape)])  # type: ignore[valid-type]
     except msgspec.DecodeError:  # made up
         raise _refused() from None
     return Place(tuple(key), back)
