@@ -43,7 +43,7 @@ BAD_QUERIES = [
     ("/queries", "end_timestamp=0000-01-01", "end_timestamp"),
     ("/queries", "start_timestamp=2026-11-24&end_timestamp=2026-11-23", "end_timestamp"),
     ("/queries", "start_timestamp=" + "2" * 65, "start_timestamp"),
-    ("/queries", "page=1", "page"),
+    ("/queries", "pages=1", "pages"),
     ("/results", "page=-1", "page"),
     ("/results", "page=x", "page"),
     ("/results", "page=1000000001", "page"),

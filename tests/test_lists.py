@@ -47,7 +47,7 @@ def record(db: psycopg.Connection, query_id: int, timestamp: int, results: int) 
 
 
 def links(response: httpx.Response) -> dict[str, str]:
-    return {rel: link["url"] for rel, link in response.links.items()}
+    return {str(rel): link["url"] for rel, link in response.links.items()}
 
 
 def keys(found: Iterable[dict[str, Any]]) -> list[tuple[int, int]]:

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from service.formats import FORMATS
 from tests.conftest import Gateway, Serve
 
 
@@ -20,6 +21,11 @@ async def test_the_schema_describes_every_endpoint(client: Gateway) -> None:
     assert {path: set(methods) for path, methods in schema["paths"].items()} == {
         "/arxiv": {"get"},
         "/queries": {"get", "post"},
+        "/queries/{query_id}": {"get"},
+        "/queries/{query_id}/changes": {"get"},
+        "/queries/{query_id}/feed": {"get"},
+        "/papers": {"get"},
+        "/papers/{arxiv_id}": {"get"},
         "/results": {"get"},
         "/arxiv-api": {"get"},
         "/get-sequence": {"get"},
@@ -60,8 +66,24 @@ async def test_every_body_and_every_answer_has_an_example(client: Gateway) -> No
             if body := operation.get("requestBody"):
                 assert body["content"]["application/json"]["schema"]["examples"], path
             [answer] = [code for code in operation["responses"] if code.startswith("2")]
-            [content] = operation["responses"][answer]["content"].values()
-            assert content["examples"], path
+            content = operation["responses"][answer]["content"]
+            for media_type, described in content.items():
+                if media_type == "application/json":
+                    assert described["examples"], path
+                else:
+                    assert described["schema"] == {"type": "string"}, path
+
+
+async def test_every_format_of_a_list_is_described(client: Gateway) -> None:
+    schema = await schema_of(client)
+
+    for path in ("/results", "/queries", "/read-results", "/read-queries", "/papers"):
+        responses = schema["paths"][path]["get"]["responses"]
+        assert set(responses["200"]["content"]) == {each.media_type for each in FORMATS.values()}
+        assert set(responses["406"]["content"]) == {"application/problem+json"}
+    assert set(schema["paths"]["/queries"]["post"]["responses"]["200"]["content"]) == {
+        "application/json"
+    }
 
 
 async def test_errors_are_described_as_problems(client: Gateway) -> None:

@@ -104,6 +104,7 @@ def listing(
         QueryParameter(
             max_length=1000,
             description="a cursor from the Link header of another page of the same list",
+            examples=[Example(value="qtb1m9Wc2yyUws5rBPvEKgA")],
         ),
     ] = None,
     fields: Annotated[
@@ -111,6 +112,7 @@ def listing(
         QueryParameter(
             max_length=1000,
             description="columns with commas between them, for json, ndjson and csv; default: all",
+            examples=[Example(value="query_id,timestamp")],
         ),
     ] = None,
     format_name: Annotated[

@@ -7,7 +7,6 @@ the reader is, and no connection is held while nothing is read.
 
 import asyncio
 from collections.abc import AsyncGenerator, Mapping, Sequence
-from contextlib import suppress
 from functools import partial
 from itertools import starmap
 from typing import Annotated, Any, Generic, TypeVar
@@ -152,7 +151,9 @@ class Archive:
         limit = min(size, FIRST_BATCH)
         reading = read(place, limit)
         try:
-            while rows := await reading:
+            # shielded: who hangs up is cancelled again and again, and a connection that is
+            # cancelled more than once cannot be used any more
+            while rows := await asyncio.shield(reading):
                 is_last, limit = len(rows) < limit, size
                 if not is_last:
                     reading = read(Place(kind.key_of(rows[-1])), limit)
@@ -161,9 +162,8 @@ class Archive:
                 if is_last:
                     break
         finally:
+            reading.add_done_callback(_forget)
             reading.cancel()
-            with suppress(asyncio.CancelledError, Exception):
-                await reading
 
     async def query(self, query_id: int) -> Run | None:
         """One search."""
@@ -217,3 +217,9 @@ class Archive:
                 await cursor.execute(statement, given)
                 # by position: a third of the cost of a call by name for each row
                 return list(starmap(kind, await cursor.fetchall()))
+
+
+def _forget(reading: asyncio.Task[Any]) -> None:
+    """Take note of what nobody waits for any more, or it would be logged as lost."""
+    if not reading.cancelled():
+        reading.exception()
