@@ -51,7 +51,8 @@ class RequestLog:
                 raise
             # a server breaks the connection where an answer is left without its end
             cause = f" ({fault.__cause__!r})" if fault.__cause__ else ""
-            logger.error("%s %s is cut off: %s%s", scope["method"], path, fault.detail, cause)  # noqa: TRY400 - no accident
+            told = scope["method"], path, fault.detail, cause
+            logger.error("%s %s is cut off: %s%s", *told)  # noqa: TRY400 - no accident
         finally:
             taken = (perf_counter() - started) * 1000
             logger.log(NOTICE, "%s %s %d in %.1f ms", scope["method"], path, status, taken)
