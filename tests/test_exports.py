@@ -224,7 +224,7 @@ async def test_an_export_that_loses_its_database_is_seen_to_be_broken(
                     await asyncio.wait_for(reading, 5)
             assert (await client.get("/results?page=0")).status_code == 200
 
-        ours = [record for record in loud(caplog) if record.name == "service.request_log"]
+        ours = [record for record in loud(caplog) if record.name == "service.layers.request_log"]
         [line] = [record.getMessage() for record in ours]
         assert line.startswith(f"GET {path.partition('?')[0]} is cut off: the database is away")
         assert all(not record.exc_info for record in loud(caplog))

@@ -8,12 +8,12 @@ from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Any
 
-import bibtexparser
 import feedparser
 import httpx
 import psycopg
 import pytest
 import rispy
+from bibtexparser.entrypoint import parse_string as parse_bibtex
 
 from service.handlers import cursors
 from tests.conftest import Gateway, Serve
@@ -728,7 +728,7 @@ async def test_every_format_holds_the_same_rows(client: Gateway, path: str) -> N
         names = list(
             dict.fromkeys(row.get("arxiv_id") or f"query{row['query_id']}" for row in rows)
         )
-        bibtex = bibtexparser.parse_string(answers["bibtex"])
+        bibtex = parse_bibtex(answers["bibtex"])
         assert [entry.key.removesuffix("v1") for entry in bibtex.entries] == names
         assert not bibtex.failed_blocks
         ris = rispy.loads(answers["ris"])

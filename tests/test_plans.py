@@ -206,7 +206,12 @@ def test_a_page_of_papers_follows_the_index_that_serves_it(
             "papers_pkey",
             12,
         ),
-        (sql.SELECT_FEED, {"query_ids": [7, 20_007], "limit": 100}, "papers_pkey", 130),
+        (
+            sql.SELECT_FEED,
+            {"query_ids": [7, 20_007], "limit": 100, "search_key": None, "query": "x"},
+            "results_paper",
+            20_000,
+        ),
         (sql.MILESTONES_LOOK, {"seen": 999_000}, "results_pkey", 60),
     ],
 )

@@ -15,7 +15,7 @@ from service.errors import NotConfigured
 from service.settings import ENDPOINTS, Settings
 
 PASSWORD = "correct-horse-battery"  # noqa: S105 - guards nothing
-ALL = {"arxiv", "queries", "results", "arxiv-api", "get-sequence"} | {
+ALL = {"arxiv", "queries", "results", "papers", "arxiv-api", "get-sequence"} | {
     f"{verb}-{noun}" for verb in ("read", "write") for noun in ("queries", "results")
 }
 
@@ -247,14 +247,14 @@ def test_the_rule_holds_for_settings_that_are_no_environment_too() -> None:
     ("text", "served"),
     [
         ("all", ALL),
-        ("frontend", {"arxiv", "queries", "results"}),
-        ("backend", ALL - {"arxiv", "queries", "results"}),
+        ("frontend", {"arxiv", "queries", "results", "papers"}),
+        ("backend", ALL - {"arxiv", "queries", "results", "papers"}),
         ("frontend,backend", ALL),
         ("arxiv", {"arxiv"}),
         ("/arxiv", {"arxiv"}),
         (" results , /get-sequence ", {"results", "get-sequence"}),
-        ("frontend,read-queries", {"arxiv", "queries", "results", "read-queries"}),
-        ("arxiv,arxiv,frontend", {"arxiv", "queries", "results"}),
+        ("frontend,read-queries", {"arxiv", "queries", "results", "papers", "read-queries"}),
+        ("arxiv,arxiv,frontend", {"arxiv", "queries", "results", "papers"}),
         ("arxiv,all", ALL),
     ],
 )

@@ -48,27 +48,3 @@ def test_only_the_store_knows_the_driver_and_only_the_client_knows_httpx_to_arxi
     clients = [name for name, text in sources.items() if "httpx.AsyncClient(" in text]
     assert {name.split("/")[0] for name in drivers} == {"store"}
     assert clients == ["arxiv.py"]
-
-
-def explained(db: psycopg.Connection, statement: bytes, parameters: dict[str, object]) -> str:
-    cursor = psycopg.ClientCursor(db)
-    lines = cursor.execute(b"explain " + statement, parameters).fetchall()
-    return "\n".join(line for (line,) in lines)
-
-
-def test_the_two_reads_follow_their_indexes(db: psycopg.Connection) -> None:
-    db.execute(
-        "insert into queries (query_id, timestamp, status, num_results, num_entries, query)"
-        " select n, n, 200, 1, 1, 'x' from generate_series(1, 20000) n"
-    )
-    db.execute(
-        "insert into results (query_id, timestamp, result_number, author, title)"
-        " select n, n, 0, 'a', 't' from generate_series(1, 20000) n"
-    )
-    db.execute("analyze")
-    queries = explained(db, sql.SELECT_QUERIES, {"start": 5, "end": 9, "settle": 0})
-    results = explained(db, sql.SELECT_RESULTS, {"limit": 10, "offset": 0, "settle": 0})
-
-    assert "queries_timestamp" in queries
-    assert "results_query_id_result_number_key" in results
-    assert "Sort" not in queries + results

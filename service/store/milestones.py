@@ -39,7 +39,7 @@ class _Look(Struct, frozen=True):
     result_number: int | None
     last_id: int
     first_id: int
-    deleted: int
+    changed: int
     oldest: int
     next: int
 
@@ -63,7 +63,7 @@ class Milestones:
         self._pending = (0, 0)
         """An id of which the same will hold once this transaction, and all before, have ended."""
         self._past = (0, 0)
-        """The first id and the number of deleted rows."""
+        """The first id and the number of rows that were deleted or changed."""
 
     async def shortcut(self, offset: int) -> dict[str, Any]:
         """The parameters of a page so many rows from the start: after which row, and how many."""
@@ -74,6 +74,8 @@ class Milestones:
                 self._forget()
             if monotonic() - self._looked > LOOK_AGAIN:
                 await self._look()
+            if not self._seen:  # while a transaction older than this process goes on
+                return {}
             for _ in range(READS):
                 if offset // STEP <= len(self._milestones) or not await self._read():
                     break
@@ -87,9 +89,9 @@ class Milestones:
             async with self._connections.reader() as conn:
                 cursor = conn.cursor(row_factory=class_row(_Look))
                 look = await anext(await cursor.execute(sql.MILESTONES_LOOK, {"seen": self._seen}))
-        if (look.first_id, look.deleted) != self._past:
+        if (look.first_id, look.changed) != self._past:
             self._forget()
-            self._past = look.first_id, look.deleted
+            self._past = look.first_id, look.changed
         elif look.timestamp is not None:
             fresh = look.timestamp, look.query_id, look.result_number
             del self._milestones[bisect_right(self._milestones, fresh) :]
