@@ -72,6 +72,8 @@ select not exists (select from migrations where name = '0009_papers') as pending
         ) stored,
         primary key (arxiv_id, version)
     );
+    -- so that the planner knows the rare categories too
+    alter table papers alter column categories set statistics 1000;
     comment on column papers.arxiv_id is 'without the version: 2101.00001, hep-th/9901001';
     comment on column papers.version is '0 where it was not told';
     comment on column papers.timestamp is 'Unix seconds: that of the search which told all this';

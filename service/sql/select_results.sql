@@ -1,38 +1,37 @@
 -- Results in the order of time, from a place on, but for those younger than `settle` seconds.
-select author, title, journal, query_id, timestamp, result_number, arxiv_id, version
+select
+    author, results.title, results.journal, query_id, results.timestamp, result_number,
+    results.arxiv_id, results.version
+-- left out by the planner where no category is asked for
 from results
+left join papers
+    on papers.arxiv_id = results.arxiv_id and papers.version = coalesce(results.version, 0)
 where (
         %(after_timestamp)s::bigint is null
-        or (timestamp, query_id, result_number) > (
+        or (results.timestamp, query_id, result_number) > (
             %(after_timestamp)s::bigint, %(after_query_id)s::bigint,
             %(after_result_number)s::smallint
         )
     )
     -- where there is a place, it is a bound itself, and the only one at which to begin
-    and (%(after_timestamp)s::bigint is not null or timestamp >= %(since)s::bigint)
-    and timestamp <= least(
+    and (%(after_timestamp)s::bigint is not null or results.timestamp >= %(since)s::bigint)
+    and results.timestamp <= least(
         %(until)s::bigint, (extract(epoch from now()) - nullif(%(settle)s::float8, 0))::bigint
     )
     and (%(query_id)s::bigint is null or query_id = %(query_id)s::bigint)
     and (
         %(words)s::text is null
-        or paper_words(title, author, null, journal) @@ to_tsquery('arxiv', %(words)s::text)
+        or paper_words(results.title, author, null, results.journal)
+            @@ to_tsquery('arxiv', %(words)s::text)
     )
     and (
         %(category)s::text[] is null
-        or exists (
-            select from papers
-            where papers.arxiv_id = results.arxiv_id
-                and papers.version = coalesce(results.version, 0)
-                and (
-                    papers.categories && %(category)s::text[]
-                    or %(archive)s::text[] is not null
-                    and exists (
-                        select from unnest(papers.categories) as name
-                        where split_part(name, '.', 1) = any(%(archive)s::text[])
-                    )
-                )
+        or papers.categories && %(category)s::text[]
+        or %(archive)s::text[] is not null
+        and exists (
+            select from unnest(papers.categories) as name
+            where split_part(name, '.', 1) = any(%(archive)s::text[])
         )
     )
-order by timestamp, query_id, result_number
+order by results.timestamp, query_id, result_number
 limit %(limit)s::bigint offset %(offset)s::bigint
