@@ -48,3 +48,23 @@ def test_only_the_store_knows_the_driver_and_only_the_client_knows_httpx_to_arxi
     clients = [name for name, text in sources.items() if "httpx.AsyncClient(" in text]
     assert {name.split("/")[0] for name in drivers} == {"store"}
     assert clients == ["arxiv.py"]
+
+
+@pytest.mark.parametrize(
+    ("first", "last", "names"),
+    [
+        (
+            "and (%(words)s",
+            "and newer.version > papers.version ) )",
+            ("SELECT_PAPERS", "SELECT_PAPERS_BACK", "RANK_PAPERS", "COUNT_PAPERS"),
+        ),
+        ("and (%(query_id)s", "order by", ("SELECT_RESULTS", "SELECT_RESULTS_BACK")),
+        ("and (%(status)s", "order by", ("SELECT_QUERIES", "SELECT_QUERIES_BACK")),
+    ],
+)
+def test_the_statements_of_one_list_ask_for_the_same_rows(
+    first: str, last: str, names: tuple[str, ...]
+) -> None:
+    texts = [" ".join(STATEMENTS[name].decode().split()) for name in names]
+    wanted = {text[text.index(first) : text.index(last)] for text in texts}
+    assert len(wanted) == 1
