@@ -35,23 +35,32 @@ select not exists (select from migrations where name = '0009_papers') as pending
     create function listed(names text[]) returns text
         language sql immutable strict parallel safe
         return array_to_string(names, ', ');
+    -- a tsvector holds a megabyte: longer texts than any paper has are cut
     create function paper_words(title text, author text, abstract text, note text) returns tsvector
-        language sql immutable parallel safe
-        return setweight(to_tsvector('arxiv'::regconfig, coalesce(fold(title), '')), 'A')
-            || setweight(to_tsvector('arxiv'::regconfig, coalesce(fold(author), '')), 'B')
-            || setweight(to_tsvector('arxiv'::regconfig, coalesce(fold(abstract), '')), 'C')
-            || setweight(to_tsvector('arxiv'::regconfig, coalesce(fold(note), '')), 'D');
+        language sql immutable parallel safe cost 1000
+        return
+            setweight(to_tsvector('arxiv'::regconfig, coalesce(fold(left(title, 10000)), '')), 'A')
+            || setweight(to_tsvector('arxiv'::regconfig, coalesce(fold(left(author, 100000)), '')), 'B')
+            || setweight(to_tsvector('arxiv'::regconfig, coalesce(fold(left(abstract, 50000)), '')), 'C')
+            || setweight(to_tsvector('arxiv'::regconfig, coalesce(fold(left(note, 20000)), '')), 'D');
+    create function result_words(title text, author text, journal text) returns tsvector
+        language sql immutable parallel safe cost 1000
+        return to_tsvector(
+            'arxiv'::regconfig,
+            fold(left(title, 10000) || ' ' || left(author, 100000) || ' ' || coalesce(left(journal, 20000), ''))
+        );
     comment on function fold is 'the words of a text without accents and symbols';
     comment on function listed is 'names as results.author has them';
     comment on function paper_words is
         'what full text search finds; the weight tells where: title, author, abstract, note';
-    revoke all on function fold, listed, paper_words from public;
-    grant execute on function fold, listed, paper_words to arxiv_rw, arxiv_ro;
+    comment on function result_words is
+        'what filters of results look for first, in whatever column';
 
     create table papers (
         arxiv_id text not null,
         version smallint not null check (version >= 0),
         timestamp bigint not null,
+        first_timestamp bigint not null default extract(epoch from clock_timestamp())::bigint,
         title text not null,
         authors text[] not null,
         affiliations jsonb,
@@ -77,6 +86,8 @@ select not exists (select from migrations where name = '0009_papers') as pending
     comment on column papers.arxiv_id is 'without the version: 2101.00001, hep-th/9901001';
     comment on column papers.version is '0 where it was not told';
     comment on column papers.timestamp is 'Unix seconds: that of the search which told all this';
+    comment on column papers.first_timestamp is
+        'Unix seconds: that of the search which told of it first';
     comment on column papers.affiliations is 'a list for each author; null where there are none';
     comment on column papers.abstract is 'null where only author, title and journal are known';
     comment on column papers.published is 'Unix seconds: when version 1 was submitted';
@@ -85,9 +96,10 @@ select not exists (select from migrations where name = '0009_papers') as pending
     comment on column papers.withdrawn is 'as far as the comment tells';
 
     -- of the papers found so far, what results has kept
-    insert into papers (arxiv_id, version, timestamp, title, authors, journal)
+    insert into papers (arxiv_id, version, timestamp, first_timestamp, title, authors, journal)
     select distinct on (arxiv_id, coalesce(version, 0))
-        arxiv_id, coalesce(version, 0), timestamp, title,
+        arxiv_id, coalesce(version, 0), timestamp,
+        min(timestamp) over (partition by arxiv_id, coalesce(version, 0)), title,
         case when author = '' then '{}' else string_to_array(author, ', ') end, journal
     from results
     where arxiv_id is not null

@@ -25,14 +25,28 @@ select not exists (select from migrations where name = '0010_reading') as pendin
         on results (timestamp, query_id, result_number);
     -- filters by author, title and journal
     create index concurrently if not exists results_words
-        on results using gin (paper_words(title, author, null, journal));
+        on results using gin (result_words(title, author, journal));
     -- from a paper to where it was found: the filter by category
     create index concurrently if not exists results_paper on results (arxiv_id, version);
     -- earlier runs of searches that were recorded by operators, without a key
     create index concurrently if not exists queries_unkeyed
         on queries (md5(query), query_id) where search_key is null;
+    -- papers of searches that a service of the version before has recorded meanwhile
+    insert into papers (arxiv_id, version, timestamp, first_timestamp, title, authors, journal)
+    select distinct on (arxiv_id, coalesce(version, 0))
+        arxiv_id, coalesce(version, 0), timestamp, timestamp, title,
+        case when author = '' then '{}' else string_to_array(author, ', ') end, journal
+    from results
+    where arxiv_id is not null
+        and not exists (
+            select from papers
+            where papers.arxiv_id = results.arxiv_id
+                and papers.version = coalesce(results.version, 0)
+        )
+    order by arxiv_id, coalesce(version, 0), timestamp
+    on conflict do nothing;
     -- the planner's figures for the words
-    analyze results;
+    analyze results, papers;
     insert into migrations (name) values ('0010_reading');
     \echo applied 0010_reading
 \endif

@@ -41,7 +41,8 @@ _ID = re.compile(
     re.ASCII,
 )
 _AROUND_ID = re.compile(
-    r"(?:arxiv:\s*|(?:https?://)?(?:\w+\.)?arxiv\.org/(?:abs|pdf|html)/)(?P<id>.*?)(?:\.pdf|/)?"
+    r"(?:arxiv:\s*|(?:https?://(?:dx\.)?doi\.org/)?10\.48550/arxiv\."
+    r"|(?:https?://)?(?:\w+\.)?arxiv\.org/(?:abs|pdf|html)/)(?P<id>.*?)(?:\.pdf|/)?"
     r"(?:[?#].*)?",
     re.IGNORECASE | re.DOTALL,
 )

@@ -12,6 +12,7 @@ import os
 import pwd
 import re
 import shutil
+import signal
 import stat
 import subprocess
 from collections.abc import Iterator
@@ -172,7 +173,8 @@ class _Cluster:
         stop = ("stop", "-D", self.path, "-w", "-t", STOP_TIMEOUT)
         if self._run("pg_ctl", *stop, "-m", "fast").returncode:
             logger.warning("PostgreSQL is slow to stop: it will mend itself at the next start")
-            self._run("pg_ctl", *stop, "-m", "immediate")
+            if self._run("pg_ctl", *stop, "-m", "immediate").returncode and self._process:
+                self._process.send_signal(signal.SIGQUIT)  # the same, where pg_ctl cannot be run
         if self._process is not None:
             self._process.wait()
 

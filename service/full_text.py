@@ -14,8 +14,10 @@ from service.errors import BadInput
 
 MAX_DEPTH = 20
 """Parentheses within each other."""
-MAX_OPERANDS = 100
-"""Words, phrases and whatever stands between spaces; what holds no word counts too."""
+MAX_WORDS = 60
+"""In one query, those of phrases too: PostgreSQL looks for each."""
+MIN_PREFIX = 3
+"""Characters; a shorter one stands for too many words."""
 MAX_WORD = 2000
 """Bytes; PostgreSQL cannot search for a word of 2,047."""
 MAX_SHOWN = 60
@@ -104,13 +106,9 @@ def tsquery(q: str) -> str:
     return _read(q).text
 
 
-def phrase(text: str, field: str | None) -> str | None:
-    """The text for `to_tsquery` that finds these words, one after the other, in one field or any.
-
-    None where there is no word.
-    """
-    part = _words(text, FIELDS[field] if field else "", is_prefix=False)
-    return part and part.text
+def words(text: str) -> list[str]:
+    """The text for `to_tsquery` of each word of a text, wherever it stands; none where none is."""
+    return [_quoted([word], "") for word in _found(text)]
 
 
 def sought(q: str, field: str) -> str:
@@ -142,7 +140,7 @@ class _Parser:
     def __init__(self, q: str) -> None:
         self.found = _PIECE.finditer(q.translate(_QUOTES))
         self.depth = 0
-        self.operands = 0
+        self.words = 0
         self.advance()
 
     def advance(self) -> None:
@@ -198,9 +196,9 @@ class _Parser:
         self.advance()
         if text == "(":
             return self.group(label, place)
-        self.operands += 1
-        if self.operands > MAX_OPERANDS:
-            _refuse(f"it has more than {MAX_OPERANDS} words and phrases")
+        self.words += max(1, len(_found(text)))
+        if self.words > MAX_WORDS:
+            _refuse(f"it has more than {MAX_WORDS} words")
         if kind == "word":
             return _words(text.rstrip("*"), label, is_prefix=text.endswith("*"))
         if len(text) == 1 or not text.endswith('"'):
@@ -219,19 +217,25 @@ class _Parser:
         return part
 
 
+def _found(text: str) -> list[str]:
+    return [word for word in fold(text).split() if any(map(str.isalnum, word))]
+
+
 def _words(text: str, label: str, *, is_prefix: bool) -> _Part | None:
     """Words that follow each other, as one operand; None where there is none."""
-    words = [word for word in fold(text).split() if any(map(str.isalnum, word))]
+    words = _found(text)
     if not words:
         return None
     if any(len(word.encode()) > MAX_WORD for word in words):
         _refuse(f"{_short(text)} is too long for a word")
-    text = _quoted(words, label)
+    quoted = _quoted(words, label)
     if is_prefix:
-        text = _quoted(words[-1:], f"*{label}")
+        if len(words[-1]) < MIN_PREFIX:
+            _refuse(f"{_short(text)}* needs {MIN_PREFIX} letters before the *")
+        quoted = _quoted(words[-1:], f"*{label}")
         if before := words[:-1]:
-            text = f"({_quoted(before, label)} <-> {text})"
-    return _Part(text, sought=((label, text),))
+            quoted = f"({_quoted(before, label)} <-> {quoted})"
+    return _Part(quoted, sought=((label, quoted),))
 
 
 def _quoted(words: list[str], label: str) -> str:

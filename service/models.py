@@ -311,8 +311,12 @@ class ResultFilter(Struct, frozen=True, kw_only=True):
     """Unix seconds, included."""
     until: int = timestamps.LATEST
     """Unix seconds, included."""
+    author: str | None = None
+    """Part of it, in capitals or not, with accents or without; so are the next two."""
+    title: str | None = None
+    journal: str | None = None
     words: str | None = None
-    """As `to_tsquery` understands it."""
+    """As `to_tsquery` understands it: the words of the three above."""
     category: list[str] | None = None
     """One of these, or one of `archive`."""
     archive: list[str] | None = None
@@ -328,8 +332,10 @@ class PaperFilter(Struct, frozen=True, kw_only=True):
     """Unix seconds of version 1, included."""
     words: str | None = None
     """As `to_tsquery` understands it."""
+    author: str | None = None
+    """Part of it, in capitals or not, with accents or without; so are the next two."""
+    title: str | None = None
     journal: str | None = None
-    """The same, of the journal reference alone."""
     category: list[str] | None = None
     """One of these, or one of `archive`."""
     archive: list[str] | None = None
@@ -519,7 +525,9 @@ class Papers(Struct, frozen=True, kw_only=True):
 
     papers: list[FoundPaper]
     total: int | None = None
-    """How many papers match; of more than 100,000 the newest are counted."""
+    """How many papers are counted: all that match, but at most 100,000, the newest."""
+    total_is_exact: bool | None = None
+    """Whether these are all that match."""
     facets: Facets | None = None
     """Of the papers that are counted."""
 
@@ -568,6 +576,10 @@ Text = Annotated[str, Meta(max_length=100_000, pattern="^[^\\x00]*$")]
 Name = Annotated[str, Meta(max_length=100, pattern="^[^\\x00]*$")]
 
 
+ArxivId = Annotated[str, Meta(max_length=100, pattern=r"^(\d{4}\.\d{4,5}|[a-z-]+/\d{7})$(?!\n)")]
+"""Without a version."""
+
+
 class QueryRange(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The body of `POST /queries`: what the parameters of `GET /queries` are."""
 
@@ -599,7 +611,7 @@ class ResultToWrite(Struct, frozen=True, kw_only=True):
     authors: list[Text] | Text
     title: Text
     journal: Text | None = None
-    arxiv_id: Name | None = None
+    arxiv_id: ArxivId | None = None
     version: Annotated[int, Meta(ge=1, le=9999)] | None = None
     affiliations: list[list[Text]] = []
     summary: Text | None = None

@@ -17,8 +17,8 @@ from psycopg.conninfo import make_conninfo
 from service.errors import BadInput
 from service.full_text import (
     MAX_DEPTH,
-    MAX_OPERANDS,
     MAX_WORD,
+    MAX_WORDS,
     START,
     STOP,
     fold,
@@ -183,8 +183,8 @@ def test_what_cannot_be_meant_is_refused_with_the_reason(text: str, words: str) 
 def test_parentheses_and_operands_have_a_limit() -> None:
     assert tsquery("(" * MAX_DEPTH + "a" + ")" * MAX_DEPTH) == "'a'"
     assert "nested deeper" in reason("(" * (MAX_DEPTH + 1) + "a" + ")" * (MAX_DEPTH + 1))
-    assert tsquery(" ".join(["a"] * MAX_OPERANDS)).count("'a'") == MAX_OPERANDS
-    assert "more than" in reason(" ".join(["a"] * (MAX_OPERANDS + 1)))
+    assert tsquery(" ".join(["a"] * MAX_WORDS)).count("'a'") == MAX_WORDS
+    assert "more than" in reason(" ".join(["a"] * (MAX_WORDS + 1)))
 
 
 @pytest.mark.parametrize(

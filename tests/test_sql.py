@@ -55,7 +55,7 @@ def test_only_the_store_knows_the_driver_and_only_the_client_knows_httpx_to_arxi
     [
         (
             "and (%(words)s",
-            "and newer.version > papers.version ) )",
+            "9223372036854775807 ) ) )",
             ("SELECT_PAPERS", "SELECT_PAPERS_BACK", "RANK_PAPERS", "COUNT_PAPERS"),
         ),
         ("and (%(query_id)s", "order by", ("SELECT_RESULTS", "SELECT_RESULTS_BACK")),

@@ -34,16 +34,17 @@ def read(cursor: str, query: str, shape: tuple[Any, ...]) -> Place:
     digest, place = content[:SIZE], content[SIZE:]
     # the decoder passes over odd characters: only what it would write itself is the cursor
     if digest != _digest(place, query) or _text(content) != cursor:
-        raise _refused()
+        raise refused()
     kind: Any = tuple.__class_getitem__((bool, *shape))
     try:
         back, *key = msgspec.msgpack.decode(place, type=kind)
     except msgspec.DecodeError:  # made up
-        raise _refused() from None
+        raise refused() from None
     return Place(tuple(key), back)
 
 
-def _refused() -> BadInput:
+def refused() -> BadInput:
+    """What is said of a cursor that is none of this query."""
     return BadInput(
         "after",
         "is no cursor of this query: take it from the Link of an answer to the same one",

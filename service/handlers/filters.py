@@ -7,6 +7,7 @@ from litestar.openapi.spec import Example
 from litestar.params import QueryParameter
 
 from service import arxiv_language, full_text, timestamps
+from service.arxiv_query import HEADING
 from service.errors import BadInput
 from service.handlers.parameters import (
     EndTimestamp,
@@ -146,10 +147,14 @@ def asked_results(  # noqa: PLR0913 - each of them is one filter
             ge=1, le=INT8_MAX, description="of this search", examples=[Example(value=42)]
         ),
     ] = None,
-    author: Annotated[str | None, term("words of the authors, in a row", "Emmy Noether")] = None,
-    title: Annotated[str | None, term("words of the title, in a row", "testing")] = None,
+    author: Annotated[
+        str | None, term("part of the authors: whole words, in a row", "Emmy Noether")
+    ] = None,
+    title: Annotated[
+        str | None, term("part of the title: whole words, in a row", "testing")
+    ] = None,
     journal: Annotated[
-        str | None, term("words of the journal reference, in a row", "Phys.Rev.")
+        str | None, term("part of the journal reference: whole words, in a row", "Phys.Rev.")
     ] = None,
     category: Category = None,
     since: Annotated[str | None, moment("of the search, included", "2026-11-23T20:15:00")] = None,
@@ -162,13 +167,15 @@ def asked_results(  # noqa: PLR0913 - each of them is one filter
 ) -> Asked[ResultFilter]:
     """Read which results are wanted."""
     first, last = time_range(since, until, parts.settings.zone, ("since", "until"))
-    fields = ("author", author, "author"), ("title", title, "title"), ("journal", journal, "note")
-    words = [_words(name, text, field) for name, text, field in fields if text]
+    words = _words(author=author, title=title, journal=journal)
     categories, archives = _categories(category)
     wanted = ResultFilter(
         query_id=query_id,
         since=first,
         until=last,
+        author=author or None,
+        title=title or None,
+        journal=journal or None,
         words=" & ".join(words) or None,
         category=categories,
         archive=archives,
@@ -186,10 +193,14 @@ def asked_papers(  # noqa: PLR0913 - each of them is one filter
             examples=[Example(value='title:"unit test" (flaky OR slow) -author:Klein')],
         ),
     ] = None,
-    author: Annotated[str | None, term("words of the authors, in a row", "Emmy Noether")] = None,
-    title: Annotated[str | None, term("words of the title, in a row", "testing")] = None,
+    author: Annotated[
+        str | None, term("part of the authors: whole words, in a row", "Emmy Noether")
+    ] = None,
+    title: Annotated[
+        str | None, term("part of the title: whole words, in a row", "testing")
+    ] = None,
     journal: Annotated[
-        str | None, term("words of the journal reference, in a row", "Phys.Rev.")
+        str | None, term("part of the journal reference: whole words, in a row", "Phys.Rev.")
     ] = None,
     category: Category = None,
     since: Annotated[str | None, moment("of version 1, included", "2026-01-01")] = None,
@@ -209,8 +220,7 @@ def asked_papers(  # noqa: PLR0913 - each of them is one filter
 ) -> Asked[PaperFilter]:
     """Read which papers are wanted."""
     first, last = time_range(since, until, parts.settings.zone, ("since", "until"))
-    fields = ("author", author, "author"), ("title", title, "title"), ("journal", journal, "note")
-    words = [_words(name, text, field) for name, text, field in fields if text]
+    words = _words(author=author, title=title, journal=journal)
     categories, archives = _categories(category)
     given = q if q and q.strip() else None
     if given:
@@ -219,7 +229,9 @@ def asked_papers(  # noqa: PLR0913 - each of them is one filter
         since=first,
         until=last,
         words=" & ".join(words) or None,
-        journal=_words("journal", journal, None) if journal else None,
+        author=author or None,
+        title=title or None,
+        journal=journal or None,
         category=categories,
         archive=archives,
         all_versions=versions == "all",
@@ -242,7 +254,7 @@ def asked_queries(
 ) -> Asked[QueryFilter]:
     """Read which searches are wanted."""
     first, last = time_range(start_timestamp, end_timestamp, parts.settings.zone)
-    wanted = QueryFilter(since=first, until=last, status=status, text=text or None)
+    wanted = QueryFilter(since=first, until=last, status=status, text=_bare(text))
     return Asked(wanted, listing)
 
 
@@ -256,14 +268,25 @@ def asked_stored_queries(
 ) -> Asked[QueryFilter]:
     """Read which searches are wanted, with Unix seconds."""
     since, until = ordered(start_timestamp, end_timestamp)
-    wanted = QueryFilter(since=since, until=until, status=status, text=text or None)
+    wanted = QueryFilter(since=since, until=until, status=status, text=_bare(text))
     return Asked(wanted, listing)
 
 
-def _words(name: str, text: str, field: str | None) -> str:
-    if (found := full_text.phrase(text, field)) is None:
-        raise BadInput(name, f"there is no word in {text!r} to search for")
-    return found
+def _words(**texts: str | None) -> list[str]:
+    """The words of these parameters, as `to_tsquery` finds them, wherever they stand."""
+    words = []
+    for name, text in texts.items():
+        if text:
+            found = full_text.words(text)
+            if not found:
+                raise BadInput(name, f"there is no word in {text!r} to search for")
+            words += found
+    return words
+
+
+def _bare(text: str | None) -> str | None:
+    """The part of a query that is looked for, without the heading that is not stored."""
+    return HEADING.sub("", text) or None if text else None
 
 
 def _categories(texts: list[str] | None) -> tuple[list[str] | None, list[str] | None]:

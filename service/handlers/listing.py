@@ -4,6 +4,7 @@ JSON comes by pages. The other formats are for taking away: they hold everything
 `after` on where that is given, unless `page` or `items_per_page` asks for a page of them.
 """
 
+import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import aclosing
 from datetime import UTC, datetime
@@ -22,14 +23,18 @@ from service.handlers import cursors
 from service.models import Asked, Place, Reference
 from service.problems import AnyRequest
 from service.store import Archive
-from service.store.archive import FIRST_BATCH, List
+from service.store.archive import List
 
 T = TypeVar("T", bound=Struct)
 Row_contra = TypeVar("Row_contra", bound=Struct, contravariant=True)
 
 TABULAR = ("json", "ndjson", "csv")
 ROWS, REFERENCES = 2000, 200
-"""Of a whole list, at once: writing them holds up others for some milliseconds only."""
+"""Of a whole list at once, at most."""
+PIECE = 2**20
+"""Bytes of a whole list at once, more or less: an author list may have thousands of names."""
+SLICE = 10
+"""References that are written before others have their turn: TeX takes its time."""
 PLACES = ("after", "page")
 PRESENTATION = (*PLACES, "items_per_page", "format", "fields")
 """Parameters that leave the list as it is, so that its cursors stay good."""
@@ -91,6 +96,8 @@ class Listed(Generic[T]):
         self._place = Place(offset=(listing.page or 0) * listing.size)
         if listing.after is not None:
             self._place = cursors.read(listing.after, self._query, kind.shape)
+            if self._place.back and kind.back is None:
+                raise cursors.refused()
 
     @property
     def is_page(self) -> bool:
@@ -135,21 +142,24 @@ class Listed(Generic[T]):
         return Response(content, headers=headers)
 
     async def _stream(self) -> Response[Any]:
-        size = ROWS if self.format.name in TABULAR else REFERENCES
+        most = size = ROWS if self.format.name in TABULAR else REFERENCES
         batches = self._archive.batches(
-            self._kind, self._wanted, self._place, size, newest=self._newest
+            self._kind, self._wanted, self._place, lambda: size, newest=self._newest
         )
         # before the first byte, so that a database that is away is told by the status
         first: list[T] = await anext(batches, [])
-        if len(first) < FIRST_BATCH:  # that is all
+        if len(first) < self._kind.first:  # that is all
             return self.response(await self.file(first), None)
         writer, rows = await self._written(first)
 
         async def parts() -> AsyncIterator[bytes]:
+            nonlocal size
             async with aclosing(batches):
                 yield writer.begin() + rows
                 async for batch in batches:
-                    yield (await self._written(batch, writer))[1]
+                    _, part = await self._written(batch, writer)
+                    size = max(SLICE, min(most, len(batch) * PIECE // max(1, len(part))))
+                    yield part
                 yield writer.end()
 
         return Stream(parts(), headers=self._headers())
@@ -163,15 +173,21 @@ class Listed(Generic[T]):
             return writer, writer.rows(self._view.shown(rows))
         references = await self._view.references(rows)
         writer = writer or formats.bibliographic(self.format.name, self._head(references))
-        return writer, writer.rows(references)
+        parts = []
+        for begin in range(0, len(references), SLICE):
+            parts.append(writer.rows(references[begin : begin + SLICE]))
+            await asyncio.sleep(0)
+        return writer, b"".join(parts)
 
     def _head(self, references: Sequence[Reference]) -> FeedHead:
+        now = datetime.now(UTC)
         moments = [moment for each in references if (moment := each.updated or each.published)]
         return FeedHead(
             title=f"arxiv-gateway: {self._view.name}",
             uri=uuid5(NAMESPACE_URL, self._query).urn,
             self_url=str(self._request.url),
-            updated=max(moments, default=datetime.now(UTC)),
+            # what a whole list ends with is not known at its start
+            updated=max(moments, default=now) if self.is_page or self._newest else now,
         )
 
     def _headers(self) -> dict[str, str]:

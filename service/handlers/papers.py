@@ -35,7 +35,7 @@ from service.models import (
 )
 from service.parts import Parts
 from service.problems import AnyRequest
-from service.store.archive import PAPERS, RANKED
+from service.store.archive import MOST_COUNTED, PAPERS, RANKED
 
 EXAMPLE = Paper(
     arxiv_id="2611.00001",
@@ -63,6 +63,7 @@ FOUND = FoundPaper(
 FOUND_PAPERS = Papers(
     papers=[FOUND],
     total=1,
+    total_is_exact=True,
     facets=Facets(category=[FacetCount("math.DG", 1)], year=[FacetCount("2026", 1)]),
 )
 
@@ -114,25 +115,31 @@ async def list_papers(
 ) -> Response[Any]:
     """Papers that any search found and that match, whatever search it was.
 
-    With `q`, the best come first; of more than 20,000 that match the newest are ranked. The first
-    page in JSON tells how many match, of each category and of each year. The other formats hold
-    all that matches, unless a page is asked for.
+    Pages of a search with `q` begin with the best; of more than 20,000 that match the newest are
+    ranked. The first page in JSON tells how many match, of each category and of each year. The
+    other formats hold all that matches, the newest first, unless a page is asked for.
     """
     wanted, listing = asked_papers.wanted, asked_papers.listing
-    order = order or ("relevance" if wanted.is_full_text else "newest")
+    is_json = formats.choose(listing.format, request.headers.get("accept")).name == "json"
+    is_page = is_json or listing.page is not None or listing.items_per_page is not None
+    order = order or ("relevance" if wanted.is_full_text and is_page else "newest")
     if order == "relevance" and not wanted.is_full_text:
         raise BadInput("order", "relevance is for q: without it, take newest or oldest")
+    if order == "relevance" and not is_page:
+        raise BadInput("order", "relevance is for pages: give items_per_page, or take newest")
     kind: Any = RANKED if order == "relevance" else PAPERS
-    is_json = formats.choose(listing.format, request.headers.get("accept")).name == "json"
     view = (FoundPapers if is_json else StoredPapers)(parts.settings.zone)
+    if not (is_json and "highlights" in (listing.fields or "highlights")):
+        wanted = structs.replace(wanted, mark_title="", mark_author="", mark_abstract="")
+    asked = Asked(wanted, listing)
     newest = order == "newest"
-    listed: Listed[Any] = Listed(request, parts.archive, kind, asked_papers, view, newest=newest)
+    listed: Listed[Any] = Listed(request, parts.archive, kind, asked, view, newest=newest)
     if not is_json:
         return await listed.answer()
     page = await listed.page()
     found: dict[str, Any] = {"papers": msgspec.Raw(await listed.file(page.rows))}
     if not (listing.after or listing.page):
-        found |= _counted(await parts.archive.counts(wanted))
+        found |= _counted(await parts.archive.counts(wanted, parts.settings.zone))
     return listed.response(msgspec.json.encode(found), page.links)
 
 
@@ -186,8 +193,10 @@ def _counted(counts: Sequence[Count]) -> dict[str, Any]:
     def of(facet: str) -> list[FacetCount]:
         return [FacetCount(each.value, each.count) for each in counts if each.facet == facet]
 
+    total = of("total")[0].count
     return {
-        "total": of("total")[0].count,
+        "total": min(total, MOST_COUNTED),
+        "total_is_exact": total <= MOST_COUNTED,
         "facets": Facets(category=of("category"), year=of("year")),
     }
 

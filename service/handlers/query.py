@@ -81,7 +81,7 @@ async def show_changes(parts: NamedDependency[Parts], query_id: PathId) -> Chang
     run = await _run(parts.archive, query_id)
     if run.outcome != Outcome.OK:
         raise NotComparable(f"search {query_id} has no usable answer: its outcome is {run.outcome}")
-    _, *earlier = await parts.archive.runs(run, 2)
+    earlier = (await parts.archive.runs(run, 2))[1:]
     previous = earlier[0] if earlier else None
     now = await parts.archive.results_of([run.query_id])
     before = await parts.archive.results_of([previous.query_id]) if previous else now

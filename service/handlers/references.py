@@ -1,6 +1,8 @@
 """Papers and searches as bibliographies and feeds name them."""
 
 from datetime import UTC, datetime
+from urllib.parse import quote
+from uuid import NAMESPACE_URL, uuid5
 
 from service.models import Reference, StoredPaper, StoredQuery, StoredResult
 
@@ -10,8 +12,8 @@ def of_paper(paper: StoredPaper, updated: int | None = None) -> Reference:
     name = _name(paper.arxiv_id, paper.version)
     return Reference(
         key=name,
-        uri=f"http://arxiv.org/abs/{name}",
-        url=f"https://arxiv.org/abs/{name}",
+        uri=f"http://arxiv.org/abs/{quote(name)}",
+        url=f"https://arxiv.org/abs/{quote(name)}",
         kind="paper",
         title=paper.title,
         authors=paper.authors,
@@ -31,11 +33,12 @@ def of_paper(paper: StoredPaper, updated: int | None = None) -> Reference:
 def of_result(result: StoredResult, base: str) -> Reference:
     """A result of which only its own row is known; `base` is the address of the service."""
     name = _name(result.arxiv_id, result.version)
+    number = f"{result.query_id}.{result.result_number}"
     place = f"{base}queries/{result.query_id}#{result.result_number}"
     return Reference(
-        key=name or f"query{result.query_id}.{result.result_number}",
-        uri=f"http://arxiv.org/abs/{name}" if name else place,
-        url=f"https://arxiv.org/abs/{name}" if name else place,
+        key=name or f"query{number}",
+        uri=f"http://arxiv.org/abs/{quote(name)}" if name else _uri(number, result.title),
+        url=f"https://arxiv.org/abs/{quote(name)}" if name else place,
         kind="paper",
         title=result.title,
         authors=[name for name in result.author.split(", ") if name],
@@ -50,7 +53,7 @@ def of_query(query: StoredQuery, base: str) -> Reference:
     """A recorded search; `base` is the address of the service."""
     return Reference(
         key=f"query{query.query_id}",
-        uri=f"{base}queries/{query.query_id}",
+        uri=_uri(f"{query.query_id}", f"{query.timestamp} {query.query}"),
         url=f"{base}queries/{query.query_id}",
         kind="search",
         title=query.heading,
@@ -63,6 +66,11 @@ def of_query(query: StoredQuery, base: str) -> Reference:
 
 def _name(arxiv_id: str | None, version: int | None) -> str:
     return f"{arxiv_id}v{version}" if arxiv_id and version else arxiv_id or ""
+
+
+def _uri(number: str, text: str) -> str:
+    """A name that stays the same wherever the service is reached."""
+    return uuid5(NAMESPACE_URL, f"arxiv-gateway {number} {text}").urn
 
 
 def _moment(seconds: int | None) -> datetime | None:

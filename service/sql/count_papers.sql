@@ -3,13 +3,21 @@ with found as (
     select published, categories
     from papers
     where coalesce(published, 0) between %(since)s::bigint and %(until)s::bigint
-        and timestamp <= coalesce(
+        and first_timestamp <= coalesce(
             (extract(epoch from now()) - nullif(%(settle)s::float8, 0))::bigint, 9223372036854775807
         )
         and (%(words)s::text is null or words @@ to_tsquery('arxiv', %(words)s::text))
         and (
+            %(title)s::text is null
+            or position(lower(fold(%(title)s::text)) in lower(fold(title))) > 0
+        )
+        and (
+            %(author)s::text is null
+            or position(lower(fold(%(author)s::text)) in lower(fold(listed(authors)))) > 0
+        )
+        and (
             %(journal)s::text is null
-            or to_tsvector('arxiv', fold(journal)) @@ to_tsquery('arxiv', %(journal)s::text)
+            or position(lower(fold(%(journal)s::text)) in lower(fold(journal))) > 0
         )
         and (
             %(category)s::text[] is null
@@ -24,7 +32,12 @@ with found as (
             %(all_versions)s::boolean
             or not exists (
                 select from papers as newer
-                where newer.arxiv_id = papers.arxiv_id and newer.version > papers.version
+                where newer.arxiv_id = papers.arxiv_id
+                    and newer.version > papers.version
+                    and newer.first_timestamp <= coalesce(
+                        (extract(epoch from now()) - nullif(%(settle)s::float8, 0))::bigint,
+                        9223372036854775807
+                    )
             )
         )
     order by coalesce(published, 0) desc
@@ -40,7 +53,8 @@ union all (
     limit %(categories)s::bigint
 )
 union all (
-    select 'year', extract(year from to_timestamp(published) at time zone 'UTC')::text, count(*)
+    -- the years begin where those of the reader's zone do
+    select 'year', (%(first_year)s::int - 1 + width_bucket(published, %(years)s::bigint[]))::text, count(*)
     from found
     where published is not null
     group by 2

@@ -7,13 +7,21 @@ with found as (
         words, to_tsquery('arxiv', %(words)s::text) as query
     from papers
     where coalesce(published, 0) between %(since)s::bigint and %(until)s::bigint
-        and timestamp <= coalesce(
+        and first_timestamp <= coalesce(
             (extract(epoch from now()) - nullif(%(settle)s::float8, 0))::bigint, 9223372036854775807
         )
         and (%(words)s::text is null or words @@ to_tsquery('arxiv', %(words)s::text))
         and (
+            %(title)s::text is null
+            or position(lower(fold(%(title)s::text)) in lower(fold(title))) > 0
+        )
+        and (
+            %(author)s::text is null
+            or position(lower(fold(%(author)s::text)) in lower(fold(listed(authors)))) > 0
+        )
+        and (
             %(journal)s::text is null
-            or to_tsvector('arxiv', fold(journal)) @@ to_tsquery('arxiv', %(journal)s::text)
+            or position(lower(fold(%(journal)s::text)) in lower(fold(journal))) > 0
         )
         and (
             %(category)s::text[] is null
@@ -28,7 +36,12 @@ with found as (
             %(all_versions)s::boolean
             or not exists (
                 select from papers as newer
-                where newer.arxiv_id = papers.arxiv_id and newer.version > papers.version
+                where newer.arxiv_id = papers.arxiv_id
+                    and newer.version > papers.version
+                    and newer.first_timestamp <= coalesce(
+                        (extract(epoch from now()) - nullif(%(settle)s::float8, 0))::bigint,
+                        9223372036854775807
+                    )
             )
         )
     order by coalesce(published, 0) desc, arxiv_id desc, version desc
@@ -53,13 +66,13 @@ select
     arxiv_id, version, title, authors, affiliations, abstract, journal, comment, published,
     updated, dois, primary_category, categories, links, withdrawn, timestamp,
     distance,
-    case when %(mark_title)s::text <> '' then
+    case when %(mark_title)s::text <> '' and length(title) <= %(most_marked)s::int then
         ts_headline('arxiv', fold(title), to_tsquery('arxiv', %(mark_title)s::text), options)
     end as marked_title,
-    case when %(mark_author)s::text <> '' then
+    case when %(mark_author)s::text <> '' and length(listed(authors)) <= %(most_marked)s::int then
         ts_headline('arxiv', fold(listed(authors)), to_tsquery('arxiv', %(mark_author)s::text), options)
     end as marked_author,
-    case when %(mark_abstract)s::text <> '' then
+    case when %(mark_abstract)s::text <> '' and length(abstract) <= %(most_marked)s::int then
         ts_headline('arxiv', fold(abstract), to_tsquery('arxiv', %(mark_abstract)s::text), options)
     end as marked_abstract
 from page, (

@@ -19,9 +19,22 @@ where (
         %(until)s::bigint, (extract(epoch from now()) - nullif(%(settle)s::float8, 0))::bigint
     )
     and (%(query_id)s::bigint is null or query_id = %(query_id)s::bigint)
+    -- cheap for each row, where the planner walks along; the words after it have an index
+    and (
+        %(title)s::text is null
+        or position(lower(fold(%(title)s::text)) in lower(fold(results.title))) > 0
+    )
+    and (
+        %(author)s::text is null
+        or position(lower(fold(%(author)s::text)) in lower(fold(author))) > 0
+    )
+    and (
+        %(journal)s::text is null
+        or position(lower(fold(%(journal)s::text)) in lower(fold(results.journal))) > 0
+    )
     and (
         %(words)s::text is null
-        or paper_words(results.title, author, null, results.journal)
+        or result_words(results.title, author, results.journal)
             @@ to_tsquery('arxiv', %(words)s::text)
     )
     and (

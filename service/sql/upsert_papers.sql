@@ -15,11 +15,11 @@ with told as (
     order by arxiv_id, coalesce(version, 0)
 )
 insert into papers (
-    arxiv_id, version, timestamp, title, authors, affiliations, abstract, journal, comment,
-    published, updated, dois, primary_category, categories, links, withdrawn
+    arxiv_id, version, timestamp, first_timestamp, title, authors, affiliations, abstract, journal,
+    comment, published, updated, dois, primary_category, categories, links, withdrawn
 )
 select
-    told.arxiv_id, told.version, %(timestamp)s::bigint, told.title, told.authors,
+    told.arxiv_id, told.version, %(timestamp)s::bigint, %(timestamp)s::bigint, told.title, told.authors,
     told.affiliations, told.abstract, told.journal, told.comment, told.published, told.updated,
     told.dois, told.primary_category, told.categories, told.links, told.withdrawn
 from told

@@ -6,7 +6,9 @@ the reader is, and no connection is held while nothing is read.
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from datetime import datetime, tzinfo
 from functools import partial
 from itertools import starmap
 from typing import Annotated, Any, Generic, TypeVar
@@ -15,6 +17,7 @@ from msgspec import Meta, Struct, msgpack, structs
 from psycopg.rows import tuple_row
 
 from service import sql
+from service.errors import StoreUnavailable
 from service.models import (
     INT2_MAX,
     INT8_MAX,
@@ -40,10 +43,15 @@ MOST_RANKED = 20_000
 MOST_COUNTED = 100_000
 """Papers of one search that facets count."""
 MOST_CATEGORIES = 50
+MOST_MARKED = 10_000
+"""Characters of a text in which matches are marked; lists of thousands of authors are longer."""
+SLOW = 4
+"""Reads at once that may take long, by words or category: others are to find a connection."""
+SLOW_PATIENCE = 5.0
+"""Seconds for which one more waits."""
+YEARS = range(1900, 2200)
+"""Those that can be told apart; arXiv began in 1991."""
 FEED_RUNS, FEED_PAPERS = 30, 100
-FIRST_BATCH = 200
-"""Rows of a whole list that are read before its first byte is sent."""
-
 T = TypeVar("T", bound=Struct)
 _encode = msgpack.Encoder().encode
 
@@ -58,6 +66,8 @@ class List(Struct, Generic[T], frozen=True):
     on: bytes
     back: bytes | None
     """The statement of the opposite order; None where there is none."""
+    first: int
+    """Rows of a whole list that are read before its first byte is sent."""
 
     def key_of(self, row: T) -> Key:
         """What the row is ordered by."""
@@ -73,6 +83,7 @@ QUERIES = List(
     (BigInt, BigInt),
     sql.SELECT_QUERIES,
     sql.SELECT_QUERIES_BACK,
+    first=200,
 )
 RESULTS = List(
     StoredResult,
@@ -80,6 +91,7 @@ RESULTS = List(
     (BigInt, BigInt, SmallInt),
     sql.SELECT_RESULTS,
     sql.SELECT_RESULTS_BACK,
+    first=200,
 )
 PAPERS = List(
     StoredPaper,
@@ -87,6 +99,7 @@ PAPERS = List(
     (BigInt, Text, SmallInt),
     sql.SELECT_PAPERS,
     sql.SELECT_PAPERS_BACK,
+    first=50,
 )
 RANKED = List(
     RankedPaper,
@@ -94,6 +107,7 @@ RANKED = List(
     (float, Text, SmallInt),
     sql.RANK_PAPERS,
     None,
+    first=50,
 )
 
 Filter = QueryFilter | ResultFilter | PaperFilter
@@ -108,6 +122,7 @@ class Archive:
         self._settle = settle
         self._milestones = Milestones(connections, settle)
         self._pages: Shared[list[Any]] = Shared()
+        self._slow = asyncio.Semaphore(SLOW)
 
     async def page(
         self, kind: List[T], wanted: Filter, place: Place, limit: int, *, newest: bool = False
@@ -134,13 +149,36 @@ class Archive:
         values |= {"limit": limit, "offset": place.offset}
         if kind is RESULTS and wanted == ResultFilter() and not against:
             values |= await self._milestones.shortcut(place.offset)
-        rows = await self._rows(kind.rows, statement, values)
+        async with self._turn(wanted):
+            rows = await self._rows(kind.rows, statement, values)
         return rows[::-1] if place.back else rows
 
+    @asynccontextmanager
+    async def _turn(self, wanted: Filter) -> AsyncGenerator[None, None]:
+        """Wait while others look for words. Raises StoreUnavailable where that takes long."""
+        if not (getattr(wanted, "words", None) or getattr(wanted, "category", None)):
+            yield
+            return
+        try:
+            async with asyncio.timeout(SLOW_PATIENCE):
+                await self._slow.acquire()
+        except TimeoutError as error:
+            raise StoreUnavailable("too many searches for words are under way") from error
+        try:
+            yield
+        finally:
+            self._slow.release()
+
     async def batches(
-        self, kind: List[T], wanted: Filter, place: Place, size: int, *, newest: bool = False
+        self,
+        kind: List[T],
+        wanted: Filter,
+        place: Place,
+        size: Callable[[], int],
+        *,
+        newest: bool = False,
     ) -> AsyncGenerator[list[T], None]:
-        """All rows from that place on, about so many at once, the first of them quickly.
+        """All rows from that place on; a few at first, then more, as many at once as `size` says.
 
         While one batch is used, the next is being read.
         """
@@ -148,13 +186,13 @@ class Archive:
         def read(begin: Place, limit: int) -> asyncio.Task[list[T]]:
             return asyncio.create_task(self._page(kind, wanted, begin, limit, newest=newest))
 
-        limit = min(size, FIRST_BATCH)
+        limit = kind.first
         reading = read(place, limit)
         try:
             # shielded: who hangs up is cancelled again and again, and a connection that is
             # cancelled more than once cannot be used any more
             while rows := await asyncio.shield(reading):
-                is_last, limit = len(rows) < limit, size
+                is_last, limit = len(rows) < limit, min(2 * limit, size())
                 if not is_last:
                     reading = read(Place(kind.key_of(rows[-1])), limit)
                     await asyncio.sleep(0)  # so that the database begins before we go on
@@ -203,14 +241,20 @@ class Archive:
         found = await self._rows(StoredPaper, sql.SELECT_PAPERS_OF, wanted)
         return {(paper.arxiv_id, paper.version): paper for paper in found}
 
-    async def counts(self, wanted: PaperFilter) -> list[Count]:
-        """How many papers match, in all, of each category and of each year."""
-        values = structs.asdict(wanted) | {"categories": MOST_CATEGORIES, "most": MOST_COUNTED}
-        return await self._rows(Count, sql.COUNT_PAPERS, values)
+    async def counts(self, wanted: PaperFilter, tz: tzinfo) -> list[Count]:
+        """How many papers match, in all, of each category and of each year of this zone."""
+        values = structs.asdict(wanted) | {
+            "categories": MOST_CATEGORIES,
+            "most": MOST_COUNTED + 1,  # one more than is told, to see whether there are more
+            "first_year": YEARS[0],
+            "years": [int(datetime(year, 1, 1, tzinfo=tz).timestamp()) for year in YEARS],
+        }
+        async with self._turn(wanted):
+            return await self._rows(Count, sql.COUNT_PAPERS, values)
 
     async def _rows(self, kind: type[T], statement: bytes, values: Mapping[str, Any]) -> list[T]:
         """All rows of a statement, in one round trip."""
-        given = {"settle": self._settle, "most": MOST_RANKED, **values}
+        given = {"settle": self._settle, "most": MOST_RANKED, "most_marked": MOST_MARKED, **values}
         with explained():
             async with self._connections.reader() as conn:
                 cursor = conn.cursor(row_factory=tuple_row, binary=True)
