@@ -75,7 +75,7 @@ def watch(archive: Archive) -> list[dict[str, Any]]:
         asked.append(values)
         return await rows(kind, statement, values)
 
-    archive._rows = spy  # type: ignore[method-assign]  # noqa: SLF001
+    archive._rows = spy  # type: ignore[method-assign,assignment]  # noqa: SLF001
     return asked
 
 
@@ -88,7 +88,7 @@ async def test_a_deep_page_is_what_a_plain_offset_gives_whatever_happens(
     query_id = 1000
     async with AsyncExitStack() as stack:
         under_way: list[psycopg.Connection] = []
-        for _ in range(50):
+        for _ in range(80):
             query_id += 1
             new = (query_id, random.randint(990, 1030), random.randint(0, 9))
             match random.choice(["end", "open", "open", "grow", "commit", "roll back", "delete"]):
@@ -110,10 +110,10 @@ async def test_a_deep_page_is_what_a_plain_offset_gives_whatever_happens(
                     db.execute("delete from results where query_id = %s", (gone,))
                     # PostgreSQL counts what it deletes some time later, unless it is told to
                     db.execute("select pg_stat_force_next_flush()")
-            for newest in (False, True):
-                offset = random.randint(6, 250)
-                found = await page(archive, offset, newest=newest)
-                assert found == plain(db, offset, newest=newest), (offset, newest)
+            # one look a step, so that much can happen between two of them
+            offset, newest = random.randint(6, 250), random.random() < 0.3
+            found = await page(archive, offset, newest=newest)
+            assert found == plain(db, offset, newest=newest), (offset, newest)
 
 
 async def test_a_row_in_a_transaction_that_ends_late_is_met(
