@@ -88,7 +88,7 @@ async def test_a_deep_page_is_what_a_plain_offset_gives_whatever_happens(
     query_id = 1000
     async with AsyncExitStack() as stack:
         under_way: list[psycopg.Connection] = []
-        for _ in range(80):
+        for _ in range(200):
             query_id += 1
             new = (query_id, random.randint(990, 1030), random.randint(0, 9))
             match random.choice(["end", "open", "open", "grow", "commit", "roll back", "delete"]):
@@ -110,7 +110,8 @@ async def test_a_deep_page_is_what_a_plain_offset_gives_whatever_happens(
                     db.execute("delete from results where query_id = %s", (gone,))
                     # PostgreSQL counts what it deletes some time later, unless it is told to
                     db.execute("select pg_stat_force_next_flush()")
-            # one look a step, so that much can happen between two of them
+            if random.random() < 0.6:  # much can happen between two looks
+                continue
             offset, newest = random.randint(6, 250), random.random() < 0.3
             found = await page(archive, offset, newest=newest)
             assert found == plain(db, offset, newest=newest), (offset, newest)

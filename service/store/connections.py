@@ -160,7 +160,7 @@ def explained() -> Iterator[None]:
         raise StoreUnavailable("the database is not migrated: run the migrations") from error
     except errors.ReadOnlySqlTransaction as error:
         raise StoreUnavailable("the database only reads: it is a standby") from error
-    except errors.QueryCanceled as error:
+    except (errors.QueryCanceled, errors.TransactionTimeout) as error:
         raise StoreUnavailable("the database takes too long: something blocks it") from error
     except errors.InsufficientPrivilege as error:
         raise StoreUnavailable("the database role may not do this") from error
