@@ -152,6 +152,23 @@ async def test_rows_of_a_transaction_that_began_after_one_that_has_ended_are_met
     assert await page(archive, 70) == plain(db, 70)
 
 
+async def test_rows_of_a_transaction_that_began_between_two_looks_are_met(
+    archive: Archive, db: psycopg.Connection, other: Callable[[], psycopg.Connection]
+) -> None:
+    """At the first look nobody wrote; what is final then is less than the second one sees."""
+    fill(db, 20)
+    assert await page(archive, 70) == plain(db, 70)
+    db.execute(INSERT, (500, 3000, 1))
+    assert await page(archive, 70) == plain(db, 70)
+    with other() as late:
+        late.execute(INSERT, (501, 1001, 5))
+        db.execute(INSERT, (502, 3000, 20))
+        assert await page(archive, 70) == plain(db, 70)
+        late.commit()
+
+    assert await page(archive, 70) == plain(db, 70)
+
+
 async def test_milestones_are_set_although_somebody_always_writes(
     archive: Archive, db: psycopg.Connection, other: Callable[[], psycopg.Connection]
 ) -> None:
