@@ -185,7 +185,7 @@ class Milestones:
         self._writers = {
             writer
             for writer in now.writers
-            # a transaction that is prepared for its second phase gets another name: -1/...
+            # prepared transactions outlive a restart of the primary, under other names: -1/...
             if before is None or writer in before or writer.startswith("-1/")
         }
         self._ended = now.position
