@@ -30,8 +30,11 @@ select not exists (select from migrations where name = '0009_papers') as pending
                     ' ', 'g'
                 )
             end,
-            '<>&/-+~', '       '
+            '<>&/-+~.', '        '
         );
+    create function bare(original text) returns text
+        language sql immutable strict parallel safe
+        return translate(lower(fold(original)), ' ,;:()[]{}"''', '');
     create function listed(names text[]) returns text
         language sql immutable strict parallel safe
         return array_to_string(names, ', ');
@@ -50,6 +53,7 @@ select not exists (select from migrations where name = '0009_papers') as pending
             fold(left(title, 10000) || ' ' || left(author, 100000) || ' ' || coalesce(left(journal, 20000), ''))
         );
     comment on function fold is 'the words of a text without accents and symbols';
+    comment on function bare is 'the letters and digits of a text, in a row, for comparison';
     comment on function listed is 'names as results.author has them';
     comment on function paper_words is
         'what full text search finds; the weight tells where: title, author, abstract, note';

@@ -50,8 +50,8 @@ _PIECES = re.compile(
 )
 """Plain characters, or one with its marks; a syllable of Hangul may be written in two or three."""
 _LETTERS = str.maketrans("øØłŁđĐħĦı", "oOlLdDhHi")
-_SIGNS = str.maketrans("<>&/-+~", " " * 7)
-"""PostgreSQL takes <x> for a tag, AdS/CFT for a file, GPT-4 for a negative number."""
+_SIGNS = str.maketrans("<>&/-+~.", " " * 8)
+"""PostgreSQL takes <x> for a tag, AdS/CFT for a file, -4 for a number, Phys.Rev for a host."""
 _SYMBOLS = re.compile(
     "[\u0080-\u00bf\u00d7\u00f7\u02b9-\u02ff\u1680\u2000-\u2bff\u2e00-\u2e7f\u3000-\u3020\u3030"
     "\ue000-\uf8ff\ufe00-\ufe6f\ufeff\ufff9-\uffff\U0001f000-\U0001faff]"

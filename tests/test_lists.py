@@ -735,7 +735,7 @@ async def test_every_format_holds_the_same_rows(client: Gateway, path: str) -> N
         assert [record["id"].removesuffix("v1") for record in ris] == names
         feed = feedparser.parse(answers["atom"])
         assert not feed.bozo
-        found = [entry.id.rpartition("/")[2].removesuffix("v1") for entry in feed.entries]
+        found = [entry.link.rpartition("/")[2].removesuffix("v1") for entry in feed.entries]
         assert [name if "." in name else f"query{name}" for name in found] == names
 
 

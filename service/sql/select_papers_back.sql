@@ -21,15 +21,15 @@ where (
     and (%(words)s::text is null or words @@ to_tsquery('arxiv', %(words)s::text))
     and (
         %(title)s::text is null
-        or position(lower(fold(%(title)s::text)) in lower(fold(title))) > 0
+        or position(bare(%(title)s::text) in bare(title)) > 0
     )
     and (
         %(author)s::text is null
-        or position(lower(fold(%(author)s::text)) in lower(fold(listed(authors)))) > 0
+        or position(bare(%(author)s::text) in bare(listed(authors))) > 0
     )
     and (
         %(journal)s::text is null
-        or position(lower(fold(%(journal)s::text)) in lower(fold(journal))) > 0
+        or position(bare(%(journal)s::text) in bare(journal)) > 0
     )
     and (
         %(category)s::text[] is null

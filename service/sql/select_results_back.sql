@@ -25,15 +25,15 @@ where (
     -- cheap for each row, where the planner walks along; the words after it have an index
     and (
         %(title)s::text is null
-        or position(lower(fold(%(title)s::text)) in lower(fold(results.title))) > 0
+        or position(bare(%(title)s::text) in bare(results.title)) > 0
     )
     and (
         %(author)s::text is null
-        or position(lower(fold(%(author)s::text)) in lower(fold(author))) > 0
+        or position(bare(%(author)s::text) in bare(author)) > 0
     )
     and (
         %(journal)s::text is null
-        or position(lower(fold(%(journal)s::text)) in lower(fold(results.journal))) > 0
+        or position(bare(%(journal)s::text) in bare(results.journal)) > 0
     )
     and (
         %(words)s::text is null

@@ -147,8 +147,8 @@ class Archive:
             f"after_{name}": value for name, value in zip(kind.key, after, strict=True)
         }
         values |= {"limit": limit, "offset": place.offset}
-        if kind is RESULTS and wanted == ResultFilter() and not against:
-            values |= await self._milestones.shortcut(place.offset)
+        if kind is RESULTS and wanted == ResultFilter():
+            values |= await self._milestones.shortcut(place.offset, back=against)
         async with self._turn(wanted):
             rows = await self._rows(kind.rows, statement, values)
         return rows[::-1] if place.back else rows
