@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from psycopg.conninfo import make_conninfo
+from psycopg.sql import SQL, Identifier
 
 from service.errors import BadInput
 from service.full_text import (
@@ -27,45 +28,17 @@ from service.full_text import (
     tsquery,
 )
 
-SETUP = r"""
-create text search dictionary english_words (template = snowball, language = english);
-create text search configuration arxiv (copy = simple);
-alter text search configuration arxiv
-    alter mapping for asciiword, word with english_words;
-
-create function fold(original text) returns text
-    language sql immutable strict parallel safe
-    return translate(
-        case
-            when octet_length(original) = length(original) then original
-            else regexp_replace(
-                translate(
-                    normalize(
-                        regexp_replace(normalize(original, nfkd), '[\u0300-\u036f]+', '', 'g'), nfc
-                    ),
-                    'øØłŁđĐħĦı', 'oOlLdDhHi'
-                ),
-                '[\u0080-\u00bf\u00d7\u00f7\u02b9-\u02ff\u1680\u2000-\u2bff\u2e00-\u2e7f'
-                '\u3000-\u3020\u3030\ue000-\uf8ff\ufe00-\ufe6f\ufeff\ufff9-\uffff'
-                '\U0001f000-\U0001faff]',
-                ' ', 'g'
-            )
-        end,
-        '<>&/-+~', '       '
-    );
-"""
-
 WORDS = ("quark", "lepton", "boson", "gluon")
 PAPERS = [" ".join(words) for count in range(5) for words in combinations(WORDS, count)]
 
 
 @pytest.fixture(scope="module")
-def words(server: str) -> Iterator[psycopg.Connection]:
-    """A database that has the configuration and nothing else."""
+def words(server: str, template: str) -> Iterator[psycopg.Connection]:
+    """A database of this module's own."""
     with psycopg.connect(server, autocommit=True) as admin:
-        admin.execute("create database words template template0")
+        new, old = Identifier("words"), Identifier(template)
+        admin.execute(SQL("create database {} template {}").format(new, old))
         with psycopg.connect(make_conninfo(server, dbname="words"), autocommit=True) as conn:
-            conn.execute(SETUP)
             yield conn
         admin.execute("drop database words")
 
@@ -132,8 +105,8 @@ def headline(words: psycopg.Connection, text: str, query: str) -> str:
         ("SU(2) f(R)", "'SU(2)' & 'f(R)'"),
         ("e+e- C++", "'e e' & 'C'"),
         (r"$\alpha$ O'Brien", r"'$\\alpha$' & 'O''Brien'"),
-        ("10.1000/182 2101.00001v2", "'10.1000 182' & '2101.00001v2'"),
-        ("http://arxiv.org/abs/1 3:1 :x", "'http: arxiv.org abs 1' & '3:1' & ':x'"),
+        ("10.1000/182 2101.00001v2", "'10 1000 182' & '2101 00001v2'"),
+        ("http://arxiv.org/abs/1 3:1 :x", "'http: arxiv org abs 1' & '3:1' & ':x'"),
         ("Attention: is all", "'Attention:' & 'is' & 'all'"),
         ("title://x", "'x':A"),
         ('"journal:x" and "AND"', "'journal:x' & 'and' & 'AND'"),
@@ -280,7 +253,7 @@ def test_operators_find_the_papers_that_they_say(
         ("to be or not", '"to be or not"'),
         ("ΛCDM from ΩM", "λcdm ωm"),
         (r"in $\alpha$ of e+e- at SU(2)", r"$\alpha$ e+e- SU(2) su"),
-        ("see https://arxiv.org/abs/2101.00001v2", "arxiv.org 2101.00001"),
+        ("see https://arxiv.org/abs/2101.00001v2", "arxiv.org 2101.00001v2"),
     ],
 )
 def test_words_are_found_however_they_are_written(

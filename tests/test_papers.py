@@ -841,7 +841,8 @@ async def test_best_first_is_the_same_in_every_format(shelf: Gateway) -> None:
     order = [name(each) for each in best["papers"]]
 
     async def text(form: str) -> str:
-        params = {"q": "graphene OR testing", "format": form, "items_per_page": 1000}
+        params: dict[str, str | int] = {"q": "graphene OR testing", "format": form}
+        params["items_per_page"] = 1000
         return (await shelf.get("/papers", params=params)).text
 
     rows = list(csv.DictReader(io.StringIO(await text("csv"))))
