@@ -37,8 +37,7 @@ def read(body: bytes) -> None:
         assert len(str(error)) < 400, "a reason is for the log"  # noqa: S101, PLR2004, PT017
     else:
         assert 0 <= found.total <= INT4_MAX, "PostgreSQL's integer"  # noqa: S101
-        text = msgspec.json.encode(found)
-        assert rb"\u0000" not in text, "PostgreSQL stores any text but NUL"  # noqa: S101
+        msgspec.json.encode(found)  # as it is sent to PostgreSQL: half a surrogate pair would fail
 
 
 def change(body: bytes, size: int, seed: int) -> bytes:
@@ -59,12 +58,13 @@ def change(body: bytes, size: int, seed: int) -> bytes:
 
 
 def _seeds() -> list[bytes]:
-    """Feeds of both families, with many papers, few and none, and one with an error."""
+    """Feeds of both families, with some papers, one and none, and one with an error."""
     papers = generate(30)
     made = [
         feed.render(papers[:size], family=family) for family in ("new", "old") for size in (0, 1, 3)
     ]
     captured = (path.read_bytes() for path in sorted(CAPTURES.glob("*.xml")))
+    made.append(feed.error("incorrect id format for x"))
     return [*made, *(body for body in captured if len(body) <= SIZE)]
 
 

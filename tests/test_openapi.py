@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from service.formats import FORMATS
+from service.handlers import parameters
 from tests.conftest import Gateway, Serve
 
 
@@ -94,6 +95,18 @@ async def test_errors_are_described_as_problems(client: Gateway) -> None:
             refused = operation["responses"]["400"]["content"]
             assert set(refused) == {"application/problem+json"}, path
     assert {"400", "502", "503", "504"} <= set(schema["paths"]["/arxiv"]["get"]["responses"])
+
+
+async def test_requests_before_it_take_nothing_from_the_description(
+    client: Gateway, gateway: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    untouched = await schema_of(client)
+    monkeypatch.setattr(parameters, "_known", {})  # as in a new process
+
+    async with gateway() as asked:
+        await asked.get("/arxiv?title=testing")
+        await asked.get("/results")
+        assert await schema_of(asked) == untouched
 
 
 async def test_what_depends_on_headers_is_described(client: Gateway) -> None:

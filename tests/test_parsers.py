@@ -51,7 +51,6 @@ def test_a_cursor_leads_back_to_its_place(name: str, back: bool, query: str) -> 
     assert cursors.read(cursor, query, SHAPES[name]) == Place(KEYS[name], back)
 
 
-@settings(max_examples=300)
 @given(
     st.sampled_from([*SHAPES]),
     st.sampled_from([*KEYS]),
@@ -117,7 +116,6 @@ TYPED = st.none() | like('"', "ti:", "AND", "(", ")", "\\", "_", "testing")
 SECONDS = st.none() | st.integers(-62_135_510_400, 253_402_214_400)
 
 
-@settings(max_examples=200)
 @given(
     st.builds(
         Search,

@@ -262,7 +262,7 @@ def _parameters(route_handler: BaseRouteHandler) -> dict[str, QueryParameter]:
     if (known := _known.get(route_handler.fn)) is not None:
         return known
     fields = dict(route_handler.parsed_fn_signature.parameters)
-    providers = route_handler.resolve_dependencies()
+    providers = dict(route_handler.resolve_dependencies())  # Litestar's own serves the description
     while wanted := fields.keys() & providers.keys():
         for name in wanted:
             fields |= providers.pop(name).parsed_fn_signature.parameters
