@@ -20,7 +20,7 @@ from tests.conftest import served
 AnyCase = schemathesis.Case[Any]
 TOKEN = "a token of the tests' own"  # noqa: S105
 LONG = hypothesis_settings.get_current_profile_name() == "long"
-EXAMPLES = 200 if LONG else 5
+EXAMPLES = 50 if LONG else 5
 BOUND_TOGETHER = {
     ", ".join(arxiv_query.TERMS),  # one of them is needed
     "start",  # with max_results no more than 10,000
