@@ -1,6 +1,6 @@
 # What can be done here; `make` alone lists it.
 .DEFAULT_GOAL := help
-.PHONY: help run demo test bench check format lock clean
+.PHONY: help run demo test fuzz bench check format lock clean
 
 PYTHON ?= python3
 # never the scripts in bin: they cannot start from a folder with a space in its name
@@ -18,6 +18,10 @@ demo: .venv/embedded ## the same with a stand-in for arXiv on this machine, for 
 # more workers than cores: half of the time is spent waiting
 test: .venv/dev ## all tests
 	@$(PY) -m pytest --numprocesses 4 --dist loadfile
+
+fuzz: .venv/fuzz ## a search for input that breaks the service (a quarter of an hour)
+	@$(PY) -m pytest tests/test_contract.py tests/test_parsers.py --hypothesis-profile=long
+	@$(PY) -m fuzz.arxiv_xml -runs=1000000
 
 bench: .venv/dev ## ratios of what the service costs to what its parts cost (a minute)
 	@$(PY) -m benchmarks
@@ -37,13 +41,14 @@ lock: ## pin the newest dependencies, with the hash of every file
 		--python-version 3.11 --generate-hashes --no-header --no-annotate pyproject.toml "$$@"; }; \
 	lock -o requirements.txt; \
 	lock --extra embedded -o requirements-embedded.txt; \
-	lock --extra embedded --group dev -o requirements-dev.txt
+	lock --extra embedded --group dev -o requirements-dev.txt; \
+	lock --extra embedded --group dev --group fuzz -o requirements-fuzz.txt
 
 clean: ## remove the virtual environment; data stays
 	rm -rf .venv
 
 # Debian's python3 comes without ensurepip, so the system's pip installs into the environment.
-.venv/embedded .venv/dev: .venv/%: requirements-%.txt
+.venv/embedded .venv/dev .venv/fuzz: .venv/%: requirements-%.txt
 	@echo "installing what $(<F) pins (a minute, once)"
 	@test -x $(PY) || $(PYTHON) -m venv --without-pip .venv
 	@$(PYTHON) -m pip --python $(PY) install --quiet --disable-pip-version-check \

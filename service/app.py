@@ -87,7 +87,12 @@ def create_app(settings: Settings, transport: httpx.AsyncBaseTransport | None = 
     app = Litestar(
         [
             *served["frontend"],
-            Router("/", route_handlers=served["backend"], guards=[check_token]),
+            Router(
+                "/",
+                route_handlers=served["backend"],
+                guards=[check_token],
+                security=[{"token": []}] if settings.backend_token else None,
+            ),
             health.live,
             health.ready,
             Metrics,

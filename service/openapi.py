@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from litestar import Response, Router
 from litestar.enums import OpenAPIMediaType, RequestEncodingType
@@ -17,14 +17,17 @@ from litestar.openapi.spec import (
     OpenAPIResponse,
     OpenAPIType,
     Operation,
+    Parameter,
     Schema,
     SecurityScheme,
     Tag,
 )
+from litestar.openapi.spec import Link as OpenAPILink
 from litestar.openapi.spec import OpenAPIMediaType as MediaType
 from litestar.params import BodyKwarg
 from litestar.static_files import create_static_files_router
-from msgspec import Struct, to_builtins
+from msgspec import UNSET, Struct, UnsetType, defstruct, structs, to_builtins
+from msgspec.json import schema_components
 
 from service import __version__, problems
 from service.formats import FORMATS
@@ -32,6 +35,15 @@ from service.models import Problem
 
 SCHEMA = "/schema"
 ASSETS = "/schema-assets"
+
+
+RECORDED = {
+    "search": "QueriesQueryIdShowQuery",
+    "changes": "QueriesQueryIdChangesShowChanges",
+    "feed": "QueriesQueryIdFeedShowFeed",
+    "results": "ResultsListResults",
+}
+"""The operations that take the number of a recorded search."""
 
 
 def _problem(description: str) -> ResponseSpec:
@@ -54,24 +66,46 @@ BACKEND_PROBLEMS = STORE_PROBLEMS | {
     401: _problem("ARXIV_BACKEND_TOKEN is set and the request does not carry it.")
 }
 NOT_FOUND = {404: _problem("Nothing of this name is recorded.")}
+NOT_ACCEPTABLE = {406: _problem("The Accept header takes none of the formats.")}
 NOT_COMPARABLE = {409: _problem("The search has no usable answer.")}
-WRITE_PROBLEMS = BACKEND_PROBLEMS | {
-    409: _problem("Something else is recorded under this query_id."),
+BODY_PROBLEMS = {
     413: _problem("The body is too large."),
+    415: _problem("The body is not said to be application/json."),
 }
+WRITE_PROBLEMS = (
+    BACKEND_PROBLEMS
+    | BODY_PROBLEMS
+    | {409: _problem("Something else is recorded under this query_id.")}
+)
 
 
-def answer(example: Struct | list[Any], status: int = 200) -> dict[int, ResponseSpec]:
-    """Describe the answer of a path by an example of it: a struct, or a list of one."""
-    kind: Any = list[type(example[0])] if isinstance(example, list) else type(example)  # type: ignore[misc]
+def answer(
+    example: Struct | list[Any], status: int = 200, kind: type[Any] | None = None
+) -> dict[int, ResponseSpec]:
+    """Describe the answer of a path by an example of it: a struct, or a list of one.
+
+    `kind` is the type, where it is not the example's.
+    """
+    own: Any = list[type(example[0])] if isinstance(example, list) else type(example)  # type: ignore[misc]
     shown = Example(value=to_builtins(example))
     description = "done" if status == HTTPStatus.CREATED else "found"
-    return {status: ResponseSpec(kind, description=description, examples=[shown])}
+    return {
+        status: ResponseSpec(
+            kind or own, description=description, examples=[shown], generate_examples=False
+        )
+    }
 
 
-def listed(example: Struct | list[Any]) -> dict[int, ResponseSpec]:
-    """Describe the JSON of a path that has the other formats too; see InAllFormats."""
-    return answer(example) | {406: _problem("The Accept header takes none of the formats.")}
+def listed(example: list[Any]) -> dict[int, ResponseSpec]:
+    """Describe the JSON of a list that has the other formats too; see InAllFormats."""
+    return answer(example, kind=rows(type(example[0]))) | NOT_ACCEPTABLE
+
+
+def rows(kind: type[Struct]) -> type[list[Any]]:
+    """A list of such structs, each with those columns alone that `fields` picks."""
+    columns = [(each.name, each.type | UnsetType, UNSET) for each in structs.fields(kind)]
+    found: Any = list[defstruct(f"{kind.__name__}Columns", columns)]  # type: ignore[misc]
+    return cast("type[list[Any]]", found)
 
 
 def feed() -> dict[int, ResponseSpec]:
@@ -82,22 +116,70 @@ def feed() -> dict[int, ResponseSpec]:
 
 
 @dataclass
-class InAllFormats(Operation):
+class Kept(Operation):
+    """The operation of a path whose answers have an ETag, by which clients may keep them."""
+
+    def __post_init__(self) -> None:
+        """Add what service.layers.representations does to what Litestar describes."""
+        known = Parameter(
+            "If-None-Match",
+            "header",
+            Schema(type=OpenAPIType.STRING),
+            description="ETags of answers that the client has",
+            examples={"one": Example(value='"a39ca174c1ff04d3730e8ad291e63fc9"')},
+        )
+        self.parameters = [*(self.parameters or []), known]
+        unchanged = OpenAPIResponse("The answer has one of the ETags of If-None-Match.")
+        self.responses = (self.responses or {}) | {"304": unchanged}
+
+    @property
+    def found(self) -> OpenAPIResponse:
+        """The answer where all is well."""
+        found = (self.responses or {})["200"]
+        assert isinstance(found, OpenAPIResponse)  # noqa: S101 - no reference
+        return found
+
+
+@dataclass
+class Recording(Kept):
+    """The operation of a path that records a search, and names it."""
+
+    def __post_init__(self) -> None:
+        """Add where to go with the number of the search."""
+        super().__post_init__()
+        search = {"query_id": "$response.body#/query_id"}
+        self.found.links = {
+            name: OpenAPILink(operation_id=operation, parameters=search)
+            for name, operation in RECORDED.items()
+        }
+
+
+@dataclass
+class InAllFormats(Kept):
     """The operation of a path whose answers are to be had in every format."""
 
     def __post_init__(self) -> None:
         """Add the formats that are not JSON to what Litestar describes."""
-        found = (self.responses or {})["200"]
-        assert isinstance(found, OpenAPIResponse)  # noqa: S101 - no reference
+        super().__post_init__()
+        found = self.found
         text = MediaType(schema=Schema(type=OpenAPIType.STRING))
         for each in FORMATS.values():
             found.content = {each.media_type: text} | (found.content or {})
 
 
 def body(example: Struct) -> BodyKwarg:
-    """Describe a JSON body by an example of it."""
-    shown = Example(value=to_builtins(example))
-    return BodyKwarg(media_type=RequestEncodingType.JSON, examples=[shown])
+    """Describe a JSON body by an example of it.
+
+    msgspec describes what it takes itself: Litestar leaves out bounds of what may be null or is in
+    a list, rounds those of integers, and does not tell that other names are refused.
+    """
+    [_], schemas = schema_components([type(example)], ref_template="#/components/schemas/{name}")
+    own = schemas[type(example).__name__]
+    return BodyKwarg(
+        media_type=RequestEncodingType.JSON,
+        examples=[Example(value=to_builtins(example))],
+        schema_extra={name: own[name] for name in ("properties", "additionalProperties")},
+    )
 
 
 def config() -> OpenAPIConfig:

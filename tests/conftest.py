@@ -8,9 +8,10 @@ import shutil
 import socket
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from time import sleep
 from typing import Any, cast
 from uuid import uuid4
 
@@ -32,6 +33,7 @@ from service.settings import Settings
 # the same examples in every run: a failure is found where it is made, not by chance elsewhere
 hypothesis.settings.register_profile("repeatable", derandomize=True, deadline=None)
 hypothesis.settings.load_profile("repeatable")
+hypothesis.settings.register_profile("long", deadline=None, max_examples=2000)
 
 Gateway = httpx.AsyncClient
 Serve = Callable[..., Any]
@@ -211,6 +213,26 @@ async def client(
     """A client of the service with the settings of most tests."""
     async with gateway() as made:
         yield made
+
+
+@contextmanager
+def served(settings: Settings) -> Iterator[str]:
+    """The service behind a real HTTP server, in a thread of its own; its URL."""
+    listener = socket.create_server(("127.0.0.1", 0))
+    server = uvicorn.Server(
+        uvicorn.Config(create_app(settings), log_config=None, access_log=False, lifespan="on")
+    )
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
+    thread.start()
+    try:
+        while not server.started:
+            assert thread.is_alive()
+            sleep(0.01)
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+    finally:
+        server.should_exit = True
+        thread.join()
+        listener.close()
 
 
 Answering = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]

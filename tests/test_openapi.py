@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from service.formats import FORMATS
+from service.handlers import parameters
 from tests.conftest import Gateway, Serve
 
 
@@ -94,6 +95,82 @@ async def test_errors_are_described_as_problems(client: Gateway) -> None:
             refused = operation["responses"]["400"]["content"]
             assert set(refused) == {"application/problem+json"}, path
     assert {"400", "502", "503", "504"} <= set(schema["paths"]["/arxiv"]["get"]["responses"])
+
+
+async def test_requests_before_it_take_nothing_from_the_description(
+    client: Gateway, gateway: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    untouched = await schema_of(client)
+    monkeypatch.setattr(parameters, "_known", {})  # as in a new process
+
+    async with gateway() as asked:
+        await asked.get("/arxiv?title=testing")
+        await asked.get("/results")
+        assert await schema_of(asked) == untouched
+
+
+async def test_what_depends_on_headers_is_described(client: Gateway) -> None:
+    paths = (await schema_of(client))["paths"]
+
+    for path in ("/arxiv", "/results", "/papers/{arxiv_id}", "/queries/{query_id}/feed"):
+        operation = paths[path]["get"]
+        assert "content" not in operation["responses"]["304"], path
+        assert "If-None-Match" in {each["name"] for each in operation["parameters"]}, path
+    for path in ("/queries", "/write-queries", "/write-results"):
+        assert {"413", "415"} <= set(paths[path]["post"]["responses"]), path
+    assert "406" not in paths["/queries"]["post"]["responses"]  # it is always JSON
+    assert "400" in paths["/health/live"]["get"]["responses"]
+
+
+async def test_bounds_and_formats_are_described_as_they_are(client: Gateway) -> None:
+    schema = await schema_of(client)
+
+    found = {
+        each["name"]: each["schema"] for each in schema["paths"]["/results"]["get"]["parameters"]
+    }
+    assert found["page"]["minimum"] == 0
+    assert found["format"]["enum"] == [*FORMATS]
+    paper, *_ = schema["paths"]["/papers/{arxiv_id}"]["get"]["parameters"]
+    assert "format" not in paper["schema"]  # it is no URI
+    bodies = schema["components"]["schemas"]
+    assert bodies["QueryToWrite"]["properties"]["query_id"]["maximum"] == 2**63 - 1
+    assert bodies["QueryRange"]["additionalProperties"] is False
+    status, _null = bodies["QueryRange"]["properties"]["status"]["anyOf"]
+    assert status["minimum"] == 0
+
+
+async def test_rows_may_lack_columns_in_the_description(client: Gateway) -> None:
+    schema = await schema_of(client)
+
+    for name in ("Result", "Query", "StoredResult", "StoredQuery", "FoundPaper"):
+        row = schema["components"]["schemas"][f"{name}Columns"]
+        assert row["properties"]
+        assert not row.get("required"), name
+
+
+async def test_the_token_is_described_where_it_is_asked_for(
+    client: Gateway, gateway: Serve
+) -> None:
+    async with gateway(backend_token="x" * 16) as closed:
+        asked = (await schema_of(closed))["paths"]
+
+    assert asked["/get-sequence"]["get"]["security"] == [{"token": []}]
+    assert "security" not in asked["/results"]["get"]
+    assert "security" not in (await schema_of(client))["paths"]["/get-sequence"]["get"]
+
+
+async def test_a_recorded_search_links_to_what_takes_its_number(client: Gateway) -> None:
+    paths = (await schema_of(client))["paths"]
+
+    operations = {each["operationId"] for methods in paths.values() for each in methods.values()}
+    links = paths["/arxiv"]["get"]["responses"]["200"]["links"]
+    assert {"search", "changes", "feed", "results"} == set(links)
+    assert {each["operationId"] for each in links.values()} <= operations
+
+
+async def test_the_description_is_the_same_after_a_restart(client: Gateway, gateway: Serve) -> None:
+    async with gateway() as other:
+        assert await schema_of(other) == await schema_of(client)
 
 
 async def test_the_page_for_people_loads_nothing_from_elsewhere(client: Gateway) -> None:

@@ -18,7 +18,12 @@ EXAMPLE = Receipt(
 )
 
 
-@get("/arxiv", responses=openapi.answer(EXAMPLE) | openapi.UPSTREAM_PROBLEMS, tags=["frontend"])
+@get(
+    "/arxiv",
+    responses=openapi.answer(EXAMPLE) | openapi.UPSTREAM_PROBLEMS,
+    operation_class=openapi.Recording,
+    tags=["frontend"],
+)
 async def search_arxiv(
     request: AnyRequest,
     parts: NamedDependency[Parts],

@@ -9,7 +9,9 @@ from litestar.params import QueryParameter
 from service import arxiv_language, full_text, timestamps
 from service.arxiv_query import HEADING
 from service.errors import BadInput
+from service.formats import FORMATS
 from service.handlers.parameters import (
+    FROM_ZERO,
     EndTimestamp,
     StartTimestamp,
     UnixEnd,
@@ -48,6 +50,7 @@ FormatName = Annotated[
     QueryParameter(
         name="format",
         max_length=20,
+        schema_extra={"enum": [*FORMATS]},
         description="json, ndjson, csv, bibtex, ris or atom; default: what Accept says, else json",
         examples=[Example(value="json")],
     ),
@@ -64,6 +67,7 @@ Status = Annotated[
     int | None,
     QueryParameter(
         ge=0,
+        schema_extra=FROM_ZERO,
         le=999,
         description="HTTP status of arXiv's answer; 0: there was none",
         examples=[Example(value=200)],
@@ -86,6 +90,7 @@ def listing(
         int | None,
         QueryParameter(
             ge=0,
+            schema_extra=FROM_ZERO,
             le=1_000_000_000,
             description="0 is the first; `after` is another way to say where a page begins",
             examples=[Example(value=0)],
@@ -121,6 +126,7 @@ def listing(
         QueryParameter(
             name="format",
             max_length=20,
+            schema_extra={"enum": [*FORMATS]},
             description="json, ndjson, csv, bibtex, ris or atom; default: what Accept says, else"
             " json. All but json hold everything that matches, unless a page is asked for",
             examples=[Example(value="json")],

@@ -22,7 +22,7 @@ NOT_KEPT = CacheControlHeader(no_store=True)
 @get(
     "/health/live",
     tags=["operation"],
-    responses=openapi.answer(Health(status="live")),
+    responses=openapi.answer(Health(status="live")) | openapi.BAD_INPUT,
     cache_control=NOT_KEPT,
 )
 async def live() -> Health:
@@ -34,6 +34,7 @@ async def live() -> Health:
     "/health/ready",
     tags=["operation"],
     responses=openapi.answer(Health(status="ready"))
+    | openapi.BAD_INPUT
     | {503: ResponseSpec(Health, description="not ready; `detail` tells why")},
     cache_control=NOT_KEPT,
 )

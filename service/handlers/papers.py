@@ -10,7 +10,7 @@ from litestar import Response, get
 from litestar.di import NamedDependency
 from litestar.openapi.spec import Example
 from litestar.params import PathParameter
-from msgspec import structs
+from msgspec import defstruct, structs
 
 from service import arxiv_query, formats, full_text, openapi, timestamps
 from service.errors import BadInput, NotFound
@@ -66,6 +66,14 @@ FOUND_PAPERS = Papers(
     total_is_exact=True,
     facets=Facets(category=[FacetCount("math.DG", 1)], year=[FacetCount("2026", 1)]),
 )
+PICKED = defstruct(
+    "FoundPapers",
+    [("papers", openapi.rows(FoundPaper))],
+    bases=(Papers,),
+    frozen=True,
+    kw_only=True,
+)
+"""The same with those columns alone that `fields` picks."""
 
 
 class StoredPapers:
@@ -103,7 +111,9 @@ class FoundPapers(StoredPapers):
 
 @get(
     "/papers",
-    responses=openapi.listed(FOUND_PAPERS) | openapi.STORE_PROBLEMS,
+    responses=openapi.answer(FOUND_PAPERS, kind=PICKED)
+    | openapi.NOT_ACCEPTABLE
+    | openapi.STORE_PROBLEMS,
     operation_class=openapi.InAllFormats,
     tags=["frontend"],
 )
@@ -145,7 +155,10 @@ async def list_papers(
 
 @get(
     "/papers/{arxiv_id:path}",
-    responses=openapi.listed(WITH_VERSIONS) | openapi.STORE_PROBLEMS | openapi.NOT_FOUND,
+    responses=openapi.answer(WITH_VERSIONS)
+    | openapi.NOT_ACCEPTABLE
+    | openapi.STORE_PROBLEMS
+    | openapi.NOT_FOUND,
     operation_class=openapi.InAllFormats,
     tags=["frontend"],
 )
@@ -157,6 +170,7 @@ async def show_paper(
         PathParameter(
             description="arXiv id of the new or the old style; with a version, just that one",
             examples=[Example(value="hep-th/9901001v1")],
+            schema_extra={"format": None},  # of a path Litestar says that it is a URI
         ),
     ],
     format_name: FormatName = None,

@@ -18,6 +18,8 @@ from service.models import MAX_RESULTS, Search, SortBy, SortOrder
 from service.parts import Parts
 
 AnyConnection = ASGIConnection[Any, Any, Any, Any]
+FROM_ZERO = {"minimum": 0}
+"""Litestar describes no bound that is 0."""
 MAX_PARAMETERS = 100
 MAX_LENGTH = 500
 """Characters of a search term."""
@@ -90,6 +92,7 @@ def search(  # noqa: PLR0913, PLR0917 - as many as arXiv has
         int,
         QueryParameter(
             ge=0,
+            schema_extra=FROM_ZERO,
             le=arxiv_query.LAST_RESULT - 1,
             description="how many papers to pass over; start + max_results is at most 10,000",
             examples=[Example(value=0)],
@@ -259,7 +262,7 @@ def _parameters(route_handler: BaseRouteHandler) -> dict[str, QueryParameter]:
     if (known := _known.get(route_handler.fn)) is not None:
         return known
     fields = dict(route_handler.parsed_fn_signature.parameters)
-    providers = dict(route_handler.resolve_dependencies())  # Litestar's own is to stay whole
+    providers = dict(route_handler.resolve_dependencies())  # Litestar's own serves the description
     while wanted := fields.keys() & providers.keys():
         for name in wanted:
             fields |= providers.pop(name).parsed_fn_signature.parameters

@@ -29,6 +29,7 @@ EXAMPLE = Query(
 )
 RANGE = QueryRange(start_timestamp="2026-11-23T20:15:00", end_timestamp="2026-11-24")
 RESPONSES = openapi.listed([EXAMPLE]) | openapi.STORE_PROBLEMS
+POST_RESPONSES = openapi.answer([EXAMPLE]) | openapi.STORE_PROBLEMS | openapi.BODY_PROBLEMS
 
 
 class StoredQueries:
@@ -86,7 +87,7 @@ async def download_queries(
     return answer
 
 
-@post("/queries", status_code=200, responses=RESPONSES, tags=["frontend"])
+@post("/queries", status_code=200, responses=POST_RESPONSES, tags=["frontend"])
 async def list_queries(
     request: AnyRequest,
     parts: NamedDependency[Parts],

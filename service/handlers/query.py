@@ -57,7 +57,10 @@ PROBLEMS = openapi.STORE_PROBLEMS | openapi.NOT_FOUND
 
 
 @get(
-    "/queries/{query_id:int}", responses=openapi.answer(WITH_RESULTS) | PROBLEMS, tags=["frontend"]
+    "/queries/{query_id:int}",
+    responses=openapi.answer(WITH_RESULTS) | PROBLEMS,
+    operation_class=openapi.Kept,
+    tags=["frontend"],
 )
 async def show_query(parts: NamedDependency[Parts], query_id: PathId) -> QueryWithResults:
     """One recorded search with its results."""
@@ -70,6 +73,7 @@ async def show_query(parts: NamedDependency[Parts], query_id: PathId) -> QueryWi
 @get(
     "/queries/{query_id:int}/changes",
     responses=openapi.answer(CHANGES) | PROBLEMS | openapi.NOT_COMPARABLE,
+    operation_class=openapi.Kept,
     tags=["frontend"],
 )
 async def show_changes(parts: NamedDependency[Parts], query_id: PathId) -> Changes:
@@ -99,6 +103,7 @@ async def show_changes(parts: NamedDependency[Parts], query_id: PathId) -> Chang
 @get(
     "/queries/{query_id:int}/feed",
     responses=openapi.feed() | PROBLEMS | openapi.NOT_COMPARABLE,
+    operation_class=openapi.Kept,
     tags=["frontend"],
 )
 async def show_feed(

@@ -39,7 +39,7 @@ EXAMPLE = ArxivApiAnswer(
 RESPONSES = openapi.answer(EXAMPLE) | openapi.BACKEND_PROBLEMS | openapi.UPSTREAM_PROBLEMS
 
 
-@get("/arxiv-api", responses=RESPONSES, tags=["backend"])
+@get("/arxiv-api", responses=RESPONSES, operation_class=openapi.Kept, tags=["backend"])
 async def ask_arxiv(
     request: AnyRequest,
     parts: NamedDependency[Parts],
