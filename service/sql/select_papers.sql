@@ -21,15 +21,15 @@ where (
     and (%(words)s::text is null or words @@ to_tsquery('arxiv', %(words)s::text))
     and (
         %(title)s::text is null
-        or position(bare(%(title)s::text) in bare(title)) > 0
+        or holds(title, %(title)s::text)
     )
     and (
         %(author)s::text is null
-        or position(bare(%(author)s::text) in bare(listed(authors))) > 0
+        or holds(listed(authors), %(author)s::text)
     )
     and (
         %(journal)s::text is null
-        or position(bare(%(journal)s::text) in bare(journal)) > 0
+        or holds(journal, %(journal)s::text)
     )
     and (
         %(category)s::text[] is null

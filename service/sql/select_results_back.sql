@@ -25,15 +25,15 @@ where (
     -- cheap for each row, where the planner walks along; the words after it have an index
     and (
         %(title)s::text is null
-        or position(bare(%(title)s::text) in bare(results.title)) > 0
+        or holds(results.title, %(title)s::text)
     )
     and (
         %(author)s::text is null
-        or position(bare(%(author)s::text) in bare(author)) > 0
+        or holds(author, %(author)s::text)
     )
     and (
         %(journal)s::text is null
-        or position(bare(%(journal)s::text) in bare(results.journal)) > 0
+        or holds(results.journal, %(journal)s::text)
     )
     and (
         %(words)s::text is null
