@@ -98,8 +98,8 @@ def load_name() -> str:
 
 def row(measure: str, against: str, ratios: list[float], detail: str) -> Row:
     """A line of the table, of the ratios of all rounds."""
-    spread = f"{min(ratios):.2g} to {max(ratios):.2g}"
-    return Row(measure, against, f"{statistics.median(ratios):.2g}", spread, detail)
+    spread = f"{min(ratios):.3g} to {max(ratios):.3g}"
+    return Row(measure, against, f"{statistics.median(ratios):.3g}", spread, detail)
 
 
 def progress(what: str, round_number: int) -> None:

@@ -29,7 +29,7 @@ T = TypeVar("T", bound=Struct)
 Row_contra = TypeVar("Row_contra", bound=Struct, contravariant=True)
 
 TABULAR = ("json", "ndjson", "csv")
-ROWS, REFERENCES = 2000, 200
+ROWS, REFERENCES = 1500, 200
 """Of a whole list at once, at most."""
 PIECE = 2**20
 """Bytes of a whole list at once, more or less: an author list may have thousands of names."""
