@@ -7,6 +7,7 @@ between alternatives, and AND binds closer; parentheses; `word*` for all that be
 
 import re
 import unicodedata
+from functools import lru_cache
 from html import escape
 from typing import NamedTuple, NoReturn
 
@@ -120,7 +121,9 @@ def sought(q: str, field: str) -> str:
     return " | ".join(dict.fromkeys(text for label, text in found if label in {"", FIELDS[field]}))
 
 
+@lru_cache(maxsize=64)
 def _read(q: str) -> _Part:
+    """The query, read once for its tsquery and for the marks in each field."""
     if "\0" in q:
         _refuse("it holds a NUL character")
     parser = _Parser(q)

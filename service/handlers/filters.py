@@ -55,6 +55,11 @@ FormatName = Annotated[
         examples=[Example(value="json")],
     ),
 ]
+Author = Annotated[str | None, term("part of the authors: whole words, in a row", "Emmy Noether")]
+Title = Annotated[str | None, term("part of the title: whole words, in a row", "testing")]
+Journal = Annotated[
+    str | None, term("part of the journal reference: whole words, in a row", "Phys.Rev.")
+]
 Category = Annotated[
     list[str] | None,
     QueryParameter(
@@ -153,15 +158,9 @@ def asked_results(  # noqa: PLR0913 - each of them is one filter
             ge=1, le=INT8_MAX, description="of this search", examples=[Example(value=42)]
         ),
     ] = None,
-    author: Annotated[
-        str | None, term("part of the authors: whole words, in a row", "Emmy Noether")
-    ] = None,
-    title: Annotated[
-        str | None, term("part of the title: whole words, in a row", "testing")
-    ] = None,
-    journal: Annotated[
-        str | None, term("part of the journal reference: whole words, in a row", "Phys.Rev.")
-    ] = None,
+    author: Author = None,
+    title: Title = None,
+    journal: Journal = None,
     category: Category = None,
     since: Annotated[str | None, moment("of the search, included", "2026-11-23T20:15:00")] = None,
     until: Annotated[
@@ -199,15 +198,9 @@ def asked_papers(  # noqa: PLR0913 - each of them is one filter
             examples=[Example(value='title:"unit test" (flaky OR slow) -author:Klein')],
         ),
     ] = None,
-    author: Annotated[
-        str | None, term("part of the authors: whole words, in a row", "Emmy Noether")
-    ] = None,
-    title: Annotated[
-        str | None, term("part of the title: whole words, in a row", "testing")
-    ] = None,
-    journal: Annotated[
-        str | None, term("part of the journal reference: whole words, in a row", "Phys.Rev.")
-    ] = None,
+    author: Author = None,
+    title: Title = None,
+    journal: Journal = None,
     category: Category = None,
     since: Annotated[str | None, moment("of version 1, included", "2026-01-01")] = None,
     until: Annotated[

@@ -9,7 +9,7 @@ import asyncio
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime, tzinfo
-from functools import partial
+from functools import lru_cache, partial
 from itertools import starmap
 from typing import Annotated, Any, Generic, TypeVar
 
@@ -36,7 +36,7 @@ from service.models import (
 )
 from service.store.connections import Connections, explained
 from service.store.milestones import Milestones
-from service.store.sharing import Shared
+from service.store.sharing import Shared, forget
 
 MOST_RANKED = 20_000
 """Papers of one full text search that are put in order; it takes 10 to 20 µs for each."""
@@ -200,7 +200,7 @@ class Archive:
                 if is_last:
                     break
         finally:
-            reading.add_done_callback(_forget)
+            reading.add_done_callback(forget)
             reading.cancel()
 
     async def query(self, query_id: int) -> Run | None:
@@ -247,7 +247,7 @@ class Archive:
             "categories": MOST_CATEGORIES,
             "most": MOST_COUNTED + 1,  # one more than is told, to see whether there are more
             "first_year": YEARS[0],
-            "years": [int(datetime(year, 1, 1, tzinfo=tz).timestamp()) for year in YEARS],
+            "years": _beginnings(tz),
         }
         async with self._turn(wanted):
             return await self._rows(Count, sql.COUNT_PAPERS, values)
@@ -263,7 +263,7 @@ class Archive:
                 return list(starmap(kind, await cursor.fetchall()))
 
 
-def _forget(reading: asyncio.Task[Any]) -> None:
-    """Take note of what nobody waits for any more, or it would be logged as lost."""
-    if not reading.cancelled():
-        reading.exception()
+@lru_cache(maxsize=4)
+def _beginnings(tz: tzinfo) -> list[int]:
+    """When each of YEARS begins in a zone, in Unix seconds."""
+    return [int(datetime(year, 1, 1, tzinfo=tz).timestamp()) for year in YEARS]

@@ -24,8 +24,7 @@ class Shared(Generic[T]):
         task = self._to_come.get(asked)
         if task is None:
             task = asyncio.create_task(self._run(asked, self._under_way.get(asked), start))
-            # whoever waits gets the error; when nobody does, asyncio must not complain of that
-            task.add_done_callback(lambda ended: ended.cancelled() or ended.exception())
+            task.add_done_callback(forget)
             self._to_come[asked] = task
         return await asyncio.shield(task)
 
@@ -43,3 +42,9 @@ class Shared(Generic[T]):
         finally:
             if self._under_way.get(asked) is mine:
                 del self._under_way[asked]
+
+
+def forget(ended: asyncio.Task[Any]) -> None:
+    """Whoever waits gets the error; when nobody does, asyncio must not complain of that."""
+    if not ended.cancelled():
+        ended.exception()
