@@ -34,6 +34,7 @@ from service.models import Answer, Harvest, Outcome, Recorded, Search
 from service.settings import Settings
 from service.store import Gate, Store
 from service.store.gate import Seek
+from service.store.sharing import forget
 
 logger = logging.getLogger(__name__)
 
@@ -277,8 +278,7 @@ class _Flight(Generic[T]):
         self.grounded = False
         """Whether the service ends: then there is no other try."""
         self.task = asyncio.create_task(start(self))
-        # whoever waits gets the error; when nobody does, asyncio must not complain of that
-        self.task.add_done_callback(lambda task: task.cancelled() or task.exception())
+        self.task.add_done_callback(forget)
 
     @property
     def unwanted(self) -> bool:
