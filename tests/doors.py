@@ -79,7 +79,7 @@ def pgbouncer(
     config, users, log = (folder / f"pgbouncer.{kind}" for kind in ("ini", "users", "log"))
     users.write_text('"arxiv_rw" ""\n"arxiv_ro" ""\n"postgres" ""\n')
     here = {
-        "host=primary port=5432 dbname=arxiv": where,
+        "host=db port=5432 dbname=arxiv": where,
         "host=replica port=5432 dbname=arxiv": where,
         "listen_addr = *": "listen_addr = 127.0.0.1",
         "listen_port = 6432": f"listen_port = {port}",
