@@ -59,7 +59,10 @@ def rate(url: str, connections: int = 8) -> float:
     """Requests a second over so many connections."""
     if wrk := shutil.which("wrk"):
         ran = subprocess.run(  # noqa: S603 - our own arguments
-            [wrk, "-t1", f"-c{connections}", f"-d{SECONDS}s", url], capture_output=True, text=True, check=True
+            [wrk, "-t1", f"-c{connections}", f"-d{SECONDS}s", url],
+            capture_output=True,
+            text=True,
+            check=True,
         )
         assert "Non-2xx" not in ran.stdout, ran.stdout  # noqa: S101
         return float(re.findall(r"Requests/sec:\s+([\d.]+)", ran.stdout)[0])

@@ -1,4 +1,4 @@
-"""How many pages a second one, two and four readers answer behind HAProxy, as deploy/ sets it up."""
+"""Pages a second of one, two and four readers behind HAProxy, as deploy/ sets it up."""
 
 import os
 import shutil
@@ -51,7 +51,10 @@ def _routed(haproxy: str, addresses: Sequence[str], config: Path) -> Iterator[st
     hosts = [address.removeprefix("http://") for address in addresses]
     more = "".join(f"    server read{n} {host}\n" for n, host in enumerate(hosts[1:], 2))
     config.write_text(CONFIG.read_text().replace(SECOND, more))
-    with socket.create_server(("127.0.0.1", 0)) as one, socket.create_server(("127.0.0.1", 0)) as two:
+    with (
+        socket.create_server(("127.0.0.1", 0)) as one,
+        socket.create_server(("127.0.0.1", 0)) as two,
+    ):
         outside, inside = (f"127.0.0.1:{each.getsockname()[1]}" for each in (one, two))
     environment = os.environ | {"OUTSIDE": outside, "INSIDE": inside, "READ1": hosts[0]}
     with subprocess.Popen(  # noqa: S603 - our own arguments

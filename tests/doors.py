@@ -52,7 +52,7 @@ def haproxy(
     config, log = folder / "haproxy.cfg", folder / "haproxy.log"
     config.write_text(_changed("haproxy.cfg", changes or {}))
     doors = {name: f"127.0.0.1:{free_port()}" for name in ("OUTSIDE", "INSIDE")}
-    environment = os.environ | dict.fromkeys(POOLS, NOBODY) | pools | doors
+    environment = {**os.environ, **dict.fromkeys(POOLS, NOBODY), **pools, **doors}
     command = [program("haproxy"), "-f", str(config)]
     with (
         log.open("wb") as output,

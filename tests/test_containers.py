@@ -42,6 +42,8 @@ BASE = "docker.io/library/debian:trixie-slim"
 POSTGRES = "docker.io/library/postgres:18"
 IMAGE = "localhost/arxiv-gateway"
 PROJECT = "gateway-test"
+PODS = "/etc/containers/pods.conf"
+"""What podman reads in the sandbox to make pods."""
 
 PASSWORDS = {
     "POSTGRES_PASSWORD": "post gres:@/?#&=%41+$HOME",
@@ -489,7 +491,6 @@ class TestTheContainers:
         assert f"set {name}, see .env.example" in refused.stdout
 
 
-
 @pytest.fixture(scope="module")
 def played(sandbox: Sandbox, stack: Stack) -> Iterator[dict[str, str]]:
     """The containers of deploy/kubernetes' two Deployments, beside the compose file's database."""
@@ -513,11 +514,9 @@ def played(sandbox: Sandbox, stack: Stack) -> Iterator[dict[str, str]]:
             manifest = stack.folder / f"{name}.yaml"
             # podman publishes the port of each pod on the host
             published = f"containerPort: 8000\n              hostPort: {port}"
-            manifest.write_text(
-                "\n---\n".join(parts).replace("containerPort: 8000", published)
-            )
-            network = f"--network={PROJECT}_default"
-            finished = sandbox.podman("kube", "play", network, str(manifest))
+            manifest.write_text("\n---\n".join(parts).replace("containerPort: 8000", published))
+            play = ["podman", "kube", "play", f"--network={PROJECT}_default"]
+            finished = sandbox.run(*play, manifest, env={"CONTAINERS_CONF": PODS})
             assert finished.returncode == 0, finished.stdout
         yield {name: f"{name}-pod-0-service" for name in names}
     finally:
@@ -548,9 +547,7 @@ class TestKubernetes:
         assert _fetch_inside(sandbox, played["read"], "/arxiv?title=x").startswith("404\n")
         assert _fetch_inside(sandbox, played["search"], "/results").startswith("404\n")
 
-    def test_they_are_as_closed_as_they_say(
-        self, sandbox: Sandbox, played: dict[str, str]
-    ) -> None:
+    def test_they_are_as_closed_as_they_say(self, sandbox: Sandbox, played: dict[str, str]) -> None:
         for container in played.values():
             assert sandbox.podman("exec", container, "id", "-u").stdout == "10001\n"
             assert sandbox.podman("exec", container, "touch", "/app/new").returncode == 1

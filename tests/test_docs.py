@@ -34,7 +34,9 @@ def test_each_statement_is_judged_for_a_distributed_engine_once() -> None:
     text = (ROOT / "docs" / "scaling.md").read_text()
     [table] = re.findall(r"\| statement in .*?\n\n", text + "\n\n", re.DOTALL)
     judged = [
-        name for row in table.strip().splitlines()[2:] for name in re.findall(r"`(\w+)`", row.split("|")[1])
+        name
+        for row in table.strip().splitlines()[2:]
+        for name in re.findall(r"`(\w+)`", row.split("|")[1])
     ]
 
     assert sorted(judged) == sorted(file.stem for file in (ROOT / "service" / "sql").glob("*.sql"))

@@ -116,7 +116,8 @@ def test_the_ingress_opens_the_frontend_and_nothing_else() -> None:
     [ingress] = of("Ingress")
     [rule] = ingress["spec"]["rules"]
     opened = {
-        path["path"].strip("/"): path["backend"]["service"]["name"] for path in rule["http"]["paths"]
+        path["path"].strip("/"): path["backend"]["service"]["name"]
+        for path in rule["http"]["paths"]
     }
 
     assert set(opened) == {*ENDPOINTS["frontend"], "schema", "schema-assets"}

@@ -42,7 +42,9 @@ async def pooled(bouncer: str, gateway: Serve) -> AsyncIterator[Gateway]:
 @pytest.mark.usefixtures("arxiv")
 async def test_every_path_works_through_it(pooled: Gateway) -> None:
     search = (await pooled.get("/arxiv?any=testing&max_results=5")).json()
-    again = await pooled.get("/arxiv?any=testing&max_results=5", headers={"cache-control": "no-cache"})
+    again = await pooled.get(
+        "/arxiv?any=testing&max_results=5", headers={"cache-control": "no-cache"}
+    )
     number = search["query_id"]
     [paper, *_] = (await pooled.get("/papers")).json()["papers"]
     written = {
@@ -104,7 +106,9 @@ async def test_sixteen_writers_on_three_connections_mix_nothing_up(
 
     async with stored(make_conninfo(bouncer, user="arxiv_rw")) as store:
         writing = [store.save(answer(number % 12)) for number in range(400)]
-        numbers, *_ = await asyncio.gather(asyncio.gather(*writing), *(read() for _ in range(4)))
+        reading = asyncio.gather(*(read() for _ in range(4)))
+        numbers = await asyncio.gather(*writing)
+        await reading
         searched = await asyncio.gather(
             *(pooled.get("/arxiv", params={"any": f"testing{n}"}) for n in range(20))
         )
