@@ -17,12 +17,14 @@ from benchmarks.reading import PAGE, process
 from service.settings import Settings
 
 CONFIG = Path(__file__).parents[1] / "deploy" / "haproxy.cfg"
+PAGES = Path(__file__).with_name("pages.lua")
 SECOND = '    server read2 "${READ2-read2:8000}"\n'
 
 
 def readers(settings: Settings, folder: Path) -> Iterator[Row]:
     """Through HAProxy to one, two and four processes, against one process without HAProxy."""
-    if not (haproxy := shutil.which("haproxy", path=f"{os.environ['PATH']}:/usr/sbin")):
+    haproxy = shutil.which("haproxy", path=f"{os.environ['PATH']}:/usr/sbin")
+    if haproxy is None or shutil.which("wrk") is None:
         return
     with ExitStack() as stack:
         addresses = [stack.enter_context(process(settings))[0] for _ in range(4)]
@@ -34,15 +36,17 @@ def readers(settings: Settings, folder: Path) -> Iterator[Row]:
         }
         ways = {"one alone": addresses[0], **ways}
         rates: dict[str, list[float]] = {name: [] for name in ways}
+        for address in addresses:
+            httpx.get(f"{address}{PAGE}&page=5000").raise_for_status()  # what is made once
         for round_number in range(ROUNDS):
             progress("readers", round_number)
             for name, address in ways.items():
-                rates[name].append(rate(address + PAGE, connections=32))
+                rates[name].append(rate(address, "-c32", "-s", str(PAGES)))
     for name in list(ways)[1:]:
         ratios = [one / alone for one, alone in zip(rates[name], rates["one alone"], strict=True)]
         this, alone = statistics.median(rates[name]), statistics.median(rates["one alone"])
         detail = f"{this:,.0f} against {alone:,.0f}, 32 connections, {os.cpu_count()} cores"
-        yield row(f"`/results` page of 10 from {name}", "one without HAProxy", ratios, detail)
+        yield row(f"`/results` pages of 10 from {name}", "one without HAProxy", ratios, detail)
 
 
 @contextmanager

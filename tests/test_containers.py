@@ -491,7 +491,7 @@ class TestTheContainers:
         assert f"set {name}, see .env.example" in refused.stdout
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="class")
 def played(sandbox: Sandbox, stack: Stack) -> Iterator[dict[str, str]]:
     """The containers of deploy/kubernetes' two Deployments, beside the compose file's database."""
     passwords = {"rw": PASSWORDS["DB_RW_PASSWORD"], "ro": PASSWORDS["DB_RO_PASSWORD"]}
@@ -554,7 +554,7 @@ class TestKubernetes:
             assert sandbox.podman("exec", container, "touch", "/tmp/new").returncode == 0  # noqa: S108
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="class")
 def scaled(sandbox: Sandbox, stack: Stack) -> Iterator[Stack]:
     """The containers of deploy/compose.scale.yml in the place of the others, on the same data."""
     for name in ("haproxy", "pgbouncer"):

@@ -22,8 +22,9 @@ from psycopg.conninfo import make_conninfo
 from psycopg.sql import SQL, Identifier
 
 from demo.arxiv import StandIn
+from service.settings import ENDPOINTS
 from tests.doors import NOBODY, Router, free_port, haproxy
-from tests.process import Service, service
+from tests.process import ROOT, Service, service
 
 ROWS = 20_000
 ALL_UP = r"haproxy_backend_agg_server_status\{proxy=\"\w+\",state=\"UP\"\} 2"
@@ -166,6 +167,19 @@ def raw(url: str, path: str, method: str = "GET", **headers: str) -> tuple[int, 
 
 
 # Which path goes where
+
+
+def test_the_doors_open_what_the_service_has() -> None:
+    text = (ROOT / "deploy" / "haproxy.cfg").read_text()
+    opened = {
+        path.strip("/")
+        for acl in re.findall(r"acl (?:reading|searching) path(?:_beg)? (.*)", text)
+        for path in acl.split()
+    }
+    [working] = re.findall(r"acl working path (.*)", text)
+
+    assert opened == {*ENDPOINTS["frontend"], "schema", "schema-assets"}
+    assert {path.strip("/") for path in working.split()} == {*ENDPOINTS["backend"]}
 
 
 @pytest.mark.usefixtures("arxiv")
