@@ -12,9 +12,11 @@ from itertools import starmap
 from typing import Annotated, Any, Generic, TypeVar
 
 from msgspec import Meta, Struct, msgpack, structs
+from psycopg import DataError, errors
 from psycopg.rows import tuple_row
 
 from service import sql
+from service.errors import BadInput
 from service.models import (
     INT2_MAX,
     INT8_MAX,
@@ -214,7 +216,10 @@ class Archive:
         with explained():
             async with self._connections.reader() as conn:
                 cursor = conn.cursor(row_factory=tuple_row, binary=True)
-                await cursor.execute(statement, given)
+                try:
+                    await cursor.execute(statement, given)
+                except (DataError, errors.SyntaxError) as error:  # from a frontend that is none
+                    raise BadInput("body", "asks what PostgreSQL does not understand") from error
                 # by position: a third of the cost of a call by name for each row
                 return list(starmap(kind, await cursor.fetchall()))
 
