@@ -78,6 +78,7 @@ class Feed(Struct, frozen=True, kw_only=True):
 
 
 Term = Annotated[str, Meta(max_length=5000, pattern="^[^\\x00]*$")]
+QueryId = Annotated[int, Meta(ge=1, le=INT8_MAX)]
 Moment = Annotated[int, Meta(ge=timestamps.EARLIEST, le=timestamps.LATEST)]
 """Unix seconds."""
 
@@ -298,11 +299,11 @@ class Listing(Struct, frozen=True, kw_only=True):
 class QueryFilter(Struct, frozen=True, kw_only=True, tag="queries"):
     """Which searches are wanted; each field given must match."""
 
-    since: int = timestamps.EARLIEST
+    since: Moment = timestamps.EARLIEST
     """Unix seconds, included."""
-    until: int = timestamps.LATEST
+    until: Moment = timestamps.LATEST
     """Unix seconds, included."""
-    status: int | None = None
+    status: Annotated[int, Meta(ge=0, le=999)] | None = None
     text: str | None = None
     """Part of the query, in capitals or not."""
 
@@ -310,10 +311,10 @@ class QueryFilter(Struct, frozen=True, kw_only=True, tag="queries"):
 class ResultFilter(Struct, frozen=True, kw_only=True, tag="results"):
     """Which results are wanted; each field given must match."""
 
-    query_id: int | None = None
-    since: int = timestamps.EARLIEST
+    query_id: QueryId | None = None
+    since: Moment = timestamps.EARLIEST
     """Unix seconds, included."""
-    until: int = timestamps.LATEST
+    until: Moment = timestamps.LATEST
     """Unix seconds, included."""
     words: str | None = None
     """As `to_tsquery` understands it."""
@@ -326,9 +327,9 @@ class ResultFilter(Struct, frozen=True, kw_only=True, tag="results"):
 class PaperFilter(Struct, frozen=True, kw_only=True, tag="papers"):
     """Which papers are wanted; each field given must match."""
 
-    since: int = timestamps.EARLIEST
+    since: Moment = timestamps.EARLIEST
     """Unix seconds of version 1, included."""
-    until: int = timestamps.LATEST
+    until: Moment = timestamps.LATEST
     """Unix seconds of version 1, included."""
     words: str | None = None
     """As `to_tsquery` understands it."""
@@ -368,7 +369,7 @@ class Place(Struct, frozen=True):
     """Of that row; None is the beginning."""
     back: bool = False
     """Whether the rows before it are wanted, in the same order."""
-    offset: Annotated[int, Meta(ge=0)] = 0
+    offset: Annotated[int, Meta(ge=0, le=INT8_MAX)] = 0
 
 
 class Harvest(Struct, frozen=True, kw_only=True):
@@ -563,7 +564,6 @@ class Health(Struct, frozen=True, kw_only=True):
 
 # Bodies of requests
 
-QueryId = Annotated[int, Meta(ge=1, le=INT8_MAX)]
 Text = Annotated[str, Meta(max_length=100_000, pattern="^[^\\x00]*$")]
 """PostgreSQL stores any text but NUL."""
 

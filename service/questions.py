@@ -1,14 +1,24 @@
 """What can be asked of an archive, each question one struct: they travel to the backend as JSON."""
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
-from msgspec import Struct
+from msgspec import Meta, Struct
 
-from service.models import PaperFilter, Place, QueryFilter, ResultFilter, Run, StoredResult
+from service.models import (
+    INT2_MAX,
+    PaperFilter,
+    Place,
+    QueryFilter,
+    QueryId,
+    ResultFilter,
+    Run,
+    StoredResult,
+)
 from service.store import Archive
 from service.store.archive import PAPERS, QUERIES, RANKED, RESULTS, List
 
+Limit = Annotated[int, Meta(ge=1, le=INT2_MAX)]
 LISTS: dict[str, tuple[List[Any], type[Struct]]] = {
     "queries": (QUERIES, QueryFilter),
     "results": (RESULTS, ResultFilter),
@@ -27,7 +37,7 @@ class Page(_Asked, frozen=True, tag="page"):
     list: Literal["queries", "results", "papers", "ranked"]
     wanted: QueryFilter | ResultFilter | PaperFilter
     place: Place
-    limit: int
+    limit: Limit
     newest: bool = False
 
     def __post_init__(self) -> None:
@@ -44,20 +54,20 @@ class Page(_Asked, frozen=True, tag="page"):
 class Query(_Asked, frozen=True, tag="query"):
     """One search."""
 
-    query_id: int
+    query_id: QueryId
 
 
 class Runs(_Asked, frozen=True, tag="runs"):
     """The runs of the same search with a good answer up to this one, the latest first."""
 
     run: Run
-    limit: int
+    limit: Limit
 
 
 class Results(_Asked, frozen=True, tag="results"):
     """The results of some searches."""
 
-    query_ids: list[int]
+    query_ids: list[QueryId]
 
 
 class Feed(_Asked, frozen=True, tag="feed"):

@@ -45,6 +45,8 @@ CONNECTION_PATIENCE = 3.0
 """Seconds that a call may wait for a connection."""
 MARGIN = 2.0
 """Seconds more than the backend takes at most: what it says then tells more than our timeout."""
+READING = PATIENCE + MARGIN
+"""Seconds that the answer to a question about what is stored may take."""
 
 _OF_THE_CALL = {HTTPStatus.UNAUTHORIZED, HTTPStatus.NOT_FOUND, HTTPStatus.METHOD_NOT_ALLOWED}
 """What these complain about is how the frontend calls, not what its client wants."""
@@ -81,17 +83,17 @@ class Backend:
         path: str,
         question: object,
         kind: Any,  # noqa: ANN401 - mypy knows no type of types such as `Run | None`
-        patience: float = PATIENCE + MARGIN,
+        patience: float | None = None,
     ) -> Any:  # noqa: ANN401
         """The answer to a question, as what it is. Raises BackendProblem or BackendUnavailable."""
-        response = await self._call("POST", path, _encode(question), patience)
+        response = await self._call("POST", path, _encode(question), patience or READING)
         if response.status_code != HTTPStatus.OK:
             raise _problem(response)
         return _read(response, kind)
 
     async def check(self) -> None:
         """Raises StoreUnavailable where the backend is not ready."""
-        response = await self._call("GET", "/health/ready", None, PATIENCE)
+        response = await self._call("GET", "/health/ready", None, READING)
         if response.status_code != HTTPStatus.OK:
             raise StoreUnavailable(_read(response, Health).detail or "the backend is not ready")
 
@@ -158,7 +160,7 @@ class RemoteFinder(Finder):
         super().__init__(settings)
         self._backend = backend
         # the wait for a turn, arXiv's last answer, and its record while the database is away
-        self._patience = settings.max_wait + settings.timeout + PERSISTENCE + PATIENCE + MARGIN
+        self._patience = settings.max_wait + settings.timeout + PERSISTENCE + READING
 
     async def _found(self, search: Search, key: UUID, _: Flight[Found], *, anew: bool) -> Found:
         """From the backend."""

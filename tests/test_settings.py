@@ -18,6 +18,7 @@ PASSWORD = "correct-horse-battery"  # noqa: S105 - guards nothing
 ALL = {"arxiv", "queries", "results", "papers", "arxiv-api", "get-sequence"} | {
     f"{verb}-{noun}" for verb in ("read", "write") for noun in ("queries", "results")
 }
+ALL |= {"find-answer", "find-results", "read-archive"}
 
 
 def read(**variables: str) -> Settings:
