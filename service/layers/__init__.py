@@ -1,1 +1,1 @@
-"""ASGI layers around Litestar, from the outside in: request_log, cors, representations, methods."""
+"""ASGI layers, from the outside in: request_log, cors, representations, methods, Litestar, deadline."""
