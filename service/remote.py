@@ -48,8 +48,8 @@ MARGIN = 2.0
 READING = PATIENCE + MARGIN
 """Seconds that the answer to a question about what is stored may take."""
 
-_OF_THE_CALL = {HTTPStatus.UNAUTHORIZED, HTTPStatus.NOT_FOUND, HTTPStatus.METHOD_NOT_ALLOWED}
-"""What these complain about is how the frontend calls, not what its client wants."""
+_NOT_SERVED = {HTTPStatus.NOT_FOUND, HTTPStatus.METHOD_NOT_ALLOWED}
+"""No question is answered so: what is not recorded is null, or no rows."""
 _encode = msgspec.json.Encoder().encode
 
 
@@ -138,7 +138,7 @@ def _problem(response: httpx.Response) -> ServiceError:
     status = response.status_code
     if status == HTTPStatus.UNAUTHORIZED:
         return BackendUnavailable("the backend refuses this frontend's ARXIV_BACKEND_TOKEN")
-    if status in _OF_THE_CALL or response.headers.get("content-type") != MEDIA_TYPE:
+    if status in _NOT_SERVED or response.headers.get("content-type") != MEDIA_TYPE:
         path = response.request.url.path
         return BackendUnavailable(f"the backend does not serve {path}: it answers {status}")
     problem: Problem = _read(response, Problem)
