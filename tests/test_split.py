@@ -4,7 +4,7 @@ import asyncio
 import json
 import logging
 import re
-from argparse import Namespace
+from argparse import ArgumentParser, Namespace
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
@@ -17,7 +17,7 @@ import pytest
 
 from demo.arxiv import StandIn
 from service import __main__ as command_line
-from service import remote
+from service import remote, terminal
 from service.app import create_app
 from service.errors import NotConfigured
 from service.remote import RemoteArchive
@@ -43,7 +43,6 @@ from tests.test_memory import (  # noqa: F401 - the same claims hold for a pair
     test_no_cache_forces_a_new_request,
     test_the_papers_come_along_when_asked_for,
     test_the_same_search_is_asked_once,
-    test_when_arxiv_is_away_an_old_answer_serves,
 )
 
 TOKEN = "the token of the tests"  # noqa: S105
@@ -176,7 +175,7 @@ async def test_two_frontends_and_two_backends_share_one_flight_and_the_gate(
 
 
 async def test_a_frontend_needs_no_database_and_its_terminal_searches(
-    backing: Make, tmp_path: Path, arxiv: StandIn
+    backing: Make, tmp_path: Path, arxiv: StandIn, capsys: pytest.CaptureFixture[str]
 ) -> None:
     del arxiv  # a clean one
     async with backend(backing()) as url:
@@ -189,14 +188,14 @@ async def test_a_frontend_needs_no_database_and_its_terminal_searches(
         def use() -> tuple[dict[str, Any], int]:
             with service(environment) as process:
                 found = process.get("/arxiv", title="testing").json()
-            with service(environment, ("service", "search", "--title=testing", "--json")) as search:
-                assert search.wait() == 0
-            assert json.loads(search.output)["query_id"] == found["query_id"]
             return found, process.process.returncode
 
         found, status = await asyncio.to_thread(use)
+        terminal.add_search(parser := ArgumentParser())
+        await terminal.search(frontend(url), parser.parse_args(["--title=testing", "--json"]))
 
     assert found["num_entries"] == 10
+    assert json.loads(capsys.readouterr().out)["query_id"] == found["query_id"]
     assert status == 0
     assert not (tmp_path / "data").exists()
 
