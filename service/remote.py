@@ -2,7 +2,8 @@
 
 import asyncio
 import logging
-from collections.abc import Collection, Sequence
+from collections.abc import AsyncIterator, Collection, Sequence
+from contextlib import asynccontextmanager
 from datetime import tzinfo
 from http import HTTPStatus
 from typing import Any, NamedTuple, Self
@@ -72,24 +73,20 @@ class Backend:
     def __init__(self, settings: Settings, url: str) -> None:
         """Call what is at `url` with the token of the settings."""
         self._url = url.rstrip("/")
-        token = settings.backend_token
-        self._client = httpx.AsyncClient(
-            timeout=httpx.Timeout(None, connect=CONNECTION_PATIENCE, pool=CONNECTION_PATIENCE),
-            limits=httpx.Limits(max_connections=CONNECTIONS, keepalive_expiry=IDLE),
-            headers={"accept-encoding": "identity", "content-type": "application/json"}
-            | ({"authorization": f"Bearer {token}"} if token else {}),
-            # a redirect, or somebody's proxy, would take the token elsewhere
-            follow_redirects=False,
-            trust_env=False,
-            verify=httpx.create_ssl_context(),
-        )
+        self._token = settings.backend_token
+        self._tls = httpx.create_ssl_context()
+        self._free = asyncio.Semaphore(CONNECTIONS)
+        self._idle: list[httpx.AsyncClient] = []
 
     async def __aenter__(self) -> Self:
-        await self._client.__aenter__()
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        await self._client.aclose()
+        await self._hang_up()
+
+    async def _hang_up(self) -> None:
+        while self._idle:
+            await self._idle.pop().aclose()
 
     async def ask(
         self,
@@ -137,6 +134,7 @@ class Backend:
                     if not repeats and not isinstance(error, httpx.ConnectError):
                         raise
                     logger.info("a call of the backend was lost: repeating it (%r)", error)
+                    await self._hang_up()  # what else is idle leads to the same end
                     return await self._send(method, path, body, headers)
         except (TimeoutError, httpx.TimeoutException) as error:
             raise BackendUnavailable("the backend does not answer in time") from error
@@ -147,12 +145,46 @@ class Backend:
         self, method: str, path: str, body: bytes | None, headers: dict[str, str]
     ) -> Said:
         url, content = self._url + path, bytearray()
-        async with self._client.stream(method, url, content=body, headers=headers) as response:
+        async with (
+            self._lent() as client,
+            client.stream(method, url, content=body, headers=headers) as response,
+        ):
             async for piece in response.aiter_bytes():
                 content += piece
                 if len(content) > MOST:
                     raise BackendUnavailable(f"the backend answers more than {MOST:,} bytes")
         return Said(response.status_code, response.headers.get("content-type", ""), bytes(content))
+
+    @asynccontextmanager
+    async def _lent(self) -> AsyncIterator[httpx.AsyncClient]:
+        """A client with one connection: a pool of httpcore 1.0 loses those of who leaves early."""
+        try:
+            async with asyncio.timeout(CONNECTION_PATIENCE):
+                await self._free.acquire()
+        except TimeoutError as error:
+            raise BackendUnavailable("too many calls of the backend are under way") from error
+        client = self._idle.pop() if self._idle else self._client()
+        try:
+            yield client
+        except BaseException:
+            await client.aclose()
+            raise
+        else:
+            self._idle.append(client)
+        finally:
+            self._free.release()
+
+    def _client(self) -> httpx.AsyncClient:
+        return httpx.AsyncClient(
+            timeout=httpx.Timeout(None, connect=CONNECTION_PATIENCE),
+            limits=httpx.Limits(max_connections=1, keepalive_expiry=IDLE),
+            headers={"accept-encoding": "identity", "content-type": "application/json"}
+            | ({"authorization": f"Bearer {self._token}"} if self._token else {}),
+            # a redirect, or somebody's proxy, would take the token elsewhere
+            follow_redirects=False,
+            trust_env=False,
+            verify=self._tls,
+        )
 
 
 def _read(said: Said, kind: Any) -> Any:  # noqa: ANN401 - see ask

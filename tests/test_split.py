@@ -410,19 +410,41 @@ async def test_the_backends_problems_are_told_as_they_are(
     assert len(errors) == 1  # the backend's
 
 
+PROBLEM = b"HTTP/1.1 400 Bad Request\r\ncontent-type: application/problem+json\r\n"
+UNKNOWN = json.dumps(
+    {"title": "", "status": 400, "detail": "body: has no", "request_id": "", "parameter": "body"}
+).encode()
+
+
 @pytest.mark.parametrize(
     ("answer", "said"),
     [
         (b"HTTP/1.1 503 Service Unavailable\r\ncontent-length: 2\r\n\r\nno", "answers 503"),
         (b"HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\n\r\n", "answers 404"),
         (b"HTTP/1.1 200 OK\r\ncontent-length: 6\r\n\r\n<html>", "same release"),
+        (
+            b"HTTP/1.1 500 Oh\r\ncontent-type: text/html\r\ncontent-length: 6\r\n\r\n<html>",
+            "does not serve /read-archive: it answers 500",
+        ),
+        (PROBLEM + b"content-length: 6\r\n\r\n<html>", "same release"),
+        (
+            PROBLEM + b"content-length: %d\r\n\r\n%s" % (len(UNKNOWN), UNKNOWN),
+            "does not understand /read-archive (body: has no",
+        ),
         (b"HTTP/1.1 200 OK\r\ncontent-length: 600\r\n\r\n[", "is away"),
+        (b"HTTP/1.1 200 OK\r\ncontent-length: 5000\r\n\r\n" + b" " * 5000, "more than 4,096"),
+        (b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\nzz\r\n", "is away"),
+        (b"HTTP/1.1 200 OK\r\ncontent-encoding: gzip\r\ncontent-length: 2\r\n\r\n[]", "is away"),
         (b"HTTP/1.1 302 Found\r\nlocation: /x\r\ncontent-length: 0\r\n\r\n", "answers 302"),
         (b"", "is away"),
         (b"SSH-2.0\r\n", "is away"),
     ],
 )
-async def test_what_no_backend_answers_is_unavailable(answer: bytes, said: str) -> None:
+async def test_what_no_backend_answers_is_unavailable(
+    answer: bytes, said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(remote, "MOST", 4096)
+
     async def odd(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"\r\n\r\n")
         writer.write(answer)
@@ -473,11 +495,65 @@ async def test_a_backend_that_never_answers_is_not_waited_for(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(remote, "READING", 0.2)
-    async with listening(Silent()) as url, client_of(create_app(frontend(url))) as client:
-        answer = await client.get("/results")
 
-    assert answer.status_code == 503
-    assert answer.json()["detail"] == "the backend does not answer in time"
+    async def trickle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: 600\r\n\r\n")
+        while not writer.is_closing():
+            writer.write(b" ")
+            await writer.drain()
+            await asyncio.sleep(0.05)
+
+    for slow in (Silent(), trickle):
+        async with listening(slow) as url, client_of(create_app(frontend(url))) as client:
+            answer = await client.get("/results")
+
+        assert answer.status_code == 503
+        assert answer.json()["detail"] == "the backend does not answer in time"
+
+
+@pytest.mark.parametrize(
+    ("path", "headers", "status", "calls"),
+    [
+        ("/results", {}, 200, 3),
+        (SEARCH, {}, 503, 3),  # the answer is none: it was asked again all the same
+        (SEARCH, {"cache-control": "no-cache"}, 503, 2),
+    ],
+)
+async def test_a_call_lost_on_an_old_connection_is_repeated_unless_it_asks_arxiv_anew(
+    path: str, headers: dict[str, str], status: int, calls: int
+) -> None:
+    """As when a backend is started anew."""
+    heads: list[bytes] = []
+
+    async def once(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        for answers in (True, False):
+            heads.append(head := await reader.readuntil(b"\r\n\r\n"))
+            [length] = re.findall(rb"content-length: ([0-9]+)", head.lower())
+            await reader.readexactly(int(length))
+            if answers:
+                writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n[]")
+
+    async with listening(once) as url, client_of(create_app(frontend(url))) as client:
+        assert (await client.get("/results")).json() == []
+        answer = await client.get(path, headers=headers)
+
+    assert answer.status_code == status
+    assert len(heads) == calls
+
+
+async def test_those_who_hang_up_leave_no_connection_taken(
+    backing: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(remote, "CONNECTIONS", 3)
+    async with backend(backing()) as url, client_of(create_app(frontend(url))) as client:
+        for path in ("/results", "/papers", "/queries/1", EXPORT, SEARCH):
+            hurried = [
+                client.get(path, headers={"request-timeout": f"{n / 4000:.6f}"}) for n in range(40)
+            ]
+            answers = await asyncio.gather(*hurried)
+            assert {answer.status_code for answer in answers} <= {200, 404, 504}
+            assert (await client.get("/results")).status_code == 200
 
 
 async def test_a_deadline_holds_in_the_one_service_too(gateway: Serve, arxiv: StandIn) -> None:
