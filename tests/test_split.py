@@ -607,11 +607,11 @@ async def test_a_question_that_is_none_is_refused(backing: Make) -> None:
         async with httpx.AsyncClient(base_url=url, headers=headers) as client:
             right = await client.post("/read-archive", json=page | {"place": {}})
             answers = [await client.post("/read-archive", json=body) for body in wrong]
-            bad = await client.post("/find-answer", json={"search": {"title": "x", "start": -1}})
+            bad = await client.post("/find-answer", json={"asked": {"title": "x", "start": -1}})
 
     assert (right.status_code, right.json()) == (200, [])
     assert [answer.status_code for answer in answers] == [400] * len(wrong)
-    assert (bad.status_code, bad.json()["parameter"]) == (400, "search.start")
+    assert (bad.status_code, bad.json()["parameter"]) == (400, "asked.start")
 
 
 # Whole lists
