@@ -482,7 +482,7 @@ async def test_the_id_and_the_deadline_of_a_request_are_passed_on(path: str) -> 
 
     assert answer.status_code == 504
     assert answer.json()["detail"] == "the 0.3 seconds of Request-Timeout are over"
-    assert 0.25 < taken < 1
+    assert 0.25 < taken < 5  # far below what a backend may take, on a busy machine too
     [head] = silent.heads
     assert "\r\nx-request-id: job-7\r\n" in head
     assert f"\r\nauthorization: bearer {TOKEN}\r\n" in head
