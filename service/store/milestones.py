@@ -86,7 +86,7 @@ class Milestones:
 
     async def _look(self) -> None:
         with explained():
-            async with self._connections.reader() as conn:
+            async with self._connections.reader("results") as conn:
                 cursor = conn.cursor(row_factory=class_row(_Look))
                 look = await anext(await cursor.execute(sql.MILESTONES_LOOK, {"seen": self._seen}))
         if (look.first_id, look.changed) != self._past:
@@ -107,7 +107,7 @@ class Milestones:
         last = self._milestones[-1] if self._milestones else (None, None, None)
         values = _after(last) | {"settle": self._settle, "step": STEP, "limit": READ}
         with explained():
-            async with self._connections.reader() as conn:
+            async with self._connections.reader("results") as conn:
                 cursor = conn.cursor(row_factory=tuple_row)
                 found = await (await cursor.execute(sql.MILESTONES_READ, values)).fetchall()
         self._milestones += found
