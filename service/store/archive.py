@@ -7,7 +7,6 @@ the reader is, and no connection is held while nothing is read.
 
 import asyncio
 from collections.abc import AsyncGenerator, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager
 from functools import partial
 from itertools import starmap
 from typing import Annotated, Any, Generic, Literal, TypeVar
@@ -33,7 +32,7 @@ from service.models import (
     StoredResult,
     Text,
 )
-from service.store.connections import Connection, Connections, Lend, explained
+from service.store.connections import Connections, Lend, explained
 from service.store.milestones import Milestones
 from service.store.sharing import Shared
 
@@ -114,6 +113,10 @@ class Archive:
     def __init__(self, connections: Connections, *, settle: float = 0) -> None:
         """Read over these connections; `settle` is in seconds."""
         self._connections = connections
+        self._readers: dict[str, Lend] = {
+            "queries": partial(connections.reader, "queries"),
+            "results": partial(connections.reader, "results"),
+        }
         self._settle = settle
         self._milestones = Milestones(connections, settle)
         self._pages: Shared[list[Any]] = Shared()
@@ -143,9 +146,7 @@ class Archive:
         values |= {"limit": limit, "offset": place.offset}
         if kind is RESULTS and wanted == ResultFilter() and not against:
             values |= await self._milestones.shortcut(place.offset)
-        rows = await self._rows(
-            partial(self._connections.reader, kind.system), kind.rows, statement, values
-        )
+        rows = await self._rows(kind.rows, statement, values, self._readers[kind.system])
         return rows[::-1] if place.back else rows
 
     async def batches(
@@ -178,13 +179,15 @@ class Archive:
 
     async def query(self, query_id: int) -> Run | None:
         """One search."""
-        found = await self._rows(self._queries, Run, sql.SELECT_QUERY, {"query_id": query_id})
+        found = await self._rows(
+            Run, sql.SELECT_QUERY, {"query_id": query_id}, self._readers["queries"]
+        )
         return found[0] if found else None
 
     async def runs(self, run: Run, limit: int) -> list[Run]:
         """The runs of the same search with a good answer up to this one, the latest first."""
         wanted = structs.asdict(run) | {"limit": limit}
-        return await self._rows(self._queries, Run, sql.SELECT_RUNS, wanted)
+        return await self._rows(Run, sql.SELECT_RUNS, wanted, self._readers["queries"])
 
     async def results_of(self, run: Run) -> list[StoredResult]:
         """The results of a search, in their order.
@@ -193,30 +196,28 @@ class Archive:
         raises StoreUnavailable where this process does not know it.
         """
         wanted = {"query_ids": [run.query_id]}
-        found = await self._rows(self._results, StoredResult, sql.SELECT_QUERY_RESULTS, wanted)
+        found = await self._rows(StoredResult, sql.SELECT_QUERY_RESULTS, wanted)
         if len(found) >= run.num_entries:
             return found
         if self._connections.reads_only:
             raise StoreUnavailable(f"the results of search {run.query_id} are not here yet")
         primary = partial(self._connections.writer, "results")
-        return await self._rows(primary, StoredResult, sql.SELECT_QUERY_RESULTS, wanted)
+        return await self._rows(StoredResult, sql.SELECT_QUERY_RESULTS, wanted, primary)
 
     async def feed(self, runs: Sequence[Run]) -> list[StoredPaper]:
         """What these runs of a search found, the latest first, with the time of its first run."""
         same = {"search_key": runs[0].search_key, "query": runs[0].query}
-        numbers = await self._rows(self._queries, _Number, sql.SELECT_SAME, same)
+        numbers = await self._rows(_Number, sql.SELECT_SAME, same, self._readers["queries"])
         wanted = {
             "query_ids": [run.query_id for run in runs],
             "all_query_ids": [number.query_id for number in numbers],
             "limit": FEED_PAPERS,
         }
-        return await self._rows(self._results, StoredPaper, sql.SELECT_FEED, wanted)
+        return await self._rows(StoredPaper, sql.SELECT_FEED, wanted)
 
     async def versions(self, arxiv_id: str) -> list[StoredPaper]:
         """The versions of one paper, the latest first."""
-        return await self._rows(
-            self._results, StoredPaper, sql.SELECT_VERSIONS, {"arxiv_id": arxiv_id}
-        )
+        return await self._rows(StoredPaper, sql.SELECT_VERSIONS, {"arxiv_id": arxiv_id})
 
     async def papers_of(
         self, results: Sequence[StoredResult]
@@ -224,27 +225,21 @@ class Archive:
         """The papers of these results, by id and version (0 where that was not told)."""
         keys = {(row.arxiv_id, row.version or 0) for row in results if row.arxiv_id}
         wanted = {"arxiv_ids": [name for name, _ in keys], "versions": [n for _, n in keys]}
-        found = await self._rows(self._results, StoredPaper, sql.SELECT_PAPERS_OF, wanted)
+        found = await self._rows(StoredPaper, sql.SELECT_PAPERS_OF, wanted)
         return {(paper.arxiv_id, paper.version): paper for paper in found}
 
     async def counts(self, wanted: PaperFilter) -> list[Count]:
         """How many papers match, in all, of each category and of each year."""
         values = structs.asdict(wanted) | {"categories": MOST_CATEGORIES, "most": MOST_COUNTED}
-        return await self._rows(self._results, Count, sql.COUNT_PAPERS, values)
-
-    def _queries(self) -> AbstractAsyncContextManager[Connection]:
-        return self._connections.reader("queries")
-
-    def _results(self) -> AbstractAsyncContextManager[Connection]:
-        return self._connections.reader("results")
+        return await self._rows(Count, sql.COUNT_PAPERS, values)
 
     async def _rows(
-        self, lend: Lend, kind: type[T], statement: bytes, values: Mapping[str, Any]
+        self, kind: type[T], statement: bytes, values: Mapping[str, Any], lend: Lend | None = None
     ) -> list[T]:
-        """All rows of a statement, in one round trip."""
+        """All rows of a statement, in one round trip to where results are read, or to `lend`."""
         given = {"settle": self._settle, "most": MOST_RANKED, **values}
         with explained():
-            async with lend() as conn:
+            async with (lend or self._readers["results"])() as conn:
                 cursor = conn.cursor(row_factory=tuple_row, binary=True)
                 await cursor.execute(statement, given)
                 # by position: a third of the cost of a call by name for each row

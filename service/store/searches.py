@@ -137,12 +137,15 @@ class Store:
             if not number["query_id"]:
                 continue
             self._numbers[key] = number["query_id"]
-            if not head["num_entries"] or await self._save_results({**body, **number}):
-                query_id = await self._save_query({**head, **number}, harvest)
-                if query_id:
-                    del self._numbers[key]
-                    return query_id
+            written = not head["num_entries"] or await self._save_results({**body, **number})
+            try:
+                query_id = await self._save_query({**head, **number}, harvest) if written else 0
+            except Conflict:
+                del self._numbers[key]
+                raise
             del self._numbers[key]
+            if query_id:
+                return query_id
         raise StoreUnavailable(NUMBERS_TAKEN)
 
     async def _free_number(self) -> int:
