@@ -108,16 +108,19 @@ class _Server(uvicorn.Server):
 
 
 def migrate(settings: Settings, _: argparse.Namespace) -> None:
-    """Apply the migrations that the database has not had."""
+    """Apply to every database the migrations that it has not had."""
     if settings.only_reads:
         raise NotConfigured("ARXIV_DATABASE_URL is not set: migrations are not for what only reads")
     with started(settings.log_level, settings.log_format), _database(settings):
-        # an embedded one has been migrated at its start
-        for url in dict.fromkeys(
-            [settings.database_url, settings.results_database_url, settings.sequence_database_url]
-        ):
+        systems = {
+            # an embedded one has been migrated at its start
+            "database": settings.database_url,
+            "database of the results": settings.results_database_url,
+            "database of the sequence": settings.sequence_database_url,
+        }
+        for name, url in systems.items():
             if url is not None:
-                _migrate(url)
+                _migrate(url, name)
 
 
 def search(settings: Settings, options: argparse.Namespace) -> None:
@@ -172,11 +175,11 @@ def _database(settings: Settings) -> Iterator[Settings]:
         )
 
 
-def _migrate(url: str) -> None:
+def _migrate(url: str, name: str = "database") -> None:
     applied = migrations.apply(url)
-    for name in applied:
-        logger.log(NOTICE, "applied migration %s", name)
-    logger.log(NOTICE, "the database is up to date")
+    for migration in applied:
+        logger.log(NOTICE, "applied migration %s", migration)
+    logger.log(NOTICE, "the %s is up to date", name)
 
 
 def _stop(*_: object) -> NoReturn:

@@ -207,7 +207,7 @@ async def reconcile(settings: Settings, options: argparse.Namespace) -> None:
 
 def _verdict(mismatch: Mismatch) -> str:
     if mismatch.is_repairable:
-        return "results without their search, as a crash leaves them: --repair records it"
+        return "without their search, as after a crash: --repair"
     if mismatch.found:
-        return "WRONG: a search with another number of results than it says; look into it"
+        return "WRONG: the search says another number; look into it"
     return "WRONG: a search without its results; look into it"

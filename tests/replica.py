@@ -30,6 +30,7 @@ class Replica:
             identity = {"user": owner.st_uid, "group": owner.st_gid, "extra_groups": []}
             for path in [folder, *folder.rglob("*")]:
                 shutil.chown(path, owner.st_uid, owner.st_gid)
+        self.folder = folder
         self._log = folder.with_suffix(".log")
         self.url = make_conninfo(origin, host=str(folder))
         options = {"listen_addresses": "", "unix_socket_directories": str(folder)}
