@@ -48,7 +48,7 @@ class Store:
         """Write over these connections."""
         self._connections = connections
         self._numbers: dict[UUID, int] = {}
-        """Of records that are not known to be whole, by their write_key."""
+        """Of records that are not known to be whole, by their write_key; those given up stay."""
 
     async def save(self, answer: Answer, harvest: Harvest | None = None) -> int:
         """Record a search and all its results, or nothing, in one round trip; its query_id.
