@@ -125,9 +125,9 @@ async def test_a_deep_page_passes_over_few_rows(
     asked: list[dict[str, Any]] = []
     rows = archive._rows  # noqa: SLF001 - the cost is the claim
 
-    async def spy(kind: Any, statement: bytes, values: dict[str, Any]) -> Any:
+    async def spy(kind: Any, statement: bytes, values: dict[str, Any], lend: Any) -> Any:
         asked.append(values)
-        return await rows(kind, statement, values)
+        return await rows(kind, statement, values, lend)
 
     monkeypatch.setattr(archive, "_rows", spy)
     for offset in (40, 100, 150, 200):
