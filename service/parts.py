@@ -8,8 +8,8 @@ import httpx
 from service.arxiv import ArXiv
 from service.errors import NotConfigured
 from service.search import Searcher
-from service.settings import Settings
-from service.store import Archive, Connections, Gate, Store
+from service.settings import READING, Settings
+from service.store import Archive, Connections, Gate, Reconciliation, Store
 
 LEASE_MARGIN = 1.0
 """Seconds between the end of a request's time and the moment when the gate takes it for dead."""
@@ -23,16 +23,29 @@ class Parts:
     ) -> None:
         """Wire; `transport` replaces the network to arXiv.
 
-        Raises NotConfigured where `database_url` is missing or not understood.
+        Raises NotConfigured where `database_url` is missing, although something here writes, or
+        not understood.
         """
-        if settings.database_url is None:
+        if settings.only_reads and (writing := settings.served - READING):
+            raise NotConfigured(
+                f"ARXIV_DATABASE_URL is not set, but {', '.join(sorted(writing))} in"
+                " ARXIV_ENDPOINTS needs more than to read: set it, or leave that out"
+            )
+        if settings.database_url is None and not settings.only_reads:
             raise NotConfigured("ARXIV_DATABASE_URL is not set")
         self.settings = settings
         lease = settings.timeout + LEASE_MARGIN
-        self._connections = Connections(settings.database_url, settings.database_ro_url)
+        self._connections = Connections(
+            settings.database_url,
+            settings.database_ro_url,
+            results_url=settings.results_database_url,
+            results_read_url=settings.results_database_ro_url,
+            sequence_url=settings.sequence_database_url,
+        )
         self._arxiv = ArXiv(settings, transport)
         gate = Gate(self._connections, interval=settings.interval, lease=lease)
         self.store = Store(self._connections)
+        self.reconciliation = Reconciliation(self._connections)
         self.archive = Archive(self._connections, settle=settings.settle)
         self.searcher = Searcher(settings, self._arxiv, self.store, gate)
         self._open = AsyncExitStack()

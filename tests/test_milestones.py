@@ -71,9 +71,9 @@ def watch(archive: Archive) -> list[dict[str, Any]]:
     asked: list[dict[str, Any]] = []
     rows = archive._rows  # noqa: SLF001 - the cost is the claim
 
-    async def spy(kind: Any, statement: bytes, values: dict[str, Any]) -> Any:
+    async def spy(kind: Any, statement: bytes, values: dict[str, Any], lend: Any) -> Any:
         asked.append(values)
-        return await rows(kind, statement, values)
+        return await rows(kind, statement, values, lend)
 
     archive._rows = spy  # type: ignore[method-assign,assignment]  # noqa: SLF001
     return asked

@@ -65,7 +65,7 @@ PROBLEMS = openapi.STORE_PROBLEMS | openapi.NOT_FOUND
 async def show_query(parts: NamedDependency[Parts], query_id: PathId) -> QueryWithResults:
     """One recorded search with its results."""
     run = await _run(parts.archive, query_id)
-    results = await parts.archive.results_of([query_id])
+    results = await parts.archive.results_of(run)
     query = queries.shown(run, parts.settings.zone)
     return QueryWithResults(**structs.asdict(query), results=shown(results, parts.settings.zone))
 
@@ -87,8 +87,8 @@ async def show_changes(parts: NamedDependency[Parts], query_id: PathId) -> Chang
         raise NotComparable(f"search {query_id} has no usable answer: its outcome is {run.outcome}")
     earlier = (await parts.archive.runs(run, 2))[1:]
     previous = earlier[0] if earlier else None
-    now = await parts.archive.results_of([run.query_id])
-    before = await parts.archive.results_of([previous.query_id]) if previous else now
+    now = await parts.archive.results_of(run)
+    before = await parts.archive.results_of(previous) if previous else now
     tz = parts.settings.zone
     return Changes(
         query=queries.shown(run, tz),
