@@ -31,8 +31,8 @@ from service.settings import Settings
 from service.store import Mismatch
 
 TERMS = ("author", "title", "journal", "abstract", "comment", "any")
-GRACE = 60
-"""Seconds; a write takes twice ten at most, and the waits for its connections."""
+GRACE = 90
+"""Seconds; the last try of a write begins after 30, and takes up to twice ten, twice."""
 OTHERS = ("id-list", "query", "submitted-from", "submitted-to")
 
 

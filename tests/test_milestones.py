@@ -241,6 +241,20 @@ async def test_a_deep_page_from_the_end_passes_over_few_rows(
     assert all(values["offset"] < 4 for values in asked[:-1])
 
 
+async def test_a_process_that_only_reads_asks_the_primary_if_it_reads_from_that(
+    database: str, db: psycopg.Connection
+) -> None:
+    fill(db, 60)
+    url = make_conninfo(database, user="arxiv_ro")
+    async with Connections(None, url) as connections:
+        archive = Archive(connections)
+        await page(archive, 40)
+        asked = watch(archive)
+        assert await page(archive, 200) == plain(db, 200)
+
+    assert asked[0]["offset"] == 0
+
+
 @pytest.mark.parametrize("read", [4, 8])
 async def test_what_lies_further_than_one_look_reaches_is_passed_over(
     archive: Archive, db: psycopg.Connection, monkeypatch: pytest.MonkeyPatch, read: int

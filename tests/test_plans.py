@@ -225,7 +225,12 @@ def test_a_page_of_papers_follows_the_index_that_serves_it(
             500,
         ),
         (sql.SELECT_SAME, {"search_key": SEVENTH, "query": "x"}, "queries_search_key", 30),
-        (sql.SELECT_NUMBER, {"query_id": 50_000}, "queries_query_id_key", 8),
+        (
+            sql.SELECT_NUMBER,
+            {"query_id": 50_000, "write_key": SEVENTH},
+            "queries_query_id_key queries_write_key_key",
+            8,
+        ),
         (
             sql.SELECT_ARXIV_IDS,
             {"query_ids": [7, 20_007]},

@@ -32,13 +32,14 @@ from service.harvest import Harvester
 from service.models import QueryToWrite, ResultsToWrite
 from service.parts import Parts
 from service.settings import Settings
-from service.store import Connections, Reconciliation, Store
+from service.store import Archive, Connections, Reconciliation, Store, milestones
 from service.store import connections as connections_module
 from service.store import reconciliation as reconciliation_module
 from tests.conftest import Serve, copied
 from tests.process import ROOT
 from tests.proxy import proxied
 from tests.replica import Replica, copy_of
+from tests.test_milestones import INSERT, fill, page, plain, watch
 from tests.test_store import Unadaptable, answer
 
 logger = logging.getLogger(__name__)
@@ -136,10 +137,16 @@ async def conversation(client: httpx.AsyncClient) -> list[Any]:
         *("/queries", "/results", "/results?category=cs.*", "/papers", "/papers?q=testing"),
         *("/queries/1", "/queries/2", "/queries/3/changes", "/queries/3/feed", "/queries/1/feed"),
         *("/results?format=bibtex", "/read-results", "/read-queries", "/queries/99"),
-        *("/papers/2611.00001", "/queries?format=atom"),
+        *("/papers/2611.00001", "/queries?format=atom", "/results?order=newest&title=t"),
+        *("/papers?author=li", "/papers?order=oldest", "/papers?format=ndjson"),
     ]
     told += [await client.get(path) for path in paths]
     return [(answer.status_code, re.sub(WHEN, "", answer.text)) for answer in told]
+
+
+def ban(url: str, tables: str) -> None:
+    with psycopg.connect(url) as conn:
+        conn.execute(f"revoke all on {tables} from arxiv_rw, arxiv_ro".encode())
 
 
 WHEN = re.compile(r'\d{4}-\d\d-\d\dT[\d:]+|"timestamp":\d+|"request_id":"\w+"|[&?]after=[\w-]+')
@@ -151,6 +158,10 @@ async def test_three_systems_answer_as_one_does(
 ) -> None:
     async with gateway() as client:
         expected = await conversation(client)
+    # whoever asks a system for what lives elsewhere is refused
+    ban(apart.queries, "results, papers")
+    ban(apart.results, "queries, harvests, gate, gate_queue")
+    ban(apart.sequence, "queries, harvests, gate, gate_queue, results, papers")
     async with gateway(**apart.settings) as client:
         assert await conversation(client) == expected
         assert (await client.get("/health/ready")).status_code == 200
@@ -211,6 +222,32 @@ async def test_numbers_that_operators_took_are_passed_over(apart: Apart) -> None
 
         assert await store.save(answer(2)) == 4
     assert apart.counts() == (2, 0, 5, 2)
+
+
+async def test_a_write_that_another_process_made_is_not_made_again(apart: Apart) -> None:
+    async with apart.stored() as store, apart.stored() as other:
+        made = answer(3)
+        assert await other.save(made) == await store.save(made) == 1
+    assert apart.counts() == (1, 0, 3, 0)
+
+
+async def test_a_write_that_goes_on_after_its_repair_takes_another_number(
+    apart: Apart, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def away(*_: object) -> int:
+        raise StoreUnavailable("away")
+
+    async with apart.connections() as connections:
+        store, reconciliation = Store(connections), Reconciliation(connections)
+        kept = answer(3)
+        monkeypatch.setattr(store, "_save_query", away)
+        with pytest.raises(StoreUnavailable):
+            await store.save(kept)
+        monkeypatch.undo()
+        assert await reconciliation.repair(await reconciliation.look()) == 1
+
+        assert await store.save(kept) == 2
+    assert apart.counts() == (2, 0, 6, 0)
 
 
 async def test_a_fault_between_the_systems_leaves_no_search_without_its_results(
@@ -366,6 +403,25 @@ async def test_a_search_that_comes_before_its_repair_stays_as_it_is(apart: Apart
     assert rows(apart.queries, "select outcome from queries") == [("ok",)]
 
 
+async def test_repairs_at_once_and_beside_writers_record_each_search_once(
+    apart: Apart, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reconciliation_module, "BATCH", 7)
+    async with apart.connections() as connections:
+        store, reconciliation = Store(connections), Reconciliation(connections)
+        for number in range(1001, 1041):
+            await store.write_results(results(number, "one"))
+        amiss = await reconciliation.look()
+        repaired = await asyncio.gather(
+            *(reconciliation.repair(amiss) for _ in range(3)),
+            *(store.save(answer(2)) for _ in range(20)),
+        )
+
+        assert sum(repaired[:3]) == len(amiss) == 40
+        assert await reconciliation.look() == []
+    assert apart.counts() == (60, 0, 80, 0)
+
+
 async def test_any_number_of_searches_is_compared_in_batches(
     apart: Apart, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -379,6 +435,32 @@ async def test_any_number_of_searches_is_compared_in_batches(
                 await store.write_query(search(number, int(number % 3 > 0)))
 
         assert [each.query_id for each in await reconciliation.look()] == [5, 10, 20, 25]
+
+
+# Deep pages
+
+
+async def test_who_writes_results_is_asked_where_they_are_written(
+    apart: Apart, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    small = {"STEP": 4, "NEAR": 6, "READ": 40, "LOOK_AGAIN": -1.0, "WAIT": 9.0}
+    for name, value in small.items():
+        monkeypatch.setattr(milestones, name, value)
+    with psycopg.connect(apart.results) as late, psycopg.connect(apart.results) as db:
+        db.autocommit = True
+        fill(db, 20)
+        async with apart.connections() as connections:
+            archive = Archive(connections)
+            late.execute(INSERT, (500, 1001, 5))
+            for query_id in (501, 502, 503):
+                db.execute(INSERT, (query_id, 3000, 1))
+                assert await page(archive, 40) == plain(db, 40)
+            late.commit()
+            for offset in range(6, 90, 3):
+                assert await page(archive, offset) == plain(db, offset)
+            asked = watch(archive)
+            await page(archive, 60)
+            assert asked[0]["offset"] == 0
 
 
 # Starting

@@ -85,8 +85,9 @@ async def show_changes(parts: NamedDependency[Parts], query_id: PathId) -> Chang
     run = await _run(parts.archive, query_id)
     if run.outcome != Outcome.OK:
         raise NotComparable(f"search {query_id} has no usable answer: its outcome is {run.outcome}")
-    earlier = (await parts.archive.runs(run, 2))[1:]
-    previous = earlier[0] if earlier else None
+    runs = await parts.archive.runs(run, 2)
+    # another standby may not know this run yet
+    previous = next((each for each in runs if each.query_id < run.query_id), None)
     now = await parts.archive.results_of(run)
     before = await parts.archive.results_of(previous) if previous else now
     tz = parts.settings.zone

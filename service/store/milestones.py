@@ -178,8 +178,11 @@ class Milestones:
         before = self._writers
         if before == set():
             return
+        # without a primary of its own, a process may yet read from one; a standby refuses
+        known = self._connections
+        lend = known.reader if known.reads_only else known.writer
         with explained():
-            async with self._connections.writer("results") as conn:
+            async with lend("results") as conn:
                 cursor = conn.cursor(row_factory=class_row(_Writers))
                 now = await anext(await cursor.execute(sql.MILESTONES_WRITERS))
         self._writers = {

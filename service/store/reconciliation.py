@@ -16,8 +16,8 @@ from service import sql
 from service.models import INT8_MAX, Outcome, QueryToWrite
 from service.store.connections import Connections, Lend, explained
 
-BATCH = 10_000
-"""Searches that are compared at once."""
+BATCH = 1000
+"""Searches that are compared, or repaired, at once: in less time than a call may take."""
 ANSWERED = 200
 """The status of every answer that has results."""
 
@@ -87,24 +87,30 @@ class Reconciliation:
 
         One that has come meanwhile stays as it is.
         """
-        wanted = {"query_ids": [each.query_id for each in mismatches if each.is_repairable]}
-        found = await _rows(self._results, _Interrupted, sql.SELECT_INTERRUPTED, wanted)
+        numbers = [each.query_id for each in mismatches if each.is_repairable]
         repaired = 0
-        with explained():
-            async with self._searches() as conn:
-                for each in found:
-                    search = QueryToWrite(
-                        query_id=each.query_id,
-                        timestamp=each.timestamp,
-                        status=ANSWERED,
-                        num_results=each.num_entries,
-                        num_entries=each.num_entries,
-                        query="",
-                        outcome=Outcome.INTERRUPTED,
-                    )
-                    written = await conn.execute(sql.WRITE_QUERY, structs.asdict(search))
-                    repaired += written.rowcount
+        for begin in range(0, len(numbers), BATCH):
+            wanted = {"query_ids": numbers[begin : begin + BATCH]}
+            found = await _rows(self._results, _Interrupted, sql.SELECT_INTERRUPTED, wanted)
+            searches = [structs.asdict(_search(each)) for each in found]
+            with explained():
+                async with self._searches() as conn:
+                    cursor = conn.cursor()
+                    await cursor.executemany(sql.WRITE_QUERY, searches)
+                    repaired += cursor.rowcount
         return repaired
+
+
+def _search(interrupted: _Interrupted) -> QueryToWrite:
+    return QueryToWrite(
+        query_id=interrupted.query_id,
+        timestamp=interrupted.timestamp,
+        status=ANSWERED,
+        num_results=interrupted.num_entries,
+        num_entries=interrupted.num_entries,
+        query="",
+        outcome=Outcome.INTERRUPTED,
+    )
 
 
 async def _rows(

@@ -133,10 +133,19 @@ class Store:
         """
         key = cast("UUID", head["write_key"])
         for _ in range(WRITE_TRIES):
-            number = {"query_id": self._numbers.get(key) or await self._free_number()}
-            if not number["query_id"]:
-                continue
-            self._numbers[key] = number["query_id"]
+            if key not in self._numbers:
+                taken = await self.next_query_id()
+                wanted = {"query_id": taken, "write_key": key}
+                known = await self._rows(
+                    self._connections.writer, tuple_row, sql.SELECT_NUMBER, wanted
+                )
+                for query_id, is_ours in known:
+                    if is_ours:  # another process has made this write
+                        return int(query_id)
+                if known:
+                    continue
+                self._numbers[key] = taken
+            number = {"query_id": self._numbers[key]}
             written = not head["num_entries"] or await self._save_results({**body, **number})
             try:
                 query_id = await self._save_query({**head, **number}, harvest) if written else 0
@@ -147,13 +156,6 @@ class Store:
             if query_id:
                 return query_id
         raise StoreUnavailable(NUMBERS_TAKEN)
-
-    async def _free_number(self) -> int:
-        """The next number; 0 where an operator's own record has it."""
-        query_id = await self.next_query_id()
-        number = {"query_id": query_id}
-        taken = await self._rows(self._connections.writer, tuple_row, sql.SELECT_NUMBER, number)
-        return 0 if taken else query_id
 
     async def _save_results(self, body: Mapping[str, object]) -> bool:
         """Record results and papers; whether they are, and no others, under their number."""
