@@ -228,7 +228,7 @@ def test_a_page_of_papers_follows_the_index_that_serves_it(
         (
             sql.SELECT_NUMBER,
             {"query_id": 50_000, "write_key": SEVENTH},
-            "queries_query_id_key queries_write_key_key",
+            "queries_write_key_key",
             8,
         ),
         (
