@@ -8,7 +8,7 @@ from pathlib import Path
 
 from msgspec import structs
 
-from benchmarks import reading, searching
+from benchmarks import reading, routing, searching
 from benchmarks.measuring import ROUNDS, load_name, served
 from demo.arxiv import StandIn
 from demo.papers import generate
@@ -33,6 +33,7 @@ def main() -> None:
                 *reading.depth(settings),
                 reading.page(settings),
                 *reading.export(settings, url),
+                *routing.readers(settings, Path(folder)),
             ]
     python = f"{platform.python_implementation()} {platform.python_version()}"
     lines = [

@@ -107,7 +107,7 @@ def export(settings: Settings, url: str) -> Iterator[Row]:
     psql = str(embedded.program("psql"))
     copy = f"copy (select {COLUMNS} from results) to stdout"  # noqa: S608 - our own columns
     ratios, shares, times, growths = [], [], [], []
-    with _process(settings) as (address, pid):
+    with process(settings) as (address, pid):
         httpx.get(address + PAGE).raise_for_status()
         for round_number in range(ROUNDS):
             progress("export", round_number)
@@ -148,7 +148,7 @@ def _fetch(url: str) -> tuple[float, float]:
 
 
 @contextmanager
-def _process(settings: Settings) -> Iterator[tuple[str, int]]:
+def process(settings: Settings) -> Iterator[tuple[str, int]]:
     """The service as a process of its own; its address and its number."""
     environment = {
         "ARXIV_DATABASE_URL": str(settings.database_url),

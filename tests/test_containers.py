@@ -12,6 +12,7 @@ import shutil
 import subprocess
 import sys
 import time
+from base64 import b64encode
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -41,6 +42,8 @@ BASE = "docker.io/library/debian:trixie-slim"
 POSTGRES = "docker.io/library/postgres:18"
 IMAGE = "localhost/arxiv-gateway"
 PROJECT = "gateway-test"
+PODS = "/etc/containers/pods.conf"
+"""What podman reads in the sandbox to make pods."""
 
 PASSWORDS = {
     "POSTGRES_PASSWORD": "post gres:@/?#&=%41+$HOME",
@@ -190,7 +193,7 @@ def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A copy of what the image and the containers are made of, with a file .env."""
     folder = tmp_path_factory.mktemp("checkout")
     ignore = shutil.ignore_patterns("__pycache__")
-    for name in ("service", "migrations", "demo", "tests/containers"):
+    for name in ("service", "migrations", "demo", "deploy", "tests/containers"):
         shutil.copytree(ROOT / name, folder / name, ignore=ignore)
     for name in ("Containerfile", ".containerignore", "podman-compose.yml", "requirements.txt"):
         shutil.copy2(ROOT / name, folder)
@@ -234,10 +237,14 @@ class Stack:
 
     sandbox: Sandbox
     folder: Path
+    port: int = 8000
+    more: tuple[str, ...] = ()
+    """Further compose files."""
 
     def compose(self, *arguments: str) -> Finished:
-        files = ["-f", "podman-compose.yml", "-f", "tests/containers/arxiv.yml"]
-        command = ["podman-compose", "-p", PROJECT, *files, *arguments]
+        files = ["podman-compose.yml", *self.more, "tests/containers/arxiv.yml"]
+        named = [part for file in files for part in ("-f", file)]
+        command = ["podman-compose", "-p", PROJECT, *named, *arguments]
         return self.sandbox.run(*command, cwd=self.folder, env=SHELL, timeout=120)
 
     def up(self) -> None:
@@ -246,7 +253,7 @@ class Stack:
         assert self.turns("/health/ready", 200), started.stdout + self.logs()
 
     def get(self, path: str) -> tuple[int, Any]:
-        url = f"http://127.0.0.1:8000{path}"
+        url = f"http://127.0.0.1:{self.port}{path}"
         status, body = self.sandbox.must(sys.executable, "-c", FETCH, url).split("\n", 1)
         return int(status), json.loads(body)
 
@@ -254,9 +261,8 @@ class Stack:
         """Whether the answer gets this status within a minute."""
         end = time.monotonic() + 60
         while time.monotonic() < end:
-            fetched = self.sandbox.run(
-                sys.executable, "-c", FETCH, f"http://127.0.0.1:8000{path}"
-            ).stdout
+            url = f"http://127.0.0.1:{self.port}{path}"
+            fetched = self.sandbox.run(sys.executable, "-c", FETCH, url).stdout
             if fetched.startswith(f"{status}\n"):
                 return True
             time.sleep(0.5)
@@ -268,17 +274,17 @@ class Stack:
     def exec(self, service: str, *command: str) -> Finished:
         return self.sandbox.podman("exec", self.name(service), *command)
 
-    def sql(self, statement: str) -> str:
+    def sql(self, statement: str, on: str = "db") -> str:
         """What psql, as the superuser, prints for a statement."""
         command = ["psql", "-XAtq", "-U", "postgres", "-d", "arxiv", "-c", statement]
-        finished = self.exec("db", *command)
+        finished = self.exec(on, *command)
         assert finished.returncode == 0, finished.stdout
         return finished.stdout.strip()
 
     def logs(self) -> str:
         shown = [
             self.sandbox.podman("logs", self.name(service)).stdout
-            for service in ("db", "migrate", "service")
+            for service in ("db", "migrate", "service", "replica", "pgbouncer", "read1", "haproxy")
         ]
         return "\n".join(shown)
 
@@ -483,3 +489,113 @@ class TestTheContainers:
 
         assert refused.returncode != 0
         assert f"set {name}, see .env.example" in refused.stdout
+
+
+@pytest.fixture(scope="class")
+def played(sandbox: Sandbox, stack: Stack) -> Iterator[dict[str, str]]:
+    """The containers of deploy/kubernetes' two Deployments, beside the compose file's database."""
+    passwords = {"rw": PASSWORDS["DB_RW_PASSWORD"], "ro": PASSWORDS["DB_RO_PASSWORD"]}
+    urls = {
+        f"{role}-url": f"host=db dbname=arxiv user=arxiv_{role} password='{password}'"
+        for role, password in passwords.items()
+    }
+    secret = stack.folder / "secret.json"
+    # podman 4.3 cannot read a Secret that it has itself made from a manifest
+    secret.write_text(
+        json.dumps({key: b64encode(url.encode()).decode() for key, url in urls.items()})
+    )
+    sandbox.podman("secret", "rm", "arxiv-database")  # an earlier run may have been killed
+    sandbox.must("podman", "--log-level=fatal", "secret", "create", "arxiv-database", secret)
+    folder = ROOT / "deploy" / "kubernetes"
+    names = ("search", "read")
+    try:
+        for port, name in enumerate(names, 8101):
+            parts = [(folder / f"{part}.yaml").read_text() for part in ("settings", name)]
+            manifest = stack.folder / f"{name}.yaml"
+            # podman publishes the port of each pod on the host
+            published = f"containerPort: 8000\n              hostPort: {port}"
+            manifest.write_text("\n---\n".join(parts).replace("containerPort: 8000", published))
+            play = ["podman", "kube", "play", f"--network={PROJECT}_default"]
+            finished = sandbox.run(*play, manifest, env={"CONTAINERS_CONF": PODS})
+            assert finished.returncode == 0, finished.stdout
+        yield {name: f"{name}-pod-0-service" for name in names}
+    finally:
+        for name in names:
+            sandbox.podman("pod", "rm", "--force", f"{name}-pod-0")
+        sandbox.podman("secret", "rm", "arxiv-database")
+
+
+def _fetch_inside(sandbox: Sandbox, container: str, path: str) -> str:
+    url = f"http://127.0.0.1:8000{path}"
+    return sandbox.podman("exec", container, "python", "-c", FETCH, url).stdout
+
+
+@pytest.mark.containers
+class TestKubernetes:
+    """What podman takes of the manifests: Deployments and the ConfigMap; it skips the rest."""
+
+    def test_its_instances_become_ready_and_each_serves_its_part(
+        self, sandbox: Sandbox, played: dict[str, str]
+    ) -> None:
+        for container in played.values():
+            end = time.monotonic() + 30
+            while not _fetch_inside(sandbox, container, "/health/ready").startswith("200\n"):
+                assert time.monotonic() < end, sandbox.podman("logs", container).stdout
+                time.sleep(0.5)
+
+        assert _fetch_inside(sandbox, played["read"], "/results").startswith("200\n")
+        assert _fetch_inside(sandbox, played["read"], "/arxiv?title=x").startswith("404\n")
+        assert _fetch_inside(sandbox, played["search"], "/results").startswith("404\n")
+
+    def test_they_are_as_closed_as_they_say(self, sandbox: Sandbox, played: dict[str, str]) -> None:
+        for container in played.values():
+            assert sandbox.podman("exec", container, "id", "-u").stdout == "10001\n"
+            assert sandbox.podman("exec", container, "touch", "/app/new").returncode == 1
+            assert sandbox.podman("exec", container, "touch", "/tmp/new").returncode == 0  # noqa: S108
+
+
+@pytest.fixture(scope="class")
+def scaled(sandbox: Sandbox, stack: Stack) -> Iterator[Stack]:
+    """The containers of deploy/compose.scale.yml in the place of the others, on the same data."""
+    for name in ("haproxy", "pgbouncer"):
+        file = f"--file={stack.folder}/deploy/{name}.Containerfile"
+        build = ["podman", "build", "--isolation=chroot", "--network=host", file]
+        tag = f"--tag={IMAGE}-{name}"
+        sandbox.must(*build, tag, stack.folder / "deploy", online=True, timeout=300)
+    stack.compose("down")
+    many = Stack(sandbox, stack.folder, 8080, ("deploy/compose.scale.yml",))
+    try:
+        many.up()
+        yield many
+    finally:
+        many.compose("down", "--volumes")
+
+
+@pytest.mark.containers
+class TestManyOfEach:
+    def test_a_search_is_recorded_by_one_and_read_from_the_replica_by_another(
+        self, scaled: Stack
+    ) -> None:
+        status, search = scaled.get("/arxiv?title=testing&max_results=3")
+        assert (status, search["status"]) == (200, 200)
+
+        assert scaled.turns(f"/queries/{search['query_id']}", 200)
+
+        replica = "select pg_is_in_recovery(), count(*) > 0 from queries"
+        assert scaled.sql(replica, on="replica") == "t|t"
+
+    def test_what_is_internal_is_closed(self, scaled: Stack) -> None:
+        assert scaled.get("/metrics")[0] == 404
+        assert scaled.get("/get-sequence")[0] == 404
+
+    @pytest.mark.parametrize("killed", ["read1", "search2"])
+    def test_it_goes_on_without_one_of_them(
+        self, sandbox: Sandbox, scaled: Stack, killed: str
+    ) -> None:
+        sandbox.podman("kill", scaled.name(killed))
+
+        for page in range(10):
+            assert scaled.get(f"/results?page={page}")[0] == 200
+        assert scaled.get(f"/arxiv?title={killed}")[0] == 200
+
+        sandbox.podman("start", scaled.name(killed))

@@ -30,9 +30,21 @@ def test_the_readme_names_every_endpoint() -> None:
             assert f"/{name}" in README
 
 
+def test_each_statement_is_judged_for_a_distributed_engine_once() -> None:
+    text = (ROOT / "docs" / "scaling.md").read_text()
+    [table] = re.findall(r"\| statement in .*?\n\n", text + "\n\n", re.DOTALL)
+    judged = [
+        name
+        for row in table.strip().splitlines()[2:]
+        for name in re.findall(r"`(\w+)`", row.split("|")[1])
+    ]
+
+    assert sorted(judged) == sorted(file.stem for file in (ROOT / "service" / "sql").glob("*.sql"))
+
+
 def test_every_file_a_document_names_is_there() -> None:
     for document in [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]:
         for path in re.findall(
-            r"`((?:service|docs|demo|migrations|tests)/[\w./-]+)`", document.read_text()
+            r"`((?:service|deploy|docs|demo|migrations|tests)/[\w./-]+)`", document.read_text()
         ):
             assert (ROOT / path).exists(), path

@@ -1,24 +1,18 @@
 """Never two requests at arXiv at once, never less than the pause between them, whoever asks."""
 
 import asyncio
-import os
-import pwd
-import shutil
 import signal
-import socket
 import subprocess
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AsyncExitStack, ExitStack, asynccontextmanager
 from itertools import pairwise
 from pathlib import Path
 from time import monotonic, sleep
-from typing import Any
 from uuid import uuid4
 
 import httpx
 import psycopg
 import pytest
-from psycopg.conninfo import conninfo_to_dict
 
 from demo.arxiv import StandIn
 from service.errors import StoreUnavailable, TooBusy
@@ -27,6 +21,7 @@ from service.store import Connections, Gate, Store
 from service.store import gate as gate_module
 from service.store.gate import Seek, Turn
 from tests.conftest import Serve
+from tests.doors import pgbouncer
 from tests.process import service
 from tests.proxy import proxied
 
@@ -444,41 +439,9 @@ def test_a_killed_process_frees_the_gate(
 
 @pytest.fixture
 def bouncer(database: str, tmp_path: Path) -> Iterator[str]:
-    """A PgBouncer in transaction mode before the database; its connection string."""
-    if not (program := shutil.which("pgbouncer", path=f"{os.environ['PATH']}:/usr/sbin")):
-        pytest.skip("not installed: pgbouncer")
-    target = conninfo_to_dict(database)
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port = probe.getsockname()[1]
-    config = tmp_path / "pgbouncer.ini"
-    config.write_text(
-        f"[databases]\nthrough = host={target['host']} port={target['port']}"
-        f" dbname={target['dbname']} user=postgres\n"
-        f"[pgbouncer]\nlisten_addr = 127.0.0.1\nlisten_port = {port}\nunix_socket_dir =\n"
-        "auth_type = any\npool_mode = transaction\ndefault_pool_size = 3\n"
-    )
-    identity: dict[str, Any] = {}
-    if os.geteuid() == 0:  # it refuses to run as root; the socket is open to its owner alone
-        user = pwd.getpwuid(Path(str(target["host"])).stat().st_uid)
-        identity = {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": []}
-        for path in (config, tmp_path, *tmp_path.parents):
-            path.chmod(path.stat().st_mode | 0o005)
-    log = (tmp_path / "pgbouncer.log").open("wb")
-    with (
-        log,
-        subprocess.Popen([program, str(config)], stdout=log, stderr=log, **identity) as running,
-    ):
-        url = f"host=127.0.0.1 port={port} dbname=through user=postgres"
-        end = monotonic() + 10
-        while True:
-            try:
-                psycopg.connect(url).close()
-                break
-            except psycopg.OperationalError:
-                assert monotonic() < end, (tmp_path / "pgbouncer.log").read_text()
-                sleep(0.05)
-        yield url
-        running.terminate()
+    """A PgBouncer with three connections to the database; its connection string."""
+    with pgbouncer(tmp_path, database, {"default_pool_size = 20": "default_pool_size = 3"}) as url:
+        yield f"{url} user=postgres"
 
 
 @pytest.mark.usefixtures("arxiv")
