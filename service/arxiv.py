@@ -24,6 +24,7 @@ from service.errors import (
     UpstreamTimeout,
     UpstreamUnreachable,
 )
+from service.lending import Lender
 from service.models import Answer, Feed, Outcome
 from service.settings import Settings
 
@@ -47,7 +48,7 @@ _OUTCOMES: dict[type[UpstreamError], Outcome] = {
 
 
 class ArXiv:
-    """A client of arXiv's API. Enter the context to open its connections.
+    """A client of arXiv's API. Enter the context to have its connection closed at the end.
 
     `transport` replaces the network, for tests.
     """
@@ -57,10 +58,22 @@ class ArXiv:
     ) -> None:
         """Take where arXiv is and how patient to be from the settings."""
         self.settings = settings
-        contact = f" (mailto:{settings.contact})" if settings.contact else ""
-        self._client = httpx.AsyncClient(
-            transport=transport,
-            timeout=httpx.Timeout(settings.timeout, connect=CONNECT_TIMEOUT),
+        self._transport = transport
+        self._tls = httpx.create_ssl_context()
+        self._clients = Lender(self._client, 1, settings.timeout)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._clients.hang_up()
+
+    def _client(self) -> httpx.AsyncClient:
+        contact = f" (mailto:{self.settings.contact})" if self.settings.contact else ""
+        return httpx.AsyncClient(
+            transport=self._transport,
+            verify=self._tls,
+            timeout=httpx.Timeout(self.settings.timeout, connect=CONNECT_TIMEOUT),
             limits=httpx.Limits(max_connections=1, keepalive_expiry=30),
             # a redirect would leave the host that the settings name
             follow_redirects=False,
@@ -70,13 +83,6 @@ class ArXiv:
                 "accept-encoding": "gzip",
             },
         )
-
-    async def __aenter__(self) -> Self:
-        await self._client.__aenter__()
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        await self._client.aclose()
 
     async def ask(self, sent: dict[str, str], until: float) -> Answer:
         """Send one request with these parameters; its end is by that moment of the loop's clock.
@@ -104,7 +110,8 @@ class ArXiv:
         try:
             async with (
                 asyncio.timeout_at(end),
-                self._client.stream("GET", self.settings.api_url, params=sent) as response,
+                self._clients.lend() as client,
+                client.stream("GET", self.settings.api_url, params=sent) as response,
             ):
                 status = response.status_code
                 timestamp = _date_of(response, timestamp)

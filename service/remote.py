@@ -2,8 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Collection, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Collection, Sequence
 from datetime import tzinfo
 from http import HTTPStatus
 from typing import Any, NamedTuple, Self
@@ -16,6 +15,7 @@ from service import migrations, questions, timestamps
 from service.errors import BackendProblem, BackendUnavailable, ServiceError, StoreUnavailable
 from service.layers.deadline import NAME as REQUEST_TIMEOUT
 from service.layers.deadline import deadline
+from service.lending import Lender
 from service.logging import request_id
 from service.models import (
     AnswerWanted,
@@ -75,18 +75,13 @@ class Backend:
         self._url = url.rstrip("/")
         self._token = settings.backend_token
         self._tls = httpx.create_ssl_context()
-        self._free = asyncio.Semaphore(CONNECTIONS)
-        self._idle: list[httpx.AsyncClient] = []
+        self._clients = Lender(self._client, CONNECTIONS, CONNECTION_PATIENCE)
 
     async def __aenter__(self) -> Self:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        await self._hang_up()
-
-    async def _hang_up(self) -> None:
-        while self._idle:
-            await self._idle.pop().aclose()
+        await self._clients.hang_up()
 
     async def ask(
         self,
@@ -134,8 +129,10 @@ class Backend:
                     if not repeats and not isinstance(error, httpx.ConnectError):
                         raise
                     logger.info("a call of the backend was lost: repeating it (%r)", error)
-                    await self._hang_up()  # what else is idle leads to the same end
+                    await self._clients.hang_up()  # what else is idle leads to the same end
                     return await self._send(method, path, body, headers)
+        except httpx.PoolTimeout as error:
+            raise BackendUnavailable("too many calls of the backend are under way") from error
         except (TimeoutError, httpx.TimeoutException) as error:
             raise BackendUnavailable("the backend does not answer in time") from error
         except httpx.HTTPError as error:
@@ -146,7 +143,7 @@ class Backend:
     ) -> Said:
         url, content = self._url + path, bytearray()
         async with (
-            self._lent() as client,
+            self._clients.lend() as client,
             client.stream(method, url, content=body, headers=headers) as response,
         ):
             async for piece in response.aiter_bytes():
@@ -154,25 +151,6 @@ class Backend:
                 if len(content) > MOST:
                     raise BackendUnavailable(f"the backend answers more than {MOST:,} bytes")
         return Said(response.status_code, response.headers.get("content-type", ""), bytes(content))
-
-    @asynccontextmanager
-    async def _lent(self) -> AsyncIterator[httpx.AsyncClient]:
-        """A client with one connection: a pool of httpcore 1.0 loses those of who leaves early."""
-        try:
-            async with asyncio.timeout(CONNECTION_PATIENCE):
-                await self._free.acquire()
-        except TimeoutError as error:
-            raise BackendUnavailable("too many calls of the backend are under way") from error
-        client = self._idle.pop() if self._idle else self._client()
-        try:
-            yield client
-        except BaseException:
-            await client.aclose()
-            raise
-        else:
-            self._idle.append(client)
-        finally:
-            self._free.release()
 
     def _client(self) -> httpx.AsyncClient:
         return httpx.AsyncClient(

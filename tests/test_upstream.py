@@ -13,7 +13,11 @@ import pytest
 
 from demo import feed
 from demo.papers import generate
+from service import arxiv_query
 from service import search as search_module
+from service.arxiv import ArXiv
+from service.models import Outcome, Search
+from service.settings import Settings
 from tests.conftest import Answering, Serve, listening
 
 
@@ -342,3 +346,16 @@ async def test_without_any_patience_a_free_turn_is_taken(gateway: Serve) -> None
         response = await client.get("/arxiv", params={"title": "x"})
 
     assert response.status_code == 200
+
+
+async def test_calls_that_are_given_up_at_any_moment_leave_the_connection_free(
+    settings: Callable[..., Settings],
+) -> None:
+    sent = arxiv_query.parameters(Search(title="x"), 10)
+    now = asyncio.get_running_loop().time
+    async with ArXiv(settings()) as arxiv:
+        impatient = [await arxiv.ask(sent, now() + n / 200_000) for n in range(150)]
+        answer = await arxiv.ask(sent, now() + 5)
+
+    assert Outcome.TIMEOUT in {each.outcome for each in impatient}
+    assert answer.outcome == Outcome.OK
