@@ -19,7 +19,7 @@ from service import __version__, embedded, migrations, terminal
 from service.app import create_app
 from service.errors import BadInput, NotConfigured, ServiceError
 from service.logging import NOTICE, started
-from service.search import Searcher
+from service.search import Finder
 from service.settings import Settings
 
 logger = logging.getLogger("service")
@@ -84,7 +84,7 @@ def serve(settings: Settings, _: argparse.Namespace) -> None:
 
 
 class _Server(uvicorn.Server):
-    def __init__(self, config: uvicorn.Config, searcher: Searcher) -> None:
+    def __init__(self, config: uvicorn.Config, searcher: Finder) -> None:
         super().__init__(config)
         self.searcher = searcher
 
@@ -104,6 +104,7 @@ class _Server(uvicorn.Server):
 
 def migrate(settings: Settings, _: argparse.Namespace) -> None:
     """Apply the migrations that the database has not had."""
+    _check_has_database(settings)
     with started(settings.log_level, settings.log_format), _database(settings):
         if settings.database_url is not None:  # an embedded one has been migrated at its start
             _migrate(settings.database_url)
@@ -116,6 +117,7 @@ def search(settings: Settings, options: argparse.Namespace) -> None:
 
 def harvest(settings: Settings, options: argparse.Namespace) -> None:
     """Store all papers that match."""
+    _check_has_database(settings)
     _on_terminal(terminal.harvest, settings, options)
 
 
@@ -137,8 +139,11 @@ COMMANDS = {"serve": serve, "migrate": migrate, "search": search, "harvest": har
 
 @contextmanager
 def _database(settings: Settings) -> Iterator[Settings]:
-    """The settings with a database in them: the one they name, or an embedded one, migrated."""
-    if settings.database_url is not None:
+    """The settings with a database in them: the one they name, or an embedded one, migrated.
+
+    A frontend needs none.
+    """
+    if settings.database_url is not None or settings.backend_url is not None:
         yield settings
         return
     with embedded.server(settings.data_path) as url:
@@ -148,6 +153,11 @@ def _database(settings: Settings) -> Iterator[Settings]:
             database_url=f"{url} user=arxiv_rw",
             database_ro_url=settings.database_ro_url or f"{url} user=arxiv_ro",
         )
+
+
+def _check_has_database(settings: Settings) -> None:
+    if settings.backend_url is not None:
+        raise NotConfigured("ARXIV_BACKEND_URL: this is done where the database is")
 
 
 def _migrate(url: str) -> None:

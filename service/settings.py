@@ -28,6 +28,9 @@ ENDPOINTS = {
         "write-results",
         "read-queries",
         "read-results",
+        "find-answer",
+        "find-results",
+        "read-archive",
     ),
 }
 
@@ -70,8 +73,11 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Readers leave out rows younger than this many seconds."""
     endpoints: str = "all"
     """What is served: all, frontend, backend, or names with commas."""
+    backend_url: str | None = None
+    """Where a frontend asks for what it has no database for; unset: in this process."""
     backend_token: Annotated[str, Meta(min_length=16, max_length=1000)] | None = None
-    """What the backend endpoints ask for in `Authorization: Bearer`; unset: they are open."""
+    """What the backend endpoints ask for in `Authorization: Bearer`, and a frontend sends; unset:
+    they are open."""
     cors_origins: str | None = None
     """Whose web pages may read the answers: * or origins with commas; unset: only our own."""
     log_level: Literal["DEBUG", "INFO", "NOTICE", "WARNING", "ERROR"] = "NOTICE"
@@ -109,13 +115,29 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
             raise ValueError(
                 "ARXIV_BACKEND_TOKEN: give printable ASCII, without a space at either end"
             )
-        host = _host(self.api_url)
+        host = _url("api_url", self.api_url).raw_host.decode()
         if self.interval < MIN_INTERVAL and _is_arxiv(host):
             raise ValueError(
                 f"ARXIV_INTERVAL: arXiv asks for {MIN_INTERVAL:g} seconds between requests; less"
                 " is possible only with an ARXIV_API_URL that is not arXiv's"
             )
         _ = self.served, self.origins
+        if self.backend_url is not None:
+            self._check_frontend(self.backend_url)
+
+    def _check_frontend(self, backend_url: str) -> None:
+        if _url("backend_url", backend_url).userinfo:
+            raise ValueError("ARXIV_BACKEND_URL: the password is ARXIV_BACKEND_TOKEN's task")
+        if self.database_url is not None or self.database_ro_url is not None:
+            raise ValueError(
+                "ARXIV_BACKEND_URL: a frontend has no database: unset this one, or"
+                " ARXIV_DATABASE_URL and ARXIV_DATABASE_RO_URL"
+            )
+        if others := sorted(self.served.difference(ENDPOINTS["frontend"])):
+            raise ValueError(
+                f"ARXIV_ENDPOINTS: {others[0]} needs the database, and a frontend with"
+                " ARXIV_BACKEND_URL has none"
+            )
 
     @property
     def served(self) -> frozenset[str]:
@@ -125,7 +147,7 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         for word in self.endpoints.split(","):
             name = word.strip().removeprefix("/")
             if name == "all":
-                served |= known
+                served.update(known if self.backend_url is None else ENDPOINTS["frontend"])
             elif name in ENDPOINTS:
                 served.update(ENDPOINTS[name])
             elif name in known:
@@ -163,17 +185,17 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         return Path(self.data_dir).expanduser().resolve()
 
 
-def _host(api_url: str) -> str:
-    """The host that a request to this URL goes to, as the client of arXiv reads it."""
+def _url(name: str, text: str) -> httpx.URL:
+    """The address, as the client of it reads it. Raises ValueError for what cannot be asked."""
     try:
-        url = httpx.URL(api_url)
+        url = httpx.URL(text)
         usable = url.scheme in {"http", "https"} and url.host and (url.port or 0) < 2**16
     except (httpx.InvalidURL, UnicodeError):
         usable = False
     if not usable or url.query or url.fragment:
         # the URL is not repeated: it may hold a password
-        raise ValueError("ARXIV_API_URL: give an http or https URL without a query")
-    return url.raw_host.decode()
+        raise ValueError(f"{PREFIX}{name.upper()}: give an http or https URL without a query")
+    return url
 
 
 def _is_arxiv(host: str) -> bool:

@@ -25,7 +25,7 @@ from service.handlers.arxiv import receipt
 from service.handlers.results import shown
 from service.harvest import Harvester
 from service.models import MAX_RESULTS, Receipt, SortBy, SortOrder
-from service.parts import Parts
+from service.parts import LocalParts, wired
 from service.settings import Settings
 
 TERMS = ("author", "title", "journal", "abstract", "comment", "any")
@@ -92,7 +92,7 @@ def _plain(text: str) -> Text:
 
 async def search(settings: Settings, options: argparse.Namespace) -> None:
     """Print the papers that match, from memory or from arXiv. Raises what Searcher.find raises."""
-    parts = Parts(settings)
+    parts = wired(settings)
     asked = parameters.search(
         author=options.author,
         title=options.title,
@@ -147,7 +147,7 @@ def _print(answer: Receipt, how: str) -> None:
 
 async def harvest(settings: Settings, options: argparse.Namespace) -> None:
     """Store all papers that match, showing how far it is. Raises what Harvester.run raises."""
-    async with Parts(settings) as parts:
+    async with LocalParts(settings) as parts:
         harvester = Harvester(options.query, options.max, parts.searcher, parts.store)
         columns = (
             TextColumn("{task.description}"),

@@ -18,6 +18,7 @@ PASSWORD = "correct-horse-battery"  # noqa: S105 - guards nothing
 ALL = {"arxiv", "queries", "results", "papers", "arxiv-api", "get-sequence"} | {
     f"{verb}-{noun}" for verb in ("read", "write") for noun in ("queries", "results")
 }
+ALL |= {"find-answer", "find-results", "read-archive"}
 
 
 def read(**variables: str) -> Settings:
@@ -49,6 +50,7 @@ DEFAULTS = {
     "timezone": "UTC",
     "settle": 0.0,
     "endpoints": "all",
+    "backend_url": None,
     "backend_token": None,
     "cors_origins": None,
     "log_level": "NOTICE",
@@ -92,6 +94,7 @@ READ = [
     ("timezone", "+05:30", "+05:30"),
     ("settle", "0.5", 0.5),
     ("endpoints", "frontend", "frontend"),
+    ("backend_url", "https://backend:8001/below", "https://backend:8001/below"),
     ("backend_token", "0123456789abcdef", "0123456789abcdef"),
     ("backend_token", "x" * 1000, "x" * 1000),
     ("cors_origins", "*", "*"),
@@ -136,6 +139,7 @@ BAD = [
         ("cors_origins", text)
         for text in ("ftp://a.org", "https://u@a.org", "https://a.org:x", " ")
     ),
+    *(("backend_url", text) for text in ("backend", "ftp://b", "http://b?x=1", "http://u:p@b")),
     *(("log_level", text) for text in ("info", "NOTSET", "CRITICAL", "25", "verbose")),
     *(("log_format", text) for text in ("JSON", "xml", "logfmt")),
     *(("endpoints", text) for text in ("none", "arxiv,nothing", ",", "arxiv,", "ARXIV", "arxiv;")),

@@ -8,7 +8,7 @@ from litestar.di import NamedDependency
 from litestar.openapi import ResponseSpec
 
 from service import migrations, openapi
-from service.errors import StoreUnavailable
+from service.errors import ServiceError
 from service.models import Health
 from service.parts import Parts
 
@@ -39,12 +39,12 @@ async def live() -> Health:
     cache_control=NOT_KEPT,
 )
 async def ready(parts: NamedDependency[Parts]) -> Response[Health]:
-    """Tell whether PostgreSQL answers and has had all migrations."""
+    """Tell whether PostgreSQL, or the backend, answers and has had all migrations."""
     try:
         async with asyncio.timeout(PATIENCE):
             missing = sorted(migrations.names() - await parts.store.migrations())
-    except (StoreUnavailable, TimeoutError) as error:
-        detail = str(error) or f"the database does not answer within {PATIENCE:g} seconds"
+    except (ServiceError, TimeoutError) as error:
+        detail = str(error) or f"it does not answer within {PATIENCE:g} seconds"
         return Response(Health(status="not ready", detail=detail), status_code=503)
     if missing:
         detail = f"the database lacks the migrations {', '.join(missing)}"

@@ -6,7 +6,7 @@ the reader is, and no connection is held while nothing is read.
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime, tzinfo
 from functools import lru_cache, partial
@@ -14,16 +14,18 @@ from itertools import starmap
 from typing import Annotated, Any, Generic, TypeVar
 
 from msgspec import Meta, Struct, msgpack, structs
+from psycopg import DataError, errors
 from psycopg.rows import tuple_row
 
 from service import sql
-from service.errors import StoreUnavailable
+from service.errors import BadInput, StoreUnavailable
 from service.models import (
     INT2_MAX,
     INT8_MAX,
     Count,
     Key,
     PaperFilter,
+    PaperName,
     Place,
     QueryFilter,
     RankedPaper,
@@ -232,12 +234,9 @@ class Archive:
         """The versions of one paper, the latest first."""
         return await self._rows(StoredPaper, sql.SELECT_VERSIONS, {"arxiv_id": arxiv_id})
 
-    async def papers_of(
-        self, results: Sequence[StoredResult]
-    ) -> dict[tuple[str, int], StoredPaper]:
-        """The papers of these results, by id and version (0 where that was not told)."""
-        keys = {(row.arxiv_id, row.version or 0) for row in results if row.arxiv_id}
-        wanted = {"arxiv_ids": [name for name, _ in keys], "versions": [n for _, n in keys]}
+    async def papers_of(self, names: Collection[PaperName]) -> dict[PaperName, StoredPaper]:
+        """The papers of these names."""
+        wanted = {"arxiv_ids": [name for name, _ in names], "versions": [n for _, n in names]}
         found = await self._rows(StoredPaper, sql.SELECT_PAPERS_OF, wanted)
         return {(paper.arxiv_id, paper.version): paper for paper in found}
 
@@ -258,7 +257,10 @@ class Archive:
         with explained():
             async with self._connections.reader() as conn:
                 cursor = conn.cursor(row_factory=tuple_row, binary=True)
-                await cursor.execute(statement, given)
+                try:
+                    await cursor.execute(statement, given)
+                except (DataError, errors.SyntaxError) as error:  # from a frontend that is none
+                    raise BadInput("body", "asks what PostgreSQL does not understand") from error
                 # by position: a third of the cost of a call by name for each row
                 return list(starmap(kind, await cursor.fetchall()))
 

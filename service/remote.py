@@ -1,0 +1,258 @@
+"""The backend of a frontend that has no database: the same doors, each a call over HTTP."""
+
+import asyncio
+import logging
+from collections.abc import Collection, Sequence
+from datetime import tzinfo
+from http import HTTPStatus
+from typing import Any, Self
+from uuid import UUID
+
+import httpx
+import msgspec
+
+from service import migrations, questions, timestamps
+from service.errors import BackendProblem, BackendUnavailable, ServiceError, StoreUnavailable
+from service.layers.deadline import NAME as REQUEST_TIMEOUT
+from service.layers.deadline import deadline
+from service.logging import request_id
+from service.models import (
+    AnswerWanted,
+    Count,
+    Health,
+    PaperFilter,
+    PaperName,
+    Place,
+    Problem,
+    ResultsWanted,
+    Run,
+    Search,
+    StoredPaper,
+    StoredResult,
+)
+from service.problems import MEDIA_TYPE
+from service.search import PERSISTENCE, Finder, Flight, Found
+from service.settings import Settings
+from service.store import Archive
+from service.store.archive import Filter, List, T
+from service.store.connections import PATIENCE
+
+logger = logging.getLogger(__name__)
+
+CONNECTIONS = 100
+"""Each waits for one answer; equal searches share one."""
+IDLE = 3.0
+"""Seconds for which a connection is kept; uvicorn closes those that are idle for five."""
+CONNECTION_PATIENCE = 3.0
+"""Seconds that a call may wait for a connection."""
+MARGIN = 2.0
+"""Seconds more than the backend takes at most: what it says then tells more than our timeout."""
+READING = PATIENCE + MARGIN
+"""Seconds that the answer to a question about what is stored may take."""
+
+_NOT_SERVED = {HTTPStatus.NOT_FOUND, HTTPStatus.METHOD_NOT_ALLOWED}
+"""No question is answered so: what is not recorded is null, or no rows."""
+_encode = msgspec.json.Encoder().encode
+
+
+class Backend:
+    """The one client of the backend. Enter the context to open its connections."""
+
+    def __init__(self, settings: Settings, url: str) -> None:
+        """Call what is at `url` with the token of the settings."""
+        self._url = url.rstrip("/")
+        token = settings.backend_token
+        self._client = httpx.AsyncClient(
+            timeout=httpx.Timeout(None, connect=CONNECTION_PATIENCE, pool=CONNECTION_PATIENCE),
+            limits=httpx.Limits(max_connections=CONNECTIONS, keepalive_expiry=IDLE),
+            headers={"accept-encoding": "identity", "content-type": "application/json"}
+            | ({"authorization": f"Bearer {token}"} if token else {}),
+            # a redirect, or somebody's proxy, would take the token elsewhere
+            follow_redirects=False,
+            trust_env=False,
+            verify=httpx.create_ssl_context(),
+        )
+
+    async def __aenter__(self) -> Self:
+        await self._client.__aenter__()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._client.aclose()
+
+    async def ask(
+        self,
+        path: str,
+        question: object,
+        kind: Any,  # noqa: ANN401 - mypy knows no type of types such as `Run | None`
+        patience: float | None = None,
+    ) -> Any:  # noqa: ANN401
+        """The answer to a question, as what it is. Raises BackendProblem or BackendUnavailable."""
+        response = await self._call("POST", path, _encode(question), patience or READING)
+        if response.status_code != HTTPStatus.OK:
+            raise _problem(response)
+        return _read(response, kind)
+
+    async def check(self) -> None:
+        """Raises StoreUnavailable where the backend is not ready."""
+        response = await self._call("GET", "/health/ready", None, READING)
+        if response.status_code != HTTPStatus.OK:
+            raise StoreUnavailable(_read(response, Health).detail or "the backend is not ready")
+
+    async def _call(
+        self, method: str, path: str, body: bytes | None, patience: float
+    ) -> httpx.Response:
+        until = asyncio.get_running_loop().time() + patience
+        wait = min(until, deadline.get() or until) - asyncio.get_running_loop().time()
+        headers = {REQUEST_TIMEOUT: f"{max(wait, 0):.3f}", "x-request-id": request_id.get()}
+        try:
+            # where the caller's own deadline comes first, what set it ends this call
+            async with asyncio.timeout_at(until):
+                try:
+                    return await self._send(method, path, body, headers)
+                except (httpx.NetworkError, httpx.RemoteProtocolError) as error:
+                    # reading twice does no harm, and what a lost search found is remembered
+                    logger.info("a call of the backend was lost: repeating it (%r)", error)
+                    return await self._send(method, path, body, headers)
+        except (TimeoutError, httpx.TimeoutException) as error:
+            raise BackendUnavailable("the backend does not answer in time") from error
+        except httpx.HTTPError as error:
+            raise BackendUnavailable("the backend is away") from error
+
+    async def _send(
+        self, method: str, path: str, body: bytes | None, headers: dict[str, str]
+    ) -> httpx.Response:
+        return await self._client.request(method, self._url + path, content=body, headers=headers)
+
+
+def _read(response: httpx.Response, kind: Any) -> Any:  # noqa: ANN401 - see ask
+    try:
+        return msgspec.json.decode(response.content, type=kind)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise BackendUnavailable(
+            f"{response.status_code} from the backend is not what one answers: is it one, and of"
+            " the same release?"
+        ) from error
+
+
+def _problem(response: httpx.Response) -> ServiceError:
+    """What the backend says is wrong, if it is the backend who says it."""
+    status = response.status_code
+    if status == HTTPStatus.UNAUTHORIZED:
+        return BackendUnavailable("the backend refuses this frontend's ARXIV_BACKEND_TOKEN")
+    if status in _NOT_SERVED or response.headers.get("content-type") != MEDIA_TYPE:
+        path = response.request.url.path
+        return BackendUnavailable(f"the backend does not serve {path}: it answers {status}")
+    problem: Problem = _read(response, Problem)
+    return BackendProblem(
+        problem.detail,
+        title=problem.title,
+        status_code=status,
+        parameter=problem.parameter,
+        retry_after=problem.retry_after,
+        query_id=problem.query_id,
+    )
+
+
+class RemoteFinder(Finder):
+    """Has the backend find what is not at hand: its gate and its memory are everybody's."""
+
+    def __init__(self, settings: Settings, backend: Backend) -> None:
+        """Take from the settings how long the backend may take."""
+        super().__init__(settings)
+        self._backend = backend
+        # the wait for a turn, arXiv's last answer, and its record while the database is away
+        self._patience = settings.max_wait + settings.timeout + PERSISTENCE + READING
+
+    async def _found(self, search: Search, key: UUID, _: Flight[Found], *, anew: bool) -> Found:
+        """From the backend."""
+        deadline.set(None)  # others may wait longer than who came first; the last to leave ends it
+        wanted = AnswerWanted(search=search, anew=anew)
+        found: Found = await self._backend.ask("/find-answer", wanted, Found, self._patience)
+        self._remember(key, found.recorded)
+        return found
+
+
+class RemoteStore:
+    """What was just written, read where it was written."""
+
+    def __init__(self, backend: Backend) -> None:
+        """Ask this backend."""
+        self._backend = backend
+
+    async def results_of(self, query_id: int) -> list[StoredResult]:
+        """The results of one search, in their order."""
+        wanted = ResultsWanted(query_id=query_id)
+        rows: list[StoredResult] = await self._backend.ask(
+            "/find-results", wanted, list[StoredResult]
+        )
+        return rows
+
+    async def migrations(self) -> set[str]:
+        """Those we know of: a backend that lacks any says so. Raises StoreUnavailable then."""
+        await self._backend.check()
+        return set(migrations.names())
+
+
+class RemoteArchive(Archive):
+    """Each question is one call; whole lists are read in batches as ever."""
+
+    def __init__(self, backend: Backend) -> None:
+        """Ask this backend."""
+        self._backend = backend
+
+    async def _ask(self, question: questions.Question, kind: Any) -> Any:  # noqa: ANN401 - see ask
+        return await self._backend.ask("/read-archive", question, kind)
+
+    async def page(
+        self, kind: List[T], wanted: Filter, place: Place, limit: int, *, newest: bool = False
+    ) -> list[T]:
+        """Not shared here: those who ask do not wait equally long."""
+        return await self._page(kind, wanted, place, limit, newest=newest)
+
+    async def _page(
+        self, kind: List[T], wanted: Filter, place: Place, limit: int, *, newest: bool
+    ) -> list[T]:
+        name: Any = next(name for name, (each, _) in questions.LISTS.items() if each is kind)
+        page = questions.Page(name, wanted, place, limit, newest)
+        rows: list[T] = await self._ask(page, list[kind.rows])  # type: ignore[name-defined]
+        return rows
+
+    async def query(self, query_id: int) -> Run | None:
+        """One search."""
+        run: Run | None = await self._ask(questions.Query(query_id), Run | None)
+        return run
+
+    async def runs(self, run: Run, limit: int) -> list[Run]:
+        """The runs of the same search up to this one."""
+        runs: list[Run] = await self._ask(questions.Runs(run, limit), list[Run])
+        return runs
+
+    async def results_of(self, query_ids: Sequence[int]) -> list[StoredResult]:
+        """The results of some searches."""
+        wanted = questions.Results(list(query_ids))
+        rows: list[StoredResult] = await self._ask(wanted, list[StoredResult])
+        return rows
+
+    async def feed(self, runs: Sequence[Run]) -> list[StoredPaper]:
+        """What these runs found."""
+        papers: list[StoredPaper] = await self._ask(questions.Feed(list(runs)), list[StoredPaper])
+        return papers
+
+    async def versions(self, arxiv_id: str) -> list[StoredPaper]:
+        """The versions of one paper."""
+        papers: list[StoredPaper] = await self._ask(questions.Versions(arxiv_id), list[StoredPaper])
+        return papers
+
+    async def papers_of(self, names: Collection[PaperName]) -> dict[PaperName, StoredPaper]:
+        """The papers of these names."""
+        wanted = questions.Papers(list(names))
+        found: list[StoredPaper] = await self._ask(wanted, list[StoredPaper])
+        return {(paper.arxiv_id, paper.version): paper for paper in found}
+
+    async def counts(self, wanted: PaperFilter, tz: tzinfo) -> list[Count]:
+        """How many papers match."""
+        counts: list[Count] = await self._ask(
+            questions.Counts(wanted, timestamps.name_of(tz)), list[Count]
+        )
+        return counts
