@@ -428,7 +428,10 @@ async def test_a_router_that_is_stopped_lets_an_export_come_to_its_end(
 async def test_what_is_too_much_is_sent_away_at_once(
     instances: Instances, filled: str, tmp_path: Path
 ) -> None:
-    narrow = {"maxconn 100": "maxconn 2", "queue(frontends_read) gt 200": "queue(frontends_read) gt 3"}
+    narrow = {
+        "maxconn 100": "maxconn 2",
+        "queue(frontends_read) gt 200": "queue(frontends_read) gt 3",
+    }
     with haproxy(tmp_path, instances.pools, narrow) as router, psycopg.connect(filled) as db:
         async with client_of(router) as client:
             db.execute("lock table results in access exclusive mode")
