@@ -7,7 +7,7 @@ import asyncio
 import itertools
 import logging
 import shutil
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, ExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -243,7 +243,7 @@ class Load:
 
 @asynccontextmanager
 async def under_load(stack: Stack) -> AsyncIterator[Load]:
-    """Four that search and two that read, without pauses, until the block ends and a second more."""
+    """Four that search and two that read, until the block ends and a second more."""
     load = Load()
     async with AsyncExitStack() as opened:
         clients = [
