@@ -172,7 +172,6 @@ class BackendProblem(ServiceError):
         *,
         title: str,
         status_code: int,
-        parameter: str | None = None,
         retry_after: int | None = None,
         query_id: int | None = None,
     ) -> None:
@@ -180,7 +179,6 @@ class BackendProblem(ServiceError):
         super().__init__(detail, retry_after=retry_after, query_id=query_id)
         self.title = title
         self.status_code = status_code
-        self.parameter = parameter
 
 
 class BackendUnavailable(ServiceError):

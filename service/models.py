@@ -300,7 +300,7 @@ class Listing(Struct, frozen=True, kw_only=True):
     after: str | None = None
 
 
-class QueryFilter(Struct, frozen=True, kw_only=True, tag="queries"):
+class QueryFilter(Struct, frozen=True, kw_only=True, tag="queries", forbid_unknown_fields=True):
     """Which searches are wanted; each field given must match."""
 
     since: Moment = timestamps.EARLIEST
@@ -312,7 +312,7 @@ class QueryFilter(Struct, frozen=True, kw_only=True, tag="queries"):
     """Part of the query, in capitals or not."""
 
 
-class ResultFilter(Struct, frozen=True, kw_only=True, tag="results"):
+class ResultFilter(Struct, frozen=True, kw_only=True, tag="results", forbid_unknown_fields=True):
     """Which results are wanted; each field given must match."""
 
     query_id: QueryId | None = None
@@ -332,7 +332,7 @@ class ResultFilter(Struct, frozen=True, kw_only=True, tag="results"):
     """`cs` stands for all that begin with `cs.`"""
 
 
-class PaperFilter(Struct, frozen=True, kw_only=True, tag="papers"):
+class PaperFilter(Struct, frozen=True, kw_only=True, tag="papers", forbid_unknown_fields=True):
     """Which papers are wanted; each field given must match."""
 
     since: Moment = timestamps.EARLIEST
@@ -372,7 +372,7 @@ class Asked(Struct, Generic[Wanted], frozen=True):
 Key = tuple[int | float | str, ...]
 
 
-class Place(Struct, frozen=True):
+class Place(Struct, frozen=True, forbid_unknown_fields=True):
     """Where in a list to begin: after a row, or before it, or after so many rows."""
 
     key: Key | None = None

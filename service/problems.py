@@ -7,7 +7,14 @@ from typing import Any
 from litestar import Request, Response
 from litestar.exceptions import HTTPException, SerializationException, ValidationException
 
-from service.errors import BackendProblem, BadInput, ServiceError, TooBusy, Unauthorized
+from service.errors import (
+    BackendProblem,
+    BadInput,
+    DeadlinePassed,
+    ServiceError,
+    TooBusy,
+    Unauthorized,
+)
 from service.logging import request_id
 from service.models import Problem
 
@@ -20,7 +27,8 @@ AnyRequest = Request[Any, Any, Any]
 def of_service(_: AnyRequest, error: ServiceError) -> Response[Problem]:
     """An error of ours: it brings its own status, title and detail."""
     if error.status_code >= HTTPStatus.INTERNAL_SERVER_ERROR:
-        is_known = isinstance(error, TooBusy | BackendProblem)  # the backend has logged its own
+        # the backend has logged its own, and how long a caller waits is his own affair
+        is_known = isinstance(error, TooBusy | BackendProblem | DeadlinePassed)
         level = logging.WARNING if is_known else logging.ERROR
         cause = f" ({error.__cause__!r})" if error.__cause__ else ""
         logger.log(level, "%s: %s%s", error.title, error.detail, cause)

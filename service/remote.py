@@ -2,10 +2,11 @@
 
 import asyncio
 import logging
-from collections.abc import Collection, Sequence
+from collections.abc import AsyncIterator, Collection, Sequence
+from contextlib import asynccontextmanager
 from datetime import tzinfo
 from http import HTTPStatus
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 from uuid import UUID
 
 import httpx
@@ -34,7 +35,7 @@ from service.problems import MEDIA_TYPE
 from service.search import PERSISTENCE, Finder, Flight, Found
 from service.settings import Settings
 from service.store import Archive
-from service.store.archive import Filter, List, T
+from service.store.archive import SLOW_PATIENCE, Filter, List, T
 from service.store.connections import PATIENCE
 
 logger = logging.getLogger(__name__)
@@ -47,12 +48,23 @@ CONNECTION_PATIENCE = 3.0
 """Seconds that a call may wait for a connection."""
 MARGIN = 2.0
 """Seconds more than the backend takes at most: what it says then tells more than our timeout."""
-READING = PATIENCE + MARGIN
-"""Seconds that the answer to a question about what is stored may take."""
+READING = 2 * (SLOW_PATIENCE + PATIENCE) + MARGIN
+"""Seconds that the answer to a question about what is stored may take: two shared reads."""
+MOST = 2**28
+"""Bytes of an answer: many times those of the longest page, a thousand papers of collaborations."""
 
 _NOT_SERVED = {HTTPStatus.NOT_FOUND, HTTPStatus.METHOD_NOT_ALLOWED}
 """No question is answered so: what is not recorded is null, or no rows."""
 _encode = msgspec.json.Encoder().encode
+
+
+class Said(NamedTuple):
+    """An answer, read to its end."""
+
+    status: int
+    kind: str
+    """Its content-type."""
+    content: bytes
 
 
 class Backend:
@@ -61,24 +73,20 @@ class Backend:
     def __init__(self, settings: Settings, url: str) -> None:
         """Call what is at `url` with the token of the settings."""
         self._url = url.rstrip("/")
-        token = settings.backend_token
-        self._client = httpx.AsyncClient(
-            timeout=httpx.Timeout(None, connect=CONNECTION_PATIENCE, pool=CONNECTION_PATIENCE),
-            limits=httpx.Limits(max_connections=CONNECTIONS, keepalive_expiry=IDLE),
-            headers={"accept-encoding": "identity", "content-type": "application/json"}
-            | ({"authorization": f"Bearer {token}"} if token else {}),
-            # a redirect, or somebody's proxy, would take the token elsewhere
-            follow_redirects=False,
-            trust_env=False,
-            verify=httpx.create_ssl_context(),
-        )
+        self._token = settings.backend_token
+        self._tls = httpx.create_ssl_context()
+        self._free = asyncio.Semaphore(CONNECTIONS)
+        self._idle: list[httpx.AsyncClient] = []
 
     async def __aenter__(self) -> Self:
-        await self._client.__aenter__()
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        await self._client.aclose()
+        await self._hang_up()
+
+    async def _hang_up(self) -> None:
+        while self._idle:
+            await self._idle.pop().aclose()
 
     async def ask(
         self,
@@ -86,22 +94,34 @@ class Backend:
         question: object,
         kind: Any,  # noqa: ANN401 - mypy knows no type of types such as `Run | None`
         patience: float | None = None,
+        *,
+        repeats: bool = True,
     ) -> Any:  # noqa: ANN401
-        """The answer to a question, as what it is. Raises BackendProblem or BackendUnavailable."""
-        response = await self._call("POST", path, _encode(question), patience or READING)
-        if response.status_code != HTTPStatus.OK:
-            raise _problem(response)
-        return _read(response, kind)
+        """The answer to a question, as what it is. Raises BackendProblem or BackendUnavailable.
+
+        `repeats`: whether it does no harm to ask once more.
+        """
+        body = _encode(question)
+        said = await self._call("POST", path, body, patience or READING, repeats=repeats)
+        if said.status != HTTPStatus.OK:
+            raise _problem(path, said)
+        return _read(said, kind)
 
     async def check(self) -> None:
         """Raises StoreUnavailable where the backend is not ready."""
-        response = await self._call("GET", "/health/ready", None, READING)
-        if response.status_code != HTTPStatus.OK:
-            raise StoreUnavailable(_read(response, Health).detail or "the backend is not ready")
+        said = await self._call("GET", "/health/ready", None, READING)
+        if said.status != HTTPStatus.OK:
+            raise StoreUnavailable(_read(said, Health).detail or "the backend is not ready")
 
     async def _call(
-        self, method: str, path: str, body: bytes | None, patience: float
-    ) -> httpx.Response:
+        self,
+        method: str,
+        path: str,
+        body: bytes | None,
+        patience: float,
+        *,
+        repeats: bool = True,
+    ) -> Said:
         until = asyncio.get_running_loop().time() + patience
         wait = min(until, deadline.get() or until) - asyncio.get_running_loop().time()
         headers = {REQUEST_TIMEOUT: f"{max(wait, 0):.3f}", "x-request-id": request_id.get()}
@@ -111,8 +131,10 @@ class Backend:
                 try:
                     return await self._send(method, path, body, headers)
                 except (httpx.NetworkError, httpx.RemoteProtocolError) as error:
-                    # reading twice does no harm, and what a lost search found is remembered
+                    if not repeats and not isinstance(error, httpx.ConnectError):
+                        raise
                     logger.info("a call of the backend was lost: repeating it (%r)", error)
+                    await self._hang_up()  # what else is idle leads to the same end
                     return await self._send(method, path, body, headers)
         except (TimeoutError, httpx.TimeoutException) as error:
             raise BackendUnavailable("the backend does not answer in time") from error
@@ -121,34 +143,75 @@ class Backend:
 
     async def _send(
         self, method: str, path: str, body: bytes | None, headers: dict[str, str]
-    ) -> httpx.Response:
-        return await self._client.request(method, self._url + path, content=body, headers=headers)
+    ) -> Said:
+        url, content = self._url + path, bytearray()
+        async with (
+            self._lent() as client,
+            client.stream(method, url, content=body, headers=headers) as response,
+        ):
+            async for piece in response.aiter_bytes():
+                content += piece
+                if len(content) > MOST:
+                    raise BackendUnavailable(f"the backend answers more than {MOST:,} bytes")
+        return Said(response.status_code, response.headers.get("content-type", ""), bytes(content))
+
+    @asynccontextmanager
+    async def _lent(self) -> AsyncIterator[httpx.AsyncClient]:
+        """A client with one connection: a pool of httpcore 1.0 loses those of who leaves early."""
+        try:
+            async with asyncio.timeout(CONNECTION_PATIENCE):
+                await self._free.acquire()
+        except TimeoutError as error:
+            raise BackendUnavailable("too many calls of the backend are under way") from error
+        client = self._idle.pop() if self._idle else self._client()
+        try:
+            yield client
+        except BaseException:
+            await client.aclose()
+            raise
+        else:
+            self._idle.append(client)
+        finally:
+            self._free.release()
+
+    def _client(self) -> httpx.AsyncClient:
+        return httpx.AsyncClient(
+            timeout=httpx.Timeout(None, connect=CONNECTION_PATIENCE),
+            limits=httpx.Limits(max_connections=1, keepalive_expiry=IDLE),
+            headers={"accept-encoding": "identity", "content-type": "application/json"}
+            | ({"authorization": f"Bearer {self._token}"} if self._token else {}),
+            # a redirect, or somebody's proxy, would take the token elsewhere
+            follow_redirects=False,
+            trust_env=False,
+            verify=self._tls,
+        )
 
 
-def _read(response: httpx.Response, kind: Any) -> Any:  # noqa: ANN401 - see ask
+def _read(said: Said, kind: Any) -> Any:  # noqa: ANN401 - see ask
     try:
-        return msgspec.json.decode(response.content, type=kind)
+        return msgspec.json.decode(said.content, type=kind)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise BackendUnavailable(
-            f"{response.status_code} from the backend is not what one answers: is it one, and of"
+            f"{said.status} from the backend is not what one answers: is it one, and of"
             " the same release?"
         ) from error
 
 
-def _problem(response: httpx.Response) -> ServiceError:
+def _problem(path: str, said: Said) -> ServiceError:
     """What the backend says is wrong, if it is the backend who says it."""
-    status = response.status_code
-    if status == HTTPStatus.UNAUTHORIZED:
+    if said.status == HTTPStatus.UNAUTHORIZED:
         return BackendUnavailable("the backend refuses this frontend's ARXIV_BACKEND_TOKEN")
-    if status in _NOT_SERVED or response.headers.get("content-type") != MEDIA_TYPE:
-        path = response.request.url.path
-        return BackendUnavailable(f"the backend does not serve {path}: it answers {status}")
-    problem: Problem = _read(response, Problem)
+    if said.status in _NOT_SERVED or said.kind != MEDIA_TYPE:
+        return BackendUnavailable(f"the backend does not serve {path}: it answers {said.status}")
+    problem: Problem = _read(said, Problem)
+    if problem.parameter is not None:  # those of our own caller are found out here
+        return BackendUnavailable(
+            f"the backend does not understand {path} ({problem.detail}): is it of the same release?"
+        )
     return BackendProblem(
         problem.detail,
         title=problem.title,
-        status_code=status,
-        parameter=problem.parameter,
+        status_code=said.status,
         retry_after=problem.retry_after,
         query_id=problem.query_id,
     )
@@ -168,7 +231,10 @@ class RemoteFinder(Finder):
         """From the backend."""
         deadline.set(None)  # others may wait longer than who came first; the last to leave ends it
         wanted = AnswerWanted(search=search, anew=anew)
-        found: Found = await self._backend.ask("/find-answer", wanted, Found, self._patience)
+        # what a lost search found is remembered; anew, another call would ask arXiv once more
+        found: Found = await self._backend.ask(
+            "/find-answer", wanted, Found, self._patience, repeats=not anew
+        )
         self._remember(key, found.recorded)
         return found
 

@@ -121,12 +121,19 @@ def db(database: str) -> Iterator[psycopg.Connection]:
         yield conn
 
 
+def undelayed() -> socket.socket:
+    """A listener on loopback whose answers wait for nothing: asyncio sees to its own only."""
+    listener = socket.create_server(("127.0.0.1", 0))
+    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return listener
+
+
 @pytest.fixture(scope="session")
 def arxiv_server() -> Iterator[tuple[StandIn, str]]:
     """The stand-in for arXiv behind a real HTTP server, and its URL."""
     app = StandIn(generate(1000))
     config = uvicorn.Config(app, lifespan="off", log_config=None, access_log=False)
-    listener = socket.create_server(("127.0.0.1", 0))
+    listener = undelayed()
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
     thread.start()
@@ -218,7 +225,7 @@ async def client(
 @contextmanager
 def served(settings: Settings) -> Iterator[str]:
     """The service behind a real HTTP server, in a thread of its own; its URL."""
-    listener = socket.create_server(("127.0.0.1", 0))
+    listener = undelayed()
     server = uvicorn.Server(
         uvicorn.Config(create_app(settings), log_config=None, access_log=False, lifespan="on")
     )

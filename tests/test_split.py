@@ -5,15 +5,20 @@ import json
 import logging
 import re
 from argparse import ArgumentParser, Namespace
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from inspect import signature
 from pathlib import Path
 from time import monotonic
 from typing import Any
 from urllib.parse import urlsplit
+from uuid import uuid4
 
 import httpx
+import psycopg
 import pytest
+from psycopg.conninfo import make_conninfo
+from psycopg.sql import SQL, Identifier
 
 from demo.arxiv import StandIn
 from service import __main__ as command_line
@@ -25,6 +30,8 @@ from service.settings import ENDPOINTS, Settings
 from service.store import Archive, connections
 from tests.conftest import Gateway, Serve, listening
 from tests.process import service
+from tests.test_bad_input import BAD_BODIES, BAD_QUERIES
+from tests.test_contract import ODD_HEADERS
 from tests.test_exports import (  # noqa: F401 - fixtures
     EXPORT,
     PLAIN,
@@ -47,6 +54,13 @@ from tests.test_memory import (  # noqa: F401 - the same claims hold for a pair
 
 TOKEN = "the token of the tests"  # noqa: S105
 SEARCH = "/arxiv?title=testing"
+WRITTEN = {
+    "timestamp": 1_600_000_000,
+    "status": 200,
+    "num_results": 3,
+    "num_entries": 3,
+    "query": "search_query=ti:old",
+}
 Make = Callable[..., Settings]
 
 
@@ -93,64 +107,180 @@ def gateway(backing: Make) -> Serve:
     return serve
 
 
-PATHS = [
-    "/queries",
-    "/queries?text=ti:&order=newest&items_per_page=1",
-    "/queries?format=atom",
-    "/queries/1",
-    "/queries/1/changes",
-    "/queries/1/feed",
-    "/queries/2/changes",
-    "/queries/7",
-    "/queries/0",
-    *("/results", "/results?page=1&items_per_page=3", "/results?order=newest&author=a"),
-    "/results?query_id=1&category=cs.*&title=testing&fields=title,timestamp",
-    *(f"/results?format={name}" for name in ("json", "ndjson", "csv", "bibtex", "ris", "atom")),
-    *("/results?format=none", "/results?page=-1", "/results?after=none", "/results?pages=1"),
-    *("/papers", "/papers?order=oldest&versions=all&items_per_page=2", "/papers?format=ris"),
-    "/papers?q=title:testing+%22unit+test%22",
-    *("/papers?q=testing&page=1&items_per_page=4", "/papers?q=test*&format=csv", "/papers?q=("),
-    "/papers/2101.00001",
-    "/papers/none",
-    *("/arxiv", "/arxiv?title=testing&max_results=2001", "/arxiv?query=ti:(a"),
-    *("/nowhere", "/health/live"),
-]
+FORMATS = ("json", "ndjson", "csv", "bibtex", "ris", "atom")
+LISTS = ("/queries", "/results", "/papers")
+WORDS = "/papers?q=title:test*+OR+%22unit+test%22"
+ASKED: dict[str, list[str]] = {
+    "searches": [
+        *("/queries/1", "/queries/3", "/queries/1/changes", "/queries/3/changes"),
+        *("/queries/1/feed", "/queries/3/feed", "/queries/900/changes", "/queries/900/feed"),
+        *("/queries/901", "/queries/901/changes", "/queries/901/feed"),
+        *(SEARCH, f"{SEARCH}&include=results", f"{SEARCH}&max_results=3&include=results"),
+    ],
+    "formats": [f"{path}?format={name}" for path in LISTS for name in FORMATS]
+    + [f"{path}?format={name}&items_per_page=3&page=1" for path in LISTS for name in FORMATS]
+    + [f"/papers/{{paper}}?format={name}" for name in FORMATS]
+    + [f"{WORDS}&format={name}" for name in FORMATS],
+    "filters": [
+        *("/queries?text=ti:&order=newest&items_per_page=1", "/queries?status=0&format=json"),
+        "/queries?start_timestamp=2001-01-01&end_timestamp=2100-01-01",
+        *("/results?order=newest&author=a", "/results?title=no+such+words", "/results?query_id=9"),
+        "/results?query_id=1&category=cs.*&title=testing&fields=title,timestamp",
+        "/results?journal=Phys&format=csv&fields=journal,arxiv_id",
+        "/results?since=2001-01-01&until=2100-01-01T00:00:00&category=cs.SE&category=math.*",
+        *("/papers?author=a", "/papers?title=testing&items_per_page=30", "/papers?journal=phys"),
+        *("/papers?category=cs.SE", "/papers?category=cs.*&category=math.ST&order=oldest"),
+        "/papers?since=2010-01-01&until=2020-06-30&format=csv",
+        *("/papers?order=oldest&versions=all&items_per_page=2", "/papers?versions=all&format=ris"),
+        *("/papers/{paper}", "/papers/{paper}v1", "/papers/https://arxiv.org/abs/{paper}"),
+    ],
+    "words": [
+        *(WORDS, f"{WORDS}&page=1&items_per_page=4", f"{WORDS}&fields=title,highlights"),
+        *(f"{WORDS}&order=newest", f"{WORDS}&title=test&category=cs.*", "/papers?q=zyxw"),
+        "/papers?q=author:and*+-abstract:zyxw&fields=title",
+    ],
+    "unknown": [
+        *("/queries/7777", "/queries/0", "/queries/7777/changes", f"/queries/{2**70}/feed"),
+        *("/papers/2101.00001", "/papers/{paper}v99", "/papers/none", "/nowhere"),
+        *("/read-archive", "/read-results", "/get-sequence", "/health/live", "/health/ready"),
+    ],
+    "wrong": [
+        *(f"{path}?{query}" for path, query, _ in BAD_QUERIES if path[1:] in ENDPOINTS["frontend"]),
+        *(f"{path}?format=none" for path in LISTS),
+        *(f"{path}?after=none" for path in LISTS),
+        *("/results?after=x&page=1", "/results?fields=none", "/results?author=%21"),
+        *("/results?category=%21", "/papers?withdrawn=true", "/papers?q=(", "/papers?q=-x"),
+        *("/papers?order=relevance", f"{WORDS}&format=ris&order=relevance", "/papers?versions=1"),
+        *("/results?format=bibtex&fields=title", "/arxiv?query=ti:(a", "/arxiv?id_list=none"),
+    ],
+}
+Ask = tuple[str, str, dict[str, str], Any]
+"""Method, path, headers, and a body."""
 
 
-async def test_every_path_answers_the_same_to_the_byte(settings: Make, backing: Make) -> None:
-    """With the same headers; the one service has the database at hand."""
-    async with client_of(create_app(settings())) as alone, backend(backing()) as url:
-        for path in (SEARCH, "/arxiv?author=a&max_results=30", f"{SEARCH}&max_results=4"):
-            assert (await alone.get(path)).status_code == 200
-        async with client_of(create_app(frontend(url))) as split:
-            known = (await alone.get("/papers")).json()["papers"][0]["arxiv_id"]
-            for path in [*PATHS, f"/papers/{known}"]:
-                there, here = [
-                    await client.get(path, headers={"x-request-id": "same"})
-                    for client in (alone, split)
-                ]
-                assert here.status_code == there.status_code, path
-                assert here.content == there.content, path
-                assert here.headers == there.headers, path
-            followed = 0
-            for path in ("/results?items_per_page=7", "/papers?q=test&items_per_page=2"):
-                pages = [await client.get(path) for client in (alone, split)]
-                while "next" in pages[0].links:
-                    assert pages[1].links == pages[0].links
-                    assert pages[1].content == pages[0].content
-                    followed += 1
-                    link = pages[0].links["next"]["url"]
-                    pages = [await client.get(link) for client in (alone, split)]
-            assert followed > 4
-            body = {"text": "ti:", "order": "newest"}
-            bodies = [(await client.post("/queries", json=body)).text for client in (alone, split)]
-            assert bodies[0] == bodies[1] != "[]"
+@pytest.fixture(scope="module")
+def shelf(server: str, template: str, arxiv_server: tuple[StandIn, str]) -> Iterator[str]:
+    """The name of a database with some searches: runs of the same, one that failed, old results."""
+    name = f"shelf_{uuid4().hex}"
+    new = Identifier(name)
+
+    async def fill() -> None:
+        url = make_conninfo(server, dbname=name)
+        settings = Settings(database_url=url, api_url=arxiv_server[1], interval=0)
+        async with client_of(create_app(settings)) as client:
+            for path in (SEARCH, "/arxiv?query=all:a&max_results=210", SEARCH):
+                headers = {"cache-control": "no-cache"}
+                assert (await client.get(path, headers=headers)).status_code == 200
+            for query_id, outcome in ((900, "ok"), (901, "timeout")):
+                await client.post(
+                    "/write-queries", json=WRITTEN | {"query_id": query_id, "outcome": outcome}
+                )
+            old = [
+                {"authors": "A. N. Other, B", "title": f"Old & <{n}>", "journal": "Phys"}
+                for n in range(3)
+            ]
+            results = {"query_id": 900, "timestamp": WRITTEN["timestamp"], "results": old}
+            assert (await client.post("/write-results", json=results)).status_code == 201
+
+    with psycopg.connect(server, autocommit=True) as admin:
+        admin.execute(SQL("create database {} template {}").format(new, Identifier(template)))
+        asyncio.run(fill())
+        yield make_conninfo(server, dbname=name)
+        admin.execute(SQL("drop database {} with (force)").format(new))
+
+
+@pytest.fixture
+async def both(shelf: str, settings: Make, backing: Make) -> AsyncIterator[list[Gateway]]:
+    """One service, and a pair, on the same database; neither is in the zone of the backend."""
+    same = {"database_url": shelf, "database_ro_url": None}
+    shown = {"timezone": "+05:30", "items_per_page": 7}
+    async with (
+        client_of(create_app(settings(**same, **shown, endpoints="frontend"))) as alone,
+        backend(backing(**same)) as url,
+        client_of(create_app(frontend(url, api_url=settings().api_url, **shown))) as split,
+    ):
+        yield [alone, split]
+
+
+async def compare(both: list[Gateway], ask: Ask) -> httpx.Response:
+    """The answer, which is the same from both: status, headers, and every byte."""
+    method, path, headers, body = ask
+    given = {"x-request-id": "same"} | headers
+
+    async def answer(client: Gateway) -> tuple[httpx.Response, tuple[Any, ...]]:
+        got = await client.request(method, path, headers=given, json=body)
+        for name in {"age", "cache-status", "cache-control"} & got.headers.keys():
+            got.headers[name] = re.sub("[0-9]+", "n", got.headers[name])  # seconds
+        return got, (got.status_code, got.headers, got.content)
+
+    for _ in range(3):  # some feeds tell the time
+        (there, alone), (here, split) = [await answer(client) for client in both]
+        if split == alone:
+            return here
+    assert (here.status_code, here.content) == (there.status_code, there.content), ask
+    assert here.headers == there.headers, ask
+    return here
+
+
+@pytest.mark.parametrize("what", ASKED)
+async def test_a_pair_answers_as_the_one_service_to_the_byte(
+    both: list[Gateway], what: str
+) -> None:
+    first = await both[0].get("/papers?versions=all&order=oldest&items_per_page=1")
+    paper = first.json()["papers"][0]["arxiv_id"]
+    good = {"unknown": {200, 404, 400}, "wrong": {400}}.get(what, {200, 409})
+    for template in ASKED[what]:
+        path = template.replace("{paper}", paper)
+        answer = await compare(both, ("GET", path, {}, None))
+        assert answer.status_code in good, (path, answer.text)
+        await compare(both, ("HEAD", path, {}, None))
+        if tag := answer.headers.get("etag"):
+            known = await compare(both, ("GET", path, {"if-none-match": tag}, None))
+            assert known.status_code == 304 or "atom" in path  # it tells the time
+
+
+async def test_a_pair_reads_headers_and_bodies_as_the_one_service(both: list[Gateway]) -> None:
+    asked: list[Ask] = [
+        *(("GET", path, headers, None) for path in LISTS for headers in ODD_HEADERS),
+        *(("POST", path, {}, body) for path, body, _ in BAD_BODIES if path == "/queries"),
+        *(("POST", "/queries", {}, body) for body in ({}, {"text": "ti:", "order": "newest"})),
+        ("GET", "/results", {"request-timeout": "soon"}, None),
+        ("DELETE", "/results", {}, None),
+        ("OPTIONS", "/queries", {}, None),
+    ]
+    statuses = {(await compare(both, ask)).status_code for ask in asked}
+    assert statuses == {200, 204, 400, 405, 406}
+
+
+@pytest.mark.parametrize(
+    ("path", "pages"),
+    [
+        ("/results?items_per_page=60", 4),
+        ("/queries?items_per_page=1&order=newest", 5),
+        ("/papers?items_per_page=60", 4),
+        ("/papers?q=test*&items_per_page=9", 3),
+        ("/results?format=csv&items_per_page=90", 3),
+    ],
+)
+async def test_the_cursors_of_a_pair_are_those_of_the_one_service(
+    both: list[Gateway], path: str, pages: int
+) -> None:
+    answer, followed = await compare(both, ("GET", path, {}, None)), 1
+    while "next" in answer.links:
+        answer, followed = (
+            await compare(both, ("GET", answer.links["next"]["url"], {}, None)),
+            followed + 1,
+        )
+        if "prev" in answer.links:
+            await compare(both, ("GET", answer.links["prev"]["url"], {}, None))
+    assert followed >= pages
 
 
 def test_whatever_an_archive_answers_a_remote_one_does_too() -> None:
-    asked = {name for name in vars(Archive) if not name.startswith("_")}
+    asked = {name: method for name, method in vars(Archive).items() if not name.startswith("_")}
 
-    assert asked - {"batches"} <= set(vars(RemoteArchive))
+    for name in asked.keys() - {"batches"}:  # they are made of pages
+        assert signature(vars(RemoteArchive)[name]) == signature(asked[name])
 
 
 async def test_two_frontends_and_two_backends_share_one_flight_and_the_gate(
@@ -280,19 +410,41 @@ async def test_the_backends_problems_are_told_as_they_are(
     assert len(errors) == 1  # the backend's
 
 
+PROBLEM = b"HTTP/1.1 400 Bad Request\r\ncontent-type: application/problem+json\r\n"
+UNKNOWN = json.dumps(
+    {"title": "", "status": 400, "detail": "body: has no", "request_id": "", "parameter": "body"}
+).encode()
+
+
 @pytest.mark.parametrize(
     ("answer", "said"),
     [
         (b"HTTP/1.1 503 Service Unavailable\r\ncontent-length: 2\r\n\r\nno", "answers 503"),
         (b"HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\n\r\n", "answers 404"),
         (b"HTTP/1.1 200 OK\r\ncontent-length: 6\r\n\r\n<html>", "same release"),
+        (
+            b"HTTP/1.1 500 Oh\r\ncontent-type: text/html\r\ncontent-length: 6\r\n\r\n<html>",
+            "does not serve /read-archive: it answers 500",
+        ),
+        (PROBLEM + b"content-length: 6\r\n\r\n<html>", "same release"),
+        (
+            PROBLEM + b"content-length: %d\r\n\r\n%s" % (len(UNKNOWN), UNKNOWN),
+            "does not understand /read-archive (body: has no",
+        ),
         (b"HTTP/1.1 200 OK\r\ncontent-length: 600\r\n\r\n[", "is away"),
+        (b"HTTP/1.1 200 OK\r\ncontent-length: 5000\r\n\r\n" + b" " * 5000, "more than 4,096"),
+        (b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\nzz\r\n", "is away"),
+        (b"HTTP/1.1 200 OK\r\ncontent-encoding: gzip\r\ncontent-length: 2\r\n\r\n[]", "is away"),
         (b"HTTP/1.1 302 Found\r\nlocation: /x\r\ncontent-length: 0\r\n\r\n", "answers 302"),
         (b"", "is away"),
         (b"SSH-2.0\r\n", "is away"),
     ],
 )
-async def test_what_no_backend_answers_is_unavailable(answer: bytes, said: str) -> None:
+async def test_what_no_backend_answers_is_unavailable(
+    answer: bytes, said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(remote, "MOST", 4096)
+
     async def odd(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"\r\n\r\n")
         writer.write(answer)
@@ -343,11 +495,65 @@ async def test_a_backend_that_never_answers_is_not_waited_for(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(remote, "READING", 0.2)
-    async with listening(Silent()) as url, client_of(create_app(frontend(url))) as client:
-        answer = await client.get("/results")
 
-    assert answer.status_code == 503
-    assert answer.json()["detail"] == "the backend does not answer in time"
+    async def trickle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: 600\r\n\r\n")
+        while not writer.is_closing():
+            writer.write(b" ")
+            await writer.drain()
+            await asyncio.sleep(0.05)
+
+    for slow in (Silent(), trickle):
+        async with listening(slow) as url, client_of(create_app(frontend(url))) as client:
+            answer = await client.get("/results")
+
+        assert answer.status_code == 503
+        assert answer.json()["detail"] == "the backend does not answer in time"
+
+
+@pytest.mark.parametrize(
+    ("path", "headers", "status", "calls"),
+    [
+        ("/results", {}, 200, 3),
+        (SEARCH, {}, 503, 3),  # the answer is none: it was asked again all the same
+        (SEARCH, {"cache-control": "no-cache"}, 503, 2),
+    ],
+)
+async def test_a_call_lost_on_an_old_connection_is_repeated_unless_it_asks_arxiv_anew(
+    path: str, headers: dict[str, str], status: int, calls: int
+) -> None:
+    """As when a backend is started anew."""
+    heads: list[bytes] = []
+
+    async def once(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        for answers in (True, False):
+            heads.append(head := await reader.readuntil(b"\r\n\r\n"))
+            [length] = re.findall(rb"content-length: ([0-9]+)", head.lower())
+            await reader.readexactly(int(length))
+            if answers:
+                writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n[]")
+
+    async with listening(once) as url, client_of(create_app(frontend(url))) as client:
+        assert (await client.get("/results")).json() == []
+        answer = await client.get(path, headers=headers)
+
+    assert answer.status_code == status
+    assert len(heads) == calls
+
+
+async def test_those_who_hang_up_leave_no_connection_taken(
+    backing: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(remote, "CONNECTIONS", 3)
+    async with backend(backing()) as url, client_of(create_app(frontend(url))) as client:
+        for path in ("/results", "/papers", "/queries/1", EXPORT, SEARCH):
+            hurried = [
+                client.get(path, headers={"request-timeout": f"{n / 4000:.6f}"}) for n in range(40)
+            ]
+            answers = await asyncio.gather(*hurried)
+            assert {answer.status_code for answer in answers} <= {200, 404, 504}
+            assert (await client.get("/results")).status_code == 200
 
 
 async def test_a_deadline_holds_in_the_one_service_too(gateway: Serve, arxiv: StandIn) -> None:

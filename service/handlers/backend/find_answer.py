@@ -26,7 +26,12 @@ EXAMPLE = Found(
     "hit; ttl=75556",
 )
 WANTED = AnswerWanted(search=Search(title="testing"))
-RESPONSES = openapi.answer(EXAMPLE) | openapi.BACKEND_PROBLEMS | openapi.UPSTREAM_PROBLEMS
+RESPONSES = (
+    openapi.answer(EXAMPLE)
+    | openapi.BACKEND_PROBLEMS
+    | openapi.BODY_PROBLEMS
+    | openapi.UPSTREAM_PROBLEMS
+)
 
 
 @post("/find-answer", status_code=200, responses=RESPONSES, tags=["backend"])

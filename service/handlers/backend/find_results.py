@@ -10,7 +10,7 @@ from service.handlers.backend.read_results import EXAMPLE
 from service.models import ResultsWanted, StoredResult
 from service.parts import LocalParts
 
-RESPONSES = openapi.answer([EXAMPLE]) | openapi.BACKEND_PROBLEMS
+RESPONSES = openapi.answer([EXAMPLE]) | openapi.BACKEND_PROBLEMS | openapi.BODY_PROBLEMS
 
 
 @post("/find-results", status_code=200, responses=RESPONSES, tags=["backend"])

@@ -13,7 +13,7 @@ from service.parts import LocalParts
 from service.problems import AnyRequest
 
 QUESTION = questions.Page("results", ResultFilter(query_id=42), Place(), limit=11)
-RESPONSES = openapi.answer([EXAMPLE]) | openapi.BACKEND_PROBLEMS
+RESPONSES = openapi.answer([EXAMPLE]) | openapi.BACKEND_PROBLEMS | openapi.BODY_PROBLEMS
 
 
 @post("/read-archive", status_code=200, responses=RESPONSES, tags=["backend"])
