@@ -119,6 +119,7 @@ class Outcome(StrEnum):
     UNREACHABLE = "unreachable"
     TIMEOUT = "timeout"
     BROKEN = "broken"
+    INTERRUPTED = "interrupted"
 
 
 Remarks = dict[str, list[str]]

@@ -1,5 +1,6 @@
 """The parts of the service, wired together, for the application and for the command line."""
 
+from collections.abc import Collection
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from typing import Any, Protocol, Self
 
@@ -10,8 +11,8 @@ from service.errors import NotConfigured
 from service.models import StoredResult
 from service.remote import Backend, RemoteArchive, RemoteFinder, RemoteStore
 from service.search import Finder, Searcher
-from service.settings import Settings
-from service.store import Archive, Connections, Gate, Store
+from service.settings import READING, Settings
+from service.store import Archive, Connections, Gate, Reconciliation, Store
 
 LEASE_MARGIN = 1.0
 """Seconds between the end of a request's time and the moment when the gate takes it for dead."""
@@ -23,8 +24,12 @@ class Written(Protocol):
     async def results_of(self, query_id: int) -> list[StoredResult]:
         """The results of one search, in their order."""
 
-    async def migrations(self) -> set[str]:
-        """The names of the migrations that the database has had."""
+    @property
+    def systems(self) -> Collection[str]:
+        """The names of what is needed."""
+
+    async def migrations(self, system: str) -> set[str]:
+        """The names of the migrations that one of them has had."""
 
 
 class Parts:
@@ -65,15 +70,28 @@ class LocalParts(Parts):
     ) -> None:
         """Wire; `transport` replaces the network to arXiv.
 
-        Raises NotConfigured where `database_url` is missing or not understood.
+        Raises NotConfigured where `database_url` is missing, although something here writes, or
+        not understood.
         """
-        if settings.database_url is None:
+        if settings.only_reads and (writing := settings.served - READING):
+            raise NotConfigured(
+                f"ARXIV_DATABASE_URL is not set, but {', '.join(sorted(writing))} in"
+                " ARXIV_ENDPOINTS needs more than to read: set it, or leave that out"
+            )
+        if settings.database_url is None and not settings.only_reads:
             raise NotConfigured("ARXIV_DATABASE_URL is not set")
         lease = settings.timeout + LEASE_MARGIN
-        connections = Connections(settings.database_url, settings.database_ro_url)
+        connections = Connections(
+            settings.database_url,
+            settings.database_ro_url,
+            results_url=settings.results_database_url,
+            results_read_url=settings.results_database_ro_url,
+            sequence_url=settings.sequence_database_url,
+        )
         arxiv = ArXiv(settings, transport)
         gate = Gate(connections, interval=settings.interval, lease=lease)
         self.store = Store(connections)
+        self.reconciliation = Reconciliation(connections)
         self.searcher = Searcher(settings, arxiv, self.store, gate)
         archive = Archive(connections, settle=settings.settle)
         super().__init__(settings, archive, connections, arxiv, self.searcher)

@@ -66,9 +66,9 @@ class Runs(_Asked, frozen=True, tag="runs"):
 
 
 class Results(_Asked, frozen=True, tag="results"):
-    """The results of some searches."""
+    """The results of a search."""
 
-    query_ids: list[QueryId]
+    run: Run
 
 
 class Feed(_Asked, frozen=True, tag="feed"):
@@ -113,8 +113,8 @@ async def answer(question: Question, archive: Archive) -> Any:  # noqa: ANN401, 
             return await archive.query(query_id)
         case Runs(run, limit):
             return await archive.runs(run, limit)
-        case Results(query_ids):
-            return await archive.results_of(query_ids)
+        case Results(run):
+            return await archive.results_of(run)
         case Feed(runs):
             return await archive.feed(runs)
         case Versions(arxiv_id):

@@ -254,7 +254,12 @@ class RemoteStore:
         )
         return rows
 
-    async def migrations(self) -> set[str]:
+    @property
+    def systems(self) -> Collection[str]:
+        """The backend alone: it speaks for its systems."""
+        return ("backend",)
+
+    async def migrations(self, system: str) -> set[str]:  # noqa: ARG002 - there is one
         """Those we know of: a backend that lacks any says so. Raises StoreUnavailable then."""
         await self._backend.check()
         return set(migrations.names())
@@ -294,10 +299,9 @@ class RemoteArchive(Archive):
         runs: list[Run] = await self._ask(questions.Runs(run, limit), list[Run])
         return runs
 
-    async def results_of(self, query_ids: Sequence[int]) -> list[StoredResult]:
-        """The results of some searches."""
-        wanted = questions.Results(list(query_ids))
-        rows: list[StoredResult] = await self._ask(wanted, list[StoredResult])
+    async def results_of(self, run: Run) -> list[StoredResult]:
+        """The results of a search."""
+        rows: list[StoredResult] = await self._ask(questions.Results(run), list[StoredResult])
         return rows
 
     async def feed(self, runs: Sequence[Run]) -> list[StoredPaper]:

@@ -34,6 +34,11 @@ ENDPOINTS = {
     ),
 }
 
+READING = frozenset(
+    {"queries", "results", "papers", "read-queries", "read-results", "read-archive"}
+)
+"""The endpoints that write nothing, and do not ask arXiv."""
+
 _TOKEN = re.compile(r"[!-~]([ -~]*[!-~])?")
 _ORIGIN = re.compile(r"https?://([a-z0-9._-]+|\[[0-9a-f:.]+\])(:[0-9]{1,5})?")
 _EMAIL = re.compile(r"[^\s@()<>]+@[^\s@()<>]+")
@@ -47,7 +52,13 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     database_url: str | None = None
     """PostgreSQL as libpq understands it (URL or key=value); unset: embedded in `data_dir`."""
     database_ro_url: str | None = None
-    """Where reads go; unset: `database_url`."""
+    """Where reads go; unset: `database_url`. Alone it is enough for endpoints that only read."""
+    results_database_url: str | None = None
+    """Where results and papers live; unset: `database_url`."""
+    results_database_ro_url: str | None = None
+    """Where they are read; unset: the one above, or if that is unset too, `database_ro_url`."""
+    sequence_database_url: str | None = None
+    """Where the numbers of searches come from; unset: `database_url`."""
     data_dir: str = "./data"
     """Folder of the embedded PostgreSQL."""
     api_url: str = "https://export.arxiv.org/api/query"
@@ -128,10 +139,14 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     def _check_frontend(self, backend_url: str) -> None:
         if _url("backend_url", backend_url).userinfo:
             raise ValueError("ARXIV_BACKEND_URL: the password is ARXIV_BACKEND_TOKEN's task")
-        if self.database_url is not None or self.database_ro_url is not None:
+        if named := [
+            f"{PREFIX}{name.upper()}"
+            for name in self.__struct_fields__
+            if "database" in name and getattr(self, name) is not None
+        ]:
             raise ValueError(
-                "ARXIV_BACKEND_URL: a frontend has no database: unset this one, or"
-                " ARXIV_DATABASE_URL and ARXIV_DATABASE_RO_URL"
+                f"ARXIV_BACKEND_URL: a frontend has no database: unset this one, or"
+                f" {' and '.join(named)}"
             )
         if others := sorted(self.served.difference(ENDPOINTS["frontend"])):
             raise ValueError(
@@ -156,6 +171,11 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
                 groups = ", ".join(["all", *ENDPOINTS, *sorted(known)])
                 raise ValueError(f"ARXIV_ENDPOINTS: {name!r} is none of {groups}")
         return frozenset(served)
+
+    @property
+    def only_reads(self) -> bool:
+        """Whether there is only a URL to read from."""
+        return self.database_url is None and self.database_ro_url is not None
 
     @property
     def origins(self) -> frozenset[str]:

@@ -99,9 +99,9 @@ def template(server: str) -> str:
     return "template"
 
 
-@pytest.fixture
-def database(server: str, template: str) -> Iterator[str]:
-    """A copy of the migrated template, dropped afterwards; the superuser's connection string."""
+@contextmanager
+def copied(server: str, template: str) -> Iterator[str]:
+    """A copy of a database, dropped afterwards; the superuser's connection string."""
     name = f"test_{uuid4().hex}"
     with psycopg.connect(server, autocommit=True) as admin:
         new = Identifier(name)
@@ -112,6 +112,13 @@ def database(server: str, template: str) -> Iterator[str]:
         )
         yield make_conninfo(server, dbname=name)
         admin.execute(SQL("drop database {} with (force)").format(new))
+
+
+@pytest.fixture
+def database(server: str, template: str) -> Iterator[str]:
+    """A migrated database of this test's own; the superuser's connection string."""
+    with copied(server, template) as url:
+        yield url
 
 
 @pytest.fixture

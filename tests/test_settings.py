@@ -37,6 +37,9 @@ DEFAULTS = {
     "port": 8000,
     "database_url": None,
     "database_ro_url": None,
+    "results_database_url": None,
+    "results_database_ro_url": None,
+    "sequence_database_url": None,
     "data_dir": "./data",
     "api_url": "https://export.arxiv.org/api/query",
     "interval": 3.0,
@@ -74,6 +77,8 @@ READ = [
     ("database_url", "postgresql://arxiv@db/arxiv", "postgresql://arxiv@db/arxiv"),
     ("database_url", "host=db dbname=5", "host=db dbname=5"),
     ("database_ro_url", "5", "5"),
+    *((f"results_database{kind}_url", "host=a,b", "host=a,b") for kind in ("", "_ro")),
+    ("sequence_database_url", "host=c", "host=c"),
     ("data_dir", "/srv/with a space", "/srv/with a space"),
     ("api_url", "http://127.0.0.1:8800/api/query", "http://127.0.0.1:8800/api/query"),
     ("interval", "3", 3.0),
@@ -274,6 +279,19 @@ def test_an_unknown_endpoint_is_told_which_there_are() -> None:
         assert name in message
 
 
+@pytest.mark.parametrize(
+    ("urls", "only_reads"),
+    [
+        ({}, False),
+        ({"database_url": "a"}, False),
+        ({"database_url": "a", "database_ro_url": "b"}, False),
+        ({"database_ro_url": "b"}, True),
+    ],
+)
+def test_a_url_to_read_from_alone_is_for_reading(urls: dict[str, str], *, only_reads: bool) -> None:
+    assert read(**urls).only_reads is only_reads
+
+
 # Whose pages may read
 
 
@@ -322,6 +340,9 @@ def test_no_message_shows_a_secret_of_another_variable(name: str, text: str) -> 
         **{name: text},
         database_url=f"postgresql://arxiv:{PASSWORD}@db/arxiv",
         database_ro_url=f"host=db password={PASSWORD}",
+        results_database_url=f"host=db password={PASSWORD}",
+        results_database_ro_url=f"host=db password={PASSWORD}",
+        sequence_database_url=f"host=db password={PASSWORD}",
         backend_token=PASSWORD,
     )
 

@@ -348,7 +348,7 @@ async def test_a_backend_that_is_away_is_told_with_when_to_come_again(
             assert answer.headers["retry-after"] == "5"
             assert answer.json()["title"] == "The backend is not available"
         ready = await client.get("/health/ready")
-        assert (ready.status_code, ready.json()["detail"]) == (503, "the backend is away")
+        assert (ready.status_code, ready.json()["detail"]) == (503, "backend: the backend is away")
         assert (await client.get("/health/live")).status_code == 200
 
 

@@ -33,6 +33,25 @@ def test_each_file_is_one_statement_with_a_sentence_of_its_own() -> None:
         assert b";" not in re.sub(rb"--.*", b"", statement)
 
 
+SYSTEMS = {
+    "queries": {"queries", "harvests", "gate", "gate_queue"},
+    "results": {"results", "papers"},
+    "sequence": {"arxiv_sequence"},
+}
+FALLBACK = {"INSERT_QUERY", "INSERT_RESULTS"}
+"""They take a number themselves where they are not given one: on one system."""
+
+
+@pytest.mark.parametrize("name", STATEMENTS)
+def test_each_statement_needs_one_system_only(name: str) -> None:
+    text = re.sub(r"--.*|%\(\w+\)s", "", STATEMENTS[name].decode())
+    named = set(re.findall(r"\w+", text))
+    needed = {system for system, tables in SYSTEMS.items() if named & tables}
+    if name in FALLBACK:
+        needed.remove("sequence")
+    assert len(needed) == (name != "SELECT_MIGRATIONS")
+
+
 def test_the_service_builds_no_sql_outside_its_folder() -> None:
     words = re.compile(r"[\"'](select|insert|update|delete|with|create|alter|drop) ", re.IGNORECASE)
     service = Path(str(sql.__file__)).parent.parent

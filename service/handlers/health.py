@@ -39,14 +39,21 @@ async def live() -> Health:
     cache_control=NOT_KEPT,
 )
 async def ready(parts: NamedDependency[Parts]) -> Response[Health]:
-    """Tell whether PostgreSQL, or the backend, answers and has had all migrations."""
-    try:
-        async with asyncio.timeout(PATIENCE):
-            missing = sorted(migrations.names() - await parts.store.migrations())
-    except (ServiceError, TimeoutError) as error:
-        detail = str(error) or f"it does not answer within {PATIENCE:g} seconds"
-        return Response(Health(status="not ready", detail=detail), status_code=503)
-    if missing:
-        detail = f"the database lacks the migrations {', '.join(missing)}"
+    """Tell whether every PostgreSQL, or the backend, answers and has had all migrations."""
+    amiss = await asyncio.gather(*(_amiss(parts, system) for system in parts.store.systems))
+    if detail := "; ".join(filter(None, amiss)):
         return Response(Health(status="not ready", detail=detail), status_code=503)
     return Response(Health(status="ready"))
+
+
+async def _amiss(parts: Parts, system: str) -> str | None:
+    try:
+        async with asyncio.timeout(PATIENCE):
+            missing = sorted(migrations.names() - await parts.store.migrations(system))
+    except (ServiceError, TimeoutError) as error:
+        return (
+            f"{system}: {error}"
+            if str(error)
+            else f"{system}: no answer within {PATIENCE:g} seconds"
+        )
+    return f"{system}: the database lacks the migrations {', '.join(missing)}" if missing else None
