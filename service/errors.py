@@ -17,6 +17,8 @@ ServiceError
 ├── ClientGone             499  nobody waits for the answer any more
 ├── TooBusy                503  the wait for a turn at arXiv is too long
 ├── StoreUnavailable       503  PostgreSQL is away, full, or not migrated
+├── QueueUnavailable            RabbitMQ is away, or takes nothing more; searches go another way
+├── Unstorable                  PostgreSQL refuses a search for what it holds; it is parked
 └── NotConfigured               a setting or an installation is wrong; ends the start
 """
 
@@ -156,6 +158,18 @@ class StoreUnavailable(ServiceError):
     def __init__(self, detail: str) -> None:
         """Say what is wrong; a later try may find it mended."""
         super().__init__(detail, retry_after=5)
+
+
+class QueueUnavailable(ServiceError):
+    """RabbitMQ is away, or takes nothing more; no client sees this, as searches go another way."""
+
+    title = "The queue is not available"
+
+
+class Unstorable(ServiceError):
+    """PostgreSQL refuses a search for what it holds; only the writer sees this."""
+
+    title = "The search cannot be stored"
 
 
 class NotConfigured(ServiceError):
