@@ -34,6 +34,16 @@ DELIVERIES = 100
 """How often a message is handed out again, when a writer ends without a word, before the broker
 parks it: one that kills writers must not do so for ever, and one in their hands at a restart is
 innocent."""
+QUORUM: dict[str, Any] = {"x-queue-type": "quorum"}
+ARGUMENTS = QUORUM | {
+    # never to be changed: the broker would refuse the queue that is there. A policy can do more
+    "x-delivery-limit": DELIVERIES,
+    "x-dead-letter-exchange": "",
+    "x-dead-letter-routing-key": PARKED,
+    # else what the broker parks could be lost on its way; it takes this only with the next
+    "x-dead-letter-strategy": "at-least-once",
+    "x-overflow": "reject-publish",
+}
 CONNECTION_PATIENCE = 5.0
 """Seconds that it may take until the queues are there."""
 PATIENCE = 3.0
@@ -250,17 +260,8 @@ async def _close(connection: Any) -> None:  # noqa: ANN401 - aiormq's own type i
 
 
 async def _declare(channel: AbstractChannel) -> None:
-    quorum: dict[str, Any] = {"x-queue-type": "quorum"}
-    await channel.queue_declare(PARKED, durable=True, arguments=quorum)
-    arguments = quorum | {
-        "x-delivery-limit": DELIVERIES,
-        "x-dead-letter-exchange": "",
-        "x-dead-letter-routing-key": PARKED,
-        # else what is parked by the broker could be lost on its way, and this needs the other
-        "x-dead-letter-strategy": "at-least-once",
-        "x-overflow": "reject-publish",
-    }
-    await channel.queue_declare(QUEUE, durable=True, arguments=arguments)
+    await channel.queue_declare(PARKED, durable=True, arguments=QUORUM)
+    await channel.queue_declare(QUEUE, durable=True, arguments=ARGUMENTS)
 
 
 async def _publish(

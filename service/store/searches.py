@@ -207,7 +207,8 @@ class Store:
             try:
                 return await store(records)
             except _REFUSALS as error:
-                raise Unstorable(str(error).partition("\n")[0]) from error
+                said = error.diag.message_primary, error.diag.message_detail
+                raise Unstorable(": ".join(filter(None, said)) or str(error)) from error
 
     async def _store(self, records: Sequence[Record]) -> set[int]:
         body = _batch(records)
