@@ -6,7 +6,7 @@ import random
 import signal
 import sys
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from time import monotonic, time
@@ -164,17 +164,17 @@ async def test_killed_writers_lose_nothing_and_double_nothing(
                 await asyncio.sleep(0.01)
 
         load = asyncio.gather(*(search(150) for _ in range(4)))
-        for _ in range(3):
-            with service(environment, command) as writer:
+        with ExitStack() as stack:
+            *killed, last = [stack.enter_context(service(environment, command)) for _ in range(3)]
+            for writer in killed:
                 await until(lambda w=writer: "stored" in w.output)  # type: ignore[misc]
                 await asyncio.sleep(random.uniform(0, 0.2))  # noqa: S311 - no secret
                 writer.end(signal.SIGKILL)
                 assert db.execute(PARTIAL).fetchall() == []
-        await load
-    with service(environment, command) as last:
-        await until(lambda: len(stored(db)) == len(numbers))
-        began = monotonic()
-        assert last.end(signal.SIGTERM) == 0
+            await load
+            await until(lambda: len(stored(db)) == len(numbers))
+            began = monotonic()
+            assert last.end(signal.SIGTERM) == 0
 
     assert monotonic() - began < 3
     assert len(numbers) == 600
@@ -506,8 +506,8 @@ async def test_the_writer_keeps_the_order_where_results_live_apart(
             async with writing(apart, broker.url):
                 await until(lambda: len(stored(db)) == 11)
             found = stored(db)
-        with psycopg.connect(results) as db:
-            counts = dict(
+        with psycopg.connect(results) as other:
+            counts = dict[int, int](
                 other.execute("select query_id, count(*) from results group by 1").fetchall()
             )
 
