@@ -9,6 +9,7 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from functools import partial
 from typing import Any, Self
 
 from msgspec import Struct
@@ -81,6 +82,7 @@ class Buffer:
         """`url` is amqp:// or amqps://, with its password."""
         self._url = url
         self._channel: AbstractChannel | None = None
+        self._look: AbstractChannel | None = None
         self._pause = PAUSES[0]
         self._is_full = False
         self._is_told = False
@@ -129,13 +131,13 @@ class Buffer:
         try:
             async with _answering(), asyncio.timeout(LOOK_PATIENCE):
                 # on a channel of its own: a queue that is missing closes it
-                channel = await self._channel.connection.channel(publisher_confirms=False)
-                try:
-                    waiting = await channel.queue_declare(QUEUE, passive=True)
-                    parked = await channel.queue_declare(PARKED, passive=True)
-                finally:
-                    await channel.close()
+                if self._look is None or self._look.is_closed:
+                    connection = self._channel.connection
+                    self._look = await connection.channel(publisher_confirms=False)
+                waiting = await self._look.queue_declare(QUEUE, passive=True)
+                parked = await self._look.queue_declare(PARKED, passive=True)
         except QueueUnavailable:
+            self._look = None
             return None
         return Backlog(
             waiting.message_count or 0, waiting.consumer_count or 0, parked.message_count or 0
@@ -155,22 +157,22 @@ class Buffer:
         """Connect and stay connected; why that has an end."""
         try:
             async with _opened(self._url) as channel:
-                self._lost: asyncio.Future[str] = asyncio.Future()
-                channel.closing.add_done_callback(self._hung_up)
+                self._lost = lost = asyncio.Future[str]()
+                channel.closing.add_done_callback(partial(self._hung_up, lost))
                 self._channel = channel
                 logger.log(NOTICE, "connected to the queue")
                 self._is_told = False
-                return await self._lost
+                return await lost
         except QueueUnavailable as error:
             return error.detail
         finally:
-            self._channel = None
+            self._channel = self._look = None
 
-    def _hung_up(self, closing: asyncio.Future[Any]) -> None:
-        if not self._lost.done():
+    def _hung_up(self, lost: asyncio.Future[str], closing: asyncio.Future[Any]) -> None:
+        if not lost.done():
             self._channel = None
             reason = None if closing.cancelled() else closing.exception()
-            self._lost.set_result(_reason(reason) if reason else "the broker hung up")
+            lost.set_result(_reason(reason) if reason else "the broker hung up")
 
 
 class Messages:

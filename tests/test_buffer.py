@@ -15,6 +15,7 @@ from typing import Any
 import msgspec
 import psycopg
 import pytest
+from psycopg.conninfo import make_conninfo
 
 from demo.arxiv import StandIn
 from service import buffer as buffer_module
@@ -153,7 +154,8 @@ async def connected(client: Gateway) -> None:
 async def test_killed_writers_lose_nothing_and_double_nothing(
     broker: Broker, database: str, db: psycopg.Connection
 ) -> None:
-    environment = {"ARXIV_DATABASE_URL": database, "ARXIV_QUEUE_URL": broker.url}
+    url = make_conninfo(database, user="arxiv_rw")
+    environment = {"ARXIV_DATABASE_URL": url, "ARXIV_QUEUE_URL": broker.url}
     command = ("service", "writer")
     async with buffered(database, broker.url) as store:
         numbers: list[int] = []
@@ -250,6 +252,27 @@ async def test_what_can_never_be_stored_is_parked_with_the_reason_and_the_rest_i
     assert db.execute("select count(*) from results").fetchone() == (91,)
 
 
+async def test_what_ends_one_writer_after_the_other_is_parked_by_the_broker(
+    broker: Broker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    limit = {"x-delivery-limit": 2}
+    monkeypatch.setattr(buffer_module, "QUEUE", "limited")
+    monkeypatch.setattr(buffer_module, "ARGUMENTS", buffer_module.ARGUMENTS | limit)
+    async with Buffer(broker.url) as buffer:
+        await until(lambda: buffer.connected)
+        await buffer.put(b"a killer")
+    for _ in range(3):
+        async with buffer_module.messages(broker.url) as messages:
+            await messages.take(1, 1)
+
+    end = monotonic() + 5
+    while not (parked := await broker.parked()):
+        assert monotonic() < end
+    [(body, headers)] = parked
+    assert body == b"a killer"
+    assert headers["x-death"][0]["reason"] == "delivery_limit"
+
+
 async def test_a_number_that_an_operator_has_used_is_passed_over(
     broker: Broker, database: str
 ) -> None:
@@ -302,10 +325,14 @@ async def test_a_broker_that_does_not_answer_holds_up_only_who_finds_out(
     broker: Broker, database: str, db: psycopg.Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(buffer_module, "PATIENCE", 0.4)
+    monkeypatch.setattr(buffer_module, "LOOK_PATIENCE", 0.2)
     async with buffered(database, broker.url) as store:
         numbers = [await store.save(answer(2))]
         broker.send(signal.SIGSTOP)
         try:
+            began = monotonic()
+            assert await store._buffer.backlog() is None  # noqa: SLF001
+            assert 0.2 <= monotonic() - began < 0.4
             began = monotonic()
             numbers.append(await store.save(answer(2)))
             found_out = monotonic() - began

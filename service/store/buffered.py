@@ -47,7 +47,8 @@ class BufferedStore(Store):
         except QueueUnavailable:
             query_id = await super().save(answer, query_id=query_id)
         else:
-            self._keep(record)
+            if record.results:
+                self._keep(record)
         self._numbers.pop(key, None)
         return query_id
 
