@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from datetime import tzinfo
 from pathlib import Path
 from typing import Annotated, Literal, Self
+from urllib.parse import urlsplit
 
 import httpx
 from msgspec import Meta, Struct, ValidationError, convert
@@ -59,6 +60,8 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Where they are read; unset: the one above, or if that is unset too, `database_ro_url`."""
     sequence_database_url: str | None = None
     """Where the numbers of searches come from; unset: `database_url`."""
+    queue_url: str | None = None
+    """RabbitMQ, through which searches are recorded; unset: they are written directly."""
     data_dir: str = "./data"
     """Folder of the embedded PostgreSQL."""
     api_url: str = "https://export.arxiv.org/api/query"
@@ -131,6 +134,11 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
             raise ValueError(
                 f"ARXIV_INTERVAL: arXiv asks for {MIN_INTERVAL:g} seconds between requests; less"
                 " is possible only with an ARXIV_API_URL that is not arXiv's"
+            )
+        if self.queue_url is not None and not _is_amqp(self.queue_url):
+            # it is not repeated: it holds a password
+            raise ValueError(
+                "ARXIV_QUEUE_URL: give amqp://user:password@host/vhost, or amqps:// for TLS"
             )
         _ = self.served, self.origins
         if self.backend_url is not None:
@@ -216,6 +224,14 @@ def _url(name: str, text: str) -> httpx.URL:
         # the URL is not repeated: it may hold a password
         raise ValueError(f"{PREFIX}{name.upper()}: give an http or https URL without a query")
     return url
+
+
+def _is_amqp(queue_url: str) -> bool:
+    try:
+        url = urlsplit(queue_url)
+        return url.scheme in {"amqp", "amqps"} and bool(url.hostname) and (url.port or 1) > 0
+    except ValueError:
+        return False
 
 
 def _is_arxiv(host: str) -> bool:
