@@ -596,7 +596,9 @@ def scaled(sandbox: Sandbox, stack: Stack) -> Iterator[Stack]:
         many.up()
         yield many
     finally:
-        many.compose("down", "--volumes")
+        # at once: what a container does at its end is seen elsewhere
+        sandbox.podman("rm", "--all", "--force", "--time=0")
+        sandbox.podman("volume", "prune", "--force")
 
 
 @pytest.mark.containers
@@ -622,6 +624,35 @@ class TestManyOfEach:
         assert alone.get("/arxiv?title=testing")[0] == 200
         assert alone.get("/results")[0] == 200
         assert alone.get("/read-queries")[0] == 401
+
+    def test_a_search_waits_in_the_queue_for_the_writer(
+        self, sandbox: Sandbox, scaled: Stack
+    ) -> None:
+        sandbox.podman("stop", scaled.name("writer"))
+        status, search = scaled.get("/arxiv?title=queue&max_results=3")
+        assert (status, search["status"]) == (200, 200)
+        recorded = f"select count(*) from queries where query_id = {search['query_id']}"
+        assert scaled.sql(recorded) == "0"
+
+        sandbox.podman("start", scaled.name("writer"))
+
+        assert scaled.turns(f"/queries/{search['query_id']}", 200)
+
+    def test_what_waits_outlives_the_queue_and_without_it_searches_are_recorded_directly(
+        self, sandbox: Sandbox, scaled: Stack
+    ) -> None:
+        sandbox.podman("stop", scaled.name("writer"))
+        _, waiting = scaled.get("/arxiv?title=neural&max_results=3")
+        sandbox.podman("kill", scaled.name("rabbitmq"))
+
+        status, search = scaled.get("/arxiv?title=testing&max_results=4")
+        assert (status, search["status"]) == (200, 200)
+        kept = f"select count(*) from results where query_id = {search['query_id']}"
+        assert scaled.sql(kept) == "4"
+
+        for name in ("rabbitmq", "writer"):
+            sandbox.podman("start", scaled.name(name))
+        assert scaled.turns(f"/queries/{waiting['query_id']}", 200)
 
     @pytest.mark.parametrize("killed", ["frontend1", "backend2"])
     def test_it_goes_on_without_one_of_them(

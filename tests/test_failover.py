@@ -22,6 +22,7 @@ import pytest
 from psycopg.conninfo import make_conninfo
 
 from demo.arxiv import StandIn
+from tests.broker import Broker, broker, is_there
 from tests.doors import Router, free_port, haproxy
 from tests.process import Service, service
 from tests.replica import Replica
@@ -89,13 +90,13 @@ class Instances:
 
     def __init__(self, stack: ExitStack, environments: dict[str, dict[str, str]]) -> None:
         self._stack = stack
-        self._environments = environments
+        self.environments = environments
         self.running: dict[str, Service] = {}
         for name in environments:
             self.start(name)
 
     def start(self, name: str) -> None:
-        self.running[name] = self._stack.enter_context(service(self._environments[name]))
+        self.running[name] = self._stack.enter_context(service(self.environments[name]))
 
     def kill(self, name: str) -> None:
         self.running[name].end(SIGKILL)
@@ -153,22 +154,43 @@ def stack(
         instances.stop()
 
 
-@pytest.fixture(autouse=True)
-def _mended(stack: Stack, arxiv: StandIn) -> None:  # noqa: ARG001 - a clean one
+def mend(stack: Stack) -> None:
     """Whatever a test has ended runs again for the next one, and HAProxy knows."""
     stack.pair.mend()
     stack.instances.mend()
-    end = monotonic() + 20
+    end = monotonic() + 30
     while True:
         up = httpx.get(f"{stack.router.inside}/metrics").text
-        checked = ("frontends_search", "frontends_read", "backends")
         state = 'haproxy_backend_agg_server_status{proxy="%s",state="UP"} 2'
-        if all(state % pool in up for pool in checked):
+        if all(state % pool in up for pool in ("frontends_search", "frontends_read", "backends")):
             return
         assert monotonic() < end, "\n".join(
             each.output[-2000:] for each in stack.instances.running.values()
         )
         sleep(0.05)
+
+
+@pytest.fixture
+def whole(stack: Stack, arxiv: StandIn) -> Stack:  # noqa: ARG001 - a clean one
+    mend(stack)
+    return stack
+
+
+@pytest.fixture
+def queue(stack: Stack, arxiv: StandIn, tmp_path: Path) -> Iterator[Broker]:  # noqa: ARG001
+    """A broker between the backends and a writer."""
+    if not is_there():
+        pytest.skip("not installed: rabbitmq-server")
+    backends = [name for name in stack.instances.running if name.startswith("BACKEND")]
+    with broker(tmp_path) as node:
+        environment = stack.instances.environments[backends[0]] | {"ARXIV_QUEUE_URL": node.url}
+        for name in backends:
+            stack.instances.environments[name]["ARXIV_QUEUE_URL"] = node.url
+            if stack.instances.running[name].process.poll() is None:
+                stack.instances.kill(name)
+        with service(environment, ("service", "writer")):
+            mend(stack)
+            yield node
 
 
 @dataclass
@@ -197,6 +219,7 @@ class Load:
                 else:
                     if answer.status_code == 200:
                         self.acknowledged.append((monotonic(), answer.json()["query_id"]))
+                        await asyncio.sleep(0.02)
                         break
                     self.refused.append((monotonic(), answer.text))
                 if self.ended.is_set():
@@ -227,7 +250,7 @@ class Load:
             await asyncio.sleep(0.05)
             return None
         self.read.append(monotonic())
-        await asyncio.sleep(0.01)  # or else they would leave nothing to who searches
+        await asyncio.sleep(0.02)  # or else they would leave nothing to who searches
         return answer.json()
 
     def gap(self, moments: list[float]) -> float:
@@ -243,7 +266,7 @@ class Load:
 
 @asynccontextmanager
 async def under_load(stack: Stack) -> AsyncIterator[Load]:
-    """Four that search and two that read, until the block ends and a second more."""
+    """Four that search and two that read, until the block has ended."""
     load = Load()
     async with AsyncExitStack() as opened:
         clients = [
@@ -255,16 +278,16 @@ async def under_load(stack: Stack) -> AsyncIterator[Load]:
         tasks = [asyncio.create_task(load.write(clients[0])) for _ in range(4)]
         tasks += [asyncio.create_task(load.look(clients[1])) for _ in range(2)]
         try:
-            await asyncio.sleep(1)
+            await asyncio.sleep(0.5)
             load.event = monotonic()
             yield load
-            await asyncio.sleep(1)
+            await asyncio.sleep(0.5)
         finally:
             load.ended.set()
             await asyncio.gather(*tasks)
 
 
-async def until_acknowledged(load: Load, more: int = 30) -> None:
+async def until_acknowledged(load: Load, more: int = 20) -> None:
     """Wait until so many more searches are recorded."""
     before = len(load.acknowledged)
     async with asyncio.timeout(30):
@@ -315,15 +338,15 @@ def counted(stack: Stack, load: Load, what: str) -> Counted:
 
 @pytest.mark.parametrize("synchronous", [True, False], ids=["synchronous", "asynchronous"])
 async def test_the_primary_dies_and_what_both_had_is_there(
-    stack: Stack, *, synchronous: bool
+    whole: Stack, *, synchronous: bool
 ) -> None:
     if synchronous:
-        stack.pair.confirms_what_both_have()
-    async with under_load(stack) as load:
-        await asyncio.to_thread(stack.pair.fail_over)
+        whole.pair.confirms_what_both_have()
+    async with under_load(whole) as load:
+        await asyncio.to_thread(whole.pair.fail_over)
         await until_acknowledged(load)
 
-    found = counted(stack, load, "the primary dies" + (", synchronous" if synchronous else ""))
+    found = counted(whole, load, "the primary dies" + (", synchronous" if synchronous else ""))
     # what the primary had confirmed alone has died with it, and may be many
     assert not synchronous or found.lost == 0
     assert (found.doubled, found.partial) == (0, 0)
@@ -331,24 +354,43 @@ async def test_the_primary_dies_and_what_both_had_is_there(
     assert load.until_well() < 15
 
 
-async def test_a_standby_that_lags_shows_no_search_without_its_results(stack: Stack) -> None:
-    async with under_load(stack) as load:
-        stack.pair.set(stack.pair.standby, recovery_min_apply_delay=f"{LAG}s")
+async def test_a_standby_that_lags_shows_no_search_without_its_results(whole: Stack) -> None:
+    async with under_load(whole) as load:
+        whole.pair.set(whole.pair.standby, recovery_min_apply_delay=f"{LAG}s")
         await asyncio.sleep(SETTLE + 1)
 
-    found = counted(stack, load, f"the standby lags by {LAG} s")
+    found = counted(whole, load, f"the standby lags by {LAG} s")
     assert (found.lost, found.doubled, found.partial) == (0, 0, 0)
     assert len(load.whole) > 10
     assert load.refused + load.failed == []
 
 
-# the last, since they need a while to come back
-async def test_a_backend_and_a_frontend_die_and_nobody_notices(stack: Stack) -> None:
-    async with under_load(stack) as load:
+async def test_a_backend_and_a_frontend_die_and_nobody_notices(whole: Stack) -> None:
+    async with under_load(whole) as load:
         for name in ("BACKEND1", "FRONTEND1"):
-            await asyncio.to_thread(stack.instances.kill, name)
+            await asyncio.to_thread(whole.instances.kill, name)
             await until_acknowledged(load)
 
-    found = counted(stack, load, "a backend dies, then a frontend")
+    found = counted(whole, load, "a backend dies, then a frontend")
+    assert (found.lost, found.doubled, found.partial) == (0, 0, 0)
+    assert load.refused + load.failed == []
+
+
+async def test_the_queue_dies_and_what_waited_in_it_is_recorded(
+    stack: Stack, queue: Broker
+) -> None:
+    async with under_load(stack) as load:
+        await asyncio.to_thread(queue.kill)
+        await until_acknowledged(load)
+        queue.start()
+        await asyncio.to_thread(queue.wait)
+        await until_acknowledged(load)
+    began = monotonic()
+    while (  # noqa: ASYNC110 - the writer knows nothing of it
+        found := counted(stack, load, "the queue dies")
+    ).lost and monotonic() < began + 20:
+        await asyncio.sleep(0.5)
+
+    logger.info("all recorded %.1f s after the last search", monotonic() - began)
     assert (found.lost, found.doubled, found.partial) == (0, 0, 0)
     assert load.refused + load.failed == []
