@@ -401,7 +401,7 @@ class Place(Struct, frozen=True, forbid_unknown_fields=True):
     """Of that row; None is the beginning."""
     back: bool = False
     """Whether the rows before it are wanted, in the same order."""
-    offset: Annotated[int, Meta(ge=0, le=INT8_MAX)] = 0
+    offset: Annotated[int, Meta(ge=0, le=10**12)] = 0
 
 
 class Harvest(Struct, frozen=True, kw_only=True):
@@ -666,7 +666,8 @@ class ResultsToWrite(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 class AnswerWanted(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The body of `/find-answer`."""
 
-    search: Search
+    asked: Search
+    """Not `search`, which is a dependency: Litestar takes the client's mistakes in it for ours."""
     anew: bool = False
     """Whether arXiv is to be asked in any case."""
 

@@ -230,7 +230,7 @@ class RemoteFinder(Finder):
     async def _found(self, search: Search, key: UUID, _: Flight[Found], *, anew: bool) -> Found:
         """From the backend."""
         deadline.set(None)  # others may wait longer than who came first; the last to leave ends it
-        wanted = AnswerWanted(search=search, anew=anew)
+        wanted = AnswerWanted(asked=search, anew=anew)
         # what a lost search found is remembered; anew, another call would ask arXiv once more
         found: Found = await self._backend.ask(
             "/find-answer", wanted, Found, self._patience, repeats=not anew

@@ -482,7 +482,7 @@ async def test_the_id_and_the_deadline_of_a_request_are_passed_on(path: str) -> 
 
     assert answer.status_code == 504
     assert answer.json()["detail"] == "the 0.3 seconds of Request-Timeout are over"
-    assert 0.25 < taken < 1
+    assert 0.25 < taken < 5  # far below what a backend may take, on a busy machine too
     [head] = silent.heads
     assert "\r\nx-request-id: job-7\r\n" in head
     assert f"\r\nauthorization: bearer {TOKEN}\r\n" in head
@@ -607,11 +607,11 @@ async def test_a_question_that_is_none_is_refused(backing: Make) -> None:
         async with httpx.AsyncClient(base_url=url, headers=headers) as client:
             right = await client.post("/read-archive", json=page | {"place": {}})
             answers = [await client.post("/read-archive", json=body) for body in wrong]
-            bad = await client.post("/find-answer", json={"search": {"title": "x", "start": -1}})
+            bad = await client.post("/find-answer", json={"asked": {"title": "x", "start": -1}})
 
     assert (right.status_code, right.json()) == (200, [])
     assert [answer.status_code for answer in answers] == [400] * len(wrong)
-    assert (bad.status_code, bad.json()["parameter"]) == (400, "search.start")
+    assert (bad.status_code, bad.json()["parameter"]) == (400, "asked.start")
 
 
 # Whole lists

@@ -25,7 +25,7 @@ EXAMPLE = Found(
     ),
     "hit; ttl=75556",
 )
-WANTED = AnswerWanted(search=Search(title="testing"))
+WANTED = AnswerWanted(asked=Search(title="testing"))
 RESPONSES = (
     openapi.answer(EXAMPLE)
     | openapi.BACKEND_PROBLEMS
@@ -44,7 +44,7 @@ async def find_answer(
 
     Times are Unix seconds. With `anew`, arXiv is asked in any case.
     """
-    found = None if data.anew else parts.searcher.at_hand(data.search)
+    found = None if data.anew else parts.searcher.at_hand(data.asked)
     if found is None:
-        found = await unless_gone(request, parts.searcher.find(data.search, anew=data.anew))
+        found = await unless_gone(request, parts.searcher.find(data.asked, anew=data.anew))
     return found
