@@ -149,7 +149,9 @@ def ban(url: str, tables: str) -> None:
         conn.execute(f"revoke all on {tables} from arxiv_rw, arxiv_ro".encode())
 
 
-WHEN = re.compile(r'\d{4}-\d\d-\d\dT[\d:]+|"timestamp":\d+|"request_id":"\w+"|[&?]after=[\w-]+')
+WHEN = re.compile(
+    r'\d{4}-\d\d-\d\dT[\d:]+|"timestamp":\d+|"request_id":"\w+"|[&?]after=[\w-]+|urn:uuid:[\w-]+'
+)
 
 
 @pytest.mark.usefixtures("arxiv")
