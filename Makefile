@@ -40,9 +40,9 @@ lock: ## pin the newest dependencies, with the hash of every file
 	@set -e; lock() { .venv/lock/bin/python -m uv pip compile --quiet --universal --upgrade \
 		--python-version 3.11 --generate-hashes --no-header --no-annotate pyproject.toml "$$@"; }; \
 	lock --extra queue -o requirements.txt; \
-	lock --extra embedded -o requirements-embedded.txt; \
-	lock --extra queue --extra embedded --group dev -o requirements-dev.txt; \
-	lock --extra queue --extra embedded --group dev --group fuzz -o requirements-fuzz.txt
+	lock --extra embedded --extra queue -o requirements-embedded.txt; \
+	lock --extra embedded --extra queue --group dev -o requirements-dev.txt; \
+	lock --extra embedded --extra queue --group dev --group fuzz -o requirements-fuzz.txt
 
 clean: ## remove the virtual environment; data stays
 	rm -rf .venv

@@ -19,8 +19,10 @@ from service.logging import NOTICE
 
 try:
     import aiormq
-    from aiormq.abc import AbstractChannel, DeliveredMessage
+    from aiormq.abc import AbstractChannel
+    from aiormq.abc import DeliveredMessage as Message
     from aiormq.exceptions import AMQPError, ConnectionClosed, DeliveryError, PublishError
+    from yarl import URL
 except ImportError as error:  # pragma: no cover - whoever has no queue needs no client
     raise NotConfigured(
         "ARXIV_QUEUE_URL is set, but the extra `queue` is not installed: install it, or unset that"
@@ -51,6 +53,8 @@ PATIENCE = 3.0
 """Seconds that the broker may take to confirm a message."""
 PAUSES = 0.5, 30.0
 """Seconds before the next try to connect: the first, doubled each time, and the longest."""
+HEARTBEAT = 10
+"""Seconds, unless the URL says otherwise: after three of them a silent broker is gone."""
 LOOK_PATIENCE = 1.0
 """Seconds that it may take to count what waits."""
 HELD = 200
@@ -59,12 +63,11 @@ PERSISTENT = 2
 """AMQP's number for messages that outlive the broker."""
 MOST_REASON = 1000
 """Characters."""
-_AWAY = AMQPError, RuntimeError, OSError, EOFError, ValueError
+_AWAY = AMQPError, RuntimeError, OSError, EOFError, ValueError, LookupError
 """What the client raises: of a state that does not fit, and of a wrong URL, too."""
 
 
-Message = DeliveredMessage
-"""What came out of the queue: its `body`, and what it takes to settle it."""
+__all__ = ["Backlog", "Buffer", "Message", "Messages", "messages"]
 
 
 class Backlog(Struct, frozen=True):
@@ -181,8 +184,8 @@ class Messages:
     def __init__(self, channel: AbstractChannel) -> None:
         """Take from this channel."""
         self._channel = channel
-        self._arrived: asyncio.Queue[DeliveredMessage | None] = asyncio.Queue()
-        self._spare: DeliveredMessage | None = None
+        self._arrived: asyncio.Queue[Message | None] = asyncio.Queue()
+        self._spare: Message | None = None
 
     async def begin(self) -> None:
         """Let them come."""
@@ -195,11 +198,11 @@ class Messages:
         """Let no further batch be taken."""
         self._arrived.put_nowait(None)
 
-    async def take(self, most: int, most_bytes: int) -> list[DeliveredMessage]:
+    async def take(self, most: int, most_bytes: int) -> list[Message]:
         """Wait for one, and take with it what else is there; none at the end."""
         first = self._spare or await self._arrived.get()
         self._spare = None
-        taken: list[DeliveredMessage] = []
+        taken: list[Message] = []
         size = 0
         while first is not None:
             size += len(first.body)
@@ -214,12 +217,12 @@ class Messages:
             self.end()  # after these
         return taken
 
-    async def settle(self, last: DeliveredMessage) -> None:
+    async def settle(self, last: Message) -> None:
         """Let the broker forget all up to this one. Raises QueueUnavailable."""
         async with _answering():
             await self._channel.basic_ack(_tag(last), multiple=True)
 
-    async def park(self, message: DeliveredMessage, reason: str) -> None:
+    async def park(self, message: Message, reason: str) -> None:
         """Put a copy aside, with the reason as a header. Raises QueueUnavailable."""
         headers = {"x-reason": reason[:MOST_REASON]}
         try:
@@ -246,12 +249,17 @@ async def _opened(url: str) -> AsyncIterator[AbstractChannel]:
     async with AsyncExitStack() as stack:
         async with _answering(), asyncio.timeout(CONNECTION_PATIENCE):
             connection = await aiormq.connect(
-                url, client_properties={"connection_name": "arxiv-gateway"}
+                _with_heartbeat(url), client_properties={"connection_name": "arxiv-gateway"}
             )
             stack.push_async_callback(_close, connection)
             channel = await connection.channel(publisher_confirms=True)
             await _declare(channel)
         yield channel
+
+
+def _with_heartbeat(url: str) -> URL:
+    given = URL(url)
+    return given if "heartbeat" in given.query else given % {"heartbeat": HEARTBEAT}
 
 
 async def _close(connection: Any) -> None:  # noqa: ANN401 - aiormq's own type is abstract
@@ -306,7 +314,7 @@ def _reason(error: BaseException) -> str:
     return f"{type(error).__name__}: {error}"
 
 
-def _tag(message: DeliveredMessage) -> int:
+def _tag(message: Message) -> int:
     tag = message.delivery_tag
     assert tag is not None  # noqa: S101 - only an answer to basic.get may lack it
     return tag

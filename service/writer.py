@@ -9,13 +9,14 @@ import asyncio
 import logging
 import signal
 from collections.abc import Awaitable, Sequence
+from contextlib import suppress
 from time import monotonic, time
 from typing import TypeVar
 
 import msgspec
 
 from service.buffer import Message, Messages, messages
-from service.errors import QueueUnavailable, StoreUnavailable, Unstorable
+from service.errors import QueueUnavailable, ServiceError, StoreUnavailable, Unstorable
 from service.logging import NOTICE
 from service.models import Record
 from service.parts import connections_of
@@ -63,21 +64,18 @@ class Writer:
     async def run(self) -> None:
         """Work until `stop`, through any absence of the queue or PostgreSQL."""
         pauses = _Pauses()
-        while not self._stopping.is_set():
-            try:
-                async with messages(self._queue_url) as taken:
-                    logger.log(NOTICE, "taking searches from the queue")
-                    pauses = _Pauses()
-                    await self._work(taken)
-            except QueueUnavailable as error:
-                pause = pauses.next()
-                logger.warning("no queue: %s; trying again in %g s", error, pause)
-                await self._unless_stopped(asyncio.sleep(pause))
+        with suppress(_Stopped):
+            while not self._stopping.is_set():
+                try:
+                    async with messages(self._queue_url) as taken:
+                        logger.log(NOTICE, "taking searches from the queue")
+                        pauses = _Pauses()
+                        await self._work(taken)
+                except QueueUnavailable as error:
+                    await self._rest(pauses, error)
 
     async def _work(self, taken: Messages) -> None:
-        while not self._stopping.is_set() and (
-            batch := await self._unless_stopped(taken.take(BATCH, BATCH_BYTES))
-        ):
+        while batch := await self._unless_stopped(taken.take(BATCH, BATCH_BYTES)):
             began, records = monotonic(), []
             for message in batch:
                 try:
@@ -85,8 +83,6 @@ class Writer:
                 except msgspec.MsgspecError as error:
                     await self._park(taken, message, f"it cannot be read: {error}")
             stored = await self._store_all(taken, records)
-            if stored is None:
-                return
             await taken.settle(batch[-1])
             if stored:
                 logger.log(
@@ -100,30 +96,27 @@ class Writer:
 
     async def _store_all(
         self, taken: Messages, batch: Sequence[tuple[Message, Record]]
-    ) -> list[Record] | None:
-        """Store a batch, by halves where PostgreSQL refuses any of it; None if told to stop."""
-        if not batch:
-            return []
+    ) -> list[Record]:
+        """Store a batch, by halves where that fails; those of it that are stored.
+
+        So what PostgreSQL refuses is found, and what takes it too long as a whole goes in parts.
+        """
         pauses = _Pauses()
-        while True:
+        while batch:
             try:
                 refused = await self._store.store([record for _, record in batch])
+                break
             except StoreUnavailable as error:
-                pause = pauses.next()
-                logger.warning("nothing is stored: %s; trying again in %g s", error, pause)
-                await self._unless_stopped(asyncio.sleep(pause))
-                if self._stopping.is_set():
-                    return None
+                await self._rest(pauses, error)
             except Unstorable as error:
                 if len(batch) == 1:
                     await self._park(taken, batch[0][0], error.detail)
                     return []
-                middle = len(batch) // 2
-                first = await self._store_all(taken, batch[:middle])
-                second = None if first is None else await self._store_all(taken, batch[middle:])
-                return None if first is None or second is None else first + second
-            else:
-                break
+            if middle := len(batch) // 2:
+                stored = await self._store_all(taken, batch[:middle])
+                return stored + await self._store_all(taken, batch[middle:])
+        else:
+            return []
         for message, record in batch:
             if record.query_id in refused:
                 reason = f"something else is recorded under its number {record.query_id}"
@@ -134,16 +127,27 @@ class Writer:
         await taken.park(message, reason)
         logger.error("a search is parked: %s", reason)
 
-    async def _unless_stopped(self, waiting: Awaitable[T]) -> T | None:
-        """What it gives; None if told to stop meanwhile."""
+    async def _rest(self, pauses: "_Pauses", error: ServiceError) -> None:
+        pause = pauses.next()
+        logger.warning("nothing is stored: %s; trying again in %g s", error.detail, pause)
+        await self._unless_stopped(asyncio.sleep(pause))
+
+    async def _unless_stopped(self, waiting: Awaitable[T]) -> T:
+        """What it gives. Raises _Stopped if told to stop before or meanwhile."""
         stopped = asyncio.ensure_future(self._stopping.wait())
         wanted = asyncio.ensure_future(waiting)
         try:
             await asyncio.wait([stopped, wanted], return_when=asyncio.FIRST_COMPLETED)
-            return wanted.result() if wanted.done() else None
+            if self._stopping.is_set():
+                raise _Stopped
+            return wanted.result()
         finally:
             stopped.cancel()
             wanted.cancel()
+
+
+class _Stopped(Exception):
+    """The writer has been told to stop."""
 
 
 class _Pauses:

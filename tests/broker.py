@@ -44,6 +44,9 @@ class Broker:
             "RABBITMQ_NODENAME": f"gateway{self.port}@localhost",
         }
 
+        # in the foreground, and ours: the one that the node would start outlives it
+        self._names = subprocess.Popen(["epmd"], env=self._environment)
+
     def start(self) -> None:
         """Start it; it may take a while until it listens."""
         with (self._folder / "output").open("ab") as output:
@@ -75,11 +78,10 @@ class Broker:
         self._process.wait()
 
     def end(self) -> None:
-        """End it, and the daemon that it has started beside."""
+        """End it, and what it is found by."""
         self.kill()
-        subprocess.run(
-            ["epmd", "-kill"], env=self._environment, stdout=subprocess.DEVNULL, check=False
-        )
+        self._names.kill()
+        self._names.wait()
 
     async def purge(self) -> None:
         """Empty both queues, where they are there."""

@@ -299,7 +299,7 @@ async def test_a_broker_that_is_killed_under_load_loses_nothing_and_blocks_nobod
             began = monotonic()
             numbers.append(await store.save(answer(5)))
             slowest = max(slowest, monotonic() - began)
-            await asyncio.sleep(0.01)
+            await asyncio.sleep(0.04)
 
     async with buffered(database, broker.url) as store, writing(database, broker.url):
         load = asyncio.gather(*(search(store) for _ in range(8)))

@@ -116,6 +116,8 @@ class Stack:
     pair: Pair
     instances: Instances
     router: Router
+    queue: Broker | None
+    """Where there is RabbitMQ; it ends with its test, which is the first."""
 
 
 @pytest.fixture(scope="module")
@@ -149,9 +151,12 @@ def stack(
             name: (backend if name.startswith("BACKEND") else frontend) | {"ARXIV_PORT": port}
             for name, port in ports.items()
         }
-        instances = Instances(opened, environments)
-        yield Stack(pair, instances, router)
-        instances.stop()
+        queue = None
+        if is_there():
+            queue = opened.enter_context(broker(tmp_path_factory.mktemp("queue")))
+            backend |= {"ARXIV_QUEUE_URL": queue.url}
+            environments["WRITER"] = backend
+XX
 
 
 def mend(stack: Stack) -> None:
@@ -174,23 +179,6 @@ def mend(stack: Stack) -> None:
 def whole(stack: Stack, arxiv: StandIn) -> Stack:  # noqa: ARG001 - a clean one
     mend(stack)
     return stack
-
-
-@pytest.fixture
-def queue(stack: Stack, arxiv: StandIn, tmp_path: Path) -> Iterator[Broker]:  # noqa: ARG001
-    """A broker between the backends and a writer."""
-    if not is_there():
-        pytest.skip("not installed: rabbitmq-server")
-    backends = [name for name in stack.instances.running if name.startswith("BACKEND")]
-    with broker(tmp_path) as node:
-        environment = stack.instances.environments[backends[0]] | {"ARXIV_QUEUE_URL": node.url}
-        for name in backends:
-            stack.instances.environments[name]["ARXIV_QUEUE_URL"] = node.url
-            if stack.instances.running[name].process.poll() is None:
-                stack.instances.kill(name)
-        with service(environment, ("service", "writer")):
-            mend(stack)
-            yield node
 
 
 @dataclass
