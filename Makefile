@@ -39,10 +39,10 @@ lock: ## pin the newest dependencies, with the hash of every file
 	@$(PYTHON) -m venv .venv/lock && .venv/lock/bin/python -m pip install --quiet uv
 	@set -e; lock() { .venv/lock/bin/python -m uv pip compile --quiet --universal --upgrade \
 		--python-version 3.11 --generate-hashes --no-header --no-annotate pyproject.toml "$$@"; }; \
-	lock -o requirements.txt; \
-	lock --extra embedded -o requirements-embedded.txt; \
-	lock --extra embedded --group dev -o requirements-dev.txt; \
-	lock --extra embedded --group dev --group fuzz -o requirements-fuzz.txt
+	lock --extra queue -o requirements.txt; \
+	lock --extra embedded --extra queue -o requirements-embedded.txt; \
+	lock --extra embedded --extra queue --group dev -o requirements-dev.txt; \
+	lock --extra embedded --extra queue --group dev --group fuzz -o requirements-fuzz.txt
 
 clean: ## remove the virtual environment; data stays
 	rm -rf .venv

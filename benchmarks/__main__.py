@@ -8,7 +8,7 @@ from pathlib import Path
 
 from msgspec import structs
 
-from benchmarks import reading, routing, searching
+from benchmarks import buffering, reading, routing, searching
 from benchmarks.measuring import ROUNDS, load_name, served
 from demo.arxiv import StandIn
 from demo.papers import generate
@@ -27,7 +27,11 @@ def main() -> None:
                 api_url=f"{arxiv}/api/query",
                 interval=0,
             )
-            rows = [searching.memory_hits(settings), searching.cost_of_a_miss(settings)]
+            rows = [
+                searching.memory_hits(settings),
+                searching.cost_of_a_miss(settings),
+                *buffering.rates(settings),
+            ]
             reading.seed(url)
             rows += [
                 *reading.depth(settings),

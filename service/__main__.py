@@ -1,4 +1,4 @@
-"""The command line: python -m service [serve | migrate | search | harvest | reconcile]."""
+"""The command line: python -m service [serve | writer | migrate | search | harvest | reconcile]."""
 
 import argparse
 import asyncio
@@ -40,6 +40,7 @@ def main() -> int:
     parser.add_argument("--version", action="version", version=__version__)
     commands = parser.add_subparsers(dest="command", metavar="COMMAND")
     commands.add_parser("serve", help="answer HTTP (the default)")
+    commands.add_parser("writer", help="store the searches that wait in ARXIV_QUEUE_URL")
     commands.add_parser("migrate", help="apply migrations/*.sql with psql to every database")
     terminal.add_search(commands.add_parser("search", help="search once, and print the papers"))
     terminal.add_harvest(
@@ -65,7 +66,7 @@ def main() -> int:
         sys.stderr.write(f"{parser.prog}: {error.title}: {error.detail}\n")
         return 1
     except KeyboardInterrupt:
-        if options.command in {None, "serve"}:
+        if options.command in {None, "serve", "writer"}:
             return 0
         sys.stderr.write("stopped; what is stored stays, and the same command goes on with it\n")
         return INTERRUPTED
@@ -105,6 +106,16 @@ class _Server(uvicorn.Server):
         """End what only waits; what arXiv is being asked, and what is read, comes to its end."""
         self.searcher.close()
         await super().shutdown(sockets)
+
+
+def writer(settings: Settings, _: argparse.Namespace) -> None:
+    """Store what waits in the queue until a signal ends it."""
+    if settings.queue_url is None:
+        raise NotConfigured("ARXIV_QUEUE_URL is not set: there is nothing to write from")
+    from service.writer import work  # noqa: PLC0415 - it needs the extra `queue`
+
+    with started(settings.log_level, settings.log_format), _database(settings) as complete:
+        asyncio.run(work(complete))
 
 
 def migrate(settings: Settings, _: argparse.Namespace) -> None:
@@ -156,6 +167,7 @@ def _on_terminal(
 
 COMMANDS = {
     "serve": serve,
+    "writer": writer,
     "migrate": migrate,
     "search": search,
     "harvest": harvest,

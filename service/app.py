@@ -5,9 +5,9 @@ from contextlib import asynccontextmanager
 
 import httpx
 from litestar import Litestar, Router
-from litestar.datastructures import CacheControlHeader, State
+from litestar.datastructures import State
 from litestar.di import Provide
-from litestar.plugins.prometheus import PrometheusConfig, PrometheusController
+from litestar.plugins.prometheus import PrometheusConfig
 from litestar.types import ASGIApp, ControllerRouterHandler
 
 from service import openapi
@@ -33,6 +33,7 @@ from service.handlers.backend import (
     write_queries,
     write_results,
 )
+from service.handlers.metrics import Metrics
 from service.layers.cors import Cors
 from service.layers.deadline import Deadline
 from service.layers.methods import Methods
@@ -65,14 +66,6 @@ HANDLERS: dict[str, list[ControllerRouterHandler]] = {
 }
 BODY_LIMIT = 16 * 2**20
 """Bytes of a request body; 2,000 results are about 1 MiB."""
-
-
-class Metrics(PrometheusController):
-    """`/metrics`, for Prometheus."""
-
-    path = "/metrics"
-    cache_control = CacheControlHeader(no_store=True)
-    include_in_schema = False
 
 
 def create_app(settings: Settings, transport: httpx.AsyncBaseTransport | None = None) -> Litestar:

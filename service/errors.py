@@ -20,6 +20,8 @@ ServiceError
 ├── BackendProblem              what the backend of a frontend says, as it says it
 ├── BackendUnavailable     503  the backend is away, or does not answer as one does
 ├── DeadlinePassed         504  the caller's Request-Timeout is over
+├── QueueUnavailable            RabbitMQ is away, or takes nothing more; searches go another way
+├── Unstorable                  PostgreSQL refuses a search for what it holds; it is parked
 └── NotConfigured               a setting or an installation is wrong; ends the start
 """
 
@@ -197,6 +199,18 @@ class DeadlinePassed(ServiceError):
 
     status_code = HTTPStatus.GATEWAY_TIMEOUT
     title = "The time for the answer is over"
+
+
+class QueueUnavailable(ServiceError):
+    """RabbitMQ is away, or takes nothing more; no client sees this, as searches go another way."""
+
+    title = "The queue is not available"
+
+
+class Unstorable(ServiceError):
+    """PostgreSQL refuses a search for what it holds; only the writer sees this."""
+
+    title = "The search cannot be stored"
 
 
 class NotConfigured(ServiceError):

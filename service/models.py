@@ -165,6 +165,8 @@ class Answer(Struct, frozen=True, kw_only=True):
 class PaperRow(Struct, frozen=True):
     """A paper as it is sent to the table `papers`; times are Unix seconds."""
 
+    timestamp: int
+    """That of the search that tells all this."""
     arxiv_id: str | None
     version: int | None
     title: str
@@ -192,6 +194,25 @@ class ResultRow(Struct, frozen=True):
     journal: str | None
     arxiv_id: str | None = None
     version: int | None = None
+
+
+class Record(Struct, frozen=True, kw_only=True):
+    """All that is stored of a search that arXiv was asked, as it waits in the queue."""
+
+    query_id: int
+    timestamp: int
+    status: int
+    num_results: int
+    num_entries: int
+    query: str
+    outcome: Outcome
+    write_key: UUID
+    search_key: UUID | None
+    remarks: Remarks | None
+    recorded: int
+    """Unix seconds of the clock of who asked."""
+    results: list[ResultRow]
+    papers: list[PaperRow]
 
 
 # Rows as they are stored, and answered by the backend: no cycles begin in them, and there may be
@@ -573,6 +594,8 @@ class Health(Struct, frozen=True, kw_only=True):
 
     status: str
     detail: str | None = None
+    queue: str | None = None
+    """`connected` or `away`, where searches are recorded through a queue."""
 
 
 # Bodies of requests

@@ -2,7 +2,7 @@
 
 from collections.abc import Collection
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
-from typing import Any, Protocol, Self
+from typing import TYPE_CHECKING, Any, Protocol, Self
 
 import httpx
 
@@ -13,6 +13,9 @@ from service.remote import Backend, RemoteArchive, RemoteFinder, RemoteStore
 from service.search import Finder, Searcher
 from service.settings import READING, Settings
 from service.store import Archive, Connections, Gate, Reconciliation, Store
+
+if TYPE_CHECKING:
+    from service.buffer import Buffer
 
 LEASE_MARGIN = 1.0
 """Seconds between the end of a request's time and the moment when the gate takes it for dead."""
@@ -26,10 +29,10 @@ class Written(Protocol):
 
     @property
     def systems(self) -> Collection[str]:
-        """The names of all systems that are needed."""
+        """The names of what is needed."""
 
     async def migrations(self, system: str) -> set[str]:
-        """The names of the migrations that a system has had."""
+        """The names of the migrations that one of them has had."""
 
 
 class Parts:
@@ -37,6 +40,7 @@ class Parts:
 
     store: Written
     searcher: Finder
+    buffer: "Buffer | None" = None
 
     def __init__(
         self,
@@ -81,20 +85,15 @@ class LocalParts(Parts):
         if settings.database_url is None and not settings.only_reads:
             raise NotConfigured("ARXIV_DATABASE_URL is not set")
         lease = settings.timeout + LEASE_MARGIN
-        connections = Connections(
-            settings.database_url,
-            settings.database_ro_url,
-            results_url=settings.results_database_url,
-            results_read_url=settings.results_database_ro_url,
-            sequence_url=settings.sequence_database_url,
-        )
+        connections = connections_of(settings)
         arxiv = ArXiv(settings, transport)
         gate = Gate(connections, interval=settings.interval, lease=lease)
-        self.store = Store(connections)
+        self.buffer, self.store = _store(settings.queue_url, connections)
         self.reconciliation = Reconciliation(connections)
         self.searcher = Searcher(settings, arxiv, self.store, gate)
         archive = Archive(connections, settle=settings.settle)
-        super().__init__(settings, archive, connections, arxiv, self.searcher)
+        buffers = [self.buffer] if self.buffer else []
+        super().__init__(settings, archive, connections, *buffers, arxiv, self.searcher)
 
 
 class RemoteParts(Parts):
@@ -116,3 +115,25 @@ def wired(settings: Settings, transport: httpx.AsyncBaseTransport | None = None)
     if settings.backend_url is not None:
         return RemoteParts(settings, settings.backend_url)
     return LocalParts(settings, transport)
+
+
+def connections_of(settings: Settings) -> Connections:
+    """Ways to the systems that the settings name."""
+    return Connections(
+        settings.database_url,
+        settings.database_ro_url,
+        results_url=settings.results_database_url,
+        results_read_url=settings.results_database_ro_url,
+        sequence_url=settings.sequence_database_url,
+    )
+
+
+def _store(queue_url: str | None, connections: Connections) -> "tuple[Buffer | None, Store]":
+    if queue_url is None:
+        return None, Store(connections)
+    # here, since they need the extra `queue`
+    from service.buffer import Buffer  # noqa: PLC0415
+    from service.store.buffered import BufferedStore  # noqa: PLC0415
+
+    buffer = Buffer(queue_url)
+    return buffer, BufferedStore(connections, buffer)

@@ -66,7 +66,7 @@ class Runs(_Asked, frozen=True, tag="runs"):
 
 
 class Results(_Asked, frozen=True, tag="results"):
-    """The results of one search."""
+    """The results of a search."""
 
     run: Run
 

@@ -232,9 +232,12 @@ class RemoteStore:
         )
         return rows
 
-    systems = ("backend",)
+    @property
+    def systems(self) -> Collection[str]:
+        """The backend alone: it speaks for its systems."""
+        return ("backend",)
 
-    async def migrations(self, _: str) -> set[str]:
+    async def migrations(self, system: str) -> set[str]:  # noqa: ARG002 - there is one
         """Those we know of: a backend that lacks any says so. Raises StoreUnavailable then."""
         await self._backend.check()
         return set(migrations.names())
@@ -275,7 +278,7 @@ class RemoteArchive(Archive):
         return runs
 
     async def results_of(self, run: Run) -> list[StoredResult]:
-        """The results of one search."""
+        """The results of a search."""
         rows: list[StoredResult] = await self._ask(questions.Results(run), list[StoredResult])
         return rows
 

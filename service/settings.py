@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from datetime import tzinfo
 from pathlib import Path
 from typing import Annotated, Literal, Self
+from urllib.parse import urlsplit
 
 import httpx
 from msgspec import Meta, Struct, ValidationError, convert
@@ -34,14 +35,6 @@ ENDPOINTS = {
     ),
 }
 
-DATABASES = (
-    "database_url",
-    "database_ro_url",
-    "results_database_url",
-    "results_database_ro_url",
-    "sequence_database_url",
-)
-"""The settings that name a database."""
 READING = frozenset(
     {"queries", "results", "papers", "read-queries", "read-results", "read-archive"}
 )
@@ -67,6 +60,8 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Where they are read; unset: the one above, or if that is unset too, `database_ro_url`."""
     sequence_database_url: str | None = None
     """Where the numbers of searches come from; unset: `database_url`."""
+    queue_url: str | None = None
+    """RabbitMQ, through which searches are recorded; unset: they are written directly."""
     data_dir: str = "./data"
     """Folder of the embedded PostgreSQL."""
     api_url: str = "https://export.arxiv.org/api/query"
@@ -140,6 +135,11 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
                 f"ARXIV_INTERVAL: arXiv asks for {MIN_INTERVAL:g} seconds between requests; less"
                 " is possible only with an ARXIV_API_URL that is not arXiv's"
             )
+        if self.queue_url is not None and not _is_amqp(self.queue_url):
+            # it is not repeated: it holds a password
+            raise ValueError(
+                "ARXIV_QUEUE_URL: give amqp://user:password@host/vhost, or amqps:// for TLS"
+            )
         _ = self.served, self.origins
         if self.backend_url is not None:
             self._check_frontend(self.backend_url)
@@ -147,10 +147,14 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     def _check_frontend(self, backend_url: str) -> None:
         if _url("backend_url", backend_url).userinfo:
             raise ValueError("ARXIV_BACKEND_URL: the password is ARXIV_BACKEND_TOKEN's task")
-        if databases := [name for name in DATABASES if getattr(self, name) is not None]:
+        if named := [
+            f"{PREFIX}{name.upper()}"
+            for name in self.__struct_fields__
+            if "database" in name and getattr(self, name) is not None
+        ]:
             raise ValueError(
-                "ARXIV_BACKEND_URL: a frontend has no database: unset this one, or"
-                f" {' and '.join(PREFIX + name.upper() for name in databases)}"
+                f"ARXIV_BACKEND_URL: a frontend has no database: unset this one, or"
+                f" {' and '.join(named)}"
             )
         if others := sorted(self.served.difference(ENDPOINTS["frontend"])):
             raise ValueError(
@@ -220,6 +224,14 @@ def _url(name: str, text: str) -> httpx.URL:
         # the URL is not repeated: it may hold a password
         raise ValueError(f"{PREFIX}{name.upper()}: give an http or https URL without a query")
     return url
+
+
+def _is_amqp(queue_url: str) -> bool:
+    try:
+        url = urlsplit(queue_url)
+        return url.scheme in {"amqp", "amqps"} and bool(url.hostname) and (url.port or 1) > 0
+    except ValueError:
+        return False
 
 
 def _is_arxiv(host: str) -> bool:

@@ -22,7 +22,7 @@ from rich.text import Text
 
 from service.arxiv_query import LAST_RESULT, MAX_LENGTH
 from service.handlers import parameters
-from service.handlers.arxiv import receipt
+from service.handlers.arxiv import receipt, results_of
 from service.handlers.results import shown
 from service.harvest import Harvester
 from service.models import MAX_RESULTS, Receipt, SortBy, SortOrder
@@ -132,7 +132,7 @@ async def search(settings: Settings, options: argparse.Namespace) -> None:
     async with parts:
         found = await parts.searcher.find(asked, anew=options.no_cache)
         answer = receipt(found, settings)
-        answer.results = shown(await parts.store.results_of(answer.query_id), settings.zone)
+        answer.results = shown(await results_of(answer, parts), settings.zone)
     if options.json:
         sys.stdout.write(msgspec.json.format(msgspec.json.encode(answer)).decode() + "\n")
     else:

@@ -19,7 +19,7 @@ from tests.process import ROOT
 
 NOBODY = "127.0.0.1:1"
 """An address where nothing listens."""
-POOLS = ("SEARCH1", "SEARCH2", "READ1", "READ2", "WORK1", "WORK2")
+POOLS = ("FRONTEND1", "FRONTEND2", "READ1", "READ2", "BACKEND1", "BACKEND2")
 
 
 def program(name: str) -> str:

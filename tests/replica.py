@@ -45,6 +45,10 @@ class Replica:
             )
         self.wait_for("select 1")
 
+    @property
+    def runs(self) -> bool:
+        return self._process.poll() is None
+
     def run(self, statement: str) -> None:
         with psycopg.connect(self.url, autocommit=True) as conn:
             conn.execute(statement.encode())

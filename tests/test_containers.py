@@ -13,9 +13,9 @@ import subprocess
 import sys
 import time
 from base64 import b64encode
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +40,7 @@ STORAGE = (
 )
 BASE = "docker.io/library/debian:trixie-slim"
 POSTGRES = "docker.io/library/postgres:18"
+RABBITMQ = "docker.io/library/rabbitmq:4"
 IMAGE = "localhost/arxiv-gateway"
 PROJECT = "gateway-test"
 PODS = "/etc/containers/pods.conf"
@@ -51,7 +52,9 @@ PASSWORDS = {
     "DB_RO_PASSWORD": "ro@ü",
     "DB_SEQUENCE_PASSWORD": "sequence",
 }
-DOTENV = {**PASSWORDS, "ARXIV_CONTACT": "tester@example.org", "ARXIV_MAX_RESULTS": ""}
+SCALED = {"RABBITMQ_PASSWORD": "0123456789abcdef"}
+"""What only deploy/compose.scale.yml asks for."""
+DOTENV = {**PASSWORDS, **SCALED, "ARXIV_CONTACT": "tester@example.org", "ARXIV_MAX_RESULTS": ""}
 SHELL = {
     "ARXIV_API_URL": "http://arxiv:8001/api/query",
     "ARXIV_INTERVAL": "0",
@@ -69,6 +72,11 @@ except HTTPError as error:
 print(answer.status)
 print(answer.read().decode())
 """
+
+CONTAINERS_OF_MANY = (
+    *("db", "migrate", "service", "replica", "pgbouncer", "rabbitmq", "writer", "backend2"),
+    *("frontend1", "frontend2", "haproxy"),
+)
 
 Finished = subprocess.CompletedProcess[str]
 
@@ -90,7 +98,7 @@ class TestTheText:
         lines = (ROOT / ".env.example").read_text().splitlines()
         names = {line.removesuffix("=") for line in lines if line and not line.startswith("#")}
 
-        assert names == {*PASSWORDS, *(f"ARXIV_{name.upper()}" for name in _passed_on())}
+        assert names == {*PASSWORDS, *SCALED, *(f"ARXIV_{name.upper()}" for name in _passed_on())}
 
 
 def _passed_on() -> set[str]:
@@ -205,20 +213,12 @@ def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def built(sandbox: Sandbox, checkout: Path) -> Path:
     """The checkout, once there are the images of Debian and PostgreSQL and its own is built."""
-    if (TOOLS / "base-image").exists():
-        if not sandbox.has_image(BASE):
-            if shutil.which("debootstrap") is None:
-                pytest.skip("not installed: debootstrap")
-            sandbox.must(TOOLS / "base-image", "trixie", online=True, timeout=300)
-        build = ["podman", "build", "--isolation=chroot", "--network=host"]
-        postgres = CONTAINERS / "postgres"
-        sandbox.must(*build, "--tag", POSTGRES, postgres, online=True, timeout=300)
-    else:
-        for image in (BASE, POSTGRES):
-            if not sandbox.has_image(image):
-                pulled = sandbox.run("podman", "pull", image, online=True, timeout=300)
-                if pulled.returncode != 0:
-                    pytest.skip(f"{image} cannot be had: {pulled.stdout.splitlines()[-1]}")
+    if (TOOLS / "base-image").exists() and not sandbox.has_image(BASE):
+        if shutil.which("debootstrap") is None:
+            pytest.skip("not installed: debootstrap")
+        sandbox.must(TOOLS / "base-image", "trixie", online=True, timeout=300)
+    _have(sandbox, BASE)
+    _have(sandbox, POSTGRES)
     # podman-compose 1.0.3 does not tell when a build fails: only a new image may bear the name
     sandbox.podman("untag", IMAGE)
     # in Docker's format, because podman's own has no place for the healthcheck of the Containerfile
@@ -229,6 +229,19 @@ def built(sandbox: Sandbox, checkout: Path) -> Path:
     # what earlier builds left, unless it may still save time
     sandbox.podman("image", "prune", "--force", "--filter=until=72h")
     return checkout
+
+
+def _have(sandbox: Sandbox, image: str) -> None:
+    """Pull an image of others, or make its stand-in where no registry can be reached."""
+    stand_in = CONTAINERS / Path(image).name.partition(":")[0]
+    if (TOOLS / "base-image").exists():
+        if stand_in.exists():
+            build = ["podman", "build", "--isolation=chroot", "--network=host", "--tag", image]
+            sandbox.must(*build, stand_in, online=True, timeout=300)
+    elif not sandbox.has_image(image):
+        pulled = sandbox.run("podman", "pull", image, online=True, timeout=300)
+        if pulled.returncode != 0:
+            pytest.skip(f"{image} cannot be had: {pulled.stdout.splitlines()[-1]}")
 
 
 @dataclass(frozen=True)
@@ -283,8 +296,7 @@ class Stack:
 
     def logs(self) -> str:
         shown = [
-            self.sandbox.podman("logs", self.name(service)).stdout
-            for service in ("db", "migrate", "service", "replica", "pgbouncer", "read1", "haproxy")
+            self.sandbox.podman("logs", self.name(service)).stdout for service in CONTAINERS_OF_MANY
         ]
         return "\n".join(shown)
 
@@ -499,30 +511,44 @@ def played(sandbox: Sandbox, stack: Stack) -> Iterator[dict[str, str]]:
         f"{role}-url": f"host=db dbname=arxiv user=arxiv_{role} password='{password}'"
         for role, password in passwords.items()
     }
-    secret = stack.folder / "secret.json"
-    # podman 4.3 cannot read a Secret that it has itself made from a manifest
-    secret.write_text(
-        json.dumps({key: b64encode(url.encode()).decode() for key, url in urls.items()})
-    )
-    sandbox.podman("secret", "rm", "arxiv-database")  # an earlier run may have been killed
-    sandbox.must("podman", "--log-level=fatal", "secret", "create", "arxiv-database", secret)
-    folder = ROOT / "deploy" / "kubernetes"
-    names = ("search", "read")
+    secrets = {"arxiv-database": urls, "arxiv-backend": {"token": SHELL["ARXIV_BACKEND_TOKEN"]}}
+    names = {"backend": "", "frontend": ""}
+    _remove_played(sandbox, names, secrets)  # an earlier run may have been killed
     try:
+        for secret, values in secrets.items():
+            file = stack.folder / f"{secret}.json"
+            # podman 4.3 cannot read a Secret that it has itself made from a manifest
+            encoded = {key: b64encode(value.encode()).decode() for key, value in values.items()}
+            file.write_text(json.dumps(encoded))
+            sandbox.must("podman", "--log-level=fatal", "secret", "create", secret, file)
         for port, name in enumerate(names, 8101):
+            folder = ROOT / "deploy" / "kubernetes"
             parts = [(folder / f"{part}.yaml").read_text() for part in ("settings", name)]
             manifest = stack.folder / f"{name}.yaml"
-            # podman publishes the port of each pod on the host
+            # podman publishes the port of each pod on the host, and knows no Services
             published = f"containerPort: 8000\n              hostPort: {port}"
-            manifest.write_text("\n---\n".join(parts).replace("containerPort: 8000", published))
+            backend = f"http://{names['backend']}:8000"
+            text = "\n---\n".join(parts).replace("http://backend", backend)
+            manifest.write_text(text.replace("containerPort: 8000", published))
             play = ["podman", "kube", "play", f"--network={PROJECT}_default"]
             finished = sandbox.run(*play, manifest, env={"CONTAINERS_CONF": PODS})
             assert finished.returncode == 0, finished.stdout
+            infra = ["pod", "inspect", "--format={{.InfraContainerID}}", f"{name}-pod-0"]
+            networks = sandbox.inspect(
+                sandbox.podman(*infra).stdout.splitlines()[-1],
+                "{{json .NetworkSettings.Networks}}",
+            )
+            names[name] = networks[f"{PROJECT}_default"]["IPAddress"]
         yield {name: f"{name}-pod-0-service" for name in names}
     finally:
-        for name in names:
-            sandbox.podman("pod", "rm", "--force", f"{name}-pod-0")
-        sandbox.podman("secret", "rm", "arxiv-database")
+        _remove_played(sandbox, names, secrets)
+
+
+def _remove_played(sandbox: Sandbox, names: Iterable[str], secrets: Iterable[str]) -> None:
+    for name in names:
+        sandbox.podman("pod", "rm", "--force", f"{name}-pod-0")
+    for secret in secrets:
+        sandbox.podman("secret", "rm", secret)
 
 
 def _fetch_inside(sandbox: Sandbox, container: str, path: str) -> str:
@@ -543,9 +569,10 @@ class TestKubernetes:
                 assert time.monotonic() < end, sandbox.podman("logs", container).stdout
                 time.sleep(0.5)
 
-        assert _fetch_inside(sandbox, played["read"], "/results").startswith("200\n")
-        assert _fetch_inside(sandbox, played["read"], "/arxiv?title=x").startswith("404\n")
-        assert _fetch_inside(sandbox, played["search"], "/results").startswith("404\n")
+        assert _fetch_inside(sandbox, played["frontend"], "/results").startswith("200\n")
+        assert _fetch_inside(sandbox, played["frontend"], "/read-queries").startswith("404\n")
+        assert _fetch_inside(sandbox, played["backend"], "/results").startswith("404\n")
+        assert _fetch_inside(sandbox, played["backend"], "/read-queries").startswith("401\n")
 
     def test_they_are_as_closed_as_they_say(self, sandbox: Sandbox, played: dict[str, str]) -> None:
         for container in played.values():
@@ -557,6 +584,7 @@ class TestKubernetes:
 @pytest.fixture(scope="class")
 def scaled(sandbox: Sandbox, stack: Stack) -> Iterator[Stack]:
     """The containers of deploy/compose.scale.yml in the place of the others, on the same data."""
+    _have(sandbox, RABBITMQ)
     for name in ("haproxy", "pgbouncer"):
         file = f"--file={stack.folder}/deploy/{name}.Containerfile"
         build = ["podman", "build", "--isolation=chroot", "--network=host", file]
@@ -568,12 +596,14 @@ def scaled(sandbox: Sandbox, stack: Stack) -> Iterator[Stack]:
         many.up()
         yield many
     finally:
-        many.compose("down", "--volumes")
+        # at once: what a container does at its end is seen elsewhere
+        sandbox.podman("rm", "--all", "--force", "--time=0")
+        sandbox.podman("volume", "prune", "--force")
 
 
 @pytest.mark.containers
 class TestManyOfEach:
-    def test_a_search_is_recorded_by_one_and_read_from_the_replica_by_another(
+    def test_a_search_is_recorded_by_a_backend_and_read_from_the_replica(
         self, scaled: Stack
     ) -> None:
         status, search = scaled.get("/arxiv?title=testing&max_results=3")
@@ -588,13 +618,49 @@ class TestManyOfEach:
         assert scaled.get("/metrics")[0] == 404
         assert scaled.get("/get-sequence")[0] == 404
 
-    @pytest.mark.parametrize("killed", ["read1", "search2"])
+    def test_the_one_that_was_there_before_serves_what_it_served(self, scaled: Stack) -> None:
+        alone = replace(scaled, port=8000)
+
+        assert alone.get("/arxiv?title=testing")[0] == 200
+        assert alone.get("/results")[0] == 200
+        assert alone.get("/read-queries")[0] == 401
+
+    def test_a_search_waits_in_the_queue_for_the_writer(
+        self, sandbox: Sandbox, scaled: Stack
+    ) -> None:
+        sandbox.podman("stop", scaled.name("writer"))
+        status, search = scaled.get("/arxiv?title=queue&max_results=3")
+        assert (status, search["status"]) == (200, 200)
+        recorded = f"select count(*) from queries where query_id = {search['query_id']}"
+        assert scaled.sql(recorded) == "0"
+
+        sandbox.podman("start", scaled.name("writer"))
+
+        assert scaled.turns(f"/queries/{search['query_id']}", 200)
+
+    def test_what_waits_outlives_the_queue_and_without_it_searches_are_recorded_directly(
+        self, sandbox: Sandbox, scaled: Stack
+    ) -> None:
+        sandbox.podman("stop", scaled.name("writer"))
+        _, waiting = scaled.get("/arxiv?title=neural&max_results=3")
+        sandbox.podman("kill", scaled.name("rabbitmq"))
+
+        status, search = scaled.get("/arxiv?title=testing&max_results=4")
+        assert (status, search["status"]) == (200, 200)
+        kept = f"select count(*) from results where query_id = {search['query_id']}"
+        assert scaled.sql(kept) == "4"
+
+        for name in ("rabbitmq", "writer"):
+            sandbox.podman("start", scaled.name(name))
+        assert scaled.turns(f"/queries/{waiting['query_id']}", 200)
+
+    @pytest.mark.parametrize("killed", ["frontend1", "backend2"])
     def test_it_goes_on_without_one_of_them(
         self, sandbox: Sandbox, scaled: Stack, killed: str
     ) -> None:
         sandbox.podman("kill", scaled.name(killed))
 
-        for page in range(10):
+        for page in range(5):
             assert scaled.get(f"/results?page={page}")[0] == 200
         assert scaled.get(f"/arxiv?title={killed}")[0] == 200
 

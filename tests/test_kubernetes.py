@@ -2,6 +2,7 @@
 
 import shutil
 import subprocess
+from pathlib import Path
 from typing import Any
 
 import kubernetes_validate
@@ -12,6 +13,7 @@ from service.settings import ENDPOINTS, Settings
 from tests.process import ROOT
 
 FOLDER = ROOT / "deploy" / "kubernetes"
+QUEUE = FOLDER / "queue"
 VERSIONS = ("1.28", kubernetes_validate.latest_version())
 Manifest = dict[str, Any]
 
@@ -22,7 +24,12 @@ def documents(text: str) -> list[Manifest]:
 
 KUSTOMIZATION = yaml.safe_load((FOLDER / "kustomization.yaml").read_text())
 FILES = sorted({path.name for path in FOLDER.glob("*.yaml")} - {"kustomization.yaml"})
-MANIFESTS = [each for name in FILES for each in documents((FOLDER / name).read_text())]
+PATCH = yaml.safe_load((QUEUE / "backend.yaml").read_text())
+MANIFESTS = [
+    each
+    for path in [*(FOLDER / name for name in FILES), QUEUE / "writer.yaml"]
+    for each in documents(path.read_text())
+]
 
 
 def of(kind: str) -> list[Manifest]:
@@ -41,21 +48,40 @@ def test_every_manifest_is_what_kubernetes_takes(manifest: Manifest, version: st
     kubernetes_validate.validate(manifest, version, strict=True)
 
 
-def test_kustomize_takes_all_of_them() -> None:
-    assert sorted(KUSTOMIZATION["resources"]) == FILES
+def kustomized(folder: Path) -> list[Manifest]:
     if shutil.which("kubectl") is None:
         pytest.skip("not installed: kubectl")
     built = subprocess.run(
-        ["kubectl", "kustomize", FOLDER], capture_output=True, text=True, check=True
+        ["kubectl", "kustomize", folder], capture_output=True, text=True, check=True
     )
-
-    made = documents(built.stdout)
-    assert len(made) == len(MANIFESTS)
-    assert {each["metadata"]["namespace"] for each in made} == {"arxiv"}
     assert "localhost/arxiv-gateway" not in built.stdout
+    return documents(built.stdout)
 
 
-@pytest.mark.parametrize("name", ["search", "read"])
+def test_kustomize_takes_all_of_them() -> None:
+    assert sorted(KUSTOMIZATION["resources"]) == FILES
+    made = kustomized(FOLDER)
+
+    assert len(made) == len(MANIFESTS) - len(documents((QUEUE / "writer.yaml").read_text()))
+    assert {each["metadata"]["namespace"] for each in made} == {"arxiv"}
+
+
+def test_with_the_queue_there_is_a_writer_and_backends_know_where_the_queue_is(
+    tmp_path: Path,
+) -> None:
+    shutil.copytree(FOLDER, tmp_path, dirs_exist_ok=True)
+    file = tmp_path / "kustomization.yaml"
+    file.write_text(file.read_text().replace("#components:", "components:"))
+    made = {(each["kind"], each["metadata"]["name"]): each for each in kustomized(tmp_path)}
+
+    assert len(made) == len(MANIFESTS)
+    for name in ("backend", "writer"):
+        [container] = made["Deployment", name]["spec"]["template"]["spec"]["containers"]
+        assert "ARXIV_QUEUE_URL" in {each["name"] for each in container["env"]}
+        assert "ARXIV_DATABASE_URL" in {each["name"] for each in container["env"]}
+
+
+@pytest.mark.parametrize("name", ["frontend", "backend"])
 class TestADeployment:
     def test_what_belongs_to_it_finds_it(self, name: str) -> None:
         labels = {"app.kubernetes.io/name": name}
@@ -69,39 +95,60 @@ class TestADeployment:
         scaler = called("HorizontalPodAutoscaler")[name]["spec"]
         assert scaler["scaleTargetRef"]["name"] == name
         assert scaler["minReplicas"] > budget["minAvailable"]
-        [served] = [each for each in of("NetworkPolicy") if each["metadata"]["name"] == "served"]
-        assert name in served["spec"]["podSelector"]["matchExpressions"][0]["values"]
+        policy = called("NetworkPolicy")[name]["spec"]
+        assert policy["podSelector"]["matchLabels"] == labels
+        assert policy["ingress"]
 
     def test_its_settings_are_settings(self, name: str) -> None:
         [container] = pod_of(name)["containers"]
         given = called("ConfigMap")["arxiv-settings"]["data"] | {
-            each["name"]: each.get("value", "host=db") for each in container["env"]
+            each["name"]: each.get("value", "what a secret has") for each in container["env"]
         }
 
         settings = Settings.from_env(given)
 
-        assert settings.served <= {*ENDPOINTS["frontend"]}
+        assert settings.served == {*ENDPOINTS[name]}
         assert settings.log_format == "json"
-
-    def test_it_has_only_what_it_needs(self, name: str) -> None:
-        pod = pod_of(name)
-        [container] = pod["containers"]
-
-        # variables like ARXIV_PORT would be refused as settings
-        assert pod["enableServiceLinks"] is False
-        assert pod["automountServiceAccountToken"] is False
-        assert pod["securityContext"]["runAsNonRoot"] is True
-        assert container["securityContext"] == {
-            "allowPrivilegeEscalation": False,
-            "readOnlyRootFilesystem": True,
-            "capabilities": {"drop": ["ALL"]},
-        }
+        assert settings.backend_token
+        # a frontend has no database, and its backend is a Service here
+        assert (settings.database_url is None) == (name == "frontend")
+        if settings.backend_url:
+            assert settings.backend_url.removeprefix("http://") in called("Service")
 
     def test_its_probes_ask_what_there_is(self, name: str) -> None:
         [container] = pod_of(name)["containers"]
         asked = {kind: container[f"{kind}Probe"]["httpGet"]["path"] for kind in PROBES}
 
         assert asked == PROBES
+
+
+@pytest.mark.parametrize("name", ["frontend", "backend", "writer"])
+def test_a_pod_has_only_what_it_needs(name: str) -> None:
+    pod = pod_of(name)
+    [container] = pod["containers"]
+
+    # variables like ARXIV_PORT would be refused as settings
+    assert pod["enableServiceLinks"] is False
+    assert pod["automountServiceAccountToken"] is False
+    assert pod["securityContext"]["runAsNonRoot"] is True
+    assert container["securityContext"] == {
+        "allowPrivilegeEscalation": False,
+        "readOnlyRootFilesystem": True,
+        "capabilities": {"drop": ["ALL"]},
+    }
+
+
+def test_only_frontends_get_to_backends_and_only_backends_out() -> None:
+    policies = called("NetworkPolicy")
+    [ingress] = policies["backend"]["spec"]["ingress"]
+    [pods, monitoring] = ingress["from"]
+
+    assert pods["podSelector"]["matchLabels"] == {"app.kubernetes.io/name": "frontend"}
+    assert "namespaceSelector" not in pods
+    assert "monitoring" in str(monitoring)
+    assert [name for name, each in policies.items() if "ipBlock" in str(each)] == ["backend"]
+    served = policies["database"]["spec"]["podSelector"]["matchExpressions"][0]["values"]
+    assert "frontend" not in served
 
 
 PROBES = {"startup": "/health/live", "liveness": "/health/live", "readiness": "/health/ready"}
@@ -115,18 +162,16 @@ def pod_of(name: str) -> Manifest:
 def test_the_ingress_opens_the_frontend_and_nothing_else() -> None:
     [ingress] = of("Ingress")
     [rule] = ingress["spec"]["rules"]
-    opened = {
-        path["path"].strip("/"): path["backend"]["service"]["name"]
-        for path in rule["http"]["paths"]
-    }
+    paths = rule["http"]["paths"]
+    opened = {path["path"].strip("/") for path in paths}
 
-    assert set(opened) == {*ENDPOINTS["frontend"], "schema", "schema-assets"}
-    assert [path for path, pool in opened.items() if pool == "search"] == ["arxiv"]
+    assert opened == {*ENDPOINTS["frontend"], "schema", "schema-assets"}
+    assert {path["backend"]["service"]["name"] for path in paths} == {"frontend"}
 
 
 def test_passwords_are_referred_to_and_told_how_to_make() -> None:
-    how = (FOLDER / "kustomization.yaml").read_text()
-    pods = [each["spec"]["template"]["spec"] for each in of("Deployment") + of("Job")]
+    how = "".join((each / "kustomization.yaml").read_text() for each in (FOLDER, QUEUE))
+    pods = [each["spec"]["template"]["spec"] for each in [*of("Deployment"), *of("Job"), PATCH]]
     secrets = [
         variable["valueFrom"]["secretKeyRef"]
         for pod in pods

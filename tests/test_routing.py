@@ -33,6 +33,7 @@ TOKEN = "a token for the tests"  # noqa: S105
 EXPORT = "/results?format=ndjson&until=1971-01-01"
 PLAIN = {"accept-encoding": "identity"}
 SEARCHING = {"ARXIV_ENDPOINTS": "arxiv,backend", "ARXIV_BACKEND_TOKEN": TOKEN, "ARXIV_TIMEOUT": "1"}
+UNREADY = '{"status":"not ready","detail":"no backend is ready"}'
 READING = {"ARXIV_ENDPOINTS": "queries,results,papers"}
 
 
@@ -45,7 +46,7 @@ class Instances:
             name: common
             | (self._reading(common) if name.startswith("READ") else SEARCHING)
             | {"ARXIV_PORT": str(free_port())}
-            for name in ("SEARCH1", "SEARCH2", "READ1", "READ2")
+            for name in ("FRONTEND1", "FRONTEND2", "READ1", "READ2")
         }
         self.running: dict[str, Service] = {}
         for name in self._environments:
@@ -76,7 +77,7 @@ class Instances:
             name: f"127.0.0.1:{environment['ARXIV_PORT']}"
             for name, environment in self._environments.items()
         }
-        return pools | {"WORK1": pools["SEARCH1"], "WORK2": pools["SEARCH2"]}
+        return pools | {"BACKEND1": pools["FRONTEND1"], "BACKEND2": pools["FRONTEND2"]}
 
     def that_answered(self, request_id: str, patience: float = 2) -> set[str]:
         """The instances in whose logs the request is, or soon will be."""
@@ -177,17 +178,17 @@ def test_the_doors_open_what_the_service_has() -> None:
         for acl in re.findall(r"acl (?:reading|searching) path(?:_beg)? (.*)", text)
         for path in acl.split()
     }
-    [working] = re.findall(r"acl working path (.*)", text)
+    backing = re.findall(r"acl backing path (.*)", text)
 
     assert opened == {*ENDPOINTS["frontend"], "schema", "schema-assets"}
-    assert {path.strip("/") for path in working.split()} == {*ENDPOINTS["backend"]}
+    assert sorted(" ".join(backing).split()) == sorted(f"/{name}" for name in ENDPOINTS["backend"])
 
 
 @pytest.mark.usefixtures("arxiv")
 @pytest.mark.parametrize(
     ("path", "pool", "status"),
     [
-        ("/arxiv?title=testing", "SEARCH", 200),
+        ("/arxiv?title=testing", "FRONTEND", 200),
         ("/queries", "READ", 200),
         ("/queries/1", "READ", 404),
         ("/results?items_per_page=1", "READ", 200),
@@ -237,7 +238,9 @@ def test_the_inner_door_leads_to_the_backend_and_nowhere_else(router: Router) ->
 
     assert httpx.get(f"{router.inside}/get-sequence", headers=token).json()["sequence"] > 0
     assert httpx.get(f"{router.inside}/get-sequence").status_code == 401
-    assert httpx.get(f"{router.inside}/results").status_code == 404
+    for path in ("/results", "/health/live", "/health/ready/", "/%6detrics"):
+        assert raw(router.inside, path)[0] == 404
+    assert httpx.get(f"{router.inside}/health/ready").json()["status"] == "ready"
     assert "haproxy_backend_active_servers" in httpx.get(f"{router.inside}/metrics").text
 
 
@@ -352,13 +355,13 @@ async def test_a_search_whose_instance_dies_is_made_by_the_other(
 
     assert answer.status_code == 200, answer.text
     [other] = instances.that_answered(given)
-    assert {victim, other} == {"SEARCH1", "SEARCH2"}
+    assert {victim, other} == {"FRONTEND1", "FRONTEND2"}
     assert len(arxiv.requests) >= 2
 
 
 def _asking(router: Router) -> str:
     """The instance that searches just now, as HAProxy sees it."""
-    sessions = r'haproxy_server_current_sessions\{proxy="search",server="(\w+)"\} 1'
+    sessions = r'haproxy_server_current_sessions\{proxy="frontends_search",server="(\w+)"\} 1'
     [name] = re.findall(sessions, httpx.get(f"{router.inside}/metrics").text)
     return str(name).upper()
 
@@ -425,7 +428,10 @@ async def test_a_router_that_is_stopped_lets_an_export_come_to_its_end(
 async def test_what_is_too_much_is_sent_away_at_once(
     instances: Instances, filled: str, tmp_path: Path
 ) -> None:
-    narrow = {"maxconn 100": "maxconn 2", "queue(read) gt 200": "queue(read) gt 3"}
+    narrow = {
+        "maxconn 100": "maxconn 2",
+        "queue(frontends_read) gt 200": "queue(frontends_read) gt 3",
+    }
     with haproxy(tmp_path, instances.pools, narrow) as router, psycopg.connect(filled) as db:
         async with client_of(router) as client:
             db.execute("lock table results in access exclusive mode")
@@ -450,16 +456,19 @@ def test_headers_and_bodies_have_their_sizes(router: Router) -> None:
 
 
 def test_where_no_instance_is_ready_it_is_said(tmp_path: Path, instances: Instances) -> None:
-    pools = instances.pools | {"READ1": NOBODY, "READ2": NOBODY}
-    with haproxy(tmp_path, pools) as router:
+    nobody = dict.fromkeys(("READ1", "READ2", "BACKEND1", "BACKEND2"), NOBODY)
+    with haproxy(tmp_path, instances.pools | nobody) as router:
         answer = httpx.get(f"{router.outside}/results", timeout=10)
         end = monotonic() + 5
         while (health := raw(router.outside, "/health/ready")[0]) != 503 and monotonic() < end:
+            sleep(0.05)
+        while (found := raw(router.inside, "/health/ready"))[1] != UNREADY and monotonic() < end:
             sleep(0.05)
 
     assert (answer.status_code, answer.headers["retry-after"]) == (503, "5")
     assert answer.json()["title"] == "Service Unavailable"
     assert health == 503
+    assert found == (503, UNREADY)
 
 
 def test_a_load_balancer_before_it_can_ask_for_its_health(router: Router) -> None:

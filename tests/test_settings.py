@@ -40,6 +40,7 @@ DEFAULTS = {
     "results_database_url": None,
     "results_database_ro_url": None,
     "sequence_database_url": None,
+    "queue_url": None,
     "data_dir": "./data",
     "api_url": "https://export.arxiv.org/api/query",
     "interval": 3.0,
@@ -79,6 +80,8 @@ READ = [
     ("database_ro_url", "5", "5"),
     *((f"results_database{kind}_url", "host=a,b", "host=a,b") for kind in ("", "_ro")),
     ("sequence_database_url", "host=c", "host=c"),
+    ("queue_url", "amqp://u:p@mq/arxiv", "amqp://u:p@mq/arxiv"),
+    ("queue_url", "amqps://mq", "amqps://mq"),
     ("data_dir", "/srv/with a space", "/srv/with a space"),
     ("api_url", "http://127.0.0.1:8800/api/query", "http://127.0.0.1:8800/api/query"),
     ("interval", "3", 3.0),
@@ -121,6 +124,7 @@ def test_every_setting_is_read_from_its_variable() -> None:
 
 
 BAD = [
+    *(("queue_url", text) for text in ("mq", "http://mq/", "amqp:", "amqp://", "amqp://mq:x/")),
     *(("port", text) for text in ("-1", "65536", "http", "80.5", "8000 ", "0x1F", "8_000")),
     *(("interval", text) for text in ("-1", "86401", "nan", "inf", "three", "3s", "3,5", "1e9")),
     *(("timeout", text) for text in ("0", "-1", "601", "nan", "inf", "-inf", "1 0")),

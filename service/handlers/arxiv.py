@@ -1,18 +1,25 @@
 """`/arxiv`: search arXiv, or remember what it answered, and record it."""
 
+import asyncio
+from time import monotonic
+
 from litestar import Response, get
 from litestar.di import NamedDependency
 
 from service import openapi, timestamps
+from service.errors import StoreUnavailable
 from service.handlers.clients import unless_gone, wants_it_anew
 from service.handlers.parameters import Include
 from service.handlers.results import shown
-from service.models import Receipt, Search
+from service.models import Receipt, Search, StoredResult
 from service.parts import Parts
 from service.problems import AnyRequest
 from service.search import Found
 from service.settings import Settings
 
+PATIENCE = 2.0
+"""Seconds that an answer waits for results that are in the queue."""
+LOOK_AGAIN = 0.1
 EXAMPLE = Receipt(
     query_id=42, timestamp="2026-11-23T20:15:00", status=200, num_results=214_881, num_entries=10
 )
@@ -44,13 +51,30 @@ async def search_arxiv(
         found = await unless_gone(request, parts.searcher.find(search, anew=anew))
     answer = receipt(found, parts.settings)
     if include == "results":
-        answer.results = shown(await parts.store.results_of(answer.query_id), parts.settings.zone)
+        answer.results = shown(await results_of(answer, parts), parts.settings.zone)
     headers = {
         "cache-status": f"arxiv-gateway; {found.how}",
         "cache-control": f"max-age={found.lifetime}",
         "age": str(found.age),
     }
     return Response(answer, headers=headers)
+
+
+async def results_of(answer: Receipt, parts: Parts) -> list[StoredResult]:
+    """The results of a search, which may still be in the queue of another process for a moment.
+
+    Raises StoreUnavailable where they do not come.
+    """
+    end = monotonic() + PATIENCE
+    while True:
+        rows = await parts.store.results_of(answer.query_id)
+        if len(rows) == answer.num_entries:
+            return rows
+        if monotonic() > end:
+            raise StoreUnavailable(
+                f"search {answer.query_id} is recorded, but its results are still in the queue"
+            )
+        await asyncio.sleep(LOOK_AGAIN)
 
 
 def receipt(found: Found, settings: Settings) -> Receipt:

@@ -39,11 +39,19 @@ async def live() -> Health:
     cache_control=NOT_KEPT,
 )
 async def ready(parts: NamedDependency[Parts]) -> Response[Health]:
-    """Tell whether every PostgreSQL, or the backend, answers and has had all migrations."""
+    """Tell whether every PostgreSQL, or the backend, answers and has had all migrations.
+
+    Where searches are recorded through a queue, `queue` tells whether that is there; without it
+    they are written directly.
+    """
     amiss = await asyncio.gather(*(_amiss(parts, system) for system in parts.store.systems))
+    queue = None
+    if parts.buffer:
+        queue = "connected" if parts.buffer.connected else "away"
     if detail := "; ".join(filter(None, amiss)):
-        return Response(Health(status="not ready", detail=detail), status_code=503)
-    return Response(Health(status="ready"))
+        health = Health(status="not ready", detail=detail, queue=queue)
+        return Response(health, status_code=503)
+    return Response(Health(status="ready", queue=queue))
 
 
 async def _amiss(parts: Parts, system: str) -> str | None:

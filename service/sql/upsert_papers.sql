@@ -1,32 +1,34 @@
--- Keeps what a search told of papers, unless a later one has told something else already; a row is
+-- Keeps what searches told of papers, unless a later one has told something else already; a row is
 -- touched only where something has changed, and in the order of the key, so that two searches with
 -- the same papers cannot wait for each other. What has no abstract is no full account: it makes a
--- new row, but changes none, and any full one is better.
+-- new row, but changes none, and any full one is better. Of several full ones the latest counts.
 with told as (
     select distinct on (arxiv_id, coalesce(version, 0))
-        arxiv_id, coalesce(version, 0) as version, title, authors, affiliations, abstract, journal,
-        comment, published, updated, dois, primary_category, categories, links, withdrawn
+        arxiv_id, coalesce(version, 0) as version, timestamp,
+        min(timestamp) over (partition by arxiv_id, coalesce(version, 0)) as first_timestamp,
+        title, authors, affiliations, abstract, journal, comment, published, updated, dois,
+        primary_category, categories, links, withdrawn
     from json_to_recordset(%(papers)s::json) as (
-        arxiv_id text, version smallint, title text, authors text[], affiliations jsonb,
+        timestamp bigint, arxiv_id text, version smallint, title text, authors text[], affiliations jsonb,
         abstract text, journal text, comment text, published bigint, updated bigint,
         dois text[], primary_category text, categories text[], links jsonb, withdrawn boolean
     )
     where arxiv_id is not null
-    order by arxiv_id, coalesce(version, 0)
+    order by arxiv_id, coalesce(version, 0), abstract is null, timestamp desc
 )
 insert into papers (
     arxiv_id, version, timestamp, first_timestamp, title, authors, affiliations, abstract, journal,
     comment, published, updated, dois, primary_category, categories, links, withdrawn
 )
 select
-    told.arxiv_id, told.version, %(timestamp)s::bigint, %(timestamp)s::bigint, told.title, told.authors,
+    told.arxiv_id, told.version, told.timestamp, told.first_timestamp, told.title, told.authors,
     told.affiliations, told.abstract, told.journal, told.comment, told.published, told.updated,
     told.dois, told.primary_category, told.categories, told.links, told.withdrawn
 from told
 left join papers on papers.arxiv_id = told.arxiv_id and papers.version = told.version
 where papers.arxiv_id is null
     or told.abstract is not null
-    and (papers.abstract is null or papers.timestamp <= %(timestamp)s::bigint)
+    and (papers.abstract is null or papers.timestamp <= told.timestamp)
     and (
         told.title, told.authors, told.affiliations, told.abstract, told.journal, told.comment,
         told.published, told.updated, told.dois, told.primary_category, told.categories,

@@ -1,27 +1,30 @@
 """Searches, their results and the papers they tell of: recorded whole or not at all."""
 
 import logging
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from datetime import UTC, datetime
 from functools import partial
+from time import time
 from typing import TypeVar, cast
 from uuid import UUID
 
 import msgspec
 import psycopg
+from msgspec import structs
 from msgspec.structs import asdict
 from psycopg import errors
 from psycopg.rows import BaseRowFactory, class_row, scalar_row, tuple_row
 
 from service import sql, timestamps
-from service.errors import Conflict, StoreUnavailable
+from service.errors import Conflict, StoreUnavailable, Unstorable
 from service.models import (
     Answer,
     Entry,
     Harvest,
     PaperRow,
     QueryToWrite,
+    Record,
     Recorded,
     ResultRow,
     ResultsToWrite,
@@ -37,6 +40,8 @@ WRITE_TRIES = 100
 """How many numbers in a row may be taken by records that operators wrote themselves."""
 NUMBERS_TAKEN = "the next numbers of the sequence are taken by other records"
 
+_REFUSALS = psycopg.DataError, psycopg.IntegrityError, errors.ProgramLimitExceeded
+
 T = TypeVar("T")
 _encode = msgspec.json.Encoder().encode
 
@@ -50,8 +55,12 @@ class Store:
         self._numbers: dict[UUID, int] = {}
         """Of records that are not known to be whole, by their write_key; those given up stay."""
 
-    async def save(self, answer: Answer, harvest: Harvest | None = None) -> int:
+    async def save(
+        self, answer: Answer, harvest: Harvest | None = None, query_id: int | None = None
+    ) -> int:
         """Record a search and all its results, or nothing, in one round trip; its query_id.
+
+        That is the one given, taken before, unless an operator's own record has it by now.
 
         Where queries, results and numbers live apart, it takes four, and an end on the way leaves
         results without their search, never a search without its results.
@@ -62,30 +71,19 @@ class Store:
         A connection lost on the way leaves the fate of the write unknown. It is then repeated
         under the answer's own key, which the database accepts once; so may the caller.
         """
+        record = record_of(answer, query_id or 0)
         head = {
-            "query_id": None,
-            "timestamp": answer.timestamp,
-            "status": answer.status,
-            "num_results": answer.num_results,
-            "num_entries": len(answer.entries),
-            "query": answer.query,
-            "outcome": answer.outcome,
-            "write_key": answer.write_key,
-            "search_key": answer.search_key,
-            "remarks": _encode(answer.remarks).decode() if answer.remarks else None,
+            **asdict(record),
+            "query_id": query_id,
+            "remarks": _encode(record.remarks).decode() if record.remarks else None,
             "harvest_id": harvest and harvest.harvest_id,
             "harvest_page": harvest and harvest.page,
         }
-        rows = [
-            ResultRow(entry.author, entry.title, entry.journal, entry.arxiv_id, entry.version)
-            for entry in answer.entries
-        ]
-        papers = [_paper(entry) for entry in answer.entries]
         body = {
-            "query_id": None,
+            "query_id": query_id,
             "timestamp": answer.timestamp,
-            "results": _encode(rows).decode(),
-            "papers": _encode(papers).decode(),
+            "results": _encode(record.results).decode(),
+            "papers": _encode(record.papers).decode(),
         }
         save = self._save if self._connections.one_system else self._save_apart
         with explained():
@@ -122,6 +120,7 @@ class Store:
                 if error.diag.constraint_name == "queries_harvest_page":
                     raise Conflict("another process is at the same harvest") from error
                 # an operator's own record has this number: take the next
+                head, body = {**head, "query_id": None}, {**body, "query_id": None}
         raise StoreUnavailable(NUMBERS_TAKEN)
 
     async def _save_apart(
@@ -157,6 +156,18 @@ class Store:
                 return query_id
         raise StoreUnavailable(NUMBERS_TAKEN)
 
+    async def _free_number(self) -> int:
+        """The next number; 0 where an operator's own record has it."""
+        if self._connections.one_system:
+            [query_id] = await self._rows(
+                self._connections.writer, scalar_row, sql.NEXT_FREE_NUMBER
+            )
+            return int(query_id)
+        query_id = await self.next_query_id()
+        number = {"query_id": query_id, "write_key": None}
+        taken = await self._rows(self._connections.writer, tuple_row, sql.SELECT_NUMBER, number)
+        return 0 if taken else query_id
+
     async def _save_results(self, body: Mapping[str, object]) -> bool:
         """Record results and papers; whether they are, and no others, under their number."""
         async with self._connections.writer("results") as conn:
@@ -191,6 +202,72 @@ class Store:
         """The number under which an earlier try of this write recorded the search, or 0."""
         found = await self._rows(self._connections.writer, scalar_row, sql.SELECT_WRITE, head)
         return int(found[0]) if found else 0
+
+    async def store(self, records: Sequence[Record]) -> set[int]:
+        """Record searches under the numbers taken for them, all in one round trip, or none.
+
+        Those that are recorded already are left as they are. Gives the numbers that something else
+        has: these searches are not recorded. Where queries and results live apart, it takes three
+        trips, and results come first. Raises Unstorable where PostgreSQL refuses any for what it
+        holds; a caller finds out which by halves.
+        """
+        store = self._store if self._connections.one_system else self._store_apart
+        with explained():
+            try:
+                return await store(records)
+            except _REFUSALS as error:
+                said = error.diag.message_primary, error.diag.message_detail
+                raise Unstorable(": ".join(filter(None, said)) or str(error)) from error
+
+    async def _store(self, records: Sequence[Record]) -> set[int]:
+        body = _batch(records)
+        async with self._connections.writer() as conn:
+            states = conn.cursor(row_factory=tuple_row)
+            async with conn.pipeline():
+                await conn.execute(sql.BEGIN)
+                await conn.execute(sql.INSERT_MANY, body)
+                await conn.execute(sql.UPSERT_PAPERS, body)
+                await conn.execute(sql.COMMIT)
+                await states.execute(sql.SELECT_RECORDED_OF_MANY, body)
+            return {query_id async for query_id, is_recorded, _ in states if not is_recorded}
+
+    async def _store_apart(self, records: Sequence[Record]) -> set[int]:
+        before = await self._states(_batch(records))
+        new = [record for record in records if not any(before[record.query_id])]
+        if new and not await self._store_results(new):
+            raise Unstorable("other results are recorded under its number")
+        body = _batch(new)
+        async with self._connections.writer("queries") as conn:
+            await conn.execute(sql.INSERT_QUERIES, body)
+        after = await self._states(_batch(records))
+        return {query_id for query_id, (is_recorded, _) in after.items() if not is_recorded}
+
+    async def _states(self, body: Mapping[str, object]) -> dict[int, tuple[bool, bool]]:
+        """Whether each of some searches is recorded, and whether its number is in use."""
+        lend = self._connections.writer
+        rows = await self._rows(lend, tuple_row, sql.SELECT_RECORDED_OF_MANY, body)
+        return {query_id: (is_recorded, is_taken) for query_id, is_recorded, is_taken in rows}
+
+    async def _store_results(self, records: Sequence[Record]) -> bool:
+        """Record results and papers; whether they are, and no others, under their numbers."""
+        if len(records) == 1:
+            # an end between the two systems leaves results: here they are compared
+            [record] = records
+            return not record.results or await self._save_results(
+                {
+                    "query_id": record.query_id,
+                    "timestamp": record.timestamp,
+                    "results": _encode(record.results).decode(),
+                    "papers": _encode(record.papers).decode(),
+                }
+            )
+        body = _batch(records)
+        async with self._connections.writer("results") as conn, conn.pipeline():
+            await conn.execute(sql.BEGIN)
+            await conn.execute(sql.INSERT_RESULTS_OF_MANY, body)
+            await conn.execute(sql.UPSERT_PAPERS, body)
+            await conn.execute(sql.COMMIT)
+        return True
 
     async def harvest(self, query: str) -> Harvest | None:
         """The latest harvest of a query."""
@@ -258,7 +335,7 @@ class Store:
             "query_id": body.query_id,
             "timestamp": body.timestamp,
             "results": _encode(rows).decode(),
-            "papers": _encode([_paper(result) for result in body.results]).decode(),
+            "papers": _encode([_paper(result, body.timestamp) for result in body.results]).decode(),
         }
         with explained():
             async with self._results() as conn, conn.transaction():
@@ -296,14 +373,51 @@ class Store:
                 return await cursor.fetchall()
 
 
+def record_of(answer: Answer, query_id: int) -> Record:
+    """All that is stored of a search, under this number."""
+    return Record(
+        query_id=query_id,
+        timestamp=answer.timestamp,
+        status=answer.status,
+        num_results=answer.num_results,
+        num_entries=len(answer.entries),
+        query=answer.query,
+        outcome=answer.outcome,
+        write_key=answer.write_key,
+        search_key=answer.search_key,
+        remarks=answer.remarks or None,
+        recorded=int(time()),
+        results=[
+            ResultRow(entry.author, entry.title, entry.journal, entry.arxiv_id, entry.version)
+            for entry in answer.entries
+        ],
+        papers=[_paper(entry, answer.timestamp) for entry in answer.entries],
+    )
+
+
+def _batch(records: Sequence[Record]) -> dict[str, str]:
+    """Records as the statements for many take them; each takes what it needs."""
+    heads = [structs.replace(record, results=[], papers=[]) for record in records]
+    results = [
+        {"query_id": record.query_id, "timestamp": record.timestamp, "results": record.results}
+        for record in records
+    ]
+    return {
+        "searches": _encode(heads).decode(),
+        "results": _encode(results).decode(),
+        "papers": _encode([paper for record in records for paper in record.papers]).decode(),
+    }
+
+
 def _row(result: ResultToWrite) -> ResultRow:
     authors = result.authors
     author = authors if isinstance(authors, str) else ", ".join(authors)
     return ResultRow(author, result.title, result.journal, result.arxiv_id, result.version)
 
 
-def _paper(told: Entry | ResultToWrite) -> PaperRow:
+def _paper(told: Entry | ResultToWrite, timestamp: int) -> PaperRow:
     return PaperRow(
+        timestamp=timestamp,
         arxiv_id=told.arxiv_id,
         version=told.version,
         title=told.title,

@@ -1,0 +1,111 @@
+"""What the queue changes: searches acknowledged a second, and stored a second, against directly."""
+
+import asyncio
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from uuid import uuid4
+
+from msgspec import structs
+
+from benchmarks.measuring import ROUNDS, Row, progress, row
+from demo import feed
+from demo.papers import generate
+from service import arxiv_xml
+from service.buffer import Buffer
+from service.models import Answer
+from service.parts import connections_of
+from service.settings import Settings
+from service.store import Store
+from service.store.buffered import BufferedStore
+from service.writer import Writer
+from tests import broker
+
+SEARCHES = 2000
+CLIENTS = 16
+
+
+def rates(settings: Settings) -> Iterator[Row]:
+    """Both, with a RabbitMQ beside; nothing where that is not installed."""
+    if not broker.is_there():
+        sys.stderr.write("RabbitMQ is not installed: nothing is measured through a queue\n")
+        return
+    found = []
+    with tempfile.TemporaryDirectory() as folder, broker.broker(Path(folder)) as node:
+        for round_number in range(ROUNDS):
+            progress("searches through the queue", round_number)
+            found.append(asyncio.run(_rates(settings, node.url)))
+    directly, taken, stored = (statistics.median(rates) for rates in zip(*found, strict=True))
+    yield row(
+        f"searches of 10 known papers acknowledged a second by the queue, {CLIENTS} at once",
+        "recorded directly",
+        [each[1] / each[0] for each in found],
+        f"{taken:,.0f} against {directly:,.0f}",
+    )
+    yield row(
+        "the same stored a second by one writer",
+        "recorded directly",
+        [each[2] / each[0] for each in found],
+        f"{stored:,.0f} against {directly:,.0f}",
+    )
+
+
+async def _rates(settings: Settings, url: str) -> tuple[float, float, float]:
+    papers = generate(1000)
+    answers = [_answer(feed.render(papers[n : n + 10])) for n in range(0, len(papers), 10)]
+    async with connections_of(settings) as connections, Buffer(url) as buffer:
+        while not buffer.connected:  # noqa: ASYNC110 - once, and nobody else waits for it
+            await asyncio.sleep(0.01)
+        store = Store(connections)
+        await _record(store, answers, len(answers))  # they are known from now on
+        directly = await _record(store, answers, SEARCHES)
+        taken = await _record(BufferedStore(connections, buffer), answers, SEARCHES)
+        return directly, taken, await _drain(Writer(url, store), store)
+
+
+def _answer(content: bytes) -> Answer:
+    found = arxiv_xml.parse(content)
+    return Answer(
+        timestamp=int(time.time()),
+        status=200,
+        num_results=found.total,
+        query=found.query or "",
+        entries=found.entries,
+    )
+
+
+async def _record(store: Store, answers: list[Answer], number: int) -> float:
+    """Record so many searches; how many a second."""
+    to_do = [
+        structs.replace(answers[n % len(answers)], write_key=uuid4(), search_key=uuid4())
+        for n in range(number)
+    ]
+
+    async def client() -> None:
+        while to_do:
+            await store.save(to_do.pop())
+
+    began = time.perf_counter()
+    await asyncio.gather(*(client() for _ in range(CLIENTS)))
+    return number / (time.perf_counter() - began)
+
+
+async def _drain(writer: Writer, store: Store) -> float:
+    """Store what waits; how many a second."""
+    stored, store_some = 0, store.store
+
+    async def counted(records: list[object]) -> set[int]:
+        nonlocal stored
+        refused = await store_some(records)  # type: ignore[arg-type]
+        stored += len(records)
+        if stored >= SEARCHES:
+            writer.stop()
+        return refused
+
+    store.store = counted  # type: ignore[method-assign,assignment]
+    began = time.perf_counter()
+    await writer.run()
+    return SEARCHES / (time.perf_counter() - began)

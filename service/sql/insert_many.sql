@@ -1,0 +1,31 @@
+-- Records searches with their papers, under the numbers taken for them before. One that is recorded
+-- already, or whose number another one has, is left out.
+with new as (
+    insert into queries (
+        query_id, timestamp, status, num_results, num_entries, query, outcome, write_key,
+        search_key, remarks, recorded
+    )
+    select
+        query_id, timestamp, status, num_results, num_entries, query, outcome, write_key,
+        search_key, remarks, recorded
+    from json_to_recordset(%(searches)s::json) as (
+        query_id bigint, timestamp bigint, status smallint, num_results integer,
+        num_entries smallint, query text, outcome text, write_key uuid, search_key uuid,
+        remarks json, recorded bigint
+    )
+    order by query_id
+    on conflict do nothing
+    returning query_id
+)
+insert into results
+    (query_id, timestamp, result_number, author, title, journal, arxiv_id, version)
+select
+    search.query_id, search.timestamp, ordinality - 1, author, title, journal, arxiv_id, version
+from json_to_recordset(%(results)s::json)
+    as search (query_id bigint, timestamp bigint, results json),
+    rows from (
+        json_to_recordset(search.results)
+            as (author text, title text, journal text, arxiv_id text, version smallint)
+    ) with ordinality
+where search.query_id in (select query_id from new)
+order by search.query_id, ordinality

@@ -1,0 +1,15 @@
+-- Records searches under the numbers taken for them before. One that is recorded already, or whose
+-- number another one has, is left out.
+insert into queries (
+    query_id, timestamp, status, num_results, num_entries, query, outcome, write_key, search_key,
+    remarks, recorded
+)
+select
+    query_id, timestamp, status, num_results, num_entries, query, outcome, write_key, search_key,
+    remarks, recorded
+from json_to_recordset(%(searches)s::json) as (
+    query_id bigint, timestamp bigint, status smallint, num_results integer, num_entries smallint,
+    query text, outcome text, write_key uuid, search_key uuid, remarks json, recorded bigint
+)
+order by query_id
+on conflict do nothing

@@ -1,0 +1,82 @@
+"""Searches that go into a queue first: they are recorded once that has them."""
+
+from collections import OrderedDict
+from itertools import count
+
+import msgspec
+
+from service.buffer import Buffer
+from service.errors import QueueUnavailable, StoreUnavailable
+from service.models import Answer, Harvest, Record, StoredResult
+from service.store.connections import Connections
+from service.store.searches import NUMBERS_TAKEN, WRITE_TRIES, Store, record_of
+
+AT_HAND = 20_000
+"""Results kept in the process until PostgreSQL is sure to have them, and longer: ten megabytes."""
+_encode = msgspec.json.Encoder().encode
+
+
+class BufferedStore(Store):
+    """A store whose searches wait in a queue for the writer; without the queue it writes itself."""
+
+    def __init__(self, connections: Connections, buffer: Buffer) -> None:
+        """Hand searches to this buffer, and all else to PostgreSQL."""
+        super().__init__(connections)
+        self._buffer = buffer
+        self._at_hand: OrderedDict[int, list[StoredResult]] = OrderedDict()
+        self._results_at_hand = 0
+
+    async def save(
+        self, answer: Answer, harvest: Harvest | None = None, query_id: int | None = None
+    ) -> int:
+        """Hand a search over, under a number taken for it; where that fails, write it.
+
+        Whether a message that was not confirmed is in the queue, nobody knows: number and key make
+        it the same record, which PostgreSQL accepts once. A page of a harvest is always written,
+        since that moves the harvest on.
+        """
+        key = answer.write_key
+        query_id = self._numbers.get(key, query_id)
+        if harvest or not (query_id or self._buffer.connected):
+            return await super().save(answer, harvest, query_id)
+        query_id = query_id or await self._number()
+        self._numbers[key] = query_id
+        record = record_of(answer, query_id)
+        try:
+            await self._buffer.put(_encode(record))
+        except QueueUnavailable:
+            query_id = await super().save(answer, query_id=query_id)
+        else:
+            if record.results:
+                self._keep(record)
+        self._numbers.pop(key, None)
+        return query_id
+
+    async def results_of(self, query_id: int) -> list[StoredResult]:
+        """The results of one search, which may still be in the queue."""
+        return self._at_hand.get(query_id) or await super().results_of(query_id)
+
+    async def _number(self) -> int:
+        for _ in range(WRITE_TRIES):
+            if query_id := await self._free_number():
+                return query_id
+        raise StoreUnavailable(NUMBERS_TAKEN)
+
+    def _keep(self, record: Record) -> None:
+        self._at_hand[record.query_id] = [
+            StoredResult(
+                row.author,
+                row.title,
+                row.journal,
+                record.query_id,
+                record.timestamp,
+                number,
+                row.arxiv_id,
+                row.version,
+            )
+            for number, row in zip(count(), record.results)
+        ]
+        self._results_at_hand += len(record.results)
+        while self._results_at_hand > AT_HAND:
+            _, oldest = self._at_hand.popitem(last=False)
+            self._results_at_hand -= len(oldest)

@@ -1,0 +1,161 @@
+"""The other end of the queue: `python -m service writer` stores what waits there, many at once.
+
+A message is settled once it is stored, so one may come again after any fault; PostgreSQL knows it
+by its number and its key, and it changes nothing. What can never be stored is parked, with the
+reason; it takes nothing else with it.
+"""
+
+import asyncio
+import logging
+import signal
+from collections.abc import Awaitable, Sequence
+from contextlib import suppress
+from time import monotonic, time
+from typing import TypeVar
+
+import msgspec
+
+from service.buffer import Message, Messages, messages
+from service.errors import QueueUnavailable, ServiceError, StoreUnavailable, Unstorable
+from service.logging import NOTICE
+from service.models import Record
+from service.parts import connections_of
+from service.settings import Settings
+from service.store import Store
+
+logger = logging.getLogger(__name__)
+
+BATCH = 100
+"""Searches of one transaction."""
+BATCH_BYTES = 5 * 2**20
+"""As many papers as PostgreSQL takes a second for, if all are new."""
+PAUSES = 0.5, 30.0
+"""Seconds before the next try when the queue or PostgreSQL is away: the first, doubled each time,
+and the longest."""
+T = TypeVar("T")
+_decode = msgspec.json.Decoder(Record).decode
+
+
+async def work(settings: Settings) -> None:
+    """Run a writer until SIGTERM or SIGINT."""
+    assert settings.queue_url  # noqa: S101 - the command line has looked
+    connections = connections_of(settings)
+    writer = Writer(settings.queue_url, Store(connections))
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, writer.stop)
+    async with connections:
+        await writer.run()
+
+
+class Writer:
+    """Moves searches from the queue into PostgreSQL until it is told to stop."""
+
+    def __init__(self, queue_url: str, store: Store) -> None:
+        """Take from there, store here."""
+        self._queue_url = queue_url
+        self._store = store
+        self._stopping = asyncio.Event()
+
+    def stop(self) -> None:
+        """End after the batch under way; what is not stored stays in the queue."""
+        self._stopping.set()
+
+    async def run(self) -> None:
+        """Work until `stop`, through any absence of the queue or PostgreSQL."""
+        pauses = _Pauses()
+        with suppress(_Stopped):
+            while not self._stopping.is_set():
+                try:
+                    async with messages(self._queue_url) as taken:
+                        logger.log(NOTICE, "taking searches from the queue")
+                        pauses = _Pauses()
+                        await self._work(taken)
+                except QueueUnavailable as error:
+                    await self._rest(pauses, error)
+
+    async def _work(self, taken: Messages) -> None:
+        while batch := await self._unless_stopped(taken.take(BATCH, BATCH_BYTES)):
+            began, records = monotonic(), []
+            for message in batch:
+                try:
+                    records.append((message, _decode(message.body)))
+                except msgspec.MsgspecError as error:
+                    await self._park(taken, message, f"it cannot be read: {error}")
+            stored = await self._store_all(taken, records)
+            await taken.settle(batch[-1])
+            if stored:
+                logger.log(
+                    NOTICE,
+                    "stored %d searches with %d results in %.0f ms; the oldest waited %d s",
+                    len(stored),
+                    sum(record.num_entries for record in stored),
+                    (monotonic() - began) * 1000,
+                    max(0, int(time()) - min(record.recorded for record in stored)),
+                )
+
+    async def _store_all(
+        self, taken: Messages, batch: Sequence[tuple[Message, Record]]
+    ) -> list[Record]:
+        """Store a batch, by halves where that fails; those of it that are stored.
+
+        So what PostgreSQL refuses is found, and what takes it too long as a whole goes in parts.
+        """
+        pauses = _Pauses()
+        while batch:
+            try:
+                refused = await self._store.store([record for _, record in batch])
+                break
+            except StoreUnavailable as error:
+                await self._rest(pauses, error)
+            except Unstorable as error:
+                if len(batch) == 1:
+                    await self._park(taken, batch[0][0], error.detail)
+                    return []
+            if middle := len(batch) // 2:
+                stored = await self._store_all(taken, batch[:middle])
+                return stored + await self._store_all(taken, batch[middle:])
+        else:
+            return []
+        for message, record in batch:
+            if record.query_id in refused:
+                reason = f"something else is recorded under its number {record.query_id}"
+                await self._park(taken, message, reason)
+        return [record for _, record in batch if record.query_id not in refused]
+
+    async def _park(self, taken: Messages, message: Message, reason: str) -> None:
+        await taken.park(message, reason)
+        logger.error("a search is parked: %s", reason)
+
+    async def _rest(self, pauses: "_Pauses", error: ServiceError) -> None:
+        pause = pauses.next()
+        logger.warning("nothing is stored: %s; trying again in %g s", error.detail, pause)
+        await self._unless_stopped(asyncio.sleep(pause))
+
+    async def _unless_stopped(self, waiting: Awaitable[T]) -> T:
+        """What it gives. Raises _Stopped if told to stop before or meanwhile."""
+        stopped = asyncio.ensure_future(self._stopping.wait())
+        wanted = asyncio.ensure_future(waiting)
+        try:
+            await asyncio.wait([stopped, wanted], return_when=asyncio.FIRST_COMPLETED)
+            if self._stopping.is_set():
+                raise _Stopped
+            return wanted.result()
+        finally:
+            stopped.cancel()
+            wanted.cancel()
+
+
+class _Stopped(Exception):
+    """The writer has been told to stop."""
+
+
+class _Pauses:
+    """Each twice as long as the one before."""
+
+    def __init__(self) -> None:
+        self._next, self._longest = PAUSES
+
+    def next(self) -> float:
+        pause, self._next = self._next, min(2 * self._next, self._longest)
+        return pause
