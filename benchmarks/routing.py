@@ -18,7 +18,7 @@ from service.settings import Settings
 
 CONFIG = Path(__file__).parents[1] / "deploy" / "haproxy.cfg"
 PAGES = Path(__file__).with_name("pages.lua")
-SECOND = '    server read2 "${READ2-read2:8000}"\n'
+SECOND = '    server read2 "${READ2}"\n'
 
 
 def readers(settings: Settings, folder: Path) -> Iterator[Row]:

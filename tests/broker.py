@@ -74,7 +74,8 @@ class Broker:
 
     def kill(self) -> None:
         """End it as a power cut would."""
-        self.send(signal.SIGKILL)
+        with suppress(ProcessLookupError):  # it may have been killed before
+            self.send(signal.SIGKILL)
         self._process.wait()
 
     def end(self) -> None:
