@@ -654,6 +654,23 @@ class TestManyOfEach:
             sandbox.podman("start", scaled.name(name))
         assert scaled.turns(f"/queries/{waiting['query_id']}", 200)
 
+    @pytest.mark.parametrize("name", ["ARXIV_BACKEND_TOKEN", *SCALED])
+    def test_a_missing_secret_is_refused_by_name(
+        self, sandbox: Sandbox, tmp_path: Path, name: str
+    ) -> None:
+        files = ("podman-compose.yml", "deploy/compose.scale.yml")
+        for file in files:
+            (tmp_path / file).parent.mkdir(exist_ok=True)
+            shutil.copy(ROOT / file, tmp_path / file)
+        given = {**PASSWORDS, **SCALED, **SHELL}
+        del given[name]
+        named = [part for file in files for part in ("-f", file)]
+
+        refused = sandbox.run("podman-compose", *named, "up", "-d", cwd=tmp_path, env=given)
+
+        assert refused.returncode != 0
+        assert f"set {name}, see .env.example" in refused.stdout
+
     @pytest.mark.parametrize("killed", ["frontend1", "backend2"])
     def test_it_goes_on_without_one_of_them(
         self, sandbox: Sandbox, scaled: Stack, killed: str
