@@ -15,7 +15,7 @@ from typing import Self
 
 import httpx
 
-from service import __version__, arxiv_query, arxiv_xml, timestamps
+from service import __version__, arxiv_query, arxiv_xml, metrics, timestamps
 from service.errors import (
     UpstreamBroken,
     UpstreamBusy,
@@ -86,10 +86,12 @@ class ArXiv:
         meant = "&".join(f"{name}={value}" for name, value in sent.items())
         started = monotonic()
         answer = await self._ask(sent, meant, until)
+        taken = monotonic() - started
+        metrics.asked(answer, taken)
         logger.info(
             "arXiv answered %d in %.2f s: %d of %d papers for %r",
             answer.status,
-            monotonic() - started,
+            taken,
             len(answer.entries),
             answer.num_results,
             meant,

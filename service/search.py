@@ -21,7 +21,7 @@ from uuid import UUID
 
 from msgspec import Struct, structs
 
-from service import announcements, arxiv_query
+from service import announcements, arxiv_query, metrics
 from service.arxiv import ArXiv
 from service.errors import (
     StoreUnavailable,
@@ -57,6 +57,20 @@ class Found(Struct, frozen=True):
 
     recorded: Recorded
     how: str
+
+    @property
+    def outcome(self) -> str:
+        """What came of the search."""
+        return self.recorded.outcome
+
+    @property
+    def answered_by(self) -> str:
+        """Whose answer it is, for the metrics."""
+        if self.how.endswith("collapsed"):
+            return "flight"
+        if self.how.endswith("detail=stale"):
+            return "stale"
+        return "database" if self.how.startswith("hit") else "arxiv"
 
     @property
     def age(self) -> int:
@@ -106,8 +120,10 @@ class Searcher:
         if recorded is None or monotonic() > until or not _is_good(recorded):
             return None
         self._at_hand.move_to_end(key)
+        metrics.AT_HAND.inc()
         return _hit(recorded)
 
+    @metrics.counted
     async def find(self, search: Search, *, anew: bool = False) -> Found:
         """Answer a search from memory, or by asking arXiv, which is recorded; `anew`: the latter.
 
@@ -132,6 +148,7 @@ class Searcher:
                 del self._flights[key]
         return structs.replace(found, how=f"{found.how}; collapsed") if joined else found
 
+    @metrics.counted
     async def ask(self, search: Search, record: Record | None = None) -> Answer:
         """Ask arXiv in its turn; what `record` is for, it does with each answer, inside the turn.
 

@@ -17,6 +17,7 @@ from psycopg import AsyncConnection, errors, pq
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg_pool import AsyncConnectionPool, PoolClosed, PoolTimeout, TooManyRequests
 
+from service import metrics
 from service.errors import NotConfigured, StoreUnavailable
 
 POOL_SIZE = 10
@@ -110,7 +111,7 @@ def _parsed(url: str) -> dict[str, Any]:
 
 def _pool(name: str, url: str) -> AsyncConnectionPool[Connection]:
     defaults: dict[str, Any] = {"connect_timeout": 5, "application_name": "arxiv-gateway"}
-    return AsyncConnectionPool(
+    pool: AsyncConnectionPool[Connection] = AsyncConnectionPool(
         make_conninfo(**(defaults | _parsed(url))),
         open=False,
         name=name,
@@ -125,6 +126,8 @@ def _pool(name: str, url: str) -> AsyncConnectionPool[Connection]:
             "prepare_threshold": None,
         },
     )
+    metrics.POOLS.add(pool)
+    return pool
 
 
 def _is_dead(conn: Connection) -> bool:

@@ -18,7 +18,7 @@ from msgspec import Struct
 from psycopg.rows import class_row, scalar_row
 from psycopg_pool import PoolTimeout, TooManyRequests
 
-from service import sql
+from service import metrics, sql
 from service.errors import StoreUnavailable, TooBusy
 from service.models import Recorded
 from service.store.connections import Connections, explained
@@ -96,8 +96,12 @@ class Gate:
         arXiv wants to be left alone for however short a time.
         """
         ticket = uuid4()
+        clock = asyncio.get_running_loop().time
+        came = clock()
         try:
-            given = await self._wait(ticket, until, seek, patient=patient)
+            with metrics.GATE_WAITING.track_inprogress():
+                given = await self._wait(ticket, until, seek, patient=patient)
+            metrics.GATE_WAIT.observe(clock() - came)
         except BaseException as error:
             if not _is_unsent(error):
                 await _whole(self._try(sql.GATE_LEAVE, {"ticket": ticket}))
@@ -105,11 +109,11 @@ class Gate:
         if isinstance(given, Recorded):
             yield given
             return
-        began = asyncio.get_running_loop().time()
+        began = clock()
         try:
             yield given
         finally:
-            taken = asyncio.get_running_loop().time() - began
+            taken = clock() - began
             await _whole(self._release(ticket, given, taken))
 
     async def _wait(
@@ -199,6 +203,7 @@ class Gate:
             # arXiv's wish is not forgotten: nobody here asks before the others know it too
             self._unsaid = values
         turn.closed = turn.cooldown if closed is None else closed
+        metrics.closed(turn.closed)
 
     async def _try(self, statement: bytes, values: Mapping[str, object]) -> float | None:
         """Free the gate, or a place in its queue; if that cannot be said, time will do it.

@@ -13,7 +13,7 @@ from msgspec.structs import asdict
 from psycopg import errors
 from psycopg.rows import BaseRowFactory, class_row, scalar_row
 
-from service import sql, timestamps
+from service import metrics, sql, timestamps
 from service.errors import Conflict, StoreUnavailable
 from service.models import (
     Answer,
@@ -99,12 +99,13 @@ class Store:
                     async with conn.pipeline():
                         await conn.execute(sql.BEGIN)
                         await query.execute(sql.INSERT_QUERY, head)
-                        await conn.execute(sql.INSERT_RESULTS, body)
-                        await conn.execute(sql.UPSERT_PAPERS, body)
+                        results = await conn.execute(sql.INSERT_RESULTS, body)
+                        papers = await conn.execute(sql.UPSERT_PAPERS, body)
                         if harvest:
                             await conn.execute(sql.HARVEST_ADVANCE, asdict(harvest))
                         await conn.execute(sql.COMMIT)
                     query_id: int = await anext(query)
+                    metrics.wrote(queries=1, results=results.rowcount, papers=papers.rowcount)
                     return query_id
             except errors.UniqueViolation as error:
                 if error.diag.constraint_name == "queries_write_key_key":
@@ -173,6 +174,7 @@ class Store:
         with explained():
             async with self._connections.writer() as conn:
                 written = await conn.execute(sql.WRITE_QUERY, sent)
+                metrics.wrote(queries=written.rowcount)
                 if not written.rowcount:
                     written = await conn.execute(sql.SAME_QUERY, sent)
         if not written.rowcount:
@@ -193,7 +195,8 @@ class Store:
                 same = await conn.execute(sql.SAME_RESULTS, sent)
                 if written.rowcount not in {0, len(rows)} or not same.rowcount:
                     raise Conflict(f"query_id: other results are recorded under {body.query_id}")
-                await conn.execute(sql.UPSERT_PAPERS, sent)
+                papers = await conn.execute(sql.UPSERT_PAPERS, sent)
+        metrics.wrote(results=written.rowcount, papers=papers.rowcount)
 
     async def migrations(self) -> set[str]:
         """The names of the migrations that the database has had, seen from where reads go."""
