@@ -57,6 +57,8 @@ class ArXiv:
     ) -> None:
         """Take where arXiv is and how patient to be from the settings."""
         self.settings = settings
+        self.latest: tuple[int, Outcome] | None = None
+        """When it last answered, or did not (Unix seconds), and what came of it."""
         contact = f" (mailto:{settings.contact})" if settings.contact else ""
         self._client = httpx.AsyncClient(
             transport=transport,
@@ -88,6 +90,7 @@ class ArXiv:
         answer = await self._ask(sent, meant, until)
         taken = monotonic() - started
         metrics.asked(answer, taken)
+        self.latest = int(time()), answer.outcome
         logger.info(
             "arXiv answered %d in %.2f s: %d of %d papers for %r",
             answer.status,

@@ -3,6 +3,7 @@
 Labels have few values, all of them ours: what clients and arXiv send never becomes one.
 """
 
+from asyncio import CancelledError
 from collections import Counter as Sums
 from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from functools import wraps
@@ -11,7 +12,7 @@ from time import time
 from typing import Any, ParamSpec, Protocol, TypeVar
 from weakref import WeakSet
 
-from prometheus_client import REGISTRY, Counter, Gauge, Histogram
+from prometheus_client import REGISTRY, Counter, Gauge, Histogram, disable_created_metrics
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
@@ -26,6 +27,9 @@ from service.errors import (
     UpstreamUnreachable,
 )
 from service.models import Answer, Outcome
+
+# when a series began is of use to nobody here, and would double their number
+disable_created_metrics()  # type: ignore[no-untyped-call]
 
 SEARCHES = Counter(
     "arxiv_gateway_searches_total",
@@ -60,8 +64,8 @@ ROWS_WRITTEN = Counter(
     "arxiv_gateway_rows_written_total", "Rows added to a table, or changed in it.", ["table"]
 )
 
-_ENDS: dict[type[BaseException], str] = {
-    BadInput: "invalid",
+ENDS: dict[type[BaseException], str] = {
+    CancelledError: "abandoned",
     TooBusy: "turned_away",
     StoreUnavailable: "no_database",
     UpstreamRefused: Outcome.REFUSED.value,
@@ -70,6 +74,7 @@ _ENDS: dict[type[BaseException], str] = {
     UpstreamTimeout: Outcome.TIMEOUT.value,
     UpstreamBroken: Outcome.BROKEN.value,
 }
+"""What is said of searches without an answer; abandoned are those whose clients have gone."""
 _STATUSES = {status.value for status in HTTPStatus}
 
 
@@ -86,19 +91,18 @@ T = TypeVar("T", bound=Outcomes)
 
 
 def counted(search: Callable[P, Awaitable[T]]) -> Callable[P, Coroutine[Any, Any, T]]:
-    """Count each call of a search; one whose client has gone is abandoned."""
+    """Count each call of a search, but what is none: bad input."""
 
     @wraps(search)
     async def counting(*args: P.args, **kwargs: P.kwargs) -> T:
-        outcome, answered_by = "abandoned", "nobody"
         try:
             result = await search(*args, **kwargs)
-            outcome, answered_by = result.outcome, getattr(result, "answered_by", "arxiv")
-        except Exception as error:
-            outcome = _ENDS.get(type(error), "failed")
+        except BadInput:
             raise
-        finally:
-            SEARCHES.labels(outcome, answered_by).inc()
+        except BaseException as error:
+            SEARCHES.labels(ENDS.get(type(error), "failed"), "nobody").inc()
+            raise
+        SEARCHES.labels(result.outcome, getattr(result, "answered_by", "arxiv")).inc()
         return result
 
     return counting

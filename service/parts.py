@@ -30,15 +30,15 @@ class Parts:
         self.settings = settings
         lease = settings.timeout + LEASE_MARGIN
         self._connections = Connections(settings.database_url, settings.database_ro_url)
-        self._arxiv = ArXiv(settings, transport)
-        gate = Gate(self._connections, interval=settings.interval, lease=lease)
+        self.arxiv = ArXiv(settings, transport)
+        self.gate = Gate(self._connections, interval=settings.interval, lease=lease)
         self.store = Store(self._connections)
         self.archive = Archive(self._connections, settle=settings.settle)
-        self.searcher = Searcher(settings, self._arxiv, self.store, gate)
+        self.searcher = Searcher(settings, self.arxiv, self.store, self.gate)
         self._open = AsyncExitStack()
 
     async def __aenter__(self) -> Self:
-        for part in (self._connections, self._arxiv, self.searcher):
+        for part in (self._connections, self.arxiv, self.searcher):
             await self._open.enter_async_context(part)
         return self
 

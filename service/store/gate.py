@@ -50,6 +50,15 @@ class Outlook(Struct, frozen=True):
     wait: float
 
 
+class State(Struct, frozen=True):
+    """How the gate stands, for who only looks."""
+
+    asking: bool
+    waiting: int
+    closed: float
+    """Seconds for which arXiv wants to be left alone."""
+
+
 class Turn:
     """The right to ask arXiv once, until `ends` (of the event loop's clock)."""
 
@@ -115,6 +124,14 @@ class Gate:
         finally:
             taken = clock() - began
             await _whole(self._release(ticket, given, taken))
+
+    async def state(self) -> State:
+        """Look at the gate without a place in its queue."""
+        with explained():
+            async with self._connections.writer() as conn:
+                state = conn.cursor(row_factory=class_row(State))
+                await state.execute(sql.GATE_STATE)
+                return await anext(state)
 
     async def _wait(
         self, ticket: UUID, until: float, seek: Seek | None, *, patient: bool
