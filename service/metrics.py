@@ -159,14 +159,18 @@ class Pools(Collector):
         """Read the numbers of all of them."""
         connections = GaugeMetricFamily(
             "arxiv_gateway_pool_connections",
-            "Connections to PostgreSQL that are open, in use or idle.",
+            "Connections to PostgreSQL: idle, or in use (lent, or being opened).",
             labels=["pool", "state"],
         )
         limit = GaugeMetricFamily(
-            "arxiv_gateway_pool_connections_max", "How many there may be.", labels=["pool"]
+            "arxiv_gateway_pool_connections_max",
+            "How many connections there may be.",
+            labels=["pool"],
         )
         waiting = GaugeMetricFamily(
-            "arxiv_gateway_pool_waiting", "Calls that wait for a connection.", labels=["pool"]
+            "arxiv_gateway_pool_waiting",
+            "Calls in the queue for a connection; who gives up is in it until one is free.",
+            labels=["pool"],
         )
         waited = CounterMetricFamily(
             "arxiv_gateway_pool_wait_seconds_total",
