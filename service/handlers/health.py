@@ -52,19 +52,16 @@ async def ready(parts: NamedDependency[Parts]) -> Response[Health]:
     recorded is answered without it. Nor is it one that the database is not ahead of this release,
     as it is while a newer one is brought in; then `detail` names the migrations it has beyond.
     """
-    arxiv = None
     try:
         async with asyncio.timeout(PATIENCE):
             applied = await parts.store.migrations()
-            missing = sorted(migrations.names() - applied)
-            if not missing and parts.settings.served & ASKING:
-                arxiv = await _arxiv(parts)
     except (StoreUnavailable, TimeoutError) as error:
         return _not_ready(str(error) or f"the database does not answer within {PATIENCE:g} seconds")
-    if missing:
+    if missing := sorted(migrations.names() - applied):
         return _not_ready(f"the database lacks the migrations {', '.join(missing)}")
     ahead = ", ".join(sorted(applied - migrations.names()))
     detail = f"the database is ahead of this release by {ahead}" if ahead else None
+    arxiv = await _arxiv(parts) if parts.settings.served & ASKING else None
     return Response(Health(status="ready", detail=detail, arxiv=arxiv))
 
 
@@ -72,8 +69,13 @@ def _not_ready(detail: str) -> Response[Health]:
     return Response(Health(status="not ready", detail=detail), status_code=503)
 
 
-async def _arxiv(parts: Parts) -> ArxivState:
-    state = await parts.gate.state()
+async def _arxiv(parts: Parts) -> ArxivState | None:
+    """How things stand with arXiv; None where the gate cannot be looked at."""
+    try:
+        async with asyncio.timeout(PATIENCE):
+            state = await parts.gate.state()
+    except (StoreUnavailable, TimeoutError):
+        return None
     zone = parts.settings.zone
     when, outcome = parts.arxiv.latest or (None, None)
     return ArxivState(
