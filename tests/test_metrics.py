@@ -260,7 +260,7 @@ async def test_connections_that_are_lent_are_in_use(
 ) -> None:
     async with Connections(settings().database_url or "") as pools:
         used = pool("connections", pool="writers", state="in_use")
-        while (await series(client))[used]:
+        while (await series(client))[used]:  # noqa: ASYNC110 - nothing tells of it
             await asyncio.sleep(0.01)  # they are still being opened
         async with pools.writer():
             lent = await series(client)
