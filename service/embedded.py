@@ -145,7 +145,8 @@ class _Cluster:
             self._create()
         if (made_by := (self.path / "PG_VERSION").read_text().strip()) != VERSION:
             raise NotConfigured(
-                f"ARXIV_DATA_DIR: {self.path} was made by PostgreSQL {made_by}, this is {VERSION}"
+                f"ARXIV_DATA_DIR: {self.path} was made by PostgreSQL {made_by}, this is {VERSION}:"
+                ' see "A new major version" in docs/operations.md'
             )
         patience = monotonic() + START_TIMEOUT
         while self.is_running():
