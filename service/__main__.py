@@ -132,7 +132,8 @@ def database(settings: Settings, options: argparse.Namespace) -> None:
         if (found := shutil.which(program[0], path=path)) is None:
             raise NotConfigured(f"there is no program {program[0]!r}")
         ended = subprocess.run([found, *program[1:]], env=environment, check=False)  # noqa: S603
-    sys.exit(ended.returncode)
+    # of a signal, what a shell says of it
+    sys.exit(ended.returncode if ended.returncode >= 0 else 128 - ended.returncode)
 
 
 def search(settings: Settings, options: argparse.Namespace) -> None:
