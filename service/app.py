@@ -10,7 +10,7 @@ from litestar.di import Provide
 from litestar.plugins.prometheus import PrometheusConfig, PrometheusController
 from litestar.types import ASGIApp, ControllerRouterHandler
 
-from service import openapi
+from service import openapi, tracing
 from service.handlers import (
     arxiv,
     filters,
@@ -112,7 +112,8 @@ def create_app(settings: Settings, transport: httpx.AsyncBaseTransport | None = 
         guards=[parameters.check_names],
         exception_handlers=EXCEPTION_HANDLERS,
         middleware=[
-            PrometheusConfig(app_name="arxiv-gateway", prefix="http", group_path=True).middleware
+            PrometheusConfig(app_name="arxiv-gateway", prefix="http", group_path=True).middleware,
+            *tracing.middleware(),
         ],
         openapi_config=openapi.config(),
         request_max_body_size=BODY_LIMIT,

@@ -293,12 +293,12 @@ def test_data_of_an_older_postgresql_is_refused_and_comes_over_by_a_dump(
 # Programs
 
 
-def test_a_program_ends_as_it_ended(run: Callable[..., str]) -> None:
+def test_a_program_ends_as_it_ended(run: Callable[..., str], data: Path) -> None:
     asked = ".venv/bin/python -m service database"
-
-    assert run(f"{asked} psql -XAtc 'select count(*) from queries'") == "5\n"
-    assert run(f"{asked} sh -c 'exit 3' || echo $?") == "3\n"
-    assert "no program" in run(f"{asked} no-such-program 2>&1 || true")
+    with embedded.server(data):
+        assert run(f"{asked} psql -XAtc 'select count(*) from queries'") == "5\n"
+        assert run(f"{asked} sh -c 'exit 3' || echo $?") == "3\n"
+        assert "no program" in run(f"{asked} no-such-program 2>&1 || true")
 
 
 # Rotation
