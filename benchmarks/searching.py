@@ -10,7 +10,7 @@ import httpx
 from benchmarks.measuring import ROUNDS, Row, bare_handler, progress, rate, row, served
 from service.app import create_app
 from service.models import Search
-from service.parts import Parts
+from service.parts import LocalParts
 from service.settings import Settings
 
 SEARCHES = 300
@@ -58,7 +58,7 @@ def cost_of_a_miss(settings: Settings) -> Row:
 
 
 async def _searches(settings: Settings, words: list[str]) -> float:
-    async with Parts(settings) as parts:
+    async with LocalParts(settings) as parts:
 
         async def search(word: str) -> None:
             await parts.searcher.find(Search(query=f"all:testing OR all:{word}"))

@@ -1,4 +1,4 @@
-"""The command line: python -m service [serve | migrate | database | search | harvest]."""
+"""The command line: python -m service [serve | migrate | database | search | ...]."""
 
 import argparse
 import asyncio
@@ -23,7 +23,7 @@ from service import __version__, embedded, migrations, terminal
 from service.app import create_app
 from service.errors import BadInput, NotConfigured, ServiceError
 from service.logging import NOTICE, started
-from service.search import Searcher
+from service.search import Finder
 from service.settings import Settings
 from service.store import libpq_environment
 
@@ -45,12 +45,17 @@ def main() -> int:
     parser.add_argument("--version", action="version", version=__version__)
     commands = parser.add_subparsers(dest="command", metavar="COMMAND")
     commands.add_parser("serve", help="answer HTTP (the default)")
-    commands.add_parser("migrate", help="apply migrations/*.sql with psql to ARXIV_DATABASE_URL")
+    commands.add_parser("migrate", help="apply migrations/*.sql with psql to every database")
     psql = commands.add_parser("database", help="run a program against the database: psql, pg_dump")
     psql.add_argument("program", nargs=argparse.REMAINDER, metavar="PROGRAM", help="and its words")
     terminal.add_search(commands.add_parser("search", help="search once, and print the papers"))
     terminal.add_harvest(
         commands.add_parser("harvest", help="store all papers that match, however many")
+    )
+    terminal.add_reconcile(
+        commands.add_parser(
+            "reconcile", help="find, and repair, searches of which a part is missing"
+        )
     )
     options = parser.parse_args()
 
@@ -91,7 +96,7 @@ def serve(settings: Settings, _: argparse.Namespace) -> None:
 
 
 class _Server(uvicorn.Server):
-    def __init__(self, config: uvicorn.Config, searcher: Searcher) -> None:
+    def __init__(self, config: uvicorn.Config, searcher: Finder) -> None:
         super().__init__(config)
         self.searcher = searcher
 
@@ -110,10 +115,20 @@ class _Server(uvicorn.Server):
 
 
 def migrate(settings: Settings, _: argparse.Namespace) -> None:
-    """Apply the migrations that the database has not had."""
+    """Apply to every database the migrations that it has not had."""
+    _check_has_database(settings)
+    if settings.only_reads:
+        raise NotConfigured("ARXIV_DATABASE_URL is not set: migrations are not for what only reads")
     with started(settings.log_level, settings.log_format), _database(settings):
-        if settings.database_url is not None:  # an embedded one has been migrated at its start
-            _migrate(settings.database_url)
+        systems = {
+            # an embedded one has been migrated at its start
+            "database": settings.database_url,
+            "database of the results": settings.results_database_url,
+            "database of the sequence": settings.sequence_database_url,
+        }
+        for name, url in systems.items():
+            if url is not None:
+                _migrate(url, name)
 
 
 def database(settings: Settings, options: argparse.Namespace) -> None:
@@ -121,6 +136,9 @@ def database(settings: Settings, options: argparse.Namespace) -> None:
 
     An embedded PostgreSQL runs meanwhile, if need be; nothing is migrated.
     """
+    _check_has_database(settings)
+    if settings.only_reads:
+        raise NotConfigured("ARXIV_DATABASE_URL is not set: name the database there")
     program = options.program or ["psql"]
     with ExitStack() as stack:
         url = settings.database_url
@@ -143,7 +161,14 @@ def search(settings: Settings, options: argparse.Namespace) -> None:
 
 def harvest(settings: Settings, options: argparse.Namespace) -> None:
     """Store all papers that match."""
+    _check_has_database(settings)
     _on_terminal(terminal.harvest, settings, options)
+
+
+def reconcile(settings: Settings, options: argparse.Namespace) -> None:
+    """Find searches of which a part is missing."""
+    _check_has_database(settings)
+    _on_terminal(terminal.reconcile, settings, options)
 
 
 def _on_terminal(
@@ -165,13 +190,17 @@ COMMANDS = {
     "database": database,
     "search": search,
     "harvest": harvest,
+    "reconcile": reconcile,
 }
 
 
 @contextmanager
 def _database(settings: Settings) -> Iterator[Settings]:
-    """The settings with a database in them: the one they name, or an embedded one, migrated."""
-    if settings.database_url is not None:
+    """The settings with a database in them: the one they name, or an embedded one, migrated.
+
+    A frontend needs none.
+    """
+    if settings.backend_url or settings.database_url or settings.only_reads:
         yield settings
         return
     with embedded.server(settings.data_path) as url:
@@ -179,15 +208,20 @@ def _database(settings: Settings) -> Iterator[Settings]:
         yield structs.replace(
             settings,
             database_url=f"{url} user=arxiv_rw",
-            database_ro_url=settings.database_ro_url or f"{url} user=arxiv_ro",
+            database_ro_url=f"{url} user=arxiv_ro",
         )
 
 
-def _migrate(url: str) -> None:
+def _check_has_database(settings: Settings) -> None:
+    if settings.backend_url is not None:
+        raise NotConfigured("ARXIV_BACKEND_URL: this is done where the database is")
+
+
+def _migrate(url: str, name: str = "database") -> None:
     applied = migrations.apply(url)
-    for name in applied:
-        logger.log(NOTICE, "applied migration %s", name)
-    logger.log(NOTICE, "the database is up to date")
+    for migration in applied:
+        logger.log(NOTICE, "applied migration %s", migration)
+    logger.log(NOTICE, "the %s is up to date", name)
 
 
 def _stop(*_: object) -> NoReturn:

@@ -24,17 +24,21 @@ from service.handlers import (
 from service.handlers.backend import (
     arxiv_api,
     check_token,
+    find_answer,
+    find_results,
     get_sequence,
+    read_archive,
     read_queries,
     read_results,
     write_queries,
     write_results,
 )
 from service.layers.cors import Cors
+from service.layers.deadline import Deadline
 from service.layers.methods import Methods
 from service.layers.representations import Representations
 from service.layers.request_log import RequestLog
-from service.parts import Parts
+from service.parts import wired
 from service.problems import EXCEPTION_HANDLERS
 from service.settings import ENDPOINTS, Settings
 
@@ -55,6 +59,9 @@ HANDLERS: dict[str, list[ControllerRouterHandler]] = {
     "write-results": [write_results.write_results],
     "read-queries": [read_queries.read_queries],
     "read-results": [read_results.read_results],
+    "find-answer": [find_answer.find_answer],
+    "find-results": [find_results.find_results],
+    "read-archive": [read_archive.read_archive],
 }
 BODY_LIMIT = 16 * 2**20
 """Bytes of a request body; 2,000 results are about 1 MiB."""
@@ -73,7 +80,7 @@ def create_app(settings: Settings, transport: httpx.AsyncBaseTransport | None = 
 
     Raises NotConfigured where `database_url` is missing or not understood.
     """
-    parts = Parts(settings, transport)
+    parts = wired(settings, transport)
 
     @asynccontextmanager
     async def opened(_: Litestar) -> AsyncIterator[None]:
@@ -114,6 +121,7 @@ def create_app(settings: Settings, transport: httpx.AsyncBaseTransport | None = 
         middleware=[
             PrometheusConfig(app_name="arxiv-gateway", prefix="http", group_path=True).middleware,
             *tracing.middleware(),
+            Deadline,
         ],
         openapi_config=openapi.config(),
         request_max_body_size=BODY_LIMIT,

@@ -17,18 +17,22 @@ ServiceError
 ├── ClientGone             499  nobody waits for the answer any more
 ├── TooBusy                503  the wait for a turn at arXiv is too long
 ├── StoreUnavailable       503  PostgreSQL is away, full, or not migrated
+├── BackendProblem              what the backend of a frontend says, as it says it
+├── BackendUnavailable     503  the backend is away, or does not answer as one does
+├── DeadlinePassed         504  the caller's Request-Timeout is over
 └── NotConfigured               a setting or an installation is wrong; ends the start
 """
 
 from http import HTTPStatus
-from typing import ClassVar
 
 
 class ServiceError(Exception):
     """Any failure the service explains to its caller as problem+json (RFC 9457)."""
 
-    status_code: ClassVar[int] = HTTPStatus.INTERNAL_SERVER_ERROR
-    title: ClassVar[str] = "The service failed"
+    status_code: int = HTTPStatus.INTERNAL_SERVER_ERROR
+    title: str = "The service failed"
+    parameter: str | None = None
+    """The caller's, where one is wrong."""
 
     def __init__(
         self, detail: str, *, retry_after: int | None = None, query_id: int | None = None
@@ -45,6 +49,7 @@ class BadInput(ServiceError):
 
     status_code = HTTPStatus.BAD_REQUEST
     title = "A parameter is wrong"
+    parameter: str
 
     def __init__(self, parameter: str, reason: str) -> None:
         """Name the parameter and say what is wrong with it."""
@@ -156,6 +161,42 @@ class StoreUnavailable(ServiceError):
     def __init__(self, detail: str) -> None:
         """Say what is wrong; a later try may find it mended."""
         super().__init__(detail, retry_after=5)
+
+
+class BackendProblem(ServiceError):
+    """What the backend says went wrong; its log says more under the same request_id."""
+
+    def __init__(
+        self,
+        detail: str,
+        *,
+        title: str,
+        status_code: int,
+        retry_after: int | None = None,
+        query_id: int | None = None,
+    ) -> None:
+        """Say what the backend said."""
+        super().__init__(detail, retry_after=retry_after, query_id=query_id)
+        self.title = title
+        self.status_code = status_code
+
+
+class BackendUnavailable(ServiceError):
+    """The backend is away, or does not answer as one does."""
+
+    status_code = HTTPStatus.SERVICE_UNAVAILABLE
+    title = "The backend is not available"
+
+    def __init__(self, detail: str) -> None:
+        """Say what is wrong; a later try may find it mended."""
+        super().__init__(detail, retry_after=5)
+
+
+class DeadlinePassed(ServiceError):
+    """The caller does not wait any longer, as its header Request-Timeout said."""
+
+    status_code = HTTPStatus.GATEWAY_TIMEOUT
+    title = "The time for the answer is over"
 
 
 class NotConfigured(ServiceError):

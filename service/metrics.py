@@ -17,6 +17,8 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.registry import Collector
 
 from service.errors import (
+    BackendProblem,
+    BackendUnavailable,
     BadInput,
     StoreUnavailable,
     TooBusy,
@@ -68,6 +70,8 @@ ENDS: dict[type[BaseException], str] = {
     CancelledError: "abandoned",
     TooBusy: "turned_away",
     StoreUnavailable: "no_database",
+    BackendUnavailable: "no_backend",
+    BackendProblem: "backend_problem",
     UpstreamRefused: Outcome.REFUSED.value,
     UpstreamBusy: Outcome.BUSY.value,
     UpstreamUnreachable: Outcome.UNREACHABLE.value,

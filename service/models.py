@@ -77,29 +77,34 @@ class Feed(Struct, frozen=True, kw_only=True):
     """How many papers arXiv means to send at once; None where it does not say."""
 
 
+Term = Annotated[str, Meta(max_length=5000, pattern="^[^\\x00]*$")]
+QueryId = Annotated[int, Meta(ge=1, le=INT8_MAX)]
+Moment = Annotated[int, Meta(ge=timestamps.EARLIEST, le=timestamps.LATEST)]
+"""Unix seconds."""
+
 SortBy = Literal["relevance", "lastUpdatedDate", "submittedDate"]
 SortOrder = Literal["descending", "ascending"]
 
 
-class Search(Struct, frozen=True, kw_only=True):
+class Search(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What a client wants arXiv to look for; each field given must match."""
 
-    author: str | None = None
-    title: str | None = None
-    journal: str | None = None
-    abstract: str | None = None
-    comment: str | None = None
-    any: str | None = None
-    category: tuple[str, ...] = ()
+    author: Term | None = None
+    title: Term | None = None
+    journal: Term | None = None
+    abstract: Term | None = None
+    comment: Term | None = None
+    any: Term | None = None
+    category: tuple[Term, ...] = ()
     """Any of these."""
-    id_list: tuple[str, ...] = ()
-    query: str | None = None
+    id_list: tuple[Term, ...] = ()
+    query: Term | None = None
     """In arXiv's own query language."""
-    submitted_from: int | None = None
+    submitted_from: Moment | None = None
     """Unix seconds of version 1, included."""
-    submitted_to: int | None = None
-    start: int = 0
-    max_results: int | None = None
+    submitted_to: Moment | None = None
+    start: Annotated[int, Meta(ge=0)] = 0
+    max_results: Annotated[int, Meta(ge=1, le=MAX_RESULTS)] | None = None
     sort_by: SortBy = "relevance"
     sort_order: SortOrder = "descending"
 
@@ -114,6 +119,7 @@ class Outcome(StrEnum):
     UNREACHABLE = "unreachable"
     TIMEOUT = "timeout"
     BROKEN = "broken"
+    INTERRUPTED = "interrupted"
 
 
 Remarks = dict[str, list[str]]
@@ -271,6 +277,10 @@ class RankedPaper(StoredPaper, frozen=True):
     marked_abstract: str | None
 
 
+PaperName = tuple[str, int]
+"""The id of a paper and its version, 0 where that was not told."""
+
+
 class Count(Struct, frozen=True):
     """How many papers have this value of a facet; of the facet `total`, how many there are."""
 
@@ -291,25 +301,25 @@ class Listing(Struct, frozen=True, kw_only=True):
     after: str | None = None
 
 
-class QueryFilter(Struct, frozen=True, kw_only=True):
+class QueryFilter(Struct, frozen=True, kw_only=True, tag="queries", forbid_unknown_fields=True):
     """Which searches are wanted; each field given must match."""
 
-    since: int = timestamps.EARLIEST
+    since: Moment = timestamps.EARLIEST
     """Unix seconds, included."""
-    until: int = timestamps.LATEST
+    until: Moment = timestamps.LATEST
     """Unix seconds, included."""
-    status: int | None = None
+    status: Annotated[int, Meta(ge=0, le=999)] | None = None
     text: str | None = None
     """Part of the query, in capitals or not."""
 
 
-class ResultFilter(Struct, frozen=True, kw_only=True):
+class ResultFilter(Struct, frozen=True, kw_only=True, tag="results", forbid_unknown_fields=True):
     """Which results are wanted; each field given must match."""
 
-    query_id: int | None = None
-    since: int = timestamps.EARLIEST
+    query_id: QueryId | None = None
+    since: Moment = timestamps.EARLIEST
     """Unix seconds, included."""
-    until: int = timestamps.LATEST
+    until: Moment = timestamps.LATEST
     """Unix seconds, included."""
     author: str | None = None
     """Part of it, in capitals or not, with accents or without; so are the next two."""
@@ -323,12 +333,12 @@ class ResultFilter(Struct, frozen=True, kw_only=True):
     """`cs` stands for all that begin with `cs.`"""
 
 
-class PaperFilter(Struct, frozen=True, kw_only=True):
+class PaperFilter(Struct, frozen=True, kw_only=True, tag="papers", forbid_unknown_fields=True):
     """Which papers are wanted; each field given must match."""
 
-    since: int = timestamps.EARLIEST
+    since: Moment = timestamps.EARLIEST
     """Unix seconds of version 1, included."""
-    until: int = timestamps.LATEST
+    until: Moment = timestamps.LATEST
     """Unix seconds of version 1, included."""
     words: str | None = None
     """As `to_tsquery` understands it."""
@@ -363,14 +373,14 @@ class Asked(Struct, Generic[Wanted], frozen=True):
 Key = tuple[int | float | str, ...]
 
 
-class Place(Struct, frozen=True):
+class Place(Struct, frozen=True, forbid_unknown_fields=True):
     """Where in a list to begin: after a row, or before it, or after so many rows."""
 
     key: Key | None = None
     """Of that row; None is the beginning."""
     back: bool = False
     """Whether the rows before it are wanted, in the same order."""
-    offset: int = 0
+    offset: Annotated[int, Meta(ge=0, le=10**12)] = 0
 
 
 class Harvest(Struct, frozen=True, kw_only=True):
@@ -582,8 +592,6 @@ class Health(Struct, frozen=True, kw_only=True):
 
 # Bodies of requests
 
-QueryId = Annotated[int, Meta(ge=1, le=INT8_MAX)]
-UnixSeconds = Annotated[int, Meta(ge=timestamps.EARLIEST, le=timestamps.LATEST)]
 Text = Annotated[str, Meta(max_length=100_000, pattern="^[^\\x00]*$")]
 """PostgreSQL stores any text but NUL."""
 
@@ -609,7 +617,7 @@ class QueryToWrite(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     """The body of `/write-queries`."""
 
     query_id: QueryId
-    timestamp: UnixSeconds
+    timestamp: Moment
     status: Annotated[int, Meta(ge=0, le=999)]
     num_results: Annotated[int, Meta(ge=0, le=INT4_MAX)]
     num_entries: Annotated[int, Meta(ge=0, le=MAX_RESULTS)]
@@ -643,8 +651,23 @@ class ResultsToWrite(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """The body of `/write-results`."""
 
     query_id: QueryId
-    timestamp: UnixSeconds
+    timestamp: Moment
     results: Annotated[list[ResultToWrite], Meta(max_length=MAX_RESULTS)]
+
+
+class AnswerWanted(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The body of `/find-answer`."""
+
+    asked: Search
+    """Not `search`, which is a dependency: Litestar takes the client's mistakes in it for ours."""
+    anew: bool = False
+    """Whether arXiv is to be asked in any case."""
+
+
+class ResultsWanted(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The body of `/find-results`."""
+
+    query_id: QueryId
 
 
 class Problem(Struct, frozen=True, kw_only=True, omit_defaults=True):

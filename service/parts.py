@@ -1,46 +1,118 @@
 """The parts of the service, wired together, for the application and for the command line."""
 
-from contextlib import AsyncExitStack
-from typing import Self
+from collections.abc import Collection
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
+from typing import Any, Protocol, Self
 
 import httpx
 
 from service.arxiv import ArXiv
 from service.errors import NotConfigured
-from service.search import Searcher
-from service.settings import Settings
-from service.store import Archive, Connections, Gate, Store
+from service.models import StoredResult
+from service.remote import Backend, RemoteArchive, RemoteFinder, RemoteStore
+from service.search import Finder, Searcher
+from service.settings import READING, Settings
+from service.store import Archive, Connections, Gate, Reconciliation, Store
 
 LEASE_MARGIN = 1.0
 """Seconds between the end of a request's time and the moment when the gate takes it for dead."""
 
 
+class Written(Protocol):
+    """What frontends need to know of what was just written."""
+
+    async def results_of(self, query_id: int) -> list[StoredResult]:
+        """The results of one search, in their order."""
+
+    @property
+    def systems(self) -> Collection[str]:
+        """The names of all systems that are needed."""
+
+    async def migrations(self, system: str) -> set[str]:
+        """The names of the migrations that a system has had."""
+
+
 class Parts:
-    """What the settings ask for. Enter the context to open it."""
+    """What frontends work with, wherever it is. Enter the context to open it."""
+
+    store: Written
+    searcher: Finder
+
+    def __init__(
+        self,
+        settings: Settings,
+        archive: Archive,
+        *to_open: AbstractAsyncContextManager[Any],
+    ) -> None:
+        """Open these parts in their order."""
+        self.settings = settings
+        self.archive = archive
+        self._to_open = to_open
+        self._open = AsyncExitStack()
+
+    async def __aenter__(self) -> Self:
+        for part in self._to_open:
+            await self._open.enter_async_context(part)
+        return self
+
+    async def __aexit__(self, *error: object) -> None:
+        await self._open.aclose()
+
+
+class LocalParts(Parts):
+    """The database and the way to arXiv, in this process."""
+
+    store: Store
+    searcher: Searcher
 
     def __init__(
         self, settings: Settings, transport: httpx.AsyncBaseTransport | None = None
     ) -> None:
         """Wire; `transport` replaces the network to arXiv.
 
-        Raises NotConfigured where `database_url` is missing or not understood.
+        Raises NotConfigured where `database_url` is missing, although something here writes, or
+        not understood.
         """
-        if settings.database_url is None:
+        if settings.only_reads and (writing := settings.served - READING):
+            raise NotConfigured(
+                f"ARXIV_DATABASE_URL is not set, but {', '.join(sorted(writing))} in"
+                " ARXIV_ENDPOINTS needs more than to read: set it, or leave that out"
+            )
+        if settings.database_url is None and not settings.only_reads:
             raise NotConfigured("ARXIV_DATABASE_URL is not set")
-        self.settings = settings
         lease = settings.timeout + LEASE_MARGIN
-        self._connections = Connections(settings.database_url, settings.database_ro_url)
+        connections = Connections(
+            settings.database_url,
+            settings.database_ro_url,
+            results_url=settings.results_database_url,
+            results_read_url=settings.results_database_ro_url,
+            sequence_url=settings.sequence_database_url,
+        )
         self.arxiv = ArXiv(settings, transport)
-        self.gate = Gate(self._connections, interval=settings.interval, lease=lease)
-        self.store = Store(self._connections)
-        self.archive = Archive(self._connections, settle=settings.settle)
+        self.gate = Gate(connections, interval=settings.interval, lease=lease)
+        self.store = Store(connections)
+        self.reconciliation = Reconciliation(connections)
         self.searcher = Searcher(settings, self.arxiv, self.store, self.gate)
-        self._open = AsyncExitStack()
+        archive = Archive(connections, settle=settings.settle)
+        super().__init__(settings, archive, connections, self.arxiv, self.searcher)
 
-    async def __aenter__(self) -> Self:
-        for part in (self._connections, self.arxiv, self.searcher):
-            await self._open.enter_async_context(part)
-        return self
 
-    async def __aexit__(self, *error: object) -> None:
-        await self._open.aclose()
+class RemoteParts(Parts):
+    """The same behind a backend."""
+
+    def __init__(self, settings: Settings, backend_url: str) -> None:
+        """Wire a client of the backend."""
+        backend = Backend(settings, backend_url)
+        self.store = RemoteStore(backend)
+        self.searcher = RemoteFinder(settings, backend)
+        super().__init__(settings, RemoteArchive(backend), backend, self.searcher)
+
+
+def wired(settings: Settings, transport: httpx.AsyncBaseTransport | None = None) -> Parts:
+    """What the settings ask for; `transport` replaces the network to arXiv.
+
+    Raises NotConfigured where `database_url` is missing or not understood.
+    """
+    if settings.backend_url is not None:
+        return RemoteParts(settings, settings.backend_url)
+    return LocalParts(settings, transport)

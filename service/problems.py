@@ -7,7 +7,15 @@ from typing import Any
 from litestar import Request, Response
 from litestar.exceptions import HTTPException, SerializationException, ValidationException
 
-from service.errors import BadInput, ClientGone, ServiceError, TooBusy, Unauthorized
+from service.errors import (
+    BackendProblem,
+    BadInput,
+    ClientGone,
+    DeadlinePassed,
+    ServiceError,
+    TooBusy,
+    Unauthorized,
+)
 from service.logging import request_id
 from service.models import Problem
 
@@ -22,7 +30,9 @@ _GONE = "client disconnected prematurely"
 def of_service(_: AnyRequest, error: ServiceError) -> Response[Problem]:
     """An error of ours: it brings its own status, title and detail."""
     if error.status_code >= HTTPStatus.INTERNAL_SERVER_ERROR:
-        level = logging.WARNING if isinstance(error, TooBusy) else logging.ERROR
+        # the backend has logged its own, and how long a caller waits is his own affair
+        is_known = isinstance(error, TooBusy | BackendProblem | DeadlinePassed)
+        level = logging.WARNING if is_known else logging.ERROR
         cause = f" ({error.__cause__!r})" if error.__cause__ else ""
         logger.log(level, "%s: %s%s", error.title, error.detail, cause)
     headers = {}
@@ -35,7 +45,7 @@ def of_service(_: AnyRequest, error: ServiceError) -> Response[Problem]:
         status=error.status_code,
         detail=error.detail,
         request_id=request_id.get(),
-        parameter=error.parameter if isinstance(error, BadInput) else None,
+        parameter=error.parameter,
         query_id=error.query_id,
         retry_after=error.retry_after,
     )

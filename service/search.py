@@ -10,6 +10,7 @@ import asyncio
 import logging
 import math
 import random
+from abc import ABC, abstractmethod
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Coroutine
 from functools import partial
@@ -84,18 +85,18 @@ class Found(Struct, frozen=True):
         return max(0, _good_until(self.recorded) - int(time())) if good else 0
 
 
-class Searcher:
-    """The way to arXiv for everyone in this process; leaving its context ends what is under way."""
+class Finder(ABC):
+    """Answers searches for everyone in this process, each once at a time.
 
-    def __init__(self, settings: Settings, arxiv: ArXiv, store: Store, gate: Gate) -> None:
-        """Wire the parts together."""
+    Leaving its context ends what is under way.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        """Begin with nothing at hand."""
         self._settings = settings
-        self._arxiv = arxiv
-        self._store = store
-        self._gate = gate
-        self._flights: dict[UUID, _Flight[Found]] = {}
+        self._flights: dict[UUID, Flight[Found]] = {}
         self._at_hand: OrderedDict[UUID, tuple[Recorded, float]] = OrderedDict()
-        self._under_way: set[_Flight[Any]] = set()
+        self._under_way: set[Flight[Any]] = set()
 
     async def __aenter__(self) -> Self:
         return self
@@ -107,7 +108,7 @@ class Searcher:
         await asyncio.gather(*under_way, return_exceptions=True)
 
     def close(self) -> None:
-        """End the searches that wait for their turn; those that arXiv is being asked go on."""
+        """End the searches that wait; those that arXiv is being asked go on."""
         for flight in list(self._under_way):
             flight.ground()
 
@@ -115,7 +116,7 @@ class Searcher:
         """A good answer that this process remembers. Raises BadInput for a search that is none."""
         if self._settings.cache == "off":
             return None
-        key = self._key(arxiv_query.parameters(search, self._settings.max_results))
+        key = self._key(self._sent(search))
         recorded, until = self._at_hand.get(key, (None, 0.0))
         if recorded is None or monotonic() > until or not _is_good(recorded):
             return None
@@ -130,14 +131,16 @@ class Searcher:
         Raises BadInput, TooBusy, StoreUnavailable, or the UpstreamError of arXiv's last answer. If
         arXiv cannot be asked, an answer that is no longer good is better than none.
         """
-        sent = arxiv_query.parameters(search, self._settings.max_results)
+        sent = self._sent(search)
+        # with what `max_results` means here
+        search = structs.replace(search, max_results=int(sent["max_results"]))
         key = self._key(sent)
         if anew or self._settings.cache == "off":
-            return await self._launch(lambda flight: self._anew(flight, sent, key)).join()
+            return await self._launch(lambda mine: self._found(search, key, mine, anew=True)).join()
         flight = self._flights.get(key)
         joined = flight is not None
         if flight is None:
-            flight = self._launch(lambda flight: self._found(flight, sent, key))
+            flight = self._launch(lambda mine: self._found(search, key, mine, anew=False))
             self._flights[key] = flight
         try:
             found = await flight.join()
@@ -146,7 +149,48 @@ class Searcher:
             ended = flight.task.done() or not flight.clients
             if ended and self._flights.get(key) is flight:
                 del self._flights[key]
-        return structs.replace(found, how=f"{found.how}; collapsed") if joined else found
+        if joined and not found.how.endswith("; collapsed"):
+            return structs.replace(found, how=f"{found.how}; collapsed")
+        return found
+
+    @abstractmethod
+    async def _found(
+        self, search: Search, key: UUID, flight: "Flight[Found]", *, anew: bool
+    ) -> Found:
+        """The answer to a search; `anew`: from arXiv, else from memory if possible."""
+
+    def _sent(self, search: Search) -> dict[str, str]:
+        return arxiv_query.parameters(search, self._settings.max_results)
+
+    def _key(self, sent: dict[str, str]) -> UUID:
+        """A digest of who is asked for what: the same for the same search, page and order."""
+        asked = f"{self._settings.api_url}?{urlencode(sent)}"
+        return UUID(bytes=sha256(asked.encode()).digest()[:16])
+
+    def _launch(self, start: "Callable[[Flight[T]], Coroutine[Any, Any, T]]") -> "Flight[T]":
+        flight = Flight(start)
+        self._under_way.add(flight)
+        flight.task.add_done_callback(lambda _: self._under_way.discard(flight))
+        return flight
+
+    def _remember(self, key: UUID, recorded: Recorded) -> None:
+        if recorded.outcome != Outcome.OK or self._settings.cache == "off":
+            return
+        self._at_hand[key] = recorded, monotonic() + AT_HAND_SECONDS
+        self._at_hand.move_to_end(key)
+        if len(self._at_hand) > AT_HAND:
+            self._at_hand.popitem(last=False)
+
+
+class Searcher(Finder):
+    """The way to arXiv, in its turn, with the database behind it."""
+
+    def __init__(self, settings: Settings, arxiv: ArXiv, store: Store, gate: Gate) -> None:
+        """Wire the parts together."""
+        super().__init__(settings)
+        self._arxiv = arxiv
+        self._store = store
+        self._gate = gate
 
     @metrics.counted
     async def ask(self, search: Search, record: Record | None = None) -> Answer:
@@ -154,33 +198,26 @@ class Searcher:
 
         Raises what `find` raises, and what `record` does.
         """
-        sent = arxiv_query.parameters(search, self._settings.max_results)
+        sent = self._sent(search)
         answer = await self._launch(lambda flight: self._asked(flight, sent, record)).join()
         assert isinstance(answer, Answer)  # noqa: S101 - nothing else was sought
         if answer.failure:
             raise answer.failure
         return answer
 
-    def _key(self, sent: dict[str, str]) -> UUID:
-        """A digest of who is asked for what: the same for the same search, page and order."""
-        asked = f"{self._settings.api_url}?{urlencode(sent)}"
-        return UUID(bytes=sha256(asked.encode()).digest()[:16])
-
-    def _launch(self, start: "Callable[[_Flight[T]], Coroutine[Any, Any, T]]") -> "_Flight[T]":
-        flight = _Flight(start)
-        self._under_way.add(flight)
-        flight.task.add_done_callback(lambda _: self._under_way.discard(flight))
-        return flight
-
-    async def _found(self, flight: "_Flight[Found]", sent: dict[str, str], key: UUID) -> Found:
+    async def _found(
+        self, search: Search, key: UUID, flight: "Flight[Found]", *, anew: bool
+    ) -> Found:
         """From PostgreSQL, else from arXiv, else what is left of older answers."""
+        sent, record = self._sent(search), partial(self._record, key)
+        if anew:
+            return self._kept(await self._asked(flight, sent, record), key, "request")
         stale = await self._store.recorded(key)
         if stale is not None and _is_good(stale):
             self._remember(key, stale)
             return _hit(stale)
         seek = Seek(key, _is_good)
         try:
-            record = partial(self._record, key)
             found = await self._asked(flight, sent, record, seek=seek, patient=stale is None)
             return self._kept(found, key, "uri-miss" if stale is None else "stale")
         except UpstreamRefused:
@@ -191,14 +228,9 @@ class Searcher:
             logger.warning("an old answer serves: %s", error.detail)
             return Found(stale, f"hit; ttl={_good_until(stale) - int(time())}; detail=stale")
 
-    async def _anew(self, flight: "_Flight[Found]", sent: dict[str, str], key: UUID) -> Found:
-        return self._kept(
-            await self._asked(flight, sent, partial(self._record, key)), key, "request"
-        )
-
     async def _asked(
         self,
-        flight: "_Flight[Any]",
+        flight: "Flight[Any]",
         sent: dict[str, str],
         record: Record | None = None,
         *,
@@ -276,19 +308,12 @@ class Searcher:
         stored = "; stored" if recorded.outcome == Outcome.OK else ""
         return Found(recorded, f"fwd={why}; fwd-status={found.status}{stored}")
 
-    def _remember(self, key: UUID, recorded: Recorded) -> None:
-        if recorded.outcome != Outcome.OK or self._settings.cache == "off":
-            return
-        self._at_hand[key] = recorded, monotonic() + AT_HAND_SECONDS
-        self._at_hand.move_to_end(key)
-        if len(self._at_hand) > AT_HAND:
-            self._at_hand.popitem(last=False)
 
-
-class _Flight(Generic[T]):
+class Flight(Generic[T]):
     """A search under way, and how many wait for it."""
 
-    def __init__(self, start: "Callable[[_Flight[T]], Coroutine[Any, Any, T]]") -> None:
+    def __init__(self, start: "Callable[[Flight[T]], Coroutine[Any, Any, T]]") -> None:
+        """Start it."""
         self.clients = 0
         self.airborne = False
         """Whether arXiv is being asked: then the answer is worth recording, whoever waits."""

@@ -29,8 +29,24 @@ ENDPOINTS = {
         "write-results",
         "read-queries",
         "read-results",
+        "find-answer",
+        "find-results",
+        "read-archive",
     ),
 }
+
+DATABASES = (
+    "database_url",
+    "database_ro_url",
+    "results_database_url",
+    "results_database_ro_url",
+    "sequence_database_url",
+)
+"""The settings that name a database."""
+READING = frozenset(
+    {"queries", "results", "papers", "read-queries", "read-results", "read-archive"}
+)
+"""The endpoints that write nothing, and do not ask arXiv."""
 
 _TOKEN = re.compile(r"[!-~]([ -~]*[!-~])?")
 _ORIGIN = re.compile(r"https?://([a-z0-9._-]+|\[[0-9a-f:.]+\])(:[0-9]{1,5})?")
@@ -45,7 +61,13 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     database_url: str | None = None
     """PostgreSQL as libpq understands it (URL or key=value); unset: embedded in `data_dir`."""
     database_ro_url: str | None = None
-    """Where reads go; unset: `database_url`."""
+    """Where reads go; unset: `database_url`. Alone it is enough for endpoints that only read."""
+    results_database_url: str | None = None
+    """Where results and papers live; unset: `database_url`."""
+    results_database_ro_url: str | None = None
+    """Where they are read; unset: the one above, or if that is unset too, `database_ro_url`."""
+    sequence_database_url: str | None = None
+    """Where the numbers of searches come from; unset: `database_url`."""
     data_dir: str = "./data"
     """Folder of the embedded PostgreSQL."""
     api_url: str = "https://export.arxiv.org/api/query"
@@ -71,8 +93,11 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Readers leave out rows younger than this many seconds."""
     endpoints: str = "all"
     """What is served: all, frontend, backend, or names with commas."""
+    backend_url: str | None = None
+    """Where a frontend asks for what it has no database for; unset: in this process."""
     backend_token: Token | None = None
-    """What the backend endpoints ask for in `Authorization: Bearer`; unset: they are open."""
+    """What the backend endpoints ask for in `Authorization: Bearer`, and a frontend sends; unset:
+    they are open."""
     backend_token_also: Token | None = None
     """Accepted like `backend_token`, while that is being changed."""
     cors_origins: str | None = None
@@ -115,13 +140,29 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
             raise ValueError(
                 f"{PREFIX}{name.upper()}: give printable ASCII, without a space at either end"
             )
-        host = _host(self.api_url)
+        host = _url("api_url", self.api_url).raw_host.decode()
         if self.interval < MIN_INTERVAL and _is_arxiv(host):
             raise ValueError(
                 f"ARXIV_INTERVAL: arXiv asks for {MIN_INTERVAL:g} seconds between requests; less"
                 " is possible only with an ARXIV_API_URL that is not arXiv's"
             )
         _ = self.served, self.origins
+        if self.backend_url is not None:
+            self._check_frontend(self.backend_url)
+
+    def _check_frontend(self, backend_url: str) -> None:
+        if _url("backend_url", backend_url).userinfo:
+            raise ValueError("ARXIV_BACKEND_URL: the password is ARXIV_BACKEND_TOKEN's task")
+        if databases := [name for name in DATABASES if getattr(self, name) is not None]:
+            raise ValueError(
+                "ARXIV_BACKEND_URL: a frontend has no database: unset this one, or"
+                f" {' and '.join(PREFIX + name.upper() for name in databases)}"
+            )
+        if others := sorted(self.served.difference(ENDPOINTS["frontend"])):
+            raise ValueError(
+                f"ARXIV_ENDPOINTS: {others[0]} needs the database, and a frontend with"
+                " ARXIV_BACKEND_URL has none"
+            )
 
     @property
     def served(self) -> frozenset[str]:
@@ -131,7 +172,7 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         for word in self.endpoints.split(","):
             name = word.strip().removeprefix("/")
             if name == "all":
-                served |= known
+                served.update(known if self.backend_url is None else ENDPOINTS["frontend"])
             elif name in ENDPOINTS:
                 served.update(ENDPOINTS[name])
             elif name in known:
@@ -140,6 +181,11 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
                 groups = ", ".join(["all", *ENDPOINTS, *sorted(known)])
                 raise ValueError(f"ARXIV_ENDPOINTS: {name!r} is none of {groups}")
         return frozenset(served)
+
+    @property
+    def only_reads(self) -> bool:
+        """Whether there is only a URL to read from."""
+        return self.database_url is None and self.database_ro_url is not None
 
     @property
     def origins(self) -> frozenset[str]:
@@ -169,17 +215,17 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         return Path(self.data_dir).expanduser().resolve()
 
 
-def _host(api_url: str) -> str:
-    """The host that a request to this URL goes to, as the client of arXiv reads it."""
+def _url(name: str, text: str) -> httpx.URL:
+    """The address, as the client of it reads it. Raises ValueError for what cannot be asked."""
     try:
-        url = httpx.URL(api_url)
+        url = httpx.URL(text)
         usable = url.scheme in {"http", "https"} and url.host and (url.port or 0) < 2**16
     except (httpx.InvalidURL, UnicodeError):
         usable = False
     if not usable or url.query or url.fragment:
         # the URL is not repeated: it may hold a password
-        raise ValueError("ARXIV_API_URL: give an http or https URL without a query")
-    return url.raw_host.decode()
+        raise ValueError(f"{PREFIX}{name.upper()}: give an http or https URL without a query")
+    return url
 
 
 def _is_arxiv(host: str) -> bool:

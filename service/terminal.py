@@ -1,6 +1,7 @@
-"""Searches and harvests on a terminal."""
+"""Searches, harvests and repairs on a terminal."""
 
 import argparse
+import asyncio
 import sys
 from collections.abc import Callable
 from typing import get_args
@@ -25,10 +26,13 @@ from service.handlers.arxiv import receipt
 from service.handlers.results import shown
 from service.harvest import Harvester
 from service.models import MAX_RESULTS, Receipt, SortBy, SortOrder
-from service.parts import Parts
+from service.parts import LocalParts, wired
 from service.settings import Settings
+from service.store import Mismatch
 
 TERMS = ("author", "title", "journal", "abstract", "comment", "any")
+GRACE = 90
+"""Seconds; the last try of a write begins after 30, and takes up to twice ten, twice."""
 OTHERS = ("id-list", "query", "submitted-from", "submitted-to")
 
 
@@ -57,6 +61,20 @@ def add_harvest(parser: argparse.ArgumentParser) -> None:
         help="in arXiv's query language: cat:cs.SE",
     )
     parser.add_argument("--max", type=_whole(1, 10**9), metavar="N", help="how many papers at most")
+
+
+def add_reconcile(parser: argparse.ArgumentParser) -> None:
+    """Describe the options of `reconcile`."""
+    parser.add_argument(
+        "--repair", action="store_true", help="record what is missing; without it, only look"
+    )
+    parser.add_argument(
+        "--grace",
+        type=_whole(0, 86_400),
+        default=GRACE,
+        metavar="SECONDS",
+        help="what is amiss for longer is not being written just now (default: %(default)s)",
+    )
 
 
 def _whole(least: int, most: int) -> Callable[[str], int]:
@@ -92,7 +110,7 @@ def _plain(text: str) -> Text:
 
 async def search(settings: Settings, options: argparse.Namespace) -> None:
     """Print the papers that match, from memory or from arXiv. Raises what Searcher.find raises."""
-    parts = Parts(settings)
+    parts = wired(settings)
     asked = parameters.search(
         author=options.author,
         title=options.title,
@@ -147,7 +165,7 @@ def _print(answer: Receipt, how: str) -> None:
 
 async def harvest(settings: Settings, options: argparse.Namespace) -> None:
     """Store all papers that match, showing how far it is. Raises what Harvester.run raises."""
-    async with Parts(settings) as parts:
+    async with LocalParts(settings) as parts:
         harvester = Harvester(options.query, options.max, parts.searcher, parts.store)
         columns = (
             TextColumn("{task.description}"),
@@ -165,3 +183,31 @@ async def harvest(settings: Settings, options: argparse.Namespace) -> None:
                 counts.append(progress.stored)
                 bar.update(task, completed=progress.stored, total=progress.total or None)
         sys.stdout.write(f"{counts[-1]} papers are stored, {counts[-1] - counts[0]} new\n")
+
+
+async def reconcile(settings: Settings, options: argparse.Namespace) -> None:
+    """Print the searches of which a part is missing. Ends with 1 where any are left so."""
+    async with LocalParts(settings) as parts:
+        amiss = await parts.reconciliation.look()
+        if amiss:
+            await asyncio.sleep(options.grace)
+            amiss = [each for each in await parts.reconciliation.look() if each in amiss]
+        repaired = await parts.reconciliation.repair(amiss) if options.repair else 0
+    console = Console(emoji=False, highlight=False)
+    if amiss:
+        table = Table("query", "results", "of", "", box=None, pad_edge=False)
+        for each in amiss:
+            said = "?" if each.said is None else str(each.said)
+            table.add_row(str(each.query_id), str(each.found), said, _verdict(each))
+        console.print(table)
+    console.print(f"{len(amiss)} amiss, {repaired} repaired")
+    if repaired < len(amiss):
+        sys.exit(1)
+
+
+def _verdict(mismatch: Mismatch) -> str:
+    if mismatch.is_repairable:
+        return "without their search, as after a crash: --repair"
+    if mismatch.found:
+        return "WRONG: the search says another number; look into it"
+    return "WRONG: a search without its results; look into it"

@@ -35,6 +35,11 @@ def zone(name: str) -> tzinfo:
         ) from error
 
 
+def name_of(tz: tzinfo) -> str:
+    """What `zone` makes this zone of."""
+    return str(tz).removeprefix("UTC") or "UTC"
+
+
 def to_iso(seconds: int, tz: tzinfo) -> str:
     """Unix seconds as wall-clock time of the zone, without an offset: 2026-11-23T20:15:00."""
     return datetime.fromtimestamp(seconds, tz).replace(tzinfo=None).isoformat(timespec="seconds")

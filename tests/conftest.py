@@ -99,9 +99,9 @@ def template(server: str) -> str:
     return "template"
 
 
-@pytest.fixture
-def database(server: str, template: str) -> Iterator[str]:
-    """A copy of the migrated template, dropped afterwards; the superuser's connection string."""
+@contextmanager
+def copied(server: str, template: str) -> Iterator[str]:
+    """A copy of a database, dropped afterwards; the superuser's connection string."""
     name = f"test_{uuid4().hex}"
     with psycopg.connect(server, autocommit=True) as admin:
         new = Identifier(name)
@@ -115,10 +115,24 @@ def database(server: str, template: str) -> Iterator[str]:
 
 
 @pytest.fixture
+def database(server: str, template: str) -> Iterator[str]:
+    """A migrated database of this test's own; the superuser's connection string."""
+    with copied(server, template) as url:
+        yield url
+
+
+@pytest.fixture
 def db(database: str) -> Iterator[psycopg.Connection]:
     """A connection to look into the database with."""
     with psycopg.connect(database, autocommit=True) as conn:
         yield conn
+
+
+def undelayed() -> socket.socket:
+    """A listener on loopback whose answers wait for nothing: asyncio sees to its own only."""
+    listener = socket.create_server(("127.0.0.1", 0))
+    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return listener
 
 
 @pytest.fixture(scope="session")
@@ -126,7 +140,7 @@ def arxiv_server() -> Iterator[tuple[StandIn, str]]:
     """The stand-in for arXiv behind a real HTTP server, and its URL."""
     app = StandIn(generate(1000))
     config = uvicorn.Config(app, lifespan="off", log_config=None, access_log=False)
-    listener = socket.create_server(("127.0.0.1", 0))
+    listener = undelayed()
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
     thread.start()
@@ -218,7 +232,7 @@ async def client(
 @contextmanager
 def served(settings: Settings) -> Iterator[str]:
     """The service behind a real HTTP server, in a thread of its own; its URL."""
-    listener = socket.create_server(("127.0.0.1", 0))
+    listener = undelayed()
     server = uvicorn.Server(
         uvicorn.Config(create_app(settings), log_config=None, access_log=False, lifespan="on")
     )

@@ -17,7 +17,8 @@ from lxml import etree
 from demo.arxiv import StandIn
 from demo.papers import Paper, generate
 from service import changes
-from service.models import StoredResult
+from service.models import Run, StoredResult
+from service.store import Archive
 from tests.conftest import Gateway, Serve
 
 ATOM = "{http://www.w3.org/2005/Atom}"
@@ -155,6 +156,22 @@ async def test_each_run_is_compared_with_the_one_right_before_it(
 
     assert (await told(client, second))["went"] == ["2611.00001v1"]
     assert await told(client, third) == nothing(second)
+
+
+async def test_a_standby_that_does_not_know_the_run_yet_tells_the_one_before(
+    client: Gateway, runs: Runs, db: psycopg.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second = runs.add("2611.00001v1"), runs.add("2611.00002v1")
+    known = Archive.query
+
+    async def query(archive: Archive, query_id: int) -> Run | None:
+        found = await known(archive, query_id)
+        db.execute("update queries set query_id = 99 where query_id = %s", (query_id,))
+        return found
+
+    monkeypatch.setattr(Archive, "query", query)
+
+    assert (await told(client, second))["previous"] == first
 
 
 async def test_runs_without_a_usable_answer_do_not_count(client: Gateway, runs: Runs) -> None:

@@ -77,7 +77,7 @@ class TestTheText:
     """What can be said of the files without running them."""
 
     def test_every_setting_can_be_set_from_outside_or_is_fixed(self) -> None:
-        fixed = {"host", "port", "data_dir", "database_url", "database_ro_url"}
+        fixed = {"host", "port", "data_dir", "database_url", "database_ro_url", "backend_url"}
 
         assert _passed_on() | fixed == set(Settings.__struct_fields__)
 

@@ -3,7 +3,6 @@
 import asyncio
 import gzip
 import logging
-import socket
 import sys
 import zlib
 from collections.abc import AsyncIterator, Callable
@@ -27,7 +26,7 @@ from demo.arxiv import StandIn
 from service.app import create_app
 from service.layers.codings import CODINGS, chosen
 from service.settings import Settings
-from tests.conftest import Gateway, Serve, running
+from tests.conftest import Gateway, Serve, running, undelayed
 
 ROW = b'{"title": "Invariants of any differential expressions"}\n'
 TEXT = ROW * 40
@@ -90,7 +89,7 @@ async def served(
     app: Litestar, http: Literal["h11", "httptools"] = "httptools"
 ) -> AsyncIterator[str]:
     """The application behind uvicorn, in the loop of the test; its address."""
-    listener = socket.create_server(("127.0.0.1", 0))
+    listener = undelayed()
     server = uvicorn.Server(uvicorn.Config(app, http=http, log_config=None, access_log=False))
     serving = asyncio.create_task(server.serve([listener]))
     try:

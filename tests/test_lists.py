@@ -575,6 +575,7 @@ async def test_what_has_not_settled_is_in_no_list_and_no_format(
     now = int(datetime.now(UTC).timestamp())
     record(db, 1, now - 100, 1)
     record(db, 2, now - 20, 1)
+    db.execute("update queries set recorded = timestamp")
     async with gateway(settle=60) as client:
         for query in ("", "&order=newest", "&page=0", "&format=ndjson", "&format=csv"):
             response = await client.get(f"{path}?fields=query_id{query}")

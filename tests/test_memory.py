@@ -14,7 +14,7 @@ from demo.papers import generate
 from service import search as search_module
 from service.announcements import next_change
 from service.models import Search
-from service.parts import Parts
+from service.parts import LocalParts
 from service.settings import Settings
 from tests.conftest import Gateway, Serve
 
@@ -180,7 +180,7 @@ async def test_a_search_that_all_gave_up_is_asked_by_the_next(
     settings: Callable[..., Settings], db: psycopg.Connection, arxiv: StandIn
 ) -> None:
     db.execute("update gate set free_at = clock_timestamp() + '1 s'")
-    async with Parts(settings()) as parts:
+    async with LocalParts(settings()) as parts:
         searches = [asyncio.create_task(parts.searcher.find(Search(title="x"))) for _ in range(2)]
         await asyncio.sleep(0.3)
         for search in searches:

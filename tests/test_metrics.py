@@ -259,7 +259,7 @@ async def test_connections_that_are_lent_are_in_use(
     settings: Callable[..., Settings], client: Gateway
 ) -> None:
     async with Connections(settings().database_url or "") as pools:
-        used = pool("connections", pool="writers", state="in_use")
+        used = pool("connections", pool="queries", state="in_use")
         while (await series(client))[used]:  # noqa: ASYNC110 - nothing tells of it
             await asyncio.sleep(0.01)  # they are still being opened
         async with pools.writer():
@@ -268,9 +268,9 @@ async def test_connections_that_are_lent_are_in_use(
 
     assert lent[used] == 1
     assert idle[used] == 0
-    assert idle[pool("connections", pool="writers", state="idle")] == 2
-    assert idle[pool("connections_max", pool="writers")] == 20
-    assert idle[pool("connections_max", pool="readers")] == 10
+    assert idle[pool("connections", pool="queries", state="idle")] == 2
+    assert idle[pool("connections_max", pool="queries")] == 20
+    assert idle[pool("connections_max", pool="queries, readers")] == 10
 
 
 async def test_calls_that_wait_for_a_connection_and_get_none_are_counted(
@@ -283,11 +283,11 @@ async def test_calls_that_wait_for_a_connection_and_get_none_are_counted(
         async with pools.writer(), raising(client, pool("refusals_total")[:-2]) as risen:
             call = asyncio.create_task(gate.state())
             await asyncio.sleep(0.1)
-            assert (await series(client))[pool("waiting", pool="writers")] == 1
+            assert (await series(client))[pool("waiting", pool="queries")] == 1
             with pytest.raises(ServiceError):
                 await call
 
-    assert risen == {pool("refusals_total", pool="writers"): 1}
+    assert risen == {pool("refusals_total", pool="queries"): 1}
 
 
 async def test_a_service_that_has_ended_shows_no_pool(client: Gateway, gateway: Serve) -> None:

@@ -71,9 +71,9 @@ def watch(archive: Archive) -> list[dict[str, Any]]:
     asked: list[dict[str, Any]] = []
     rows = archive._rows  # noqa: SLF001 - the cost is the claim
 
-    async def spy(kind: Any, statement: bytes, values: dict[str, Any]) -> Any:
+    async def spy(kind: Any, statement: bytes, values: dict[str, Any], lend: Any) -> Any:
         asked.append(values)
-        return await rows(kind, statement, values)
+        return await rows(kind, statement, values, lend)
 
     archive._rows = spy  # type: ignore[method-assign,assignment]  # noqa: SLF001
     return asked
@@ -239,6 +239,20 @@ async def test_a_deep_page_from_the_end_passes_over_few_rows(
         assert await page(archive, offset, newest=True) == plain(db, offset, newest=True)
 
     assert all(values["offset"] < 4 for values in asked[:-1])
+
+
+async def test_a_process_that_only_reads_asks_the_primary_if_it_reads_from_that(
+    database: str, db: psycopg.Connection
+) -> None:
+    fill(db, 60)
+    url = make_conninfo(database, user="arxiv_ro")
+    async with Connections(None, url) as connections:
+        archive = Archive(connections)
+        await page(archive, 40)
+        asked = watch(archive)
+        assert await page(archive, 200) == plain(db, 200)
+
+    assert asked[0]["offset"] == 0
 
 
 @pytest.mark.parametrize("read", [4, 8])

@@ -34,6 +34,9 @@ async def test_the_schema_describes_every_endpoint(client: Gateway) -> None:
         "/write-results": {"post"},
         "/read-queries": {"get"},
         "/read-results": {"get"},
+        "/find-answer": {"post"},
+        "/find-results": {"post"},
+        "/read-archive": {"post"},
         "/health/live": {"get"},
         "/health/ready": {"get"},
     }

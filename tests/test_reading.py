@@ -140,6 +140,8 @@ async def test_readers_leave_out_what_has_not_settled(
         await client.get("/arxiv", params={"title": "testing"})
         fresh = [(await client.get(path)).json() for path in ("/queries", "/results")]
         db.execute("update queries set timestamp = timestamp - 61")
+        assert (await client.get("/queries")).json() == []  # it came late
+        db.execute("update queries set recorded = recorded - 61")
         db.execute("update results set timestamp = timestamp - 61")
         settled = [(await client.get(path)).json() for path in ("/queries", "/results")]
 

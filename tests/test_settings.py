@@ -18,6 +18,7 @@ PASSWORD = "correct-horse-battery"  # noqa: S105 - guards nothing
 ALL = {"arxiv", "queries", "results", "papers", "arxiv-api", "get-sequence"} | {
     f"{verb}-{noun}" for verb in ("read", "write") for noun in ("queries", "results")
 }
+ALL |= {"find-answer", "find-results", "read-archive"}
 
 
 def read(**variables: str) -> Settings:
@@ -36,6 +37,9 @@ DEFAULTS = {
     "port": 8000,
     "database_url": None,
     "database_ro_url": None,
+    "results_database_url": None,
+    "results_database_ro_url": None,
+    "sequence_database_url": None,
     "data_dir": "./data",
     "api_url": "https://export.arxiv.org/api/query",
     "interval": 3.0,
@@ -49,6 +53,7 @@ DEFAULTS = {
     "timezone": "UTC",
     "settle": 0.0,
     "endpoints": "all",
+    "backend_url": None,
     "backend_token": None,
     "backend_token_also": None,
     "cors_origins": None,
@@ -73,6 +78,8 @@ READ = [
     ("database_url", "postgresql://arxiv@db/arxiv", "postgresql://arxiv@db/arxiv"),
     ("database_url", "host=db dbname=5", "host=db dbname=5"),
     ("database_ro_url", "5", "5"),
+    *((f"results_database{kind}_url", "host=a,b", "host=a,b") for kind in ("", "_ro")),
+    ("sequence_database_url", "host=c", "host=c"),
     ("data_dir", "/srv/with a space", "/srv/with a space"),
     ("api_url", "http://127.0.0.1:8800/api/query", "http://127.0.0.1:8800/api/query"),
     ("interval", "3", 3.0),
@@ -93,6 +100,7 @@ READ = [
     ("timezone", "+05:30", "+05:30"),
     ("settle", "0.5", 0.5),
     ("endpoints", "frontend", "frontend"),
+    ("backend_url", "https://backend:8001/below", "https://backend:8001/below"),
     ("backend_token", "0123456789abcdef", "0123456789abcdef"),
     ("backend_token", "x" * 1000, "x" * 1000),
     ("backend_token_also", "0123456789abcdef", "0123456789abcdef"),
@@ -138,6 +146,7 @@ BAD = [
         ("cors_origins", text)
         for text in ("ftp://a.org", "https://u@a.org", "https://a.org:x", " ")
     ),
+    *(("backend_url", text) for text in ("backend", "ftp://b", "http://b?x=1", "http://u:p@b")),
     *(("log_level", text) for text in ("info", "NOTSET", "CRITICAL", "25", "verbose")),
     *(("log_format", text) for text in ("JSON", "xml", "logfmt")),
     *(("endpoints", text) for text in ("none", "arxiv,nothing", ",", "arxiv,", "ARXIV", "arxiv;")),
@@ -272,6 +281,19 @@ def test_an_unknown_endpoint_is_told_which_there_are() -> None:
         assert name in message
 
 
+@pytest.mark.parametrize(
+    ("urls", "only_reads"),
+    [
+        ({}, False),
+        ({"database_url": "a"}, False),
+        ({"database_url": "a", "database_ro_url": "b"}, False),
+        ({"database_ro_url": "b"}, True),
+    ],
+)
+def test_a_url_to_read_from_alone_is_for_reading(urls: dict[str, str], *, only_reads: bool) -> None:
+    assert read(**urls).only_reads is only_reads
+
+
 # Whose pages may read
 
 
@@ -320,6 +342,9 @@ def test_no_message_shows_a_secret_of_another_variable(name: str, text: str) -> 
         **{name: text},
         database_url=f"postgresql://arxiv:{PASSWORD}@db/arxiv",
         database_ro_url=f"host=db password={PASSWORD}",
+        results_database_url=f"host=db password={PASSWORD}",
+        results_database_ro_url=f"host=db password={PASSWORD}",
+        sequence_database_url=f"host=db password={PASSWORD}",
         backend_token=PASSWORD,
     )
 

@@ -33,6 +33,25 @@ def test_each_file_is_one_statement_with_a_sentence_of_its_own() -> None:
         assert b";" not in re.sub(rb"--.*", b"", statement)
 
 
+SYSTEMS = {
+    "queries": {"queries", "harvests", "gate", "gate_queue"},
+    "results": {"results", "papers"},
+    "sequence": {"arxiv_sequence"},
+}
+FALLBACK = {"INSERT_QUERY", "INSERT_RESULTS"}
+"""They take a number themselves where they are not given one: on one system."""
+
+
+@pytest.mark.parametrize("name", STATEMENTS)
+def test_each_statement_needs_one_system_only(name: str) -> None:
+    text = re.sub(r"--.*|%\(\w+\)s", "", STATEMENTS[name].decode())
+    named = set(re.findall(r"\w+", text))
+    needed = {system for system, tables in SYSTEMS.items() if named & tables}
+    if name in FALLBACK:
+        needed.remove("sequence")
+    assert len(needed) == (name != "SELECT_MIGRATIONS")
+
+
 def test_the_service_builds_no_sql_outside_its_folder() -> None:
     words = re.compile(r"[\"'](select|insert|update|delete|with|create|alter|drop) ", re.IGNORECASE)
     service = Path(str(sql.__file__)).parent.parent
@@ -40,14 +59,14 @@ def test_the_service_builds_no_sql_outside_its_folder() -> None:
     assert guilty == []
 
 
-def test_only_the_store_knows_the_driver_and_only_the_client_knows_httpx_to_arxiv() -> None:
+def test_only_the_store_knows_the_driver_and_only_the_two_clients_open_connections() -> None:
     service = Path(str(sql.__file__)).parent.parent
     sources = {str(path.relative_to(service)): path.read_text() for path in service.rglob("*.py")}
     driver = re.compile(r"^(import|from) psycopg", re.MULTILINE)
     drivers = [name for name, text in sources.items() if driver.search(text)]
     clients = [name for name, text in sources.items() if "httpx.AsyncClient(" in text]
     assert {name.split("/")[0] for name in drivers} == {"store"}
-    assert clients == ["arxiv.py"]
+    assert sorted(clients) == ["arxiv.py", "remote.py"]
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,7 @@ from demo.papers import Author, Paper, generate
 from service import harvest as harvest_module
 from service.errors import BadInput, UpstreamError
 from service.harvest import Harvester
-from service.parts import Parts
+from service.parts import LocalParts
 from service.settings import Settings
 from tests.process import ROOT
 
@@ -120,7 +120,7 @@ def small_pages(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 async def harvested(settings: Settings, stand_in: StandIn, most: int | None = None) -> list[int]:
-    async with Parts(settings, httpx.ASGITransport(stand_in)) as parts:
+    async with LocalParts(settings, httpx.ASGITransport(stand_in)) as parts:
         harvester = Harvester("cat:cs.SE", most, parts.searcher, parts.store)
         return [progress.stored async for progress in harvester.run()]
 
@@ -225,7 +225,7 @@ async def test_a_page_that_lies_is_asked_for_again_and_nothing_stored_twice(
                 body = feed.render([], total=0)
         return httpx.Response(status, content=body)
 
-    async with Parts(settings(), httpx.MockTransport(answer)) as parts:
+    async with LocalParts(settings(), httpx.MockTransport(answer)) as parts:
         harvester = Harvester("cat:cs.SE", None, parts.searcher, parts.store)
         progress = [each.stored async for each in harvester.run()]
 
@@ -256,7 +256,7 @@ async def test_a_harvest_perseveres_and_then_says_why_it_ends(
 
 
 async def test_a_query_that_is_none_is_no_harvest(settings: Settle) -> None:
-    async with Parts(settings()) as parts:
+    async with LocalParts(settings()) as parts:
         with pytest.raises(BadInput):
             Harvester("ti:(a", None, parts.searcher, parts.store)
 

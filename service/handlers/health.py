@@ -2,6 +2,7 @@
 
 import asyncio
 from time import time
+from typing import NamedTuple
 
 from litestar import Response, get
 from litestar.datastructures import CacheControlHeader
@@ -9,9 +10,9 @@ from litestar.di import NamedDependency
 from litestar.openapi import ResponseSpec
 
 from service import migrations, openapi, timestamps
-from service.errors import StoreUnavailable
+from service.errors import ServiceError, StoreUnavailable
 from service.models import ArxivState, Health, Outcome
-from service.parts import Parts
+from service.parts import LocalParts, Parts
 
 PATIENCE = 2.0
 """Seconds; who asks for health does not wait for long."""
@@ -46,31 +47,43 @@ async def live() -> Health:
     cache_control=NOT_KEPT,
 )
 async def ready(parts: NamedDependency[Parts]) -> Response[Health]:
-    """Tell whether PostgreSQL answers and has had all migrations.
+    """Tell whether every PostgreSQL, or the backend, answers and has had all migrations.
 
     An instance that asks arXiv also tells how things stand there, which is no condition: what is
-    recorded is answered without it. Nor is it one that the database is not ahead of this release,
-    as it is while a newer one is brought in; then `detail` names the migrations it has beyond.
+    recorded is answered without it. Nor is it one that no database is ahead of this release, as
+    they are while a newer one is brought in; then `detail` names the migrations beyond it.
     """
+    looks = await asyncio.gather(*(_look(parts, system) for system in parts.store.systems))
+    if detail := "; ".join(look.amiss for look in looks if look.amiss):
+        return Response(Health(status="not ready", detail=detail), status_code=503)
+    odd = "; ".join(look.odd for look in looks if look.odd)
+    arxiv = await _arxiv(parts) if parts.settings.served & ASKING else None
+    return Response(Health(status="ready", detail=odd or None, arxiv=arxiv))
+
+
+class _Look(NamedTuple):
+    """What is wrong with a system, and what is only odd."""
+
+    amiss: str = ""
+    odd: str = ""
+
+
+async def _look(parts: Parts, system: str) -> _Look:
     try:
         async with asyncio.timeout(PATIENCE):
-            applied = await parts.store.migrations()
-    except (StoreUnavailable, TimeoutError) as error:
-        return _not_ready(str(error) or f"the database does not answer within {PATIENCE:g} seconds")
+            applied = await parts.store.migrations(system)
+    except (ServiceError, TimeoutError) as error:
+        return _Look(amiss=f"{system}: {str(error) or f'no answer within {PATIENCE:g} seconds'}")
     if missing := sorted(migrations.names() - applied):
-        return _not_ready(f"the database lacks the migrations {', '.join(missing)}")
+        return _Look(amiss=f"{system}: the database lacks the migrations {', '.join(missing)}")
     ahead = ", ".join(sorted(applied - migrations.names()))
-    detail = f"the database is ahead of this release by {ahead}" if ahead else None
-    arxiv = await _arxiv(parts) if parts.settings.served & ASKING else None
-    return Response(Health(status="ready", detail=detail, arxiv=arxiv))
-
-
-def _not_ready(detail: str) -> Response[Health]:
-    return Response(Health(status="not ready", detail=detail), status_code=503)
+    return _Look(odd=f"{system}: the database is ahead of this release by {ahead}" if ahead else "")
 
 
 async def _arxiv(parts: Parts) -> ArxivState | None:
     """How things stand with arXiv; None where the gate cannot be looked at."""
+    if not isinstance(parts, LocalParts):
+        return None
     try:
         async with asyncio.timeout(PATIENCE):
             state = await parts.gate.state()

@@ -65,7 +65,7 @@ PROBLEMS = openapi.STORE_PROBLEMS | openapi.NOT_FOUND
 async def show_query(parts: NamedDependency[Parts], query_id: PathId) -> QueryWithResults:
     """One recorded search with its results."""
     run = await _run(parts.archive, query_id)
-    results = await parts.archive.results_of([query_id])
+    results = await parts.archive.results_of(run)
     query = queries.shown(run, parts.settings.zone)
     return QueryWithResults(**structs.asdict(query), results=shown(results, parts.settings.zone))
 
@@ -85,10 +85,11 @@ async def show_changes(parts: NamedDependency[Parts], query_id: PathId) -> Chang
     run = await _run(parts.archive, query_id)
     if run.outcome != Outcome.OK:
         raise NotComparable(f"search {query_id} has no usable answer: its outcome is {run.outcome}")
-    earlier = (await parts.archive.runs(run, 2))[1:]
-    previous = earlier[0] if earlier else None
-    now = await parts.archive.results_of([run.query_id])
-    before = await parts.archive.results_of([previous.query_id]) if previous else now
+    runs = await parts.archive.runs(run, 2)
+    # another standby may not know this run yet
+    previous = next((each for each in runs if each.query_id < run.query_id), None)
+    now = await parts.archive.results_of(run)
+    before = await parts.archive.results_of(previous) if previous else now
     tz = parts.settings.zone
     return Changes(
         query=queries.shown(run, tz),

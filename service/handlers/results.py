@@ -48,7 +48,8 @@ class StoredResults:
 
     async def references(self, rows: Sequence[StoredResult]) -> list[Reference]:
         """The papers, each once in a file however many searches found it."""
-        papers = await self._archive.papers_of(rows)
+        names = {(row.arxiv_id, row.version or 0) for row in rows if row.arxiv_id}
+        papers = await self._archive.papers_of(names)
         told = []
         for row in rows:
             paper = papers.get((row.arxiv_id or "", row.version or 0))

@@ -1,1 +1,4 @@
-"""ASGI layers around Litestar, from the outside in: request_log, cors, representations, methods."""
+"""ASGI layers around Litestar, from the outside in: request_log, cors, representations, methods.
+
+Inside of it is deadline, whose errors it explains.
+"""

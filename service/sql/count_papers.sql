@@ -4,7 +4,7 @@ with found as (
     from papers
     where coalesce(published, 0) between %(since)s::bigint and %(until)s::bigint
         and first_timestamp <= coalesce(
-            (extract(epoch from now()) - nullif(%(settle)s::float8, 0))::bigint, 9223372036854775807
+            floor(extract(epoch from now()) - nullif(%(settle)s::float8, 0))::bigint, 9223372036854775807
         )
         and (%(words)s::text is null or words @@ to_tsquery('arxiv', %(words)s::text))
         and (
@@ -35,7 +35,7 @@ with found as (
                 where newer.arxiv_id = papers.arxiv_id
                     and newer.version > papers.version
                     and newer.first_timestamp <= coalesce(
-                        (extract(epoch from now()) - nullif(%(settle)s::float8, 0))::bigint,
+                        floor(extract(epoch from now()) - nullif(%(settle)s::float8, 0))::bigint,
                         9223372036854775807
                     )
             )

@@ -1,9 +1,9 @@
--- Records the papers of the search that this transaction has just numbered.
+-- Records the papers of the search of this number, or of the one this transaction has just numbered.
 insert into results
     (query_id, timestamp, result_number, author, title, journal, arxiv_id, version)
 select
-    currval('arxiv_sequence'), %(timestamp)s, ordinality - 1, author, title, journal, arxiv_id,
-    version
+    coalesce(%(query_id)s::bigint, currval('arxiv_sequence')), %(timestamp)s, ordinality - 1,
+    author, title, journal, arxiv_id, version
 from rows from (
     json_to_recordset(%(results)s::json)
         as (author text, title text, journal text, arxiv_id text, version smallint)

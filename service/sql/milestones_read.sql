@@ -13,7 +13,7 @@ from (
             )
         )
         and timestamp <= coalesce(
-            (extract(epoch from now()) - nullif(%(settle)s::float8, 0))::bigint,
+            floor(extract(epoch from now()) - nullif(%(settle)s::float8, 0))::bigint,
             9223372036854775807
         )
     order by timestamp, query_id, result_number

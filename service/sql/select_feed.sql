@@ -1,5 +1,5 @@
--- What some runs of a search found, each version of a paper when any run of it found it first, the
--- latest first: what a feed has told once keeps its date.
+-- What some runs of a search found, each version of a paper when any of all its runs found it first,
+-- the latest first: what a feed has told once keeps its date.
 with found as (
     select arxiv_id, coalesce(version, 0) as version, min(timestamp) as timestamp
     from results
@@ -13,14 +13,7 @@ came as (
     from found
     join results
         on results.arxiv_id = found.arxiv_id and coalesce(results.version, 0) = found.version
-    join queries on queries.query_id = results.query_id
-    where outcome = 'ok'
-        and (
-            search_key = %(search_key)s::uuid
-            or %(search_key)s::uuid is null
-            and search_key is null
-            and query = %(query)s::text
-        )
+    where results.query_id = any(%(all_query_ids)s::bigint[])
     group by 1, 2
 )
 select

@@ -10,8 +10,13 @@ where (
     and (
         %(after_timestamp)s::bigint is not null
         or timestamp <= least(
-            %(until)s::bigint, (extract(epoch from now()) - nullif(%(settle)s::float8, 0))::bigint
+            %(until)s::bigint, floor(extract(epoch from now()) - nullif(%(settle)s::float8, 0))::bigint
         )
+    )
+    -- a record that came late is young, whatever the time of its search
+    and recorded <= coalesce(
+        floor(extract(epoch from now()) - nullif(%(settle)s::float8, 0))::bigint,
+        9223372036854775807
     )
     and (%(status)s::smallint is null or status = %(status)s::smallint)
     and (%(text)s::text is null or position(lower(%(text)s::text) in lower(query)) > 0)

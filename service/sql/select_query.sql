@@ -2,6 +2,6 @@
 select query_id, timestamp, status, num_results, num_entries, query, outcome, search_key
 from queries
 where query_id = %(query_id)s::bigint
-    and timestamp <= coalesce(
-        (extract(epoch from now()) - nullif(%(settle)s::float8, 0))::bigint, 9223372036854775807
+    and greatest(timestamp, recorded) <= coalesce(
+        floor(extract(epoch from now()) - nullif(%(settle)s::float8, 0))::bigint, 9223372036854775807
     )

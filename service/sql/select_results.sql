@@ -16,7 +16,7 @@ where (
     -- where there is a place, it is a bound itself, and the only one at which to begin
     and (%(after_timestamp)s::bigint is not null or results.timestamp >= %(since)s::bigint)
     and results.timestamp <= least(
-        %(until)s::bigint, (extract(epoch from now()) - nullif(%(settle)s::float8, 0))::bigint
+        %(until)s::bigint, floor(extract(epoch from now()) - nullif(%(settle)s::float8, 0))::bigint
     )
     and (%(query_id)s::bigint is null or query_id = %(query_id)s::bigint)
     -- cheap for each row, where the planner walks along; the words after it have an index

@@ -18,7 +18,7 @@ where (
     and (
         %(after_timestamp)s::bigint is not null
         or results.timestamp <= least(
-            %(until)s::bigint, (extract(epoch from now()) - nullif(%(settle)s::float8, 0))::bigint
+            %(until)s::bigint, floor(extract(epoch from now()) - nullif(%(settle)s::float8, 0))::bigint
         )
     )
     and (%(query_id)s::bigint is null or query_id = %(query_id)s::bigint)

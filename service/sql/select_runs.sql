@@ -5,8 +5,8 @@ select query_id, timestamp, status, num_results, num_entries, query, outcome, se
 from queries
 where outcome = 'ok'
     and query_id <= %(query_id)s::bigint
-    and timestamp <= coalesce(
-        (extract(epoch from now()) - nullif(%(settle)s::float8, 0))::bigint, 9223372036854775807
+    and greatest(timestamp, recorded) <= coalesce(
+        floor(extract(epoch from now()) - nullif(%(settle)s::float8, 0))::bigint, 9223372036854775807
     )
     and (
         search_key = %(search_key)s::uuid

@@ -5,6 +5,6 @@ select
 from papers
 where arxiv_id = %(arxiv_id)s::text
     and first_timestamp <= coalesce(
-        (extract(epoch from now()) - nullif(%(settle)s::float8, 0))::bigint, 9223372036854775807
+        floor(extract(epoch from now()) - nullif(%(settle)s::float8, 0))::bigint, 9223372036854775807
     )
 order by version desc

@@ -6,24 +6,26 @@ the reader is, and no connection is held while nothing is read.
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime, tzinfo
 from functools import lru_cache, partial
 from itertools import starmap
-from typing import Annotated, Any, Generic, TypeVar
+from typing import Annotated, Any, Generic, Literal, TypeVar
 
 from msgspec import Meta, Struct, msgpack, structs
+from psycopg import DataError, errors
 from psycopg.rows import tuple_row
 
 from service import sql
-from service.errors import StoreUnavailable
+from service.errors import BadInput, StoreUnavailable
 from service.models import (
     INT2_MAX,
     INT8_MAX,
     Count,
     Key,
     PaperFilter,
+    PaperName,
     Place,
     QueryFilter,
     RankedPaper,
@@ -34,7 +36,7 @@ from service.models import (
     StoredResult,
     Text,
 )
-from service.store.connections import Connections, explained
+from service.store.connections import Connections, Lend, explained
 from service.store.milestones import Milestones
 from service.store.sharing import Shared, forget
 
@@ -68,6 +70,7 @@ class List(Struct, Generic[T], frozen=True):
     """The statement of the opposite order; None where there is none."""
     first: int
     """Rows of a whole list that are read before its first byte is sent."""
+    system: Literal["queries", "results"] = "results"
 
     def key_of(self, row: T) -> Key:
         """What the row is ordered by."""
@@ -84,6 +87,7 @@ QUERIES = List(
     sql.SELECT_QUERIES,
     sql.SELECT_QUERIES_BACK,
     first=200,
+    system="queries",
 )
 RESULTS = List(
     StoredResult,
@@ -110,6 +114,11 @@ RANKED = List(
     first=50,
 )
 
+
+class _Number(Struct, frozen=True):
+    query_id: int
+
+
 Filter = QueryFilter | ResultFilter | PaperFilter
 
 
@@ -119,6 +128,10 @@ class Archive:
     def __init__(self, connections: Connections, *, settle: float = 0) -> None:
         """Read over these connections; `settle` is in seconds."""
         self._connections = connections
+        self._readers: dict[str, Lend] = {
+            "queries": partial(connections.reader, "queries"),
+            "results": partial(connections.reader, "results"),
+        }
         self._settle = settle
         self._milestones = Milestones(connections, settle)
         self._pages: Shared[list[Any]] = Shared()
@@ -150,7 +163,7 @@ class Archive:
         if kind is RESULTS and wanted == ResultFilter():
             values |= await self._milestones.shortcut(place.offset, back=against)
         async with self._turn(wanted):
-            rows = await self._rows(kind.rows, statement, values)
+            rows = await self._rows(kind.rows, statement, values, self._readers[kind.system])
         return rows[::-1] if place.back else rows
 
     @asynccontextmanager
@@ -205,25 +218,38 @@ class Archive:
 
     async def query(self, query_id: int) -> Run | None:
         """One search."""
-        found = await self._rows(Run, sql.SELECT_QUERY, {"query_id": query_id})
+        found = await self._rows(
+            Run, sql.SELECT_QUERY, {"query_id": query_id}, self._readers["queries"]
+        )
         return found[0] if found else None
 
     async def runs(self, run: Run, limit: int) -> list[Run]:
         """The runs of the same search with a good answer up to this one, the latest first."""
         wanted = structs.asdict(run) | {"limit": limit}
-        return await self._rows(Run, sql.SELECT_RUNS, wanted)
+        return await self._rows(Run, sql.SELECT_RUNS, wanted, self._readers["queries"])
 
-    async def results_of(self, query_ids: Sequence[int]) -> list[StoredResult]:
-        """The results of some searches, in their order."""
-        wanted = {"query_ids": list(query_ids)}
-        return await self._rows(StoredResult, sql.SELECT_QUERY_RESULTS, wanted)
+    async def results_of(self, run: Run) -> list[StoredResult]:
+        """The results of a search, in their order.
+
+        A standby may lag behind the one that knew of the search. Then the primary is asked;
+        raises StoreUnavailable where this process does not know it.
+        """
+        wanted = {"query_ids": [run.query_id]}
+        found = await self._rows(StoredResult, sql.SELECT_QUERY_RESULTS, wanted)
+        if len(found) >= run.num_entries:
+            return found
+        if self._connections.reads_only:
+            raise StoreUnavailable(f"the results of search {run.query_id} are not here yet")
+        primary = partial(self._connections.writer, "results")
+        return await self._rows(StoredResult, sql.SELECT_QUERY_RESULTS, wanted, primary)
 
     async def feed(self, runs: Sequence[Run]) -> list[StoredPaper]:
         """What these runs of a search found, the latest first, with the time of its first run."""
+        same = {"search_key": runs[0].search_key, "query": runs[0].query}
+        numbers = await self._rows(_Number, sql.SELECT_SAME, same, self._readers["queries"])
         wanted = {
             "query_ids": [run.query_id for run in runs],
-            "search_key": runs[0].search_key,
-            "query": runs[0].query,
+            "all_query_ids": [number.query_id for number in numbers],
             "limit": FEED_PAPERS,
         }
         return await self._rows(StoredPaper, sql.SELECT_FEED, wanted)
@@ -232,12 +258,9 @@ class Archive:
         """The versions of one paper, the latest first."""
         return await self._rows(StoredPaper, sql.SELECT_VERSIONS, {"arxiv_id": arxiv_id})
 
-    async def papers_of(
-        self, results: Sequence[StoredResult]
-    ) -> dict[tuple[str, int], StoredPaper]:
-        """The papers of these results, by id and version (0 where that was not told)."""
-        keys = {(row.arxiv_id, row.version or 0) for row in results if row.arxiv_id}
-        wanted = {"arxiv_ids": [name for name, _ in keys], "versions": [n for _, n in keys]}
+    async def papers_of(self, names: Collection[PaperName]) -> dict[PaperName, StoredPaper]:
+        """The papers of these names."""
+        wanted = {"arxiv_ids": [name for name, _ in names], "versions": [n for _, n in names]}
         found = await self._rows(StoredPaper, sql.SELECT_PAPERS_OF, wanted)
         return {(paper.arxiv_id, paper.version): paper for paper in found}
 
@@ -252,13 +275,18 @@ class Archive:
         async with self._turn(wanted):
             return await self._rows(Count, sql.COUNT_PAPERS, values)
 
-    async def _rows(self, kind: type[T], statement: bytes, values: Mapping[str, Any]) -> list[T]:
-        """All rows of a statement, in one round trip."""
+    async def _rows(
+        self, kind: type[T], statement: bytes, values: Mapping[str, Any], lend: Lend | None = None
+    ) -> list[T]:
+        """All rows of a statement, in one round trip to where results are read, or to `lend`."""
         given = {"settle": self._settle, "most": MOST_RANKED, "most_marked": MOST_MARKED, **values}
         with explained():
-            async with self._connections.reader() as conn:
+            async with (lend or self._readers["results"])() as conn:
                 cursor = conn.cursor(row_factory=tuple_row, binary=True)
-                await cursor.execute(statement, given)
+                try:
+                    await cursor.execute(statement, given)
+                except (DataError, errors.SyntaxError) as error:  # from a frontend that is none
+                    raise BadInput("body", "asks what PostgreSQL does not understand") from error
                 # by position: a third of the cost of a call by name for each row
                 return list(starmap(kind, await cursor.fetchall()))
 

@@ -7,10 +7,11 @@ import asyncio
 import os
 import select
 import socket
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager, suppress
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager, suppress
+from functools import partial
 from time import monotonic
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 import psycopg
 from psycopg import AsyncConnection, errors, pq
@@ -28,48 +29,95 @@ PATIENCE = 10.0
 CONNECTION_PATIENCE = 3.0
 """Seconds of these that it may wait for a connection."""
 
+System = Literal["queries", "results", "sequence"]
+"""What may live apart: the searches, with the gate and the harvests; the results, with the papers;
+the numbers."""
 Connection = AsyncConnection[Any]
+Pool = AsyncConnectionPool[Connection]
+Lend = Callable[[], AbstractAsyncContextManager[Connection]]
 
 
 class Connections:
-    """Connections to write with, and to read with.
+    """Connections to write with, and to read with, on every system.
 
-    `url` and `read_url` are what libpq understands (URL or key=value, several hosts too). Entering
-    the context opens the pools without waiting for a server: the service starts before its
-    database, and heals when that comes.
+    URLs are what libpq understands (URL or key=value, several hosts too); equal ones are one
+    system, with one pool. Entering the context opens the pools without waiting for a server: the
+    service starts before its database, and heals when that comes.
     """
 
-    def __init__(self, url: str, read_url: str | None = None) -> None:
-        """Read from `read_url`, or from the same server where there is none."""
-        self._writers = _pool("writers", url)
-        self._readers = _pool("readers", read_url) if read_url else self._writers
+    def __init__(
+        self,
+        url: str | None,
+        read_url: str | None = None,
+        *,
+        results_url: str | None = None,
+        results_read_url: str | None = None,
+        sequence_url: str | None = None,
+    ) -> None:
+        """What lives nowhere else is at `url`, and is read from `read_url`, or there too.
+
+        Without `url`, this process only reads.
+        """
+        self._pools: dict[str, Pool] = {}
+        self._writers = {
+            "queries": self._pool("queries", url),
+            "results": self._pool("results", results_url or url),
+            "sequence": self._pool("sequence", sequence_url or url),
+        }
+        self._readers = {
+            "queries": self._pool("queries, readers", read_url or url),
+            "results": self._pool(
+                "results, readers", results_read_url or results_url or read_url or url
+            ),
+        }
 
     async def __aenter__(self) -> Self:
-        await self._writers.open()
-        if self._readers is not self._writers:
-            await self._readers.open()
+        for pool in self._pools.values():
+            await pool.open()
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        await self._writers.close()
-        if self._readers is not self._writers:
-            await self._readers.close()
+        for pool in self._pools.values():
+            await pool.close()
 
-    @asynccontextmanager
-    async def writer(self) -> AsyncIterator[Connection]:
-        """Lend a connection that works, for PATIENCE seconds at most."""
-        async with _lent(self._writers) as conn:
-            yield conn
+    @property
+    def one_system(self) -> bool:
+        """Whether a search can be written in one transaction."""
+        return len(set(self._writers.values())) == 1
 
-    @asynccontextmanager
-    async def reader(self) -> AsyncIterator[Connection]:
+    @property
+    def reads_only(self) -> bool:
+        """Whether this process knows no primary."""
+        return self._writers["results"] is None
+
+    @property
+    def systems(self) -> dict[str, Lend]:
+        """Ways to everything this process needs, by name."""
+        return {pool.name: partial(_lent, pool) for pool in self._pools.values()}
+
+    def writer(self, system: System = "queries") -> AbstractAsyncContextManager[Connection]:
         """Lend a connection that works, for PATIENCE seconds at most."""
-        async with _lent(self._readers) as conn:
-            yield conn
+        return _lent(self._writers[system])
+
+    def reader(
+        self, system: Literal["queries", "results"] = "queries"
+    ) -> AbstractAsyncContextManager[Connection]:
+        """Lend a connection that works, for PATIENCE seconds at most."""
+        return _lent(self._readers[system])
+
+    def _pool(self, name: str, url: str | None) -> Pool | None:
+        if url is None:
+            return None
+        conninfo = _conninfo(url)
+        if conninfo not in self._pools:
+            self._pools[conninfo] = _pool(name, conninfo)
+        return self._pools[conninfo]
 
 
 @asynccontextmanager
-async def _lent(pool: AsyncConnectionPool[Connection]) -> AsyncIterator[Connection]:
+async def _lent(pool: Pool | None) -> AsyncIterator[Connection]:
+    if pool is None:
+        raise StoreUnavailable("this instance only reads: ARXIV_DATABASE_URL is not set")
     end = monotonic() + PATIENCE
     while _is_dead(conn := await pool.getconn(timeout=CONNECTION_PATIENCE)):
         await conn.close()
@@ -79,6 +127,10 @@ async def _lent(pool: AsyncConnectionPool[Connection]) -> AsyncIterator[Connecti
     try:
         async with conn:
             yield conn
+    except errors.ReadOnlySqlTransaction:
+        # the next one may lead to whatever is the primary now
+        await conn.close()
+        raise
     finally:
         fuse.cancel()
         await pool.putconn(conn)
@@ -109,10 +161,14 @@ def _parsed(url: str) -> dict[str, Any]:
         ) from error
 
 
-def _pool(name: str, url: str) -> AsyncConnectionPool[Connection]:
+def _conninfo(url: str) -> str:
     defaults: dict[str, Any] = {"connect_timeout": 5, "application_name": "arxiv-gateway"}
-    pool: AsyncConnectionPool[Connection] = AsyncConnectionPool(
-        make_conninfo(**(defaults | _parsed(url))),
+    return make_conninfo(**(defaults | _parsed(url)))
+
+
+def _pool(name: str, conninfo: str) -> Pool:
+    pool: Pool = AsyncConnectionPool(
+        conninfo,
         open=False,
         name=name,
         min_size=1,

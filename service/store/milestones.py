@@ -104,7 +104,7 @@ class Milestones:
         milestones = self._milestones
         values = _after(milestones[-1]) | {"settle": self._settle, "limit": READ}
         with explained():
-            async with self._connections.reader() as conn:
+            async with self._connections.reader("results") as conn:
                 cursor = conn.cursor(row_factory=scalar_row)
                 rest: int = await anext(await cursor.execute(sql.MILESTONES_REST, values))
         # counted from the start, the page begins with this row and goes down
@@ -139,7 +139,7 @@ class Milestones:
     async def _look(self) -> None:
         with explained():
             # on one connection: another may lead to another standby
-            async with self._connections.reader() as conn:
+            async with self._connections.reader("results") as conn:
                 cursor = conn.cursor(row_factory=class_row(_Look))
                 await cursor.execute(sql.MILESTONES_LOOK, {"seen": self._seen})
                 self._compare(await anext(cursor))
@@ -178,8 +178,11 @@ class Milestones:
         before = self._writers
         if before == set():
             return
+        # without a primary of its own, a process may yet read from one; a standby refuses
+        known = self._connections
+        lend = known.reader if known.reads_only else known.writer
         with explained():
-            async with self._connections.writer() as conn:
+            async with lend("results") as conn:
                 cursor = conn.cursor(row_factory=class_row(_Writers))
                 now = await anext(await cursor.execute(sql.MILESTONES_WRITERS))
         self._writers = {

@@ -1,17 +1,18 @@
 """Searches, their results and the papers they tell of: recorded whole or not at all."""
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Collection, Mapping
 from contextlib import AbstractAsyncContextManager
 from datetime import UTC, datetime
-from typing import TypeVar
+from functools import partial
+from typing import TypeVar, cast
 from uuid import UUID
 
 import msgspec
 import psycopg
 from msgspec.structs import asdict
 from psycopg import errors
-from psycopg.rows import BaseRowFactory, class_row, scalar_row
+from psycopg.rows import BaseRowFactory, class_row, scalar_row, tuple_row
 
 from service import metrics, sql, timestamps
 from service.errors import Conflict, StoreUnavailable
@@ -27,13 +28,14 @@ from service.models import (
     ResultToWrite,
     StoredResult,
 )
-from service.store.connections import Connection, Connections, explained, lost
+from service.store.connections import Connection, Connections, Lend, explained, lost
 from service.withdrawal import is_withdrawn
 
 logger = logging.getLogger(__name__)
 
 WRITE_TRIES = 100
 """How many numbers in a row may be taken by records that operators wrote themselves."""
+NUMBERS_TAKEN = "the next numbers of the sequence are taken by other records"
 
 T = TypeVar("T")
 _encode = msgspec.json.Encoder().encode
@@ -45,17 +47,23 @@ class Store:
     def __init__(self, connections: Connections) -> None:
         """Write over these connections."""
         self._connections = connections
+        self._numbers: dict[UUID, int] = {}
+        """Of records that are not known to be whole, by their write_key; those given up stay."""
 
     async def save(self, answer: Answer, harvest: Harvest | None = None) -> int:
         """Record a search and all its results, or nothing, in one round trip; its query_id.
 
+        Where queries, results and numbers live apart, it takes four, and an end on the way leaves
+        results without their search, never a search without its results.
+
         With them goes how far that brings a harvest. Raises Conflict where another process has
-        brought it as far already; then nothing is recorded.
+        brought it as far already; then nothing is recorded, or results alone.
 
         A connection lost on the way leaves the fate of the write unknown. It is then repeated
         under the answer's own key, which the database accepts once; so may the caller.
         """
         head = {
+            "query_id": None,
             "timestamp": answer.timestamp,
             "status": answer.status,
             "num_results": answer.num_results,
@@ -74,18 +82,20 @@ class Store:
         ]
         papers = [_paper(entry) for entry in answer.entries]
         body = {
+            "query_id": None,
             "timestamp": answer.timestamp,
             "results": _encode(rows).decode(),
             "papers": _encode(papers).decode(),
         }
+        save = self._save if self._connections.one_system else self._save_apart
         with explained():
             try:
-                return await self._save(head, body, harvest)
+                return await save(head, body, harvest)
             except psycopg.OperationalError as error:
                 if not lost(error):
                     raise
                 logger.warning("the connection was lost in mid-write: repeating it (%s)", error)
-                return await self._save(head, body, harvest)
+                return await save(head, body, harvest)
 
     async def _save(
         self, head: Mapping[str, object], body: Mapping[str, object], harvest: Harvest | None
@@ -113,14 +123,77 @@ class Store:
                 if error.diag.constraint_name == "queries_harvest_page":
                     raise Conflict("another process is at the same harvest") from error
                 # an operator's own record has this number: take the next
-        raise StoreUnavailable("the next numbers of the sequence are taken by other records")
+        raise StoreUnavailable(NUMBERS_TAKEN)
+
+    async def _save_apart(
+        self, head: Mapping[str, object], body: Mapping[str, object], harvest: Harvest | None
+    ) -> int:
+        """The same on several systems: a number, the results under it, the search.
+
+        The number is kept until all is done, so that a repeat goes on where it was.
+        """
+        key = cast("UUID", head["write_key"])
+        for _ in range(WRITE_TRIES):
+            if key not in self._numbers:
+                taken = await self.next_query_id()
+                wanted = {"query_id": taken, "write_key": key}
+                known = await self._rows(
+                    self._connections.writer, tuple_row, sql.SELECT_NUMBER, wanted
+                )
+                for query_id, is_ours in known:
+                    if is_ours:  # another process has made this write
+                        return int(query_id)
+                if known:
+                    continue
+                self._numbers[key] = taken
+            number = {"query_id": self._numbers[key]}
+            written = not head["num_entries"] or await self._save_results({**body, **number})
+            try:
+                query_id = await self._save_query({**head, **number}, harvest) if written else 0
+            except Conflict:
+                del self._numbers[key]
+                raise
+            del self._numbers[key]
+            if query_id:
+                return query_id
+        raise StoreUnavailable(NUMBERS_TAKEN)
+
+    async def _save_results(self, body: Mapping[str, object]) -> bool:
+        """Record results and papers; whether they are, and no others, under their number."""
+        async with self._connections.writer("results") as conn:
+            try:
+                async with conn.pipeline():
+                    await conn.execute(sql.BEGIN)
+                    results = await conn.execute(sql.INSERT_RESULTS, body)
+                    papers = await conn.execute(sql.UPSERT_PAPERS, body)
+                    await conn.execute(sql.COMMIT)
+            except errors.UniqueViolation:
+                await conn.rollback()
+                same = await conn.execute(sql.SAME_RESULTS, body)
+                return bool(same.rowcount)  # else they are an operator's
+        metrics.wrote(results=results.rowcount, papers=papers.rowcount)
+        return True
+
+    async def _save_query(self, head: Mapping[str, object], harvest: Harvest | None) -> int:
+        """Record a search whose results are recorded; its number, 0 where another one has it."""
+        try:
+            async with self._connections.writer("queries") as conn, conn.pipeline():
+                await conn.execute(sql.BEGIN)
+                await conn.execute(sql.INSERT_QUERY, head)
+                if harvest:
+                    await conn.execute(sql.HARVEST_ADVANCE, asdict(harvest))
+                await conn.execute(sql.COMMIT)
+        except errors.UniqueViolation as error:
+            if error.diag.constraint_name == "queries_harvest_page":
+                raise Conflict("another process is at the same harvest") from error
+            return await self._saved(head)
+        metrics.wrote(queries=1)
+        return cast("int", head["query_id"])
 
     async def _saved(self, head: Mapping[str, object]) -> int:
-        async with self._connections.writer() as conn:
-            query = conn.cursor(row_factory=scalar_row)
-            await query.execute(sql.SELECT_WRITE, head)
-            query_id: int = await anext(query)
-            return query_id
+        """The number under which an earlier try of this write recorded the search, or 0."""
+        found = await self._rows(self._connections.writer, scalar_row, sql.SELECT_WRITE, head)
+        return int(found[0]) if found else 0
 
     async def harvest(self, query: str) -> Harvest | None:
         """The latest harvest of a query."""
@@ -142,11 +215,12 @@ class Store:
 
     async def harvested(self, query: str) -> set[str]:
         """The arXiv ids of the papers that all harvests of a query have stored."""
-        return set(
-            await self._rows(
-                self._connections.writer, scalar_row, sql.HARVEST_PAPERS, {"query": query}
+        pages = {
+            "query_ids": await self._rows(
+                self._connections.writer, scalar_row, sql.HARVEST_PAGES, {"query": query}
             )
-        )
+        }
+        return set(await self._rows(self._results, scalar_row, sql.SELECT_ARXIV_IDS, pages))
 
     async def recorded(self, search_key: UUID) -> Recorded | None:
         """The newest good answer to a search."""
@@ -160,12 +234,13 @@ class Store:
         """The results of one search, which may just have been written, in their order."""
         wanted = {"query_ids": [query_id]}
         return await self._rows(
-            self._connections.writer, class_row(StoredResult), sql.SELECT_QUERY_RESULTS, wanted
+            self._results, class_row(StoredResult), sql.SELECT_QUERY_RESULTS, wanted
         )
 
     async def next_query_id(self) -> int:
         """Take one number from the sequence."""
-        [query_id] = await self._rows(self._connections.writer, scalar_row, sql.NEXT_QUERY_ID)
+        lend = partial(self._connections.writer, "sequence")
+        [query_id] = await self._rows(lend, scalar_row, sql.NEXT_QUERY_ID)
         return int(query_id)
 
     async def write_query(self, query: QueryToWrite) -> None:
@@ -190,7 +265,7 @@ class Store:
             "papers": _encode([_paper(result) for result in body.results]).decode(),
         }
         with explained():
-            async with self._connections.writer() as conn, conn.transaction():
+            async with self._results() as conn, conn.transaction():
                 written = await conn.execute(sql.WRITE_RESULTS, sent)
                 same = await conn.execute(sql.SAME_RESULTS, sent)
                 if written.rowcount not in {0, len(rows)} or not same.rowcount:
@@ -198,14 +273,22 @@ class Store:
                 papers = await conn.execute(sql.UPSERT_PAPERS, sent)
         metrics.wrote(results=written.rowcount, papers=papers.rowcount)
 
-    async def migrations(self) -> set[str]:
-        """The names of the migrations that the database has had, seen from where reads go."""
-        await self._rows(self._connections.writer, scalar_row, sql.SELECT_MIGRATIONS)
-        return set(await self._rows(self._connections.reader, scalar_row, sql.SELECT_MIGRATIONS))
+    @property
+    def systems(self) -> Collection[str]:
+        """The names of all systems that are needed, for writing and for reading."""
+        return self._connections.systems.keys()
+
+    async def migrations(self, system: str) -> set[str]:
+        """The names of the migrations that a system has had."""
+        lend = self._connections.systems[system]
+        return set(await self._rows(lend, scalar_row, sql.SELECT_MIGRATIONS))
+
+    def _results(self) -> AbstractAsyncContextManager[Connection]:
+        return self._connections.writer("results")
 
     async def _rows(
         self,
-        lend: Callable[[], AbstractAsyncContextManager[Connection]],
+        lend: Lend,
         shape: BaseRowFactory[T],
         statement: bytes,
         values: Mapping[str, object] | None = None,

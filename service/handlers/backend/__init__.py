@@ -1,4 +1,4 @@
-"""The six paths of the split deployment; each does one thing, for the frontend and operators."""
+"""The paths of the split deployment; each does one thing, for the frontend and operators."""
 
 import hmac
 

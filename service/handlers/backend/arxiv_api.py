@@ -8,7 +8,7 @@ from litestar.di import NamedDependency
 from service import openapi
 from service.handlers.clients import unless_gone
 from service.models import ArxivApiAnswer, Entry, Link, Search
-from service.parts import Parts
+from service.parts import LocalParts
 from service.problems import AnyRequest
 
 EXAMPLE = ArxivApiAnswer(
@@ -42,7 +42,7 @@ RESPONSES = openapi.answer(EXAMPLE) | openapi.BACKEND_PROBLEMS | openapi.UPSTREA
 @get("/arxiv-api", responses=RESPONSES, operation_class=openapi.Kept, tags=["backend"])
 async def ask_arxiv(
     request: AnyRequest,
-    parts: NamedDependency[Parts],
+    parts: NamedDependency[LocalParts],
     search: NamedDependency[Search],
 ) -> ArxivApiAnswer:
     """Search arXiv and return the papers with everything arXiv tells; record nothing."""

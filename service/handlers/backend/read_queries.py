@@ -10,7 +10,7 @@ from service.handlers.filters import Order
 from service.handlers.listing import Listed
 from service.handlers.queries import StoredQueries
 from service.models import Asked, QueryFilter, StoredQuery
-from service.parts import Parts
+from service.parts import LocalParts
 from service.problems import AnyRequest
 from service.store.archive import QUERIES
 
@@ -34,7 +34,7 @@ RESPONSES = openapi.listed([EXAMPLE]) | openapi.BACKEND_PROBLEMS
 )
 async def read_queries(
     request: AnyRequest,
-    parts: NamedDependency[Parts],
+    parts: NamedDependency[LocalParts],
     asked_stored_queries: NamedDependency[Asked[QueryFilter]],
     order: Order = "oldest",
 ) -> Response[Any]:

@@ -10,7 +10,7 @@ from service.handlers.filters import Order
 from service.handlers.listing import Listed
 from service.handlers.results import StoredResults
 from service.models import Asked, ResultFilter, StoredResult
-from service.parts import Parts
+from service.parts import LocalParts
 from service.problems import AnyRequest
 from service.store.archive import RESULTS
 
@@ -35,7 +35,7 @@ RESPONSES = openapi.listed([EXAMPLE]) | openapi.BACKEND_PROBLEMS
 )
 async def read_results(
     request: AnyRequest,
-    parts: NamedDependency[Parts],
+    parts: NamedDependency[LocalParts],
     asked_results: NamedDependency[Asked[ResultFilter]],
     order: Order = "oldest",
 ) -> Response[Any]:

@@ -9,7 +9,7 @@ from msgspec import structs
 from service import openapi
 from service.arxiv_query import HEADING
 from service.models import Message, QueryToWrite
-from service.parts import Parts
+from service.parts import LocalParts
 
 EXAMPLE = QueryToWrite(
     query_id=42,
@@ -24,7 +24,7 @@ RESPONSES = openapi.answer(Message("query 42 is recorded"), 201) | openapi.WRITE
 
 @post("/write-queries", responses=RESPONSES, tags=["backend"])
 async def write_queries(
-    parts: NamedDependency[Parts], data: Annotated[QueryToWrite, openapi.body(EXAMPLE)]
+    parts: NamedDependency[LocalParts], data: Annotated[QueryToWrite, openapi.body(EXAMPLE)]
 ) -> Message:
     """Record a search; sending the same again changes nothing."""
     await parts.store.write_query(structs.replace(data, query=HEADING.sub("", data.query)))

@@ -7,7 +7,7 @@ from litestar.di import NamedDependency
 
 from service import openapi
 from service.models import Message, ResultsToWrite, ResultToWrite
-from service.parts import Parts
+from service.parts import LocalParts
 
 EXAMPLE = ResultsToWrite(
     query_id=42,
@@ -27,7 +27,7 @@ RESPONSES = (
 
 @post("/write-results", responses=RESPONSES, tags=["backend"])
 async def write_results(
-    parts: NamedDependency[Parts], data: Annotated[ResultsToWrite, openapi.body(EXAMPLE)]
+    parts: NamedDependency[LocalParts], data: Annotated[ResultsToWrite, openapi.body(EXAMPLE)]
 ) -> Message:
     """Record all the papers of a search, or none; sending the same again changes nothing."""
     await parts.store.write_results(data)

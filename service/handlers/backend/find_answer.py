@@ -1,0 +1,50 @@
+"""`/find-answer`: search arXiv, or remember what it answered, and record it, for a frontend."""
+
+from typing import Annotated
+
+from litestar import post
+from litestar.di import NamedDependency
+
+from service import openapi
+from service.handlers.clients import unless_gone
+from service.models import AnswerWanted, Recorded, Search
+from service.parts import LocalParts
+from service.problems import AnyRequest
+from service.search import Found
+
+EXAMPLE = Found(
+    Recorded(
+        query_id=42,
+        timestamp=1_795_464_900,
+        status=200,
+        num_results=214_881,
+        num_entries=10,
+        query='search_query=ti:"testing"&id_list=&start=0&max_results=10',
+        outcome="ok",
+        recorded=1_795_464_901,
+    ),
+    "hit; ttl=75556",
+)
+WANTED = AnswerWanted(asked=Search(title="testing"))
+RESPONSES = (
+    openapi.answer(EXAMPLE)
+    | openapi.BACKEND_PROBLEMS
+    | openapi.BODY_PROBLEMS
+    | openapi.UPSTREAM_PROBLEMS
+)
+
+
+@post("/find-answer", status_code=200, responses=RESPONSES, tags=["backend"])
+async def find_answer(
+    request: AnyRequest,
+    parts: NamedDependency[LocalParts],
+    data: Annotated[AnswerWanted, openapi.body(WANTED)],
+) -> Found:
+    """The recorded answer to a search, as `/arxiv` finds it, and how it was found.
+
+    Times are Unix seconds. With `anew`, arXiv is asked in any case.
+    """
+    found = None if data.anew else parts.searcher.at_hand(data.asked)
+    if found is None:
+        found = await unless_gone(request, parts.searcher.find(data.asked, anew=data.anew))
+    return found

@@ -1,0 +1,325 @@
+"""The backend of a frontend that has no database: the same doors, each a call over HTTP."""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Collection, Sequence
+from contextlib import asynccontextmanager
+from datetime import tzinfo
+from http import HTTPStatus
+from typing import Any, NamedTuple, Self
+from uuid import UUID
+
+import httpx
+import msgspec
+
+from service import migrations, questions, timestamps
+from service.errors import BackendProblem, BackendUnavailable, ServiceError, StoreUnavailable
+from service.layers.deadline import NAME as REQUEST_TIMEOUT
+from service.layers.deadline import deadline
+from service.logging import request_id
+from service.models import (
+    AnswerWanted,
+    Count,
+    Health,
+    PaperFilter,
+    PaperName,
+    Place,
+    Problem,
+    ResultsWanted,
+    Run,
+    Search,
+    StoredPaper,
+    StoredResult,
+)
+from service.problems import MEDIA_TYPE
+from service.search import PERSISTENCE, Finder, Flight, Found
+from service.settings import Settings
+from service.store import Archive
+from service.store.archive import SLOW_PATIENCE, Filter, List, T
+from service.store.connections import PATIENCE
+
+logger = logging.getLogger(__name__)
+
+CONNECTIONS = 100
+"""Each waits for one answer; equal searches share one."""
+IDLE = 3.0
+"""Seconds for which a connection is kept; uvicorn closes those that are idle for five."""
+CONNECTION_PATIENCE = 3.0
+"""Seconds that a call may wait for a connection."""
+MARGIN = 2.0
+"""Seconds more than the backend takes at most: what it says then tells more than our timeout."""
+READING = 2 * (SLOW_PATIENCE + PATIENCE) + MARGIN
+"""Seconds that the answer to a question about what is stored may take: two shared reads."""
+MOST = 2**28
+"""Bytes of an answer: many times those of the longest page, a thousand papers of collaborations."""
+
+_NOT_SERVED = {HTTPStatus.NOT_FOUND, HTTPStatus.METHOD_NOT_ALLOWED}
+"""No question is answered so: what is not recorded is null, or no rows."""
+_encode = msgspec.json.Encoder().encode
+
+
+class Said(NamedTuple):
+    """An answer, read to its end."""
+
+    status: int
+    kind: str
+    """Its content-type."""
+    content: bytes
+
+
+class Backend:
+    """The one client of the backend. Enter the context to open its connections."""
+
+    def __init__(self, settings: Settings, url: str) -> None:
+        """Call what is at `url` with the token of the settings."""
+        self._url = url.rstrip("/")
+        self._token = settings.backend_token
+        self._tls = httpx.create_ssl_context()
+        self._free = asyncio.Semaphore(CONNECTIONS)
+        self._idle: list[httpx.AsyncClient] = []
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._hang_up()
+
+    async def _hang_up(self) -> None:
+        while self._idle:
+            await self._idle.pop().aclose()
+
+    async def ask(
+        self,
+        path: str,
+        question: object,
+        kind: Any,  # noqa: ANN401 - mypy knows no type of types such as `Run | None`
+        patience: float | None = None,
+        *,
+        repeats: bool = True,
+    ) -> Any:  # noqa: ANN401
+        """The answer to a question, as what it is. Raises BackendProblem or BackendUnavailable.
+
+        `repeats`: whether it does no harm to ask once more.
+        """
+        body = _encode(question)
+        said = await self._call("POST", path, body, patience or READING, repeats=repeats)
+        if said.status != HTTPStatus.OK:
+            raise _problem(path, said)
+        return _read(said, kind)
+
+    async def check(self) -> None:
+        """Raises StoreUnavailable where the backend is not ready."""
+        said = await self._call("GET", "/health/ready", None, READING)
+        if said.status != HTTPStatus.OK:
+            raise StoreUnavailable(_read(said, Health).detail or "the backend is not ready")
+
+    async def _call(
+        self,
+        method: str,
+        path: str,
+        body: bytes | None,
+        patience: float,
+        *,
+        repeats: bool = True,
+    ) -> Said:
+        until = asyncio.get_running_loop().time() + patience
+        wait = min(until, deadline.get() or until) - asyncio.get_running_loop().time()
+        headers = {REQUEST_TIMEOUT: f"{max(wait, 0):.3f}", "x-request-id": request_id.get()}
+        try:
+            # where the caller's own deadline comes first, what set it ends this call
+            async with asyncio.timeout_at(until):
+                try:
+                    return await self._send(method, path, body, headers)
+                except (httpx.NetworkError, httpx.RemoteProtocolError) as error:
+                    if not repeats and not isinstance(error, httpx.ConnectError):
+                        raise
+                    logger.info("a call of the backend was lost: repeating it (%r)", error)
+                    await self._hang_up()  # what else is idle leads to the same end
+                    return await self._send(method, path, body, headers)
+        except (TimeoutError, httpx.TimeoutException) as error:
+            raise BackendUnavailable("the backend does not answer in time") from error
+        except httpx.HTTPError as error:
+            raise BackendUnavailable("the backend is away") from error
+
+    async def _send(
+        self, method: str, path: str, body: bytes | None, headers: dict[str, str]
+    ) -> Said:
+        url, content = self._url + path, bytearray()
+        async with (
+            self._lent() as client,
+            client.stream(method, url, content=body, headers=headers) as response,
+        ):
+            async for piece in response.aiter_bytes():
+                content += piece
+                if len(content) > MOST:
+                    raise BackendUnavailable(f"the backend answers more than {MOST:,} bytes")
+        return Said(response.status_code, response.headers.get("content-type", ""), bytes(content))
+
+    @asynccontextmanager
+    async def _lent(self) -> AsyncIterator[httpx.AsyncClient]:
+        """A client with one connection: a pool of httpcore 1.0 loses those of who leaves early."""
+        try:
+            async with asyncio.timeout(CONNECTION_PATIENCE):
+                await self._free.acquire()
+        except TimeoutError as error:
+            raise BackendUnavailable("too many calls of the backend are under way") from error
+        client = self._idle.pop() if self._idle else self._client()
+        try:
+            yield client
+        except BaseException:
+            await client.aclose()
+            raise
+        else:
+            self._idle.append(client)
+        finally:
+            self._free.release()
+
+    def _client(self) -> httpx.AsyncClient:
+        return httpx.AsyncClient(
+            timeout=httpx.Timeout(None, connect=CONNECTION_PATIENCE),
+            limits=httpx.Limits(max_connections=1, keepalive_expiry=IDLE),
+            headers={"accept-encoding": "identity", "content-type": "application/json"}
+            | ({"authorization": f"Bearer {self._token}"} if self._token else {}),
+            # a redirect, or somebody's proxy, would take the token elsewhere
+            follow_redirects=False,
+            trust_env=False,
+            verify=self._tls,
+        )
+
+
+def _read(said: Said, kind: Any) -> Any:  # noqa: ANN401 - see ask
+    try:
+        return msgspec.json.decode(said.content, type=kind)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise BackendUnavailable(
+            f"{said.status} from the backend is not what one answers: is it one, and of"
+            " the same release?"
+        ) from error
+
+
+def _problem(path: str, said: Said) -> ServiceError:
+    """What the backend says is wrong, if it is the backend who says it."""
+    if said.status == HTTPStatus.UNAUTHORIZED:
+        return BackendUnavailable("the backend refuses this frontend's ARXIV_BACKEND_TOKEN")
+    if said.status in _NOT_SERVED or said.kind != MEDIA_TYPE:
+        return BackendUnavailable(f"the backend does not serve {path}: it answers {said.status}")
+    problem: Problem = _read(said, Problem)
+    if problem.parameter is not None:  # those of our own caller are found out here
+        return BackendUnavailable(
+            f"the backend does not understand {path} ({problem.detail}): is it of the same release?"
+        )
+    return BackendProblem(
+        problem.detail,
+        title=problem.title,
+        status_code=said.status,
+        retry_after=problem.retry_after,
+        query_id=problem.query_id,
+    )
+
+
+class RemoteFinder(Finder):
+    """Has the backend find what is not at hand: its gate and its memory are everybody's."""
+
+    def __init__(self, settings: Settings, backend: Backend) -> None:
+        """Take from the settings how long the backend may take."""
+        super().__init__(settings)
+        self._backend = backend
+        # the wait for a turn, arXiv's last answer, and its record while the database is away
+        self._patience = settings.max_wait + settings.timeout + PERSISTENCE + READING
+
+    async def _found(self, search: Search, key: UUID, _: Flight[Found], *, anew: bool) -> Found:
+        """From the backend."""
+        deadline.set(None)  # others may wait longer than who came first; the last to leave ends it
+        wanted = AnswerWanted(asked=search, anew=anew)
+        # what a lost search found is remembered; anew, another call would ask arXiv once more
+        found: Found = await self._backend.ask(
+            "/find-answer", wanted, Found, self._patience, repeats=not anew
+        )
+        self._remember(key, found.recorded)
+        return found
+
+
+class RemoteStore:
+    """What was just written, read where it was written."""
+
+    def __init__(self, backend: Backend) -> None:
+        """Ask this backend."""
+        self._backend = backend
+
+    async def results_of(self, query_id: int) -> list[StoredResult]:
+        """The results of one search, in their order."""
+        wanted = ResultsWanted(query_id=query_id)
+        rows: list[StoredResult] = await self._backend.ask(
+            "/find-results", wanted, list[StoredResult]
+        )
+        return rows
+
+    systems = ("backend",)
+
+    async def migrations(self, _: str) -> set[str]:
+        """Those we know of: a backend that lacks any says so. Raises StoreUnavailable then."""
+        await self._backend.check()
+        return set(migrations.names())
+
+
+class RemoteArchive(Archive):
+    """Each question is one call; whole lists are read in batches as ever."""
+
+    def __init__(self, backend: Backend) -> None:
+        """Ask this backend."""
+        self._backend = backend
+
+    async def _ask(self, question: questions.Question, kind: Any) -> Any:  # noqa: ANN401 - see ask
+        return await self._backend.ask("/read-archive", question, kind)
+
+    async def page(
+        self, kind: List[T], wanted: Filter, place: Place, limit: int, *, newest: bool = False
+    ) -> list[T]:
+        """Not shared here: those who ask do not wait equally long."""
+        return await self._page(kind, wanted, place, limit, newest=newest)
+
+    async def _page(
+        self, kind: List[T], wanted: Filter, place: Place, limit: int, *, newest: bool
+    ) -> list[T]:
+        name: Any = next(name for name, (each, _) in questions.LISTS.items() if each is kind)
+        page = questions.Page(name, wanted, place, limit, newest)
+        rows: list[T] = await self._ask(page, list[kind.rows])  # type: ignore[name-defined]
+        return rows
+
+    async def query(self, query_id: int) -> Run | None:
+        """One search."""
+        run: Run | None = await self._ask(questions.Query(query_id), Run | None)
+        return run
+
+    async def runs(self, run: Run, limit: int) -> list[Run]:
+        """The runs of the same search up to this one."""
+        runs: list[Run] = await self._ask(questions.Runs(run, limit), list[Run])
+        return runs
+
+    async def results_of(self, run: Run) -> list[StoredResult]:
+        """The results of one search."""
+        rows: list[StoredResult] = await self._ask(questions.Results(run), list[StoredResult])
+        return rows
+
+    async def feed(self, runs: Sequence[Run]) -> list[StoredPaper]:
+        """What these runs found."""
+        papers: list[StoredPaper] = await self._ask(questions.Feed(list(runs)), list[StoredPaper])
+        return papers
+
+    async def versions(self, arxiv_id: str) -> list[StoredPaper]:
+        """The versions of one paper."""
+        papers: list[StoredPaper] = await self._ask(questions.Versions(arxiv_id), list[StoredPaper])
+        return papers
+
+    async def papers_of(self, names: Collection[PaperName]) -> dict[PaperName, StoredPaper]:
+        """The papers of these names."""
+        wanted = questions.Papers(list(names))
+        found: list[StoredPaper] = await self._ask(wanted, list[StoredPaper])
+        return {(paper.arxiv_id, paper.version): paper for paper in found}
+
+    async def counts(self, wanted: PaperFilter, tz: tzinfo) -> list[Count]:
+        """How many papers match."""
+        counts: list[Count] = await self._ask(
+            questions.Counts(wanted, timestamps.name_of(tz)), list[Count]
+        )
+        return counts

@@ -1,0 +1,6 @@
+-- What is known of a search of which only the results were recorded.
+select query_id, min(timestamp) as timestamp, count(*)::int as num_entries
+from results
+where query_id = any(%(query_ids)s::bigint[])
+group by query_id
+order by query_id
