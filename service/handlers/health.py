@@ -1,7 +1,6 @@
 """`/health`: whether the process lives, and whether it can serve."""
 
 import asyncio
-from time import time
 from typing import NamedTuple
 
 from litestar import Response, get
@@ -9,10 +8,10 @@ from litestar.datastructures import CacheControlHeader
 from litestar.di import NamedDependency
 from litestar.openapi import ResponseSpec
 
-from service import migrations, openapi, timestamps
+from service import migrations, openapi
 from service.errors import ServiceError, StoreUnavailable
 from service.models import ArxivState, Health, Outcome
-from service.parts import LocalParts, Parts
+from service.parts import Parts
 
 PATIENCE = 2.0
 """Seconds; who asks for health does not wait for long."""
@@ -82,19 +81,8 @@ async def _look(parts: Parts, system: str) -> _Look:
 
 async def _arxiv(parts: Parts) -> ArxivState | None:
     """How things stand with arXiv; None where the gate cannot be looked at."""
-    if not isinstance(parts, LocalParts):
-        return None
     try:
         async with asyncio.timeout(PATIENCE):
-            state = await parts.gate.state()
+            return await parts.arxiv_state()
     except (StoreUnavailable, TimeoutError):
         return None
-    zone = parts.settings.zone
-    when, outcome = parts.arxiv.latest or (None, None)
-    return ArxivState(
-        last_request=timestamps.to_iso(when, zone) if when else None,
-        last_outcome=outcome,
-        asking=state.asking,
-        waiting=state.waiting,
-        closed_until=timestamps.to_iso(int(time() + state.closed), zone) if state.closed else None,
-    )
