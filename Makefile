@@ -41,8 +41,8 @@ lock: ## pin the newest dependencies, with the hash of every file
 		--python-version 3.11 --generate-hashes --no-header --no-annotate pyproject.toml "$$@"; }; \
 	lock --extra queue -o requirements.txt; \
 	lock --extra embedded --extra queue -o requirements-embedded.txt; \
-	lock --extra embedded --extra queue --group dev -o requirements-dev.txt; \
-	lock --extra embedded --extra queue --group dev --group fuzz -o requirements-fuzz.txt
+	lock --extra embedded --extra queue --extra opentelemetry --group dev -o requirements-dev.txt; \
+	lock --extra embedded --extra queue --extra opentelemetry --group dev --group fuzz -o requirements-fuzz.txt
 
 clean: ## remove the virtual environment; data stays
 	rm -rf .venv

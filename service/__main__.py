@@ -1,15 +1,19 @@
-"""The command line: python -m service [serve | writer | migrate | search | harvest | reconcile]."""
+"""The command line: python -m service [serve | writer | migrate | database | search | ...]."""
 
 import argparse
 import asyncio
 import io
 import logging
 import math
+import os
+import shutil
 import signal
 import socket
+import subprocess
 import sys
 from collections.abc import Callable, Coroutine, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
 from typing import Any, NoReturn
 
 import uvicorn
@@ -21,6 +25,7 @@ from service.errors import BadInput, NotConfigured, ServiceError
 from service.logging import NOTICE, started
 from service.search import Finder
 from service.settings import Settings
+from service.store import libpq_environment
 
 logger = logging.getLogger("service")
 
@@ -42,6 +47,8 @@ def main() -> int:
     commands.add_parser("serve", help="answer HTTP (the default)")
     commands.add_parser("writer", help="store the searches that wait in ARXIV_QUEUE_URL")
     commands.add_parser("migrate", help="apply migrations/*.sql with psql to every database")
+    psql = commands.add_parser("database", help="run a program against the database: psql, pg_dump")
+    psql.add_argument("program", nargs=argparse.REMAINDER, metavar="PROGRAM", help="and its words")
     terminal.add_search(commands.add_parser("search", help="search once, and print the papers"))
     terminal.add_harvest(
         commands.add_parser("harvest", help="store all papers that match, however many")
@@ -135,6 +142,29 @@ def migrate(settings: Settings, _: argparse.Namespace) -> None:
                 _migrate(url, name)
 
 
+def database(settings: Settings, options: argparse.Namespace) -> None:
+    """Run a program that takes the database's address from libpq's variables, and end as it did.
+
+    An embedded PostgreSQL runs meanwhile, if need be; nothing is migrated.
+    """
+    _check_has_database(settings)
+    if settings.only_reads:
+        raise NotConfigured("ARXIV_DATABASE_URL is not set: name the database there")
+    program = options.program or ["psql"]
+    with ExitStack() as stack:
+        url = settings.database_url
+        path = os.environ.get("PATH", os.defpath)
+        if url is None:
+            url = stack.enter_context(embedded.server(settings.data_path))
+            path = f"{Path(str(embedded.program('psql'))).parent}{os.pathsep}{path}"
+        environment = os.environ | libpq_environment(url) | {"PATH": path}
+        if (found := shutil.which(program[0], path=path)) is None:
+            raise NotConfigured(f"there is no program {program[0]!r}")
+        ended = subprocess.run([found, *program[1:]], env=environment, check=False)  # noqa: S603
+    # of a signal, what a shell says of it
+    sys.exit(ended.returncode if ended.returncode >= 0 else 128 - ended.returncode)
+
+
 def search(settings: Settings, options: argparse.Namespace) -> None:
     """Search once."""
     _on_terminal(terminal.search, settings, options)
@@ -169,6 +199,7 @@ COMMANDS = {
     "serve": serve,
     "writer": writer,
     "migrate": migrate,
+    "database": database,
     "search": search,
     "harvest": harvest,
     "reconcile": reconcile,

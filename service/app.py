@@ -10,7 +10,7 @@ from litestar.di import Provide
 from litestar.plugins.prometheus import PrometheusConfig
 from litestar.types import ASGIApp, ControllerRouterHandler
 
-from service import openapi
+from service import openapi, tracing
 from service.handlers import (
     arxiv,
     filters,
@@ -113,6 +113,7 @@ def create_app(settings: Settings, transport: httpx.AsyncBaseTransport | None = 
         exception_handlers=EXCEPTION_HANDLERS,
         middleware=[
             PrometheusConfig(app_name="arxiv-gateway", prefix="http", group_path=True).middleware,
+            *tracing.middleware(),
             Deadline,
         ],
         openapi_config=openapi.config(),

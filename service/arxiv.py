@@ -15,7 +15,7 @@ from typing import Self
 
 import httpx
 
-from service import __version__, arxiv_query, arxiv_xml, timestamps
+from service import __version__, arxiv_query, arxiv_xml, metrics, timestamps
 from service.errors import (
     UpstreamBroken,
     UpstreamBusy,
@@ -58,6 +58,8 @@ class ArXiv:
     ) -> None:
         """Take where arXiv is and how patient to be from the settings."""
         self.settings = settings
+        self.latest: tuple[int, Outcome] | None = None
+        """When it last answered, or did not (Unix seconds), and what came of it."""
         self._transport = transport
         self._tls = httpx.create_ssl_context()
         self._clients = Lender(self._client, 1, settings.timeout)
@@ -92,10 +94,13 @@ class ArXiv:
         meant = "&".join(f"{name}={value}" for name, value in sent.items())
         started = monotonic()
         answer = await self._ask(sent, meant, until)
+        taken = monotonic() - started
+        metrics.asked(answer, taken)
+        self.latest = int(time()), answer.outcome
         logger.info(
             "arXiv answered %d in %.2f s: %d of %d papers for %r",
             answer.status,
-            monotonic() - started,
+            taken,
             len(answer.entries),
             answer.num_results,
             meant,

@@ -130,6 +130,7 @@ class _Cluster:
     def __init__(self, folder: Path) -> None:
         self.path = folder / "postgres"
         self.log = folder / "postgres.log"
+        self._check()
         self.user = self._user()
         self.socket = self._socket()
         self._process: subprocess.Popen[bytes] | None = None
@@ -143,10 +144,6 @@ class _Cluster:
         """Start the server, unless another service runs it, or left it running when killed."""
         if not self.path.exists():
             self._create()
-        if (made_by := (self.path / "PG_VERSION").read_text().strip()) != VERSION:
-            raise NotConfigured(
-                f"ARXIV_DATA_DIR: {self.path} was made by PostgreSQL {made_by}, this is {VERSION}"
-            )
         patience = monotonic() + START_TIMEOUT
         while self.is_running():
             if self._answers():
@@ -182,6 +179,16 @@ class _Cluster:
         """Leave the server running for others."""
         if self._process is not None:
             self._process.returncode = 0  # it is no longer ours to wait for
+
+    def _check(self) -> None:
+        """See that the files are of our version; a server of another may even run on them."""
+        if not self.path.exists():
+            return
+        if (made_by := (self.path / "PG_VERSION").read_text().strip()) != VERSION:
+            raise NotConfigured(
+                f"ARXIV_DATA_DIR: {self.path} was made by PostgreSQL {made_by}, this is {VERSION}:"
+                ' see "A new major version" in docs/operations.md'
+            )
 
     def _create(self) -> None:
         """Make a new cluster; it gets its name when it is whole."""

@@ -589,13 +589,28 @@ class Message(Struct, frozen=True):
     message: str
 
 
+class ArxivState(Struct, frozen=True, kw_only=True):
+    """How things stand with arXiv; all but the last request is that of all processes together."""
+
+    last_request: str | None = None
+    """When this process last asked arXiv."""
+    last_outcome: Outcome | None = None
+    asking: bool
+    """Whether arXiv is being asked."""
+    waiting: int
+    """Searches that wait for their turn."""
+    closed_until: str | None = None
+    """Until when arXiv wants to be left alone."""
+
+
 class Health(Struct, frozen=True, kw_only=True):
-    """Whether the service lives, or is ready; `detail` tells what is missing."""
+    """Whether the service lives, or is ready; `detail` tells what is missing or odd."""
 
     status: str
     detail: str | None = None
     queue: str | None = None
     """`connected` or `away`, where searches are recorded through a queue."""
+    arxiv: ArxivState | None = None
 
 
 # Bodies of requests

@@ -1,14 +1,17 @@
 """The parts of the service, wired together, for the application and for the command line."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Collection
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
+from time import time
 from typing import TYPE_CHECKING, Any, Protocol, Self
 
 import httpx
 
+from service import timestamps
 from service.arxiv import ArXiv
 from service.errors import NotConfigured
-from service.models import StoredResult
+from service.models import ArxivState, StoredResult
 from service.remote import Backend, RemoteArchive, RemoteFinder, RemoteStore
 from service.search import Finder, Searcher
 from service.settings import READING, Settings
@@ -35,7 +38,7 @@ class Written(Protocol):
         """The names of the migrations that one of them has had."""
 
 
-class Parts:
+class Parts(ABC):
     """What frontends work with, wherever it is. Enter the context to open it."""
 
     store: Written
@@ -53,6 +56,10 @@ class Parts:
         self.archive = archive
         self._to_open = to_open
         self._open = AsyncExitStack()
+
+    @abstractmethod
+    async def arxiv_state(self) -> ArxivState | None:
+        """How things stand with arXiv, where that is known. Raises StoreUnavailable."""
 
     async def __aenter__(self) -> Self:
         for part in self._to_open:
@@ -86,14 +93,27 @@ class LocalParts(Parts):
             raise NotConfigured("ARXIV_DATABASE_URL is not set")
         lease = settings.timeout + LEASE_MARGIN
         connections = connections_of(settings)
-        arxiv = ArXiv(settings, transport)
-        gate = Gate(connections, interval=settings.interval, lease=lease)
+        self.arxiv = ArXiv(settings, transport)
+        self.gate = Gate(connections, interval=settings.interval, lease=lease)
         self.buffer, self.store = _store(settings.queue_url, connections)
         self.reconciliation = Reconciliation(connections)
-        self.searcher = Searcher(settings, arxiv, self.store, gate)
+        self.searcher = Searcher(settings, self.arxiv, self.store, self.gate)
         archive = Archive(connections, settle=settings.settle)
         buffers = [self.buffer] if self.buffer else []
-        super().__init__(settings, archive, connections, *buffers, arxiv, self.searcher)
+        super().__init__(settings, archive, connections, *buffers, self.arxiv, self.searcher)
+
+    async def arxiv_state(self) -> ArxivState:
+        """As the gate and the latest request of this process tell."""
+        state, zone = await self.gate.state(), self.settings.zone
+        when, outcome = self.arxiv.latest or (None, None)
+        closed_until = int(time() + state.closed) if state.closed else None
+        return ArxivState(
+            last_request=timestamps.to_iso(when, zone) if when else None,
+            last_outcome=outcome,
+            asking=state.asking,
+            waiting=state.waiting,
+            closed_until=timestamps.to_iso(closed_until, zone) if closed_until else None,
+        )
 
 
 class RemoteParts(Parts):
@@ -105,6 +125,11 @@ class RemoteParts(Parts):
         self.store = RemoteStore(backend)
         self.searcher = RemoteFinder(settings, backend)
         super().__init__(settings, RemoteArchive(backend), backend, self.searcher)
+        self._backend = backend
+
+    async def arxiv_state(self) -> ArxivState | None:
+        """As the backend told when it was asked whether it is ready."""
+        return self._backend.health.arxiv if self._backend.health else None
 
 
 def wired(settings: Settings, transport: httpx.AsyncBaseTransport | None = None) -> Parts:

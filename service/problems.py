@@ -10,6 +10,7 @@ from litestar.exceptions import HTTPException, SerializationException, Validatio
 from service.errors import (
     BackendProblem,
     BadInput,
+    ClientGone,
     DeadlinePassed,
     ServiceError,
     TooBusy,
@@ -22,6 +23,8 @@ logger = logging.getLogger(__name__)
 
 MEDIA_TYPE = "application/problem+json"
 AnyRequest = Request[Any, Any, Any]
+_GONE = "client disconnected prematurely"
+"""Litestar's word for a client that breaks off within its body; it calls that an error of ours."""
 
 
 def of_service(_: AnyRequest, error: ServiceError) -> Response[Problem]:
@@ -49,9 +52,11 @@ def of_service(_: AnyRequest, error: ServiceError) -> Response[Problem]:
     return _response(problem, headers)
 
 
-def of_framework(_: AnyRequest, error: HTTPException) -> Response[Problem]:
+def of_framework(request: AnyRequest, error: HTTPException) -> Response[Problem]:
     """An error that Litestar found: no such path, a value out of bounds, a body too large."""
     detail, parameter = str(error.detail), None
+    if detail == _GONE:
+        return of_service(request, ClientGone("the client hung up within its body"))
     if isinstance(error.__cause__, SerializationException):
         detail, parameter = f"body: is not JSON ({error.detail})", "body"
     elif isinstance(error, ValidationException) and isinstance(error.extra, list) and error.extra:
@@ -59,7 +64,7 @@ def of_framework(_: AnyRequest, error: HTTPException) -> Response[Problem]:
         detail = "; ".join(f"{name}: {reason}" for name, reason in faults)
         parameter = faults[0][0]
     if error.status_code >= HTTPStatus.INTERNAL_SERVER_ERROR:
-        logger.warning("%s", error.detail)  # such as a client that breaks off within its body
+        logger.warning("%s", error.detail)
     wrong = error.status_code == HTTPStatus.BAD_REQUEST
     problem = Problem(
         title=BadInput.title if wrong else HTTPStatus(error.status_code).phrase,

@@ -76,6 +76,8 @@ class Backend:
         self._token = settings.backend_token
         self._tls = httpx.create_ssl_context()
         self._clients = Lender(self._client, CONNECTIONS, CONNECTION_PATIENCE)
+        self.health: Health | None = None
+        """What it said when it was last asked for it."""
 
     async def __aenter__(self) -> Self:
         return self
@@ -105,8 +107,9 @@ class Backend:
     async def check(self) -> None:
         """Raises StoreUnavailable where the backend is not ready."""
         said = await self._call("GET", "/health/ready", None, READING)
+        self.health = _read(said, Health)
         if said.status != HTTPStatus.OK:
-            raise StoreUnavailable(_read(said, Health).detail or "the backend is not ready")
+            raise StoreUnavailable(self.health.detail or "the backend is not ready")
 
     async def _call(
         self,

@@ -22,7 +22,7 @@ from uuid import UUID
 
 from msgspec import Struct, structs
 
-from service import announcements, arxiv_query
+from service import announcements, arxiv_query, metrics
 from service.arxiv import ArXiv
 from service.errors import (
     StoreUnavailable,
@@ -58,6 +58,20 @@ class Found(Struct, frozen=True):
 
     recorded: Recorded
     how: str
+
+    @property
+    def outcome(self) -> str:
+        """What came of the search."""
+        return self.recorded.outcome
+
+    @property
+    def answered_by(self) -> str:
+        """Whose answer it is, for the metrics."""
+        if self.how.endswith("collapsed"):
+            return "flight"
+        if self.how.endswith("detail=stale"):
+            return "stale"
+        return "database" if self.how.startswith("hit") else "arxiv"
 
     @property
     def age(self) -> int:
@@ -107,8 +121,10 @@ class Finder(ABC):
         if recorded is None or monotonic() > until or not _is_good(recorded):
             return None
         self._at_hand.move_to_end(key)
+        metrics.AT_HAND.inc()
         return _hit(recorded)
 
+    @metrics.counted
     async def find(self, search: Search, *, anew: bool = False) -> Found:
         """Answer a search from memory, or by asking arXiv, which is recorded; `anew`: the latter.
 
@@ -176,6 +192,7 @@ class Searcher(Finder):
         self._store = store
         self._gate = gate
 
+    @metrics.counted
     async def ask(self, search: Search, record: Record | None = None) -> Answer:
         """Ask arXiv in its turn; what `record` is for, it does with each answer, inside the turn.
 

@@ -20,6 +20,7 @@ MIN_INTERVAL = 3.0
 """Seconds between requests to arXiv: https://info.arxiv.org/help/api/tou.html."""
 Port = Annotated[int, Meta(ge=0, le=65_535)]
 Seconds = Annotated[float, Meta(ge=0, le=86_400)]
+Token = Annotated[str, Meta(min_length=16, max_length=1000)]
 ENDPOINTS = {
     "frontend": ("arxiv", "queries", "results", "papers"),
     "backend": (
@@ -89,9 +90,11 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What is served: all, frontend, backend, or names with commas."""
     backend_url: str | None = None
     """Where a frontend asks for what it has no database for; unset: in this process."""
-    backend_token: Annotated[str, Meta(min_length=16, max_length=1000)] | None = None
+    backend_token: Token | None = None
     """What the backend endpoints ask for in `Authorization: Bearer`, and a frontend sends; unset:
     they are open."""
+    backend_token_also: Token | None = None
+    """Accepted like `backend_token`, while that is being changed."""
     cors_origins: str | None = None
     """Whose web pages may read the answers: * or origins with commas; unset: only our own."""
     log_level: Literal["DEBUG", "INFO", "NOTICE", "WARNING", "ERROR"] = "NOTICE"
@@ -125,9 +128,12 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
             self.contact.isascii() and self.contact.isprintable() and _EMAIL.fullmatch(self.contact)
         ):
             raise ValueError("ARXIV_CONTACT: give an e-mail address like you@example.org")
-        if self.backend_token is not None and not _TOKEN.fullmatch(self.backend_token):
+        for name in ("backend_token", "backend_token_also"):
+            token = getattr(self, name)
+            if token is None or _TOKEN.fullmatch(token):
+                continue
             raise ValueError(
-                "ARXIV_BACKEND_TOKEN: give printable ASCII, without a space at either end"
+                f"{PREFIX}{name.upper()}: give printable ASCII, without a space at either end"
             )
         host = _url("api_url", self.api_url).raw_host.decode()
         if self.interval < MIN_INTERVAL and _is_arxiv(host):

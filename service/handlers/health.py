@@ -1,6 +1,7 @@
 """`/health`: whether the process lives, and whether it can serve."""
 
 import asyncio
+from typing import NamedTuple
 
 from litestar import Response, get
 from litestar.datastructures import CacheControlHeader
@@ -8,15 +9,21 @@ from litestar.di import NamedDependency
 from litestar.openapi import ResponseSpec
 
 from service import migrations, openapi
-from service.errors import ServiceError
-from service.models import Health
+from service.errors import ServiceError, StoreUnavailable
+from service.models import ArxivState, Health, Outcome
 from service.parts import Parts
 
 PATIENCE = 2.0
 """Seconds; who asks for health does not wait for long."""
-
-
 NOT_KEPT = CacheControlHeader(no_store=True)
+ASKING = frozenset({"arxiv", "arxiv-api"})
+"""What an instance serves that asks arXiv; one that only reads may not even look at the gate."""
+EXAMPLE = Health(
+    status="ready",
+    arxiv=ArxivState(
+        last_request="2026-11-23T20:15:00", last_outcome=Outcome.OK, asking=False, waiting=0
+    ),
+)
 
 
 @get(
@@ -33,7 +40,7 @@ async def live() -> Health:
 @get(
     "/health/ready",
     tags=["operation"],
-    responses=openapi.answer(Health(status="ready"))
+    responses=openapi.answer(EXAMPLE)
     | openapi.BAD_INPUT
     | {503: ResponseSpec(Health, description="not ready; `detail` tells why")},
     cache_control=NOT_KEPT,
@@ -41,27 +48,47 @@ async def live() -> Health:
 async def ready(parts: NamedDependency[Parts]) -> Response[Health]:
     """Tell whether every PostgreSQL, or the backend, answers and has had all migrations.
 
-    Where searches are recorded through a queue, `queue` tells whether that is there; without it
-    they are written directly.
+    An instance that asks arXiv also tells how things stand there, which is no condition: what is
+    recorded is answered without it. Nor is it one that no database is ahead of this release, as
+    they are while a newer one is brought in; then `detail` names the migrations beyond it. Where
+    searches are recorded through a queue, `queue` tells whether that is there; without it they
+    are written directly.
     """
-    amiss = await asyncio.gather(*(_amiss(parts, system) for system in parts.store.systems))
+    looks = await asyncio.gather(*(_look(parts, system) for system in parts.store.systems))
     queue = None
     if parts.buffer:
         queue = "connected" if parts.buffer.connected else "away"
-    if detail := "; ".join(filter(None, amiss)):
+    if detail := "; ".join(look.amiss for look in looks if look.amiss):
         health = Health(status="not ready", detail=detail, queue=queue)
         return Response(health, status_code=503)
-    return Response(Health(status="ready", queue=queue))
+    odd = "; ".join(look.odd for look in looks if look.odd)
+    arxiv = await _arxiv(parts) if parts.settings.served & ASKING else None
+    return Response(Health(status="ready", detail=odd or None, arxiv=arxiv, queue=queue))
 
 
-async def _amiss(parts: Parts, system: str) -> str | None:
+class _Look(NamedTuple):
+    """What is wrong with a system, and what is only odd."""
+
+    amiss: str = ""
+    odd: str = ""
+
+
+async def _look(parts: Parts, system: str) -> _Look:
     try:
         async with asyncio.timeout(PATIENCE):
-            missing = sorted(migrations.names() - await parts.store.migrations(system))
+            applied = await parts.store.migrations(system)
     except (ServiceError, TimeoutError) as error:
-        return (
-            f"{system}: {error}"
-            if str(error)
-            else f"{system}: no answer within {PATIENCE:g} seconds"
-        )
-    return f"{system}: the database lacks the migrations {', '.join(missing)}" if missing else None
+        return _Look(amiss=f"{system}: {str(error) or f'no answer within {PATIENCE:g} seconds'}")
+    if missing := sorted(migrations.names() - applied):
+        return _Look(amiss=f"{system}: the database lacks the migrations {', '.join(missing)}")
+    ahead = ", ".join(sorted(applied - migrations.names()))
+    return _Look(odd=f"{system}: the database is ahead of this release by {ahead}" if ahead else "")
+
+
+async def _arxiv(parts: Parts) -> ArxivState | None:
+    """How things stand with arXiv; None where the gate cannot be looked at."""
+    try:
+        async with asyncio.timeout(PATIENCE):
+            return await parts.arxiv_state()
+    except (StoreUnavailable, TimeoutError):
+        return None

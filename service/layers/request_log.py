@@ -6,15 +6,17 @@ from time import perf_counter
 from uuid import uuid4
 
 from litestar.enums import ScopeType
-from litestar.types import ASGIApp, Message, Receive, Scope, Send
+from litestar.types import ASGIApp, Message, Receive, ReceiveMessage, Scope, Send
 
-from service.errors import ServiceError
+from service.errors import ClientGone, ServiceError
 from service.logging import NOTICE, request_id
 
 logger = logging.getLogger(__name__)
 
 _ACCEPTABLE = re.compile(rb"[A-Za-z0-9._-]{1,64}")
 _NO_STATUS = 0
+_OURS = "arxiv-gateway; "
+"""What the Cache-Status (RFC 9211) of our answers begins with."""
 
 
 class RequestLog:
@@ -35,17 +37,27 @@ class RequestLog:
         # the path as it was sent: decoded, it could hold line ends
         path = scope["raw_path"].decode("ascii", "replace")
         started = perf_counter()
-        status = _NO_STATUS
+        status, cache, whole, gone = _NO_STATUS, b"", False, False
+
+        async def receive_until_gone() -> ReceiveMessage:
+            nonlocal gone
+            message = await receive()
+            if message["type"] == "http.disconnect":
+                gone = not whole
+            return message
 
         async def send_with_id(message: Message) -> None:
-            nonlocal status
+            nonlocal status, cache, whole
             if message["type"] == "http.response.start":
                 status = message["status"]
+                cache = dict(message["headers"]).get(b"cache-status", b"")
                 message["headers"] = [*message["headers"], (b"x-request-id", name)]
+            elif message["type"] == "http.response.body":
+                whole = not message.get("more_body")
             await send(message)
 
         try:
-            await self.app(scope, receive, send_with_id)
+            await self.app(scope, receive_until_gone, send_with_id)
         except Exception as error:
             if status == _NO_STATUS or not (fault := _fault(error)):
                 raise
@@ -55,7 +67,9 @@ class RequestLog:
             logger.log(logging.ERROR, text, scope["method"], path, fault.detail, cause)
         finally:
             taken = (perf_counter() - started) * 1000
-            logger.log(NOTICE, "%s %s %d in %.1f ms", scope["method"], path, status, taken)
+            told = ClientGone.status_code if gone else status
+            how = cache.decode("latin-1").replace(_OURS, ", ")
+            logger.log(NOTICE, "%s %s %d in %.1f ms%s", scope["method"], path, told, taken, how)
             request_id.reset(token)
 
 

@@ -18,6 +18,7 @@ from psycopg import AsyncConnection, errors, pq
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg_pool import AsyncConnectionPool, PoolClosed, PoolTimeout, TooManyRequests
 
+from service import metrics
 from service.errors import NotConfigured, StoreUnavailable
 
 POOL_SIZE = 10
@@ -166,7 +167,7 @@ def _conninfo(url: str) -> str:
 
 
 def _pool(name: str, conninfo: str) -> Pool:
-    return AsyncConnectionPool(
+    pool: Pool = AsyncConnectionPool(
         conninfo,
         open=False,
         name=name,
@@ -181,6 +182,8 @@ def _pool(name: str, conninfo: str) -> Pool:
             "prepare_threshold": None,
         },
     )
+    metrics.POOLS.add(pool)
+    return pool
 
 
 def _is_dead(conn: Connection) -> bool:

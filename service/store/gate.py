@@ -18,7 +18,7 @@ from msgspec import Struct
 from psycopg.rows import class_row, scalar_row
 from psycopg_pool import PoolTimeout, TooManyRequests
 
-from service import sql
+from service import metrics, sql
 from service.errors import StoreUnavailable, TooBusy
 from service.models import Recorded
 from service.store.connections import Connections, explained
@@ -48,6 +48,15 @@ class Outlook(Struct, frozen=True):
     closed: float
     """How long arXiv wants to be left alone."""
     wait: float
+
+
+class State(Struct, frozen=True):
+    """How the gate stands, for who only looks."""
+
+    asking: bool
+    waiting: int
+    closed: float
+    """Seconds for which arXiv wants to be left alone."""
 
 
 class Turn:
@@ -96,8 +105,12 @@ class Gate:
         arXiv wants to be left alone for however short a time.
         """
         ticket = uuid4()
+        clock = asyncio.get_running_loop().time
+        came = clock()
         try:
-            given = await self._wait(ticket, until, seek, patient=patient)
+            with metrics.GATE_WAITING.track_inprogress():
+                given = await self._wait(ticket, until, seek, patient=patient)
+            metrics.GATE_WAIT.observe(clock() - came)
         except BaseException as error:
             if not _is_unsent(error):
                 await _whole(self._try(sql.GATE_LEAVE, {"ticket": ticket}))
@@ -105,12 +118,20 @@ class Gate:
         if isinstance(given, Recorded):
             yield given
             return
-        began = asyncio.get_running_loop().time()
+        began = clock()
         try:
             yield given
         finally:
-            taken = asyncio.get_running_loop().time() - began
+            taken = clock() - began
             await _whole(self._release(ticket, given, taken))
+
+    async def state(self) -> State:
+        """Look at the gate without a place in its queue."""
+        with explained():
+            async with self._connections.writer() as conn:
+                state = conn.cursor(row_factory=class_row(State))
+                await state.execute(sql.GATE_STATE)
+                return await anext(state)
 
     async def _wait(
         self, ticket: UUID, until: float, seek: Seek | None, *, patient: bool
@@ -199,6 +220,7 @@ class Gate:
             # arXiv's wish is not forgotten: nobody here asks before the others know it too
             self._unsaid = values
         turn.closed = turn.cooldown if closed is None else closed
+        metrics.closed(turn.closed)
 
     async def _try(self, statement: bytes, values: Mapping[str, object]) -> float | None:
         """Free the gate, or a place in its queue; if that cannot be said, time will do it.

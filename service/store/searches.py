@@ -16,7 +16,7 @@ from msgspec.structs import asdict
 from psycopg import errors
 from psycopg.rows import BaseRowFactory, class_row, scalar_row, tuple_row
 
-from service import sql, timestamps
+from service import metrics, sql, timestamps
 from service.errors import Conflict, StoreUnavailable, Unstorable
 from service.models import (
     Answer,
@@ -107,12 +107,13 @@ class Store:
                     async with conn.pipeline():
                         await conn.execute(sql.BEGIN)
                         await query.execute(sql.INSERT_QUERY, head)
-                        await conn.execute(sql.INSERT_RESULTS, body)
-                        await conn.execute(sql.UPSERT_PAPERS, body)
+                        results = await conn.execute(sql.INSERT_RESULTS, body)
+                        papers = await conn.execute(sql.UPSERT_PAPERS, body)
                         if harvest:
                             await conn.execute(sql.HARVEST_ADVANCE, asdict(harvest))
                         await conn.execute(sql.COMMIT)
                     query_id: int = await anext(query)
+                    metrics.wrote(queries=1, results=results.rowcount, papers=papers.rowcount)
                     return query_id
             except errors.UniqueViolation as error:
                 if error.diag.constraint_name == "queries_write_key_key":
@@ -174,14 +175,15 @@ class Store:
             try:
                 async with conn.pipeline():
                     await conn.execute(sql.BEGIN)
-                    await conn.execute(sql.INSERT_RESULTS, body)
-                    await conn.execute(sql.UPSERT_PAPERS, body)
+                    results = await conn.execute(sql.INSERT_RESULTS, body)
+                    papers = await conn.execute(sql.UPSERT_PAPERS, body)
                     await conn.execute(sql.COMMIT)
             except errors.UniqueViolation:
                 await conn.rollback()
                 same = await conn.execute(sql.SAME_RESULTS, body)
                 return bool(same.rowcount)  # else they are an operator's
-            return True
+        metrics.wrote(results=results.rowcount, papers=papers.rowcount)
+        return True
 
     async def _save_query(self, head: Mapping[str, object], harvest: Harvest | None) -> int:
         """Record a search whose results are recorded; its number, 0 where another one has it."""
@@ -196,6 +198,7 @@ class Store:
             if error.diag.constraint_name == "queries_harvest_page":
                 raise Conflict("another process is at the same harvest") from error
             return await self._saved(head)
+        metrics.wrote(queries=1)
         return cast("int", head["query_id"])
 
     async def _saved(self, head: Mapping[str, object]) -> int:
@@ -323,6 +326,7 @@ class Store:
         with explained():
             async with self._connections.writer() as conn:
                 written = await conn.execute(sql.WRITE_QUERY, sent)
+                metrics.wrote(queries=written.rowcount)
                 if not written.rowcount:
                     written = await conn.execute(sql.SAME_QUERY, sent)
         if not written.rowcount:
@@ -343,7 +347,8 @@ class Store:
                 same = await conn.execute(sql.SAME_RESULTS, sent)
                 if written.rowcount not in {0, len(rows)} or not same.rowcount:
                     raise Conflict(f"query_id: other results are recorded under {body.query_id}")
-                await conn.execute(sql.UPSERT_PAPERS, sent)
+                papers = await conn.execute(sql.UPSERT_PAPERS, sent)
+        metrics.wrote(results=written.rowcount, papers=papers.rowcount)
 
     @property
     def systems(self) -> Collection[str]:

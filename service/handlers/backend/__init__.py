@@ -12,9 +12,11 @@ from service.settings import Settings
 async def check_token(connection: AnyConnection, _: BaseRouteHandler) -> None:
     """Refuse a call without the token, where ARXIV_BACKEND_TOKEN sets one. A guard."""
     settings: Settings = connection.app.state.settings
-    if settings.backend_token is None:
+    accepted = [token for token in (settings.backend_token, settings.backend_token_also) if token]
+    if not accepted:
         return
     scheme, __, given = connection.headers.get("authorization", "").partition(" ")
-    same = hmac.compare_digest(given.encode("utf-8", "replace"), settings.backend_token.encode())
-    if scheme.lower() != "bearer" or not same:
+    sent = given.encode("utf-8", "replace")
+    same = [hmac.compare_digest(sent, token.encode()) for token in accepted]
+    if scheme.lower() != "bearer" or not any(same):
         raise Unauthorized("send the header Authorization: Bearer and ARXIV_BACKEND_TOKEN")
