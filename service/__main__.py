@@ -1,4 +1,4 @@
-"""The command line: python -m service [serve | migrate | search | harvest]."""
+"""The command line: python -m service [serve | migrate | search | harvest | keys]."""
 
 import argparse
 import asyncio
@@ -15,12 +15,12 @@ from typing import Any, NoReturn
 import uvicorn
 from msgspec import structs
 
-from service import __version__, embedded, migrations, terminal
+from service import __version__, embedded, key_commands, migrations, reach, terminal, wire
 from service.app import create_app
 from service.errors import BadInput, NotConfigured, ServiceError
 from service.logging import NOTICE, started
 from service.search import Searcher
-from service.settings import Settings
+from service.settings import GUARDED, Settings
 
 logger = logging.getLogger("service")
 
@@ -45,6 +45,7 @@ def main() -> int:
     terminal.add_harvest(
         commands.add_parser("harvest", help="store all papers that match, however many")
     )
+    key_commands.add_keys(commands.add_parser("keys", help="API keys: add, list, revoke"))
     options = parser.parse_args()
 
     if isinstance(sys.stdout, io.TextIOWrapper):
@@ -69,12 +70,17 @@ def main() -> int:
 
 def serve(settings: Settings, _: argparse.Namespace) -> None:
     """Answer HTTP until a signal ends it."""
+    reach.check(settings)
     with started(settings.log_level, settings.log_format), _database(settings) as complete:
         app = create_app(complete)
+        if GUARDED in settings.endpoints and settings.backend_token is None:
+            logger.log(NOTICE, "no backend endpoints: ARXIV_BACKEND_TOKEN is not set")
         config = uvicorn.Config(
             app,
             host=settings.host,
             port=settings.port,
+            http=wire.protocol(),
+            ws="none",
             log_config=None,
             access_log=False,
             server_header=False,
@@ -119,6 +125,11 @@ def harvest(settings: Settings, options: argparse.Namespace) -> None:
     _on_terminal(terminal.harvest, settings, options)
 
 
+def keys(settings: Settings, options: argparse.Namespace) -> None:
+    """Make, list or revoke API keys."""
+    _on_terminal(key_commands.run, settings, options)
+
+
 def _on_terminal(
     command: Callable[[Settings, argparse.Namespace], Coroutine[Any, Any, None]],
     settings: Settings,
@@ -132,7 +143,7 @@ def _on_terminal(
         asyncio.run(command(complete, options))
 
 
-COMMANDS = {"serve": serve, "migrate": migrate, "search": search, "harvest": harvest}
+COMMANDS = {"serve": serve, "migrate": migrate, "search": search, "harvest": harvest, "keys": keys}
 
 
 @contextmanager

@@ -31,9 +31,12 @@ from service.handlers.backend import (
     write_results,
 )
 from service.layers.cors import Cors
+from service.layers.hosts import Hosts
+from service.layers.keys import ApiKeys
 from service.layers.methods import Methods
 from service.layers.representations import Representations
 from service.layers.request_log import RequestLog
+from service.layers.security import Security
 from service.parts import Parts
 from service.problems import EXCEPTION_HANDLERS
 from service.settings import ENDPOINTS, Settings
@@ -86,7 +89,9 @@ def create_app(settings: Settings, transport: httpx.AsyncBaseTransport | None = 
     }
     app = Litestar(
         [
-            *served["frontend"],
+            Router(
+                "/", route_handlers=served["frontend"], security=openapi.KEY_IS[settings.api_keys]
+            ),
             Router(
                 "/",
                 route_handlers=served["backend"],
@@ -120,8 +125,16 @@ def create_app(settings: Settings, transport: httpx.AsyncBaseTransport | None = 
         state=State({"settings": settings, "searcher": parts.searcher}),
     )
     # outside of Litestar, so that unknown paths have them too; the log is outside of all
-    layers: ASGIApp = Representations(Methods(app.asgi_handler))
+    layers: ASGIApp = Methods(app.asgi_handler)
+    keys_count = settings.api_keys != "off"
+    if keys_count:
+        anonymous = settings.rate if settings.api_keys == "optional" else None
+        layers = ApiKeys(layers, parts.keys, anonymous)
+    if settings.hosts:
+        layers = Hosts(layers, settings.hosts)
+    layers = Representations(layers)
     if settings.origins:
-        layers = Cors(layers, settings.origins)
+        layers = Cors(layers, settings.origins, keys=keys_count)
+    layers = Security(layers, for_all="*" in settings.origins)
     app.asgi_handler = RequestLog(layers)
     return app

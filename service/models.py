@@ -648,6 +648,18 @@ class Problem(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Seconds."""
 
 
+class KeyRow(Struct, frozen=True, kw_only=True):
+    """An API key, as operators see it."""
+
+    name: str
+    beginning: str
+    """Its first characters."""
+    quota: int
+    seconds: int
+    made: int
+    revoked: int | None
+
+
 class Reference(Struct, frozen=True, kw_only=True):
     """A paper or a search as BibTeX, RIS and Atom tell of it."""
 

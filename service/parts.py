@@ -7,9 +7,10 @@ import httpx
 
 from service.arxiv import ArXiv
 from service.errors import NotConfigured
+from service.keys import Keys
 from service.search import Searcher
 from service.settings import Settings
-from service.store import Archive, Connections, Gate, Store
+from service.store import Archive, Connections, Gate, KeyStore, Store
 
 LEASE_MARGIN = 1.0
 """Seconds between the end of a request's time and the moment when the gate takes it for dead."""
@@ -35,6 +36,8 @@ class Parts:
         self.store = Store(self._connections)
         self.archive = Archive(self._connections, settle=settings.settle)
         self.searcher = Searcher(settings, self._arxiv, self.store, gate)
+        self.key_store = KeyStore(self._connections)
+        self.keys = Keys(self.key_store)
         self._open = AsyncExitStack()
 
     async def __aenter__(self) -> Self:

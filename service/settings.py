@@ -4,6 +4,7 @@ import os
 import re
 from collections.abc import Mapping
 from datetime import tzinfo
+from ipaddress import IPv6Address
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
@@ -12,6 +13,7 @@ from msgspec import Meta, Struct, ValidationError, convert
 
 from service import timestamps
 from service.errors import NotConfigured
+from service.keys import Rate
 from service.models import MAX_ITEMS_PER_PAGE, MAX_RESULTS
 
 PREFIX = "ARXIV_"
@@ -30,9 +32,12 @@ ENDPOINTS = {
         "read-results",
     ),
 }
+GUARDED = "guarded"
+"""Stands for the backend endpoints where there is a token for them, and for nothing where not."""
 
 _TOKEN = re.compile(r"[!-~]([ -~]*[!-~])?")
 _ORIGIN = re.compile(r"https?://([a-z0-9._-]+|\[[0-9a-f:.]+\])(:[0-9]{1,5})?")
+_HOST = re.compile(r"(\*\.)?[a-z0-9_-]+(\.[a-z0-9_-]+)*")
 _EMAIL = re.compile(r"[^\s@()<>]+@[^\s@()<>]+")
 
 
@@ -69,9 +74,15 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     settle: Seconds = 0.0
     """Readers leave out rows younger than this many seconds."""
     endpoints: str = "all"
-    """What is served: all, frontend, backend, or names with commas."""
+    """What is served: all, frontend, backend, guarded, or names with commas."""
     backend_token: Annotated[str, Meta(min_length=16, max_length=1000)] | None = None
     """What the backend endpoints ask for in `Authorization: Bearer`; unset: they are open."""
+    api_keys: Literal["off", "optional", "required"] = "off"
+    """Whether consumers must, or may, send an API key."""
+    anonymous_rate: str = "60/minute"
+    """How often a client without a key may ask, where keys are optional."""
+    allowed_hosts: str | None = None
+    """The names the service answers to, with commas; unset: to any."""
     cors_origins: str | None = None
     """Whose web pages may read the answers: * or origins with commas; unset: only our own."""
     log_level: Literal["DEBUG", "INFO", "NOTICE", "WARNING", "ERROR"] = "NOTICE"
@@ -115,7 +126,11 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
                 f"ARXIV_INTERVAL: arXiv asks for {MIN_INTERVAL:g} seconds between requests; less"
                 " is possible only with an ARXIV_API_URL that is not arXiv's"
             )
-        _ = self.served, self.origins
+        try:
+            Rate.read(self.anonymous_rate)
+        except ValueError as error:
+            raise ValueError(f"ARXIV_ANONYMOUS_RATE: {error}") from error
+        _ = self.served, self.origins, self.hosts
 
     @property
     def served(self) -> frozenset[str]:
@@ -128,12 +143,28 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
                 served |= known
             elif name in ENDPOINTS:
                 served.update(ENDPOINTS[name])
+            elif name == GUARDED:
+                served.update(ENDPOINTS["backend"] if self.backend_token else ())
             elif name in known:
                 served.add(name)
             else:
-                groups = ", ".join(["all", *ENDPOINTS, *sorted(known)])
+                groups = ", ".join(["all", *ENDPOINTS, GUARDED, *sorted(known)])
                 raise ValueError(f"ARXIV_ENDPOINTS: {name!r} is none of {groups}")
+        if not served:
+            raise ValueError("ARXIV_ENDPOINTS: nothing is left without ARXIV_BACKEND_TOKEN")
         return frozenset(served)
+
+    @property
+    def rate(self) -> Rate:
+        """How often a client without a key may ask."""
+        return Rate.read(self.anonymous_rate)
+
+    @property
+    def hosts(self) -> frozenset[str]:
+        """The names the service answers to, small, without ports; none: to any."""
+        if self.allowed_hosts is None:
+            return frozenset()
+        return frozenset(_allowed(word.strip().lower()) for word in self.allowed_hosts.split(","))
 
     @property
     def origins(self) -> frozenset[str]:
@@ -161,6 +192,19 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     def data_path(self) -> Path:
         """The folder of the embedded PostgreSQL, absolute."""
         return Path(self.data_dir).expanduser().resolve()
+
+
+def _allowed(word: str) -> str:
+    """A name or an address as the Host header has it, without port and brackets."""
+    if _HOST.fullmatch(word):
+        return word
+    try:
+        return str(IPv6Address(word.removeprefix("[").removesuffix("]")))
+    except ValueError:
+        raise ValueError(
+            f"ARXIV_ALLOWED_HOSTS: {word!r} is no host: give names or addresses without ports, or"
+            " *.example.org, several with commas"
+        ) from None
 
 
 def _host(api_url: str) -> str:

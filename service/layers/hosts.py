@@ -1,0 +1,50 @@
+"""Which names the service answers to: a page led here by its own DNS reads nothing."""
+
+import re
+from ipaddress import IPv6Address
+
+from litestar.enums import ScopeType
+from litestar.types import ASGIApp, HTTPScope, Receive, Scope, Send
+
+from service.errors import WrongHost
+from service.layers.paths import first_segment
+from service.problems import refuse
+
+OPEN = frozenset({"health", "metrics"})
+"""First segments of paths that are asked for by address: probes and Prometheus know no name."""
+
+_HOST = re.compile(r"(?:\[([0-9a-f:.]+)\]|([a-z0-9._-]+?)\.?)(?::[0-9]{1,5})?")
+
+
+class Hosts:
+    """ASGI: refuses what is meant for somebody else."""
+
+    def __init__(self, app: ASGIApp, allowed: frozenset[str]) -> None:
+        """Answer to these names; `*.example.org` stands for all below it."""
+        self.app = app
+        self.names = {name for name in allowed if not name.startswith("*")}
+        self.endings = tuple(name[1:] for name in allowed if name.startswith("*"))
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one connection."""
+        if scope["type"] != ScopeType.HTTP or first_segment(scope) in OPEN or self._is_ours(scope):
+            await self.app(scope, receive, send)
+        else:
+            await refuse(WrongHost("the Host header names none of ARXIV_ALLOWED_HOSTS"), send)
+
+    def _is_ours(self, scope: HTTPScope) -> bool:
+        given = [value for name, value in scope["headers"] if name == b"host"]
+        if len(given) != 1:
+            return False
+        name = host_of(given[0].decode("latin-1"))
+        return name is not None and (name in self.names or name.endswith(self.endings))
+
+
+def host_of(text: str) -> str | None:
+    """The host in a Host header, as settings have it; None where it is none."""
+    if not (found := _HOST.fullmatch(text.lower())):
+        return None
+    try:
+        return str(IPv6Address(found[1])) if found[1] else found[2]
+    except ValueError:
+        return None
