@@ -199,7 +199,7 @@ def _allowed(word: str) -> str:
     if _HOST.fullmatch(word):
         return word
     try:
-        return str(IPv6Address(word.removeprefix("[").removesuffix("]")))
+        return str(IPv6Address(word[1:-1] if word.startswith("[") else word))
     except ValueError:
         raise ValueError(
             f"ARXIV_ALLOWED_HOSTS: {word!r} is no host: give names or addresses without ports, or"

@@ -21,7 +21,8 @@ from typing import Any
 
 import pytest
 
-from service.settings import Settings
+from service import reach
+from service.settings import ENDPOINTS, Settings
 
 ROOT = Path(__file__).parents[1]
 CONTAINERS = ROOT / "tests" / "containers"
@@ -86,6 +87,21 @@ class TestTheText:
 
         assert Settings.from_env(empty) == Settings()
 
+    @pytest.mark.parametrize("token", [None, "a token of the tests' own"])
+    @pytest.mark.parametrize(
+        "file", ["podman-compose.yml", "deploy/compose.scale.yml", "deploy/kubernetes/search.yaml"]
+    )
+    def test_nobody_without_a_token_gets_to_the_backend_endpoints(
+        self, file: str, token: str | None
+    ) -> None:
+        text = (ROOT / file).read_text()
+        endpoints = r"ARXIV_ENDPOINTS(?:: |\n +value: )(?:\$\{ARXIV_ENDPOINTS:-)?([\w,]+)"
+
+        for given in re.findall(endpoints, text):
+            settings = Settings(host="0.0.0.0", endpoints=given, backend_token=token)  # noqa: S104
+            reach.check(settings)
+            assert bool(settings.served & {*ENDPOINTS["backend"]}) is bool(token and "gua" in given)
+
     def test_the_example_names_what_can_be_set_and_gives_no_values(self) -> None:
         lines = (ROOT / ".env.example").read_text().splitlines()
         names = {line.removesuffix("=") for line in lines if line and not line.startswith("#")}
@@ -96,7 +112,7 @@ class TestTheText:
 def _passed_on() -> set[str]:
     """The settings that the compose file takes from its own environment."""
     text = (ROOT / "podman-compose.yml").read_text()
-    passed_on = re.compile(r"^ +ARXIV_(\w+): \$\{ARXIV_\1\}$", re.MULTILINE)
+    passed_on = re.compile(r"^ +ARXIV_(\w+): \$\{ARXIV_\1(?::-frontend,guarded)?\}$", re.MULTILINE)
     return {name.lower() for name in passed_on.findall(text)}
 
 
