@@ -38,6 +38,7 @@ GUARDED = "guarded"
 _TOKEN = re.compile(r"[!-~]([ -~]*[!-~])?")
 _ORIGIN = re.compile(r"https?://([a-z0-9._-]+|\[[0-9a-f:.]+\])(:[0-9]{1,5})?")
 _HOST = re.compile(r"(\*\.)?[a-z0-9_-]+(\.[a-z0-9_-]+)*")
+_BRACKETS = re.compile(r"^\[(.*)\]$")
 _EMAIL = re.compile(r"[^\s@()<>]+@[^\s@()<>]+")
 
 
@@ -199,7 +200,7 @@ def _allowed(word: str) -> str:
     if _HOST.fullmatch(word):
         return word
     try:
-        return str(IPv6Address(word[1:-1] if word.startswith("[") else word))
+        return str(IPv6Address(_BRACKETS.sub(r"\1", word)))
     except ValueError:
         raise ValueError(
             f"ARXIV_ALLOWED_HOSTS: {word!r} is no host: give names or addresses without ports, or"

@@ -23,6 +23,8 @@ HEAD_PATIENCE = 10.0
 """Seconds from the connection, or the last answer, to the end of the next request's headers."""
 BODY_PATIENCE = 60.0
 """Seconds that a body may take."""
+LINGER = 1.0
+"""Seconds for which is thrown away what comes after a refusal."""
 READER_PATIENCE = 120.0
 """Seconds for which a client may take nothing of an answer that is ready."""
 
@@ -84,7 +86,7 @@ class Bounded(HttpToolsProtocol):
     _refusal = NO_HTTP
     _timer: asyncio.TimerHandle | None = None
     _reading: asyncio.TimerHandle | None = None
-    _begun = _in_body = _heard = False
+    _begun = _in_body = _heard = _refused = False
     _fields = _head = _unheard = 0
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
@@ -107,6 +109,8 @@ class Bounded(HttpToolsProtocol):
         The parser keeps what it cannot tell of yet: a long header, or what may stand after the size
         of a chunk. So no more may come than HEAD without a word from it.
         """
+        if self._refused:
+            return
         self._heard = False
         super().data_received(data)
         self._unheard = 0 if self._heard else self._unheard + len(data)
@@ -188,7 +192,9 @@ class Bounded(HttpToolsProtocol):
             self._timer = self.loop.call_later(patience, self._lose_patience)
 
     def _lose_patience(self) -> None:
-        if self._in_body:
+        if self._refused:
+            self.transport.close()
+        elif self._in_body:
             self._refuse(SLOW_BODY)
         elif self._begun or self._unheard:
             self._refuse(SLOW_HEAD)
@@ -201,13 +207,20 @@ class Bounded(HttpToolsProtocol):
         raise ValueError(refusal.detail)
 
     def _refuse(self, refusal: Refusal) -> None:
-        if self.transport.is_closing():
+        """Answer, and hang up once the client can have read that: unread bytes would reset it."""
+        if self._refused or self.transport.is_closing():
             return
+        self._refused = True
         if self.cycle is None or self.cycle.response_complete or not self.cycle.response_started:
             headers, body = refusal.fields()
             lines = [b"%s: %s\r\n" % field for field in self.server_state.default_headers + headers]
             self.transport.write(b"".join([STATUS_LINE[refusal.status], *lines, b"\r\n", body]))
-        self.transport.close()
+        if self.cycle is not None:
+            self.cycle.disconnected = True
+            self.cycle.message_event.set()
+        self.flow.resume_reading()
+        self.transport.write_eof()
+        self._wait(LINGER)
 
 
 def protocol() -> type[asyncio.Protocol]:
