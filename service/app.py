@@ -130,9 +130,7 @@ def create_app(settings: Settings, transport: httpx.AsyncBaseTransport | None = 
     if keys_count:
         anonymous = settings.rate if settings.api_keys == "optional" else None
         layers = ApiKeys(layers, parts.keys, anonymous)
-    if settings.hosts:
-        layers = Hosts(layers, settings.hosts)
-    layers = Representations(layers)
+    layers = Representations(Hosts(layers, settings.hosts))
     if settings.origins:
         layers = Cors(layers, settings.origins, keys=keys_count)
     layers = Security(layers, for_all="*" in settings.origins)

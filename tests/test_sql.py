@@ -1,5 +1,6 @@
 """PostgreSQL accepts every statement as it is written, and no other is sent."""
 
+import ast
 import re
 from pathlib import Path
 
@@ -38,6 +39,28 @@ def test_the_service_builds_no_sql_outside_its_folder() -> None:
     service = Path(str(sql.__file__)).parent.parent
     guilty = [path.name for path in service.rglob("*.py") if words.search(path.read_text())]
     assert guilty == []
+
+
+def test_statements_come_from_the_folder_and_values_as_parameters() -> None:
+    service = Path(str(sql.__file__)).parent.parent
+    calls = [
+        (path.name, call)
+        for path in service.rglob("*.py")
+        for call in ast.walk(ast.parse(path.read_text()))
+        if isinstance(call, ast.Call)
+        and isinstance(call.func, ast.Attribute)
+        and call.func.attr in {"execute", "executemany", "callproc"}
+        and call.args
+    ]
+    assert len(calls) > 25
+    for name, call in calls:
+        statement = ast.unparse(call.args[0])
+        assert re.fullmatch(r"sql\.[A-Z_]+|statement", statement), (name, statement)
+    for name, text in STATEMENTS.items():
+        words = re.sub(r"--.*", "", text.decode())
+        assert not re.search(r"%(?!\(\w+\)s|%)", words), name  # no other way to put a value in
+        assert not re.search(r"'[^'\n]*%\(", words), name  # not within a literal
+        assert not re.search(r"\bexecute\b|\bformat\(", words), name  # nor SQL made by SQL
 
 
 def test_only_the_store_knows_the_driver_and_only_the_client_knows_httpx_to_arxiv() -> None:

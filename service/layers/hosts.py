@@ -20,24 +20,30 @@ class Hosts:
     """ASGI: refuses what is meant for somebody else."""
 
     def __init__(self, app: ASGIApp, allowed: frozenset[str]) -> None:
-        """Answer to these names; `*.example.org` stands for all below it."""
+        """Answer to these names, or to any; `*.example.org` stands for all below it."""
         self.app = app
+        self.allowed = allowed
         self.names = {name for name in allowed if not name.startswith("*")}
         self.endings = tuple(name[1:] for name in allowed if name.startswith("*"))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection."""
-        if scope["type"] != ScopeType.HTTP or first_segment(scope) in OPEN or self._is_ours(scope):
-            await self.app(scope, receive, send)
+        if scope["type"] == ScopeType.HTTP and (fault := self._fault(scope)):
+            await refuse(WrongHost(fault), send)
         else:
-            await refuse(WrongHost("the Host header names none of ARXIV_ALLOWED_HOSTS"), send)
+            await self.app(scope, receive, send)
 
-    def _is_ours(self, scope: HTTPScope) -> bool:
+    def _fault(self, scope: HTTPScope) -> str:
+        """Why the request is not for us; else nothing."""
         given = [value for name, value in scope["headers"] if name == b"host"]
-        if len(given) != 1:
-            return False
-        name = host_of(given[0].decode("latin-1"))
-        return name is not None and (name in self.names or name.endswith(self.endings))
+        names = [host_of(each.decode("latin-1")) for each in given]
+        if None in names or len(names) > 1:  # links in answers could not be made of it
+            return "there is more than one Host header, or it names no host"
+        if not self.allowed or first_segment(scope) in OPEN:
+            return ""
+        if names and names[0] and (names[0] in self.names or names[0].endswith(self.endings)):
+            return ""
+        return "the Host header names none of ARXIV_ALLOWED_HOSTS"
 
 
 def host_of(text: str) -> str | None:
