@@ -25,7 +25,6 @@ ON_TABLES = {
     "update": "update {} set {} = default where false",
     "delete": "delete from {} where false",
     "truncate": "truncate {}",
-    "lock": "lock table {} in access exclusive mode",
     "drop": "drop table {}",
     "alter": "alter table {} add column mine int",
     "index": "create index on {} ((1))",

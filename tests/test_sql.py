@@ -59,7 +59,7 @@ def test_statements_come_from_the_folder_and_values_as_parameters() -> None:
     for name, text in STATEMENTS.items():
         words = re.sub(r"--.*", "", text.decode())
         assert not re.search(r"%(?!\(\w+\)s|%)", words), name  # no other way to put a value in
-        assert not re.search(r"'[^'\n]*%\(", words), name  # not within a literal
+        assert not [each for each in re.findall(r"'[^']*'", words) if "%(" in each], name
         assert not re.search(r"\bexecute\b|\bformat\(", words), name  # nor SQL made by SQL
 
 
