@@ -1,6 +1,6 @@
 # What can be done here; `make` alone lists it.
 .DEFAULT_GOAL := help
-.PHONY: help run demo test fuzz bench check format lock clean
+.PHONY: help run demo test fuzz bench check audit format lock clean
 
 PYTHON ?= python3
 # never the scripts in bin: they cannot start from a folder with a space in its name
@@ -30,6 +30,21 @@ check: .venv/dev ## format, lints and types
 	@$(PY) -m ruff format --check --quiet .
 	@$(PY) -m ruff check --quiet .
 	@$(PY) -m mypy --no-error-summary
+
+# Exit 1 where a known vulnerability is found; where its data cannot be reached, that is said.
+audit: ## known vulnerabilities of what is pinned
+	@$(PYTHON) -m venv --without-pip .venv/audit && $(PYTHON) -m pip --python .venv/audit/bin/python \
+		install --quiet --disable-pip-version-check pip-audit \
+		|| { echo "pip-audit cannot be installed here: nothing was audited"; exit 0; }; \
+	for locked in requirements-embedded.txt requirements-dev.txt; do \
+		.venv/audit/bin/python -m pip_audit --progress-spinner off --disable-pip --require-hashes \
+			--timeout 10 -r $$locked >.venv/audit/said 2>&1 && { \
+				echo "$$locked: no known vulnerability;" \
+					"$$(grep -c 'could not be audited' .venv/audit/said) of $$(grep -c == $$locked) packages could not be audited"; \
+				continue; }; \
+		grep -q '^Name .*Fix Versions' .venv/audit/said && { cat .venv/audit/said; exit 1; }; \
+		echo "$$locked was not audited: $$(tail -n 1 .venv/audit/said | cut -c 1-200)"; \
+	done
 
 format: .venv/dev ## put the code into its format
 	@$(PY) -m ruff format --quiet .

@@ -19,12 +19,12 @@ from typing import Any, NoReturn
 import uvicorn
 from msgspec import structs
 
-from service import __version__, embedded, migrations, terminal
+from service import __version__, embedded, key_commands, migrations, reach, terminal, wire
 from service.app import create_app
 from service.errors import BadInput, NotConfigured, ServiceError
 from service.logging import NOTICE, started
 from service.search import Finder
-from service.settings import Settings
+from service.settings import GUARDED, Settings
 from service.store import libpq_environment
 
 logger = logging.getLogger("service")
@@ -58,6 +58,7 @@ def main() -> int:
             "reconcile", help="find, and repair, searches of which a part is missing"
         )
     )
+    key_commands.add_keys(commands.add_parser("keys", help="API keys: add, list, revoke"))
     options = parser.parse_args()
 
     if isinstance(sys.stdout, io.TextIOWrapper):
@@ -82,12 +83,17 @@ def main() -> int:
 
 def serve(settings: Settings, _: argparse.Namespace) -> None:
     """Answer HTTP until a signal ends it."""
+    reach.check(settings)
     with started(settings.log_level, settings.log_format), _database(settings) as complete:
         app = create_app(complete)
+        if GUARDED in settings.endpoints and settings.backend_token is None:
+            logger.log(NOTICE, "no backend endpoints: ARXIV_BACKEND_TOKEN is not set")
         config = uvicorn.Config(
             app,
             host=settings.host,
             port=settings.port,
+            http=wire.protocol(),
+            ws="none",
             log_config=None,
             access_log=False,
             server_header=False,
@@ -182,6 +188,14 @@ def reconcile(settings: Settings, options: argparse.Namespace) -> None:
     _on_terminal(terminal.reconcile, settings, options)
 
 
+def keys(settings: Settings, options: argparse.Namespace) -> None:
+    """Make, list or revoke API keys."""
+    _check_has_database(settings)
+    if settings.only_reads:
+        raise NotConfigured("ARXIV_DATABASE_URL is not set: keys are for where it is written")
+    _on_terminal(key_commands.run, settings, options)
+
+
 def _on_terminal(
     command: Callable[[Settings, argparse.Namespace], Coroutine[Any, Any, None]],
     settings: Settings,
@@ -203,6 +217,7 @@ COMMANDS = {
     "search": search,
     "harvest": harvest,
     "reconcile": reconcile,
+    "keys": keys,
 }
 
 

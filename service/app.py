@@ -25,6 +25,7 @@ from service.handlers.backend import (
     arxiv_api,
     check_token,
     find_answer,
+    find_keys,
     find_results,
     get_sequence,
     read_archive,
@@ -36,9 +37,12 @@ from service.handlers.backend import (
 from service.handlers.metrics import Metrics
 from service.layers.cors import Cors
 from service.layers.deadline import Deadline
+from service.layers.hosts import Hosts
+from service.layers.keys import ApiKeys
 from service.layers.methods import Methods
 from service.layers.representations import Representations
 from service.layers.request_log import RequestLog
+from service.layers.security import Security
 from service.parts import wired
 from service.problems import EXCEPTION_HANDLERS
 from service.settings import ENDPOINTS, Settings
@@ -63,6 +67,7 @@ HANDLERS: dict[str, list[ControllerRouterHandler]] = {
     "find-answer": [find_answer.find_answer],
     "find-results": [find_results.find_results],
     "read-archive": [read_archive.read_archive],
+    "find-keys": [find_keys.find_keys],
 }
 BODY_LIMIT = 16 * 2**20
 """Bytes of a request body; 2,000 results are about 1 MiB."""
@@ -86,7 +91,9 @@ def create_app(settings: Settings, transport: httpx.AsyncBaseTransport | None = 
     }
     app = Litestar(
         [
-            *served["frontend"],
+            Router(
+                "/", route_handlers=served["frontend"], security=openapi.KEY_IS[settings.api_keys]
+            ),
             Router(
                 "/",
                 route_handlers=served["backend"],
@@ -122,8 +129,14 @@ def create_app(settings: Settings, transport: httpx.AsyncBaseTransport | None = 
         state=State({"settings": settings, "searcher": parts.searcher}),
     )
     # outside of Litestar, so that unknown paths have them too; the log is outside of all
-    layers: ASGIApp = Representations(Methods(app.asgi_handler))
+    layers: ASGIApp = Methods(app.asgi_handler)
+    keys_count = settings.api_keys != "off"
+    if keys_count:
+        anonymous = settings.rate if settings.api_keys == "optional" else None
+        layers = ApiKeys(layers, parts.keys, anonymous)
+    layers = Representations(Hosts(layers, settings.hosts, guarded=bool(settings.backend_token)))
     if settings.origins:
-        layers = Cors(layers, settings.origins)
+        layers = Cors(layers, settings.origins, keys=keys_count)
+    layers = Security(layers, for_all="*" in settings.origins)
     app.asgi_handler = RequestLog(layers)
     return app

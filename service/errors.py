@@ -2,11 +2,15 @@
 
 ServiceError
 ├── BadInput               400  the caller's parameter, named
+├── WrongHost              400  a Host header that is not ours
 ├── Unauthorized           401  a backend call without the token
+│   └── KeyRefused         401  an API key that is missing or does not count
+├── TooManyRequests        429  the caller has used up its rate
 ├── NotFound               404  nothing of this name is recorded
 ├── NotAcceptable          406  a format that is not served
 ├── WrongMediaType         415  a body that is not said to be JSON
 ├── Conflict               409  another record has this query_id
+│   └── NameTaken          409  another API key has this name
 ├── NotComparable          409  the search has no usable answer
 ├── UpstreamError
 │   ├── UpstreamRefused    400  arXiv calls the query wrong
@@ -66,6 +70,26 @@ class Unauthorized(ServiceError):
     title = "The backend token is missing or wrong"
 
 
+class KeyRefused(Unauthorized):
+    """A caller without an API key that counts, where one is asked for."""
+
+    title = "The API key is missing or wrong"
+
+
+class TooManyRequests(ServiceError):
+    """The caller's rate is used up for now."""
+
+    status_code = HTTPStatus.TOO_MANY_REQUESTS
+    title = "Too many requests"
+
+
+class WrongHost(ServiceError):
+    """The Host header names none of ARXIV_ALLOWED_HOSTS."""
+
+    status_code = HTTPStatus.BAD_REQUEST
+    title = "The Host header is wrong"
+
+
 class NotAcceptable(ServiceError):
     """The Accept header takes none of the formats there are; they are named in the detail."""
 
@@ -92,6 +116,12 @@ class Conflict(ServiceError):
 
     status_code = HTTPStatus.CONFLICT
     title = "The query_id is taken"
+
+
+class NameTaken(Conflict):
+    """An API key that counts has this name."""
+
+    title = "The name is taken"
 
 
 class NotComparable(ServiceError):

@@ -22,6 +22,8 @@ BACKLOG = 10_000
 """Lines that may wait for a slow console; further ones are dropped and counted."""
 
 request_id: ContextVar[str] = ContextVar("request_id", default="-")
+caller: ContextVar[str] = ContextVar("caller", default="")
+"""The name of the API key that the request came with."""
 
 
 @contextmanager

@@ -79,6 +79,8 @@ class Feed(Struct, frozen=True, kw_only=True):
 
 Term = Annotated[str, Meta(max_length=5000, pattern="^[^\\x00]*$")]
 QueryId = Annotated[int, Meta(ge=1, le=INT8_MAX)]
+Digest = Annotated[str, Meta(pattern="^[0-9a-f]{64}$", max_length=64)]
+"""A SHA-256, in hexadecimal."""
 Moment = Annotated[int, Meta(ge=timestamps.EARLIEST, le=timestamps.LATEST)]
 """Unix seconds."""
 
@@ -693,6 +695,21 @@ class ResultsWanted(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     query_id: QueryId
 
 
+class KeysWanted(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The body of `/find-keys`."""
+
+    digests: Annotated[list[Digest], Meta(max_length=10_000)]
+
+
+class FoundKey(Struct, frozen=True, kw_only=True):
+    """An API key that counts."""
+
+    digest: str
+    name: str
+    quota: int
+    seconds: int
+
+
 class Problem(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """An error (RFC 9457): `detail` says what to do about it."""
 
@@ -707,6 +724,18 @@ class Problem(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Where the failed attempt is recorded."""
     retry_after: int | None = None
     """Seconds."""
+
+
+class KeyRow(Struct, frozen=True, kw_only=True):
+    """An API key, as operators see it."""
+
+    name: str
+    beginning: str
+    """Its first characters."""
+    quota: int
+    seconds: int
+    made: int
+    revoked: int | None
 
 
 class Reference(Struct, frozen=True, kw_only=True):

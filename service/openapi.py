@@ -1,6 +1,9 @@
 """The description of the API at `/schema`: JSON for programs, a page for people, no CDN."""
 
+import re
+from base64 import b64encode
 from dataclasses import dataclass
+from hashlib import sha256
 from http import HTTPStatus
 from importlib.util import find_spec
 from pathlib import Path
@@ -37,6 +40,12 @@ SCHEMA = "/schema"
 ASSETS = "/schema-assets"
 
 
+KEY_IS: dict[str, list[dict[str, list[str]]] | None] = {
+    "off": None,
+    "optional": [{"key": []}, {}],
+    "required": [{"key": []}],
+}
+"""What ARXIV_API_KEYS means to who reads the description."""
 RECORDED = {
     "search": "QueriesQueryIdShowQuery",
     "changes": "QueriesQueryIdChangesShowChanges",
@@ -58,6 +67,11 @@ BAD_INPUT = {
 STORE_PROBLEMS = BAD_INPUT | {
     503: _problem("The database is not available, or arXiv asks for patience; see Retry-After.")
 }
+KEY_PROBLEMS = {
+    401: _problem("ARXIV_API_KEYS asks for a key and the request carries none that counts."),
+    429: _problem("The key's rate is used up, or that of callers without one; see Retry-After."),
+}
+FRONTEND_PROBLEMS = STORE_PROBLEMS | KEY_PROBLEMS
 UPSTREAM_PROBLEMS = STORE_PROBLEMS | {
     502: _problem("arXiv's answer is unusable; the attempt is recorded under `query_id`."),
     504: _problem("arXiv did not answer in time; the attempt is recorded under `query_id`."),
@@ -182,22 +196,25 @@ def body(example: Struct) -> BodyKwarg:
     )
 
 
+PAGE = SwaggerRenderPlugin(
+    js_url=f"{ASSETS}/swagger-ui-bundle.js",
+    css_url=f"{ASSETS}/swagger-ui.css",
+    standalone_preset_js_url=f"{ASSETS}/swagger-ui-standalone-preset.js",
+    favicon="",
+    path="/",
+)
+_SCRIPT = re.compile(rb"<script type='text/javascript'>(.*?)</script>", re.DOTALL)
+
+
 def config() -> OpenAPIConfig:
     """What Litestar describes, and how it shows it."""
-    page = SwaggerRenderPlugin(
-        js_url=f"{ASSETS}/swagger-ui-bundle.js",
-        css_url=f"{ASSETS}/swagger-ui.css",
-        standalone_preset_js_url=f"{ASSETS}/swagger-ui-standalone-preset.js",
-        favicon="",
-        path="/",
-    )
     return OpenAPIConfig(
         title="arxiv-gateway",
         version=__version__,
         description="One polite door to the arXiv API, with a memory."
         " Thank you to arXiv for use of its open access interoperability.",
         path=SCHEMA,
-        render_plugins=[page, JsonRenderPlugin()],
+        render_plugins=[PAGE, JsonRenderPlugin()],
         use_handler_docstrings=True,
         tags=[
             Tag("frontend", "for API consumers"),
@@ -205,26 +222,46 @@ def config() -> OpenAPIConfig:
             Tag("operation", "for those who keep it running"),
         ],
         components=Components(
-            security_schemes={"token": SecurityScheme(type="http", scheme="bearer")}
+            security_schemes={
+                "token": SecurityScheme(
+                    type="http", scheme="bearer", description="ARXIV_BACKEND_TOKEN"
+                ),
+                "key": SecurityScheme(
+                    type="http", scheme="bearer", description="an API key, where they are asked for"
+                ),
+            }
         ),
         openapi_router=Router(
             SCHEMA,
             route_handlers=[],
             include_in_schema=False,
-            before_request=_for_programs,
+            before_request=_for_both,
             response_headers={"vary": "Accept"},
         ),
     )
 
 
-def _for_programs(request: problems.AnyRequest) -> Response[Any] | None:
+def _for_both(request: problems.AnyRequest) -> Response[Any]:
     """The JSON for whoever does not ask for a page; the page is for browsers."""
     if request.url.path.rstrip("/") not in {SCHEMA, f"{SCHEMA}/openapi.json"}:
         raise NotFoundException
-    if "text/html" in request.headers.get("accept", ""):
-        return None
     schema = request.app.openapi_schema.to_schema()
+    if "text/html" in request.headers.get("accept", ""):
+        page = PAGE.render(request, schema)
+        policy = {"content-security-policy": _policy(page)}
+        return Response(page, media_type="text/html", headers=policy)
     return Response(schema, media_type=OpenAPIMediaType.OPENAPI_JSON)
+
+
+def _policy(page: bytes) -> str:
+    """What the page may do: run its own script and our assets, and ask this service."""
+    [script] = _SCRIPT.findall(page)
+    own = b64encode(sha256(script).digest()).decode()
+    return (
+        f"default-src 'none'; script-src 'self' 'sha256-{own}'; style-src 'self' 'unsafe-inline';"
+        " img-src 'self' data:; connect-src 'self'; base-uri 'none'; form-action 'none';"
+        " frame-ancestors 'none'"
+    )
 
 
 def assets() -> Router:

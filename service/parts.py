@@ -11,11 +11,12 @@ import httpx
 from service import timestamps
 from service.arxiv import ArXiv
 from service.errors import NotConfigured
+from service.keys import Keys
 from service.models import ArxivState, StoredResult
-from service.remote import Backend, RemoteArchive, RemoteFinder, RemoteStore
+from service.remote import Backend, RemoteArchive, RemoteFinder, RemoteKeys, RemoteStore
 from service.search import Finder, Searcher
 from service.settings import READING, Settings
-from service.store import Archive, Connections, Gate, Reconciliation, Store
+from service.store import Archive, Connections, Gate, KeyStore, Reconciliation, Store
 
 if TYPE_CHECKING:
     from service.buffer import Buffer
@@ -43,6 +44,7 @@ class Parts(ABC):
 
     store: Written
     searcher: Finder
+    keys: Keys
     buffer: "Buffer | None" = None
 
     def __init__(
@@ -98,6 +100,8 @@ class LocalParts(Parts):
         self.buffer, self.store = _store(settings.queue_url, connections)
         self.reconciliation = Reconciliation(connections)
         self.searcher = Searcher(settings, self.arxiv, self.store, self.gate)
+        self.key_store = KeyStore(connections)
+        self.keys = Keys(self.key_store)
         archive = Archive(connections, settle=settings.settle)
         buffers = [self.buffer] if self.buffer else []
         super().__init__(settings, archive, connections, *buffers, self.arxiv, self.searcher)
@@ -124,6 +128,7 @@ class RemoteParts(Parts):
         backend = Backend(settings, backend_url)
         self.store = RemoteStore(backend)
         self.searcher = RemoteFinder(settings, backend)
+        self.keys = Keys(RemoteKeys(backend))
         super().__init__(settings, RemoteArchive(backend), backend, self.searcher)
         self._backend = backend
 

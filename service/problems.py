@@ -4,8 +4,10 @@ import logging
 from http import HTTPStatus
 from typing import Any
 
+import msgspec
 from litestar import Request, Response
 from litestar.exceptions import HTTPException, SerializationException, ValidationException
+from litestar.types import Send
 
 from service.errors import (
     BackendProblem,
@@ -29,6 +31,25 @@ _GONE = "client disconnected prematurely"
 
 def of_service(_: AnyRequest, error: ServiceError) -> Response[Problem]:
     """An error of ours: it brings its own status, title and detail."""
+    return _response(*_told(error))
+
+
+async def refuse(error: ServiceError, send: Send) -> None:
+    """Answer with an error of ours from outside of Litestar."""
+    problem, headers = _told(error)
+    body = msgspec.json.encode(problem)
+    headers |= {
+        "content-type": MEDIA_TYPE,
+        "content-length": str(len(body)),
+        "cache-control": "no-store",
+    }
+    fields = [(name.encode(), value.encode()) for name, value in headers.items()]
+    await send({"type": "http.response.start", "status": problem.status, "headers": fields})
+    await send({"type": "http.response.body", "body": body, "more_body": False})
+
+
+def _told(error: ServiceError) -> tuple[Problem, dict[str, str]]:
+    """What the client is told of an error, with its headers; the log, where it is our fault."""
     if error.status_code >= HTTPStatus.INTERNAL_SERVER_ERROR:
         # the backend has logged its own, and how long a caller waits is his own affair
         is_known = isinstance(error, TooBusy | BackendProblem | DeadlinePassed)
@@ -49,7 +70,7 @@ def of_service(_: AnyRequest, error: ServiceError) -> Response[Problem]:
         query_id=error.query_id,
         retry_after=error.retry_after,
     )
-    return _response(problem, headers)
+    return problem, headers
 
 
 def of_framework(request: AnyRequest, error: HTTPException) -> Response[Problem]:

@@ -13,6 +13,8 @@ import msgspec
 
 from service import migrations, questions, timestamps
 from service.errors import BackendProblem, BackendUnavailable, ServiceError, StoreUnavailable
+from service.keys import PATIENCE as KEYS_PATIENCE
+from service.keys import Key, Rate
 from service.layers.deadline import NAME as REQUEST_TIMEOUT
 from service.layers.deadline import deadline
 from service.lending import Lender
@@ -20,7 +22,9 @@ from service.logging import request_id
 from service.models import (
     AnswerWanted,
     Count,
+    FoundKey,
     Health,
+    KeysWanted,
     PaperFilter,
     PaperName,
     Place,
@@ -244,6 +248,24 @@ class RemoteStore:
         """Those we know of: a backend that lacks any says so. Raises StoreUnavailable then."""
         await self._backend.check()
         return set(migrations.names())
+
+
+class RemoteKeys:
+    """Which API keys count, as the backend says."""
+
+    def __init__(self, backend: Backend) -> None:
+        """Ask this backend."""
+        self._backend = backend
+
+    async def find(self, digests: list[bytes]) -> dict[bytes, Key]:
+        """The keys that count, of those with these digests."""
+        wanted = KeysWanted(digests=[digest.hex() for digest in digests])
+        found: list[FoundKey] = await self._backend.ask(
+            "/find-keys", wanted, list[FoundKey], KEYS_PATIENCE
+        )
+        return {
+            bytes.fromhex(key.digest): Key(key.name, Rate(key.quota, key.seconds)) for key in found
+        }
 
 
 class RemoteArchive(Archive):

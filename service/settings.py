@@ -4,6 +4,7 @@ import os
 import re
 from collections.abc import Mapping
 from datetime import tzinfo
+from ipaddress import IPv6Address
 from pathlib import Path
 from typing import Annotated, Literal, Self
 from urllib.parse import urlsplit
@@ -13,6 +14,7 @@ from msgspec import Meta, Struct, ValidationError, convert
 
 from service import timestamps
 from service.errors import NotConfigured
+from service.keys import Rate
 from service.models import MAX_ITEMS_PER_PAGE, MAX_RESULTS
 
 PREFIX = "ARXIV_"
@@ -33,16 +35,21 @@ ENDPOINTS = {
         "find-answer",
         "find-results",
         "read-archive",
+        "find-keys",
     ),
 }
+GUARDED = "guarded"
+"""Stands for the backend endpoints where there is a token for them, and for nothing where not."""
 
 READING = frozenset(
-    {"queries", "results", "papers", "read-queries", "read-results", "read-archive"}
+    {"queries", "results", "papers", "read-queries", "read-results", "read-archive", "find-keys"}
 )
 """The endpoints that write nothing, and do not ask arXiv."""
 
 _TOKEN = re.compile(r"[!-~]([ -~]*[!-~])?")
 _ORIGIN = re.compile(r"https?://([a-z0-9._-]+|\[[0-9a-f:.]+\])(:[0-9]{1,5})?")
+_HOST = re.compile(r"(\*\.)?[a-z0-9_-]+(\.[a-z0-9_-]+)*")
+_BRACKETS = re.compile(r"^\[(.*)\]$")
 _EMAIL = re.compile(r"[^\s@()<>]+@[^\s@()<>]+")
 
 
@@ -87,7 +94,7 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     settle: Seconds = 0.0
     """Readers leave out rows younger than this many seconds."""
     endpoints: str = "all"
-    """What is served: all, frontend, backend, or names with commas."""
+    """What is served: all, frontend, backend, guarded, or names with commas."""
     backend_url: str | None = None
     """Where a frontend asks for what it has no database for; unset: in this process."""
     backend_token: Token | None = None
@@ -95,6 +102,12 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     they are open."""
     backend_token_also: Token | None = None
     """Accepted like `backend_token`, while that is being changed."""
+    api_keys: Literal["off", "optional", "required"] = "off"
+    """Whether consumers must, or may, send an API key."""
+    anonymous_rate: str = "60/minute"
+    """How often a client without a key may ask, where keys are optional."""
+    allowed_hosts: str | None = None
+    """The names the service answers to, with commas; unset: to any."""
     cors_origins: str | None = None
     """Whose web pages may read the answers: * or origins with commas; unset: only our own."""
     log_level: Literal["DEBUG", "INFO", "NOTICE", "WARNING", "ERROR"] = "NOTICE"
@@ -146,7 +159,11 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
             raise ValueError(
                 "ARXIV_QUEUE_URL: give amqp://user:password@host/vhost, or amqps:// for TLS"
             )
-        _ = self.served, self.origins
+        try:
+            Rate.read(self.anonymous_rate)
+        except ValueError as error:
+            raise ValueError(f"ARXIV_ANONYMOUS_RATE: {error}") from error
+        _ = self.served, self.origins, self.hosts
         if self.backend_url is not None:
             self._check_frontend(self.backend_url)
 
@@ -179,17 +196,33 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
                 served.update(known if self.backend_url is None else ENDPOINTS["frontend"])
             elif name in ENDPOINTS:
                 served.update(ENDPOINTS[name])
+            elif name == GUARDED:
+                served.update(ENDPOINTS["backend"] if self.backend_token else ())
             elif name in known:
                 served.add(name)
             else:
-                groups = ", ".join(["all", *ENDPOINTS, *sorted(known)])
+                groups = ", ".join(["all", *ENDPOINTS, GUARDED, *sorted(known)])
                 raise ValueError(f"ARXIV_ENDPOINTS: {name!r} is none of {groups}")
+        if not served:
+            raise ValueError("ARXIV_ENDPOINTS: nothing is left without ARXIV_BACKEND_TOKEN")
         return frozenset(served)
 
     @property
     def only_reads(self) -> bool:
         """Whether there is only a URL to read from."""
         return self.database_url is None and self.database_ro_url is not None
+
+    @property
+    def rate(self) -> Rate:
+        """How often a client without a key may ask."""
+        return Rate.read(self.anonymous_rate)
+
+    @property
+    def hosts(self) -> frozenset[str]:
+        """The names the service answers to, small, without ports; none: to any."""
+        if self.allowed_hosts is None:
+            return frozenset()
+        return frozenset(_allowed(word.strip().lower()) for word in self.allowed_hosts.split(","))
 
     @property
     def origins(self) -> frozenset[str]:
@@ -217,6 +250,19 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     def data_path(self) -> Path:
         """The folder of the embedded PostgreSQL, absolute."""
         return Path(self.data_dir).expanduser().resolve()
+
+
+def _allowed(word: str) -> str:
+    """A name or an address as the Host header has it, without port and brackets."""
+    if _HOST.fullmatch(word):
+        return word
+    try:
+        return str(IPv6Address(_BRACKETS.sub(r"\1", word)))
+    except ValueError:
+        raise ValueError(
+            f"ARXIV_ALLOWED_HOSTS: {word!r} is no host: give names or addresses without ports, or"
+            " *.example.org, several with commas"
+        ) from None
 
 
 def _url(name: str, text: str) -> httpx.URL:

@@ -20,8 +20,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
-from service.settings import Settings
+from service import reach
+from service.settings import ENDPOINTS, Settings
 
 ROOT = Path(__file__).parents[1]
 CONTAINERS = ROOT / "tests" / "containers"
@@ -94,6 +96,27 @@ class TestTheText:
 
         assert Settings.from_env(empty) == Settings()
 
+    @pytest.mark.parametrize("token", [None, "a token of the tests' own"])
+    def test_nobody_without_a_token_gets_to_the_backend_endpoints(self, token: str | None) -> None:
+        text = (ROOT / "podman-compose.yml").read_text()
+        [given] = re.findall(r"ARXIV_ENDPOINTS: \$\{ARXIV_ENDPOINTS:-([\w,]+)\}", text)
+
+        settings = Settings(host="0.0.0.0", endpoints=given, backend_token=token)  # noqa: S104
+        reach.check(settings)
+
+        assert bool(settings.served & {*ENDPOINTS["backend"]}) is bool(token)
+
+    def test_with_more_than_one_backends_are_there_for_sure_and_the_token_too(self) -> None:
+        text = (ROOT / "deploy" / "compose.scale.yml").read_text()
+        given = [
+            each.get("environment") or {} for each in yaml.safe_load(text)["services"].values()
+        ]
+        backends = [each for each in given if each.get("ARXIV_ENDPOINTS") in {"all", "backend"}]
+
+        assert len(backends) == 2
+        for each in backends:
+            assert each["ARXIV_BACKEND_TOKEN"].startswith("${ARXIV_BACKEND_TOKEN:?")
+
     def test_the_example_names_what_can_be_set_and_gives_no_values(self) -> None:
         lines = (ROOT / ".env.example").read_text().splitlines()
         names = {line.removesuffix("=") for line in lines if line and not line.startswith("#")}
@@ -104,7 +127,7 @@ class TestTheText:
 def _passed_on() -> set[str]:
     """The settings that the compose file takes from its own environment."""
     text = (ROOT / "podman-compose.yml").read_text()
-    passed_on = re.compile(r"^ +ARXIV_(\w+): \$\{ARXIV_\1\}$", re.MULTILINE)
+    passed_on = re.compile(r"^ +ARXIV_(\w+): \$\{ARXIV_\1(?::-frontend,guarded)?\}$", re.MULTILINE)
     return {name.lower() for name in passed_on.findall(text)}
 
 

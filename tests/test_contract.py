@@ -1,5 +1,6 @@
 """The description at `/schema` is kept to the letter, whatever is sent; `make fuzz` sends more."""
 
+import asyncio
 import re
 from collections.abc import Callable, Iterator
 from itertools import cycle
@@ -13,8 +14,11 @@ from schemathesis.engine import from_schema
 from schemathesis.engine.events import FatalError, NonFatalError, ScenarioFinished
 
 from demo.arxiv import StandIn
-from service import arxiv_query
+from service import arxiv_query, keys
+from service.keys import Key, Rate
+from service.parts import connections_of
 from service.settings import Settings
+from service.store import KeyStore
 from tests.conftest import served
 
 AnyCase = schemathesis.Case[Any]
@@ -103,18 +107,31 @@ CONFIG = {
 }
 
 
-@pytest.fixture(params=[TOKEN, None] if LONG else [TOKEN])
+async def keyed(made: Settings) -> str:
+    """An API key in this database, with which one may ask without end."""
+    text = keys.new()
+    async with connections_of(made) as pools:
+        await KeyStore(pools).add(Key("a", Rate(10**9, 1)), keys.digest(text), "")
+    return text
+
+
+@pytest.fixture(params=["token", "neither", "both"] if LONG else ["token"])
 def contract(
     settings: Callable[..., Settings],
     arxiv: StandIn,  # noqa: ARG001 - a clean one
     request: pytest.FixtureRequest,
 ) -> Iterator[schemathesis.BaseSchema]:
-    """What a service with some searches says of itself, with and without a token."""
-    with served(settings(backend_token=request.param)) as url:
+    """What a service with some searches says of itself, with and without a token and keys."""
+    token = None if request.param == "neither" else TOKEN
+    made = settings(backend_token=token, api_keys="required" if request.param == "both" else "off")
+    secrets = {"token": {"bearer": token}} if token else {}
+    if request.param == "both":
+        secrets["key"] = {"bearer": asyncio.run(keyed(made))}
+    headers = {"authorization": f"Bearer {secrets['key']['bearer']}"} if "key" in secrets else {}
+    with served(made) as url:
         for title in ("testing", "unit test", "no such words"):
-            httpx.get(f"{url}/arxiv", params={"title": title}).raise_for_status()
-        token = {"auth": {"openapi": {"token": {"bearer": request.param}}}} if request.param else {}
-        config = schemathesis.Config.from_dict(CONFIG | token)
+            httpx.get(f"{url}/arxiv", params={"title": title}, headers=headers).raise_for_status()
+        config = schemathesis.Config.from_dict(CONFIG | {"auth": {"openapi": secrets}})
         described = schemathesis.openapi.from_url(f"{url}/schema/openapi.json", config=config)
         yield described
 

@@ -37,6 +37,7 @@ async def test_the_schema_describes_every_endpoint(client: Gateway) -> None:
         "/find-answer": {"post"},
         "/find-results": {"post"},
         "/read-archive": {"post"},
+        "/find-keys": {"post"},
         "/health/live": {"get"},
         "/health/ready": {"get"},
     }

@@ -18,7 +18,7 @@ PASSWORD = "correct-horse-battery"  # noqa: S105 - guards nothing
 ALL = {"arxiv", "queries", "results", "papers", "arxiv-api", "get-sequence"} | {
     f"{verb}-{noun}" for verb in ("read", "write") for noun in ("queries", "results")
 }
-ALL |= {"find-answer", "find-results", "read-archive"}
+ALL |= {"find-answer", "find-results", "read-archive", "find-keys"}
 
 
 def read(**variables: str) -> Settings:
@@ -57,6 +57,9 @@ DEFAULTS = {
     "backend_url": None,
     "backend_token": None,
     "backend_token_also": None,
+    "api_keys": "off",
+    "anonymous_rate": "60/minute",
+    "allowed_hosts": None,
     "cors_origins": None,
     "log_level": "NOTICE",
     "log_format": "text",
@@ -107,6 +110,9 @@ READ = [
     ("backend_token", "0123456789abcdef", "0123456789abcdef"),
     ("backend_token", "x" * 1000, "x" * 1000),
     ("backend_token_also", "0123456789abcdef", "0123456789abcdef"),
+    *(("api_keys", word, word) for word in ("off", "optional", "required")),
+    ("anonymous_rate", "5/second", "5/second"),
+    ("allowed_hosts", "example.org", "example.org"),
     ("cors_origins", "*", "*"),
     *(("log_level", level, level) for level in ("DEBUG", "INFO", "NOTICE", "WARNING", "ERROR")),
     *(("log_format", style, style) for style in ("text", "json")),
@@ -151,6 +157,13 @@ BAD = [
         for text in ("ftp://a.org", "https://u@a.org", "https://a.org:x", " ")
     ),
     *(("backend_url", text) for text in ("backend", "ftp://b", "http://b?x=1", "http://u:p@b")),
+    *(("api_keys", text) for text in ("on", "Off", "true", "1")),
+    *(("anonymous_rate", text) for text in ("60", "0/minute", "1/week", "-1/day", "1 / day")),
+    *(
+        ("allowed_hosts", text)
+        for text in ("*", "a.org:8000", "https://a.org", "a.*", ",", "a.org,")
+    ),
+    *(("allowed_hosts", text) for text in ("*.", "[::1", "a..org", "a b", "::g")),
     *(("log_level", text) for text in ("info", "NOTSET", "CRITICAL", "25", "verbose")),
     *(("log_format", text) for text in ("JSON", "xml", "logfmt")),
     *(("endpoints", text) for text in ("none", "arxiv,nothing", ",", "arxiv,", "ARXIV", "arxiv;")),
@@ -271,10 +284,18 @@ def test_the_rule_holds_for_settings_that_are_no_environment_too() -> None:
         ("frontend,read-queries", {"arxiv", "queries", "results", "papers", "read-queries"}),
         ("arxiv,arxiv,frontend", {"arxiv", "queries", "results", "papers"}),
         ("arxiv,all", ALL),
+        ("arxiv,guarded", {"arxiv"}),
     ],
 )
 def test_endpoints_are_named_one_by_one_or_in_groups(text: str, served: set[str]) -> None:
     assert read(endpoints=text).served == served
+
+
+def test_guarded_endpoints_are_served_with_a_token_alone() -> None:
+    assert refusal(endpoints="guarded").startswith("ARXIV_ENDPOINTS: nothing is left")
+    assert read(endpoints="arxiv,guarded", backend_token="x" * 16).served == (
+        {"arxiv", *ENDPOINTS["backend"]}
+    )
 
 
 def test_an_unknown_endpoint_is_told_which_there_are() -> None:
@@ -314,6 +335,21 @@ def test_a_url_to_read_from_alone_is_for_reading(urls: dict[str, str], *, only_r
 )
 def test_origins_are_read_as_browsers_write_them(text: str, origins: set[str]) -> None:
     assert read(cors_origins=text).origins == origins
+
+
+@pytest.mark.parametrize(
+    ("text", "hosts"),
+    [
+        ("", set()),
+        (
+            " API.Example.org , *.example.org,localhost",
+            {"api.example.org", "*.example.org", "localhost"},
+        ),
+        ("127.0.0.1,[::1],2001:DB8:0::1", {"127.0.0.1", "::1", "2001:db8::1"}),
+    ],
+)
+def test_hosts_are_names_and_addresses_without_ports(text: str, hosts: set[str]) -> None:
+    assert read(allowed_hosts=text).hosts == hosts
 
 
 # What is made of settings

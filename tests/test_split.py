@@ -22,12 +22,14 @@ from psycopg.sql import SQL, Identifier
 
 from demo.arxiv import StandIn
 from service import __main__ as command_line
-from service import remote, terminal
+from service import keys, remote, terminal
 from service.app import create_app
 from service.errors import NotConfigured
+from service.keys import Key, Rate
+from service.parts import connections_of
 from service.remote import RemoteArchive
 from service.settings import ENDPOINTS, Settings
-from service.store import Archive, connections
+from service.store import Archive, KeyStore, connections
 from tests.conftest import Gateway, Serve, listening
 from tests.process import service
 from tests.test_bad_input import BAD_BODIES, BAD_QUERIES
@@ -388,6 +390,30 @@ async def test_the_token_is_needed_and_never_shown(
         assert secret not in caplog.text
 
 
+async def test_a_frontend_asks_its_backend_which_keys_count_and_believes_it_for_a_while(
+    backing: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    behind = backing(allowed_hosts="example.org")
+    key = keys.new()
+    async with connections_of(behind) as pools:
+        await KeyStore(pools).add(Key("team-a", Rate(7, 60)), keys.digest(key), "")
+    monkeypatch.setattr(keys, "FRESH", 0)
+    async with AsyncExitStack() as running:
+        url = await running.enter_async_context(backend(behind))
+        settings = frontend(url, api_keys="required")
+        async with client_of(create_app(settings)) as client:
+
+            async def asked(path: str, text: str) -> httpx.Response:
+                return await client.get(path, headers={"authorization": f"Bearer {text}"})
+
+            answers = [await asked("/results", text) for text in (key, keys.new(), "none")]
+            assert [answer.status_code for answer in answers] == [200, 401, 401]
+            assert answers[0].headers["ratelimit"] == '"default";r=6;t=60'
+            await running.aclose()
+            assert (await asked("/nowhere", key)).status_code == 404
+            assert (await asked("/nowhere", keys.new())).status_code == 503
+
+
 async def test_the_backends_problems_are_told_as_they_are(
     gateway: Serve, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -710,7 +736,7 @@ def test_a_frontend_has_no_database_and_serves_nothing_that_needs_one(
         )
 
 
-@pytest.mark.parametrize("command", ["migrate", "harvest"])
+@pytest.mark.parametrize("command", ["migrate", "harvest", "keys"])
 def test_what_needs_a_database_is_done_where_it_is(command: str) -> None:
     with pytest.raises(NotConfigured, match="ARXIV_BACKEND_URL"):
         command_line.COMMANDS[command](frontend("http://backend"), Namespace())

@@ -1,5 +1,6 @@
 """PostgreSQL accepts every statement as it is written, and no other is sent."""
 
+import ast
 import re
 from pathlib import Path
 
@@ -34,7 +35,7 @@ def test_each_file_is_one_statement_with_a_sentence_of_its_own() -> None:
 
 
 SYSTEMS = {
-    "queries": {"queries", "harvests", "gate", "gate_queue"},
+    "queries": {"queries", "harvests", "gate", "gate_queue", "api_keys", "find_api_keys"},
     "results": {"results", "papers"},
     "sequence": {"arxiv_sequence"},
 }
@@ -63,6 +64,28 @@ def test_the_service_builds_no_sql_outside_its_folder() -> None:
     service = Path(str(sql.__file__)).parent.parent
     guilty = [path.name for path in service.rglob("*.py") if words.search(path.read_text())]
     assert guilty == []
+
+
+def test_statements_come_from_the_folder_and_values_as_parameters() -> None:
+    service = Path(str(sql.__file__)).parent.parent
+    calls = [
+        (path.name, call)
+        for path in service.rglob("*.py")
+        for call in ast.walk(ast.parse(path.read_text()))
+        if isinstance(call, ast.Call)
+        and isinstance(call.func, ast.Attribute)
+        and call.func.attr in {"execute", "executemany", "callproc"}
+        and call.args
+    ]
+    assert len(calls) > 25
+    for name, call in calls:
+        statement = ast.unparse(call.args[0])
+        assert re.fullmatch(r"sql\.[A-Z_]+|statement", statement), (name, statement)
+    for name, text in STATEMENTS.items():
+        words = re.sub(r"--.*", "", text.decode())
+        assert not re.search(r"%(?!\(\w+\)s|%)", words), name  # no other way to put a value in
+        assert not [each for each in re.findall(r"'[^']*'", words) if "%(" in each], name
+        assert not re.search(r"\bexecute\b|\bformat\(", words), name  # nor SQL made by SQL
 
 
 def test_only_the_store_knows_the_driver_and_only_the_two_clients_open_connections() -> None:

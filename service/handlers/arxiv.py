@@ -27,7 +27,7 @@ EXAMPLE = Receipt(
 
 @get(
     "/arxiv",
-    responses=openapi.answer(EXAMPLE) | openapi.UPSTREAM_PROBLEMS,
+    responses=openapi.answer(EXAMPLE) | openapi.UPSTREAM_PROBLEMS | openapi.KEY_PROBLEMS,
     operation_class=openapi.Recording,
     tags=["frontend"],
 )

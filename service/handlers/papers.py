@@ -113,7 +113,7 @@ class FoundPapers(StoredPapers):
     "/papers",
     responses=openapi.answer(FOUND_PAPERS, kind=PICKED)
     | openapi.NOT_ACCEPTABLE
-    | openapi.STORE_PROBLEMS,
+    | openapi.FRONTEND_PROBLEMS,
     operation_class=openapi.InAllFormats,
     tags=["frontend"],
 )
@@ -157,7 +157,7 @@ async def list_papers(
     "/papers/{arxiv_id:path}",
     responses=openapi.answer(WITH_VERSIONS)
     | openapi.NOT_ACCEPTABLE
-    | openapi.STORE_PROBLEMS
+    | openapi.FRONTEND_PROBLEMS
     | openapi.NOT_FOUND,
     operation_class=openapi.InAllFormats,
     tags=["frontend"],

@@ -28,8 +28,8 @@ EXAMPLE = Query(
     outcome="ok",
 )
 RANGE = QueryRange(start_timestamp="2026-11-23T20:15:00", end_timestamp="2026-11-24")
-RESPONSES = openapi.listed([EXAMPLE]) | openapi.STORE_PROBLEMS
-POST_RESPONSES = openapi.answer([EXAMPLE]) | openapi.STORE_PROBLEMS | openapi.BODY_PROBLEMS
+RESPONSES = openapi.listed([EXAMPLE]) | openapi.FRONTEND_PROBLEMS
+POST_RESPONSES = openapi.answer([EXAMPLE]) | openapi.FRONTEND_PROBLEMS | openapi.BODY_PROBLEMS
 
 
 class StoredQueries:

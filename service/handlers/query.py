@@ -53,7 +53,7 @@ CHANGES = Changes(
         )
     ],
 )
-PROBLEMS = openapi.STORE_PROBLEMS | openapi.NOT_FOUND
+PROBLEMS = openapi.FRONTEND_PROBLEMS | openapi.NOT_FOUND
 
 
 @get(

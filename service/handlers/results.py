@@ -79,7 +79,7 @@ class Results(StoredResults):
 
 @get(
     "/results",
-    responses=openapi.listed([EXAMPLE]) | openapi.STORE_PROBLEMS,
+    responses=openapi.listed([EXAMPLE]) | openapi.FRONTEND_PROBLEMS,
     operation_class=openapi.InAllFormats,
     tags=["frontend"],
 )

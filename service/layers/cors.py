@@ -3,8 +3,9 @@
 from http import HTTPStatus
 
 from litestar.enums import HttpMethod, ScopeType
-from litestar.types import ASGIApp, HTTPScope, Message, Receive, Scope, Send
+from litestar.types import ASGIApp, Message, Receive, Scope, Send
 
+from service.layers.paths import first_segment
 from service.layers.representations import varied
 from service.settings import ENDPOINTS
 
@@ -13,28 +14,32 @@ CLOSED = frozenset({*ENDPOINTS["backend"], "metrics"})
 
 _READABLE = (
     b"access-control-expose-headers",
-    b"Age, Cache-Status, Content-Disposition, ETag, Link, Retry-After, X-Request-ID",
+    (
+        b"Age, Cache-Status, Content-Disposition, ETag, Link, RateLimit, RateLimit-Policy,"
+        b" Retry-After, X-Request-ID"
+    ),
 )
-_GRANTED = [
-    (b"access-control-allow-methods", b"GET, HEAD, POST"),
-    # not Authorization: the backend's token has no place in a page
-    (b"access-control-allow-headers", b"Cache-Control, Content-Type, If-None-Match, X-Request-ID"),
-    (b"access-control-max-age", b"7200"),
-]
+_SENT = b"Cache-Control, Content-Type, If-None-Match, X-Request-ID"
 
 
 class Cors:
     """ASGI, around all answers, the errors too: a page is to read why it was refused."""
 
-    def __init__(self, app: ASGIApp, origins: frozenset[str]) -> None:
-        """Let pages of these origins read; `*` stands for any."""
+    def __init__(self, app: ASGIApp, origins: frozenset[str], *, keys: bool) -> None:
+        """Let pages of these origins read; `*` is any. With `keys` they may send theirs."""
         self.app = app
+        self.granted = [
+            (b"access-control-allow-methods", b"GET, HEAD, POST"),
+            # without keys there is only the backend's token, which has no place in a page
+            (b"access-control-allow-headers", b"Authorization, " * keys + _SENT),
+            (b"access-control-max-age", b"7200"),
+        ]
         self.origins = {origin.encode() for origin in origins}
         self.any = "*" in origins
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection."""
-        if scope["type"] != ScopeType.HTTP or _segment(scope) in CLOSED:
+        if scope["type"] != ScopeType.HTTP or first_segment(scope) in CLOSED:
             await self.app(scope, receive, send)
             return
         given = dict(scope["headers"])
@@ -53,19 +58,12 @@ class Cors:
 
         asks_first = b"access-control-request-method" in given and allowed
         if asks_first and scope["method"] == HttpMethod.OPTIONS:
-            await _grant(send_readable)
+            await self._grant(send_readable)
         else:
             await self.app(scope, receive, send_readable)
 
-
-def _segment(scope: HTTPScope) -> str:
-    """The first segment of the path; Litestar passes over empty ones."""
-    return next(filter(None, scope["path"].split("/")), "")
-
-
-async def _grant(send: Send) -> None:
-    """Answer a preflight request: the one that follows may be sent."""
-    await send(
-        {"type": "http.response.start", "status": HTTPStatus.NO_CONTENT, "headers": _GRANTED}
-    )
-    await send({"type": "http.response.body", "body": b"", "more_body": False})
+    async def _grant(self, send: Send) -> None:
+        """Answer a preflight request: the one that follows may be sent."""
+        status = HTTPStatus.NO_CONTENT
+        await send({"type": "http.response.start", "status": status, "headers": self.granted})
+        await send({"type": "http.response.body", "body": b"", "more_body": False})

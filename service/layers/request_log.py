@@ -9,7 +9,7 @@ from litestar.enums import ScopeType
 from litestar.types import ASGIApp, Message, Receive, ReceiveMessage, Scope, Send
 
 from service.errors import ClientGone, ServiceError
-from service.logging import NOTICE, request_id
+from service.logging import NOTICE, caller, request_id
 
 logger = logging.getLogger(__name__)
 
@@ -34,6 +34,7 @@ class RequestLog:
         given = next((value for name, value in scope["headers"] if name == b"x-request-id"), b"")
         name = given if _ACCEPTABLE.fullmatch(given) else uuid4().hex.encode()
         token = request_id.set(name.decode())
+        nobody = caller.set("")
         # the path as it was sent: decoded, it could hold line ends
         path = scope["raw_path"].decode("ascii", "replace")
         started = perf_counter()
@@ -67,10 +68,13 @@ class RequestLog:
             logger.log(logging.ERROR, text, scope["method"], path, fault.detail, cause)
         finally:
             taken = (perf_counter() - started) * 1000
-            told = ClientGone.status_code if gone else status
+            who = f" for {caller.get()}" if caller.get() else ""
             how = cache.decode("latin-1").replace(_OURS, ", ")
-            logger.log(NOTICE, "%s %s %d in %.1f ms%s", scope["method"], path, told, taken, how)
+            told = ClientGone.status_code if gone else status
+            text = "%s %s %d in %.1f ms%s%s"
+            logger.log(NOTICE, text, scope["method"], path, told, taken, who, how)
             request_id.reset(token)
+            caller.reset(nobody)
 
 
 def _fault(error: BaseException | None) -> ServiceError | None:

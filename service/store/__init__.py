@@ -2,12 +2,14 @@
 
 `Connections` are the pools of each system; `Store` keeps searches, results and papers, `Archive`
 reads them back, `Gate` gives the turns at arXiv, `Reconciliation` finds what a crash left half
-done. Errors of the driver leave here as StoreUnavailable, with their cause.
+done, `KeyStore` has the API keys. Errors of the driver leave here as StoreUnavailable, with their
+cause.
 """
 
 from service.store.archive import Archive
 from service.store.connections import Connections, libpq_environment
 from service.store.gate import Gate
+from service.store.keys import KeyStore
 from service.store.reconciliation import Mismatch, Reconciliation
 from service.store.searches import Store
 
@@ -15,6 +17,7 @@ __all__ = [
     "Archive",
     "Connections",
     "Gate",
+    "KeyStore",
     "Mismatch",
     "Reconciliation",
     "Store",

@@ -215,7 +215,12 @@ def explained() -> Iterator[None]:
         yield
     except (PoolTimeout, TooManyRequests) as error:
         raise StoreUnavailable("no database connection is free, or the database is away") from error
-    except (errors.UndefinedTable, errors.UndefinedColumn, errors.UndefinedObject) as error:
+    except (
+        errors.UndefinedTable,
+        errors.UndefinedColumn,
+        errors.UndefinedObject,
+        errors.UndefinedFunction,
+    ) as error:
         raise StoreUnavailable("the database is not migrated: run the migrations") from error
     except errors.ReadOnlySqlTransaction as error:
         raise StoreUnavailable("the database only reads: it is a standby") from error

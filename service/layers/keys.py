@@ -1,0 +1,82 @@
+"""Who may ask, and how often: API keys, where ARXIV_API_KEYS wants them."""
+
+from ipaddress import IPv6Address, ip_network
+
+from litestar.enums import HttpMethod, ScopeType
+from litestar.types import ASGIApp, HTTPScope, Message, Receive, Scope, Send
+
+from service.errors import KeyRefused, ServiceError, TooManyRequests
+from service.keys import Keys, Rate
+from service.layers.paths import first_segment
+from service.logging import caller
+from service.problems import refuse
+from service.rates import Rates
+from service.settings import ENDPOINTS
+
+OPEN = frozenset({"health", "metrics", "schema", "schema-assets", *ENDPOINTS["backend"]})
+"""First segments of paths without keys: of operators, of the backend's token, the description."""
+SEND = "send the header Authorization: Bearer and an API key"
+
+
+class ApiKeys:
+    """ASGI, around what consumers ask; the rate of each is counted, and told in every answer."""
+
+    def __init__(self, app: ASGIApp, keys: Keys, anonymous: Rate | None) -> None:
+        """Let these keys in, and who sends none at the anonymous rate, if there is one."""
+        self.app = app
+        self.keys = keys
+        self.anonymous = anonymous
+        self.rates = Rates()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one connection."""
+        if (
+            scope["type"] != ScopeType.HTTP
+            or scope["method"] == HttpMethod.OPTIONS
+            or first_segment(scope) in OPEN
+        ):
+            await self.app(scope, receive, send)
+            return
+        try:
+            name, rate = await self._caller(scope)
+        except ServiceError as error:
+            await refuse(error, send)
+            return
+        window, has_room = self.rates.count(name, rate)
+        fields = window.fields()
+
+        async def send_counted(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                message["headers"] = [*message["headers"], *fields]
+            await send(message)
+
+        if has_room:
+            await self.app(scope, receive, send_counted)
+        else:
+            detail = f"{rate} are allowed: wait {window.rest} seconds"
+            await refuse(TooManyRequests(detail, retry_after=window.rest), send_counted)
+
+    async def _caller(self, scope: HTTPScope) -> tuple[str, Rate]:
+        """Whose request it is, and how many of them there may be. Raises KeyRefused."""
+        given = next((value for name, value in scope["headers"] if name == b"authorization"), b"")
+        scheme, _, text = given.decode("latin-1").partition(" ")
+        if scheme.lower() == "bearer":
+            key = await self.keys.of(text.strip())
+            if key is None:
+                raise KeyRefused(f"this key does not count: {SEND} that is not revoked")
+            caller.set(key.name)
+            return key.name, key.rate
+        if self.anonymous is None:
+            raise KeyRefused(SEND)
+        return _neighbourhood(scope), self.anonymous
+
+
+def _neighbourhood(scope: HTTPScope) -> str:
+    """An address, of IPv6 the network: a customer has all of it. No key has a space in its name."""
+    client = scope.get("client")
+    address = client[0] if client else "nobody"
+    try:
+        network = ip_network((IPv6Address(address), 64), strict=False)
+    except ValueError:
+        return f"from {address}"
+    return f"from {network}"

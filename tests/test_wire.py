@@ -1,0 +1,275 @@
+"""What a client may send and how long it may take, over real connections."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from typing import Any
+
+import pytest
+import uvicorn
+from litestar import Litestar, Request, get, post
+from litestar.response import Stream
+
+from service import wire
+from service.layers.security import HEADERS
+from service.problems import EXCEPTION_HANDLERS
+from service.wire import Bounded
+
+LIMIT = 2**20
+
+
+@get("/", sync_to_thread=False)
+def hello() -> str:
+    return "hello"
+
+
+@post("/")
+async def take(request: Request[Any, Any, Any]) -> int:
+    return len(await request.body())
+
+
+@get("/forever")
+async def forever() -> Stream:
+    async def rows() -> AsyncIterator[bytes]:
+        while True:
+            yield b"x" * 2**16
+            await asyncio.sleep(0)
+
+    return Stream(rows())
+
+
+class Listening(uvicorn.Server):
+    """The protocol before a small application."""
+
+    def __init__(self) -> None:
+        app = Litestar(
+            [hello, take, forever],
+            exception_handlers=EXCEPTION_HANDLERS,
+            request_max_body_size=LIMIT,
+            logging_config=None,
+            openapi_config=None,
+        )
+        config = uvicorn.Config(
+            app, port=0, http=wire.protocol(), ws="none", log_config=None, lifespan="off"
+        )
+        super().__init__(config)
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        serving = asyncio.create_task(self.serve())
+        while not self.started:  # noqa: ASYNC110 - uvicorn has no event for it
+            await asyncio.sleep(0.01)
+        try:
+            yield
+        finally:
+            self.should_exit = True
+            self.force_exit = True
+            await serving
+
+    @asynccontextmanager
+    async def client(self) -> AsyncIterator["Client"]:
+        port = self.servers[0].sockets[0].getsockname()[1]
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        try:
+            yield Client(reader, writer)
+        finally:
+            writer.close()
+
+
+class Client:
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.reader, self.writer = reader, writer
+
+    async def send(self, *parts: bytes) -> None:
+        """Send the parts one by one, as far as they are taken."""
+        with suppress(ConnectionError):
+            for part in parts:
+                self.writer.write(part)
+                await self.writer.drain()
+                await asyncio.sleep(0.002)
+
+    async def answer(self) -> tuple[int, dict[str, str], bytes]:
+        """The next answer."""
+        head = (
+            (await asyncio.wait_for(self.reader.readuntil(b"\r\n\r\n"), 5)).decode().split("\r\n")
+        )
+        fields = dict(line.split(": ", 1) for line in head[1:] if line)
+        body = await self.reader.readexactly(int(fields["content-length"]))
+        return int(head[0].split()[1]), fields, body
+
+    async def refusal(self) -> int:
+        """The status of the last answer, a problem with all that belongs to it."""
+        status, fields, body = await self.answer()
+        with suppress(ConnectionError):
+            assert await asyncio.wait_for(self.reader.read(), 5) == b""
+        assert fields["content-type"] == "application/problem+json"
+        assert fields["connection"] == "close"
+        problem = json.loads(body)
+        assert problem["status"] == status
+        assert problem["request_id"] == fields["x-request-id"]
+        for name, value in HEADERS:
+            assert fields[name.decode()] == value.decode()
+        return status
+
+
+@pytest.fixture
+async def listening() -> AsyncIterator[Listening]:
+    server = Listening()
+    async with server.running():
+        yield server
+
+
+ONE = b"GET / HTTP/1.1\r\nhost: x\r\n"
+POST = b"POST / HTTP/1.1\r\nhost: x\r\ncontent-type: text/plain\r\n"
+CHUNKED = POST + b"transfer-encoding: chunked\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    ("parts", "status"),
+    [
+        ([b"hello there\r\n\r\n"], 400),
+        ([b"GET / HTTP/1.1\r\nhost x\r\n\r\n"], 400),
+        ([ONE + b"a: b\r\n c\r\n\r\n"], 400),  # folded, as nobody reads in the same way
+        ([ONE + b"a : b\r\n\r\n"], 400),
+        ([POST + b"content-length: 3\r\ncontent-length: 4\r\n\r\nabc"], 400),
+        ([POST + b"content-length: 3\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n"], 400),
+        ([POST + b"content-length: -1\r\n\r\n"], 400),
+        ([CHUNKED + b"xyz\r\n"], 400),
+        ([b"GET /" + b"x" * wire.URL + b" HTTP/1.1\r\nhost: x\r\n\r\n"], 414),
+        ([b"GET /", *[b"x" * 9_999] * 9], 414),
+        ([ONE + b"a: b\r\n" * wire.FIELDS + b"\r\n"], 431),
+        ([ONE + b"a: " + b"b" * wire.HEAD + b"\r\n\r\n"], 431),
+        ([ONE + b"a: ", *[b"b" * 9_999] * 9], 431),
+        ([ONE, *[b"a" * 9_999] * 9], 431),
+        ([CHUNKED + b"0\r\na: ", *[b"b" * 9_999] * 9], 431),  # after the body
+        ([CHUNKED + b"0\r\n" + b"a: b\r\n" * 101 + b"\r\n"], 431),
+        ([CHUNKED + b"1;a=", *[b"b" * 9_999] * 9], 431),  # beside the size of a chunk
+    ],
+)
+async def test_what_is_no_request_or_too_much_is_answered_and_ended(
+    listening: Listening, parts: list[bytes], status: int
+) -> None:
+    async with listening.client() as client:
+        await client.send(*parts)
+        assert await client.refusal() == status
+    async with listening.client() as client:
+        await client.send(ONE + b"\r\n")
+        assert (await client.answer())[0] == 200
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        POST + b"content-length: %d\r\n\r\n" % (LIMIT + 1) + b"x" * (LIMIT + 1),
+        CHUNKED + (b"10000\r\n" + b"x" * 2**16 + b"\r\n") * 17 + b"0\r\n\r\n",
+    ],
+)
+async def test_a_body_that_is_too_large_is_refused_with_or_without_its_length(
+    listening: Listening, body: bytes
+) -> None:
+    async with listening.client() as client:
+        await client.send(body, ONE + b"\r\n")
+        assert (await client.answer())[0] == 413
+
+
+async def test_large_requests_within_the_bounds_are_served(listening: Listening) -> None:
+    async with listening.client() as client:
+        for request in (
+            b"GET /?" + b"x" * 45_000 + b" HTTP/1.1\r\nhost: x\r\n\r\n",
+            ONE + b"a: b\r\n" * 99 + b"\r\n",
+            ONE + b"a: " + b"b" * 60_000 + b"\r\n\r\n",
+            CHUNKED + b"1\r\nx\r\n" * 20_000 + b"0\r\na: b\r\n\r\n",
+            POST + b"content-length: 300000\r\n\r\n" + b"x" * 300_000,
+        ):
+            await client.send(request)
+            assert (await client.answer())[0] in {200, 201}
+
+
+async def test_requests_in_a_row_are_answered_in_their_order(listening: Listening) -> None:
+    async with listening.client() as client:
+        await client.send((ONE + b"\r\n") * 50 + POST + b"content-length: 3\r\n\r\nabc")
+        statuses = [(await client.answer())[0] for _ in range(51)]
+
+    assert statuses == [200] * 50 + [201]
+
+
+@pytest.fixture
+def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(wire, "HEAD_PATIENCE", 0.2)
+    monkeypatch.setattr(wire, "BODY_PATIENCE", 0.2)
+    monkeypatch.setattr(wire, "READER_PATIENCE", 0.2)
+
+
+@pytest.mark.usefixtures("hasty")
+@pytest.mark.parametrize(
+    ("begin", "drop"),
+    [
+        (b"", b"\r\n"),
+        (b"G", b""),
+        (ONE, b"a"),
+        (ONE + b"\r\n", b"\r\n"),
+        (POST + b"content-length: 1000000\r\n\r\n", b"x"),
+        (CHUNKED, b"1\r\nx\r\n"),
+    ],
+)
+async def test_who_sends_a_request_byte_by_byte_is_sent_away(
+    listening: Listening, begin: bytes, drop: bytes
+) -> None:
+    async with listening.client() as client:
+        dropping = asyncio.create_task(client.send(begin, *[drop] * 1000))
+        if begin == ONE + b"\r\n":
+            assert (await client.answer())[0] == 200
+        assert await client.refusal() == 408
+        dropping.cancel()
+    await asyncio.sleep(0)
+    assert not listening.server_state.tasks
+
+
+@pytest.mark.usefixtures("hasty")
+async def test_who_says_nothing_is_left_without_a_word(listening: Listening) -> None:
+    async with listening.client() as client:
+        assert await asyncio.wait_for(client.reader.read(), 2) == b""
+    async with listening.client() as client:
+        await client.send(ONE + b"\r\n")
+        assert (await client.answer())[0] == 200
+        assert await asyncio.wait_for(client.reader.read(), 2) == b""
+
+
+@pytest.mark.usefixtures("hasty")
+async def test_who_takes_nothing_of_an_answer_is_left(listening: Listening) -> None:
+    async with listening.client() as client:
+        await client.send(b"GET /forever HTTP/1.1\r\nhost: x\r\n\r\n")
+        end = asyncio.get_running_loop().time() + 5
+        while listening.server_state.connections or listening.server_state.tasks:
+            assert asyncio.get_running_loop().time() < end
+            await asyncio.sleep(0.02)
+
+
+async def test_an_answer_may_take_longer_than_a_request(
+    listening: Listening, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(wire, "HEAD_PATIENCE", 0.1)
+    async with listening.client() as client:
+        await client.send(b"GET /forever HTTP/1.1\r\nhost: x\r\n\r\n")
+        for _ in range(5):
+            await asyncio.sleep(0.1)
+            assert await client.reader.read(2**20)
+
+
+async def test_one_connection_too_many_is_refused(
+    listening: Listening, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(wire, "CONNECTIONS", 1)
+    async with listening.client() as first:
+        await first.send(ONE + b"\r\n")
+        assert (await first.answer())[0] == 200
+        async with listening.client() as second:
+            assert await second.refusal() == 503
+        await first.send(ONE + b"\r\n")
+        assert (await first.answer())[0] == 200
+
+
+def test_httptools_tells_the_protocol_what_it_overrides() -> None:
+    for name in ("on_message_begin", "on_url", "on_header", "on_headers_complete", "on_body"):
+        assert name in vars(Bounded)
