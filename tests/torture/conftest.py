@@ -12,9 +12,9 @@ from typing import Any
 
 import pytest
 from anyio.from_thread import BlockingPortal, start_blocking_portal
+from psycopg.conninfo import make_conninfo
 
 from demo.arxiv import StandIn
-from psycopg.conninfo import make_conninfo
 from service.settings import Settings
 from tests.torture import postgres
 from tests.torture.load import Verdict

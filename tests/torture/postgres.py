@@ -1,4 +1,4 @@
-"""A PostgreSQL that may be stopped, killed, frozen and starved, and is not started again by itself."""
+"""A PostgreSQL that may be stopped, killed and frozen, and that nobody else starts again."""
 
 import os
 import shutil
@@ -27,6 +27,7 @@ class PostgreSQL:
 
     def __init__(self, files: Path, folder: Path) -> None:
         self.files = folder / "postgres"
+        folder.chmod(0o711)  # for the user who runs it, where we are root
         subprocess.run(["cp", "-a", str(files), str(self.files)], check=True)
         self.url = f"host={self.files} port=5432 user=postgres dbname=postgres"
         owner = self.files.stat()
@@ -38,18 +39,18 @@ class PostgreSQL:
 
     def start(self) -> None:
         """Start, and wait until it answers; after a kill, its children may have to die first."""
-        end = monotonic() + 60
+        end = monotonic() + 20
         self._spawn()
         while True:
             try:
                 self.connect().close()
             except psycopg.OperationalError:
-                assert monotonic() < end, self._log.read_text()
+                assert monotonic() < end, self._log.read_text()[-1000:]
             else:
                 return
+            sleep(0.02)
             if self.process.poll() is not None:
                 self._spawn()
-            sleep(0.02)
 
     def _spawn(self) -> None:
         command = [str(embedded.program("postgres")), "-D", str(self.files), "-p", "5432"]
@@ -94,8 +95,8 @@ class PostgreSQL:
 def running(files: Path, folder: Path) -> Iterator[PostgreSQL]:
     """A server that is gone afterwards, with its files."""
     server = PostgreSQL(files, folder)
-    server.start()
     try:
+        server.start()
         yield server
     finally:
         if server.process.poll() is None:
