@@ -34,7 +34,7 @@ class PostgreSQL:
         self._identity: dict[str, Any] = {}
         if os.geteuid() == 0:
             self._identity = {"user": owner.st_uid, "group": owner.st_gid, "extra_groups": []}
-        self._log = folder / "postgres.log"
+        self.log = folder / "postgres.log"
         self.process: subprocess.Popen[bytes]
 
     def start(self) -> None:
@@ -45,7 +45,7 @@ class PostgreSQL:
             try:
                 self.connect().close()
             except psycopg.OperationalError:
-                assert monotonic() < end, self._log.read_text()[-1000:]
+                assert monotonic() < end, self.log.read_text()[-1000:]
             else:
                 return
             sleep(0.02)
@@ -57,7 +57,7 @@ class PostgreSQL:
         options = {"listen_addresses": "", "unix_socket_directories": str(self.files)}
         for name, value in options.items():
             command += ["-c", f"{name}={value}"]
-        with self._log.open("ab") as log:
+        with self.log.open("ab") as log:
             self.process = subprocess.Popen(
                 command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, **self._identity
             )

@@ -60,7 +60,6 @@ def test_a_clock_that_steps_changes_neither_the_pause_nor_what_is_recorded(
                     assert known.status_code == 200
                     age = int(known.headers.get("age", 0))
                     life = int(known.headers["cache-control"].removeprefix("max-age="))
-                    print(step, age, life, known.headers["cache-status"], known.headers["date"])
                     assert 0 <= age <= 2 * 86_400
                     assert 0 <= life <= LONGEST_LIFE
             load.wait_for_success(number=2)

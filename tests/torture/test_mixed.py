@@ -165,7 +165,6 @@ def test_half_an_hour_of_everything_leaves_memory_descriptors_and_tasks_as_they_
             before = size_of(running)
             portal.call(load.send, requests)
             after = size_of(running)
-            print(before, after, load.statuses, wicked.asked, load.slowest)
             assert running.end(signal.SIGTERM) == 0
     assert load.statuses.keys() <= EXPECTED
     assert after.memory < before.memory * 1.1 + 8
