@@ -21,7 +21,7 @@ test: .venv/dev ## all tests
 
 # the short form is among all tests; whoever sleeps leaves a processor to the others
 torture: .venv/dev ## faults by the hundred: kills, cuts, restarts, a full disk (ten minutes at most)
-	@TORTURE=long $(PY) -m pytest tests/torture --numprocesses 4
+	@TORTURE=long $(PY) -m pytest tests/torture --numprocesses 4 --dist worksteal
 
 fuzz: .venv/fuzz ## a search for input that breaks the service (a quarter of an hour)
 	@$(PY) -m pytest tests/test_contract.py tests/test_parsers.py --hypothesis-profile=long

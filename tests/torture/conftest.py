@@ -8,6 +8,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from time import monotonic
 from typing import Any
 
 import pytest
@@ -20,6 +21,8 @@ from tests.torture import postgres
 from tests.torture.load import Verdict
 
 IS_LONG = os.environ.get("TORTURE") == "long"
+BEGUN, LONGEST = monotonic(), 480.0
+"""Seconds after which nothing is done once more: all has to end within ten minutes."""
 HEAD = ("fault", "tried", "lost", "duplicated", "partial", "longest outage")
 
 Tally = Callable[[str, int, Verdict, float], None]
@@ -27,8 +30,16 @@ Environment = Callable[..., dict[str, str]]
 
 
 def times(short: int, long: int) -> int:
-    """How often something is done."""
+    """How much of something is done."""
     return long if IS_LONG else short
+
+
+def rounds(short: int, long: int) -> Iterator[int]:
+    """Do something so often; where time runs out, less often than in the long form."""
+    for number in range(1, times(short, long) + 1):
+        if number > short and monotonic() > BEGUN + LONGEST:
+            break
+        yield number
 
 
 @pytest.fixture
@@ -45,10 +56,13 @@ def tally(record_property: Callable[[str, object], None]) -> Tally:
 def pytest_terminal_summary(terminalreporter: Any) -> None:
     """Show the table; the lines of one fault are one."""
     lines: dict[str, list[tuple[int, int, int, int, float]]] = defaultdict(list)
+    notes = []
     for report in terminalreporter.getreports("passed") + terminalreporter.getreports("failed"):
         for name, value in report.user_properties:
             if name == "torture" and report.when == "call":
                 lines[value[0]].append(value[1:])
+            elif name == "note" and report.when == "call":
+                notes.append(value)
     if not lines:
         return
     terminalreporter.section("torture")
@@ -58,6 +72,8 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
         *numbers, outages = zip(*found, strict=True)
         told = *map(sum, numbers), f"{max(outages):.2f} s"
         terminalreporter.write_line(row.format(fault, *told))
+    for note in notes:
+        terminalreporter.write_line(note)
 
 
 @pytest.fixture

@@ -19,7 +19,7 @@ from anyio.from_thread import BlockingPortal
 
 from demo.arxiv import StandIn
 from tests.process import service
-from tests.torture.conftest import Environment, Tally, times
+from tests.torture.conftest import Environment, Tally, rounds
 from tests.torture.load import Load, search, searching
 
 RUNNING = """
@@ -49,7 +49,7 @@ def test_a_pool_that_is_used_up_sends_the_others_away_in_time_and_recovers(
     portal: BlockingPortal,
     tally: Tally,
 ) -> None:
-    rounds, callers = times(1, 10), 40
+    callers = 40
     with service(environment(database)) as running:
         with searching(portal, running.url(), clients=2) as load:
 
@@ -61,8 +61,8 @@ def test_a_pool_that_is_used_up_sends_the_others_away_in_time_and_recovers(
                 return response, monotonic() - begun
 
             with ThreadPoolExecutor(callers) as pool:
-                for _ in range(rounds):
-                    load.wait_for_success(number=20)
+                for crowds in rounds(1, 10):
+                    load.wait_for_success(number=5)
                     with locked(db, "results"):
                         reads = [pool.submit(read, page) for page in range(callers)]
                         sleep(4)
@@ -78,7 +78,7 @@ def test_a_pool_that_is_used_up_sends_the_others_away_in_time_and_recovers(
                     assert max(taken for _, taken in found) < 10
             load.wait_for_success()
         assert running.end(signal.SIGTERM) == 0
-    tally("pool used up for 4 seconds", rounds, load.judged(db), load.outage)
+    tally("pool used up for 4 seconds", crowds, load.judged(db), load.outage)
 
 
 def vanish(wire: socket.socket, *, politely: bool) -> None:
@@ -97,13 +97,12 @@ def test_clients_that_vanish_at_any_moment_leave_clean_connections_and_whole_rec
     tally: Tally,
 ) -> None:
     dice = Random(1)
-    gone = times(60, 2000)
     db.execute(WIDE)
     with service(environment(database)) as running:
         port = httpx.URL(running.url()).port or 0
         with searching(portal, running.url(), clients=2) as load:
             load.wait_for_success()
-            for number in range(gone):
+            for number in rounds(30, 2000):
                 wire = socket.socket()
                 if number % 2:
                     path = f"/arxiv?{urlencode(search())}"
@@ -131,7 +130,12 @@ def test_clients_that_vanish_at_any_moment_leave_clean_connections_and_whole_rec
     asked = {request.raw_query for request in arxiv.requests}
     [(recorded,)] = db.execute("select count(distinct search_key) from queries")
     assert recorded == len(asked)
-    tally("client gone (FIN or RST) in a search or an export", gone, load.judged(db), load.outage)
+    tally(
+        "client gone (FIN or RST) in a search or an export",
+        number,
+        load.judged(db),
+        load.outage,
+    )
 
 
 def _settled(db: psycopg.Connection) -> None:
@@ -167,7 +171,7 @@ def test_a_service_told_to_stop_finishes_what_is_under_way_and_refuses_what_is_n
     arxiv.delay = 0.05
     db.execute(WIDE)
     loads = []
-    for _ in range(times(1, 15)):
+    for _ in rounds(1, 15):
         with service(environment(database, interval=interval)) as running:
             port = httpx.URL(running.url()).port or 0
             exports = [_export(port) for _ in range(3)]

@@ -17,7 +17,7 @@ from anyio.from_thread import BlockingPortal
 from tests.process import service
 from tests.proxy import proxied
 from tests.torture import postgres
-from tests.torture.conftest import Environment, Tally, times
+from tests.torture.conftest import Environment, Tally, rounds, times
 from tests.torture.load import searching
 
 STOPS = {
@@ -33,9 +33,8 @@ def test_a_postgresql_that_is_started_again_is_found_again_and_has_all_that_was_
     dice = Random(1)
     with service(environment(own.url)) as running:
         for what, how in STOPS.items():
-            rounds = times(1, 10)
             with searching(portal, running.url()) as load:
-                for _ in range(rounds):
+                for stops in rounds(1, 10):
                     load.wait_for_success(number=5)
                     sleep(dice.uniform(0, 0.1))
                     own.end(how)
@@ -43,7 +42,7 @@ def test_a_postgresql_that_is_started_again_is_found_again_and_has_all_that_was_
                     own.start()
                     load.wait_for_success()
             with own.connect() as db:
-                tally(f"PostgreSQL {what}", rounds, load.judged(db), load.outage)
+                tally(f"PostgreSQL {what}", stops, load.judged(db), load.outage)
         assert running.end(signal.SIGTERM) == 0
     assert "Traceback" not in running.output
 
@@ -56,7 +55,6 @@ def test_connections_that_the_server_ends_lose_nothing(
     tally: Tally,
 ) -> None:
     dice = Random(1)
-    cuts = times(30, 1000)
     end = (
         "select count(pg_terminate_backend(pid)) from pg_stat_activity"
         " where usename = 'arxiv_rw' and datname = current_database()"
@@ -64,7 +62,7 @@ def test_connections_that_the_server_ends_lose_nothing(
     with service(environment(database)) as running:
         with searching(portal, running.url()) as load:
             load.wait_for_success()
-            for _ in range(cuts):
+            for cuts in rounds(12, 1000):
                 sleep(dice.uniform(0, 0.05))
                 db.execute(end)
             load.wait_for_success()
@@ -81,14 +79,13 @@ def test_connections_cut_at_any_byte_lose_nothing(
     tally: Tally,
 ) -> None:
     dice = Random(1)
-    cuts = times(30, 1000)
     with (
         portal.wrap_async_context_manager(proxied(database)) as (proxy, url),
         service(environment(url)) as running,
     ):
         with searching(portal, running.url()) as load:
             load.wait_for_success()
-            for _ in range(cuts):
+            for cuts in rounds(12, 1000):
                 # a search is some 50 kB to the server; where it answers, all was received
                 if dice.random() < 0.7:
                     proxy.cut_after = dice.randrange(100_000)
@@ -135,7 +132,6 @@ def _filled(ballast: Path) -> Iterator[None]:
 def test_a_full_disk_lets_reads_go_on_and_searches_as_soon_as_there_is_room(
     files: Path, quick_path: Path, environment: Environment, portal: BlockingPortal, tally: Tally
 ) -> None:
-    rounds = times(1, 5)
     with (
         small_disk(quick_path) as disk,
         postgres.running(files, disk) as server,
@@ -143,8 +139,8 @@ def test_a_full_disk_lets_reads_go_on_and_searches_as_soon_as_there_is_room(
     ):
         ballast = disk / "ballast"
         with searching(portal, running.url()) as load:
-            for _ in range(rounds):
-                load.wait_for_success(number=20)
+            for fills in rounds(1, 5):
+                load.wait_for_success(number=5)
                 failed = server.log.read_text().count("No space left")
                 with _filled(ballast):
                     end = monotonic() + 30
@@ -158,5 +154,5 @@ def test_a_full_disk_lets_reads_go_on_and_searches_as_soon_as_there_is_room(
                 load.wait_for_success()
         assert running.end(signal.SIGTERM) == 0
         with server.connect() as db:
-            tally("disk full", rounds, load.judged(db), load.outage)
+            tally("disk full", fills, load.judged(db), load.outage)
     assert "Traceback" not in running.output

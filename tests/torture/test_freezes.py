@@ -10,7 +10,7 @@ from anyio.from_thread import BlockingPortal
 from service.store.connections import PATIENCE
 from tests.process import service
 from tests.torture import postgres
-from tests.torture.conftest import Environment, Tally, times
+from tests.torture.conftest import Environment, Tally, rounds
 from tests.torture.load import searching
 
 MAX_WAIT, TIMEOUT = 2.0, 1.0
@@ -19,7 +19,6 @@ MAX_WAIT, TIMEOUT = 2.0, 1.0
 def test_a_frozen_postgresql_holds_no_call_beyond_its_deadline(
     own: postgres.PostgreSQL, environment: Environment, portal: BlockingPortal, tally: Tally
 ) -> None:
-    rounds = times(1, 4)
     with service(environment(own.url, max_wait=MAX_WAIT, timeout=TIMEOUT)) as running:
         with searching(portal, running.url()) as load:
 
@@ -28,9 +27,9 @@ def test_a_frozen_postgresql_holds_no_call_beyond_its_deadline(
                 response = httpx.get(f"{running.url()}/results?page={page}", timeout=60)
                 return response.status_code, monotonic() - begun
 
-            for number in range(rounds):
-                load.wait_for_success(number=20)
-                whole = number % 2 == 0
+            for freezes in rounds(1, 4):
+                load.wait_for_success(number=5)
+                whole = freezes % 2 == 1
                 with ThreadPoolExecutor(4) as pool, own.frozen(whole=whole):
                     reads = list(pool.map(read, range(4)))
                     sleep(1)
@@ -43,4 +42,4 @@ def test_a_frozen_postgresql_holds_no_call_beyond_its_deadline(
     assert load.slowest < MAX_WAIT + TIMEOUT + 4 * PATIENCE
     assert "Traceback" not in running.output
     with own.connect() as db:
-        tally("PostgreSQL frozen for 11 seconds", rounds, load.judged(db), load.outage)
+        tally("PostgreSQL frozen for 11 seconds", freezes, load.judged(db), load.outage)

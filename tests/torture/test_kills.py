@@ -10,7 +10,7 @@ from anyio.from_thread import BlockingPortal
 
 from tests.doors import free_port
 from tests.process import service
-from tests.torture.conftest import Environment, Tally, times
+from tests.torture.conftest import Environment, Tally, rounds
 from tests.torture.load import searching
 
 
@@ -29,9 +29,8 @@ def test_a_service_killed_at_any_moment_has_recorded_whole_searches_and_all_it_a
     # the gate waits for a killed process until its request would have ended, and its queue ten
     # seconds for one that waited: so there is one client, whose searches are recorded all the time
     settings = environment(database, port=port, timeout=0.3)
-    kills = times(5, 100)
     with searching(portal, f"http://127.0.0.1:{port}", clients=1) as load:
-        for _ in range(kills):
+        for kills in rounds(5, 100):
             with service(settings) as running:
                 load.wait_for_success()
                 sleep(dice.uniform(0, 0.2))

@@ -5,7 +5,7 @@ import gzip
 import re
 import signal
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from random import Random
 from time import sleep
@@ -20,7 +20,7 @@ from anyio.from_thread import BlockingPortal
 from demo.arxiv import StandIn
 from tests.conftest import listening
 from tests.process import Service, service
-from tests.torture.conftest import Environment, Tally, times
+from tests.torture.conftest import Environment, Tally, rounds, times
 from tests.torture.load import Load
 
 FATES = {"good": 940, "refuses": 10, "busy": 10, "garbage": 10, "cut": 15, "bomb": 10, "drips": 5}
@@ -143,7 +143,7 @@ def size_of(running: Service) -> Size:
         assert memory
         descriptors, threads = (len([*(process / kind).iterdir()]) for kind in ("fd", "task"))
         sizes.append(Size(int(memory[1]) / 1024, descriptors, threads, tasks))
-    return min(sizes)
+    return Size(*map(min, zip(*sizes, strict=True)))
 
 
 @pytest.mark.skipif(not Path("/proc/self/smaps_rollup").exists(), reason="only Linux tells this")
@@ -154,22 +154,28 @@ def test_half_an_hour_of_everything_leaves_memory_descriptors_and_tasks_as_they_
     arxiv: StandIn,
     portal: BlockingPortal,
     tally: Tally,
+    record_property: Callable[[str, object], None],
 ) -> None:
     wicked = Wicked(arxiv)
-    requests = times(300, 9000)  # five a second
+    requests = times(150, 3000)
     with portal.wrap_async_context_manager(listening(wicked.answer)) as url:
         settings = environment(database, api_url=url, timeout=1, cooldown=0.05)
         with service(settings, ("tests.torture.counted", "serve")) as running:
             load = Mixed(running.url())
             portal.call(load.send, requests)
             before = size_of(running)
-            portal.call(load.send, requests)
+            for _ in rounds(1, 2):
+                portal.call(load.send, requests)
             after = size_of(running)
+            told = sorted(load.statuses.items())
+            record_property("note", f"mixed load: {before} -> {after}, {told}, {wicked.asked}")
             assert running.end(signal.SIGTERM) == 0
     assert load.statuses.keys() <= EXPECTED
     assert after.memory < before.memory * 1.1 + 8
-    assert after.descriptors <= before.descriptors + 5
-    assert after.tasks <= before.tasks
+    # each pool may grow to ten connections
+    assert after.descriptors <= before.descriptors + times(20, 5)
+    assert after.threads <= before.threads + 2
+    assert after.tasks <= before.tasks + 2
     assert "Traceback" not in running.output
     tally(
         "arXiv misbehaves under mixed load",
