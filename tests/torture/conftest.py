@@ -21,7 +21,7 @@ from tests.torture import postgres
 from tests.torture.load import Verdict
 
 IS_LONG = os.environ.get("TORTURE") == "long"
-BEGUN, LONGEST = monotonic(), 480.0
+BEGUN, LONGEST = monotonic(), 360.0
 """Seconds after which nothing is done once more: all has to end within ten minutes."""
 HEAD = ("fault", "tried", "lost", "duplicated", "partial", "longest outage")
 

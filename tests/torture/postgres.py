@@ -34,7 +34,7 @@ class PostgreSQL:
         self._identity: dict[str, Any] = {}
         if os.geteuid() == 0:
             self._identity = {"user": owner.st_uid, "group": owner.st_gid, "extra_groups": []}
-        self.log = folder / "postgres.log"
+        self.log = folder.with_suffix(".log")  # beside it: a full disk takes no lines
         self.process: subprocess.Popen[bytes]
 
     def start(self) -> None:

@@ -157,14 +157,15 @@ def test_half_an_hour_of_everything_leaves_memory_descriptors_and_tasks_as_they_
     record_property: Callable[[str, object], None],
 ) -> None:
     wicked = Wicked(arxiv)
-    requests = times(150, 3000)
+    requests = times(150, 500)
     with portal.wrap_async_context_manager(listening(wicked.answer)) as url:
         settings = environment(database, api_url=url, timeout=1, cooldown=0.05)
         with service(settings, ("tests.torture.counted", "serve")) as running:
             load = Mixed(running.url())
-            portal.call(load.send, requests)
+            for _ in rounds(1, 6):
+                portal.call(load.send, requests)
             before = size_of(running)
-            for _ in rounds(1, 2):
+            for _ in rounds(1, 12):
                 portal.call(load.send, requests)
             after = size_of(running)
             told = sorted(load.statuses.items())
