@@ -1,6 +1,6 @@
 # What can be done here; `make` alone lists it.
 .DEFAULT_GOAL := help
-.PHONY: help run demo test fuzz bench check audit format lock clean
+.PHONY: help run demo test torture fuzz bench check audit format lock clean
 
 PYTHON ?= python3
 # never the scripts in bin: they cannot start from a folder with a space in its name
@@ -18,6 +18,10 @@ demo: .venv/embedded ## the same with a stand-in for arXiv on this machine, for 
 # more workers than cores: half of the time is spent waiting
 test: .venv/dev ## all tests
 	@$(PY) -m pytest --numprocesses 4 --dist loadfile
+
+# the short form is among all tests; whoever sleeps leaves a processor to the others
+torture: .venv/dev ## faults by the hundred: kills, cuts, restarts, a full disk (ten minutes at most)
+	@TORTURE=long $(PY) -m pytest tests/torture --numprocesses 4 --dist worksteal
 
 fuzz: .venv/fuzz ## a search for input that breaks the service (a quarter of an hour)
 	@$(PY) -m pytest tests/test_contract.py tests/test_parsers.py --hypothesis-profile=long

@@ -1,0 +1,216 @@
+"""Clients that come in crowds, and clients that vanish."""
+
+import re
+import signal
+import socket
+import struct
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, contextmanager
+from functools import partial
+from random import Random
+from time import monotonic, sleep
+from urllib.parse import urlencode
+
+import httpx
+import psycopg
+import pytest
+from anyio.from_thread import BlockingPortal
+
+from demo.arxiv import StandIn
+from tests.process import service
+from tests.torture.conftest import Environment, Tally, rounds
+from tests.torture.load import Load, search, searching
+
+RUNNING = """
+    select usename, state, query from pg_stat_activity
+    where datname = current_database() and usename like 'arxiv%' and state <> 'idle'
+"""
+ROWS = 6000
+WIDE = f"""
+    insert into results (query_id, timestamp, result_number, author, title)
+    select -n, n, 0, 'A', repeat('long title ', 90) from generate_series(1, {ROWS}) as n
+""".encode()
+"""Results for an export that no socket holds; of no search, so that they have to go afterwards."""
+
+
+@contextmanager
+def locked(db: psycopg.Connection, table: str) -> Iterator[None]:
+    """Let every statement on a table wait."""
+    with db.transaction():
+        db.execute(f"lock table {table} in access exclusive mode".encode())
+        yield
+
+
+def test_a_pool_that_is_used_up_sends_the_others_away_in_time_and_recovers(
+    database: str,
+    db: psycopg.Connection,
+    environment: Environment,
+    portal: BlockingPortal,
+    tally: Tally,
+) -> None:
+    callers = 40
+    with service(environment(database)) as running:
+        with searching(portal, running.url(), clients=2) as load:
+
+            def read(page: int) -> tuple[httpx.Response, float]:
+                begun = monotonic()
+                # other pages, as equal reads are one
+                asked = {"page": page, "items_per_page": 5}
+                response = client.get("/results", params=asked)
+                return response, monotonic() - begun
+
+            with (
+                httpx.Client(base_url=running.url(), timeout=60) as client,
+                ThreadPoolExecutor(callers) as pool,
+            ):
+                for crowds in rounds(1, 10):
+                    load.wait_for_success(number=5)
+                    with locked(db, "results"):
+                        reads = [pool.submit(read, page) for page in range(callers)]
+                        while sum(each.done() for each in reads) < callers // 2:
+                            sleep(0.05)
+                    found = [each.result() for each in reads]
+                    assert read(0)[0].status_code == 200
+
+                    refused = [response for response, _ in found if response.status_code != 200]
+                    assert len(refused) >= callers // 2
+                    for response in refused:
+                        assert response.status_code == 503
+                        assert int(response.headers["retry-after"]) > 0
+                    # three seconds for each connection, and a page takes two, one after the other
+                    assert max(taken for _, taken in found) < 10
+            load.wait_for_success()
+        assert running.end(signal.SIGTERM) == 0
+    tally("pool used up", crowds, load.judged(db), load.outage)
+
+
+def vanish(wire: socket.socket, *, politely: bool) -> None:
+    """Go with a FIN, or with a RST."""
+    if not politely:
+        wire.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    wire.close()
+
+
+def test_clients_that_vanish_at_any_moment_leave_clean_connections_and_whole_records(
+    database: str,
+    db: psycopg.Connection,
+    environment: Environment,
+    arxiv: StandIn,
+    portal: BlockingPortal,
+    tally: Tally,
+) -> None:
+    dice = Random(1)
+    db.execute(WIDE)
+    with service(environment(database)) as running:
+        port = httpx.URL(running.url()).port or 0
+        with searching(portal, running.url(), clients=2) as load:
+            load.wait_for_success()
+            for number in rounds(20, 2000):
+                wire = socket.socket()
+                if number % 2:
+                    path = f"/arxiv?{urlencode(search())}"
+                else:
+                    path = "/results?format=ndjson"
+                    wire.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+                wire.connect(("127.0.0.1", port))
+                wire.sendall(f"GET {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+                if not number % 2 and dice.random() < 0.7:
+                    wire.recv(1000)
+                sleep(dice.uniform(0, 0.03))
+                vanish(wire, politely=dice.random() < 0.5)
+            load.wait_for_success()
+        _settled(db)
+        db.execute("delete from results where query_id < 0")
+        _answers_are_right(running.url(), load)
+        [(connections,)] = db.execute(
+            "select count(*) from pg_stat_activity where datname = current_database()"
+            " and usename like 'arxiv%'"
+        )
+        assert connections <= 20
+        assert running.end(signal.SIGTERM) == 0
+    assert "Traceback" not in running.output
+    # whatever arXiv was asked is recorded, whoever had asked
+    asked = {request.raw_query for request in arxiv.requests}
+    [(recorded,)] = db.execute("select count(distinct search_key) from queries")
+    assert recorded == len(asked)
+    tally(
+        "client gone (FIN or RST) in a search or an export",
+        number,
+        load.judged(db),
+        load.outage,
+    )
+
+
+def _settled(db: psycopg.Connection) -> None:
+    """Wait until nothing of the service's runs any more."""
+    end = monotonic() + 5
+    while found := db.execute(RUNNING).fetchall():
+        assert monotonic() < end, found
+        sleep(0.05)
+
+
+def _answers_are_right(url: str, load: Load) -> None:
+    """On every connection of the pools: each search shows its own results."""
+    with httpx.Client(base_url=url) as client, ThreadPoolExecutor(20) as pool:
+        told = load.answers[-40:]
+        paths = [f"/queries/{query_id}" for query_id, _ in told]
+        for (query_id, entries), response in zip(told, pool.map(client.get, paths), strict=True):
+            found = response.json()
+            assert found["query_id"] == query_id
+            assert [row["result_number"] for row in found["results"]] == list(range(entries))
+
+
+@pytest.mark.parametrize("interval", [0.0, 0.2], ids=["busy", "queued"])
+def test_a_service_told_to_stop_finishes_what_is_under_way_and_refuses_what_is_new(
+    database: str,
+    db: psycopg.Connection,
+    environment: Environment,
+    arxiv: StandIn,
+    portal: BlockingPortal,
+    tally: Tally,
+    interval: float,
+) -> None:
+    dice = Random(1)
+    arxiv.delay = 0.05
+    db.execute(WIDE)
+    loads = []
+    for _ in rounds(1, 15):
+        with service(environment(database, interval=interval)) as running:
+            port = httpx.URL(running.url()).port or 0
+            exports = [_export(port) for _ in range(3)]
+            with searching(portal, running.url()) as load:
+                loads.append(load)
+                load.wait_for_success(number=3)
+                sleep(dice.uniform(0, 0.2))
+                load.ended = True
+                running.process.send_signal(signal.SIGTERM)
+                begun = monotonic()
+            # what arXiv is asked is answered, what waits in the queue is sent away: by an answer
+            assert set(load.statuses) <= {200, 503}, load.statuses
+            assert monotonic() - begun < 10
+            with pytest.raises(ConnectionRefusedError):
+                socket.create_connection(("127.0.0.1", port))
+            assert running.process.poll() is None
+            for wire in exports:
+                wire.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2**20)
+                with closing(wire):
+                    answer = b"".join(iter(partial(wire.recv, 2**20), b""))
+                assert answer.endswith(b"\r\n0\r\n\r\n")
+                assert answer.count(b"\n{") >= ROWS - 1  # the first may have been read before
+            assert running.wait(10) == 0
+            assert "Traceback" not in running.output
+    db.execute("delete from results where query_id < 0")
+    for load in loads:
+        tally("SIGTERM under load, with exports under way", 1, load.judged(db), 0)
+
+
+def _export(port: int) -> socket.socket:
+    """A client that has the first bytes of an export, and lets the others wait."""
+    wire = socket.socket()
+    wire.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    wire.settimeout(30)
+    wire.connect(("127.0.0.1", port))
+    wire.sendall(b"GET /results?format=ndjson HTTP/1.1\r\nHost: x\r\n\r\n")
+    assert re.match(rb"HTTP/1.1 200 ", wire.recv(100))
+    return wire
