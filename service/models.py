@@ -209,8 +209,8 @@ class Record(Struct, frozen=True, kw_only=True):
     write_key: UUID
     search_key: UUID | None
     remarks: Remarks | None
-    recorded: int
-    """Unix seconds of the clock of who asked."""
+    acknowledged: int
+    """When it was answered; Unix seconds of the clock of who asked."""
     results: list[ResultRow]
     papers: list[PaperRow]
 
@@ -241,7 +241,7 @@ class Recorded(StoredQuery, frozen=True, kw_only=True):
 
     remarks: Remarks | None = None
     recorded: int
-    """Unix seconds of the database's clock."""
+    """Unix seconds of the database's clock, or of who asked if it waited in a queue then."""
 
 
 class StoredResult(Struct, frozen=True, gc=False):

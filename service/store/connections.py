@@ -212,7 +212,12 @@ def explained() -> Iterator[None]:
         yield
     except (PoolTimeout, TooManyRequests) as error:
         raise StoreUnavailable("no database connection is free, or the database is away") from error
-    except (errors.UndefinedTable, errors.UndefinedColumn, errors.UndefinedObject) as error:
+    except (
+        errors.UndefinedTable,
+        errors.UndefinedColumn,
+        errors.UndefinedFunction,
+        errors.UndefinedObject,
+    ) as error:
         raise StoreUnavailable("the database is not migrated: run the migrations") from error
     except errors.ReadOnlySqlTransaction as error:
         raise StoreUnavailable("the database only reads: it is a standby") from error
@@ -224,3 +229,5 @@ def explained() -> Iterator[None]:
         raise StoreUnavailable("the database's disk is full") from error
     except (psycopg.OperationalError, psycopg.InterfaceError, PoolClosed) as error:
         raise StoreUnavailable("the database is away") from error
+    except psycopg.InternalError as error:
+        raise StoreUnavailable(f"the database fails: {error}") from error
