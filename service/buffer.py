@@ -51,7 +51,7 @@ CONNECTION_PATIENCE = 5.0
 """Seconds that it may take until the queues are there."""
 PATIENCE = 3.0
 """Seconds that the broker may take to confirm a message."""
-PAUSES = 0.5, 30.0
+PAUSES = 0.5, 5.0
 """Seconds before the next try to connect: the first, doubled each time, and the longest."""
 HEARTBEAT = 10
 """Seconds, unless the URL says otherwise: after three of them a silent broker is gone."""

@@ -29,7 +29,7 @@ BATCH = 100
 """Searches of one transaction."""
 BATCH_BYTES = 5 * 2**20
 """As many papers as PostgreSQL takes a second for, if all are new."""
-PAUSES = 0.5, 30.0
+PAUSES = 0.5, 5.0
 """Seconds before the next try when the queue or PostgreSQL is away: the first, doubled each time,
 and the longest."""
 T = TypeVar("T")
