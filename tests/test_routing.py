@@ -359,11 +359,37 @@ async def test_a_search_whose_instance_dies_is_made_by_the_other(
     assert len(arxiv.requests) >= 2
 
 
-def _asking(router: Router) -> str:
+@pytest.mark.parametrize(
+    ("door", "path", "headers"),
+    [
+        ("outside", "/arxiv", {"cache-control": "max-age=0, No-Cache"}),
+        ("inside", "/arxiv-api", {"authorization": f"Bearer {TOKEN}"}),
+    ],
+)
+async def test_arxiv_is_not_asked_twice_by_who_asks_it_in_any_case(
+    router: Router, instances: Instances, arxiv: StandIn, door: str, path: str, headers: Any
+) -> None:
+    arxiv.delay = 0.5
+    pool = "frontends_search" if door == "outside" else "backends"
+    base_url = getattr(router, door)
+    async with httpx.AsyncClient(base_url=base_url, headers=headers, timeout=30) as client:
+        asking = asyncio.create_task(client.get(f"{path}?title=anew"))
+        await until(lambda: arxiv.requests)
+        victim = await asyncio.to_thread(_asking, router, pool)
+        await asyncio.to_thread(instances.running[victim].end, signal.SIGKILL)
+        lost, asked = await asking, len(arxiv.requests)
+        # who takes nothing any more is another matter
+        answers = [await client.get(f"{path}?title=anew+{number}") for number in range(2)]
+
+    assert (lost.status_code, asked) == (502, 1)
+    assert [answer.status_code for answer in answers] == [200, 200]
+
+
+def _asking(router: Router, pool: str = "frontends_search") -> str:
     """The instance that searches just now, as HAProxy sees it."""
-    sessions = r'haproxy_server_current_sessions\{proxy="frontends_search",server="(\w+)"\} 1'
-    [name] = re.findall(sessions, httpx.get(f"{router.inside}/metrics").text)
-    return str(name).upper()
+    sessions = rf'haproxy_server_current_sessions\{{proxy="{pool}",server="\w+(\d)"\}} 1'
+    [number] = re.findall(sessions, httpx.get(f"{router.inside}/metrics").text)
+    return f"FRONTEND{number}"
 
 
 # Exports
