@@ -21,7 +21,13 @@ try:
     import aiormq
     from aiormq.abc import AbstractChannel
     from aiormq.abc import DeliveredMessage as Message
-    from aiormq.exceptions import AMQPError, ConnectionClosed, DeliveryError, PublishError
+    from aiormq.exceptions import (
+        AMQPError,
+        ConnectionClosed,
+        DeliveryError,
+        InvalidFrameError,
+        PublishError,
+    )
     from yarl import URL
 except ImportError as error:  # pragma: no cover - whoever has no queue needs no client
     raise NotConfigured(
@@ -240,7 +246,7 @@ async def messages(url: str) -> AsyncIterator[Messages]:
     """What comes out of the queue. Raises QueueUnavailable, also when the connection ends."""
     async with _opened(url) as channel:
         taken = Messages(channel)
-        async with _answering():
+        async with _answering(), asyncio.timeout(CONNECTION_PATIENCE):
             await taken.begin()
         yield taken
         if channel.is_closed:
@@ -313,6 +319,8 @@ async def _answering() -> AsyncIterator[None]:
 def _reason(error: BaseException) -> str:
     if isinstance(error, TimeoutError):
         return "the broker does not answer"
+    if isinstance(error, InvalidFrameError):
+        return "the broker has no such virtual host, or this user may not use it"
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
     return f"{type(error).__name__}: {error}"

@@ -243,8 +243,12 @@ class RemoteStore:
         return ("backend",)
 
     async def migrations(self, system: str) -> set[str]:  # noqa: ARG002 - there is one
-        """Those we know of: a backend that lacks any says so. Raises StoreUnavailable then."""
+        """Those we know of: a backend that lacks any says so. Raises StoreUnavailable then.
+
+        It is also asked something that needs the token.
+        """
         await self._backend.check()
+        await self._backend.ask("/read-archive", questions.Query(query_id=1), Run | None)
         return set(migrations.names())
 
 

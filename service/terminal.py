@@ -36,6 +36,8 @@ if TYPE_CHECKING:
 TERMS = ("author", "title", "journal", "abstract", "comment", "any")
 GRACE = 90
 """Seconds; the last try of a write begins after 30, and takes up to twice ten, twice."""
+AMISS = 3
+"""The status at the end of `reconcile` that is no failure of its own."""
 BROKER_PATIENCE = 10.0
 LOOK_AGAIN = 0.1
 """Seconds until the queue is there, and between two looks."""
@@ -192,12 +194,15 @@ async def harvest(settings: Settings, options: argparse.Namespace) -> None:
 
 
 async def reconcile(settings: Settings, options: argparse.Namespace) -> None:
-    """Print the searches of which a part is missing. Ends with 1 where any are left so."""
+    """Print the searches of which a part is missing. Ends with AMISS where any are left so."""
     async with LocalParts(settings) as parts:
         if parts.buffer and options.repair:
             await _check_nothing_waits(parts.buffer)
         amiss = await parts.reconciliation.look()
         if amiss:
+            sys.stderr.write(
+                f"{len(amiss)} amiss, or being written: looking again in {options.grace} s\n"
+            )
             await asyncio.sleep(options.grace)
             amiss = [each for each in await parts.reconciliation.look() if each in amiss]
         repaired = await parts.reconciliation.repair(amiss) if options.repair else 0
@@ -210,7 +215,7 @@ async def reconcile(settings: Settings, options: argparse.Namespace) -> None:
         console.print(table)
     console.print(f"{len(amiss)} amiss, {repaired} repaired")
     if repaired < len(amiss):
-        sys.exit(1)
+        sys.exit(AMISS)
 
 
 async def _check_nothing_waits(buffer: "Buffer") -> None:

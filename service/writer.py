@@ -81,7 +81,7 @@ class Writer:
             began, records, unfit = monotonic(), [], []
             for message in batch:
                 try:
-                    records.append((message, _decode(message.body)))
+                    records.append((message, _read(message.body)))
                 except msgspec.MsgspecError as error:
                     unfit.append((message, f"it cannot be read: {error}"))
             unfit += await self._store_all(records)
@@ -155,6 +155,16 @@ class Writer:
 
 class _Stopped(Exception):
     """The writer has been told to stop."""
+
+
+def _read(body: bytes) -> Record:
+    """What a message says. Raises msgspec.MsgspecError."""
+    record = _decode(body)
+    if len(record.results) != record.num_entries:
+        raise msgspec.ValidationError(
+            f"search {record.query_id} has {len(record.results)} results, not {record.num_entries}"
+        )
+    return record
 
 
 class _Pauses:

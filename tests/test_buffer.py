@@ -238,14 +238,17 @@ async def test_what_can_never_be_stored_is_parked_with_the_reason_and_the_rest_i
                 results=[ResultToWrite(authors=["A"], title="An operator's", journal=None)],
             )
         )
-        bad = [b"{}", b"\xff", encode(with_nul), encode(taken), encode(others)]
+        short = msgspec.structs.replace(good[0], num_entries=2)
+        absurd = msgspec.to_builtins(good[0]) | {"timestamp": 10**17}
+        bad = [b"{}", b"\xff", encode(short), encode(absurd)]
+        bad += [encode(with_nul), encode(taken), encode(others)]
         bodies = [encode(one) for one in good] + bad
         random.Random(1).shuffle(bodies)  # noqa: S311 - no secret
         for body in bodies:
             await broker.publish(body)
         async with writing(database, broker.url):
             await until(lambda: len(stored(db)) == 31)
-            await until(lambda: caplog.text.count("is parked") == 5)
+            await until(lambda: caplog.text.count("is parked") == 7)
 
     parked = {body: headers["x-reason"] for body, headers in await broker.parked()}
     assert set(parked) == set(bad)
@@ -254,7 +257,7 @@ async def test_what_can_never_be_stored_is_parked_with_the_reason_and_the_rest_i
     assert str(taken.query_id) in parked[encode(taken)]
     assert "unique" in parked[encode(others)]
     errors = [line for line in caplog.records if line.levelno == logging.ERROR]
-    assert len(errors) == 5
+    assert len(errors) == 7
     assert db.execute("select count(*) from results").fetchone() == (91,)
 
 

@@ -479,6 +479,8 @@ def test_headers_and_bodies_have_their_sizes(router: Router) -> None:
     assert raw(router.outside, "/results?items_per_page=1", a="b" * 12_000)[0] == 200
     assert raw(router.outside, "/results?items_per_page=1", a="b" * 17_000)[0] == 400
     assert httpx.post(f"{router.outside}/queries", content=b" " * 70_000).status_code == 413
+    unbounded = httpx.post(f"{router.outside}/queries", content=iter([b" " * 10]))
+    assert (unbounded.status_code, unbounded.json()["status"]) == (411, 411)
 
 
 def test_where_no_instance_is_ready_it_is_said(tmp_path: Path, instances: Instances) -> None:
