@@ -22,7 +22,10 @@ from psycopg.conninfo import make_conninfo
 from psycopg.sql import SQL, Identifier
 
 from demo.arxiv import StandIn
-from service.settings import ENDPOINTS
+from service.handlers.arxiv import PATIENCE as RESULTS_PATIENCE
+from service.remote import READING as READING_PATIENCE
+from service.search import PERSISTENCE
+from service.settings import ENDPOINTS, Settings
 from tests.doors import NOBODY, Router, free_port, haproxy
 from tests.process import ROOT, Service, service
 from tests.test_exports import until
@@ -357,6 +360,21 @@ async def test_a_search_whose_instance_dies_is_made_by_the_other(
     [other] = instances.that_answered(given)
     assert {victim, other} == {"FRONTEND1", "FRONTEND2"}
     assert len(arxiv.requests) >= 2
+
+
+def test_each_waits_longer_than_who_is_behind_it() -> None:
+    text = (ROOT / "deploy" / "haproxy.cfg").read_text()
+    pools = dict(re.findall(r"\nbackend (\w+)\n(?:    .*\n)*?    timeout server (\d+)s", text))
+    [end] = re.findall(r"hard-stop-after (\d+)s", text)
+    ingress = (ROOT / "deploy" / "kubernetes" / "ingress.yaml").read_text()
+    settings = Settings.from_env({})
+    frontend = settings.max_wait + settings.timeout + PERSISTENCE + READING_PATIENCE
+    shown = frontend + READING_PATIENCE + RESULTS_PATIENCE
+
+    assert float(pools["backends"]) == float(pools["backends_unready"]) > frontend
+    assert float(pools["frontends_search"]) == float(pools["frontends_unready"]) > shown
+    assert float(end) > float(pools["frontends_search"])
+    assert f'proxy-read-timeout: "{pools["frontends_search"]}"' in ingress
 
 
 @pytest.mark.parametrize(
