@@ -7,7 +7,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 from msgspec import structs
 
@@ -97,7 +97,7 @@ async def _drain(writer: Writer, store: Store) -> float:
     """Store what waits; how many a second."""
     stored, store_some = 0, store.store
 
-    async def counted(records: list[object]) -> set[int]:
+    async def counted(records: list[object]) -> set[UUID]:
         nonlocal stored
         refused = await store_some(records)  # type: ignore[arg-type]
         stored += len(records)

@@ -127,8 +127,8 @@ def writer(settings: Settings, _: argparse.Namespace) -> None:
         raise NotConfigured("ARXIV_QUEUE_URL is not set: there is nothing to write from")
     from service.writer import work  # noqa: PLC0415 - it needs the extra `queue`
 
-    with started(settings.log_level, settings.log_format), _database(settings) as complete:
-        asyncio.run(work(complete))
+    with started(settings.log_level, settings.log_format):
+        asyncio.run(work(settings))
 
 
 def migrate(settings: Settings, _: argparse.Namespace) -> None:

@@ -21,7 +21,13 @@ try:
     import aiormq
     from aiormq.abc import AbstractChannel
     from aiormq.abc import DeliveredMessage as Message
-    from aiormq.exceptions import AMQPError, ConnectionClosed, DeliveryError, PublishError
+    from aiormq.exceptions import (
+        AMQPError,
+        ConnectionClosed,
+        DeliveryError,
+        InvalidFrameError,
+        PublishError,
+    )
     from yarl import URL
 except ImportError as error:  # pragma: no cover - whoever has no queue needs no client
     raise NotConfigured(
@@ -47,18 +53,22 @@ ARGUMENTS = QUORUM | {
     "x-dead-letter-strategy": "at-least-once",
     "x-overflow": "reject-publish",
 }
+KEPT: dict[str, Any] = {
+    # RabbitMQ 4 throws away what was looked at and put back twenty times; 3 knows no "never"
+    "x-delivery-limit": 10**9,
+}
 CONNECTION_PATIENCE = 5.0
 """Seconds that it may take until the queues are there."""
 PATIENCE = 3.0
 """Seconds that the broker may take to confirm a message."""
-PAUSES = 0.5, 30.0
+PAUSES = 0.5, 5.0
 """Seconds before the next try to connect: the first, doubled each time, and the longest."""
 HEARTBEAT = 10
 """Seconds, unless the URL says otherwise: after three of them a silent broker is gone."""
 LOOK_PATIENCE = 1.0
 """Seconds that it may take to count what waits."""
-HELD = 200
-"""Messages that one writer has in hand, so that there is always another batch."""
+HELD = 50
+"""Messages that one writer has in hand: the largest are 4 MiB, and each dies with a writer."""
 PERSISTENT = 2
 """AMQP's number for messages that outlive the broker."""
 MOST_REASON = 1000
@@ -217,10 +227,10 @@ class Messages:
             self.end()  # after these
         return taken
 
-    async def settle(self, last: Message) -> None:
-        """Let the broker forget all up to this one. Raises QueueUnavailable."""
+    async def settle(self, message: Message, *, all_before: bool = False) -> None:
+        """Let the broker forget this one, or all up to it. Raises QueueUnavailable."""
         async with _answering():
-            await self._channel.basic_ack(_tag(last), multiple=True)
+            await self._channel.basic_ack(_tag(message), multiple=all_before)
 
     async def park(self, message: Message, reason: str) -> None:
         """Put a copy aside, with the reason as a header. Raises QueueUnavailable."""
@@ -236,7 +246,7 @@ async def messages(url: str) -> AsyncIterator[Messages]:
     """What comes out of the queue. Raises QueueUnavailable, also when the connection ends."""
     async with _opened(url) as channel:
         taken = Messages(channel)
-        async with _answering():
+        async with _answering(), asyncio.timeout(CONNECTION_PATIENCE):
             await taken.begin()
         yield taken
         if channel.is_closed:
@@ -270,7 +280,7 @@ async def _close(connection: Any) -> None:  # noqa: ANN401 - aiormq's own type i
 
 
 async def _declare(channel: AbstractChannel) -> None:
-    await channel.queue_declare(PARKED, durable=True, arguments=QUORUM)
+    await channel.queue_declare(PARKED, durable=True, arguments=QUORUM | KEPT)
     await channel.queue_declare(QUEUE, durable=True, arguments=ARGUMENTS)
 
 
@@ -309,6 +319,8 @@ async def _answering() -> AsyncIterator[None]:
 def _reason(error: BaseException) -> str:
     if isinstance(error, TimeoutError):
         return "the broker does not answer"
+    if isinstance(error, InvalidFrameError):
+        return "the broker has no such virtual host, or this user may not use it"
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
     return f"{type(error).__name__}: {error}"

@@ -190,9 +190,9 @@ class StoreUnavailable(ServiceError):
     status_code = HTTPStatus.SERVICE_UNAVAILABLE
     title = "The database is not available"
 
-    def __init__(self, detail: str) -> None:
+    def __init__(self, detail: str, *, query_id: int | None = None) -> None:
         """Say what is wrong; a later try may find it mended."""
-        super().__init__(detail, retry_after=5)
+        super().__init__(detail, retry_after=5, query_id=query_id)
 
 
 class BackendProblem(ServiceError):

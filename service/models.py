@@ -201,18 +201,18 @@ class ResultRow(Struct, frozen=True):
 class Record(Struct, frozen=True, kw_only=True):
     """All that is stored of a search that arXiv was asked, as it waits in the queue."""
 
-    query_id: int
-    timestamp: int
-    status: int
-    num_results: int
-    num_entries: int
+    query_id: QueryId
+    timestamp: Moment
+    status: Annotated[int, Meta(ge=0, le=999)]
+    num_results: Annotated[int, Meta(ge=0, le=INT4_MAX)]
+    num_entries: Annotated[int, Meta(ge=0, le=MAX_RESULTS)]
     query: str
     outcome: Outcome
     write_key: UUID
     search_key: UUID | None
     remarks: Remarks | None
-    recorded: int
-    """Unix seconds of the clock of who asked."""
+    acknowledged: Moment
+    """When it was answered; Unix seconds of the clock of who asked."""
     results: list[ResultRow]
     papers: list[PaperRow]
 
@@ -243,7 +243,7 @@ class Recorded(StoredQuery, frozen=True, kw_only=True):
 
     remarks: Remarks | None = None
     recorded: int
-    """Unix seconds of the database's clock."""
+    """Unix seconds of the database's clock, or of who asked if it waited in a queue then."""
 
 
 class StoredResult(Struct, frozen=True, gc=False):

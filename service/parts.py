@@ -89,7 +89,7 @@ class LocalParts(Parts):
         if settings.only_reads and (writing := settings.served - READING):
             raise NotConfigured(
                 f"ARXIV_DATABASE_URL is not set, but {', '.join(sorted(writing))} in"
-                " ARXIV_ENDPOINTS needs more than to read: set it, or leave that out"
+                " ARXIV_ENDPOINTS do more than read: set it, or leave them out"
             )
         if settings.database_url is None and not settings.only_reads:
             raise NotConfigured("ARXIV_DATABASE_URL is not set")

@@ -54,8 +54,9 @@ MARGIN = 2.0
 """Seconds more than the backend takes at most: what it says then tells more than our timeout."""
 READING = 2 * (SLOW_PATIENCE + PATIENCE) + MARGIN
 """Seconds that the answer to a question about what is stored may take: two shared reads."""
-MOST = 2**28
-"""Bytes of an answer: many times those of the longest page, a thousand papers of collaborations."""
+MOST = 2**26
+"""Bytes of an answer: 64 KiB for each of the thousand papers of the longest page, a paper of a
+thousand authors has 20."""
 
 _NOT_SERVED = {HTTPStatus.NOT_FOUND, HTTPStatus.METHOD_NOT_ALLOWED}
 """No question is answered so: what is not recorded is null, or no rows."""
@@ -68,7 +69,7 @@ class Said(NamedTuple):
     status: int
     kind: str
     """Its content-type."""
-    content: bytes
+    content: bytearray
 
 
 class Backend:
@@ -100,7 +101,7 @@ class Backend:
     ) -> Any:  # noqa: ANN401
         """The answer to a question, as what it is. Raises BackendProblem or BackendUnavailable.
 
-        `repeats`: whether it does no harm to ask once more.
+        `repeats`: whether it does no harm to ask once more; HAProxy on the way is told so as well.
         """
         body = _encode(question)
         said = await self._call("POST", path, body, patience or READING, repeats=repeats)
@@ -125,19 +126,20 @@ class Backend:
         repeats: bool = True,
     ) -> Said:
         until = asyncio.get_running_loop().time() + patience
-        wait = min(until, deadline.get() or until) - asyncio.get_running_loop().time()
-        headers = {REQUEST_TIMEOUT: f"{max(wait, 0):.3f}", "x-request-id": request_id.get()}
+        headers = {"x-request-id": request_id.get()}
+        if not repeats:
+            headers["cache-control"] = "no-cache"
         try:
             # where the caller's own deadline comes first, what set it ends this call
             async with asyncio.timeout_at(until):
                 try:
-                    return await self._send(method, path, body, headers)
+                    return await self._send(method, path, body, headers, until)
                 except (httpx.NetworkError, httpx.RemoteProtocolError) as error:
                     if not repeats and not isinstance(error, httpx.ConnectError):
                         raise
                     logger.info("a call of the backend was lost: repeating it (%r)", error)
                     await self._clients.hang_up()  # what else is idle leads to the same end
-                    return await self._send(method, path, body, headers)
+                    return await self._send(method, path, body, headers, until)
         except httpx.PoolTimeout as error:
             raise BackendUnavailable("too many calls of the backend are under way") from error
         except (TimeoutError, httpx.TimeoutException) as error:
@@ -146,9 +148,12 @@ class Backend:
             raise BackendUnavailable("the backend is away") from error
 
     async def _send(
-        self, method: str, path: str, body: bytes | None, headers: dict[str, str]
+        self, method: str, path: str, body: bytes | None, headers: dict[str, str], until: float
     ) -> Said:
         url, content = self._url + path, bytearray()
+        # each time anew: a first try has taken some of it
+        left = min(until, deadline.get() or until) - asyncio.get_running_loop().time()
+        headers = {**headers, REQUEST_TIMEOUT: f"{max(left, 0):.3f}"}
         async with (
             self._clients.lend() as client,
             client.stream(method, url, content=body, headers=headers) as response,
@@ -157,7 +162,7 @@ class Backend:
                 content += piece
                 if len(content) > MOST:
                     raise BackendUnavailable(f"the backend answers more than {MOST:,} bytes")
-        return Said(response.status_code, response.headers.get("content-type", ""), bytes(content))
+        return Said(response.status_code, response.headers.get("content-type", ""), content)
 
     def _client(self) -> httpx.AsyncClient:
         return httpx.AsyncClient(
@@ -245,8 +250,12 @@ class RemoteStore:
         return ("backend",)
 
     async def migrations(self, system: str) -> set[str]:  # noqa: ARG002 - there is one
-        """Those we know of: a backend that lacks any says so. Raises StoreUnavailable then."""
+        """Those we know of: a backend that lacks any says so. Raises StoreUnavailable then.
+
+        It is also asked something that needs the token.
+        """
         await self._backend.check()
+        await self._backend.ask("/read-archive", questions.Query(query_id=1), Run | None)
         return set(migrations.names())
 
 

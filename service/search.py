@@ -283,18 +283,21 @@ class Searcher(Finder):
         Gives it with its query_id.
         """
         patience = monotonic() + PERSISTENCE
-        while True:
-            try:
-                query_id = await self._store.save(answer, harvest)
-            except StoreUnavailable as error:
-                if monotonic() > patience:
-                    logger.error("an answer is lost: %s (%r)", error, answer.query)  # noqa: TRY400
-                    raise
-                await asyncio.sleep(1)
-            else:
-                if answer.failure:
-                    answer.failure.query_id = query_id
-                return structs.replace(answer, query_id=query_id)
+        try:
+            while True:
+                try:
+                    query_id = await self._store.save(answer, harvest)
+                    break
+                except StoreUnavailable as error:
+                    if monotonic() > patience:
+                        logger.error("an answer is lost: %s (%r)", error, answer.query)  # noqa: TRY400
+                        raise
+                    await asyncio.sleep(1)
+        finally:
+            self._store.forget(answer.write_key)
+        if answer.failure:
+            answer.failure.query_id = query_id
+        return structs.replace(answer, query_id=query_id)
 
     def _kept(self, found: Answer | Recorded, key: UUID, why: str) -> Found:
         """What was found, remembered if it is good. Raises what arXiv's failure means."""

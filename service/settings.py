@@ -154,11 +154,6 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
                 f"ARXIV_INTERVAL: arXiv asks for {MIN_INTERVAL:g} seconds between requests; less"
                 " is possible only with an ARXIV_API_URL that is not arXiv's"
             )
-        if self.queue_url is not None and not _is_amqp(self.queue_url):
-            # it is not repeated: it holds a password
-            raise ValueError(
-                "ARXIV_QUEUE_URL: give amqp://user:password@host/vhost, or amqps:// for TLS"
-            )
         try:
             Rate.read(self.anonymous_rate)
         except ValueError as error:
@@ -166,6 +161,21 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         _ = self.served, self.origins, self.hosts
         if self.backend_url is not None:
             self._check_frontend(self.backend_url)
+        if self.queue_url is not None:
+            self._check_queue(self.queue_url)
+
+    def _check_queue(self, queue_url: str) -> None:
+        if not _is_amqp(queue_url):
+            # it is not repeated: it holds a password
+            raise ValueError(
+                "ARXIV_QUEUE_URL: give amqp://user:password@host/vhost, or amqps:// for TLS"
+            )
+        if self.database_url is None:
+            # who asks and who writes would each start an embedded one
+            raise ValueError(
+                "ARXIV_QUEUE_URL: what waits there goes into ARXIV_DATABASE_URL: set it too, the"
+                " same for every instance and every writer"
+            )
 
     def _check_frontend(self, backend_url: str) -> None:
         if _url("backend_url", backend_url).userinfo:

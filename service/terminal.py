@@ -4,7 +4,7 @@ import argparse
 import asyncio
 import sys
 from collections.abc import Callable
-from typing import get_args
+from typing import TYPE_CHECKING, get_args
 from unicodedata import category
 
 import msgspec
@@ -30,9 +30,17 @@ from service.parts import LocalParts, wired
 from service.settings import Settings
 from service.store import Mismatch
 
+if TYPE_CHECKING:
+    from service.buffer import Buffer
+
 TERMS = ("author", "title", "journal", "abstract", "comment", "any")
 GRACE = 90
 """Seconds; the last try of a write begins after 30, and takes up to twice ten, twice."""
+AMISS = 3
+"""The status at the end of `reconcile` that is no failure of its own."""
+BROKER_PATIENCE = 10.0
+LOOK_AGAIN = 0.1
+"""Seconds until the queue is there, and between two looks."""
 OTHERS = ("id-list", "query", "submitted-from", "submitted-to")
 
 
@@ -186,10 +194,15 @@ async def harvest(settings: Settings, options: argparse.Namespace) -> None:
 
 
 async def reconcile(settings: Settings, options: argparse.Namespace) -> None:
-    """Print the searches of which a part is missing. Ends with 1 where any are left so."""
+    """Print the searches of which a part is missing. Ends with AMISS where any are left so."""
     async with LocalParts(settings) as parts:
+        if parts.buffer and options.repair:
+            await _check_nothing_waits(parts.buffer)
         amiss = await parts.reconciliation.look()
         if amiss:
+            sys.stderr.write(
+                f"{len(amiss)} amiss, or being written: looking again in {options.grace} s\n"
+            )
             await asyncio.sleep(options.grace)
             amiss = [each for each in await parts.reconciliation.look() if each in amiss]
         repaired = await parts.reconciliation.repair(amiss) if options.repair else 0
@@ -202,7 +215,23 @@ async def reconcile(settings: Settings, options: argparse.Namespace) -> None:
         console.print(table)
     console.print(f"{len(amiss)} amiss, {repaired} repaired")
     if repaired < len(amiss):
-        sys.exit(1)
+        sys.exit(AMISS)
+
+
+async def _check_nothing_waits(buffer: "Buffer") -> None:
+    """End with 1 where a search may still come whose results are there already."""
+    for _ in range(int(BROKER_PATIENCE / LOOK_AGAIN)):
+        if buffer.connected:
+            break
+        await asyncio.sleep(LOOK_AGAIN)
+    backlog = await buffer.backlog()
+    if backlog is None:
+        sys.exit("nothing is repaired: whether searches wait in the queue cannot be seen")
+    if backlog.waiting or backlog.writers:
+        sys.exit(
+            f"nothing is repaired: {backlog.waiting} searches wait in the queue and"
+            f" {backlog.writers} writers are at work. Let them finish, stop them, and repair then"
+        )
 
 
 def _verdict(mismatch: Mismatch) -> str:

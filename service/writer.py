@@ -25,14 +25,16 @@ from service.store import Store
 
 logger = logging.getLogger(__name__)
 
-BATCH = 100
+BATCH = 50
 """Searches of one transaction."""
 BATCH_BYTES = 5 * 2**20
 """As many papers as PostgreSQL takes a second for, if all are new."""
-PAUSES = 0.5, 30.0
+PAUSES = 0.5, 5.0
 """Seconds before the next try when the queue or PostgreSQL is away: the first, doubled each time,
 and the longest."""
 T = TypeVar("T")
+Unfit = tuple[Message, str]
+"""A message that is parked, and why."""
 _decode = msgspec.json.Decoder(Record).decode
 
 
@@ -76,14 +78,26 @@ class Writer:
 
     async def _work(self, taken: Messages) -> None:
         while batch := await self._unless_stopped(taken.take(BATCH, BATCH_BYTES)):
-            began, records = monotonic(), []
+            began, records, unfit = monotonic(), [], []
             for message in batch:
                 try:
-                    records.append((message, _decode(message.body)))
+                    records.append((message, _read(message.body)))
                 except msgspec.MsgspecError as error:
-                    await self._park(taken, message, f"it cannot be read: {error}")
-            stored = await self._store_all(taken, records)
-            await taken.settle(batch[-1])
+                    unfit.append((message, f"it cannot be read: {error}"))
+            unfit += await self._store_all(records)
+            parked = [message for message, _ in unfit]
+            stored = [record for message, record in records if message not in parked]
+            if unfit:
+                # first: a broker that is short of memory takes nothing that would be parked
+                for message in batch:
+                    if message not in parked:
+                        await taken.settle(message)
+                for message, reason in unfit:
+                    await taken.park(message, reason)
+                    await taken.settle(message)
+                    logger.error("a search is parked: %s", reason)
+            else:
+                await taken.settle(batch[-1], all_before=True)
             if stored:
                 logger.log(
                     NOTICE,
@@ -91,13 +105,11 @@ class Writer:
                     len(stored),
                     sum(record.num_entries for record in stored),
                     (monotonic() - began) * 1000,
-                    max(0, int(time()) - min(record.recorded for record in stored)),
+                    max(0, int(time()) - min(record.acknowledged for record in stored)),
                 )
 
-    async def _store_all(
-        self, taken: Messages, batch: Sequence[tuple[Message, Record]]
-    ) -> list[Record]:
-        """Store a batch, by halves where that fails; those of it that are stored.
+    async def _store_all(self, batch: Sequence[tuple[Message, Record]]) -> list[Unfit]:
+        """Store a batch, by halves where that fails; those of it that cannot be, and why.
 
         So what PostgreSQL refuses is found, and what takes it too long as a whole goes in parts.
         """
@@ -110,22 +122,17 @@ class Writer:
                 await self._rest(pauses, error)
             except Unstorable as error:
                 if len(batch) == 1:
-                    await self._park(taken, batch[0][0], error.detail)
-                    return []
+                    return [(batch[0][0], error.detail)]
             if middle := len(batch) // 2:
-                stored = await self._store_all(taken, batch[:middle])
-                return stored + await self._store_all(taken, batch[middle:])
+                unfit = await self._store_all(batch[:middle])
+                return unfit + await self._store_all(batch[middle:])
         else:
             return []
-        for message, record in batch:
-            if record.query_id in refused:
-                reason = f"something else is recorded under its number {record.query_id}"
-                await self._park(taken, message, reason)
-        return [record for _, record in batch if record.query_id not in refused]
-
-    async def _park(self, taken: Messages, message: Message, reason: str) -> None:
-        await taken.park(message, reason)
-        logger.error("a search is parked: %s", reason)
+        return [
+            (message, f"something else is recorded under its number {record.query_id}")
+            for message, record in batch
+            if record.write_key in refused
+        ]
 
     async def _rest(self, pauses: "_Pauses", error: ServiceError) -> None:
         pause = pauses.next()
@@ -148,6 +155,16 @@ class Writer:
 
 class _Stopped(Exception):
     """The writer has been told to stop."""
+
+
+def _read(body: bytes) -> Record:
+    """What a message says. Raises msgspec.MsgspecError."""
+    record = _decode(body)
+    if len(record.results) != record.num_entries:
+        raise msgspec.ValidationError(
+            f"search {record.query_id} has {len(record.results)} results, not {record.num_entries}"
+        )
+    return record
 
 
 class _Pauses:

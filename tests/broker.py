@@ -14,6 +14,7 @@ from typing import Any
 import aiormq
 
 from service.buffer import PARKED, QUEUE
+from tests.doors import free_port
 
 # not the one in /usr/sbin, which runs as root or rabbitmq alone, in the system's folders
 PROGRAM = Path("/usr/lib/rabbitmq/bin/rabbitmq-server")
@@ -25,7 +26,7 @@ class Broker:
     """A node with all that is its own in one folder."""
 
     def __init__(self, folder: Path) -> None:
-        self.port, distribution, epmd = _free_ports(3)
+        self.port, distribution, epmd = (free_port() for _ in range(3))
         self.url = f"amqp://guest:guest@127.0.0.1:{self.port}/"
         self._folder = folder
         (folder / "home").mkdir(mode=0o700)  # for the cookie
@@ -98,6 +99,12 @@ class Broker:
             channel = await connection.channel()
             await channel.basic_publish(body, routing_key=QUEUE, mandatory=True)
 
+    async def waiting(self) -> int:
+        """How many messages wait, beside those that a writer has in hand."""
+        async with aiormq.connect(self.url) as connection:
+            channel = await connection.channel()
+            return (await channel.queue_declare(QUEUE, passive=True)).message_count or 0
+
     async def parked(self) -> list[tuple[bytes, Any]]:
         """Take out what is parked: bodies and headers."""
         found = []
@@ -123,11 +130,3 @@ def broker(folder: Path) -> Iterator[Broker]:
         yield node
     finally:
         node.end()
-
-
-def _free_ports(number: int) -> list[int]:
-    listeners = [socket.create_server(("127.0.0.1", 0)) for _ in range(number)]
-    ports = [listener.getsockname()[1] for listener in listeners]
-    for listener in listeners:
-        listener.close()
-    return ports

@@ -5,12 +5,14 @@ import logging
 import random
 import signal
 import sys
+from argparse import Namespace
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import ExitStack, asynccontextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from time import monotonic, time
 from typing import Any
+from uuid import uuid4
 
 import msgspec
 import psycopg
@@ -19,9 +21,10 @@ from psycopg.conninfo import make_conninfo
 
 from demo.arxiv import StandIn
 from service import buffer as buffer_module
+from service import terminal
 from service import writer as writer_module
 from service.buffer import Buffer
-from service.errors import NotConfigured
+from service.errors import NotConfigured, StoreUnavailable
 from service.models import Answer, QueryToWrite, Record, ResultsToWrite, ResultToWrite
 from service.parts import LocalParts
 from service.settings import Settings
@@ -140,7 +143,10 @@ async def test_a_search_is_answered_once_the_broker_has_it_and_stored_by_the_wri
     assert len(seen.json()["results"]) == 10
     assert is_whole(db, [query_id], 10)
     # it is as old as its answer, not as its row
-    assert db.execute("select recorded <= %s from queries", [recorded]).fetchone() == (True,)
+    acknowledged = db.execute(
+        "select acknowledged <= %s, recorded > %s from queries", [recorded] * 2
+    )
+    assert acknowledged.fetchone() == (True, True)
     assert db.execute("select count(*) from papers").fetchone() == (10,)
 
 
@@ -232,14 +238,17 @@ async def test_what_can_never_be_stored_is_parked_with_the_reason_and_the_rest_i
                 results=[ResultToWrite(authors=["A"], title="An operator's", journal=None)],
             )
         )
-        bad = [b"{}", b"\xff", encode(with_nul), encode(taken), encode(others)]
+        short = msgspec.structs.replace(good[0], num_entries=2)
+        absurd = msgspec.to_builtins(good[0]) | {"timestamp": 10**17}
+        bad = [b"{}", b"\xff", encode(short), encode(absurd)]
+        bad += [encode(with_nul), encode(taken), encode(others)]
         bodies = [encode(one) for one in good] + bad
         random.Random(1).shuffle(bodies)  # noqa: S311 - no secret
         for body in bodies:
             await broker.publish(body)
         async with writing(database, broker.url):
             await until(lambda: len(stored(db)) == 31)
-            await until(lambda: caplog.text.count("is parked") == 5)
+            await until(lambda: caplog.text.count("is parked") == 7)
 
     parked = {body: headers["x-reason"] for body, headers in await broker.parked()}
     assert set(parked) == set(bad)
@@ -248,7 +257,7 @@ async def test_what_can_never_be_stored_is_parked_with_the_reason_and_the_rest_i
     assert str(taken.query_id) in parked[encode(taken)]
     assert "unique" in parked[encode(others)]
     errors = [line for line in caplog.records if line.levelno == logging.ERROR]
-    assert len(errors) == 5
+    assert len(errors) == 7
     assert db.execute("select count(*) from results").fetchone() == (91,)
 
 
@@ -317,7 +326,7 @@ async def test_a_broker_that_is_killed_under_load_loses_nothing_and_blocks_nobod
         await until(lambda: len(stored(db)) == len(numbers))
         print(f"{len(numbers)} searches, slowest {slowest:.2f} s, well {monotonic() - back:.2f} s")  # noqa: T201
 
-    assert slowest < 3
+    assert slowest < buffer_module.PATIENCE + 3
     assert is_whole(db, numbers, 5)
 
 
@@ -332,7 +341,7 @@ async def test_a_broker_that_does_not_answer_holds_up_only_who_finds_out(
         try:
             began = monotonic()
             assert await store._buffer.backlog() is None  # noqa: SLF001
-            assert 0.2 <= monotonic() - began < 0.4
+            assert 0.2 <= monotonic() - began < 2
             began = monotonic()
             numbers.append(await store.save(answer(2)))
             found_out = monotonic() - began
@@ -346,9 +355,119 @@ async def test_a_broker_that_does_not_answer_holds_up_only_who_finds_out(
             await until(lambda: len(stored(db)) == 7)
             await until_empty(store)
 
-    assert 0.4 <= found_out < 1
-    assert rest < 0.5
+    assert found_out >= 0.4
+    assert rest < 5 * 0.4
     assert is_whole(db, numbers, 2)
+
+
+async def test_a_write_that_postgresql_may_have_never_goes_into_the_queue(
+    broker: Broker, database: str, db: psycopg.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save = Store._save  # noqa: SLF001
+
+    async def unheard(*sent: Any) -> int:
+        await save(*sent)
+        raise psycopg.OperationalError("consuming input failed: server closed the connection")
+
+    told = answer(3)
+    async with Connections(database) as connections, Buffer(broker.url) as buffer:
+        store = BufferedStore(connections, buffer)
+        monkeypatch.setattr(Store, "_save", unheard)
+        with pytest.raises(StoreUnavailable):  # the broker is not there yet
+            await store.save(told)
+        monkeypatch.setattr(Store, "_save", save)
+        await until(lambda: buffer.connected)
+        query_id = await store.save(told)
+        store.forget(told.write_key)
+        await until_empty(store)
+
+    assert is_whole(db, [query_id], 3)
+    assert (store._numbers, store._direct) == ({}, set())  # noqa: SLF001
+
+
+@pytest.mark.parametrize("apart", [False, True], ids=["one system", "results apart"])
+@pytest.mark.parametrize("sizes", [(0, 3), (3, 0), (3, 2)])
+async def test_of_two_searches_with_one_number_each_keeps_its_own_results(
+    broker: Broker, server: str, template: str, sizes: tuple[int, int], *, apart: bool
+) -> None:
+    """As after the loss of a primary, whose standby had not heard of the last numbers."""
+    with copied(server, template) as queries, ExitStack() as opened:
+        results = opened.enter_context(copied(server, template)) if apart else queries
+        async with buffered(queries, broker.url) as store:
+            number = await store.next_query_id()
+            for size in sizes:
+                await broker.publish(encode(record_of(answer(size), number)))
+        async with writing(Connections(queries, results_url=results), broker.url):
+            with psycopg.connect(queries, autocommit=True) as db:
+                await until(lambda: stored(db) == {number})
+            await asyncio.sleep(0.1)
+        with psycopg.connect(queries) as db, psycopg.connect(results) as other:
+            [(entries, key)] = db.execute("select num_entries, write_key from queries").fetchall()
+            assert other.execute("select count(*) from results").fetchone() == (entries,)
+        [(body, headers)] = await broker.parked()
+        assert msgspec.json.decode(body)["write_key"] != str(key)
+        assert "x-reason" in headers
+
+
+async def test_what_waited_is_young_for_readers_and_old_for_searchers(
+    gateway: Serve, broker: Broker, database: str, db: psycopg.Connection
+) -> None:
+    async with buffered(database, broker.url) as store:
+        late = msgspec.structs.replace(
+            await record(store),
+            acknowledged=int(time()) - 90,
+            timestamp=int(time()) - 90,
+            search_key=uuid4(),
+        )
+        await broker.publish(encode(late))
+        async with writing(database, broker.url):
+            await until(lambda: stored(db))
+        assert late.search_key
+        found = await store.recorded(late.search_key)
+    async with gateway(settle=30) as client:
+        seen = await client.get("/queries?format=json&page=0")
+        one = await client.get(f"/queries/{late.query_id}")
+
+    assert found is not None
+    assert found.recorded == late.acknowledged
+    assert (seen.json(), one.status_code) == ([], 404)
+
+
+async def test_a_database_that_fails_parks_nothing(
+    broker: Broker, database: str, db: psycopg.Connection, caplog: pytest.LogCaptureFixture
+) -> None:
+    db.execute(
+        "create function fail() returns trigger language plpgsql as"
+        " $$ begin raise 'a page is broken' using errcode = 'XX001'; end $$"
+    )
+    db.execute("create trigger fail before insert on queries for each row execute function fail()")
+    async with buffered(database, broker.url) as store:
+        waiting = [await record(store) for _ in range(3)]
+        for one in waiting:
+            await broker.publish(encode(one))
+        async with writing(database, broker.url):
+            await until(lambda: "a page is broken" in caplog.text)
+            db.execute("drop trigger fail on queries")
+            await until(lambda: len(stored(db)) == 3)
+
+    assert is_whole(db, [one.query_id for one in waiting], 3)
+    assert await broker.parked() == []
+
+
+async def test_nothing_is_repaired_while_its_search_may_still_come(
+    broker: Broker,
+    database: str,
+    settings: Callable[..., Settings],
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    options = Namespace(repair=True, grace=0)
+    async with buffered(database, broker.url) as store:
+        await store.save(answer(1))
+        with pytest.raises(SystemExit, match="nothing is repaired: 1 searches wait in the queue"):
+            await terminal.reconcile(settings(queue_url=broker.url), options)
+        await broker.purge()
+        await terminal.reconcile(settings(queue_url=broker.url), options)
+    assert capsys.readouterr().out == "0 amiss, 0 repaired\n"
 
 
 async def until_empty(store: BufferedStore) -> None:

@@ -119,7 +119,9 @@ class TestTheText:
 
     def test_the_example_names_what_can_be_set_and_gives_no_values(self) -> None:
         lines = (ROOT / ".env.example").read_text().splitlines()
-        names = {line.removesuffix("=") for line in lines if line and not line.startswith("#")}
+        # a setting without a line stands behind a #, without a space
+        names = {match[1] for line in lines if (match := re.fullmatch(r"#?([A-Z_]+)=", line))}
+        assert all(line.startswith("# ") for line in lines if line and "=" not in line)
 
         assert names == {*PASSWORDS, *SCALED, *(f"ARXIV_{name.upper()}" for name in _passed_on())}
 

@@ -1,5 +1,6 @@
 """The manifests in deploy/kubernetes: valid, of one piece, and closed where they should be."""
 
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -14,6 +15,7 @@ from tests.process import ROOT
 
 FOLDER = ROOT / "deploy" / "kubernetes"
 QUEUE = FOLDER / "queue"
+SQL = ROOT / "migrations"
 VERSIONS = ("1.28", kubernetes_validate.latest_version())
 Manifest = dict[str, Any]
 
@@ -176,12 +178,32 @@ def test_passwords_are_referred_to_and_told_how_to_make() -> None:
         variable["valueFrom"]["secretKeyRef"]
         for pod in pods
         for container in pod["containers"]
-        for variable in container["env"]
+        for variable in container.get("env", ())
         if "valueFrom" in variable
     ]
 
     assert of("Secret") == []
-    assert len(secrets) >= 7
+    assert len(secrets) >= 5
     for secret in secrets:
         assert f"secret generic {secret['name']} " in how
         assert f"--from-literal={secret['key']}=" in how
+
+
+def test_migrations_have_their_passwords_in_the_environment_alone() -> None:
+    [job] = of("Job")
+    [psql] = job["spec"]["template"]["spec"]["containers"]
+    how = (FOLDER / "kustomization.yaml").read_text()
+    asked = {name for path in SQL.glob("*.sql") for name in re.findall(r"DB_\w+", path.read_text())}
+
+    [secret] = psql["envFrom"]
+    assert f"secret generic {secret['secretRef']['name']} " in how
+    assert "PASSWORD" not in str(psql["command"])
+    assert asked
+    for name in asked | {"PGHOST", "PGDATABASE", "PGUSER", "PGPASSWORD"}:
+        assert f"--from-literal={name}=" in how
+
+
+def test_the_queue_is_reached_with_and_without_tls() -> None:
+    [egress] = called("NetworkPolicy")["queue"]["spec"]["egress"]
+
+    assert {each["port"] for each in egress["ports"]} == {5671, 5672}

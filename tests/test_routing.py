@@ -22,7 +22,10 @@ from psycopg.conninfo import make_conninfo
 from psycopg.sql import SQL, Identifier
 
 from demo.arxiv import StandIn
-from service.settings import ENDPOINTS
+from service.handlers.arxiv import PATIENCE as RESULTS_PATIENCE
+from service.remote import READING as READING_PATIENCE
+from service.search import PERSISTENCE
+from service.settings import ENDPOINTS, Settings
 from tests.doors import NOBODY, Router, free_port, haproxy
 from tests.process import ROOT, Service, service
 from tests.test_exports import until
@@ -359,11 +362,52 @@ async def test_a_search_whose_instance_dies_is_made_by_the_other(
     assert len(arxiv.requests) >= 2
 
 
-def _asking(router: Router) -> str:
+def test_each_waits_longer_than_who_is_behind_it() -> None:
+    text = (ROOT / "deploy" / "haproxy.cfg").read_text()
+    pools = dict(re.findall(r"\nbackend (\w+)\n(?:    .*\n)*?    timeout server (\d+)s", text))
+    [end] = re.findall(r"hard-stop-after (\d+)s", text)
+    ingress = (ROOT / "deploy" / "kubernetes" / "ingress.yaml").read_text()
+    settings = Settings.from_env({})
+    frontend = settings.max_wait + settings.timeout + PERSISTENCE + READING_PATIENCE
+    shown = frontend + READING_PATIENCE + RESULTS_PATIENCE
+
+    assert float(pools["backends"]) == float(pools["backends_unready"]) > frontend
+    assert float(pools["frontends_search"]) == float(pools["frontends_unready"]) > shown
+    assert float(end) > float(pools["frontends_search"])
+    assert f'proxy-read-timeout: "{pools["frontends_search"]}"' in ingress
+
+
+@pytest.mark.parametrize(
+    ("door", "path", "headers"),
+    [
+        ("outside", "/arxiv", {"cache-control": "max-age=0, No-Cache"}),
+        ("inside", "/arxiv-api", {"authorization": f"Bearer {TOKEN}"}),
+    ],
+)
+async def test_arxiv_is_not_asked_twice_by_who_asks_it_in_any_case(
+    router: Router, instances: Instances, arxiv: StandIn, door: str, path: str, headers: Any
+) -> None:
+    arxiv.delay = 0.5
+    pool = "frontends_search" if door == "outside" else "backends"
+    base_url = getattr(router, door)
+    async with httpx.AsyncClient(base_url=base_url, headers=headers, timeout=30) as client:
+        asking = asyncio.create_task(client.get(f"{path}?title=anew"))
+        await until(lambda: arxiv.requests)
+        victim = await asyncio.to_thread(_asking, router, pool)
+        await asyncio.to_thread(instances.running[victim].end, signal.SIGKILL)
+        lost, asked = await asking, len(arxiv.requests)
+        # who takes nothing any more is another matter
+        answers = [await client.get(f"{path}?title=anew+{number}") for number in range(2)]
+
+    assert (lost.status_code, asked) == (502, 1)
+    assert [answer.status_code for answer in answers] == [200, 200]
+
+
+def _asking(router: Router, pool: str = "frontends_search") -> str:
     """The instance that searches just now, as HAProxy sees it."""
-    sessions = r'haproxy_server_current_sessions\{proxy="frontends_search",server="(\w+)"\} 1'
-    [name] = re.findall(sessions, httpx.get(f"{router.inside}/metrics").text)
-    return str(name).upper()
+    sessions = rf'haproxy_server_current_sessions\{{proxy="{pool}",server="\w+(\d)"\}} 1'
+    [number] = re.findall(sessions, httpx.get(f"{router.inside}/metrics").text)
+    return f"FRONTEND{number}"
 
 
 # Exports
@@ -453,6 +497,8 @@ def test_headers_and_bodies_have_their_sizes(router: Router) -> None:
     assert raw(router.outside, "/results?items_per_page=1", a="b" * 12_000)[0] == 200
     assert raw(router.outside, "/results?items_per_page=1", a="b" * 17_000)[0] == 400
     assert httpx.post(f"{router.outside}/queries", content=b" " * 70_000).status_code == 413
+    unbounded = httpx.post(f"{router.outside}/queries", content=iter([b" " * 10]))
+    assert (unbounded.status_code, unbounded.json()["status"]) == (411, 411)
 
 
 def test_where_no_instance_is_ready_it_is_said(tmp_path: Path, instances: Instances) -> None:

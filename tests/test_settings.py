@@ -119,12 +119,26 @@ READ = [
 ]
 
 
+NEEDED = {"queue_url": {"database_url": "host=db"}}
+"""What a setting cannot be without."""
+
+
 @pytest.mark.parametrize(("name", "text", "value"), READ)
 def test_a_variable_is_read_as_what_it_is(name: str, text: str, value: Any) -> None:
-    settings = read(**{name: text})
+    settings = read(**NEEDED.get(name, {}) | {name: text})
 
     assert getattr(settings, name) == value
     assert type(getattr(settings, name)) is type(value)
+
+
+@pytest.mark.parametrize(
+    "others", [{}, {"database_ro_url": "host=db"}, {"backend_url": "http://backend"}]
+)
+def test_a_queue_is_nothing_without_the_database_that_its_searches_go_into(
+    others: dict[str, str],
+) -> None:
+    with pytest.raises(NotConfigured, match=r"ARXIV_QUEUE_URL: .* goes into ARXIV_DATABASE_URL"):
+        read(queue_url="amqp://mq/", **others)
 
 
 def test_every_setting_is_read_from_its_variable() -> None:

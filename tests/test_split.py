@@ -8,6 +8,7 @@ from argparse import ArgumentParser, Namespace
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from inspect import signature
+from itertools import pairwise
 from pathlib import Path
 from time import monotonic
 from typing import Any
@@ -554,9 +555,10 @@ async def test_a_call_lost_on_an_old_connection_is_repeated_unless_it_asks_arxiv
 
     async def once(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         for answers in (True, False):
-            heads.append(head := await reader.readuntil(b"\r\n\r\n"))
-            [length] = re.findall(rb"content-length: ([0-9]+)", head.lower())
+            heads.append(head := (await reader.readuntil(b"\r\n\r\n")).lower())
+            [length] = re.findall(rb"content-length: ([0-9]+)", head)
             await reader.readexactly(int(length))
+            await asyncio.sleep(0.05)
             if answers:
                 writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n[]")
 
@@ -566,6 +568,11 @@ async def test_a_call_lost_on_an_old_connection_is_repeated_unless_it_asks_arxiv
 
     assert answer.status_code == status
     assert len(heads) == calls
+    # HAProxy on the way must not repeat it either
+    assert (b"\r\ncache-control: no-cache\r\n" in heads[1]) == bool(headers)
+    left = [re.findall(rb"request-timeout: ([0-9.]+)", head) for head in heads[1:]]
+    seconds = [float(each) for [each] in left]
+    assert all(later <= earlier - 0.04 for earlier, later in pairwise(seconds))
 
 
 async def test_those_who_hang_up_leave_no_connection_taken(

@@ -355,7 +355,7 @@ async def test_a_kill_at_any_step_of_a_write_leaves_what_can_be_found_and_repair
     # killed after the results and before the search; after it, and never
     assert apart.counts() == (2, 0, 20, 2)
     status, printed = await reconciled(apart)
-    assert (status, printed[-1]) == (1, "2 amiss, 0 repaired")
+    assert (status, printed[-1]) == (3, "2 amiss, 0 repaired")
     assert "".join(printed).count("without their search") == 2
     assert apart.counts() == (2, 0, 20, 2)
     assert (await reconciled(apart, repair=True))[0] == 0
@@ -384,7 +384,7 @@ async def test_what_is_wrong_is_told_and_left_alone(apart: Apart) -> None:
         await store.write_results(results(9, "one"))
     status, printed = await reconciled(apart, repair=True)
 
-    assert status == 1
+    assert status == 3
     assert [re.split(" {2,}", line.strip()) for line in printed[1:-1]] == [
         ["7", "0", "2", "WRONG: a search without its results; look into it"],
         ["8", "2", "1", "WRONG: the search says another number; look into it"],
@@ -488,7 +488,7 @@ async def test_an_instance_that_only_reads_starts_with_the_url_to_read_from(
 def test_without_a_url_to_write_to_nothing_that_writes_is_served(
     settings: Settle, endpoints: str
 ) -> None:
-    with pytest.raises(NotConfigured, match=r"^ARXIV_DATABASE_URL is not set, but .* needs more"):
+    with pytest.raises(NotConfigured, match=r"^ARXIV_DATABASE_URL is not set, but .* do more"):
         create_app(settings(database_url=None, endpoints=endpoints))
 
 

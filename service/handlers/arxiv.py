@@ -72,7 +72,8 @@ async def results_of(answer: Receipt, parts: Parts) -> list[StoredResult]:
             return rows
         if monotonic() > end:
             raise StoreUnavailable(
-                f"search {answer.query_id} is recorded, but its results are still in the queue"
+                f"search {answer.query_id} is recorded, but its results are still in the queue",
+                query_id=answer.query_id,
             )
         await asyncio.sleep(LOOK_AGAIN)
 

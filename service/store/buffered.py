@@ -2,6 +2,7 @@
 
 from collections import OrderedDict
 from itertools import count
+from uuid import UUID
 
 import msgspec
 
@@ -11,8 +12,8 @@ from service.models import Answer, Harvest, Record, StoredResult
 from service.store.connections import Connections
 from service.store.searches import NUMBERS_TAKEN, WRITE_TRIES, Store, record_of
 
-AT_HAND = 20_000
-"""Results kept in the process until PostgreSQL is sure to have them, and longer: ten megabytes."""
+AT_HAND = 32 * 2**20
+"""Bytes, as messages, of the results kept in the process until PostgreSQL has them, and longer."""
 _encode = msgspec.json.Encoder().encode
 
 
@@ -23,8 +24,10 @@ class BufferedStore(Store):
         """Hand searches to this buffer, and all else to PostgreSQL."""
         super().__init__(connections)
         self._buffer = buffer
-        self._at_hand: OrderedDict[int, list[StoredResult]] = OrderedDict()
-        self._results_at_hand = 0
+        self._direct: set[UUID] = set()
+        """Writes that PostgreSQL may have, under a number that nobody here knows."""
+        self._at_hand: OrderedDict[int, tuple[list[StoredResult], int]] = OrderedDict()
+        self._bytes_at_hand = 0
 
     async def save(
         self, answer: Answer, harvest: Harvest | None = None, query_id: int | None = None
@@ -32,29 +35,37 @@ class BufferedStore(Store):
         """Hand a search over, under a number taken for it; where that fails, write it.
 
         Whether a message that was not confirmed is in the queue, nobody knows: number and key make
-        it the same record, which PostgreSQL accepts once. A page of a harvest is always written,
+        it the same record, which PostgreSQL accepts once. A write that was tried directly stays so:
+        PostgreSQL may have given it a number of its own. A page of a harvest is always written,
         since that moves the harvest on.
         """
         key = answer.write_key
         query_id = self._numbers.get(key, query_id)
-        if harvest or not (query_id or self._buffer.connected):
+        if harvest or key in self._direct or not (query_id or self._buffer.connected):
+            self._direct.add(key)
             return await super().save(answer, harvest, query_id)
         query_id = query_id or await self._number()
         self._numbers[key] = query_id
         record = record_of(answer, query_id)
+        message = _encode(record)
         try:
-            await self._buffer.put(_encode(record))
+            await self._buffer.put(message)
         except QueueUnavailable:
-            query_id = await super().save(answer, query_id=query_id)
-        else:
-            if record.results:
-                self._keep(record)
-        self._numbers.pop(key, None)
+            self._direct.add(key)
+            return await super().save(answer, query_id=query_id)
+        if record.results:
+            self._keep(record, len(message))
         return query_id
+
+    def forget(self, write_key: UUID) -> None:
+        """Keep nothing of a write that nobody will try again, but for its results."""
+        super().forget(write_key)
+        self._direct.discard(write_key)
 
     async def results_of(self, query_id: int) -> list[StoredResult]:
         """The results of one search, which may still be in the queue."""
-        return self._at_hand.get(query_id) or await super().results_of(query_id)
+        rows, _ = self._at_hand.get(query_id, (None, 0))
+        return rows or await super().results_of(query_id)
 
     async def _number(self) -> int:
         for _ in range(WRITE_TRIES):
@@ -62,8 +73,8 @@ class BufferedStore(Store):
                 return query_id
         raise StoreUnavailable(NUMBERS_TAKEN)
 
-    def _keep(self, record: Record) -> None:
-        self._at_hand[record.query_id] = [
+    def _keep(self, record: Record, size: int) -> None:
+        rows = [
             StoredResult(
                 row.author,
                 row.title,
@@ -76,7 +87,8 @@ class BufferedStore(Store):
             )
             for number, row in zip(count(), record.results)
         ]
-        self._results_at_hand += len(record.results)
-        while self._results_at_hand > AT_HAND:
-            _, oldest = self._at_hand.popitem(last=False)
-            self._results_at_hand -= len(oldest)
+        self._at_hand[record.query_id] = rows, size
+        self._bytes_at_hand += size
+        while self._bytes_at_hand > AT_HAND:
+            _, (_, oldest) = self._at_hand.popitem(last=False)
+            self._bytes_at_hand -= oldest

@@ -218,8 +218,8 @@ def explained() -> Iterator[None]:
     except (
         errors.UndefinedTable,
         errors.UndefinedColumn,
-        errors.UndefinedObject,
         errors.UndefinedFunction,
+        errors.UndefinedObject,
     ) as error:
         raise StoreUnavailable("the database is not migrated: run the migrations") from error
     except errors.ReadOnlySqlTransaction as error:
@@ -232,3 +232,5 @@ def explained() -> Iterator[None]:
         raise StoreUnavailable("the database's disk is full") from error
     except (psycopg.OperationalError, psycopg.InterfaceError, PoolClosed) as error:
         raise StoreUnavailable("the database is away") from error
+    except psycopg.InternalError as error:
+        raise StoreUnavailable(f"the database fails: {error}") from error

@@ -40,7 +40,13 @@ WRITE_TRIES = 100
 """How many numbers in a row may be taken by records that operators wrote themselves."""
 NUMBERS_TAKEN = "the next numbers of the sequence are taken by other records"
 
-_REFUSALS = psycopg.DataError, psycopg.IntegrityError, errors.ProgramLimitExceeded
+_REFUSALS = (
+    psycopg.DataError,
+    psycopg.IntegrityError,
+    psycopg.NotSupportedError,
+    errors.ProgramLimitExceeded,
+    errors.RaiseException,  # by a trigger
+)
 
 T = TypeVar("T")
 _encode = msgspec.json.Encoder().encode
@@ -53,7 +59,7 @@ class Store:
         """Write over these connections."""
         self._connections = connections
         self._numbers: dict[UUID, int] = {}
-        """Of records that are not known to be whole, by their write_key; those given up stay."""
+        """Of records that are not known to be whole, by their write_key."""
 
     async def save(
         self, answer: Answer, harvest: Harvest | None = None, query_id: int | None = None
@@ -206,13 +212,18 @@ class Store:
         found = await self._rows(self._connections.writer, scalar_row, sql.SELECT_WRITE, head)
         return int(found[0]) if found else 0
 
-    async def store(self, records: Sequence[Record]) -> set[int]:
+    def forget(self, write_key: UUID) -> None:
+        """Keep nothing of a write that nobody will try again."""
+        self._numbers.pop(write_key, None)
+
+    async def store(self, records: Sequence[Record]) -> set[UUID]:
         """Record searches under the numbers taken for them, all in one round trip, or none.
 
-        Those that are recorded already are left as they are. Gives the numbers that something else
-        has: these searches are not recorded. Where queries and results live apart, it takes three
-        trips, and results come first. Raises Unstorable where PostgreSQL refuses any for what it
-        holds; a caller finds out which by halves.
+        Those that are recorded already are left as they are. Gives the write_key of those whose
+        number something else has: they are not recorded. Where queries and results live apart, it
+        takes three trips, and results come first. Raises Unstorable where PostgreSQL refuses any
+        for what it holds; a caller finds out which by halves. Any other failure may pass, and is
+        StoreUnavailable.
         """
         store = self._store if self._connections.one_system else self._store_apart
         with explained():
@@ -221,8 +232,12 @@ class Store:
             except _REFUSALS as error:
                 said = error.diag.message_primary, error.diag.message_detail
                 raise Unstorable(": ".join(filter(None, said)) or str(error)) from error
+            except psycopg.OperationalError:
+                raise
+            except psycopg.Error as error:
+                raise StoreUnavailable(f"the database fails: {error}") from error
 
-    async def _store(self, records: Sequence[Record]) -> set[int]:
+    async def _store(self, records: Sequence[Record]) -> set[UUID]:
         body = _batch(records)
         async with self._connections.writer() as conn:
             states = conn.cursor(row_factory=tuple_row)
@@ -232,24 +247,26 @@ class Store:
                 await conn.execute(sql.UPSERT_PAPERS, body)
                 await conn.execute(sql.COMMIT)
                 await states.execute(sql.SELECT_RECORDED_OF_MANY, body)
-            return {query_id async for query_id, is_recorded, _ in states if not is_recorded}
+            return {write_key async for write_key, is_recorded, _ in states if not is_recorded}
 
-    async def _store_apart(self, records: Sequence[Record]) -> set[int]:
+    async def _store_apart(self, records: Sequence[Record]) -> set[UUID]:
+        if len({record.query_id for record in records}) < len(records):
+            raise Unstorable("a number came twice")  # which has it, is found out by halves
         before = await self._states(_batch(records))
-        new = [record for record in records if not any(before[record.query_id])]
+        new = [record for record in records if not any(before[record.write_key])]
         if new and not await self._store_results(new):
             raise Unstorable("other results are recorded under its number")
         body = _batch(new)
         async with self._connections.writer("queries") as conn:
             await conn.execute(sql.INSERT_QUERIES, body)
         after = await self._states(_batch(records))
-        return {query_id for query_id, (is_recorded, _) in after.items() if not is_recorded}
+        return {write_key for write_key, (is_recorded, _) in after.items() if not is_recorded}
 
-    async def _states(self, body: Mapping[str, object]) -> dict[int, tuple[bool, bool]]:
+    async def _states(self, body: Mapping[str, object]) -> dict[UUID, tuple[bool, bool]]:
         """Whether each of some searches is recorded, and whether its number is in use."""
         lend = self._connections.writer
         rows = await self._rows(lend, tuple_row, sql.SELECT_RECORDED_OF_MANY, body)
-        return {query_id: (is_recorded, is_taken) for query_id, is_recorded, is_taken in rows}
+        return {write_key: (is_recorded, is_taken) for write_key, is_recorded, is_taken in rows}
 
     async def _store_results(self, records: Sequence[Record]) -> bool:
         """Record results and papers; whether they are, and no others, under their numbers."""
@@ -391,7 +408,7 @@ def record_of(answer: Answer, query_id: int) -> Record:
         write_key=answer.write_key,
         search_key=answer.search_key,
         remarks=answer.remarks or None,
-        recorded=int(time()),
+        acknowledged=int(time()),
         results=[
             ResultRow(entry.author, entry.title, entry.journal, entry.arxiv_id, entry.version)
             for entry in answer.entries
@@ -404,7 +421,12 @@ def _batch(records: Sequence[Record]) -> dict[str, str]:
     """Records as the statements for many take them; each takes what it needs."""
     heads = [structs.replace(record, results=[], papers=[]) for record in records]
     results = [
-        {"query_id": record.query_id, "timestamp": record.timestamp, "results": record.results}
+        {
+            "query_id": record.query_id,
+            "write_key": record.write_key,
+            "timestamp": record.timestamp,
+            "results": record.results,
+        }
         for record in records
     ]
     return {

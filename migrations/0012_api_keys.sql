@@ -3,7 +3,7 @@
 set client_min_messages = warning;
 begin;
 select pg_advisory_xact_lock(hashtext('arxiv-gateway migrations'));
-select not exists (select from migrations where name = '0011_api_keys') as pending \gset
+select not exists (select from migrations where name = '0012_api_keys') as pending \gset
 \if :pending
     create table api_keys (
         id bigint generated always as identity primary key,
@@ -39,7 +39,7 @@ select not exists (select from migrations where name = '0011_api_keys') as pendi
         insert (name, digest, beginning, quota, seconds),
         update (revoked)
     on api_keys to arxiv_rw;
-    insert into migrations (name) values ('0011_api_keys');
-    \echo applied 0011_api_keys
+    insert into migrations (name) values ('0012_api_keys');
+    \echo applied 0012_api_keys
 \endif
 commit;
