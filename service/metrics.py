@@ -69,6 +69,12 @@ ROWS_WRITTEN = Counter(
     "arxiv_gateway_rows_written_total", "Rows added to a table, or changed in it.", ["table"]
 )
 
+REFUSED = Counter(
+    "arxiv_gateway_refused_total",
+    "Requests that got no further than the door, by the status: no key, rate, host, bounds.",
+    ["status"],
+)
+
 ENDS: dict[type[BaseException], str] = {
     CancelledError: "abandoned",
     TooBusy: "turned_away",
@@ -91,6 +97,8 @@ for _by in ("arxiv", "database", "flight", "process", "stale"):
     SEARCHES.labels(Outcome.OK.value, _by)
 for _table in ("queries", "results", "papers"):
     ROWS_WRITTEN.labels(_table)
+for _status in (400, 401, 408, 414, 429, 431, 503):
+    REFUSED.labels(str(_status))
 
 
 class Outcomes(Protocol):
@@ -128,6 +136,11 @@ def asked(answer: Answer, seconds: float) -> None:
     status = str(answer.status) if answer.status in _STATUSES else "other"
     UPSTREAM_REQUESTS.labels(answer.outcome, status if answer.status else "none").inc()
     UPSTREAM_DURATION.observe(seconds)
+
+
+def refused(status: int) -> None:
+    """Count a request that was refused at the door."""
+    REFUSED.labels(str(status)).inc()
 
 
 def closed(seconds: float) -> None:

@@ -9,6 +9,7 @@ from litestar import Request, Response
 from litestar.exceptions import HTTPException, SerializationException, ValidationException
 from litestar.types import Send
 
+from service import metrics
 from service.errors import (
     BackendProblem,
     BadInput,
@@ -37,6 +38,7 @@ def of_service(_: AnyRequest, error: ServiceError) -> Response[Problem]:
 async def refuse(error: ServiceError, send: Send) -> None:
     """Answer with an error of ours from outside of Litestar."""
     problem, headers = _told(error)
+    metrics.refused(problem.status)
     body = msgspec.json.encode(problem)
     headers |= {
         "content-type": MEDIA_TYPE,

@@ -297,6 +297,21 @@ async def test_a_service_that_has_ended_shows_no_pool(client: Gateway, gateway: 
     assert await series(client, "arxiv_gateway_pool_connections_max") == before
 
 
+async def test_who_is_refused_at_the_door_is_counted_there(gateway: Serve) -> None:
+    async with (
+        gateway(api_keys="required") as client,
+        raising(client, "arxiv_gateway_refused_total", "http_requests_total") as risen,
+    ):
+        await client.get("/results")
+        await client.get("/results", headers={"host": "a b"})
+
+    door = {name: times for name, times in risen.items() if "/metrics" not in name}
+    assert door == {
+        'arxiv_gateway_refused_total{status="400"}': 1,
+        'arxiv_gateway_refused_total{status="401"}': 1,
+    }
+
+
 # Names and labels
 
 
