@@ -1,15 +1,30 @@
 """What a client may send, and how long it may take: bounds that uvicorn does not set."""
 
 import asyncio
+import logging
+import termios
+from array import array
+from contextlib import suppress
+from fcntl import ioctl
 from typing import Any, cast
 from uuid import uuid4
 
+import httptools
 import msgspec
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+from uvicorn._types import ASGI3Application
+from uvicorn.protocols.http.httptools_impl import (
+    STATUS_LINE,
+    HttpToolsProtocol,
+    RequestResponseCycle,
+)
 
+from service import metrics
 from service.layers.security import CLOSED, HEADERS
+from service.logging import NOTICE, request_id
 from service.models import Problem
 from service.problems import MEDIA_TYPE
+
+logger = logging.getLogger(__name__)
 
 HEAD = 64 * 2**10
 """Bytes of a request's line and headers; 500 characters in each term are 30 KiB at most."""
@@ -37,9 +52,8 @@ class Refusal(msgspec.Struct, frozen=True):
     detail: str
     retry_after: int | None = None
 
-    def fields(self) -> tuple[list[tuple[bytes, bytes]], bytes]:
-        """The headers and the body of the answer."""
-        name = uuid4().hex
+    def fields(self, name: str) -> tuple[list[tuple[bytes, bytes]], bytes]:
+        """The headers and the body of the answer to the request of this id."""
         body = msgspec.json.encode(
             Problem(
                 title=self.title,
@@ -86,6 +100,7 @@ class Bounded(HttpToolsProtocol):
     _refusal = NO_HTTP
     _timer: asyncio.TimerHandle | None = None
     _reading: asyncio.TimerHandle | None = None
+    _running: RequestResponseCycle | None = None
     _begun = _in_body = _heard = _refused = False
     _fields = _head = _unheard = 0
 
@@ -100,8 +115,11 @@ class Bounded(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Wait for nothing any more."""
         self._wait(None)
-        self.resume_writing()
+        self._watch(None)
         super().connection_lost(exc)
+        if self._running:  # uvicorn tells the latest only, which may be behind this one
+            self._running.disconnected = True
+            self._running.message_event.set()
 
     def data_received(self, data: bytes) -> None:
         """Take what came.
@@ -112,12 +130,40 @@ class Bounded(HttpToolsProtocol):
         if self._refused:
             return
         self._heard = False
-        super().data_received(data)
+        self._unset_keepalive_if_required()
+        try:
+            self._parse(data)
+        except httptools.HttpParserError:
+            self._refuse(self._refusal)
         self._unheard = 0 if self._heard else self._unheard + len(data)
         if self._unheard > HEAD:
             self._refuse(LARGE_HEAD)
-        elif self._in_body and self._timer is None:
+        elif self._in_body and self._timer is None and not self.pipeline:
             self._wait(BODY_PATIENCE)
+
+    def _parse(self, data: bytes) -> None:
+        """Have the parser read it.
+
+        It reads nothing of a request that wants another protocol but the headers. We have no other,
+        and such a request is to be answered as any (RFC 9110, 7.8): it is read without its wish.
+        Java's client has that in its first request, whatever comes with it.
+        """
+        rest = memoryview(data)
+        while rest:
+            try:
+                self.parser.feed_data(rest)
+            except httptools.HttpParserUpgrade as found:
+                rest = rest[found.args[0] :]
+                self.parser.feed_data(self._without_upgrade())
+            else:
+                return
+
+    def _without_upgrade(self) -> bytes:
+        """What came of a request, but the header Upgrade."""
+        kept = [b"%s: %s\r\n" % field for field in self.headers if field[0] != b"upgrade"]
+        version = self.parser.get_http_version().encode()
+        line = b"%s %s HTTP/%s\r\n" % (self.parser.get_method(), self.url, version)
+        return b"".join([line, *kept, b"\r\n"])
 
     def on_message_begin(self) -> None:
         """Count anew."""
@@ -145,6 +191,10 @@ class Bounded(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         """Have the request answered."""
+        if self.parser.should_upgrade():
+            if self.parser.get_method() == b"CONNECT":
+                self._stop(NO_HTTP)
+            return
         self._begun, self._in_body, self._heard = False, True, True
         self._wait(None)
         super().on_headers_complete()
@@ -156,6 +206,8 @@ class Bounded(HttpToolsProtocol):
 
     def on_message_complete(self) -> None:
         """Wait for the next request, if this one has its answer already."""
+        if self.parser.should_upgrade():
+            return
         self._in_body, self._heard = False, True
         super().on_message_complete()
         self._wait(HEAD_PATIENCE if self.cycle and self.cycle.response_complete else None)
@@ -163,25 +215,54 @@ class Bounded(HttpToolsProtocol):
     def on_response_complete(self) -> None:
         """Wait for the next request, unless it is there."""
         super().on_response_complete()
-        if self.cycle.response_complete and not self._in_body and not self.transport.is_closing():
+        self._watch(READER_PATIENCE)
+        if self.transport.is_closing():
+            return
+        if self._in_body:
+            if not self.pipeline:
+                self._wait(BODY_PATIENCE)
+        elif self.cycle.response_complete:
             self._wait(HEAD_PATIENCE)
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
+        self._running = cycle
+        super()._start_asgi_task(cycle, app)
 
     def pause_writing(self) -> None:
         """Begin to lose patience with a client that takes nothing."""
         super().pause_writing()
-        self._reading = self.loop.call_later(READER_PATIENCE, self.transport.abort)
+        self._watch(READER_PATIENCE)
 
     def resume_writing(self) -> None:
-        """It takes what it gets."""
+        """It takes what it gets; what is left of a whole answer, it has still to take."""
         super().resume_writing()
+        is_whole = self._running is None or self._running.response_complete
+        self._watch(READER_PATIENCE if is_whole else None)
+
+    def _watch(self, patience: float | None) -> None:
+        """Hang up when in so many seconds nothing is taken of what is ready, if anything is."""
         if self._reading is not None:
             self._reading.cancel()
             self._reading = None
+        if patience is not None and self.transport.get_write_buffer_size():
+            self._reading = self.loop.call_later(patience, self._look, self._untaken())
 
-    def send_400_response(self, msg: str) -> None:
-        """Answer what the parser does not understand, or what one of the above stopped."""
-        del msg
-        self._refuse(self._refusal)
+    def _look(self, before: int) -> None:
+        if self._untaken() < before:
+            self._watch(READER_PATIENCE)
+        else:
+            self.transport.abort()
+
+    def _untaken(self) -> int:
+        """Bytes that the client has not acknowledged.
+
+        Those in the kernel too: it wants no more until a third of its own is gone, megabytes, for
+        which a slow reader may need longer.
+        """
+        in_kernel = array("i", [0])
+        with suppress(OSError):
+            ioctl(self.transport.get_extra_info("socket").fileno(), termios.TIOCOUTQ, in_kernel)
+        return self.transport.get_write_buffer_size() + in_kernel[0]
 
     def _wait(self, patience: float | None) -> None:
         """Refuse in so many seconds, unless told otherwise."""
@@ -194,6 +275,7 @@ class Bounded(HttpToolsProtocol):
     def _lose_patience(self) -> None:
         if self._refused:
             self.transport.close()
+            self._watch(READER_PATIENCE)
         elif self._in_body:
             self._refuse(SLOW_BODY)
         elif self._begun or self._unheard:
@@ -211,13 +293,19 @@ class Bounded(HttpToolsProtocol):
         if self._refused or self.transport.is_closing():
             return
         self._refused = True
-        if self.cycle is None or self.cycle.response_complete or not self.cycle.response_started:
-            headers, body = refusal.fields()
+        name = uuid4().hex
+        token = request_id.set(name)
+        logger.log(NOTICE, "refused with %d: %s", refusal.status, refusal.detail)
+        request_id.reset(token)
+        metrics.refused(refusal.status)
+        running = self._running
+        if running is None or running.response_complete or not running.response_started:
+            headers, body = refusal.fields(name)
             lines = [b"%s: %s\r\n" % field for field in self.server_state.default_headers + headers]
             self.transport.write(b"".join([STATUS_LINE[refusal.status], *lines, b"\r\n", body]))
-        if self.cycle is not None:
-            self.cycle.disconnected = True
-            self.cycle.message_event.set()
+        if running is not None:
+            running.disconnected = True
+            running.message_event.set()
         self.flow.resume_reading()
         self.transport.write_eof()
         self._wait(LINGER)

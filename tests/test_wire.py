@@ -2,6 +2,8 @@
 
 import asyncio
 import json
+import logging
+import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from typing import Any
@@ -13,6 +15,7 @@ from litestar.response import Stream
 
 from service import wire
 from service.layers.security import HEADERS
+from service.logging import NOTICE, request_id
 from service.problems import EXCEPTION_HANDLERS
 from service.wire import Bounded
 
@@ -39,12 +42,28 @@ async def forever() -> Stream:
     return Stream(rows())
 
 
+@get("/large", sync_to_thread=False)
+def large() -> bytes:
+    return b"x" * 2**23
+
+
+@get("/page", sync_to_thread=False)
+def page() -> bytes:
+    return b"x" * 40_000
+
+
+@get("/later")
+async def later() -> str:
+    await asyncio.sleep(0.5)
+    return "later"
+
+
 class Listening(uvicorn.Server):
     """The protocol before a small application."""
 
     def __init__(self) -> None:
         app = Litestar(
-            [hello, take, forever],
+            [hello, take, forever, large, page, later],
             exception_handlers=EXCEPTION_HANDLERS,
             request_max_body_size=LIMIT,
             logging_config=None,
@@ -67,10 +86,14 @@ class Listening(uvicorn.Server):
             self.force_exit = True
             await serving
 
+    @property
+    def port(self) -> int:
+        port: int = self.servers[0].sockets[0].getsockname()[1]
+        return port
+
     @asynccontextmanager
     async def client(self) -> AsyncIterator["Client"]:
-        port = self.servers[0].sockets[0].getsockname()[1]
-        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
         try:
             yield Client(reader, writer)
         finally:
@@ -194,11 +217,56 @@ async def test_requests_in_a_row_are_answered_in_their_order(listening: Listenin
     assert statuses == [200] * 50 + [201]
 
 
+@pytest.mark.parametrize("protocol", [b"h2c", b"websocket", b"HTTP/2.0, h2c"])
+async def test_who_wants_another_protocol_is_served_with_this_one(
+    listening: Listening, protocol: bytes
+) -> None:
+    wish = b"connection: Upgrade, HTTP2-Settings\r\nupgrade: %s\r\n" % protocol
+    one, post = ONE + wish + b"\r\n", POST + wish + b"content-length: 3\r\n\r\nabc"
+    async with listening.client() as client:
+        await client.send(post + one * 20 + post[:-2], post[-2:], post + ONE + b"\r\n")
+        told = [await client.answer() for _ in range(24)]
+
+    assert [(status, body) for status, _, body in told] == [
+        (201, b"3"),
+        *[(200, b"hello")] * 20,
+        *[(201, b"3")] * 2,
+        (200, b"hello"),
+    ]
+
+
+async def test_a_tunnel_is_refused(listening: Listening) -> None:
+    async with listening.client() as client:
+        await client.send(b"CONNECT x:80 HTTP/1.1\r\nhost: x:80\r\n\r\n")
+        assert await client.refusal() == 400
+
+
+async def test_the_log_has_what_was_refused_by_the_id_of_the_answer(
+    listening: Listening, caplog: pytest.LogCaptureFixture
+) -> None:
+    names = set()
+
+    def note(_: logging.LogRecord) -> bool:
+        names.add(request_id.get())
+        return True
+
+    caplog.set_level(NOTICE)
+    caplog.handler.addFilter(note)
+    async with listening.client() as client:
+        await client.send(b"hello there\r\n\r\n")
+        _, fields, _ = await client.answer()
+
+    assert [record.getMessage() for record in caplog.records if record.levelno >= NOTICE] == [
+        "refused with 400: this is no HTTP request"
+    ]
+    assert fields["x-request-id"] in names
+
+
 @pytest.fixture
 def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(wire, "HEAD_PATIENCE", 0.2)
     monkeypatch.setattr(wire, "BODY_PATIENCE", 0.2)
-    monkeypatch.setattr(wire, "READER_PATIENCE", 0.2)
+    monkeypatch.setattr(wire, "READER_PATIENCE", 0.4)
 
 
 @pytest.mark.usefixtures("hasty")
@@ -244,6 +312,64 @@ async def test_who_takes_nothing_of_an_answer_is_left(listening: Listening) -> N
         while listening.server_state.connections or listening.server_state.tasks:
             assert asyncio.get_running_loop().time() < end
             await asyncio.sleep(0.02)
+
+
+def slow_socket() -> socket.socket:
+    """One whose system takes little that nobody reads."""
+    connecting = socket.socket()
+    connecting.settimeout(0)
+    connecting.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    return connecting
+
+
+@pytest.mark.usefixtures("hasty")
+@pytest.mark.parametrize("path", [b"/forever", b"/large"])
+async def test_who_reads_slowly_and_steadily_is_served(listening: Listening, path: bytes) -> None:
+    loop = asyncio.get_running_loop()
+    with slow_socket() as reading:
+        await loop.sock_connect(reading, ("127.0.0.1", listening.port))
+        await loop.sock_sendall(reading, b"GET %s HTTP/1.1\r\nhost: x\r\n\r\n" % path)
+        for _ in range(40):  # 1.2 seconds
+            await asyncio.sleep(0.03)
+            assert await loop.sock_recv(reading, 4096)
+        assert listening.server_state.connections
+
+
+@pytest.mark.usefixtures("hasty")
+async def test_nor_may_a_client_leave_the_end_of_an_answer(listening: Listening) -> None:
+    loop = asyncio.get_running_loop()
+    with slow_socket() as reading:
+        await loop.sock_connect(reading, ("127.0.0.1", listening.port))
+        left = 0
+        while not left:  # as much as the system takes, and a little that never fills the buffer
+            await loop.sock_sendall(reading, b"GET /page HTTP/1.1\r\nhost: x\r\n\r\n")
+            await asyncio.sleep(0.01)
+            [connection] = listening.server_state.connections
+            left = connection.transport.get_write_buffer_size()
+        end = loop.time() + 5
+        while listening.server_state.connections:
+            assert loop.time() < end
+            await asyncio.sleep(0.02)
+
+
+@pytest.mark.usefixtures("hasty")
+async def test_a_request_that_waits_for_the_one_before_it_may_take_its_time(
+    listening: Listening,
+) -> None:
+    async with listening.client() as client:
+        await client.send(b"GET /later HTTP/1.1\r\nhost: x\r\n\r\n", POST)
+        await client.send(b"content-length: 3\r\n\r\n", b"abc")
+        assert [(await client.answer())[0] for _ in range(2)] == [200, 201]
+
+
+async def test_who_has_gone_needs_no_answer_though_more_was_asked(listening: Listening) -> None:
+    async with listening.client() as client:
+        await client.send(b"GET /forever HTTP/1.1\r\nhost: x\r\n\r\n" + ONE + b"\r\n")
+        await client.reader.readuntil(b"\r\n\r\n")
+    end = asyncio.get_running_loop().time() + 5
+    while listening.server_state.tasks:
+        assert asyncio.get_running_loop().time() < end
+        await asyncio.sleep(0.02)
 
 
 async def test_an_answer_may_take_longer_than_a_request(
