@@ -47,7 +47,8 @@ class Rate(Struct, frozen=True):
 
     def __str__(self) -> str:
         """As it is read."""
-        unit = next(unit for unit, seconds in _SECONDS.items() if seconds == self.seconds)
+        units = (unit for unit, seconds in _SECONDS.items() if seconds == self.seconds)
+        unit = next(units, f"{self.seconds} seconds")
         return f"{self.quota}/{unit}"
 
 

@@ -182,6 +182,11 @@ async def test_what_is_remembered_is_bounded(monkeypatch: pytest.MonkeyPatch) ->
         (("192.0.2.1", "192.0.2.2"), False),
         (("2001:db8::1", "2001:db8::2"), True),
         (("2001:db8:0:1::1", "2001:db8:0:2::1"), False),
+        # as proxies write them that listen on :: for both
+        (("::ffff:192.0.2.1", "::ffff:192.0.2.2"), False),
+        (("::ffff:192.0.2.1", "192.0.2.1"), True),
+        # what is none would be a new one with each request, and of any length
+        (("x" * 60_000, "192.0.2.1:55"), True),
     ],
 )
 async def test_anonymous_callers_are_told_apart_by_address(
@@ -199,6 +204,11 @@ async def test_anonymous_callers_are_told_apart_by_address(
             statuses.append((await client.get("/results")).status_code)
 
     assert statuses == [200, 429 if are_one else 200]
+
+
+def test_a_rate_that_somebody_wrote_into_the_table_has_a_name() -> None:
+    assert str(Rate(5, 60)) == "5/minute"
+    assert str(Rate(5, 90)) == "5/90 seconds"
 
 
 async def test_keys_are_made_listed_and_revoked_on_a_terminal(
@@ -253,7 +263,7 @@ async def test_the_description_tells_of_keys(gateway: Serve) -> None:
 @pytest.mark.parametrize(
     ("host", "status"),
     [
-        *((host, 200) for host in ("api.example.org", "API.example.org:8000", "api.example.org.")),
+        *((host, 200) for host in ("api.example.org", "API.example.org:8000", "api.example.org.:")),
         *((host, 200) for host in ("a.b.example.net", "127.0.0.1:1", "[::1]", "[0:0::1]:80")),
         *((host, 400) for host in ("example.org", "example.net", "evil.org", "xexample.net", "")),
         *((host, 400) for host in ("api.example.org:x", "api.example.org@evil.org", "::1", "[::1")),

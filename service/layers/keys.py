@@ -1,6 +1,6 @@
 """Who may ask, and how often: API keys, where ARXIV_API_KEYS wants them."""
 
-from ipaddress import IPv6Address, ip_network
+from ipaddress import IPv6Address, ip_address, ip_network
 
 from litestar.enums import HttpMethod, ScopeType
 from litestar.types import ASGIApp, HTTPScope, Message, Receive, Scope, Send
@@ -72,11 +72,17 @@ class ApiKeys:
 
 
 def _neighbourhood(scope: HTTPScope) -> str:
-    """An address, of IPv6 the network: a customer has all of it. No key has a space in its name."""
+    """An address, of IPv6 the network: a customer has all of it. No key has a space in its name.
+
+    A proxy may pass on anything as one; all that is none counts as one caller.
+    """
     client = scope.get("client")
-    address = client[0] if client else "nobody"
     try:
-        network = ip_network((IPv6Address(address), 64), strict=False)
+        address = ip_address(client[0] if client else "")
     except ValueError:
-        return f"from {address}"
-    return f"from {network}"
+        return "from nowhere"
+    if isinstance(address, IPv6Address):
+        if address.ipv4_mapped:
+            return f"from {address.ipv4_mapped}"
+        return f"from {ip_network((int(address), 64), strict=False)}"
+    return f"from {address}"
