@@ -16,6 +16,8 @@ from service.settings import Settings
 from service.store import KeyStore
 
 DEFAULT_RATE = "600/minute"
+MOST = 200
+"""Characters that a line of the list has at most."""
 
 
 def add_keys(parser: argparse.ArgumentParser) -> None:
@@ -75,7 +77,9 @@ async def _revoke(store: KeyStore, name: str) -> None:
 
 
 async def _list(store: KeyStore) -> None:
-    table = Table("name", "begins with", "rate", "made", "revoked", box=None)
+    table = Table(box=None)
+    for title in ("name", "begins with", "rate", "made", "revoked"):
+        table.add_column(title, overflow="fold", no_wrap=not sys.stdout.isatty())
     for row in await store.all():
         rate = Rate(row.quota, row.seconds)
         cells = (
@@ -86,7 +90,9 @@ async def _list(store: KeyStore) -> None:
             _moment(row.revoked),
         )
         table.add_row(*map(Text, cells))
-    Console().print(table)
+    # in a pipe a line is as long as it needs to be: rich takes it for a terminal of 80 columns
+    console = Console(width=None if sys.stdout.isatty() else MOST)
+    console.print(table)
 
 
 def _moment(seconds: int | None) -> str:

@@ -229,11 +229,13 @@ async def test_keys_are_made_listed_and_revoked_on_a_terminal(
         await run("add", "team-a")
     await run("add", "team-b")
     await run("revoke", "team-b")
+    await run("add", "x" * 64, "--rate", "999999999/minute")
     with pytest.raises(NotFound):
         await run("revoke", "team-b")
     listed = await run("list")
 
     assert re.search(rf"team-a +{key[:8]}\.\.\. +7/day", listed)
+    assert re.search(r"x{64} .* 999999999/minute .*Z", listed)
     assert key not in listed
     [stored] = db.execute("select * from api_keys where name = 'team-a'").fetchall()
     assert key not in str(stored)
