@@ -32,6 +32,8 @@ URL = 48 * 2**10
 """Bytes of these that the target may have."""
 FIELDS = 100
 """Headers of a request."""
+AHEAD = 100
+"""Requests that may wait on a connection for an answer; thousands fit into what comes at once."""
 CONNECTIONS = 800
 """At a time; a process may have 1,024 files open where nobody raised that."""
 HEAD_PATIENCE = 10.0
@@ -84,6 +86,9 @@ MANY_FIELDS = Refusal(
 )
 LARGE_HEAD = Refusal(
     431, "Request Header Fields Too Large", f"the headers are larger than {HEAD:,} bytes"
+)
+MANY_AHEAD = Refusal(
+    429, "Too Many Requests", f"more than {AHEAD} requests wait on this connection: read answers", 1
 )
 SLOW_HEAD = Refusal(
     408, "Request Timeout", f"the headers did not come within {HEAD_PATIENCE:g} seconds"
@@ -198,6 +203,8 @@ class Bounded(HttpToolsProtocol):
         self._begun, self._in_body, self._heard = False, True, True
         self._wait(None)
         super().on_headers_complete()
+        if len(self.pipeline) > AHEAD:
+            self._stop(MANY_AHEAD)
 
     def on_body(self, body: bytes) -> None:
         """Take a part of the body."""

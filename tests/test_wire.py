@@ -217,6 +217,16 @@ async def test_requests_in_a_row_are_answered_in_their_order(listening: Listenin
     assert statuses == [200] * 50 + [201]
 
 
+async def test_who_asks_for_thousands_of_answers_ahead_is_refused(listening: Listening) -> None:
+    async with listening.client() as client:
+        await client.send((ONE + b"\r\n") * (wire.AHEAD + 1))
+        assert {(await client.answer())[0] for _ in range(wire.AHEAD + 1)} == {200}
+        await client.send((ONE + b"\r\n") * 5000)
+        connection: Any = next(iter(listening.server_state.connections))
+        assert len(connection.pipeline) <= wire.AHEAD + 1
+        assert await client.refusal() == 429
+
+
 @pytest.mark.parametrize("protocol", [b"h2c", b"websocket", b"HTTP/2.0, h2c"])
 async def test_who_wants_another_protocol_is_served_with_this_one(
     listening: Listening, protocol: bytes
