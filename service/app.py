@@ -71,6 +71,8 @@ HANDLERS: dict[str, list[ControllerRouterHandler]] = {
 }
 BODY_LIMIT = 16 * 2**20
 """Bytes of a request body; 2,000 results are about 1 MiB."""
+SMALL_BODY = 64 * 2**10
+"""Bytes of one from anybody: while the rest is awaited they take memory, on each connection."""
 
 
 def create_app(settings: Settings, transport: httpx.AsyncBaseTransport | None = None) -> Litestar:
@@ -92,7 +94,10 @@ def create_app(settings: Settings, transport: httpx.AsyncBaseTransport | None = 
     app = Litestar(
         [
             Router(
-                "/", route_handlers=served["frontend"], security=openapi.KEY_IS[settings.api_keys]
+                "/",
+                route_handlers=served["frontend"],
+                security=openapi.KEY_IS[settings.api_keys],
+                request_max_body_size=SMALL_BODY,
             ),
             Router(
                 "/",

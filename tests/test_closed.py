@@ -338,6 +338,13 @@ async def test_the_page_runs_its_own_scripts_and_no_others(client: Gateway) -> N
 # The door
 
 
+async def test_bodies_from_anybody_are_small(client: Gateway) -> None:
+    for path, status in (("/queries", 413), ("/write-results", 400)):
+        json = {"content-type": "application/json"}
+        answer = await client.post(path, content=b" " * 2**17, headers=json)
+        assert answer.status_code == status
+
+
 @pytest.mark.parametrize(
     ("host", "is_loopback"),
     [
