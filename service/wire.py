@@ -6,12 +6,11 @@ import termios
 from array import array
 from contextlib import suppress
 from fcntl import ioctl
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 from uuid import uuid4
 
 import httptools
 import msgspec
-from uvicorn._types import ASGI3Application
 from uvicorn.protocols.http.httptools_impl import (
     STATUS_LINE,
     HttpToolsProtocol,
@@ -23,6 +22,9 @@ from service.layers.security import CLOSED, HEADERS
 from service.logging import NOTICE, request_id
 from service.models import Problem
 from service.problems import MEDIA_TYPE
+
+if TYPE_CHECKING:
+    from uvicorn._types import ASGI3Application
 
 logger = logging.getLogger(__name__)
 
@@ -231,7 +233,7 @@ class Bounded(HttpToolsProtocol):
         elif self.cycle.response_complete:
             self._wait(HEAD_PATIENCE)
 
-    def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: "ASGI3Application") -> None:
         self._running = cycle
         super()._start_asgi_task(cycle, app)
 
@@ -267,7 +269,7 @@ class Bounded(HttpToolsProtocol):
         which a slow reader may need longer.
         """
         in_kernel = array("i", [0])
-        with suppress(OSError):
+        with suppress(OSError, ValueError):
             ioctl(self.transport.get_extra_info("socket").fileno(), termios.TIOCOUTQ, in_kernel)
         return self.transport.get_write_buffer_size() + in_kernel[0]
 
