@@ -460,7 +460,7 @@ async def test_a_backend_and_a_frontend_die_and_hardly_anybody_notices(whole: St
 
     found = await counted(whole, load, "a backend dies, then a frontend")
     assert (found.lost, found.doubled, found.partial, found.parked) == ([], 0, 0, [])
-    # HAProxy has asked again for what the dead were at; on a busy machine it said 504 once in twenty
-    # times instead, at once, for a reason not found
+    # HAProxy has asked again for what the dead were at; on a busy machine, once in twenty times, it
+    # said 504 instead, for a reason that was not found
     assert found.again <= 2 * SEARCHERS
     assert len(load.refused + load.failed) <= 1
