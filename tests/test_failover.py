@@ -196,7 +196,7 @@ def is_whole(stack: Stack) -> bool:
     if not all(state % pool in up for pool in ("frontends_search", "frontends_read", "backends")):
         return False
     return stack.queue is None or all(
-        "\narxiv_queue_writers 1.0\n"
+        "\narxiv_gateway_queue_writers 1.0\n"
         in httpx.get(f"{stack.instances.running[name].url()}/metrics").text
         for name in ("BACKEND1", "BACKEND2")
     )
