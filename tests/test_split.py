@@ -381,10 +381,13 @@ async def test_the_token_is_needed_and_never_shown(
                 assert answer.status_code == 401
         async with client_of(create_app(frontend(url, backend_token=other))) as client:
             refused = await client.get("/results")
+            ready = await client.get("/health/ready")
         async with client_of(create_app(frontend(url))) as client:
             assert (await client.get("/results")).status_code == 200
+            assert (await client.get("/health/ready")).status_code == 200
 
-    assert refused.status_code == 503
+    assert refused.status_code == ready.status_code == 503
+    assert "ARXIV_BACKEND_TOKEN" in ready.json()["detail"]
     assert "ARXIV_BACKEND_TOKEN" in refused.json()["detail"]
     for secret in (TOKEN, other):
         assert secret not in refused.text
