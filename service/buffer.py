@@ -62,7 +62,8 @@ CONNECTION_PATIENCE = 5.0
 PATIENCE = 3.0
 """Seconds that the broker may take to confirm a message."""
 PAUSES = 0.5, 5.0
-"""Seconds before the next try to connect: the first, doubled each time, and the longest."""
+"""Seconds before the next try when the queue or PostgreSQL is away: the first, doubled each time,
+and the longest."""
 HEARTBEAT = 10
 """Seconds, unless the URL says otherwise: after three of them a silent broker is gone."""
 LOOK_PATIENCE = 1.0
@@ -77,7 +78,20 @@ _AWAY = AMQPError, RuntimeError, OSError, EOFError, ValueError, LookupError
 """What the client raises: of a state that does not fit, and of a wrong URL, too."""
 
 
-__all__ = ["Backlog", "Buffer", "Message", "Messages", "messages"]
+__all__ = ["Backlog", "Buffer", "Message", "Messages", "Pauses", "messages"]
+
+
+class Pauses:
+    """Between tries of the same: each twice as long as the one before."""
+
+    def __init__(self) -> None:
+        """Begin with the shortest."""
+        self._next, self._longest = PAUSES
+
+    def next(self) -> float:
+        """Seconds."""
+        pause, self._next = self._next, min(2 * self._next, self._longest)
+        return pause
 
 
 class Backlog(Struct, frozen=True):
@@ -96,7 +110,7 @@ class Buffer:
         self._url = url
         self._channel: AbstractChannel | None = None
         self._look: AbstractChannel | None = None
-        self._pause = PAUSES[0]
+        self._pauses = Pauses()
         self._is_full = False
         self._is_told = False
 
@@ -135,7 +149,7 @@ class Buffer:
                 lost.set_result(error.detail)
             raise
         self._is_full = False
-        self._pause = PAUSES[0]
+        self._pauses = Pauses()
 
     async def backlog(self) -> Backlog | None:
         """What is in the queues; None where that cannot be told at once."""
@@ -163,8 +177,7 @@ class Buffer:
             if not self._is_told:
                 logger.warning("no queue: %s; searches are written directly", reason)
             self._is_told = True
-            await asyncio.sleep(self._pause)
-            self._pause = min(2 * self._pause, PAUSES[1])
+            await asyncio.sleep(self._pauses.next())
 
     async def _stay(self) -> str:
         """Connect and stay connected; why that has an end."""

@@ -15,7 +15,7 @@ from typing import TypeVar
 
 import msgspec
 
-from service.buffer import Message, Messages, messages
+from service.buffer import Message, Messages, Pauses, messages
 from service.errors import QueueUnavailable, ServiceError, StoreUnavailable, Unstorable
 from service.logging import NOTICE
 from service.models import Record
@@ -29,9 +29,6 @@ BATCH = 50
 """Searches of one transaction."""
 BATCH_BYTES = 5 * 2**20
 """As many papers as PostgreSQL takes a second for, if all are new."""
-PAUSES = 0.5, 5.0
-"""Seconds before the next try when the queue or PostgreSQL is away: the first, doubled each time,
-and the longest."""
 T = TypeVar("T")
 Unfit = tuple[Message, str]
 """A message that is parked, and why."""
@@ -65,13 +62,13 @@ class Writer:
 
     async def run(self) -> None:
         """Work until `stop`, through any absence of the queue or PostgreSQL."""
-        pauses = _Pauses()
+        pauses = Pauses()
         with suppress(_Stopped):
             while not self._stopping.is_set():
                 try:
                     async with messages(self._queue_url) as taken:
                         logger.log(NOTICE, "taking searches from the queue")
-                        pauses = _Pauses()
+                        pauses = Pauses()
                         await self._work(taken)
                 except QueueUnavailable as error:
                     await self._rest(pauses, error)
@@ -113,7 +110,7 @@ class Writer:
 
         So what PostgreSQL refuses is found, and what takes it too long as a whole goes in parts.
         """
-        pauses = _Pauses()
+        pauses = Pauses()
         while batch:
             try:
                 refused = await self._store.store([record for _, record in batch])
@@ -134,7 +131,7 @@ class Writer:
             if record.write_key in refused
         ]
 
-    async def _rest(self, pauses: "_Pauses", error: ServiceError) -> None:
+    async def _rest(self, pauses: Pauses, error: ServiceError) -> None:
         pause = pauses.next()
         logger.warning("nothing is stored: %s; trying again in %g s", error.detail, pause)
         await self._unless_stopped(asyncio.sleep(pause))
@@ -165,14 +162,3 @@ def _read(body: bytes) -> Record:
             f"search {record.query_id} has {len(record.results)} results, not {record.num_entries}"
         )
     return record
-
-
-class _Pauses:
-    """Each twice as long as the one before."""
-
-    def __init__(self) -> None:
-        self._next, self._longest = PAUSES
-
-    def next(self) -> float:
-        pause, self._next = self._next, min(2 * self._next, self._longest)
-        return pause

@@ -22,7 +22,6 @@ from psycopg.conninfo import make_conninfo
 from demo.arxiv import StandIn
 from service import buffer as buffer_module
 from service import terminal
-from service import writer as writer_module
 from service.buffer import Buffer
 from service.errors import NotConfigured, StoreUnavailable
 from service.models import Answer, QueryToWrite, Record, ResultsToWrite, ResultToWrite
@@ -68,7 +67,6 @@ async def broker(node: Broker) -> Broker:
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(buffer_module, "PAUSES", (0.05, 0.2))
-    monkeypatch.setattr(writer_module, "PAUSES", (0.05, 0.2))
 
 
 async def until(condition: Callable[[], Any], patience: float = 20) -> None:

@@ -7,15 +7,16 @@ import asyncio
 import os
 import select
 import socket
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager, suppress
 from functools import partial
 from time import monotonic
-from typing import Any, Literal, Self
+from typing import Any, Literal, Self, TypeVar
 
 import psycopg
 from psycopg import AsyncConnection, errors, pq
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
+from psycopg.rows import BaseRowFactory
 from psycopg_pool import AsyncConnectionPool, PoolClosed, PoolTimeout, TooManyRequests
 
 from service import metrics
@@ -35,6 +36,8 @@ the numbers."""
 Connection = AsyncConnection[Any]
 Pool = AsyncConnectionPool[Connection]
 Lend = Callable[[], AbstractAsyncContextManager[Connection]]
+
+T = TypeVar("T")
 
 
 class Connections:
@@ -206,6 +209,20 @@ def _cut(conn: Connection) -> None:
     """End a connection under whoever waits for it: libpq sees the end of the stream at once."""
     with suppress(OSError, psycopg.Error), socket.socket(fileno=os.dup(conn.fileno())) as wire:
         wire.shutdown(socket.SHUT_RDWR)
+
+
+async def fetch(
+    lend: Lend,
+    shape: BaseRowFactory[T],
+    statement: bytes,
+    values: Mapping[str, object] | None = None,
+) -> list[T]:
+    """All rows of a statement in this shape, in one round trip."""
+    with explained():
+        async with lend() as conn:
+            cursor = conn.cursor(row_factory=shape)
+            await cursor.execute(statement, values)
+            return await cursor.fetchall()
 
 
 @contextmanager

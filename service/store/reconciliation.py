@@ -5,23 +5,20 @@ it is taken away: whoever wrote them may have been told that they are stored. Th
 anew from what its results tell, as one that was interrupted.
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from functools import partial
-from typing import TypeVar
 
 from msgspec import Struct, structs
 from psycopg.rows import class_row
 
 from service import sql
 from service.models import INT8_MAX, Outcome, QueryToWrite
-from service.store.connections import Connections, Lend, explained
+from service.store.connections import Connections, explained, fetch
 
 BATCH = 1000
 """Searches that are compared, or repaired, at once: in less time than a call may take."""
 ANSWERED = 200
 """The status of every answer that has results."""
-
-T = TypeVar("T")
 
 
 class Mismatch(Struct, frozen=True):
@@ -69,8 +66,8 @@ class Reconciliation:
         while after < INT8_MAX:
             page = {"after": after, "limit": BATCH}
             # results are written first: those of a search that is seen here are there below
-            searches = await _rows(self._searches, _Search, sql.COUNT_QUERIES, page)
-            results = await _rows(self._results, _Results, sql.COUNT_RESULTS, page)
+            searches = await fetch(self._searches, class_row(_Search), sql.COUNT_QUERIES, page)
+            results = await fetch(self._results, class_row(_Results), sql.COUNT_RESULTS, page)
             cut = [rows[-1].query_id for rows in (searches, results) if len(rows) == BATCH]
             after = min(cut, default=INT8_MAX)
             said = {row.query_id: row.num_entries for row in searches if row.query_id <= after}
@@ -91,7 +88,9 @@ class Reconciliation:
         repaired = 0
         for begin in range(0, len(numbers), BATCH):
             wanted = {"query_ids": numbers[begin : begin + BATCH]}
-            found = await _rows(self._results, _Interrupted, sql.SELECT_INTERRUPTED, wanted)
+            found = await fetch(
+                self._results, class_row(_Interrupted), sql.SELECT_INTERRUPTED, wanted
+            )
             searches = [structs.asdict(_search(each)) for each in found]
             with explained():
                 async with self._searches() as conn:
@@ -111,13 +110,3 @@ def _search(interrupted: _Interrupted) -> QueryToWrite:
         query="",
         outcome=Outcome.INTERRUPTED,
     )
-
-
-async def _rows(
-    lend: Lend, kind: type[T], statement: bytes, values: Mapping[str, object]
-) -> list[T]:
-    with explained():
-        async with lend() as conn:
-            cursor = conn.cursor(row_factory=class_row(kind))
-            await cursor.execute(statement, values)
-            return await cursor.fetchall()

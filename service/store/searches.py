@@ -14,7 +14,7 @@ import psycopg
 from msgspec import structs
 from msgspec.structs import asdict
 from psycopg import errors
-from psycopg.rows import BaseRowFactory, class_row, scalar_row, tuple_row
+from psycopg.rows import class_row, scalar_row, tuple_row
 
 from service import metrics, sql, timestamps
 from service.errors import Conflict, StoreUnavailable, Unstorable
@@ -31,7 +31,7 @@ from service.models import (
     ResultToWrite,
     StoredResult,
 )
-from service.store.connections import Connection, Connections, Lend, explained, lost
+from service.store.connections import Connection, Connections, explained, fetch, lost
 from service.withdrawal import is_withdrawn
 
 logger = logging.getLogger(__name__)
@@ -85,12 +85,7 @@ class Store:
             "harvest_id": harvest and harvest.harvest_id,
             "harvest_page": harvest and harvest.page,
         }
-        body = {
-            "query_id": query_id,
-            "timestamp": answer.timestamp,
-            "results": _encode(record.results).decode(),
-            "papers": _encode(record.papers).decode(),
-        }
+        body = _body(query_id, record.timestamp, record.results, record.papers)
         save = self._save if self._connections.one_system else self._save_apart
         with explained():
             try:
@@ -142,9 +137,7 @@ class Store:
             if key not in self._numbers:
                 taken = await self.next_query_id()
                 wanted = {"query_id": taken, "write_key": key}
-                known = await self._rows(
-                    self._connections.writer, tuple_row, sql.SELECT_NUMBER, wanted
-                )
+                known = await fetch(self._connections.writer, tuple_row, sql.SELECT_NUMBER, wanted)
                 for query_id, is_ours in known:
                     if is_ours:  # another process has made this write
                         return int(query_id)
@@ -166,13 +159,11 @@ class Store:
     async def _free_number(self) -> int:
         """The next number; 0 where an operator's own record has it."""
         if self._connections.one_system:
-            [query_id] = await self._rows(
-                self._connections.writer, scalar_row, sql.NEXT_FREE_NUMBER
-            )
+            [query_id] = await fetch(self._connections.writer, scalar_row, sql.NEXT_FREE_NUMBER)
             return int(query_id)
         query_id = await self.next_query_id()
         number = {"query_id": query_id, "write_key": None}
-        taken = await self._rows(self._connections.writer, tuple_row, sql.SELECT_NUMBER, number)
+        taken = await fetch(self._connections.writer, tuple_row, sql.SELECT_NUMBER, number)
         return 0 if taken else query_id
 
     async def _save_results(self, body: Mapping[str, object]) -> bool:
@@ -209,7 +200,7 @@ class Store:
 
     async def _saved(self, head: Mapping[str, object]) -> int:
         """The number under which an earlier try of this write recorded the search, or 0."""
-        found = await self._rows(self._connections.writer, scalar_row, sql.SELECT_WRITE, head)
+        found = await fetch(self._connections.writer, scalar_row, sql.SELECT_WRITE, head)
         return int(found[0]) if found else 0
 
     def forget(self, write_key: UUID) -> None:
@@ -265,7 +256,7 @@ class Store:
     async def _states(self, body: Mapping[str, object]) -> dict[UUID, tuple[bool, bool]]:
         """Whether each of some searches is recorded, and whether its number is in use."""
         lend = self._connections.writer
-        rows = await self._rows(lend, tuple_row, sql.SELECT_RECORDED_OF_MANY, body)
+        rows = await fetch(lend, tuple_row, sql.SELECT_RECORDED_OF_MANY, body)
         return {write_key: (is_recorded, is_taken) for write_key, is_recorded, is_taken in rows}
 
     async def _store_results(self, records: Sequence[Record]) -> bool:
@@ -274,12 +265,7 @@ class Store:
             # an end between the two systems leaves results: here they are compared
             [record] = records
             return not record.results or await self._save_results(
-                {
-                    "query_id": record.query_id,
-                    "timestamp": record.timestamp,
-                    "results": _encode(record.results).decode(),
-                    "papers": _encode(record.papers).decode(),
-                }
+                _body(record.query_id, record.timestamp, record.results, record.papers)
             )
         body = _batch(records)
         async with self._connections.writer("results") as conn, conn.pipeline():
@@ -292,9 +278,7 @@ class Store:
     async def harvest(self, query: str) -> Harvest | None:
         """The latest harvest of a query."""
         latest = {"query": query}
-        rows = await self._rows(
-            self._connections.writer, class_row(Harvest), sql.HARVEST_LATEST, latest
-        )
+        rows = await fetch(self._connections.writer, class_row(Harvest), sql.HARVEST_LATEST, latest)
         return rows[0] if rows else None
 
     async def begin_harvest(self, query: str, submitted_from: int, submitted_to: int) -> None:
@@ -310,16 +294,16 @@ class Store:
     async def harvested(self, query: str) -> set[str]:
         """The arXiv ids of the papers that all harvests of a query have stored."""
         pages = {
-            "query_ids": await self._rows(
+            "query_ids": await fetch(
                 self._connections.writer, scalar_row, sql.HARVEST_PAGES, {"query": query}
             )
         }
-        return set(await self._rows(self._results, scalar_row, sql.SELECT_ARXIV_IDS, pages))
+        return set(await fetch(self._results, scalar_row, sql.SELECT_ARXIV_IDS, pages))
 
     async def recorded(self, search_key: UUID) -> Recorded | None:
         """The newest good answer to a search."""
         wanted = {"search_key": search_key}
-        rows = await self._rows(
+        rows = await fetch(
             self._connections.writer, class_row(Recorded), sql.SELECT_RECORDED, wanted
         )
         return rows[0] if rows else None
@@ -327,14 +311,12 @@ class Store:
     async def results_of(self, query_id: int) -> list[StoredResult]:
         """The results of one search, which may just have been written, in their order."""
         wanted = {"query_ids": [query_id]}
-        return await self._rows(
-            self._results, class_row(StoredResult), sql.SELECT_QUERY_RESULTS, wanted
-        )
+        return await fetch(self._results, class_row(StoredResult), sql.SELECT_QUERY_RESULTS, wanted)
 
     async def next_query_id(self) -> int:
         """Take one number from the sequence."""
         lend = partial(self._connections.writer, "sequence")
-        [query_id] = await self._rows(lend, scalar_row, sql.NEXT_QUERY_ID)
+        [query_id] = await fetch(lend, scalar_row, sql.NEXT_QUERY_ID)
         return int(query_id)
 
     async def write_query(self, query: QueryToWrite) -> None:
@@ -351,18 +333,14 @@ class Store:
 
     async def write_results(self, body: ResultsToWrite) -> None:
         """Record the results of a search. Raises Conflict where others have the same number."""
-        rows = [_row(result) for result in body.results]
-        sent = {
-            "query_id": body.query_id,
-            "timestamp": body.timestamp,
-            "results": _encode(rows).decode(),
-            "papers": _encode([_paper(result, body.timestamp) for result in body.results]).decode(),
-        }
+        results = [_row(result) for result in body.results]
+        papers = [_paper(result, body.timestamp) for result in body.results]
+        sent = _body(body.query_id, body.timestamp, results, papers)
         with explained():
             async with self._results() as conn, conn.transaction():
                 written = await conn.execute(sql.WRITE_RESULTS, sent)
                 same = await conn.execute(sql.SAME_RESULTS, sent)
-                if written.rowcount not in {0, len(rows)} or not same.rowcount:
+                if written.rowcount not in {0, len(results)} or not same.rowcount:
                     raise Conflict(f"query_id: other results are recorded under {body.query_id}")
                 papers = await conn.execute(sql.UPSERT_PAPERS, sent)
         metrics.wrote(results=written.rowcount, papers=papers.rowcount)
@@ -375,24 +353,10 @@ class Store:
     async def migrations(self, system: str) -> set[str]:
         """The names of the migrations that a system has had."""
         lend = self._connections.systems[system]
-        return set(await self._rows(lend, scalar_row, sql.SELECT_MIGRATIONS))
+        return set(await fetch(lend, scalar_row, sql.SELECT_MIGRATIONS))
 
     def _results(self) -> AbstractAsyncContextManager[Connection]:
         return self._connections.writer("results")
-
-    async def _rows(
-        self,
-        lend: Lend,
-        shape: BaseRowFactory[T],
-        statement: bytes,
-        values: Mapping[str, object] | None = None,
-    ) -> list[T]:
-        """All rows of a statement in this shape, in one round trip."""
-        with explained():
-            async with lend() as conn:
-                cursor = conn.cursor(row_factory=shape)
-                await cursor.execute(statement, values)
-                return await cursor.fetchall()
 
 
 def record_of(answer: Answer, query_id: int) -> Record:
@@ -415,6 +379,18 @@ def record_of(answer: Answer, query_id: int) -> Record:
         ],
         papers=[_paper(entry, answer.timestamp) for entry in answer.entries],
     )
+
+
+def _body(
+    query_id: int | None, timestamp: int, results: list[ResultRow], papers: list[PaperRow]
+) -> dict[str, object]:
+    """Results and papers as the statements for one search take them."""
+    return {
+        "query_id": query_id,
+        "timestamp": timestamp,
+        "results": _encode(results).decode(),
+        "papers": _encode(papers).decode(),
+    }
 
 
 def _batch(records: Sequence[Record]) -> dict[str, str]:
