@@ -342,8 +342,8 @@ class Store:
                 same = await conn.execute(sql.SAME_RESULTS, sent)
                 if written.rowcount not in {0, len(results)} or not same.rowcount:
                     raise Conflict(f"query_id: other results are recorded under {body.query_id}")
-                papers = await conn.execute(sql.UPSERT_PAPERS, sent)
-        metrics.wrote(results=written.rowcount, papers=papers.rowcount)
+                upserted = await conn.execute(sql.UPSERT_PAPERS, sent)
+        metrics.wrote(results=written.rowcount, papers=upserted.rowcount)
 
     @property
     def systems(self) -> Collection[str]:
