@@ -304,6 +304,28 @@ async def test_a_refusal_is_not_forgotten_when_the_database_is_away(
     assert db.execute("select refusals from gate").fetchone() == (1,)
 
 
+async def test_a_turn_whose_end_could_not_be_told_ends_when_the_database_is_back(
+    database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("service.store.connections.PATIENCE", 0.5)
+    monkeypatch.setattr("service.store.connections.CONNECTION_PATIENCE", 0.2)
+    async with proxied(database) as (proxy, url), gates(url, interval=0, lease=60) as [gate]:
+        await pass_through(gate, [])
+        # the word that the turn began is lost, and then nothing more can be said
+        proxy.cut_before_answer = True
+        waiting = asyncio.create_task(pass_through(gate, []))
+        await asyncio.sleep(0.2)
+        assert not proxy.cut_before_answer
+        proxy.open.clear()
+        waiting.cancel()
+        await asyncio.wait([waiting])
+        proxy.open.set()
+        began = monotonic()
+        await pass_through(gate, [])
+
+    assert monotonic() - began < 5
+
+
 async def test_who_waits_behind_a_pause_and_others_is_sent_away_at_once(
     database: str, db: psycopg.Connection
 ) -> None:

@@ -32,7 +32,7 @@ LOOK_IN = 3.0
 SHORTEST_LOOK, LONGEST_LOOK = 0.02, 0.25
 """Seconds between two looks of the next in the queue, while the end of a request is awaited."""
 TRIES = 3
-"""How often it is tried to free the gate."""
+"""How often it is tried to free the gate before that is left to whoever comes next."""
 LONGEST_COOLDOWN = 6 * 3600.0
 """Seconds; refusals have been seen to last for five hours."""
 
@@ -73,6 +73,15 @@ class Turn:
         """Known after the turn: for how many seconds the gate is closed."""
 
 
+class Untold(Struct, frozen=True):
+    """What the database was not told yet, because it was not there."""
+
+    statement: bytes
+    values: Mapping[str, Any]
+    ends: float
+    """When it need not be told any more, in the event loop's time."""
+
+
 class Seek(Struct, frozen=True):
     """A search that may be answered by what another process records while it waits."""
 
@@ -92,7 +101,8 @@ class Gate:
         self._connections = connections
         self._interval = interval
         self._lease = lease
-        self._unsaid: Mapping[str, object] | None = None
+        self._untold: dict[UUID, Untold] = {}
+        """By ticket."""
 
     @asynccontextmanager
     async def turn(
@@ -113,7 +123,7 @@ class Gate:
             metrics.GATE_WAIT.observe(clock() - came)
         except BaseException as error:
             if not _is_unsent(error):
-                await _whole(self._try(sql.GATE_LEAVE, {"ticket": ticket}))
+                await _whole(self._leave(ticket))
             raise
         if isinstance(given, Recorded):
             yield given
@@ -140,13 +150,8 @@ class Gate:
         joined = False
         while True:
             began = clock()
-            if self._unsaid and await self._try(sql.GATE_RELEASE, self._unsaid) is not None:
-                self._unsaid = None
-            if self._unsaid:
-                raise StoreUnavailable(
-                    "arXiv wants a pause, and the database is not told of it yet"
-                )
             try:
+                await self._catch_up()
                 outlook, taken, found = await self._look(ticket, max(0.0, until - began), seek)
             except StoreUnavailable as error:
                 # a place is kept for a while, and the database may be back by then; perhaps the
@@ -157,7 +162,7 @@ class Gate:
                 continue
             joined = True
             if found is not None and seek is not None and seek.good(found):
-                await self._try(sql.GATE_LEAVE, {"ticket": ticket})
+                await self._leave(ticket)
                 return found
             if taken:
                 return Turn(began + self._lease)
@@ -215,29 +220,48 @@ class Gate:
             "longest": LONGEST_COOLDOWN,
             "request_time": request_time,
         }
-        closed = await self._try(sql.GATE_RELEASE, values)
-        if closed is None and turn.cooldown:
-            # arXiv's wish is not forgotten: nobody here asks before the others know it too
-            self._unsaid = values
+        # arXiv's wish is not forgotten: nobody here asks before the others know it too
+        good_for = math.inf if turn.cooldown else self._lease
+        closed = await self._try(sql.GATE_RELEASE, values, good_for)
         turn.closed = turn.cooldown if closed is None else closed
         metrics.closed(turn.closed)
 
-    async def _try(self, statement: bytes, values: Mapping[str, object]) -> float | None:
-        """Free the gate, or a place in its queue; if that cannot be said, time will do it.
+    async def _leave(self, ticket: UUID) -> None:
+        await self._try(sql.GATE_LEAVE, {"ticket": ticket}, self._lease)
 
-        Gives what the statement returns, 0 where that is nothing, None where it could not be sent.
+    async def _try(
+        self, statement: bytes, values: Mapping[str, Any], good_for: float
+    ) -> float | None:
+        """Free the gate, or a place in its queue; what cannot be said now, the next one here says.
+
+        After `good_for` seconds it need not be said any more. Gives what the statement returns, 0
+        where that is nothing, None where it could not be said.
         """
         for _ in range(TRIES):
             try:
-                with explained():
-                    async with self._connections.writer() as conn:
-                        sent = conn.cursor(row_factory=scalar_row)
-                        await sent.execute(statement, values)
-                        told: float | None = await sent.fetchone() if sent.description else None
-                        return told or 0.0
+                return await self._tell(statement, values)
             except StoreUnavailable as error:
                 logger.warning("the gate may have to wait for the end of its lease: %s", error)
+        ends = asyncio.get_running_loop().time() + good_for
+        self._untold[values["ticket"]] = Untold(statement, values, ends)
         return None
+
+    async def _catch_up(self) -> None:
+        """Tell the database first what it could not be told before."""
+        now = asyncio.get_running_loop().time()
+        for ticket, untold in list(self._untold.items()):
+            # several may be here at once
+            if ticket in self._untold and untold.ends > now:
+                await self._tell(untold.statement, untold.values)
+            self._untold.pop(ticket, None)
+
+    async def _tell(self, statement: bytes, values: Mapping[str, Any]) -> float:
+        with explained():
+            async with self._connections.writer() as conn:
+                sent = conn.cursor(row_factory=scalar_row)
+                await sent.execute(statement, values)
+                told: float | None = await sent.fetchone() if sent.description else None
+                return told or 0.0
 
 
 async def _whole(ending: Coroutine[Any, Any, object]) -> None:
