@@ -9,7 +9,8 @@ from service.settings import ENDPOINTS, Settings
 
 def check(settings: Settings) -> None:
     """Raises NotConfigured where other machines could use the backend endpoints without a token."""
-    if settings.backend_token or not settings.served & {*ENDPOINTS["backend"]}:
+    has_token = settings.backend_token or settings.backend_token_also
+    if has_token or not settings.served & {*ENDPOINTS["backend"]}:
         return
     try:
         closed = is_loopback(settings.host)

@@ -357,6 +357,7 @@ async def test_bodies_from_anybody_are_small(client: Gateway) -> None:
 def test_an_open_backend_is_for_this_machine_alone(host: str, *, is_loopback: bool) -> None:
     assert reach.is_loopback(host) is is_loopback
     reach.check(Settings(host=host, backend_token="x" * 16))
+    reach.check(Settings(host=host, backend_token_also="x" * 16))
     reach.check(Settings(host=host, endpoints="frontend"))
     if is_loopback:
         reach.check(Settings(host=host))
@@ -368,6 +369,7 @@ def test_an_open_backend_is_for_this_machine_alone(host: str, *, is_loopback: bo
 @pytest.mark.parametrize("host", ["x" * 300, "[::1]", "127.0.0.1:8000", " 127.0.0.1"])
 def test_what_is_no_host_is_not_said_to_be_reachable(host: str) -> None:
     reach.check(Settings(host=host, backend_token="x" * 16))
+    reach.check(Settings(host=host, backend_token_also="x" * 16))
     with pytest.raises(NotConfigured, match="is no host to listen on"):
         reach.check(Settings(host=host))
 
