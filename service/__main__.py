@@ -86,7 +86,7 @@ def serve(settings: Settings, _: argparse.Namespace) -> None:
     reach.check(settings)
     with started(settings.log_level, settings.log_format), _database(settings) as complete:
         app = create_app(complete)
-        if GUARDED in settings.endpoints and settings.backend_token is None:
+        if GUARDED in settings.endpoints and not settings.tokens:
             logger.log(NOTICE, "no backend endpoints: ARXIV_BACKEND_TOKEN is not set")
         config = uvicorn.Config(
             app,
@@ -97,6 +97,8 @@ def serve(settings: Settings, _: argparse.Namespace) -> None:
             log_config=None,
             access_log=False,
             server_header=False,
+            # a request that comes right behind another would have what that one set
+            reset_contextvars=True,
             timeout_graceful_shutdown=math.ceil(settings.timeout) + GRACE,
         )
         _Server(config, app.state.searcher).run()

@@ -103,7 +103,7 @@ def create_app(settings: Settings, transport: httpx.AsyncBaseTransport | None = 
                 "/",
                 route_handlers=served["backend"],
                 guards=[check_token],
-                security=[{"token": []}] if settings.backend_token else None,
+                security=[{"token": []}] if settings.tokens else None,
             ),
             health.live,
             health.ready,
@@ -139,7 +139,7 @@ def create_app(settings: Settings, transport: httpx.AsyncBaseTransport | None = 
     if keys_count:
         anonymous = settings.rate if settings.api_keys == "optional" else None
         layers = ApiKeys(layers, parts.keys, anonymous)
-    layers = Representations(Hosts(layers, settings.hosts, guarded=bool(settings.backend_token)))
+    layers = Representations(Hosts(layers, settings.hosts, guarded=bool(settings.tokens)))
     if settings.origins:
         layers = Cors(layers, settings.origins, keys=keys_count)
     layers = Security(layers, for_all="*" in settings.origins)

@@ -4,6 +4,7 @@ import asyncio
 import re
 import secrets
 from hashlib import sha256
+from itertools import islice
 from time import monotonic
 from typing import Protocol, Self
 
@@ -22,6 +23,8 @@ STALE = 60.0
 """Seconds for which it is believed where the database cannot be asked again."""
 PATIENCE = 3.0
 """Seconds that a request waits for word of its key."""
+AT_ONCE = 1000
+"""Keys in one question."""
 REMEMBERED = 10_000
 """Keys that are remembered, wrong ones too."""
 
@@ -91,7 +94,7 @@ class Keys:
         """Ask this one."""
         self._finder = finder
         self._known: dict[bytes, _Known] = {}
-        self._wanted: dict[bytes, asyncio.Future[None]] = {}
+        self._wanted: dict[bytes, asyncio.Future[Key | None]] = {}
         self._asking: asyncio.Task[None] | None = None
 
     async def of(self, text: str) -> Key | None:
@@ -104,14 +107,13 @@ class Keys:
             return known.key
         try:
             async with asyncio.timeout(PATIENCE):
-                await asyncio.shield(self._told(wanted))
+                return await asyncio.shield(self._told(wanted))
         except (ServiceError, TimeoutError) as error:
             if known and monotonic() - known.since < STALE:
                 return known.key
             raise StoreUnavailable("the API key cannot be checked now") from error
-        return self._known[wanted].key
 
-    def _told(self, wanted: bytes) -> asyncio.Future[None]:
+    def _told(self, wanted: bytes) -> asyncio.Future[Key | None]:
         """Done once the finder has been asked for this one."""
         future = self._wanted.get(wanted)
         if future is None:
@@ -123,7 +125,9 @@ class Keys:
 
     async def _ask(self) -> None:
         while self._wanted:
-            futures, self._wanted = self._wanted, {}
+            futures = dict(islice(self._wanted.items(), AT_ONCE))
+            for each in futures:
+                del self._wanted[each]
             since = monotonic()
             try:
                 found = await self._finder.find(list(futures))
@@ -134,12 +138,12 @@ class Keys:
             for each, future in futures.items():
                 self._known.pop(each, None)
                 self._known[each] = _Known(found.get(each), since)
-                future.set_result(None)
+                future.set_result(found.get(each))
             while len(self._known) > REMEMBERED:
                 del self._known[next(iter(self._known))]
 
 
-def _heard(future: asyncio.Future[None]) -> None:
+def _heard(future: asyncio.Future[Key | None]) -> None:
     """Whoever waits gets the error; when nobody does, asyncio must not complain of that."""
     if not future.cancelled():
         future.exception()

@@ -145,8 +145,7 @@ def refused(status: int) -> None:
 
 def closed(seconds: float) -> None:
     """Tell for how long arXiv wants to be left alone."""
-    if seconds:
-        GATE_CLOSED.set(time() + seconds)
+    GATE_CLOSED.set(time() + seconds if seconds else 0)
 
 
 def wrote(**rows: int) -> None:

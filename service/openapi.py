@@ -28,6 +28,7 @@ from litestar.openapi.spec import (
 from litestar.openapi.spec import Link as OpenAPILink
 from litestar.openapi.spec import OpenAPIMediaType as MediaType
 from litestar.params import BodyKwarg
+from litestar.serialization import encode_json
 from litestar.static_files import create_static_files_router
 from msgspec import UNSET, Struct, UnsetType, defstruct, structs, to_builtins
 from msgspec.json import schema_components
@@ -245,12 +246,15 @@ def _for_both(request: problems.AnyRequest) -> Response[Any]:
     """The JSON for whoever does not ask for a page; the page is for browsers."""
     if request.url.path.rstrip("/") not in {SCHEMA, f"{SCHEMA}/openapi.json"}:
         raise NotFoundException
-    schema = request.app.openapi_schema.to_schema()
+    state = request.app.state
+    if "description" not in state:  # made once: it takes longer than most answers
+        schema = request.app.openapi_schema.to_schema()
+        state.description = encode_json(schema), PAGE.render(request, schema)
+    json, page = state.description
     if "text/html" in request.headers.get("accept", ""):
-        page = PAGE.render(request, schema)
         policy = {"content-security-policy": _policy(page)}
         return Response(page, media_type="text/html", headers=policy)
-    return Response(schema, media_type=OpenAPIMediaType.OPENAPI_JSON)
+    return Response(json, media_type=OpenAPIMediaType.OPENAPI_JSON)
 
 
 def _policy(page: bytes) -> str:

@@ -9,8 +9,7 @@ from service.settings import ENDPOINTS, Settings
 
 def check(settings: Settings) -> None:
     """Raises NotConfigured where other machines could use the backend endpoints without a token."""
-    has_token = settings.backend_token or settings.backend_token_also
-    if has_token or not settings.served & {*ENDPOINTS["backend"]}:
+    if settings.tokens or not settings.served & {*ENDPOINTS["backend"]}:
         return
     try:
         closed = is_loopback(settings.host)

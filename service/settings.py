@@ -203,11 +203,12 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         for word in self.endpoints.split(","):
             name = word.strip().removeprefix("/")
             if name == "all":
-                served.update(known if self.backend_url is None else ENDPOINTS["frontend"])
+                all_served = self.backend_url is None and self.backend_may_be_served
+                served.update(known if all_served else ENDPOINTS["frontend"])
             elif name in ENDPOINTS:
                 served.update(ENDPOINTS[name])
             elif name == GUARDED:
-                served.update(ENDPOINTS["backend"] if self.backend_token else ())
+                served.update(ENDPOINTS["backend"] if self.tokens else ())
             elif name in known:
                 served.add(name)
             else:
@@ -215,7 +216,22 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
                 raise ValueError(f"ARXIV_ENDPOINTS: {name!r} is none of {groups}")
         if not served:
             raise ValueError("ARXIV_ENDPOINTS: nothing is left without ARXIV_BACKEND_TOKEN")
+        if not self.backend_may_be_served and (open_to_all := served & {*ENDPOINTS["backend"]}):
+            raise ValueError(
+                f"ARXIV_ENDPOINTS: with ARXIV_API_KEYS, {min(open_to_all)} needs"
+                " ARXIV_BACKEND_TOKEN: it takes no API key"
+            )
         return frozenset(served)
+
+    @property
+    def tokens(self) -> tuple[str, ...]:
+        """What opens the backend endpoints; empty: they are open."""
+        return tuple(each for each in (self.backend_token, self.backend_token_also) if each)
+
+    @property
+    def backend_may_be_served(self) -> bool:
+        """Whether the backend endpoints are no way around API keys, which they do not take."""
+        return self.api_keys == "off" or bool(self.tokens)
 
     @property
     def only_reads(self) -> bool:

@@ -38,6 +38,8 @@ AHEAD = 100
 """Requests that may wait on a connection for an answer; thousands fit into what comes at once."""
 CONNECTIONS = 800
 """At a time; a process may have 1,024 files open where nobody raised that."""
+REFUSED_AT_ONCE = 64
+"""Further ones that are told so; each takes a file for a second."""
 HEAD_PATIENCE = 10.0
 """Seconds from the connection, or the last answer, to the end of the next request's headers."""
 BODY_PATIENCE = 60.0
@@ -114,7 +116,10 @@ class Bounded(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Wait for a request, or refuse one connection too many."""
         super().connection_made(transport)
-        if len(self.connections) > CONNECTIONS:
+        if len(self.connections) > CONNECTIONS + REFUSED_AT_ONCE:
+            metrics.refused(FULL.status)
+            self.transport.abort()
+        elif len(self.connections) > CONNECTIONS:
             self._refuse(FULL)
         else:
             self._wait(HEAD_PATIENCE)
@@ -194,7 +199,8 @@ class Bounded(HttpToolsProtocol):
             self._stop(MANY_FIELDS)
         if self._head + len(self.url) > HEAD:
             self._stop(LARGE_HEAD)
-        super().on_header(name, value)
+        if not self._in_body:  # else it is no header (RFC 9110, 6.5.1), and comes too late for one
+            super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
         """Have the request answered."""

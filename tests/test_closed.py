@@ -63,6 +63,21 @@ async def test_who_has_no_key_gets_nothing_but_what_is_open(gateway: Serve) -> N
         assert (await client.options("/results")).status_code == 204
 
 
+async def test_the_backend_is_no_way_around_keys(gateway: Serve) -> None:
+    for keys_count in ("required", "optional"):
+        async with gateway(api_keys=keys_count, anonymous_rate="1/day") as client:
+            for path in ("/read-results", "/read-queries", "/arxiv-api?title=x", "/get-sequence"):
+                assert (await client.get(path)).status_code == 404
+            for path in ("/write-queries", "/write-results", "/find-answer", "/find-keys"):
+                assert (await client.post(path, json={})).status_code == 404
+    with pytest.raises(
+        ValueError, match="with ARXIV_API_KEYS, arxiv-api needs ARXIV_BACKEND_TOKEN"
+    ):
+        Settings(api_keys="required", endpoints="arxiv,arxiv-api")
+    with_token = Settings(api_keys="required", backend_token_also="x" * 16)
+    assert with_token.served == Settings().served
+
+
 async def test_a_key_has_its_rate_and_every_answer_tells_it(
     gateway: Serve, make: Callable[..., Any], caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -169,6 +184,9 @@ async def test_what_is_remembered_is_bounded(monkeypatch: pytest.MonkeyPatch) ->
     for _ in range(30):
         await ring.of(keys.new())
     assert len(ring._known) == 10  # noqa: SLF001
+
+    found = await asyncio.gather(*(ring.of(keys.new()) for _ in range(30)))
+    assert found == [None] * 30
 
     rates = Rates()
     for number in range(CALLERS + 5):

@@ -34,10 +34,10 @@ async def series(client: Gateway, name: str = "arxiv_gateway_") -> Series:
 @asynccontextmanager
 async def raising(client: Gateway, *names: str) -> AsyncIterator[Series]:
     """By how much series of these names rise inside the block: known at its end."""
-    before = await series(client)
+    before = await series(client, "")
     risen: Series = {}
     yield risen
-    for each, value in (await series(client)).items():
+    for each, value in (await series(client, "")).items():
         if each.startswith(names) and value != before.get(each, 0.0):
             risen[each] = value - before.get(each, 0.0)
 
@@ -226,6 +226,31 @@ async def test_a_pause_of_arxivs_is_told_until_its_end(gateway: Serve) -> None:
         until = (await series(client))["arxiv_gateway_gate_closed_until_timestamp_seconds"]
 
     assert 690 < until - time() < 710
+
+
+async def test_a_pause_that_an_operator_ends_is_not_told_any_more(
+    gateway: Serve, db: psycopg.Connection
+) -> None:
+    async with gateway(answering(429), cooldown=700.0) as client:
+        await client.get("/arxiv?title=testing")
+        db.execute("update gate set closed_until = '-infinity', refusals = 0")
+        await client.get("/health/ready")
+        until = (await series(client))["arxiv_gateway_gate_closed_until_timestamp_seconds"]
+
+    assert until == 0
+
+
+async def test_who_does_not_wait_any_more_is_counted_with_what_he_got(client: Gateway) -> None:
+    async with raising(client, "http_requests_total") as risen:
+        late = await client.get("/results", headers={"request-timeout": "0"})
+        wrong = await client.get("/results", headers={"request-timeout": "soon"})
+
+    assert (late.status_code, wrong.status_code) == (504, 400)
+    told = [re.findall(r'path="([^"]+)".*status_code="(\d+)"', name) for name in risen]
+    assert sorted(pair for pairs in told for pair in pairs if "/results" in pair) == [
+        ("/results", "400"),
+        ("/results", "504"),
+    ]
 
 
 async def test_rows_that_operators_write_are_counted_once(client: Gateway) -> None:

@@ -487,6 +487,28 @@ async def test_what_no_backend_answers_is_unavailable(
     assert said in response.json()["detail"]
 
 
+async def test_a_request_right_behind_another_has_not_its_deadline() -> None:
+    heads = []
+
+    async def backend(reader: asyncio.StreamReader, _: asyncio.StreamWriter) -> None:
+        heads.append(await reader.readuntil(b"\r\n\r\n"))
+
+    async with listening(backend) as url:
+        with service({"ARXIV_BACKEND_URL": url}) as running:
+            address = urlsplit(await asyncio.to_thread(running.url))
+            reader, writer = await asyncio.open_connection(address.hostname, address.port)
+            writer.write(
+                b"GET /health/live HTTP/1.1\r\nhost: x\r\nrequest-timeout: 1\r\n\r\n"
+                b"GET /results HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n"
+            )
+            await reader.read()
+            writer.close()
+
+    told = re.search(rb"request-timeout: ([0-9.]+)", heads[0])
+    assert told
+    assert float(told[1]) > 5
+
+
 class Silent:
     """A backend that hears and does not answer."""
 

@@ -5,7 +5,7 @@ import json
 import logging
 import socket
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from typing import Any
 
 import pytest
@@ -30,6 +30,12 @@ def hello() -> str:
 @post("/")
 async def take(request: Request[Any, Any, Any]) -> int:
     return len(await request.body())
+
+
+@post("/fields")
+async def fields(request: Request[Any, Any, Any]) -> list[str]:
+    await request.body()
+    return [name.decode() for name, _ in request.scope["headers"]]
 
 
 @get("/forever")
@@ -63,7 +69,7 @@ class Listening(uvicorn.Server):
 
     def __init__(self) -> None:
         app = Litestar(
-            [hello, take, forever, large, page, later],
+            [hello, take, fields, forever, large, page, later],
             exception_handlers=EXCEPTION_HANDLERS,
             request_max_body_size=LIMIT,
             logging_config=None,
@@ -404,6 +410,30 @@ async def test_one_connection_too_many_is_refused(
             assert await second.refusal() == 503
         await first.send(ONE + b"\r\n")
         assert (await first.answer())[0] == 200
+
+
+async def test_a_crowd_of_refused_connections_takes_few_files(
+    listening: Listening, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(wire, "CONNECTIONS", 1)
+    monkeypatch.setattr(wire, "REFUSED_AT_ONCE", 3)
+    async with AsyncExitStack() as stack:
+        crowd = [await stack.enter_async_context(listening.client()) for _ in range(20)]
+        await asyncio.sleep(0.1)
+        assert len(listening.server_state.connections) <= 4
+        await crowd[0].send(ONE + b"\r\n")
+        assert (await crowd[0].answer())[0] == 200
+
+
+async def test_what_stands_behind_a_body_is_no_header(listening: Listening) -> None:
+    async with listening.client() as client:
+        await client.send(
+            CHUNKED.replace(b"/", b"/fields", 1), b"1\r\na\r\n0\r\nauthorization: late\r\n\r\n"
+        )
+        status, _, body = await client.answer()
+
+    assert status == 201
+    assert json.loads(body) == ["host", "content-type", "transfer-encoding"]
 
 
 def test_httptools_tells_the_protocol_what_it_overrides() -> None:

@@ -5,9 +5,10 @@ import re
 from contextvars import ContextVar
 
 from litestar.enums import ScopeType
-from litestar.types import ASGIApp, Receive, Scope, Send
+from litestar.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.errors import BadInput, DeadlinePassed
+from service.problems import refuse
 
 NAME = "request-timeout"
 _SECONDS = re.compile(r"[0-9]{1,6}(\.[0-9]{1,6})?")
@@ -17,14 +18,17 @@ deadline: ContextVar[float | None] = ContextVar("deadline", default=None)
 
 
 class Deadline:
-    """ASGI: ends a request, its stream too, once its caller does not wait any more."""
+    """ASGI: ends a request, its stream too, once its caller does not wait any more.
+
+    It answers for itself: an error would pass by what counts answers.
+    """
 
     def __init__(self, app: ASGIApp) -> None:
         """Wrap what answers, inside of what explains errors."""
         self.app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve one connection. Raises BadInput for a header that is none, and DeadlinePassed."""
+        """Serve one connection. Raises DeadlinePassed where the answer has begun."""
         name = NAME.encode()
         given = scope["type"] == ScopeType.HTTP and dict(scope["headers"]).get(name)
         if not given:
@@ -32,15 +36,27 @@ class Deadline:
             return
         text = given.decode("latin-1").strip()
         if not _SECONDS.fullmatch(text):
-            raise BadInput("Request-Timeout", "is a header with a number of seconds: 2.5")
+            wrong = BadInput("Request-Timeout", "is a header with a number of seconds: 2.5")
+            await refuse(wrong, send)
+            return
+        begun = False
+
+        async def send_on(message: Message) -> None:
+            nonlocal begun
+            begun = True
+            await send(message)
+
         end = asyncio.get_running_loop().time() + float(text)
         token = deadline.set(end)
         try:
             async with asyncio.timeout_at(end) as limit:
-                await self.app(scope, receive, send)
+                await self.app(scope, receive, send_on)
         except TimeoutError:
             if not limit.expired():
                 raise
-            raise DeadlinePassed(f"the {text} seconds of Request-Timeout are over") from None
+            passed = DeadlinePassed(f"the {text} seconds of Request-Timeout are over")
+            if begun:
+                raise passed from None
+            await refuse(passed, send)
         finally:
             deadline.reset(token)

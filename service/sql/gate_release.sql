@@ -7,7 +7,10 @@ set
     free_at = greatest(
         free_at, clock_timestamp() + make_interval(secs => %(interval)s::float8)
     ),
-    request_time = 0.7 * request_time + 0.3 * %(request_time)s::float8,
+    request_time = case
+        when holder = %(ticket)s then 0.7 * request_time + 0.3 * %(request_time)s::float8
+        else request_time
+    end,
     refusals = case
         when %(cooldown)s::float8 > 0 and last_refused is distinct from %(ticket)s then refusals + 1
         when %(answered)s then 0

@@ -141,7 +141,9 @@ class Gate:
             async with self._connections.writer() as conn:
                 state = conn.cursor(row_factory=class_row(State))
                 await state.execute(sql.GATE_STATE)
-                return await anext(state)
+                seen = await anext(state)
+        metrics.closed(seen.closed)
+        return seen
 
     async def _wait(
         self, ticket: UUID, until: float, seek: Seek | None, *, patient: bool
@@ -209,7 +211,9 @@ class Gate:
                         await recorded.execute(sql.SELECT_RECORDED, values)
                     await conn.execute(sql.COMMIT)
                 found = await recorded.fetchone() if seek else None
-                return await anext(outlook), bool(take.rowcount), found
+                seen = await anext(outlook)
+        metrics.closed(seen.closed)
+        return seen, bool(take.rowcount), found
 
     async def _release(self, ticket: UUID, turn: Turn, request_time: float) -> None:
         values = {
@@ -249,11 +253,11 @@ class Gate:
     async def _catch_up(self) -> None:
         """Tell the database first what it could not be told before."""
         now = asyncio.get_running_loop().time()
+        self._untold = {ticket: each for ticket, each in self._untold.items() if each.ends > now}
         for ticket, untold in list(self._untold.items()):
-            # several may be here at once
-            if ticket in self._untold and untold.ends > now:
+            if ticket in self._untold:  # several may be here at once
                 await self._tell(untold.statement, untold.values)
-            self._untold.pop(ticket, None)
+                self._untold.pop(ticket, None)
 
     async def _tell(self, statement: bytes, values: Mapping[str, Any]) -> float:
         with explained():

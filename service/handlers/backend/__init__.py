@@ -12,11 +12,10 @@ from service.settings import Settings
 async def check_token(connection: AnyConnection, _: BaseRouteHandler) -> None:
     """Refuse a call without the token, where ARXIV_BACKEND_TOKEN sets one. A guard."""
     settings: Settings = connection.app.state.settings
-    accepted = [token for token in (settings.backend_token, settings.backend_token_also) if token]
-    if not accepted:
+    if not settings.tokens:
         return
     scheme, __, given = connection.headers.get("authorization", "").partition(" ")
     sent = given.encode("utf-8", "replace")
-    same = [hmac.compare_digest(sent, token.encode()) for token in accepted]
+    same = [hmac.compare_digest(sent, token.encode()) for token in settings.tokens]
     if scheme.lower() != "bearer" or not any(same):
         raise Unauthorized("send the header Authorization: Bearer and ARXIV_BACKEND_TOKEN")
