@@ -38,7 +38,8 @@ check: .venv/dev ## format, lints and types
 # Exit 1 where a known vulnerability is found; where its data cannot be reached, that is said.
 audit: ## known vulnerabilities of what is pinned
 	@$(PYTHON) -m venv --without-pip .venv/audit && $(PYTHON) -m pip --python .venv/audit/bin/python \
-		install --quiet --disable-pip-version-check pip-audit \
+		install --quiet --disable-pip-version-check --require-hashes --no-deps --only-binary :all: \
+		-r requirements-audit.txt \
 		|| { echo "pip-audit cannot be installed here: nothing was audited"; exit 0; }; \
 	for locked in requirements-embedded.txt requirements-dev.txt; do \
 		.venv/audit/bin/python -m pip_audit --progress-spinner off --disable-pip --require-hashes \
@@ -57,11 +58,12 @@ format: .venv/dev ## put the code into its format
 lock: ## pin the newest dependencies, with the hash of every file
 	@$(PYTHON) -m venv .venv/lock && .venv/lock/bin/python -m pip install --quiet uv
 	@set -e; lock() { .venv/lock/bin/python -m uv pip compile --quiet --universal --upgrade \
-		--python-version 3.11 --generate-hashes --no-header --no-annotate pyproject.toml "$$@"; }; \
-	lock --extra queue -o requirements.txt; \
-	lock --extra embedded --extra queue -o requirements-embedded.txt; \
-	lock --extra embedded --extra queue --extra opentelemetry --group dev -o requirements-dev.txt; \
-	lock --extra embedded --extra queue --extra opentelemetry --group dev --group fuzz -o requirements-fuzz.txt
+		--python-version 3.11 --generate-hashes --no-header --no-annotate "$$@"; }; \
+	lock pyproject.toml --extra queue -o requirements.txt; \
+	lock pyproject.toml --extra embedded --extra queue -o requirements-embedded.txt; \
+	lock pyproject.toml --extra embedded --extra queue --extra opentelemetry --group dev -o requirements-dev.txt; \
+	lock pyproject.toml --extra embedded --extra queue --extra opentelemetry --group dev --group fuzz -o requirements-fuzz.txt; \
+	lock --group audit -o requirements-audit.txt
 
 clean: ## remove the virtual environment; data stays
 	rm -rf .venv

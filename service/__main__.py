@@ -24,7 +24,7 @@ from service.app import create_app
 from service.errors import BadInput, NotConfigured, ServiceError
 from service.logging import NOTICE, started
 from service.search import Finder
-from service.settings import GUARDED, Settings
+from service.settings import ENDPOINTS, GUARDED, Settings
 from service.store import libpq_environment
 
 logger = logging.getLogger("service")
@@ -86,7 +86,8 @@ def serve(settings: Settings, _: argparse.Namespace) -> None:
     reach.check(settings)
     with started(settings.log_level, settings.log_format), _database(settings) as complete:
         app = create_app(complete)
-        if GUARDED in settings.endpoints and not settings.tokens:
+        is_wanted = any(word in settings.endpoints for word in ("all", GUARDED))
+        if is_wanted and not settings.backend_url and not settings.served & {*ENDPOINTS["backend"]}:
             logger.log(NOTICE, "no backend endpoints: ARXIV_BACKEND_TOKEN is not set")
         config = uvicorn.Config(
             app,

@@ -91,14 +91,26 @@ ENDS: dict[type[BaseException], str] = {
 _STATUSES = {status.value for status in HTTPStatus}
 
 # known from the start: of a series that begins with 1, Prometheus sees no increase
-for _end in ENDS.values():
+for _end in {*ENDS.values(), "failed"}:
     SEARCHES.labels(_end, "nobody")
+SEARCHES.labels(Outcome.SUSPECT.value, "arxiv")
+for _outcome, _status in (
+    (Outcome.OK, "200"),
+    (Outcome.SUSPECT, "200"),
+    (Outcome.REFUSED, "400"),
+    (Outcome.BUSY, "429"),
+    (Outcome.BUSY, "503"),
+    (Outcome.BROKEN, "500"),
+    (Outcome.TIMEOUT, "none"),
+    (Outcome.UNREACHABLE, "none"),
+):
+    UPSTREAM_REQUESTS.labels(_outcome.value, _status)
 for _by in ("arxiv", "database", "flight", "process", "stale"):
     SEARCHES.labels(Outcome.OK.value, _by)
 for _table in ("queries", "results", "papers"):
     ROWS_WRITTEN.labels(_table)
-for _status in (400, 401, 408, 414, 429, 431, 503):
-    REFUSED.labels(str(_status))
+for _refusal in (400, 401, 408, 414, 429, 431, 503):
+    REFUSED.labels(str(_refusal))
 
 
 class Outcomes(Protocol):
