@@ -44,8 +44,8 @@ audit: ## known vulnerabilities of what is pinned
 	for locked in requirements-embedded.txt requirements-dev.txt; do \
 		.venv/audit/bin/python -m pip_audit --progress-spinner off --disable-pip --require-hashes \
 			--timeout 10 -r $$locked >.venv/audit/said 2>&1 && { \
-				echo "$$locked: no known vulnerability;" \
-					"$$(grep -c 'could not be audited' .venv/audit/said) of $$(grep -c == $$locked) packages could not be audited"; \
+				echo "$$locked: $$(grep -c 'could not be audited' .venv/audit/said) of $$(grep -c == $$locked)" \
+					"packages could not be audited, the others have no known vulnerability"; \
 				continue; }; \
 		grep -q '^Name .*Fix Versions' .venv/audit/said && { cat .venv/audit/said; exit 1; }; \
 		echo "$$locked was not audited: $$(tail -n 1 .venv/audit/said | cut -c 1-200)"; \

@@ -23,6 +23,7 @@ from service import __version__, embedded, key_commands, migrations, reach, term
 from service.app import create_app
 from service.errors import BadInput, NotConfigured, ServiceError
 from service.logging import NOTICE, started
+from service.parts import check_addresses
 from service.search import Finder
 from service.settings import ENDPOINTS, GUARDED, Settings
 from service.store import libpq_environment
@@ -66,6 +67,7 @@ def main() -> int:
     signal.signal(signal.SIGTERM, _stop)
     try:
         settings = Settings.from_env()
+        check_addresses(settings)
         COMMANDS[options.command or "serve"](settings, options)
     except (NotConfigured, BadInput) as error:
         sys.stderr.write(f"{parser.prog}: {error.detail}\n")

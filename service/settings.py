@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from datetime import tzinfo
 from ipaddress import IPv6Address
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal, Self, get_args, get_type_hints
 from urllib.parse import urlsplit
 
 import httpx
@@ -127,7 +127,11 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
             return convert({fields[name]: ours[name] for name in ours}, cls, strict=False)
         except ValidationError as error:
             reason, _, field = str(error).partition(" - at `$.")
-            name = f"{PREFIX}{field.rstrip('`').upper()}: " if field else ""
+            field = field.rstrip("`")
+            name = f"{PREFIX}{field.upper()}: " if field else ""
+            words = get_args(get_type_hints(cls).get(field))
+            if words and "enum" in reason:
+                reason += f": give {' or '.join(map(str, words))}"
             raise NotConfigured(f"{name}{reason}") from error
 
     def __post_init__(self) -> None:

@@ -314,6 +314,7 @@ async def test_a_host_that_is_none_is_refused_in_any_case(client: Gateway) -> No
 def test_a_host_is_read_or_is_none() -> None:
     assert host_of("[::ffff:1.2.3.4]:5") == host_of("[::ffff:102:304]")
     assert host_of("[:::]") is None
+    assert host_of(".example.net") is None
 
 
 # Headers for browsers

@@ -8,6 +8,7 @@ import fcntl
 import json
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -24,6 +25,7 @@ import yaml
 
 from service import reach
 from service.settings import ENDPOINTS, Settings
+from tests.test_operations import blocks
 
 ROOT = Path(__file__).parents[1]
 CONTAINERS = ROOT / "tests" / "containers"
@@ -280,10 +282,14 @@ class Stack:
     """Further compose files."""
 
     def compose(self, *arguments: str) -> Finished:
+        return self.shell(f"podman-compose {shlex.join(arguments)}")
+
+    def shell(self, script: str) -> Finished:
+        """Run commands as they are typed beside the compose file; they mean this stack."""
         files = ["podman-compose.yml", *self.more, "tests/containers/arxiv.yml"]
-        named = [part for file in files for part in ("-f", file)]
-        command = ["podman-compose", "-p", PROJECT, *named, *arguments]
-        return self.sandbox.run(*command, cwd=self.folder, env=SHELL, timeout=120)
+        ours = " ".join(["podman-compose", "-p", PROJECT, *(f"-f {file}" for file in files)])
+        script = re.sub("^podman-compose", ours, script, flags=re.MULTILINE)
+        return self.sandbox.run("sh", "-euc", script, cwd=self.folder, env=SHELL, timeout=120)
 
     def up(self) -> None:
         started = self.compose("up", "-d")
@@ -444,6 +450,23 @@ class TestTheContainers:
         status, problem = stack.get("/get-sequence")
 
         assert (status, problem["status"]) == (401, 401)
+
+    def test_a_dump_is_restored_whole(self, stack: Stack) -> None:
+        assert stack.get("/arxiv?title=testing&max_results=3")[0] == 200
+        rows = "select count(*), max(query_id) from results"
+        before = stack.sql(rows)
+        assert not before.startswith("0")
+        dump, restore = blocks("Of the containers")
+        dumped = stack.shell(dump)
+        assert dumped.returncode == 0, dumped.stdout
+        stack.sql("truncate results")
+
+        restored = stack.shell(restore)
+
+        assert restored.returncode == 0, restored.stdout
+        assert stack.turns("/results", 200)
+        assert stack.sql(rows) == before
+        assert stack.get("/arxiv?title=after%20that")[0] == 200
 
     def test_migrations_applied_again_do_nothing(self, sandbox: Sandbox, stack: Stack) -> None:
         applied = "select name, applied_at from migrations order by name"

@@ -172,7 +172,7 @@ def test_a_base_backup_is_restored_whole(
     backup, restore = blocks("A base backup")
     with embedded.server(data):
         run(backup)
-    run(restore)
+        run(restore)
 
     with embedded.server(work / "restored") as url:
         whole(url, original)

@@ -162,7 +162,14 @@ def test_a_postgresql_that_does_not_start_is_explained(
     [
         ("ARXIV_PROT", "8000", "ARXIV_PROT: there is no such setting"),
         ("ARXIV_PORT", "http", "ARXIV_PORT: "),
-        ("ARXIV_DATABASE_URL", "nonsense", "the database URL is not understood"),
+        ("ARXIV_CACHE", "yes", "ARXIV_CACHE: Invalid enum value 'yes': give on or off"),
+        (
+            "ARXIV_RESULTS_DATABASE_RO_URL",
+            "nonsense",
+            "ARXIV_RESULTS_DATABASE_RO_URL: the database URL is not understood",
+        ),
+        ("ARXIV_DATABASE_URL", "postgresql://u:a@b@c/d", "%40 for @"),
+        ("ARXIV_DATABASE_URL", "postgresql://u:a/b@c/d", "%2F for /"),
     ],
 )
 def test_a_wrong_setting_ends_the_start_with_its_name(

@@ -14,7 +14,7 @@ from service.settings import ENDPOINTS
 OPEN = frozenset({"health", "metrics"})
 """First segments of paths that are asked for by address: probes and Prometheus know no name."""
 
-_HOST = re.compile(r"(?:\[([0-9a-f:.]+)\]|([a-z0-9._-]+?)\.?)(?::[0-9]{0,5})?")
+_HOST = re.compile(r"(?:\[([0-9a-f:.]+)\]|([a-z0-9_-][a-z0-9._-]*?)\.?)(?::[0-9]{0,5})?")
 
 
 class Hosts:

@@ -5,6 +5,7 @@ Connections are in autocommit, so a statement is a transaction and costs one rou
 
 import asyncio
 import os
+import re
 import select
 import socket
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
@@ -155,13 +156,18 @@ def libpq_environment(url: str) -> dict[str, str]:
 
 def _parsed(url: str) -> dict[str, Any]:
     try:
-        return conninfo_to_dict(url)
-    except psycopg.ProgrammingError as error:
-        # the driver's message may quote the URL, and so the password
+        parsed = conninfo_to_dict(url)
+    except psycopg.ProgrammingError:
+        parsed = {}
+    # the driver's own message may quote the URL, and so the password; and what is behind an @ or
+    # before a / in a password it takes for a part of the address, which the log would show
+    odd_host = any("@" in host[1:] for host in str(parsed.get("host", "")).split(","))
+    if not parsed or odd_host or not re.fullmatch("[0-9,]*", str(parsed.get("port", ""))):
         raise NotConfigured(
             "the database URL is not understood: give postgresql://user:password@host/database"
-            " or key=value pairs"
-        ) from error
+            " (in a password, %40 for @ and %2F for /) or key=value pairs"
+        )
+    return parsed
 
 
 def _conninfo(url: str) -> str:
