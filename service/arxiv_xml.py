@@ -87,6 +87,7 @@ def _reader(body: bytes) -> "etree.iterparse[tuple[str, etree._Element]]":
         huge_tree=False,
         remove_comments=True,
         remove_pis=True,
+        collect_ids=False,
     )
 
 
