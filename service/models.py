@@ -22,7 +22,7 @@ INT4_MAX = 2_147_483_647
 INT8_MAX = 9_223_372_036_854_775_807
 
 
-class Link(Struct, frozen=True, omit_defaults=True):
+class Link(Struct, frozen=True, gc=False, omit_defaults=True):
     """A link of an entry, as Atom has it (RFC 4287, 4.2.7)."""
 
     href: str
@@ -31,7 +31,7 @@ class Link(Struct, frozen=True, omit_defaults=True):
     type: str | None = None
 
 
-class Entry(Struct, frozen=True, kw_only=True):
+class Entry(Struct, frozen=True, gc=False, kw_only=True):
     """One paper of an answer, with everything arXiv sends; white space is normalised."""
 
     arxiv_id: str | None

@@ -511,6 +511,22 @@ def test_a_paper_called_error_is_none() -> None:
     assert parse(feed(entry)).error is None
 
 
+def test_an_entry_in_an_entry_is_none() -> None:
+    inner = "<entry><id>http://arxiv.org/api/errors</id><title>inner</title></entry>"
+    found = parse(feed(f"<entry><source>{inner}</source><title>outer {inner}</title></entry>"))
+
+    assert [entry.title for entry in found.entries] == ["outer http://arxiv.org/api/errorsinner"]
+    assert found.error is None
+
+
+def test_large_feeds_are_the_same_in_any_encoding() -> None:
+    """They are read in pieces, which may end within a letter."""
+    body = demo_feed.render(generate(100))
+    wide = body.decode().replace("encoding='UTF-8'", "encoding='UTF-16'").encode("utf-16")
+
+    assert parse(wide) == parse(body)
+
+
 # What is no feed
 
 WHOLE = feed(NEW_ENTRY)
