@@ -40,6 +40,7 @@ from service.layers.deadline import Deadline
 from service.layers.hosts import Hosts
 from service.layers.keys import ApiKeys
 from service.layers.methods import Methods
+from service.layers.names import Names
 from service.layers.representations import Representations
 from service.layers.request_log import RequestLog
 from service.layers.security import Security
@@ -121,12 +122,12 @@ def create_app(settings: Settings, transport: httpx.AsyncBaseTransport | None = 
             "asked_results": Provide(filters.asked_results, sync_to_thread=False),
             "asked_stored_queries": Provide(filters.asked_stored_queries, sync_to_thread=False),
         },
-        guards=[parameters.check_names],
         exception_handlers=EXCEPTION_HANDLERS,
         middleware=[
             PrometheusConfig(app_name="arxiv-gateway", prefix="http", group_path=True).middleware,
             *tracing.middleware(),
             Deadline,
+            Names,
         ],
         openapi_config=openapi.config(),
         request_max_body_size=BODY_LIMIT,
