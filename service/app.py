@@ -36,6 +36,7 @@ from service.handlers.backend import (
 )
 from service.handlers.metrics import Metrics
 from service.layers.cors import Cors
+from service.layers.counting import Counting
 from service.layers.deadline import Deadline
 from service.layers.hosts import Hosts
 from service.layers.keys import ApiKeys
@@ -124,7 +125,12 @@ def create_app(settings: Settings, transport: httpx.AsyncBaseTransport | None = 
         },
         exception_handlers=EXCEPTION_HANDLERS,
         middleware=[
-            PrometheusConfig(app_name="arxiv-gateway", prefix="http", group_path=True).middleware,
+            PrometheusConfig(
+                app_name="arxiv-gateway",
+                prefix="http",
+                group_path=True,
+                middleware_class=Counting,
+            ).middleware,
             *tracing.middleware(),
             Deadline,
             Names,
