@@ -48,6 +48,7 @@ from service.layers.security import Security
 from service.parts import wired
 from service.problems import EXCEPTION_HANDLERS
 from service.settings import ENDPOINTS, Settings
+from service.words import Words
 
 HANDLERS: dict[str, list[ControllerRouterHandler]] = {
     "arxiv": [arxiv.search_arxiv],
@@ -138,7 +139,7 @@ def create_app(settings: Settings, transport: httpx.AsyncBaseTransport | None = 
         openapi_config=openapi.config(),
         request_max_body_size=BODY_LIMIT,
         logging_config=None,
-        state=State({"settings": settings, "searcher": parts.searcher}),
+        state=State({"settings": settings, "searcher": parts.searcher, "read": Words()}),
     )
     # outside of Litestar, so that unknown paths have them too; the log is outside of all
     layers: ASGIApp = Methods(app.asgi_handler)

@@ -36,12 +36,11 @@ from service.settings import Settings
 from service.store import Gate, Store
 from service.store.gate import Seek
 from service.store.sharing import forget
+from service.words import Words
 
 logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
-K = TypeVar("K")
-V = TypeVar("V")
 Record = Callable[[Answer], Awaitable[Answer]]
 
 PAUSES = (0.5, 1.0, math.inf)
@@ -49,8 +48,6 @@ PAUSES = (0.5, 1.0, math.inf)
 a turn. After the third there is no other."""
 AT_HAND = 4096
 """Answers kept in the process, so that the most wanted need not even PostgreSQL."""
-WORDS = 1000
-"""Bytes of a query string that is remembered with what it asked for."""
 AT_HAND_SECONDS = 60.0
 """Seconds for which they are: another process may have recorded a newer one since."""
 PERSISTENCE = 30.0
@@ -100,7 +97,7 @@ class Finder(ABC):
         self._settings = settings
         self._flights: dict[UUID, Flight[Found]] = {}
         self._at_hand: OrderedDict[UUID, tuple[Recorded, float]] = OrderedDict()
-        self._words: OrderedDict[bytes, UUID] = OrderedDict()
+        self._words: Words[UUID] = Words()
         self._under_way: set[Flight[Any]] = set()
 
     async def __aenter__(self) -> Self:
@@ -125,17 +122,14 @@ class Finder(ABC):
         if self._settings.cache == "off":
             return None
         key = self._key(self._sent(search))
-        if words and len(words) <= WORDS:
-            _keep(self._words, words, key)
+        if words:
+            self._words.keep(words, key)
         return self._remembered(key)
 
     def again(self, words: bytes) -> Found | None:
         """A good answer that this process remembers to a search that was asked in these words."""
         key = self._words.get(words)
-        if key is None:
-            return None
-        self._words.move_to_end(words)
-        return self._remembered(key)
+        return self._remembered(key) if key else None
 
     def _remembered(self, key: UUID) -> Found | None:
         recorded, until = self._at_hand.get(key, (None, 0.0))
@@ -197,7 +191,10 @@ class Finder(ABC):
     def _remember(self, key: UUID, recorded: Recorded) -> None:
         if recorded.outcome != Outcome.OK or self._settings.cache == "off":
             return
-        _keep(self._at_hand, key, (recorded, monotonic() + AT_HAND_SECONDS))
+        self._at_hand[key] = recorded, monotonic() + AT_HAND_SECONDS
+        self._at_hand.move_to_end(key)
+        if len(self._at_hand) > AT_HAND:
+            self._at_hand.popitem(last=False)
 
 
 class Searcher(Finder):
@@ -367,14 +364,6 @@ class Flight(Generic[T]):
         self.grounded = True
         if not self.airborne:
             self.task.cancel()
-
-
-def _keep(memory: OrderedDict[K, V], key: K, value: V) -> None:
-    """Remember this as the latest of so many."""
-    memory[key] = value
-    memory.move_to_end(key)
-    if len(memory) > AT_HAND:
-        memory.popitem(last=False)
 
 
 def _good_until(recorded: Recorded) -> int:
