@@ -2,38 +2,34 @@
 
 import argparse
 import asyncio
+import gc
 import io
 import logging
-import math
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import ExitStack, contextmanager
+from importlib import import_module
 from pathlib import Path
+from threading import Thread
+from types import ModuleType
 from typing import Any, NoReturn
 
-import uvicorn
 from msgspec import structs
 
-from service import __version__, embedded, key_commands, migrations, reach, terminal, wire
-from service.app import create_app
+from service import __version__, embedded, migrations, reach
 from service.errors import BadInput, NotConfigured, ServiceError
+from service.libpq import check_addresses, libpq_environment
 from service.logging import NOTICE, started
-from service.parts import check_addresses
-from service.search import Finder
-from service.settings import ENDPOINTS, GUARDED, Settings
-from service.store import libpq_environment
+from service.settings import Settings
 
 logger = logging.getLogger("service")
 
 TERMINATED, INTERRUPTED = 128 + signal.SIGTERM, 128 + signal.SIGINT
 """What a shell expects of a command that a signal ended."""
-GRACE = 15
-"""Seconds that running requests get at the end beyond what arXiv may take."""
 
 
 def main() -> int:
@@ -44,22 +40,27 @@ def main() -> int:
         epilog="Settings come from the environment: see the README.",
     )
     parser.add_argument("--version", action="version", version=__version__)
-    commands = parser.add_subparsers(dest="command", metavar="COMMAND")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", parser_class=_Command)
     commands.add_parser("serve", help="answer HTTP (the default)")
     commands.add_parser("writer", help="store the searches that wait in ARXIV_QUEUE_URL")
     commands.add_parser("migrate", help="apply migrations/*.sql with psql to every database")
     psql = commands.add_parser("database", help="run a program against the database: psql, pg_dump")
     psql.add_argument("program", nargs=argparse.REMAINDER, metavar="PROGRAM", help="and its words")
-    terminal.add_search(commands.add_parser("search", help="search once, and print the papers"))
-    terminal.add_harvest(
-        commands.add_parser("harvest", help="store all papers that match, however many")
-    )
-    terminal.add_reconcile(
-        commands.add_parser(
-            "reconcile", help="find, and repair, searches of which a part is missing"
-        )
-    )
-    key_commands.add_keys(commands.add_parser("keys", help="API keys: add, list, revoke"))
+    for name, what, describe in (
+        ("search", "search once, and print the papers", lambda to: _terminal().add_search(to)),
+        (
+            "harvest",
+            "store all papers that match, however many",
+            lambda to: _terminal().add_harvest(to),
+        ),
+        (
+            "reconcile",
+            "find, and repair, searches of which a part is missing",
+            lambda to: _terminal().add_reconcile(to),
+        ),
+        ("keys", "API keys: add, list, revoke", lambda to: _key_commands().add_keys(to)),
+    ):
+        commands.add_parser(name, help=what).describe = describe
     options = parser.parse_args()
 
     if isinstance(sys.stdout, io.TextIOWrapper):
@@ -83,47 +84,40 @@ def main() -> int:
     return 0
 
 
+class _Command(argparse.ArgumentParser):
+    """A command whose options are described once it is the one: the others need not be imported."""
+
+    describe: Callable[[argparse.ArgumentParser], None] | None = None
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:  # noqa: ANN401
+        """Describe them first."""
+        if self.describe:
+            self.describe(self)
+        return super().parse_known_args(args, namespace)
+
+
+def _terminal() -> ModuleType:
+    from service import terminal  # noqa: PLC0415
+
+    return terminal
+
+
+def _key_commands() -> ModuleType:
+    from service import key_commands  # noqa: PLC0415
+
+    return key_commands
+
+
 def serve(settings: Settings, _: argparse.Namespace) -> None:
     """Answer HTTP until a signal ends it."""
     reach.check(settings)
+    gc.disable()  # what is made at the start stays: see serving.run
+    # while the database starts
+    Thread(target=import_module, args=["service.serving"]).start()
     with started(settings.log_level, settings.log_format), _database(settings) as complete:
-        app = create_app(complete)
-        is_wanted = any(word in settings.endpoints for word in ("all", GUARDED))
-        if is_wanted and not settings.backend_url and not settings.served & {*ENDPOINTS["backend"]}:
-            logger.log(NOTICE, "no backend endpoints: ARXIV_BACKEND_TOKEN is not set")
-        config = uvicorn.Config(
-            app,
-            host=settings.host,
-            port=settings.port,
-            http=wire.protocol(),
-            ws="none",
-            log_config=None,
-            access_log=False,
-            server_header=False,
-            # a request that comes right behind another would have what that one set
-            reset_contextvars=True,
-            timeout_graceful_shutdown=math.ceil(settings.timeout) + GRACE,
-        )
-        _Server(config, app.state.searcher).run()
+        from service import serving  # noqa: PLC0415
 
-
-class _Server(uvicorn.Server):
-    def __init__(self, config: uvicorn.Config, searcher: Finder) -> None:
-        super().__init__(config)
-        self.searcher = searcher
-
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Say where the service listens, once it does."""
-        await super().startup(sockets)
-        for listener in (part for server in self.servers for part in server.sockets):
-            host, port = listener.getsockname()[:2]
-            shown = f"[{host}]" if ":" in host else host
-            logger.log(NOTICE, "listening on http://%s:%d", shown, port)
-
-    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """End what only waits; what arXiv is being asked, and what is read, comes to its end."""
-        self.searcher.close()
-        await super().shutdown(sockets)
+        serving.run(complete)
 
 
 def writer(settings: Settings, _: argparse.Namespace) -> None:
@@ -178,19 +172,19 @@ def database(settings: Settings, options: argparse.Namespace) -> None:
 
 def search(settings: Settings, options: argparse.Namespace) -> None:
     """Search once."""
-    _on_terminal(terminal.search, settings, options)
+    _on_terminal(_terminal().search, settings, options)
 
 
 def harvest(settings: Settings, options: argparse.Namespace) -> None:
     """Store all papers that match."""
     _check_has_database(settings)
-    _on_terminal(terminal.harvest, settings, options)
+    _on_terminal(_terminal().harvest, settings, options)
 
 
 def reconcile(settings: Settings, options: argparse.Namespace) -> None:
     """Find searches of which a part is missing."""
     _check_has_database(settings)
-    _on_terminal(terminal.reconcile, settings, options)
+    _on_terminal(_terminal().reconcile, settings, options)
 
 
 def keys(settings: Settings, options: argparse.Namespace) -> None:
@@ -198,7 +192,7 @@ def keys(settings: Settings, options: argparse.Namespace) -> None:
     _check_has_database(settings)
     if settings.only_reads:
         raise NotConfigured("ARXIV_DATABASE_URL is not set: keys are for where it is written")
-    _on_terminal(key_commands.run, settings, options)
+    _on_terminal(_key_commands().run, settings, options)
 
 
 def _on_terminal(

@@ -6,6 +6,7 @@ is merely asked for once more than it need be.
 """
 
 from datetime import UTC, datetime, time, timedelta
+from functools import lru_cache
 from zoneinfo import ZoneInfo
 
 ZONE = ZoneInfo("America/New_York")
@@ -16,6 +17,7 @@ INDEX_LAG = timedelta(hours=4)
 """The search index follows the announcement; arXiv's feeds used to be dated at midnight."""
 
 
+@lru_cache(maxsize=4096)
 def next_change(seconds: float) -> int:
     """The first moment after this one at which arXiv's answers may have changed; Unix seconds."""
     moment = datetime.fromtimestamp(seconds, UTC)

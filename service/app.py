@@ -36,16 +36,19 @@ from service.handlers.backend import (
 )
 from service.handlers.metrics import Metrics
 from service.layers.cors import Cors
+from service.layers.counting import Counting
 from service.layers.deadline import Deadline
 from service.layers.hosts import Hosts
 from service.layers.keys import ApiKeys
 from service.layers.methods import Methods
+from service.layers.names import Names
 from service.layers.representations import Representations
 from service.layers.request_log import RequestLog
 from service.layers.security import Security
 from service.parts import wired
 from service.problems import EXCEPTION_HANDLERS
 from service.settings import ENDPOINTS, Settings
+from service.words import Words
 
 HANDLERS: dict[str, list[ControllerRouterHandler]] = {
     "arxiv": [arxiv.search_arxiv],
@@ -121,17 +124,22 @@ def create_app(settings: Settings, transport: httpx.AsyncBaseTransport | None = 
             "asked_results": Provide(filters.asked_results, sync_to_thread=False),
             "asked_stored_queries": Provide(filters.asked_stored_queries, sync_to_thread=False),
         },
-        guards=[parameters.check_names],
         exception_handlers=EXCEPTION_HANDLERS,
         middleware=[
-            PrometheusConfig(app_name="arxiv-gateway", prefix="http", group_path=True).middleware,
+            PrometheusConfig(
+                app_name="arxiv-gateway",
+                prefix="http",
+                group_path=True,
+                middleware_class=Counting,
+            ).middleware,
             *tracing.middleware(),
             Deadline,
+            Names,
         ],
         openapi_config=openapi.config(),
         request_max_body_size=BODY_LIMIT,
         logging_config=None,
-        state=State({"settings": settings, "searcher": parts.searcher}),
+        state=State({"settings": settings, "searcher": parts.searcher, "read": Words()}),
     )
     # outside of Litestar, so that unknown paths have them too; the log is outside of all
     layers: ASGIApp = Methods(app.asgi_handler)

@@ -16,15 +16,7 @@ from service.models import ArxivState, StoredResult
 from service.remote import Backend, RemoteArchive, RemoteFinder, RemoteKeys, RemoteStore
 from service.search import Finder, Searcher
 from service.settings import READING, Settings
-from service.store import (
-    Archive,
-    Connections,
-    Gate,
-    KeyStore,
-    Reconciliation,
-    Store,
-    libpq_environment,
-)
+from service.store import Archive, Connections, Gate, KeyStore, Reconciliation, Store
 
 if TYPE_CHECKING:
     from service.buffer import Buffer
@@ -153,16 +145,6 @@ def wired(settings: Settings, transport: httpx.AsyncBaseTransport | None = None)
     if settings.backend_url is not None:
         return RemoteParts(settings, settings.backend_url)
     return LocalParts(settings, transport)
-
-
-def check_addresses(settings: Settings) -> None:
-    """Raises NotConfigured, with the setting's name, for the URL of a database that is none."""
-    for name in settings.__struct_fields__:
-        if name.endswith(("database_url", "database_ro_url")):
-            try:
-                libpq_environment(getattr(settings, name) or "dbname=any")
-            except NotConfigured as error:
-                raise NotConfigured(f"ARXIV_{name.upper()}: {error.detail}") from error
 
 
 def connections_of(settings: Settings) -> Connections:

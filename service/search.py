@@ -36,6 +36,7 @@ from service.settings import Settings
 from service.store import Gate, Store
 from service.store.gate import Seek
 from service.store.sharing import forget
+from service.words import Words
 
 logger = logging.getLogger(__name__)
 
@@ -96,6 +97,7 @@ class Finder(ABC):
         self._settings = settings
         self._flights: dict[UUID, Flight[Found]] = {}
         self._at_hand: OrderedDict[UUID, tuple[Recorded, float]] = OrderedDict()
+        self._words: Words[UUID] = Words()
         self._under_way: set[Flight[Any]] = set()
 
     async def __aenter__(self) -> Self:
@@ -112,11 +114,24 @@ class Finder(ABC):
         for flight in list(self._under_way):
             flight.ground()
 
-    def at_hand(self, search: Search) -> Found | None:
-        """A good answer that this process remembers. Raises BadInput for a search that is none."""
+    def at_hand(self, search: Search, words: bytes | None = None) -> Found | None:
+        """A good answer that this process remembers; `words` are kept as another way to ask for it.
+
+        Raises BadInput for a search that is none.
+        """
         if self._settings.cache == "off":
             return None
         key = self._key(self._sent(search))
+        if words:
+            self._words.keep(words, key)
+        return self._remembered(key)
+
+    def again(self, words: bytes) -> Found | None:
+        """A good answer that this process remembers to a search that was asked in these words."""
+        key = self._words.get(words)
+        return self._remembered(key) if key else None
+
+    def _remembered(self, key: UUID) -> Found | None:
         recorded, until = self._at_hand.get(key, (None, 0.0))
         if recorded is None or monotonic() > until or not _is_good(recorded):
             return None

@@ -369,6 +369,17 @@ async def test_the_papers_come_along_when_asked_for(client: Gateway, arxiv: Stan
     assert all(row["arxiv_id"] and row["version"] for row in first["results"])
 
 
+async def test_the_same_words_get_the_same_answer_without_papers_and_with_them(
+    client: Gateway, arxiv: StandIn
+) -> None:
+    plain, full = TITLE, TITLE | {"include": "results"}
+    answers = [(await client.get("/arxiv", params=each)).json() for each in (plain, full) * 3]
+
+    assert len(arxiv.requests) == 1
+    assert [len(each.pop("results", ())) for each in answers] == [0, 10] * 3
+    assert all(each == answers[0] for each in answers)
+
+
 async def test_what_the_process_remembers_is_bounded(
     gateway: Serve, monkeypatch: pytest.MonkeyPatch, arxiv: StandIn
 ) -> None:

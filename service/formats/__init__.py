@@ -1,6 +1,7 @@
 """The formats in which papers, results and searches leave, and which of them a client wants."""
 
 from collections.abc import Callable
+from functools import lru_cache
 
 from msgspec import Struct
 
@@ -61,6 +62,7 @@ FORMATS = {
 """In the order of preference, where a client has none."""
 
 
+@lru_cache(maxsize=64)
 def choose(asked: str | None, accept: str | None) -> Format:
     """The format of an answer: `format=` says it, else the Accept header, else it is JSON."""
     if asked is not None:

@@ -12,8 +12,8 @@ T = TypeVar("T")
 
 def wants_it_anew(request: AnyRequest) -> bool:
     """Whether `Cache-Control: no-cache` (RFC 9111, 5.2.1.4) forbids answers from memory."""
-    given = ",".join(request.headers.getall("cache-control", []))
-    return "no-cache" in {word.strip().lower() for word in given.split(",")}
+    given = [value for name, value in request.scope["headers"] if name == b"cache-control"]
+    return b"no-cache" in {word.strip().lower() for word in b",".join(given).split(b",")}
 
 
 async def unless_gone(request: AnyRequest, work: Coroutine[Any, Any, T]) -> T:

@@ -8,6 +8,7 @@ import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import aclosing
 from datetime import UTC, datetime
+from functools import cached_property
 from typing import Any, Generic, Protocol, TypeVar
 from urllib.parse import parse_qsl, quote, urlencode
 from uuid import NAMESPACE_URL, uuid5
@@ -85,7 +86,7 @@ class Listed(Generic[T]):
         self._newest = newest
         self._view = view
         self._asked = listing = asked.listing
-        self.format = formats.choose(listing.format, request.headers.get("accept"))
+        self.format = formats.choose(listing.format, _accepted(request))
         self.columns = _picked(view.columns, listing.fields, self.format)
         query = request.scope["query_string"].decode("ascii")
         self._given = parse_qsl(query, keep_blank_values=True)
@@ -205,13 +206,29 @@ class Listed(Generic[T]):
         return cursors.write(self._kind.key_of(row), self._query, back=back)
 
     def _link(self, rel: str, **place: str | int) -> str:
+        query = "&".join(filter(None, (self._same, urlencode(place))))
+        return f'<{self._path}?{query}>; rel="{rel}"'
+
+    @cached_property
+    def _same(self) -> str:
+        """What links have in common."""
         same = [pair for pair in self._given if pair[0] not in PLACES]
         if self._asked.items_per_page is None:
             # in most formats it would not be a page without it
             same.append(("items_per_page", str(self._asked.size)))
-        query = urlencode([*same, *place.items()])
-        path = quote(self._request.scope.get("root_path", "") + self._request.scope["path"])
-        return f'<{path}{"?" if query else ""}{query}>; rel="{rel}"'
+        return urlencode(same)
+
+    @cached_property
+    def _path(self) -> str:
+        scope = self._request.scope
+        return quote(scope.get("root_path", "") + scope["path"])
+
+
+def _accepted(request: AnyRequest) -> str | None:
+    """The Accept header; Litestar would look through all headers for it, and decode each."""
+    given = (value for name, value in request.scope["headers"] if name == b"accept")
+    accepted = next(given, None)
+    return None if accepted is None else accepted.decode("latin-1")
 
 
 def _picked(known: tuple[str, ...], fields: str | None, wanted: Format) -> tuple[str, ...]:

@@ -1,26 +1,21 @@
-"""The parameters that paths share, with their bounds, and what holds for any parameter."""
+"""The parameters that paths share, with their bounds, and which of them a path takes."""
 
-from collections import Counter
 from collections.abc import Callable
 from datetime import tzinfo
 from typing import Annotated, Any, Literal
-from urllib.parse import parse_qsl
 
-from litestar.connection import ASGIConnection
 from litestar.di import NamedDependency
 from litestar.handlers import BaseRouteHandler
 from litestar.openapi.spec import Example
 from litestar.params import PathParameter, QueryParameter
 
 from service import arxiv_query, timestamps
-from service.errors import BadInput, WrongMediaType
+from service.errors import BadInput
 from service.models import MAX_RESULTS, Search, SortBy, SortOrder
 from service.parts import Parts
 
-AnyConnection = ASGIConnection[Any, Any, Any, Any]
 FROM_ZERO = {"minimum": 0}
 """Litestar describes no bound that is 0."""
-MAX_PARAMETERS = 100
 MAX_LENGTH = 500
 """Characters of a search term."""
 
@@ -224,49 +219,20 @@ def seconds(
         raise BadInput(name, f"{text!r} {error}") from None
 
 
-async def check_names(connection: AnyConnection, route_handler: BaseRouteHandler) -> None:
-    """Refuse what the path does not know, what is given twice, and what is no text or no JSON.
-
-    A guard: it runs before Litestar reads the parameters, which would pass over all of these. It
-    is a coroutine because Litestar sends other guards through a thread.
-    """
-    try:
-        query = connection.scope["query_string"].decode("ascii")
-        if query.count("&") > MAX_PARAMETERS:
-            raise BadInput("query string", f"has more than {MAX_PARAMETERS} parameters")
-        pairs = parse_qsl(query, keep_blank_values=True, errors="strict")
-    except ValueError:
-        raise BadInput("query string", "is not percent-encoded UTF-8") from None
-    if connection.scope.get("method") == "POST":
-        kind = connection.headers.get("content-type", "").partition(";")[0].strip().lower()
-        if kind != "application/json":
-            raise WrongMediaType("send the body as content-type: application/json")
-    known = _parameters(route_handler)
-    for name, times in Counter(name for name, _ in pairs).items():
-        if name not in known:
-            hint = f"it takes {', '.join(known)}" if known else "it takes none"
-            raise BadInput(name[:100], f"{connection.scope['path']} has no such parameter; {hint}")
-        if times > 1 and known[name].max_items is None:
-            raise BadInput(name, f"is given {times} times")
-    for name, value in pairs:
-        if "\0" in value:
-            raise BadInput(name, "holds a NUL character")
-
-
 _known: dict[Any, dict[str, QueryParameter]] = {}
-"""What `_parameters` has found, by the function that serves the path: it is always the same."""
+"""What `parameters_of` has found, by the function that serves the path: it is always the same."""
 
 
-def _parameters(route_handler: BaseRouteHandler) -> dict[str, QueryParameter]:
+def parameters_of(handler: BaseRouteHandler) -> dict[str, QueryParameter]:
     """The query parameters of a path and of all it depends on, by their names."""
-    if (known := _known.get(route_handler.fn)) is not None:
+    if (known := _known.get(handler.fn)) is not None:
         return known
-    fields = dict(route_handler.parsed_fn_signature.parameters)
-    providers = dict(route_handler.resolve_dependencies())  # Litestar's own serves the description
+    fields = dict(handler.parsed_fn_signature.parameters)
+    providers = dict(handler.resolve_dependencies())  # Litestar's own serves the description
     while wanted := fields.keys() & providers.keys():
         for name in wanted:
             fields |= providers.pop(name).parsed_fn_signature.parameters
-    _known[route_handler.fn] = known = {
+    _known[handler.fn] = known = {
         field.kwarg_definition.name or name: field.kwarg_definition
         for name, field in fields.items()
         if isinstance(field.kwarg_definition, QueryParameter)

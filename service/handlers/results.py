@@ -36,10 +36,10 @@ class StoredResults:
     file = "results"
     columns = StoredResult.__struct_fields__
 
-    def __init__(self, archive: Archive, base: str) -> None:
-        """`base` is the address of the service."""
+    def __init__(self, archive: Archive, request: AnyRequest) -> None:
+        """Answer this request from this archive."""
         self._archive = archive
-        self._base = base
+        self._request = request
         self._told: set[str] = set()
 
     def shown(self, rows: Sequence[StoredResult]) -> Sequence[StoredResult | Result]:
@@ -50,12 +50,10 @@ class StoredResults:
         """The papers, each once in a file however many searches found it."""
         names = {(row.arxiv_id, row.version or 0) for row in rows if row.arxiv_id}
         papers = await self._archive.papers_of(names)
-        told = []
+        base, told = str(self._request.base_url), []
         for row in rows:
             paper = papers.get((row.arxiv_id or "", row.version or 0))
-            reference = (
-                references.of_paper(paper) if paper else references.of_result(row, self._base)
-            )
+            reference = references.of_paper(paper) if paper else references.of_result(row, base)
             if reference.key not in self._told:
                 self._told.add(reference.key)
                 told.append(reference)
@@ -67,9 +65,9 @@ class Results(StoredResults):
 
     columns = Result.__struct_fields__
 
-    def __init__(self, archive: Archive, base: str, tz: tzinfo) -> None:
-        """`base` is the address of the service."""
-        super().__init__(archive, base)
+    def __init__(self, archive: Archive, request: AnyRequest, tz: tzinfo) -> None:
+        """Answer this request from this archive, in this zone."""
+        super().__init__(archive, request)
         self._tz = tz
 
     def shown(self, rows: Sequence[StoredResult]) -> list[StoredResult | Result]:
@@ -77,8 +75,15 @@ class Results(StoredResults):
         return [*shown(rows, self._tz)]
 
 
+async def again(request: AnyRequest) -> Response[Any] | None:
+    """The same list as for the same query string before: what it says need not be read again."""
+    read = request.app.state["read"].get(request.scope["query_string"])
+    return await _answer(request, *read) if read else None
+
+
 @get(
     "/results",
+    before_request=again,
     responses=openapi.listed([EXAMPLE]) | openapi.FRONTEND_PROBLEMS,
     operation_class=openapi.InAllFormats,
     tags=["frontend"],
@@ -95,9 +100,17 @@ async def list_results(
     as near at any depth. The other formats hold all that matches, unless a page is asked for; in
     BibTeX, RIS and Atom each paper stands once.
     """
-    view = Results(parts.archive, str(request.base_url), parts.settings.zone)
+    read = parts, asked_results, order
+    request.app.state["read"].keep(request.scope["query_string"], read)
+    return await _answer(request, *read)
+
+
+async def _answer(
+    request: AnyRequest, parts: Parts, asked: Asked[ResultFilter], order: Order
+) -> Response[Any]:
+    view = Results(parts.archive, request, parts.settings.zone)
     newest = order == "newest"
-    listed = Listed(request, parts.archive, RESULTS, asked_results, view, newest=newest)
+    listed = Listed(request, parts.archive, RESULTS, asked, view, newest=newest)
     return await listed.answer()
 
 

@@ -2,8 +2,8 @@
 
 import logging
 import re
+from secrets import token_hex
 from time import perf_counter
-from uuid import uuid4
 
 from litestar.enums import ScopeType
 from litestar.types import ASGIApp, Message, Receive, ReceiveMessage, Scope, Send
@@ -32,7 +32,7 @@ class RequestLog:
             await self.app(scope, receive, send)
             return
         given = next((value for name, value in scope["headers"] if name == b"x-request-id"), b"")
-        name = given if _ACCEPTABLE.fullmatch(given) else uuid4().hex.encode()
+        name = given if _ACCEPTABLE.fullmatch(given) else token_hex(16).encode()
         token = request_id.set(name.decode())
         nobody = caller.set("")
         # the path as it was sent: decoded, it could hold line ends

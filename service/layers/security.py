@@ -34,9 +34,7 @@ class Security:
         async def send_secured(message: Message) -> None:
             if message["type"] == "http.response.start":
                 headers = [*message["headers"], *self.headers]
-                if all(name != POLICY for name, _ in headers):
-                    headers.append(CLOSED)
-                message["headers"] = headers
+                message["headers"] = headers if POLICY in dict(headers) else [*headers, CLOSED]
             await send(message)
 
         await self.app(scope, receive, send_secured)

@@ -6,8 +6,9 @@ done, `KeyStore` has the API keys. Errors of the driver leave here as StoreUnava
 cause.
 """
 
+from service.libpq import libpq_environment
 from service.store.archive import Archive
-from service.store.connections import Connections, libpq_environment
+from service.store.connections import Connections
 from service.store.gate import Gate
 from service.store.keys import KeyStore
 from service.store.reconciliation import Mismatch, Reconciliation

@@ -5,7 +5,6 @@ Connections are in autocommit, so a statement is a transaction and costs one rou
 
 import asyncio
 import os
-import re
 import select
 import socket
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
@@ -15,13 +14,14 @@ from time import monotonic
 from typing import Any, Literal, Self, TypeVar
 
 import psycopg
-from psycopg import AsyncConnection, errors, pq
-from psycopg.conninfo import conninfo_to_dict, make_conninfo
+from psycopg import AsyncConnection, errors
+from psycopg.conninfo import make_conninfo
 from psycopg.rows import BaseRowFactory
 from psycopg_pool import AsyncConnectionPool, PoolClosed, PoolTimeout, TooManyRequests
 
 from service import metrics
-from service.errors import NotConfigured, StoreUnavailable
+from service.errors import StoreUnavailable
+from service.libpq import parsed
 
 POOL_SIZE = 10
 MAX_WAITING = 1000
@@ -140,39 +140,9 @@ async def _lent(pool: Pool | None) -> AsyncIterator[Connection]:
         await pool.putconn(conn)
 
 
-def libpq_environment(url: str) -> dict[str, str]:
-    """The environment variables that tell psql where a URL or key=value string tells us to go.
-
-    A password given so is not seen in the list of processes. Raises NotConfigured for a URL that
-    libpq does not understand. Options without a variable (keepalives and the like) are left out.
-    """
-    _parsed(url)
-    return {
-        option.envvar.decode(): option.val.decode()
-        for option in pq.Conninfo.parse(url.encode())
-        if option.envvar is not None and option.val is not None
-    }
-
-
-def _parsed(url: str) -> dict[str, Any]:
-    try:
-        parsed = conninfo_to_dict(url)
-    except psycopg.ProgrammingError:
-        parsed = {}
-    # the driver's own message may quote the URL, and so the password; and what is behind an @ or
-    # before a / in a password it takes for a part of the address, which the log would show
-    odd_host = any("@" in host[1:] for host in str(parsed.get("host", "")).split(","))
-    if not parsed or odd_host or not re.fullmatch("[0-9,]*", str(parsed.get("port", ""))):
-        raise NotConfigured(
-            "the database URL is not understood: give postgresql://user:password@host/database"
-            " (in a password, %40 for @ and %2F for /) or key=value pairs"
-        )
-    return parsed
-
-
 def _conninfo(url: str) -> str:
     defaults: dict[str, Any] = {"connect_timeout": 5, "application_name": "arxiv-gateway"}
-    return make_conninfo(**(defaults | _parsed(url)))
+    return make_conninfo(**(defaults | parsed(url)))
 
 
 def _pool(name: str, conninfo: str) -> Pool:

@@ -1,12 +1,15 @@
 """The paths of the split deployment; each does one thing, for the frontend and operators."""
 
 import hmac
+from typing import Any
 
+from litestar.connection import ASGIConnection
 from litestar.handlers import BaseRouteHandler
 
 from service.errors import Unauthorized
-from service.handlers.parameters import AnyConnection
 from service.settings import Settings
+
+AnyConnection = ASGIConnection[Any, Any, Any, Any]
 
 
 async def check_token(connection: AnyConnection, _: BaseRouteHandler) -> None:

@@ -1,0 +1,65 @@
+"""What holds for any parameter: its path knows it, it is given once, and it is text."""
+
+from collections import Counter
+from functools import lru_cache
+from urllib.parse import parse_qsl
+
+from litestar.enums import HttpMethod
+from litestar.handlers import BaseRouteHandler
+from litestar.types import ASGIApp, Receive, Scope, Send
+
+from service.errors import BadInput, WrongMediaType
+from service.handlers.parameters import parameters_of
+
+MOST = 100
+"""Parameters of a request."""
+SHORT = 500
+"""Bytes of a query string that is remembered where it was right."""
+
+
+class Names:
+    """ASGI, around each handler: refuses what Litestar would pass over when it reads parameters.
+
+    No guard: for each of those, Litestar copies the handler.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        """Wrap what answers, inside of what explains errors."""
+        self.app = app
+        self._seen = lru_cache(maxsize=256)(_check)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one connection. Raises BadInput and WrongMediaType."""
+        if scope.get("method") == HttpMethod.POST:
+            _check_type(scope)
+        if query := scope["query_string"]:
+            check = self._seen if len(query) <= SHORT else _check
+            check(query, scope["route_handler"], scope["path_template"])
+        await self.app(scope, receive, send)
+
+
+def _check_type(scope: Scope) -> None:
+    given = next((value for name, value in scope["headers"] if name == b"content-type"), b"")
+    if given.partition(b";")[0].strip().lower() != b"application/json":
+        raise WrongMediaType("send the body as content-type: application/json")
+
+
+def _check(query: bytes, handler: BaseRouteHandler, path: str) -> None:
+    """Refuse a name that is unknown or given twice, and a value that is no text."""
+    try:
+        text = query.decode("ascii")
+        if text.count("&") > MOST:
+            raise BadInput("query string", f"has more than {MOST} parameters")
+        pairs = parse_qsl(text, keep_blank_values=True, errors="strict")
+    except ValueError:
+        raise BadInput("query string", "is not percent-encoded UTF-8") from None
+    known = parameters_of(handler)
+    for name, times in Counter(name for name, _ in pairs).items():
+        if name not in known:
+            hint = f"it takes {', '.join(known)}" if known else "it takes none"
+            raise BadInput(name[:100], f"{path} has no such parameter; {hint}")
+        if times > 1 and known[name].max_items is None:
+            raise BadInput(name, f"is given {times} times")
+    for name, value in pairs:
+        if "\0" in value:
+            raise BadInput(name, "holds a NUL character")

@@ -1,0 +1,32 @@
+"""What query strings say, so that the same one need not be read again."""
+
+from collections import OrderedDict
+from typing import Generic, TypeVar
+
+T = TypeVar("T")
+
+MOST = 4096
+LONGEST = 500
+"""Bytes of one that is remembered."""
+
+
+class Words(Generic[T]):
+    """The latest query strings, with what they say."""
+
+    def __init__(self) -> None:
+        """Begin without any."""
+        self._said: OrderedDict[bytes, T] = OrderedDict()
+
+    def get(self, words: bytes) -> T | None:
+        """What they say, if that is known."""
+        said = self._said.get(words)
+        if said is not None:
+            self._said.move_to_end(words)
+        return said
+
+    def keep(self, words: bytes, said: T) -> None:
+        """Remember what they say; long ones are seldom the same."""
+        if len(words) <= LONGEST:
+            self._said[words] = said
+            if len(self._said) > MOST:
+                self._said.popitem(last=False)
