@@ -40,14 +40,15 @@ def searches(bench: Bench) -> Iterator[Row]:
     """Searches of ten known papers recorded a second: by the store, and through HTTP."""
     settings = bench.database("recording")
     answers = _answers(settings.api_url)
-    pgbench = _pgbench(settings, answers, bench.folder)
+    command = pgbench(settings, answers, bench.folder)
     with process(settings) as (address, _):
         path = f"/arxiv?query={quote(QUERY, safe='{}:')}&start={{number%{(PAGES - 1) * 10}}}"
-        ours, through, theirs = rounds(
+        ours, through, theirs, prepared = rounds(
             "recorded searches",
             lambda: uvloop.run(_saved(settings, answers)),
             partial(rate, address + path),
-            lambda: _transactions(pgbench),
+            partial(_transactions, command, "extended"),
+            partial(_transactions, command, "prepared"),
         )
     against = "pgbench, the same statements in a pipeline, same server"
     for what, rates, target in (
@@ -59,7 +60,8 @@ def searches(bench: Bench) -> Iterator[Row]:
             against=against,
             seen=ratios(rates, theirs),
             at_least=target,
-            detail=f"{median(rates):,.0f} against {median(theirs):,.0f}",
+            detail=f"{median(rates):,.0f} against {median(theirs):,.0f}"
+            f" ({median(prepared):,.0f} where pgbench prepares them)",
         )
 
 
@@ -122,16 +124,16 @@ class _Listener(Store):
         return 0
 
 
-def _pgbench(settings: Settings, answers: list[Answer], folder: Path) -> list[str]:
+def pgbench(settings: Settings, answers: list[Answer], folder: Path) -> list[str]:
     """The command that records these searches as the store does, with a script for each of them.
 
     What the store sends as parameters, pgbench does too, but null and UUIDs, which it has not:
     those stand in the statements.
     """
     address = conninfo_to_dict(str(settings.database_url))
-    command = [str(embedded.program("pgbench")), "--no-vacuum", "--protocol=extended"]
-    command += [f"--client={CLIENTS}", f"--time={SECONDS}", f"--host={address['host']}"]
-    command += [f"--port={address['port']}", f"--username={address['user']}"]
+    where = {"host": "host", "port": "port", "username": "user", "dbname": "dbname"}
+    command = [str(embedded.program("pgbench")), "--no-vacuum"]
+    command += [f"--{option}={address[key]}" for option, key in where.items()]
     store = _Listener(connections_of(settings))
     for number, answer in enumerate(answers):
         asyncio.run(store.save(answer))
@@ -149,12 +151,13 @@ def _pgbench(settings: Settings, answers: list[Answer], folder: Path) -> list[st
         script = folder / f"search-{number}.sql"
         script.write_text("".join(["\\startpipeline\n", *lines, "\\endpipeline\n"]))
         command.append(f"--file={script}")
-    return [*command, str(address["dbname"])]
+    return command
 
 
-def _transactions(pgbench: list[str]) -> float:
+def _transactions(pgbench: list[str], protocol: str) -> float:
     """Transactions a second."""
-    ran = subprocess.run(pgbench, capture_output=True, text=True, check=True)  # noqa: S603 - ours
+    options = [f"--client={CLIENTS}", f"--time={SECONDS}", f"--protocol={protocol}"]
+    ran = subprocess.run([*pgbench, *options], capture_output=True, text=True, check=True)  # noqa: S603 - ours
     assert "number of failed transactions: 0 " in ran.stdout, ran.stderr  # noqa: S101
     return float(re.findall(r"^tps = ([\d.]+)", ran.stdout, re.MULTILINE)[0])
 
