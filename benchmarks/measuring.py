@@ -25,8 +25,8 @@ from psycopg.conninfo import make_conninfo
 from service import migrations
 from service.settings import Settings
 
-ROUNDS = 5
-SECONDS = 2
+ROUNDS = 9
+SECONDS = 1
 NUMBERED = Path(__file__).with_name("numbered.lua")
 BEGAN = time.monotonic()
 RESULTS = 1_000_000
