@@ -27,7 +27,7 @@ fuzz: .venv/fuzz ## a search for input that breaks the service (a quarter of an 
 	@$(PY) -m pytest tests/test_contract.py tests/test_parsers.py --hypothesis-profile=long
 	@$(PY) -m fuzz.arxiv_xml -runs=1000000
 
-bench: .venv/dev ## ratios of what the service costs to what its parts cost (a minute)
+bench: .venv/dev ## ratios of what the service costs to what its parts cost (ten minutes at most)
 	@$(PY) -m benchmarks
 
 check: .venv/dev ## format, lints and types

@@ -1,17 +1,16 @@
 """What the queue changes: searches acknowledged a second, and stored a second, against directly."""
 
 import asyncio
-import statistics
-import sys
 import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from statistics import median
 from uuid import UUID, uuid4
 
 from msgspec import structs
 
-from benchmarks.measuring import ROUNDS, Row, progress, row
+from benchmarks.measuring import ROUNDS, Bench, NotHere, Row, progress, ratios
 from demo import feed
 from demo.papers import generate
 from service import arxiv_xml
@@ -28,28 +27,28 @@ SEARCHES = 2000
 CLIENTS = 16
 
 
-def rates(settings: Settings) -> Iterator[Row]:
-    """Both, with a RabbitMQ beside; nothing where that is not installed."""
+def rates(bench: Bench) -> Iterator[Row]:
+    """Both, with a RabbitMQ beside."""
     if not broker.is_there():
-        sys.stderr.write("RabbitMQ is not installed: nothing is measured through a queue\n")
-        return
-    found = []
+        raise NotHere("RabbitMQ is not installed")
+    settings, found = bench.database("queue"), []
     with tempfile.TemporaryDirectory() as folder, broker.broker(Path(folder)) as node:
-        for round_number in range(ROUNDS):
-            progress("searches through the queue", round_number)
+        for number in range(ROUNDS):
+            progress(f"searches through the queue: round {number + 1} of {ROUNDS}")
             found.append(asyncio.run(_rates(settings, node.url)))
-    directly, taken, stored = (statistics.median(rates) for rates in zip(*found, strict=True))
-    yield row(
-        f"searches of 10 known papers acknowledged a second by the queue, {CLIENTS} at once",
-        "recorded directly",
-        [each[1] / each[0] for each in found],
-        f"{taken:,.0f} against {directly:,.0f}",
+    directly, taken, stored = zip(*found, strict=True)
+    yield Row(
+        measure="searches of 10 known papers acknowledged a second by the queue,"
+        f" {CLIENTS} at once",
+        against="recorded directly",
+        seen=ratios(taken, directly),
+        detail=f"{median(taken):,.0f} against {median(directly):,.0f}",
     )
-    yield row(
-        "the same stored a second by one writer",
-        "recorded directly",
-        [each[2] / each[0] for each in found],
-        f"{stored:,.0f} against {directly:,.0f}",
+    yield Row(
+        measure="the same stored a second by one writer",
+        against="recorded directly",
+        seen=ratios(stored, directly),
+        detail=f"{median(stored):,.0f} against {median(directly):,.0f}",
     )
 
 

@@ -3,50 +3,52 @@
 import os
 import shutil
 import socket
-import statistics
 import subprocess
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
+from statistics import median
 
 import httpx
 
-from benchmarks.measuring import ROUNDS, Row, progress, rate, row
-from benchmarks.reading import PAGE, process
-from service.settings import Settings
+from benchmarks.measuring import Bench, NotHere, Row, process, rate, ratios, rounds
+from benchmarks.reading import PAGE
 
 CONFIG = Path(__file__).parents[1] / "deploy" / "haproxy.cfg"
-PAGES = Path(__file__).with_name("pages.lua")
+PAGES = PAGE + "&page={number%5000}"
+"""A different page each time, since equal ones at the same time are read once by an instance."""
 SECOND = '    server read2 "${READ2}"\n'
 
 
-def readers(settings: Settings, folder: Path) -> Iterator[Row]:
+def readers(bench: Bench) -> Iterator[Row]:
     """Through HAProxy to one, two and four processes, against one process without HAProxy."""
     haproxy = shutil.which("haproxy", path=f"{os.environ['PATH']}:/usr/sbin")
-    if haproxy is None or shutil.which("wrk") is None:
-        return
+    if haproxy is None:
+        raise NotHere("HAProxy is not installed")
     with ExitStack() as stack:
-        addresses = [stack.enter_context(process(settings))[0] for _ in range(4)]
+        addresses = [stack.enter_context(process(bench.million))[0] for _ in range(4)]
         ways = {
             f"{count} behind HAProxy": stack.enter_context(
-                _routed(haproxy, addresses[:count], folder / f"haproxy-{count}.cfg")
+                _routed(haproxy, addresses[:count], bench.folder / f"haproxy-{count}.cfg")
             )
             for count in (1, 2, 4)
         }
-        ways = {"one alone": addresses[0], **ways}
-        rates: dict[str, list[float]] = {name: [] for name in ways}
         for address in addresses:
             httpx.get(f"{address}{PAGE}&page=5000").raise_for_status()  # what is made once
-        for round_number in range(ROUNDS):
-            progress("readers", round_number)
-            for name, address in ways.items():
-                rates[name].append(rate(address, "-c32", "-s", str(PAGES)))
-    for name in list(ways)[1:]:
-        ratios = [one / alone for one, alone in zip(rates[name], rates["one alone"], strict=True)]
-        this, alone = statistics.median(rates[name]), statistics.median(rates["one alone"])
-        detail = f"{this:,.0f} against {alone:,.0f}, 32 connections, {os.cpu_count()} cores"
-        yield row(f"`/results` pages of 10 from {name}", "one without HAProxy", ratios, detail)
+        alone, *behind = rounds(
+            "readers",
+            *(partial(rate, address + PAGES, 32) for address in (addresses[0], *ways.values())),
+        )
+    for name, rates in zip(ways, behind, strict=True):
+        yield Row(
+            measure=f"`/results` pages of 10 from {name}",
+            against="one without HAProxy",
+            seen=ratios(rates, alone),
+            detail=f"{median(rates):,.0f} against {median(alone):,.0f}, 32 connections,"
+            f" {os.cpu_count()} cores",
+        )
 
 
 @contextmanager
