@@ -18,8 +18,8 @@ from service.buffer import Buffer
 from service.models import Answer
 from service.parts import connections_of
 from service.settings import Settings
-from service.store import Store
 from service.store.buffered import BufferedStore
+from service.store.searches import Store
 from service.writer import Writer
 from tests import broker
 

@@ -23,7 +23,8 @@ from service import arxiv_xml, embedded, sql
 from service.models import Answer, Harvest, Search
 from service.parts import LocalParts, connections_of
 from service.settings import Settings
-from service.store import Connections, Store
+from service.store.connections import Connections
+from service.store.searches import Store
 from tests.proxy import proxied
 
 CLIENTS = 8

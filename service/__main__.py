@@ -22,9 +22,9 @@ from msgspec import structs
 
 from service import __version__, embedded, migrations, reach
 from service.errors import BadInput, NotConfigured, ServiceError
-from service.libpq import check_addresses, libpq_environment
 from service.logging import NOTICE, started
 from service.settings import Settings
+from service.store.addresses import check_addresses, libpq_environment
 
 logger = logging.getLogger("service")
 

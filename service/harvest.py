@@ -27,7 +27,7 @@ from service.errors import (
 )
 from service.models import Answer, Harvest, Outcome, Search
 from service.search import Searcher
-from service.store import Store
+from service.store.searches import Store
 
 logger = logging.getLogger(__name__)
 

@@ -13,7 +13,7 @@ from service.errors import NotFound
 from service.keys import Key, Rate
 from service.parts import connections_of
 from service.settings import Settings
-from service.store import KeyStore
+from service.store.keys import KeyStore
 
 DEFAULT_RATE = "600/minute"
 MOST = 200

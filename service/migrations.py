@@ -8,7 +8,7 @@ from pathlib import Path
 
 from service import embedded
 from service.errors import NotConfigured
-from service.libpq import libpq_environment
+from service.store.addresses import libpq_environment
 
 FOLDER = Path(__file__).resolve().parent.parent / "migrations"
 

@@ -16,7 +16,12 @@ from service.models import ArxivState, StoredResult
 from service.remote import Backend, RemoteArchive, RemoteFinder, RemoteKeys, RemoteStore
 from service.search import Finder, Searcher
 from service.settings import READING, Settings
-from service.store import Archive, Connections, Gate, KeyStore, Reconciliation, Store
+from service.store.archive import Archive
+from service.store.connections import Connections
+from service.store.gate import Gate
+from service.store.keys import KeyStore
+from service.store.reconciliation import Reconciliation
+from service.store.searches import Store
 
 if TYPE_CHECKING:
     from service.buffer import Buffer

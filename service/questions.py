@@ -16,8 +16,7 @@ from service.models import (
     ResultFilter,
     Run,
 )
-from service.store import Archive
-from service.store.archive import PAPERS, QUERIES, RANKED, RESULTS, List
+from service.store.archive import PAPERS, QUERIES, RANKED, RESULTS, Archive, List
 
 Limit = Annotated[int, Meta(ge=1, le=INT2_MAX)]
 LISTS: dict[str, tuple[List[Any], type[Struct]]] = {

@@ -38,8 +38,7 @@ from service.models import (
 from service.problems import MEDIA_TYPE
 from service.search import PERSISTENCE, Finder, Flight, Found
 from service.settings import Settings
-from service.store import Archive
-from service.store.archive import SLOW_PATIENCE, Filter, List, T
+from service.store.archive import SLOW_PATIENCE, Archive, Filter, List, T
 from service.store.connections import PATIENCE
 
 logger = logging.getLogger(__name__)

@@ -33,8 +33,8 @@ from service.errors import (
 )
 from service.models import Answer, Harvest, Outcome, Recorded, Search
 from service.settings import Settings
-from service.store import Gate, Store
-from service.store.gate import Seek
+from service.store.gate import Gate, Seek
+from service.store.searches import Store
 from service.store.sharing import forget
 from service.words import Words
 

@@ -28,7 +28,7 @@ from service.harvest import Harvester
 from service.models import MAX_RESULTS, Receipt, SortBy, SortOrder
 from service.parts import LocalParts, wired
 from service.settings import Settings
-from service.store import Mismatch
+from service.store.reconciliation import Mismatch
 
 if TYPE_CHECKING:
     from service.buffer import Buffer

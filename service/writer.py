@@ -21,7 +21,7 @@ from service.logging import NOTICE
 from service.models import Record
 from service.parts import connections_of
 from service.settings import Settings
-from service.store import Store
+from service.store.searches import Store
 
 logger = logging.getLogger(__name__)
 

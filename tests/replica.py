@@ -14,7 +14,7 @@ import psycopg
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from service import embedded
-from service.store import libpq_environment
+from service.store.addresses import libpq_environment
 
 
 class Replica:

@@ -23,7 +23,7 @@ from service.models import Answer
 from service.parts import connections_of
 from service.problems import AnyRequest
 from service.settings import Settings
-from service.store import Store
+from service.store.searches import Store
 from tests.process import ROOT
 
 BENCH = Bench("", "", Path())

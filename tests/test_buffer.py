@@ -27,10 +27,10 @@ from service.errors import NotConfigured, StoreUnavailable
 from service.models import Answer, QueryToWrite, Record, ResultsToWrite, ResultToWrite
 from service.parts import LocalParts
 from service.settings import Settings
-from service.store import Connections, Store
 from service.store import connections as connections_module
 from service.store.buffered import BufferedStore
-from service.store.searches import record_of
+from service.store.connections import Connections
+from service.store.searches import Store, record_of
 from service.writer import Writer
 from tests import broker as broker_module
 from tests.broker import Broker

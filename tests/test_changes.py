@@ -18,7 +18,7 @@ from demo.arxiv import StandIn
 from demo.papers import Paper, generate
 from service import changes
 from service.models import Run, StoredResult
-from service.store import Archive
+from service.store.archive import Archive
 from tests.conftest import Gateway, Serve
 
 ATOM = "{http://www.w3.org/2005/Atom}"

@@ -18,7 +18,7 @@ from service import arxiv_query, keys
 from service.keys import Key, Rate
 from service.parts import connections_of
 from service.settings import Settings
-from service.store import KeyStore
+from service.store.keys import KeyStore
 from tests.conftest import served
 
 AnyCase = schemathesis.Case[Any]

@@ -17,9 +17,10 @@ import pytest
 from demo.arxiv import StandIn
 from service.errors import StoreUnavailable, TooBusy
 from service.models import Answer
-from service.store import Connections, Gate, Store
 from service.store import gate as gate_module
-from service.store.gate import Seek, Turn
+from service.store.connections import Connections
+from service.store.gate import Gate, Seek, Turn
+from service.store.searches import Store
 from tests.conftest import Serve
 from tests.doors import pgbouncer
 from tests.process import service
@@ -72,6 +73,8 @@ async def test_first_come_is_first_served_across_processes(database: str) -> Non
             order.append(number)
 
     async with gates(database, 3, interval=0.03) as opened:
+        for gate in opened:  # a first connection takes its time
+            await pass_through(gate, [])
         tasks = []
         for number in range(12):
             tasks.append(asyncio.create_task(come(opened[number % 3], number)))
@@ -137,6 +140,24 @@ async def test_a_dead_waiter_loses_its_place(
         await pass_through(gate, [])
 
     assert 0.4 < monotonic() - began < 2
+
+
+async def test_in_one_process_turns_follow_each_other_at_once(
+    database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("SHORTEST_LOOK", "LONGEST_LOOK", "LOOK_IN"):  # nobody happens to look in time
+        monkeypatch.setattr(gate_module, name, 60.0)
+    log: list[tuple[float, float]] = []
+    async with gates(database, interval=0) as [gate]:
+        began = monotonic()
+        tasks = [asyncio.create_task(pass_through(gate, log)) for _ in range(20)]
+        await asyncio.sleep(0.05)
+        for task in tasks[::3]:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    assert monotonic() - began < 10
+    assert len(log) >= 13
 
 
 async def test_a_dead_holder_frees_the_gate_when_its_lease_ends(

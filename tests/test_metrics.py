@@ -15,7 +15,8 @@ from demo.arxiv import StandIn
 from service import metrics
 from service.errors import ServiceError, UpstreamError
 from service.settings import ENDPOINTS, Settings
-from service.store import Connections, Gate
+from service.store.connections import Connections
+from service.store.gate import Gate
 from tests.conftest import Gateway, Serve
 
 Series = dict[str, float]

@@ -15,7 +15,7 @@ from psycopg.sql import SQL, Identifier
 
 from service import embedded, migrations
 from service.errors import NotConfigured
-from service.store import libpq_environment
+from service.store.addresses import libpq_environment
 
 NAMES = [path.stem for path in migrations.files()]
 

@@ -11,8 +11,9 @@ import pytest
 from psycopg.conninfo import make_conninfo
 
 from service.models import Place, ResultFilter
-from service.store import Archive, Connections, milestones
-from service.store.archive import RESULTS
+from service.store import milestones
+from service.store.archive import RESULTS, Archive
+from service.store.connections import Connections
 
 Row = tuple[int, int, int]
 IN_ORDER = (

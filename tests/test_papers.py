@@ -38,8 +38,11 @@ from service.app import create_app
 from service.errors import Conflict, NotConfigured, StoreUnavailable
 from service.models import Answer, Entry, Link, ResultsToWrite, ResultToWrite
 from service.settings import Settings
-from service.store import Archive, Connections, Store, libpq_environment
 from service.store import connections as connections_module
+from service.store.addresses import libpq_environment
+from service.store.archive import Archive
+from service.store.connections import Connections
+from service.store.searches import Store
 from tests.conftest import Gateway, Serve, running
 from tests.process import ROOT
 from tests.proxy import proxied

@@ -30,7 +30,9 @@ from service.keys import Key, Rate
 from service.parts import connections_of
 from service.remote import RemoteArchive
 from service.settings import ENDPOINTS, Settings
-from service.store import Archive, KeyStore, connections
+from service.store import connections
+from service.store.archive import Archive
+from service.store.keys import KeyStore
 from tests.conftest import Gateway, Serve, listening
 from tests.process import service
 from tests.test_bad_input import BAD_BODIES, BAD_QUERIES

@@ -12,8 +12,10 @@ from psycopg.conninfo import make_conninfo
 
 from service.errors import NotConfigured, StoreUnavailable
 from service.models import Answer, Entry
-from service.store import Connections, Store, libpq_environment
 from service.store import connections as connections_module
+from service.store.addresses import libpq_environment
+from service.store.connections import Connections
+from service.store.searches import Store
 from tests.proxy import proxied
 
 COUNTS = "select (select count(*) from queries), (select count(*) from results)"

@@ -32,9 +32,13 @@ from service.harvest import Harvester
 from service.models import QueryToWrite, ResultsToWrite
 from service.parts import LocalParts
 from service.settings import Settings
-from service.store import Archive, Connections, Reconciliation, Store, milestones
 from service.store import connections as connections_module
+from service.store import milestones
 from service.store import reconciliation as reconciliation_module
+from service.store.archive import Archive
+from service.store.connections import Connections
+from service.store.reconciliation import Reconciliation
+from service.store.searches import Store
 from tests.conftest import Serve, copied
 from tests.process import ROOT
 from tests.proxy import proxied
@@ -296,7 +300,8 @@ async def test_a_connection_cut_in_mid_write_loses_nothing(
 KILLED = """
 import asyncio, os, sys
 from contextlib import asynccontextmanager
-from service.store import Connections, Store
+from service.store.connections import Connections
+from service.store.searches import Store
 from tests.test_store import answer
 
 lend = Connections.writer

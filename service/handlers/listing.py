@@ -23,8 +23,7 @@ from service.formats import FeedHead, Format, Writer
 from service.handlers import cursors
 from service.models import Asked, Place, Reference
 from service.problems import AnyRequest
-from service.store import Archive
-from service.store.archive import List
+from service.store.archive import Archive, List
 
 T = TypeVar("T", bound=Struct)
 Row_contra = TypeVar("Row_contra", bound=Struct, contravariant=True)

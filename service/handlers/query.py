@@ -26,8 +26,7 @@ from service.models import (
 )
 from service.parts import Parts
 from service.problems import AnyRequest
-from service.store import Archive
-from service.store.archive import FEED_RUNS
+from service.store.archive import FEED_RUNS, Archive
 
 WITH_RESULTS = QueryWithResults(**structs.asdict(EXAMPLE), results=[RESULT])
 CHANGES = Changes(

@@ -14,8 +14,7 @@ from service.handlers.listing import Listed
 from service.models import Asked, Reference, Result, ResultFilter, StoredResult
 from service.parts import Parts
 from service.problems import AnyRequest
-from service.store import Archive
-from service.store.archive import RESULTS
+from service.store.archive import RESULTS, Archive
 
 EXAMPLE = Result(
     author="Emmy Noether, Felix Klein",

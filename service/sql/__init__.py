@@ -6,6 +6,7 @@ _here = files(__name__)
 
 BEGIN = b"begin"
 COMMIT = b"commit"
+BACKEND_PID = _here.joinpath("backend_pid.sql").read_bytes()
 COUNT_PAPERS = _here.joinpath("count_papers.sql").read_bytes()
 COUNT_QUERIES = _here.joinpath("count_queries.sql").read_bytes()
 COUNT_RESULTS = _here.joinpath("count_results.sql").read_bytes()

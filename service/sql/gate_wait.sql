@@ -29,5 +29,5 @@ renewed as (
     on conflict (ticket) do update set expires = excluded.expires
     returning place
 )
-select (select place from renewed) is not null as waiting, ahead, opens, closed, wait
+select (select place from renewed) as place, ahead, opens, closed, wait
 from outlook

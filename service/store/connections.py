@@ -7,6 +7,7 @@ import asyncio
 import os
 import select
 import socket
+import sys
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager, suppress
 from functools import partial
@@ -19,9 +20,9 @@ from psycopg.conninfo import make_conninfo
 from psycopg.rows import BaseRowFactory
 from psycopg_pool import AsyncConnectionPool, PoolClosed, PoolTimeout, TooManyRequests
 
-from service import metrics
+from service import metrics, sql
 from service.errors import StoreUnavailable
-from service.libpq import parsed
+from service.store.addresses import parsed
 
 POOL_SIZE = 10
 MAX_WAITING = 1000
@@ -155,14 +156,26 @@ def _pool(name: str, conninfo: str) -> Pool:
         max_waiting=MAX_WAITING,
         # give up at once what the next call will try again: pauses between tries would grow
         reconnect_timeout=1,
-        kwargs={
-            "autocommit": True,
-            # PgBouncer before 1.22 mixes up prepared statements in transaction pooling
-            "prepare_threshold": None,
-        },
+        configure=_configure,
+        kwargs={"autocommit": True, "prepare_threshold": None},
     )
     metrics.POOLS.add(pool)
     return pool
+
+
+async def _configure(conn: Connection) -> None:
+    """Let statements be prepared that ask for it, where nothing stands before the server.
+
+    PgBouncer lends a server for a transaction, and before 1.22 mixes up what is prepared on which;
+    the process that it names at the beginning is none of the server's.
+    """
+    fuse = asyncio.get_running_loop().call_later(CONNECTION_PATIENCE, _cut, conn)
+    try:
+        cursor = await conn.execute(sql.BACKEND_PID)
+        if await cursor.fetchone() == (conn.info.backend_pid,):
+            conn.prepare_threshold = sys.maxsize  # none else, however often it comes
+    finally:
+        fuse.cancel()
 
 
 def _is_dead(conn: Connection) -> bool:
@@ -192,12 +205,14 @@ async def fetch(
     shape: BaseRowFactory[T],
     statement: bytes,
     values: Mapping[str, object] | None = None,
+    *,
+    prepare: bool = False,
 ) -> list[T]:
     """All rows of a statement in this shape, in one round trip."""
     with explained():
         async with lend() as conn:
             cursor = conn.cursor(row_factory=shape)
-            await cursor.execute(statement, values)
+            await cursor.execute(statement, values, prepare=prepare)
             return await cursor.fetchall()
 
 

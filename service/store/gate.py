@@ -22,6 +22,7 @@ from service import metrics, sql
 from service.errors import StoreUnavailable, TooBusy
 from service.models import Recorded
 from service.store.connections import Connections, explained
+from service.store.neighbours import Neighbours
 
 logger = logging.getLogger(__name__)
 
@@ -40,8 +41,8 @@ LONGEST_COOLDOWN = 6 * 3600.0
 class Outlook(Struct, frozen=True):
     """What a search in the queue, or before it, has to expect; times in seconds."""
 
-    waiting: bool
-    """Whether it has a place; it gets none if it would wait longer than it may."""
+    place: int | None
+    """They are given in order; a search gets none if it would wait longer than it may."""
     ahead: int
     opens: float
     """How long the pause after the last request still is."""
@@ -103,6 +104,7 @@ class Gate:
         self._lease = lease
         self._untold: dict[UUID, Untold] = {}
         """By ticket."""
+        self._neighbours = Neighbours()
 
     @asynccontextmanager
     async def turn(
@@ -118,7 +120,7 @@ class Gate:
         clock = asyncio.get_running_loop().time
         came = clock()
         try:
-            with metrics.GATE_WAITING.track_inprogress():
+            with metrics.GATE_WAITING.track_inprogress(), self._neighbours.joined(ticket):
                 given = await self._wait(ticket, until, seek, patient=patient)
             metrics.GATE_WAIT.observe(clock() - came)
         except BaseException as error:
@@ -134,6 +136,7 @@ class Gate:
         finally:
             taken = clock() - began
             await _whole(self._release(ticket, given, taken))
+            self._neighbours.end_turn()
 
     async def state(self) -> State:
         """Look at the gate without a place in its queue."""
@@ -152,6 +155,7 @@ class Gate:
         joined = False
         while True:
             began = clock()
+            self._neighbours.looks(ticket)
             try:
                 await self._catch_up()
                 outlook, taken, found = await self._look(ticket, max(0.0, until - began), seek)
@@ -167,13 +171,16 @@ class Gate:
                 await self._leave(ticket)
                 return found
             if taken:
+                self._neighbours.take_turn()
                 return Turn(began + self._lease)
             if outlook.closed and not patient:
                 raise _closed(outlook)
             left = until - clock()
-            if not outlook.waiting or left < 0 or outlook.closed > left:
+            if outlook.place is None or left < 0 or outlook.closed > left:
                 raise _closed(outlook) if outlook.closed else _busy(outlook)
-            await asyncio.sleep(min(self._pause(outlook), until - clock() + SHORTEST_LOOK))
+            longest = min(LOOK_IN, left + SHORTEST_LOOK)
+            pause = min(self._pause(outlook), longest)
+            await self._neighbours.sleep(ticket, outlook.place, pause, longest)
 
     def _pause(self, outlook: Outlook) -> float:
         """How long nothing can happen to a place in the queue, or will not for the most part."""
@@ -203,12 +210,12 @@ class Gate:
                 recorded = conn.cursor(row_factory=class_row(Recorded))
                 async with conn.pipeline():
                     await conn.execute(sql.BEGIN)
-                    await conn.execute(sql.GATE_LOCK)
-                    await conn.execute(sql.GATE_PURGE)
-                    await outlook.execute(sql.GATE_WAIT, values)
-                    take = await conn.execute(sql.GATE_TAKE, values)
+                    await conn.execute(sql.GATE_LOCK, prepare=True)
+                    await conn.execute(sql.GATE_PURGE, prepare=True)
+                    await outlook.execute(sql.GATE_WAIT, values, prepare=True)
+                    take = await conn.execute(sql.GATE_TAKE, values, prepare=True)
                     if seek:
-                        await recorded.execute(sql.SELECT_RECORDED, values)
+                        await recorded.execute(sql.SELECT_RECORDED, values, prepare=True)
                     await conn.execute(sql.COMMIT)
                 found = await recorded.fetchone() if seek else None
                 seen = await anext(outlook)
@@ -263,7 +270,7 @@ class Gate:
         with explained():
             async with self._connections.writer() as conn:
                 sent = conn.cursor(row_factory=scalar_row)
-                await sent.execute(statement, values)
+                await sent.execute(statement, values, prepare=True)
                 told: float | None = await sent.fetchone() if sent.description else None
                 return told or 0.0
 

@@ -107,9 +107,9 @@ class Store:
                     # would commit what is queued; conn.transaction() would cost three more trips
                     async with conn.pipeline():
                         await conn.execute(sql.BEGIN)
-                        await query.execute(sql.INSERT_QUERY, head)
-                        results = await conn.execute(sql.INSERT_RESULTS, body)
-                        papers = await conn.execute(sql.UPSERT_PAPERS, body)
+                        await query.execute(sql.INSERT_QUERY, head, prepare=True)
+                        results = await conn.execute(sql.INSERT_RESULTS, body, prepare=True)
+                        papers = await conn.execute(sql.UPSERT_PAPERS, body, prepare=True)
                         if harvest:
                             await conn.execute(sql.HARVEST_ADVANCE, asdict(harvest))
                         await conn.execute(sql.COMMIT)
@@ -304,7 +304,7 @@ class Store:
         """The newest good answer to a search."""
         wanted = {"search_key": search_key}
         rows = await fetch(
-            self._connections.writer, class_row(Recorded), sql.SELECT_RECORDED, wanted
+            self._connections.writer, class_row(Recorded), sql.SELECT_RECORDED, wanted, prepare=True
         )
         return rows[0] if rows else None
 
