@@ -11,13 +11,14 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from statistics import median
 
+import httpx
 import psycopg
 import uvicorn
-from litestar import Response, get
+from litestar import Litestar, Response, get
 from litestar.handlers import HTTPRouteHandler
 from msgspec import Struct
 from psycopg.conninfo import make_conninfo
@@ -207,6 +208,33 @@ def bare_handler(content: bytes) -> HTTPRouteHandler:
         return Response(content, media_type="application/json")
 
     return bare
+
+
+def against_bare(what: str, app: Litestar, address: str, path: str, target: float) -> Iterator[Row]:
+    """Answers a second, against a handler that does nothing but answer the same bytes.
+
+    Once it is all there is to an application, in this process; once it has the service around it.
+    """
+    handler = bare_handler(httpx.get(address + path, timeout=30).raise_for_status().content)
+    app.register(handler)
+    with served(Litestar([handler], openapi_config=None)) as alone:
+        ours, bare, within = rounds(
+            what,
+            partial(rate, address + path),
+            partial(rate, f"{alone}/bare"),
+            partial(rate, f"{address}/bare"),
+        )
+    for against, theirs, least in (
+        ("bare Litestar handler, same bytes, same process", bare, target),
+        ("the same handler within the service: its log, metrics, ETags, headers", within, None),
+    ):
+        yield Row(
+            measure=f"{what}, requests a second",
+            against=against,
+            seen=ratios(ours, theirs),
+            at_least=least,
+            detail=f"{median(ours):,.0f} against {median(theirs):,.0f}",
+        )
 
 
 def rate(url: str, connections: int = 8) -> float:

@@ -4,7 +4,6 @@ import os
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import partial
 from pathlib import Path
 from statistics import median
 from threading import Event, Thread
@@ -16,10 +15,9 @@ from benchmarks.measuring import (
     ROUNDS,
     Bench,
     Row,
-    bare_handler,
+    against_bare,
     process,
     progress,
-    rate,
     ratios,
     rounds,
     served,
@@ -67,17 +65,7 @@ def page(bench: Bench) -> Iterator[Row]:
     """Pages a second, against a handler that does nothing but answer the same bytes."""
     app = create_app(bench.million)
     with served(app) as address:
-        app.register(bare_handler(httpx.get(address + PAGE).raise_for_status().content))
-        pages, bare = rounds(
-            "pages", partial(rate, address + PAGE), partial(rate, address + "/bare")
-        )
-    yield Row(
-        measure="`/results` page of 10, requests a second",
-        against="bare Litestar handler, same bytes, same process",
-        seen=ratios(pages, bare),
-        at_least=0.4,
-        detail=f"{median(pages):,.0f} against {median(bare):,.0f}",
-    )
+        yield from against_bare("`/results` page of 10", app, address, PAGE, 0.4)
 
 
 def export(bench: Bench) -> Iterator[Row]:

@@ -4,12 +4,11 @@ import asyncio
 import itertools
 import time
 from collections.abc import Awaitable, Callable, Iterator
-from functools import partial
 from statistics import median
 
 import httpx
 
-from benchmarks.measuring import Bench, Row, bare_handler, rate, ratios, rounds, served
+from benchmarks.measuring import Bench, Row, against_bare, ratios, rounds, served
 from service.app import create_app
 from service.models import Search
 from service.parts import LocalParts
@@ -23,18 +22,7 @@ def memory_hits(bench: Bench) -> Iterator[Row]:
     app = create_app(bench.database("memory"))
     with served(app) as address:
         path = "/arxiv?title=testing"
-        content = httpx.get(address + path, timeout=30).raise_for_status().content
-        app.register(bare_handler(content))
-        hits, bare = rounds(
-            "memory hits", partial(rate, address + path), partial(rate, address + "/bare")
-        )
-    yield Row(
-        measure="memory hit of `/arxiv`, requests a second",
-        against="bare Litestar handler, same bytes, same process",
-        seen=ratios(hits, bare),
-        at_least=0.7,
-        detail=f"{median(hits):,.0f} against {median(bare):,.0f}",
-    )
+        yield from against_bare("memory hit of `/arxiv`", app, address, path, 0.7)
 
 
 def cost_of_a_miss(bench: Bench) -> Iterator[Row]:

@@ -20,6 +20,7 @@ from service import embedded, migrations
 from tests.doors import free_port
 
 PATIENCE = 60.0
+CLIENT = httpx.Client(trust_env=False, verify=False, headers={"connection": "close"})  # noqa: S501
 LOOK_AGAIN = 0.002
 BARE = """
 import sys, uvicorn
@@ -79,7 +80,7 @@ def _postgresql(cluster: Path) -> float:
 
 
 def _get(port: int, path: str) -> None:
-    httpx.get(f"http://127.0.0.1:{port}{path}", trust_env=False).raise_for_status()
+    CLIENT.get(f"http://127.0.0.1:{port}{path}").raise_for_status()
 
 
 def _taken(command: list[str], ask: Callable[[], None], **options: Any) -> float:  # noqa: ANN401

@@ -115,9 +115,7 @@ def serve(settings: Settings, _: argparse.Namespace) -> None:
     # while the database starts
     Thread(target=import_module, args=["service.serving"]).start()
     with started(settings.log_level, settings.log_format), _database(settings) as complete:
-        from service import serving  # noqa: PLC0415
-
-        serving.run(complete)
+        import_module("service.serving").run(complete)
 
 
 def writer(settings: Settings, _: argparse.Namespace) -> None:

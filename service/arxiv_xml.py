@@ -81,7 +81,8 @@ def _reader(body: bytes) -> "etree.iterparse[tuple[str, etree._Element]]":
     return etree.iterparse(
         BytesIO(body),
         tag=_ENTRY,
-        resolve_entities=False,
+        # without, it would pass over one that is unknown, and begin anew with what follows
+        resolve_entities="internal",
         no_network=True,
         load_dtd=False,
         huge_tree=False,

@@ -5,7 +5,7 @@ from typing import Generic, TypeVar
 
 T = TypeVar("T")
 
-MOST = 4096
+MOST = 1024
 LONGEST = 500
 """Bytes of one that is remembered."""
 

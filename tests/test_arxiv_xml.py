@@ -571,6 +571,13 @@ def test_what_is_no_feed_is_refused(body: bytes) -> None:
     assert 0 < len(str(refused.value)) < 400
 
 
+@pytest.mark.parametrize("length", [2**10, 2**15, 2**16])
+def test_two_documents_are_none_wherever_the_first_one_ends(length: int) -> None:
+    first = WHOLE[: WHOLE.index(b"</entry>")].replace(b"&amp;", b"&nbsp;")
+    with pytest.raises(NotAFeed, match="nbsp"):
+        parse(first + b" " * (length - len(first)) + WHOLE)
+
+
 @pytest.mark.parametrize("part", range(1, 40))
 def test_a_feed_that_broke_off_is_refused(part: int) -> None:
     with pytest.raises(NotAFeed):

@@ -8,6 +8,7 @@ from contextlib import AsyncExitStack, ExitStack, asynccontextmanager
 from itertools import pairwise
 from pathlib import Path
 from time import monotonic, sleep
+from typing import Any
 from uuid import uuid4
 
 import httpx
@@ -158,6 +159,63 @@ async def test_in_one_process_turns_follow_each_other_at_once(
 
     assert monotonic() - began < 10
     assert len(log) >= 13
+
+
+async def test_whatever_ends_a_turn_the_next_one_looks(
+    database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("SHORTEST_LOOK", "LONGEST_LOOK", "LOOK_IN"):
+        monkeypatch.setattr(gate_module, name, 60.0)
+    async with gates(database, interval=0) as [gate]:
+        held = asyncio.Event()
+
+        async def hold() -> None:
+            async with gate.turn(soon()):
+                held.set()
+                await asyncio.sleep(0.1)
+
+        holding = asyncio.create_task(hold())
+        await held.wait()
+        waiting = asyncio.create_task(pass_through(gate, []))
+        await asyncio.sleep(0.05)
+        release = gate._release  # noqa: SLF001
+
+        async def slowly(*args: Any) -> None:
+            await asyncio.sleep(0.1)
+            await release(*args)
+
+        monkeypatch.setattr(gate, "_release", slowly)
+        await asyncio.sleep(0.1)
+        holding.cancel()
+        await asyncio.wait_for(waiting, 5)
+
+
+async def test_a_place_that_had_expired_makes_another_the_first(
+    database: str, db: psycopg.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(gate_module, "LOOK_IN", 5.0)
+    log: list[tuple[float, float]] = []
+    async with gates(database, 2, interval=0, lease=20) as [gate, other]:
+        async with other.turn(soon()):
+            tasks = []
+            for _ in range(3):
+                tasks.append(asyncio.create_task(pass_through(gate, log)))
+                await asyncio.sleep(0.1)
+            db.execute("delete from gate_queue where place = (select min(place) from gate_queue)")
+            await asyncio.sleep(0.5)  # it has a new place by now
+        began = monotonic()
+        await asyncio.gather(*tasks)
+
+    assert monotonic() - began < 2
+
+
+async def test_a_turn_that_outlives_its_lease_lets_its_neighbours_look(database: str) -> None:
+    async with gates(database, interval=0, lease=0.3) as [gate]:
+        began = monotonic()
+        async with gate.turn(soon()):
+            await pass_through(gate, [])
+
+    assert monotonic() - began < 1.5
 
 
 async def test_a_dead_holder_frees_the_gate_when_its_lease_ends(

@@ -241,6 +241,22 @@ async def test_a_pause_that_an_operator_ends_is_not_told_any_more(
     assert until == 0
 
 
+async def test_what_is_refused_is_counted_with_what_it_got(client: Gateway) -> None:
+    async with raising(client, "http_requests_total") as risen:
+        for path in ("/results?x=1", "/arxiv?title=%00", "/health/live?x=1"):
+            assert (await client.get(path)).status_code == 400
+        text = {"content-type": "text/plain"}
+        assert (await client.post("/queries", content="{}", headers=text)).status_code == 415
+
+    told = re.findall(r'path="([^"]+)".*?status_code="(\d+)"', " ".join(risen))
+    assert sorted(pair for pair in told if pair[0] != "/metrics") == [
+        ("/arxiv", "400"),
+        ("/health/live", "400"),
+        ("/queries", "415"),
+        ("/results", "400"),
+    ]
+
+
 async def test_who_does_not_wait_any_more_is_counted_with_what_he_got(client: Gateway) -> None:
     async with raising(client, "http_requests_total") as risen:
         late = await client.get("/results", headers={"request-timeout": "0"})

@@ -100,8 +100,9 @@ async def list_results(
     BibTeX, RIS and Atom each paper stands once.
     """
     read = parts, asked_results, order
+    answer = await _answer(request, *read)
     request.app.state["read"].keep(request.scope["query_string"], read)
-    return await _answer(request, *read)
+    return answer
 
 
 async def _answer(

@@ -10,6 +10,7 @@ from litestar.types import ASGIApp, Receive, Scope, Send
 
 from service.errors import BadInput, WrongMediaType
 from service.handlers.parameters import parameters_of
+from service.problems import refuse
 
 MOST = 100
 """Parameters of a request."""
@@ -29,12 +30,16 @@ class Names:
         self._seen = lru_cache(maxsize=256)(_check)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve one connection. Raises BadInput and WrongMediaType."""
-        if scope.get("method") == HttpMethod.POST:
-            _check_type(scope)
-        if query := scope["query_string"]:
-            check = self._seen if len(query) <= SHORT else _check
-            check(query, scope["route_handler"], scope["path_template"])
+        """Serve one connection; an error would pass by what counts answers."""
+        try:
+            if scope.get("method") == HttpMethod.POST:
+                _check_type(scope)
+            if query := scope["query_string"]:
+                check = self._seen if len(query) <= SHORT else _check
+                check(query, scope["route_handler"], scope["path_template"])
+        except (BadInput, WrongMediaType) as error:
+            await refuse(error, send)
+            return
         await self.app(scope, receive, send)
 
 

@@ -205,14 +205,12 @@ async def fetch(
     shape: BaseRowFactory[T],
     statement: bytes,
     values: Mapping[str, object] | None = None,
-    *,
-    prepare: bool = False,
 ) -> list[T]:
     """All rows of a statement in this shape, in one round trip."""
     with explained():
         async with lend() as conn:
             cursor = conn.cursor(row_factory=shape)
-            await cursor.execute(statement, values, prepare=prepare)
+            await cursor.execute(statement, values)
             return await cursor.fetchall()
 
 

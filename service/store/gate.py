@@ -135,8 +135,10 @@ class Gate:
             yield given
         finally:
             taken = clock() - began
-            await _whole(self._release(ticket, given, taken))
-            self._neighbours.end_turn()
+            try:
+                await _whole(self._release(ticket, given, taken))
+            finally:
+                self._neighbours.end_turn()
 
     async def state(self) -> State:
         """Look at the gate without a place in its queue."""
@@ -171,7 +173,7 @@ class Gate:
                 await self._leave(ticket)
                 return found
             if taken:
-                self._neighbours.take_turn()
+                self._neighbours.take_turn(began + self._lease)
                 return Turn(began + self._lease)
             if outlook.closed and not patient:
                 raise _closed(outlook)
@@ -215,7 +217,7 @@ class Gate:
                     await outlook.execute(sql.GATE_WAIT, values, prepare=True)
                     take = await conn.execute(sql.GATE_TAKE, values, prepare=True)
                     if seek:
-                        await recorded.execute(sql.SELECT_RECORDED, values, prepare=True)
+                        await recorded.execute(sql.SELECT_RECORDED, values)
                     await conn.execute(sql.COMMIT)
                 found = await recorded.fetchone() if seek else None
                 seen = await anext(outlook)

@@ -10,14 +10,15 @@ class Neighbours:
     """The searches of this process in the queue: one of them looks at the gate for all.
 
     It is the one with the first place. While one of them has the turn, none need look: its end is
-    heard here.
+    heard here. All times are of the event loop's clock.
     """
 
     def __init__(self) -> None:
         """Begin without any."""
         self._places: dict[UUID, int] = {}
         self._alarms: dict[UUID, asyncio.Event] = {}
-        self._have_turn = False
+        self._turn_ends = 0.0
+        """When the turn that one of them has ends at the latest."""
 
     @contextmanager
     def joined(self, ticket: UUID) -> Iterator[None]:
@@ -30,13 +31,13 @@ class Neighbours:
             self._places.pop(ticket, None)
             self._wake()
 
-    def take_turn(self) -> None:
-        """One of them has it from now on."""
-        self._have_turn = True
+    def take_turn(self, ends: float) -> None:
+        """One of them has it from now on, until that moment at the latest."""
+        self._turn_ends = ends
 
     def end_turn(self) -> None:
         """The next one looks."""
-        self._have_turn = False
+        self._turn_ends = 0.0
         self._wake()
 
     def looks(self, ticket: UUID) -> None:
@@ -45,13 +46,25 @@ class Neighbours:
 
     async def sleep(self, ticket: UUID, place: int, pause: float, longest: float) -> None:
         """Wait for so long, or for an alarm; `longest` where there is no need to look."""
+        is_behind = place > self._places.get(ticket, place)
         self._places[ticket] = place
-        looks_for_all = min(self._places.values()) == place and not self._have_turn
+        if is_behind:  # its place had expired: another is the first
+            self._wake()
+        if ticket == self._first():
+            pause = max(pause, min(longest, self._turn_ends - _now()))
+        else:
+            pause = longest
         with suppress(TimeoutError):
-            async with asyncio.timeout(pause if looks_for_all else longest):
+            async with asyncio.timeout(pause):
                 await self._alarms[ticket].wait()
 
+    def _first(self) -> UUID:
+        return min(self._places, key=self._places.__getitem__)
+
     def _wake(self) -> None:
-        if self._places and not self._have_turn:
-            first = min(self._places, key=self._places.__getitem__)
-            self._alarms[first].set()
+        if self._places and self._turn_ends <= _now():
+            self._alarms[self._first()].set()
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()

@@ -304,7 +304,7 @@ class Store:
         """The newest good answer to a search."""
         wanted = {"search_key": search_key}
         rows = await fetch(
-            self._connections.writer, class_row(Recorded), sql.SELECT_RECORDED, wanted, prepare=True
+            self._connections.writer, class_row(Recorded), sql.SELECT_RECORDED, wanted
         )
         return rows[0] if rows else None
 
