@@ -73,13 +73,13 @@ async def test_first_come_is_first_served_across_processes(database: str) -> Non
         async with gate.turn(soon()):
             order.append(number)
 
-    async with gates(database, 3, interval=0.03) as opened:
-        for gate in opened:  # a first connection takes its time
-            await pass_through(gate, [])
+    async with gates(database, 3, interval=0.1) as opened:
+        for gate in opened:  # new connections take their time
+            await asyncio.gather(*(gate.state() for _ in range(4)))
         tasks = []
         for number in range(12):
             tasks.append(asyncio.create_task(come(opened[number % 3], number)))
-            await asyncio.sleep(0.03)
+            await asyncio.sleep(0.1)
         await asyncio.gather(*tasks)
 
     assert order == list(range(12))
