@@ -36,9 +36,14 @@ def of_service(_: AnyRequest, error: ServiceError) -> Response[Problem]:
 
 
 async def refuse(error: ServiceError, send: Send) -> None:
-    """Answer with an error of ours from outside of Litestar."""
+    """Answer with an error of ours at the door, where nothing else counts it."""
+    metrics.refused(error.status_code)
+    await answer(error, send)
+
+
+async def answer(error: ServiceError, send: Send) -> None:
+    """Answer with an error of ours from outside of what explains errors."""
     problem, headers = _told(error)
-    metrics.refused(problem.status)
     body = msgspec.json.encode(problem)
     headers |= {
         "content-type": MEDIA_TYPE,

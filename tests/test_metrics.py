@@ -242,16 +242,21 @@ async def test_a_pause_that_an_operator_ends_is_not_told_any_more(
 
 
 async def test_what_is_refused_is_counted_with_what_it_got(client: Gateway) -> None:
-    async with raising(client, "http_requests_total") as risen:
+    names = ("http_requests_total", "arxiv_gateway_refused_total")
+    async with raising(client, *names) as risen:
         for path in ("/results?x=1", "/arxiv?title=%00", "/health/live?x=1"):
             assert (await client.get(path)).status_code == 400
         text = {"content-type": "text/plain"}
         assert (await client.post("/queries", content="{}", headers=text)).status_code == 415
+        late = await client.get("/papers", headers={"request-timeout": "0"})
+        assert late.status_code == 504
 
+    assert not [name for name in risen if name.startswith("arxiv_gateway_refused_total")]
     told = re.findall(r'path="([^"]+)".*?status_code="(\d+)"', " ".join(risen))
     assert sorted(pair for pair in told if pair[0] != "/metrics") == [
         ("/arxiv", "400"),
         ("/health/live", "400"),
+        ("/papers", "504"),
         ("/queries", "415"),
         ("/results", "400"),
     ]

@@ -8,7 +8,7 @@ from litestar.enums import ScopeType
 from litestar.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.errors import BadInput, DeadlinePassed
-from service.problems import refuse
+from service.problems import answer
 
 NAME = "request-timeout"
 _SECONDS = re.compile(r"[0-9]{1,6}(\.[0-9]{1,6})?")
@@ -37,7 +37,7 @@ class Deadline:
         text = given.decode("latin-1").strip()
         if not _SECONDS.fullmatch(text):
             wrong = BadInput("Request-Timeout", "is a header with a number of seconds: 2.5")
-            await refuse(wrong, send)
+            await answer(wrong, send)
             return
         begun = False
 
@@ -57,6 +57,6 @@ class Deadline:
             passed = DeadlinePassed(f"the {text} seconds of Request-Timeout are over")
             if begun:
                 raise passed from None
-            await refuse(passed, send)
+            await answer(passed, send)
         finally:
             deadline.reset(token)

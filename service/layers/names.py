@@ -10,7 +10,7 @@ from litestar.types import ASGIApp, Receive, Scope, Send
 
 from service.errors import BadInput, WrongMediaType
 from service.handlers.parameters import parameters_of
-from service.problems import refuse
+from service.problems import answer
 
 MOST = 100
 """Parameters of a request."""
@@ -38,7 +38,7 @@ class Names:
                 check = self._seen if len(query) <= SHORT else _check
                 check(query, scope["route_handler"], scope["path_template"])
         except (BadInput, WrongMediaType) as error:
-            await refuse(error, send)
+            await answer(error, send)
             return
         await self.app(scope, receive, send)
 

@@ -173,8 +173,9 @@ class Gate:
                 await self._leave(ticket)
                 return found
             if taken:
-                self._neighbours.take_turn(began + self._lease)
-                return Turn(began + self._lease)
+                turn = Turn(began + self._lease)
+                self._neighbours.take_turn(turn.ends)
+                return turn
             if outlook.closed and not patient:
                 raise _closed(outlook)
             left = until - clock()
