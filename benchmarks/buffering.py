@@ -6,14 +6,12 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 from statistics import median
-from uuid import UUID, uuid4
-
-from msgspec import structs
+from uuid import UUID
 
 from benchmarks.measuring import ROUNDS, Bench, NotHere, Row, progress, ratios
+from benchmarks.recording import anew, answer_of
 from demo import feed
 from demo.papers import generate
-from service import arxiv_xml
 from service.buffer import Buffer
 from service.models import Answer
 from service.parts import connections_of
@@ -54,7 +52,7 @@ def rates(bench: Bench) -> Iterator[Row]:
 
 async def _rates(settings: Settings, url: str) -> tuple[float, float, float]:
     papers = generate(1000)
-    answers = [_answer(feed.render(papers[n : n + 10])) for n in range(0, len(papers), 10)]
+    answers = [answer_of(feed.render(papers[n : n + 10])) for n in range(0, len(papers), 10)]
     async with connections_of(settings) as connections, Buffer(url) as buffer:
         while not buffer.connected:  # noqa: ASYNC110 - once, and nobody else waits for it
             await asyncio.sleep(0.01)
@@ -65,23 +63,9 @@ async def _rates(settings: Settings, url: str) -> tuple[float, float, float]:
         return directly, taken, await _drain(Writer(url, store), store)
 
 
-def _answer(content: bytes) -> Answer:
-    found = arxiv_xml.parse(content)
-    return Answer(
-        timestamp=int(time.time()),
-        status=200,
-        num_results=found.total,
-        query=found.query or "",
-        entries=found.entries,
-    )
-
-
 async def _record(store: Store, answers: list[Answer], number: int) -> float:
     """Record so many searches; how many a second."""
-    to_do = [
-        structs.replace(answers[n % len(answers)], write_key=uuid4(), search_key=uuid4())
-        for n in range(number)
-    ]
+    to_do = [anew(answers[n % len(answers)]) for n in range(number)]
 
     async def client() -> None:
         while to_do:

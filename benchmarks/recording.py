@@ -73,11 +73,12 @@ def _answers(api_url: str) -> list[Answer]:
         query = QUERY.format(number=page)
         sent = {"search_query": query, "start": f"{page * 10}", "max_results": "10"}
         content = httpx.get(api_url, params=sent, timeout=30).raise_for_status().content
-        answers.append(_answer(content))
+        answers.append(answer_of(content))
     return answers
 
 
-def _answer(content: bytes) -> Answer:
+def answer_of(content: bytes) -> Answer:
+    """What is recorded of a feed."""
     found = arxiv_xml.parse(content)
     return Answer(
         timestamp=int(time.time()),
@@ -89,7 +90,8 @@ def _answer(content: bytes) -> Answer:
     )
 
 
-def _anew(answer: Answer) -> Answer:
+def anew(answer: Answer) -> Answer:
+    """The same, of another search."""
     return structs.replace(answer, write_key=uuid4(), search_key=uuid4())
 
 
@@ -99,14 +101,14 @@ async def _saved(settings: Settings, answers: list[Answer]) -> float:
     async with connections_of(settings) as connections:
         store = Store(connections)
         for answer in answers:
-            await store.save(_anew(answer))
+            await store.save(anew(answer))
         began = time.perf_counter()
 
         async def client() -> None:
             nonlocal count
             while time.perf_counter() < began + SECONDS:
                 count += 1
-                await store.save(_anew(answers[count % len(answers)]))
+                await store.save(anew(answers[count % len(answers)]))
 
         await asyncio.gather(*(client() for _ in range(CLIENTS)))
         return count / (time.perf_counter() - began)
@@ -184,13 +186,13 @@ async def _trips(settings: Settings) -> tuple[list[float], int]:
     async with proxied(str(settings.database_url)) as (proxy, url):
         async with Connections(url) as connections:
             store = Store(connections)
-            await store.save(_answer(feed.render([])))  # now there is a connection
+            await store.save(answer_of(feed.render([])))  # now there is a connection
             for number in RESULTS:
-                answer = _answer(feed.render(papers[:number]))
+                answer = answer_of(feed.render(papers[:number]))
                 del papers[:number]
                 for _ in range(2):  # the second time nothing of the papers is new
                     proxy.forget()
-                    await store.save(_anew(answer))
+                    await store.save(anew(answer))
                     trips.append(float(proxy.trips))
         behind = structs.replace(settings, database_url=url, database_ro_url=url)
         async with LocalParts(behind) as parts:

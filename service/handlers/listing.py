@@ -21,6 +21,7 @@ from service import formats
 from service.errors import BadInput
 from service.formats import FeedHead, Format, Writer
 from service.handlers import cursors
+from service.layers.headers import header
 from service.models import Asked, Place, Reference
 from service.problems import AnyRequest
 from service.store.archive import Archive, List
@@ -224,9 +225,7 @@ class Listed(Generic[T]):
 
 
 def _accepted(request: AnyRequest) -> str | None:
-    """The Accept header; Litestar would look through all headers for it, and decode each."""
-    given = (value for name, value in request.scope["headers"] if name == b"accept")
-    accepted = next(given, None)
+    accepted = header(request.scope, b"accept")
     return None if accepted is None else accepted.decode("latin-1")
 
 

@@ -7,6 +7,7 @@ from litestar.types import ASGIApp, HTTPScope, Message, Receive, Scope, Send
 
 from service.errors import KeyRefused, ServiceError, TooManyRequests
 from service.keys import Keys, Rate
+from service.layers.headers import header
 from service.layers.paths import first_segment
 from service.logging import caller
 from service.problems import refuse
@@ -58,7 +59,7 @@ class ApiKeys:
 
     async def _caller(self, scope: HTTPScope) -> tuple[str, Rate]:
         """Whose request it is, and how many of them there may be. Raises KeyRefused."""
-        given = next((value for name, value in scope["headers"] if name == b"authorization"), b"")
+        given = header(scope, b"authorization") or b""
         scheme, _, text = given.decode("latin-1").partition(" ")
         if scheme.lower() == "bearer":
             key = await self.keys.of(text.strip())

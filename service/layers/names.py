@@ -10,6 +10,7 @@ from litestar.types import ASGIApp, Receive, Scope, Send
 
 from service.errors import BadInput, WrongMediaType
 from service.handlers.parameters import parameters_of
+from service.layers.headers import header
 from service.problems import answer
 
 MOST = 100
@@ -44,7 +45,7 @@ class Names:
 
 
 def _check_type(scope: Scope) -> None:
-    given = next((value for name, value in scope["headers"] if name == b"content-type"), b"")
+    given = header(scope, b"content-type") or b""
     if given.partition(b";")[0].strip().lower() != b"application/json":
         raise WrongMediaType("send the body as content-type: application/json")
 

@@ -9,6 +9,7 @@ from litestar.enums import ScopeType
 from litestar.types import ASGIApp, Message, Receive, ReceiveMessage, Scope, Send
 
 from service.errors import ClientGone, ServiceError
+from service.layers.headers import header
 from service.logging import NOTICE, caller, request_id
 
 logger = logging.getLogger(__name__)
@@ -31,7 +32,7 @@ class RequestLog:
         if scope["type"] != ScopeType.HTTP:
             await self.app(scope, receive, send)
             return
-        given = next((value for name, value in scope["headers"] if name == b"x-request-id"), b"")
+        given = header(scope, b"x-request-id") or b""
         name = given if _ACCEPTABLE.fullmatch(given) else token_hex(16).encode()
         token = request_id.set(name.decode())
         nobody = caller.set("")
