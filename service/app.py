@@ -35,6 +35,7 @@ from service.handlers.backend import (
     write_results,
 )
 from service.handlers.metrics import Metrics
+from service.layers.at_hand import AtHand
 from service.layers.cors import Cors
 from service.layers.counting import Counting
 from service.layers.deadline import Deadline
@@ -135,11 +136,12 @@ def create_app(settings: Settings, transport: httpx.AsyncBaseTransport | None = 
             *tracing.middleware(),
             Deadline,
             Names,
+            AtHand,
         ],
         openapi_config=openapi.config(),
         request_max_body_size=BODY_LIMIT,
         logging_config=None,
-        state=State({"settings": settings, "searcher": parts.searcher, "read": Words()}),
+        state=State({"settings": settings, "searcher": parts.searcher, "pages": Words()}),
     )
     # outside of Litestar, so that unknown paths have them too; the log is outside of all
     layers: ASGIApp = Methods(app.asgi_handler)

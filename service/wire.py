@@ -18,6 +18,7 @@ from uvicorn.protocols.http.httptools_impl import (
 )
 
 from service import metrics
+from service.joining import Joined
 from service.layers.security import CLOSED, HEADERS
 from service.logging import NOTICE, request_id
 from service.models import Problem
@@ -241,7 +242,7 @@ class Bounded(HttpToolsProtocol):
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: "ASGI3Application") -> None:
         self._running = cycle
-        super()._start_asgi_task(cycle, app)
+        super()._start_asgi_task(cycle, Joined(cycle, app))
 
     def pause_writing(self) -> None:
         """Begin to lose patience with a client that takes nothing."""

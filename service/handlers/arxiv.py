@@ -3,14 +3,17 @@
 import asyncio
 from time import monotonic
 
+import msgspec
 from litestar import Response, get
 from litestar.di import NamedDependency
+from litestar.types import Scope
 
 from service import openapi, timestamps
 from service.errors import StoreUnavailable
 from service.handlers.clients import unless_gone, wants_it_anew
 from service.handlers.parameters import Include
 from service.handlers.results import shown
+from service.layers.at_hand import OPTION, Ready
 from service.models import Receipt, Search, StoredResult
 from service.parts import Parts
 from service.problems import AnyRequest
@@ -25,21 +28,19 @@ EXAMPLE = Receipt(
 )
 
 
-async def again(request: AnyRequest) -> Response[Receipt] | None:
-    """What is at hand for the words of a search that was asked in them: they are not read again.
-
-    Litestar calls it before it reads parameters, which costs more than all the rest.
-    """
-    if wants_it_anew(request):
+async def again(scope: Scope) -> Ready | None:
+    """What is at hand for the words of a search that was asked in them: they are not read again."""
+    state = scope["litestar_app"].state
+    found = None if wants_it_anew(scope) else state["searcher"].again(scope["query_string"])
+    if found is None:
         return None
-    state = request.app.state
-    found = state["searcher"].again(request.scope["query_string"])
-    return found and _response(found, receipt(found, state["settings"]))
+    headers = {"content-type": "application/json", **_headers(found)}
+    return Ready(headers, msgspec.json.encode(receipt(found, state["settings"])))
 
 
 @get(
     "/arxiv",
-    before_request=again,
+    opt={OPTION: again},
     responses=openapi.answer(EXAMPLE) | openapi.UPSTREAM_PROBLEMS | openapi.KEY_PROBLEMS,
     operation_class=openapi.Recording,
     tags=["frontend"],
@@ -58,7 +59,7 @@ async def search_arxiv(
     its daily announcement; `Cache-Status`, `Age` and `Cache-Control` tell. A request with
     `Cache-Control: no-cache` asks arXiv again.
     """
-    anew = wants_it_anew(request)
+    anew = wants_it_anew(request.scope)
     # other answers than the receipt alone are not to be had in the same words
     words = None if include else request.scope["query_string"]
     found = None if anew else parts.searcher.at_hand(search, words)
@@ -67,16 +68,15 @@ async def search_arxiv(
     answer = receipt(found, parts.settings)
     if include == "results":
         answer.results = shown(await results_of(answer, parts), parts.settings.zone)
-    return _response(found, answer)
+    return Response(answer, headers=_headers(found))
 
 
-def _response(found: Found, answer: Receipt) -> Response[Receipt]:
-    headers = {
+def _headers(found: Found) -> dict[str, str]:
+    return {
         "cache-status": f"arxiv-gateway; {found.how}",
         "cache-control": f"max-age={found.lifetime}",
         "age": str(found.age),
     }
-    return Response(answer, headers=headers)
 
 
 async def results_of(answer: Receipt, parts: Parts) -> list[StoredResult]:

@@ -4,15 +4,17 @@ import asyncio
 from collections.abc import Coroutine
 from typing import Any, TypeVar
 
+from litestar.types import Scope
+
 from service.errors import ClientGone
 from service.problems import AnyRequest
 
 T = TypeVar("T")
 
 
-def wants_it_anew(request: AnyRequest) -> bool:
+def wants_it_anew(scope: Scope) -> bool:
     """Whether `Cache-Control: no-cache` (RFC 9111, 5.2.1.4) forbids answers from memory."""
-    given = [value for name, value in request.scope["headers"] if name == b"cache-control"]
+    given = [value for name, value in scope["headers"] if name == b"cache-control"]
     return b"no-cache" in {word.strip().lower() for word in b",".join(given).split(b",")}
 
 

@@ -21,10 +21,12 @@ from service import formats
 from service.errors import BadInput
 from service.formats import FeedHead, Format, Writer
 from service.handlers import cursors
+from service.layers.at_hand import Ready
 from service.layers.headers import header
 from service.models import Asked, Place, Reference
 from service.problems import AnyRequest
 from service.store.archive import Archive, List
+from service.store.sharing import Shared
 
 T = TypeVar("T", bound=Struct)
 Row_contra = TypeVar("Row_contra", bound=Struct, contravariant=True)
@@ -79,26 +81,35 @@ class Listed(Generic[T]):
         newest: bool = False,
     ) -> None:
         """Raises BadInput for a format, a field or a cursor that is none."""
-        self._request = request
         self._archive = archive
         self._kind = kind
         self._wanted = asked.wanted
         self._newest = newest
         self._view = view
         self._asked = listing = asked.listing
-        self.format = formats.choose(listing.format, _accepted(request))
+        accepted = header(request.scope, b"accept")
+        self.format = formats.choose(listing.format, accepted and accepted.decode("latin-1"))
         self.columns = _picked(view.columns, listing.fields, self.format)
         query = request.scope["query_string"].decode("ascii")
         self._given = parse_qsl(query, keep_blank_values=True)
         same = sorted(pair for pair in self._given if pair[0] not in PRESENTATION)
-        self._query = f"{request.scope['path']}?{urlencode(same)}"
+        path = request.scope["path"]
+        self._query = f"{path}?{urlencode(same)}"
+        self._path = quote(request.scope.get("root_path", "") + path)
+        self._url = "" if self.is_tabular else str(request.url)
         if listing.after is not None and listing.page is not None:
             raise BadInput("after", "and page exclude each other")
+        self._ready: Shared[Ready] = Shared()
         self._place = Place(offset=(listing.page or 0) * listing.size)
         if listing.after is not None:
             self._place = cursors.read(listing.after, self._query, kind.shape)
             if self._place.back and kind.back is None:
                 raise cursors.refused()
+
+    @property
+    def is_tabular(self) -> bool:
+        """Whether its answers depend on nothing but its rows: on no papers, and no address."""
+        return self.format.name in TABULAR
 
     @property
     def is_page(self) -> bool:
@@ -112,6 +123,14 @@ class Listed(Generic[T]):
             page = await self.page()
             return self.response(await self.file(page.rows), page.links)
         return await self._stream()
+
+    async def ready(self) -> Ready:
+        """The page that is asked for, which all who ask at the same moment get together."""
+        return await self._ready.read(b"", self._made)
+
+    async def _made(self) -> Ready:
+        page = await self.page()
+        return Ready(self._headers() | {"link": page.links}, await self.file(page.rows))
 
     async def file(self, rows: list[T]) -> bytes:
         """These rows as a whole file."""
@@ -143,7 +162,7 @@ class Listed(Generic[T]):
         return Response(content, headers=headers)
 
     async def _stream(self) -> Response[Any]:
-        most = size = ROWS if self.format.name in TABULAR else REFERENCES
+        most = size = ROWS if self.is_tabular else REFERENCES
         batches = self._archive.batches(
             self._kind, self._wanted, self._place, lambda: size, newest=self._newest
         )
@@ -169,7 +188,7 @@ class Listed(Generic[T]):
         self, rows: list[T], writer: Writer[Any] | None = None
     ) -> tuple[Writer[Any], bytes]:
         """The rows in the format, and what wrote them."""
-        if self.format.name in TABULAR:
+        if self.is_tabular:
             writer = writer or formats.tabular(self.format.name, self.columns)
             return writer, writer.rows(self._view.shown(rows))
         references = await self._view.references(rows)
@@ -186,7 +205,7 @@ class Listed(Generic[T]):
         return FeedHead(
             title=f"arxiv-gateway: {self._view.name}",
             uri=uuid5(NAMESPACE_URL, self._query).urn,
-            self_url=str(self._request.url),
+            self_url=self._url,
             # what a whole list ends with is not known at its start
             updated=max(moments, default=now) if self.is_page or self._newest else now,
         )
@@ -217,16 +236,6 @@ class Listed(Generic[T]):
             # in most formats it would not be a page without it
             same.append(("items_per_page", str(self._asked.size)))
         return urlencode(same)
-
-    @cached_property
-    def _path(self) -> str:
-        scope = self._request.scope
-        return quote(scope.get("root_path", "") + scope["path"])
-
-
-def _accepted(request: AnyRequest) -> str | None:
-    accepted = header(request.scope, b"accept")
-    return None if accepted is None else accepted.decode("latin-1")
 
 
 def _picked(known: tuple[str, ...], fields: str | None, wanted: Format) -> tuple[str, ...]:

@@ -6,11 +6,14 @@ from typing import Any
 
 from litestar import Response, get
 from litestar.di import NamedDependency
+from litestar.types import Scope
 
 from service import openapi, timestamps
 from service.handlers import references
 from service.handlers.filters import Order
 from service.handlers.listing import Listed
+from service.layers.at_hand import OPTION, Ready
+from service.layers.headers import header
 from service.models import Asked, Reference, Result, ResultFilter, StoredResult
 from service.parts import Parts
 from service.problems import AnyRequest
@@ -35,10 +38,10 @@ class StoredResults:
     file = "results"
     columns = StoredResult.__struct_fields__
 
-    def __init__(self, archive: Archive, request: AnyRequest) -> None:
-        """Answer this request from this archive."""
+    def __init__(self, archive: Archive, base: str) -> None:
+        """Answer from this archive; `base` is the address of the service."""
         self._archive = archive
-        self._request = request
+        self._base = base
         self._told: set[str] = set()
 
     def shown(self, rows: Sequence[StoredResult]) -> Sequence[StoredResult | Result]:
@@ -49,10 +52,12 @@ class StoredResults:
         """The papers, each once in a file however many searches found it."""
         names = {(row.arxiv_id, row.version or 0) for row in rows if row.arxiv_id}
         papers = await self._archive.papers_of(names)
-        base, told = str(self._request.base_url), []
+        told = []
         for row in rows:
             paper = papers.get((row.arxiv_id or "", row.version or 0))
-            reference = references.of_paper(paper) if paper else references.of_result(row, base)
+            reference = (
+                references.of_paper(paper) if paper else references.of_result(row, self._base)
+            )
             if reference.key not in self._told:
                 self._told.add(reference.key)
                 told.append(reference)
@@ -64,9 +69,9 @@ class Results(StoredResults):
 
     columns = Result.__struct_fields__
 
-    def __init__(self, archive: Archive, request: AnyRequest, tz: tzinfo) -> None:
-        """Answer this request from this archive, in this zone."""
-        super().__init__(archive, request)
+    def __init__(self, archive: Archive, base: str, tz: tzinfo) -> None:
+        """Answer from this archive, in this zone; `base` is the address of the service."""
+        super().__init__(archive, base)
         self._tz = tz
 
     def shown(self, rows: Sequence[StoredResult]) -> list[StoredResult | Result]:
@@ -74,15 +79,15 @@ class Results(StoredResults):
         return [*shown(rows, self._tz)]
 
 
-async def again(request: AnyRequest) -> Response[Any] | None:
-    """The same list as for the same query string before: what it says need not be read again."""
-    read = request.app.state["read"].get(request.scope["query_string"])
-    return await _answer(request, *read) if read else None
+async def again(scope: Scope) -> Ready | None:
+    """A page of the same list as for the same words before: they need not be read again."""
+    listed: Listed[StoredResult] | None = scope["litestar_app"].state["pages"].get(_words(scope))
+    return await listed.ready() if listed else None
 
 
 @get(
     "/results",
-    before_request=again,
+    opt={OPTION: again},
     responses=openapi.listed([EXAMPLE]) | openapi.FRONTEND_PROBLEMS,
     operation_class=openapi.InAllFormats,
     tags=["frontend"],
@@ -99,19 +104,19 @@ async def list_results(
     as near at any depth. The other formats hold all that matches, unless a page is asked for; in
     BibTeX, RIS and Atom each paper stands once.
     """
-    read = parts, asked_results, order
-    answer = await _answer(request, *read)
-    request.app.state["read"].keep(request.scope["query_string"], read)
+    view = Results(parts.archive, str(request.base_url), parts.settings.zone)
+    newest = order == "newest"
+    listed = Listed(request, parts.archive, RESULTS, asked_results, view, newest=newest)
+    answer = await listed.answer()
+    if listed.is_tabular and (listed.is_page or listed.format.name == "json"):
+        request.app.state["pages"].keep(_words(request.scope), listed)
     return answer
 
 
-async def _answer(
-    request: AnyRequest, parts: Parts, asked: Asked[ResultFilter], order: Order
-) -> Response[Any]:
-    view = Results(parts.archive, request, parts.settings.zone)
-    newest = order == "newest"
-    listed = Listed(request, parts.archive, RESULTS, asked, view, newest=newest)
-    return await listed.answer()
+def _words(scope: Scope) -> bytes:
+    """What an answer depends on that a request brings."""
+    accepted = header(scope, b"accept") or b""
+    return b" ".join((scope["raw_path"], scope["query_string"], accepted))
 
 
 def shown(rows: Sequence[StoredResult], tz: tzinfo) -> list[Result]:

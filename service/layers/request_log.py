@@ -68,12 +68,13 @@ class RequestLog:
             text = "%s %s is cut off: %s%s"
             logger.log(logging.ERROR, text, scope["method"], path, fault.detail, cause)
         finally:
-            taken = (perf_counter() - started) * 1000
-            who = f" for {caller.get()}" if caller.get() else ""
-            how = cache.decode("latin-1").replace(_OURS, ", ")
-            told = ClientGone.status_code if gone else status
-            text = "%s %s %d in %.1f ms%s%s"
-            logger.log(NOTICE, text, scope["method"], path, told, taken, who, how)
+            if logger.isEnabledFor(NOTICE):
+                taken = (perf_counter() - started) * 1000
+                who = f" for {caller.get()}" if caller.get() else ""
+                how = cache.decode("latin-1").replace(_OURS, ", ")
+                told = ClientGone.status_code if gone else status
+                text = "%s %s %d in %.1f ms%s%s"
+                logger.log(NOTICE, text, scope["method"], path, told, taken, who, how)
             request_id.reset(token)
             caller.reset(nobody)
 

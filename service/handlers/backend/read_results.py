@@ -40,7 +40,7 @@ async def read_results(
     order: Order = "oldest",
 ) -> Response[Any]:
     """What the searches found that match, as `/results` gives it, with Unix seconds."""
-    view = StoredResults(parts.archive, request)
+    view = StoredResults(parts.archive, str(request.base_url))
     newest = order == "newest"
     listed = Listed(request, parts.archive, RESULTS, asked_results, view, newest=newest)
     return await listed.answer()
