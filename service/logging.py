@@ -2,14 +2,16 @@
 
 import logging
 import os
-import queue
 import sys
 import textwrap
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from datetime import UTC, datetime
-from logging.handlers import QueueHandler, QueueListener
+from functools import lru_cache
+from queue import Empty, SimpleQueue
+from threading import Thread
+from time import sleep
 from typing import Literal
 
 import msgspec
@@ -20,6 +22,12 @@ logging.addLevelName(NOTICE, "NOTICE")
 
 BACKLOG = 10_000
 """Lines that may wait for a slow console; further ones are dropped and counted."""
+AT_ONCE = 1000
+"""Lines that are written together."""
+PAUSE = 0.02
+"""Seconds between two writes: requests are not to wait for the thread that writes."""
+
+Lines = SimpleQueue[str | None]
 
 request_id: ContextVar[str] = ContextVar("request_id", default="-")
 caller: ContextVar[str] = ContextVar("caller", default="")
@@ -29,21 +37,24 @@ caller: ContextVar[str] = ContextVar("caller", default="")
 @contextmanager
 def started(level: str, style: Literal["text", "json"]) -> Iterator[None]:
     """Send the lines of all loggers, uvicorn's too, to standard output while the block runs."""
-    lines: queue.Queue[logging.LogRecord] = queue.Queue(BACKLOG)
-    handler = _Handler(lines)
-    listener = _Listener(lines, _Json() if style == "json" else _Text(), _stdout())
+    lines: Lines = SimpleQueue()
+    handler = _Handler(lines, _Json() if style == "json" else _Text())
+    writer = _Writer(lines, _stdout())
     root = logging.getLogger()
     root.handlers = [handler]
     root.setLevel(level)
+    # no line tells them, and looking them up is a third of what a record costs (logging HOWTO)
+    logging._srcfile = None  # noqa: SLF001
+    logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
     for chatty in ("httpx", "httpcore", "asyncio"):  # httpx logs whole URLs at INFO
         logging.getLogger(chatty).setLevel(max(logging.WARNING, root.level))
     logging.getLogger("uvicorn.error").addFilter(_is_news)
-    listener.start()
+    writer.start()
     try:
         yield
     finally:
         root.removeHandler(handler)
-        listener.stop()
+        writer.stop()
 
 
 def _is_news(record: logging.LogRecord) -> bool:
@@ -51,34 +62,31 @@ def _is_news(record: logging.LogRecord) -> bool:
     return record.msg != "ASGI callable returned without completing response."
 
 
-class _Handler(QueueHandler):
-    """Hands records over to the writing thread; drops them where a blocked console holds it up."""
+class _Handler(logging.Handler):
+    """Makes lines, in the context of what they tell of; a console that blocks loses some."""
 
     dropped = 0
 
-    def prepare(self, record: logging.LogRecord) -> logging.LogRecord:
-        """Finish the record in the context that made it."""
-        record.request_id = request_id.get()
-        if record.exc_info and not record.exc_text:
-            record.exc_text = _encodable(logging.Formatter().formatException(record.exc_info))
-        message = _encodable(record.getMessage())
-        record.msg, record.args, record.exc_info = message, None, None
-        return record
+    def __init__(self, lines: Lines, style: logging.Formatter) -> None:
+        """Put lines of this style there."""
+        super().__init__()
+        self.setFormatter(style)
+        self.queue = lines
 
-    def enqueue(self, record: logging.LogRecord) -> None:
-        """Put the record into the queue if there is room."""
-        try:
-            if self.dropped:
-                self.queue.put_nowait(_lost(self.dropped))
-                self.dropped = 0
-            self.queue.put_nowait(record)
-        except queue.Full:
+    def emit(self, record: logging.LogRecord) -> None:
+        """Put the record's line into the queue if there is room."""
+        if self.queue.qsize() >= BACKLOG:
             self.dropped += 1
-
-
-def _encodable(text: str) -> str:
-    """The text with lone surrogates escaped: a file's name may hold them, UTF-8 may not."""
-    return text.encode(errors="backslashreplace").decode()
+            return
+        try:
+            line = self.format(record)
+        except Exception:  # noqa: BLE001 - whatever a wrong call of the logger does
+            self.handleError(record)
+            return
+        if self.dropped:
+            self.queue.put(self.format(_lost(self.dropped)))
+            self.dropped = 0
+        self.queue.put(line)
 
 
 def _lost(count: int) -> logging.LogRecord:
@@ -92,37 +100,44 @@ def _lost(count: int) -> logging.LogRecord:
     )
 
 
-class _Listener(QueueListener):
-    """Writes the records. A console that blocks for good does not keep the process alive.
+class _Writer:
+    """Writes lines in a thread. A console that blocks for good does not keep the process alive.
 
     The program's end takes the locks of handlers and of sys.stdout: this thread holds neither.
     """
 
-    def __init__(
-        self, lines: queue.Queue[logging.LogRecord], style: logging.Formatter, output: int
-    ) -> None:
-        """Take the lines to write, their format and the file descriptor they go to."""
-        super().__init__(lines)
-        self._style = style
+    def __init__(self, lines: Lines, output: int) -> None:
+        """Take the lines, which end with None, and the file descriptor that they go to."""
+        self._lines = lines
         self._output = output
+        self._thread = Thread(target=self._run, daemon=True)
 
-    def handle(self, record: logging.LogRecord) -> None:
-        """Write one record; where nobody can read it, it is lost."""
-        line = f"{self._style.format(record)}\n".encode()
-        with suppress(OSError):
-            while line:
-                line = line[os.write(self._output, line) :]
+    def start(self) -> None:
+        """Begin to write."""
+        self._thread.start()
 
     def stop(self) -> None:
         """Write what is waiting, for two seconds at most."""
-        if self._thread is None:
-            return
-        try:
-            self.queue.put(self._sentinel, timeout=1)  # type: ignore[attr-defined]
-        except queue.Full:
-            return
+        self._lines.put(None)
         self._thread.join(timeout=2)
-        self._thread = None
+
+    def _run(self) -> None:
+        while True:
+            lines = [self._lines.get()]
+            with suppress(Empty):
+                while lines[-1] is not None and len(lines) < AT_ONCE:
+                    lines.append(self._lines.get_nowait())
+            text = "".join([f"{line}\n" for line in lines if line is not None])
+            self._write(text.encode(errors="backslashreplace"))
+            if lines[-1] is None:
+                return
+            sleep(PAUSE)
+
+    def _write(self, text: bytes) -> None:
+        """Write it all; where nobody can read it, it is lost."""
+        with suppress(OSError):
+            while text:
+                text = text[os.write(self._output, text) :]
 
 
 def _stdout() -> int:
@@ -131,8 +146,12 @@ def _stdout() -> int:
 
 
 def _moment(record: logging.LogRecord) -> str:
-    moment = datetime.fromtimestamp(record.created, UTC)
-    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    return f"{_second(int(record.created))}.{int(record.msecs):03d}Z"
+
+
+@lru_cache(maxsize=1)
+def _second(seconds: int) -> str:
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S")
 
 
 class _Text(logging.Formatter):
@@ -140,10 +159,12 @@ class _Text(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         message = record.getMessage().replace("\r", "\\r").replace("\n", "\\n")
-        name = record.__dict__.get("request_id", "-")
+        name = request_id.get()
         line = f"{_moment(record)} {record.levelname} {record.name} [{name}] {message}"
+        if not record.exc_info:
+            return line
         # indented, so that no exception's message can pass for a line of its own
-        return f"{line}\n{textwrap.indent(record.exc_text, '  ')}" if record.exc_text else line
+        return f"{line}\n{textwrap.indent(self.formatException(record.exc_info), '  ')}"
 
 
 class _Json(logging.Formatter):
@@ -154,9 +175,14 @@ class _Json(logging.Formatter):
             "time": _moment(record),
             "level": record.levelname,
             "logger": record.name,
-            "request_id": record.__dict__.get("request_id", "-"),
-            "message": record.getMessage(),
+            "request_id": request_id.get(),
+            "message": _encodable(record.getMessage()),
         }
-        if record.exc_text:
-            line["exception"] = record.exc_text
+        if record.exc_info:
+            line["exception"] = _encodable(self.formatException(record.exc_info))
         return msgspec.json.encode(line).decode()
+
+
+def _encodable(text: str) -> str:
+    """The text with lone surrogates escaped: a file's name may hold them, UTF-8 may not."""
+    return text.encode(errors="backslashreplace").decode()
