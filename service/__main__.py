@@ -11,7 +11,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Coroutine, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from importlib import import_module
 from pathlib import Path
 from threading import Thread
@@ -114,8 +114,15 @@ def serve(settings: Settings, _: argparse.Namespace) -> None:
     gc.disable()  # what is made at the start stays: see serving.run
     # while the database starts
     Thread(target=import_module, args=["service.serving"]).start()
+    Thread(target=_read_certificates).start()
     with started(settings.log_level, settings.log_format), _database(settings) as complete:
         import_module("service.serving").run(complete)
+
+
+def _read_certificates() -> None:
+    """Most of it without Python's lock; what is wrong with them, is said where they are needed."""
+    with suppress(Exception):
+        import_module("service.lending").trust()
 
 
 def writer(settings: Settings, _: argparse.Namespace) -> None:

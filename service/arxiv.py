@@ -24,7 +24,7 @@ from service.errors import (
     UpstreamTimeout,
     UpstreamUnreachable,
 )
-from service.lending import Lender
+from service.lending import Lender, trust
 from service.models import Answer, Feed, Outcome
 from service.settings import Settings
 
@@ -61,7 +61,7 @@ class ArXiv:
         self.latest: tuple[int, Outcome] | None = None
         """When it last answered, or did not (Unix seconds), and what came of it."""
         self._transport = transport
-        self._tls = httpx.create_ssl_context()
+        self._tls = trust()
         self._clients = Lender(self._client, 1, settings.timeout)
 
     async def __aenter__(self) -> Self:

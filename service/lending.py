@@ -7,9 +7,27 @@ A pool of httpcore 1.0 never gets back the connection of a call that was given u
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from functools import cache
+from ssl import SSLContext
 from typing import Self
 
 import httpx
+
+from service.errors import NotConfigured
+
+
+@cache
+def trust() -> SSLContext:
+    """Whose certificates the clients trust: read once, since that takes 20 ms.
+
+    Raises NotConfigured where there are none to be read.
+    """
+    try:
+        return httpx.create_ssl_context()
+    except OSError as error:
+        raise NotConfigured(
+            f"SSL_CERT_FILE or SSL_CERT_DIR: no certificates can be read there ({error})"
+        ) from error
 
 
 class Lender:

@@ -17,7 +17,7 @@ from service.keys import PATIENCE as KEYS_PATIENCE
 from service.keys import Key, Rate
 from service.layers.deadline import NAME as REQUEST_TIMEOUT
 from service.layers.deadline import deadline
-from service.lending import Lender
+from service.lending import Lender, trust
 from service.logging import request_id
 from service.models import (
     AnswerWanted,
@@ -78,7 +78,7 @@ class Backend:
         """Call what is at `url` with the token of the settings."""
         self._url = url.rstrip("/")
         self._token = settings.backend_token
-        self._tls = httpx.create_ssl_context()
+        self._tls = trust()
         self._clients = Lender(self._client, CONNECTIONS, CONNECTION_PATIENCE)
         self.health: Health | None = None
         """What it said when it was last asked for it."""
