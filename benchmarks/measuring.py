@@ -23,7 +23,8 @@ from litestar.handlers import HTTPRouteHandler
 from msgspec import Struct
 from psycopg.conninfo import make_conninfo
 
-from service import migrations
+from service import migrations, serving
+from service.app import create_app
 from service.settings import Settings
 
 ROUNDS = 9
@@ -153,10 +154,11 @@ def progress(what: str) -> None:
 
 
 @contextmanager
-def served(app: object) -> Iterator[str]:
+def served(app: object, config: uvicorn.Config | None = None) -> Iterator[str]:
     """An application behind uvicorn, in a thread; its address."""
     listener = socket.create_server(("127.0.0.1", 0))
-    config = uvicorn.Config(app, log_config=None, access_log=False)  # type: ignore[arg-type]
+    if config is None:
+        config = uvicorn.Config(app, log_config=None, access_log=False)  # type: ignore[arg-type]
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
     thread.start()
@@ -210,20 +212,23 @@ def bare_handler(content: bytes) -> HTTPRouteHandler:
     return bare
 
 
-def against_bare(what: str, app: Litestar, address: str, path: str, target: float) -> Iterator[Row]:
+def against_bare(what: str, settings: Settings, path: str, target: float) -> Iterator[Row]:
     """Answers a second, against a handler that does nothing but answer the same bytes.
 
     Once it is all there is to an application, in this process; once it has the service around it.
     """
-    handler = bare_handler(httpx.get(address + path, timeout=30).raise_for_status().content)
-    app.register(handler)
-    with served(Litestar([handler], openapi_config=None)) as alone:
-        ours, bare, within = rounds(
-            what,
-            partial(rate, address + path),
-            partial(rate, f"{alone}/bare"),
-            partial(rate, f"{address}/bare"),
-        )
+    app = create_app(settings)
+    with served(app, serving.config(app, settings)) as address:
+        handler = bare_handler(httpx.get(address + path, timeout=30).raise_for_status().content)
+        app.register(handler)
+        # a configuration of logs would have the service write a line for each of its answers
+        with served(Litestar([handler], openapi_config=None, logging_config=None)) as alone:
+            ours, bare, within = rounds(
+                what,
+                partial(rate, address + path),
+                partial(rate, f"{alone}/bare"),
+                partial(rate, f"{address}/bare"),
+            )
     for against, theirs, least in (
         ("bare Litestar handler, same bytes, same process", bare, target),
         ("the same handler within the service: its log, metrics, ETags, headers", within, None),

@@ -8,8 +8,7 @@ from statistics import median
 
 import httpx
 
-from benchmarks.measuring import Bench, Row, against_bare, ratios, rounds, served
-from service.app import create_app
+from benchmarks.measuring import Bench, Row, against_bare, ratios, rounds
 from service.models import Search
 from service.parts import LocalParts
 from service.settings import Settings
@@ -19,10 +18,8 @@ SEARCHES = 300
 
 def memory_hits(bench: Bench) -> Iterator[Row]:
     """Answers from memory, against a handler that does nothing but answer the same bytes."""
-    app = create_app(bench.database("memory"))
-    with served(app) as address:
-        path = "/arxiv?title=testing"
-        yield from against_bare("memory hit of `/arxiv`", app, address, path, 0.7)
+    settings, path = bench.database("memory"), "/arxiv?title=testing"
+    yield from against_bare("memory hit of `/arxiv`", settings, path, 0.7)
 
 
 def cost_of_a_miss(bench: Bench) -> Iterator[Row]:

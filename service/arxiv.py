@@ -34,6 +34,8 @@ RECEIVED_LIMIT = 32 * 2**20
 """Bytes of one answer as they come over the wire; 2,000 papers are about 5 MiB."""
 DECODED_LIMIT = 64 * 2**20
 """Bytes of one answer after decompression."""
+SMALL = 48 * 2**10
+"""Bytes of an answer that is parsed at once, in a millisecond; a thread is for larger ones."""
 CONNECT_TIMEOUT = 10.0
 DAY = 86_400
 
@@ -127,7 +129,10 @@ class ArXiv:
                         or math.ceil(self.settings.cooldown),
                     )
                 body = await _read(response)
-            feed = await asyncio.to_thread(_parsed, body, status)
+            small = len(body) <= SMALL
+            feed = (
+                _parsed(body, status) if small else await asyncio.to_thread(_parsed, body, status)
+            )
         except UpstreamError as error:
             return _failed(error, status, timestamp, meant)
         except (TimeoutError, httpx.TimeoutException):

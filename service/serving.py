@@ -6,6 +6,7 @@ import math
 import socket
 
 import uvicorn
+from litestar import Litestar
 
 from service import wire
 from service.app import create_app
@@ -25,7 +26,14 @@ def run(settings: Settings) -> None:
     is_wanted = any(word in settings.endpoints for word in ("all", GUARDED))
     if is_wanted and not settings.backend_url and not settings.served & {*ENDPOINTS["backend"]}:
         logger.log(NOTICE, "no backend endpoints: ARXIV_BACKEND_TOKEN is not set")
-    config = uvicorn.Config(
+    gc.freeze()  # so that no collection looks through all the modules again
+    gc.enable()
+    _Server(config(app, settings), app.state.searcher).run()
+
+
+def config(app: Litestar, settings: Settings) -> uvicorn.Config:
+    """How the application is served."""
+    return uvicorn.Config(
         app,
         host=settings.host,
         port=settings.port,
@@ -38,9 +46,6 @@ def run(settings: Settings) -> None:
         reset_contextvars=True,
         timeout_graceful_shutdown=math.ceil(settings.timeout) + GRACE,
     )
-    gc.freeze()  # so that no collection looks through all the modules again
-    gc.enable()
-    _Server(config, app.state.searcher).run()
 
 
 class _Server(uvicorn.Server):
