@@ -37,7 +37,7 @@ from service.handlers.backend import (
 from service.handlers.metrics import Metrics
 from service.layers.at_hand import AtHand
 from service.layers.cors import Cors
-from service.layers.counting import Counting
+from service.layers.counting import counting
 from service.layers.deadline import Deadline
 from service.layers.hosts import Hosts
 from service.layers.keys import ApiKeys
@@ -127,16 +127,11 @@ def create_app(settings: Settings, transport: httpx.AsyncBaseTransport | None = 
         },
         exception_handlers=EXCEPTION_HANDLERS,
         middleware=[
-            PrometheusConfig(
-                app_name="arxiv-gateway",
-                prefix="http",
-                group_path=True,
-                middleware_class=Counting,
-            ).middleware,
+            counting(PrometheusConfig(app_name="arxiv-gateway", prefix="http", group_path=True)),
             *tracing.middleware(),
             Deadline,
-            Names,
             AtHand,
+            Names,
         ],
         openapi_config=openapi.config(),
         request_max_body_size=BODY_LIMIT,

@@ -101,7 +101,16 @@ def of_framework(request: AnyRequest, error: HTTPException) -> Response[Problem]
         request_id=request_id.get(),
         parameter=parameter,
     )
-    return _response(problem, dict(error.headers or {}))
+    headers = dict(error.headers or {})
+    if allow := headers.get("allow"):
+        headers["allow"] = _completed(allow)
+    return _response(problem, headers)
+
+
+def _completed(allow: str) -> str:
+    """Litestar's list of a path's methods, with those that layers/methods.py adds to them."""
+    methods = {*allow.split(", "), "OPTIONS"}
+    return ", ".join(sorted(methods | {"HEAD"} if "GET" in methods else methods))
 
 
 def of_accident(_: AnyRequest, error: Exception) -> Response[Problem]:

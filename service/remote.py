@@ -152,7 +152,7 @@ class Backend:
         url, content = self._url + path, bytearray()
         # each time anew: a first try has taken some of it
         left = min(until, deadline.get() or until) - asyncio.get_running_loop().time()
-        headers = {**headers, REQUEST_TIMEOUT: f"{max(left, 0):.3f}"}
+        headers = {**headers, REQUEST_TIMEOUT.decode(): f"{max(left, 0):.3f}"}
         async with (
             self._clients.lend() as client,
             client.stream(method, url, content=body, headers=headers) as response,

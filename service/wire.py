@@ -2,8 +2,10 @@
 
 import asyncio
 import logging
+import math
 import termios
 from array import array
+from collections.abc import Callable
 from contextlib import suppress
 from fcntl import ioctl
 from typing import TYPE_CHECKING, Any, cast
@@ -104,11 +106,62 @@ SLOW_BODY = Refusal(
 FULL = Refusal(503, "Service Unavailable", "too many connections: try again later", 5)
 
 
+class _Patience:
+    """Calls once it is over.
+
+    It begins anew with each request. A timer for each would cost more than one that rings too early
+    and is set again then.
+    """
+
+    __slots__ = ("_call", "_loop", "_over", "_timer")
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, call: Callable[[], None]) -> None:
+        """`call` when it is over."""
+        self._loop = loop
+        self._call = call
+        self._over = math.inf
+        self._timer: asyncio.TimerHandle | None = None
+
+    @property
+    def is_running(self) -> bool:
+        """Whether it will be over at some time."""
+        return self._over < math.inf
+
+    def begin(self, seconds: float) -> None:
+        """Have it over in so many seconds from now."""
+        self._over = self._loop.time() + seconds
+        if self._timer is None or self._timer.when() > self._over:
+            self._set_timer()
+
+    def pause(self) -> None:
+        """Have it last."""
+        self._over = math.inf
+
+    def end(self) -> None:
+        """Never call any more."""
+        self._over = math.inf
+        if self._timer is not None:
+            self._timer.cancel()
+
+    def _set_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = self._loop.call_at(self._over, self._ring)
+
+    def _ring(self) -> None:
+        self._timer = None
+        if self._over <= self._loop.time():
+            self._over = math.inf
+            self._call()
+        elif self.is_running:
+            self._set_timer()
+
+
 class Bounded(HttpToolsProtocol):
     """uvicorn's protocol, which answers what is too much, too long or too slow, and hangs up."""
 
     _refusal = NO_HTTP
-    _timer: asyncio.TimerHandle | None = None
+    _patience: "_Patience"
     _reading: asyncio.TimerHandle | None = None
     _running: RequestResponseCycle | None = None
     _begun = _in_body = _heard = _refused = False
@@ -117,17 +170,18 @@ class Bounded(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Wait for a request, or refuse one connection too many."""
         super().connection_made(transport)
+        self._patience = _Patience(self.loop, self._lose_patience)
         if len(self.connections) > CONNECTIONS + REFUSED_AT_ONCE:
             metrics.refused(FULL.status)
             self.transport.abort()
         elif len(self.connections) > CONNECTIONS:
             self._refuse(FULL)
         else:
-            self._wait(HEAD_PATIENCE)
+            self._patience.begin(HEAD_PATIENCE)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Wait for nothing any more."""
-        self._wait(None)
+        self._patience.end()
         self._watch(None)
         super().connection_lost(exc)
         if self._running:  # uvicorn tells the latest only, which may be behind this one
@@ -143,7 +197,6 @@ class Bounded(HttpToolsProtocol):
         if self._refused:
             return
         self._heard = False
-        self._unset_keepalive_if_required()
         try:
             self._parse(data)
         except httptools.HttpParserError:
@@ -151,8 +204,8 @@ class Bounded(HttpToolsProtocol):
         self._unheard = 0 if self._heard else self._unheard + len(data)
         if self._unheard > HEAD:
             self._refuse(LARGE_HEAD)
-        elif self._in_body and self._timer is None and not self.pipeline:
-            self._wait(BODY_PATIENCE)
+        elif self._in_body and not self._patience.is_running and not self.pipeline:
+            self._patience.begin(BODY_PATIENCE)
 
     def _parse(self, data: bytes) -> None:
         """Have the parser read it.
@@ -161,12 +214,12 @@ class Bounded(HttpToolsProtocol):
         and such a request is to be answered as any (RFC 9110, 7.8): it is read without its wish.
         Java's client has that in its first request, whatever comes with it.
         """
-        rest = memoryview(data)
+        rest: bytes | memoryview = data
         while rest:
             try:
                 self.parser.feed_data(rest)
             except httptools.HttpParserUpgrade as found:
-                rest = rest[found.args[0] :]
+                rest = memoryview(rest)[found.args[0] :]
                 self.parser.feed_data(self._without_upgrade())
             else:
                 return
@@ -210,7 +263,7 @@ class Bounded(HttpToolsProtocol):
                 self._stop(NO_HTTP)
             return
         self._begun, self._in_body, self._heard = False, True, True
-        self._wait(None)
+        self._patience.pause()
         super().on_headers_complete()
         if len(self.pipeline) > AHEAD:
             self._stop(MANY_AHEAD)
@@ -226,19 +279,25 @@ class Bounded(HttpToolsProtocol):
             return
         self._in_body, self._heard = False, True
         super().on_message_complete()
-        self._wait(HEAD_PATIENCE if self.cycle and self.cycle.response_complete else None)
+        if self.cycle and self.cycle.response_complete:
+            self._patience.begin(HEAD_PATIENCE)
+        else:
+            self._patience.pause()
 
     def on_response_complete(self) -> None:
-        """Wait for the next request, unless it is there."""
-        super().on_response_complete()
+        """Answer the next request, or wait for it: uvicorn has another timer for that."""
+        self.server_state.total_requests += 1
         self._watch(READER_PATIENCE)
         if self.transport.is_closing():
             return
+        self.flow.resume_reading()
+        if self.pipeline:
+            self._start_asgi_task(*self.pipeline.pop())
         if self._in_body:
             if not self.pipeline:
-                self._wait(BODY_PATIENCE)
+                self._patience.begin(BODY_PATIENCE)
         elif self.cycle.response_complete:
-            self._wait(HEAD_PATIENCE)
+            self._patience.begin(HEAD_PATIENCE)
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: "ASGI3Application") -> None:
         self._running = cycle
@@ -280,14 +339,6 @@ class Bounded(HttpToolsProtocol):
             ioctl(self.transport.get_extra_info("socket").fileno(), termios.TIOCOUTQ, in_kernel)
         return self.transport.get_write_buffer_size() + in_kernel[0]
 
-    def _wait(self, patience: float | None) -> None:
-        """Refuse in so many seconds, unless told otherwise."""
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-        if patience is not None:
-            self._timer = self.loop.call_later(patience, self._lose_patience)
-
     def _lose_patience(self) -> None:
         if self._refused:
             self.transport.close()
@@ -324,7 +375,7 @@ class Bounded(HttpToolsProtocol):
             running.message_event.set()
         self.flow.resume_reading()
         self.transport.write_eof()
-        self._wait(LINGER)
+        self._patience.begin(LINGER)
 
 
 def protocol() -> type[asyncio.Protocol]:

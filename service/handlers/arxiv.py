@@ -34,7 +34,7 @@ async def again(scope: Scope) -> Ready | None:
     found = None if wants_it_anew(scope) else state["searcher"].again(scope["query_string"])
     if found is None:
         return None
-    headers = {"content-type": "application/json", **_headers(found)}
+    headers = [(b"content-type", b"application/json"), *_headers(found)]
     return Ready(headers, msgspec.json.encode(receipt(found, state["settings"])))
 
 
@@ -68,15 +68,16 @@ async def search_arxiv(
     answer = receipt(found, parts.settings)
     if include == "results":
         answer.results = shown(await results_of(answer, parts), parts.settings.zone)
-    return Response(answer, headers=_headers(found))
+    headers = {name.decode(): value.decode() for name, value in _headers(found)}
+    return Response(answer, headers=headers)
 
 
-def _headers(found: Found) -> dict[str, str]:
-    return {
-        "cache-status": f"arxiv-gateway; {found.how}",
-        "cache-control": f"max-age={found.lifetime}",
-        "age": str(found.age),
-    }
+def _headers(found: Found) -> list[tuple[bytes, bytes]]:
+    return [
+        (b"cache-status", f"arxiv-gateway; {found.how}".encode()),
+        (b"cache-control", b"max-age=%d" % found.lifetime),
+        (b"age", b"%d" % found.age),
+    ]
 
 
 async def results_of(answer: Receipt, parts: Parts) -> list[StoredResult]:

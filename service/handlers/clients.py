@@ -15,7 +15,8 @@ T = TypeVar("T")
 def wants_it_anew(scope: Scope) -> bool:
     """Whether `Cache-Control: no-cache` (RFC 9111, 5.2.1.4) forbids answers from memory."""
     given = [value for name, value in scope["headers"] if name == b"cache-control"]
-    return b"no-cache" in {word.strip().lower() for word in b",".join(given).split(b",")}
+    words = b",".join(given).split(b",") if given else ()
+    return any(word.strip().lower() == b"no-cache" for word in words)
 
 
 async def unless_gone(request: AnyRequest, work: Coroutine[Any, Any, T]) -> T:

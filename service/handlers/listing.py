@@ -130,7 +130,9 @@ class Listed(Generic[T]):
 
     async def _made(self) -> Ready:
         page = await self.page()
-        return Ready(self._headers() | {"link": page.links}, await self.file(page.rows))
+        headers = self._headers() | {"link": page.links}
+        fields = [(name.encode(), value.encode()) for name, value in headers.items()]
+        return Ready(fields, await self.file(page.rows))
 
     async def file(self, rows: list[T]) -> bytes:
         """These rows as a whole file."""

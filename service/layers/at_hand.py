@@ -15,7 +15,7 @@ OPTION = "at_hand"
 class Ready(NamedTuple):
     """An answer of status 200, as it goes out."""
 
-    headers: dict[str, str]
+    headers: list[tuple[bytes, bytes]]
     body: bytes
 
 
@@ -26,7 +26,7 @@ class AtHand:
     """ASGI, around each handler: asks its Look first."""
 
     def __init__(self, app: ASGIApp) -> None:
-        """Wrap what answers, inside of what counts it and looks at names."""
+        """Wrap what answers, inside of what counts it."""
         self.app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -40,7 +40,6 @@ class AtHand:
         if ready is None:
             await self.app(scope, receive, send)
             return
-        headers = [(name.encode(), value.encode()) for name, value in ready.headers.items()]
-        headers.append((b"content-length", b"%d" % len(ready.body)))
+        headers = [*ready.headers, (b"content-length", b"%d" % len(ready.body))]
         await send({"type": "http.response.start", "status": 200, "headers": headers})
         await send({"type": "http.response.body", "body": ready.body, "more_body": False})

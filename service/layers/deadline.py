@@ -8,9 +8,10 @@ from litestar.enums import ScopeType
 from litestar.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.errors import BadInput, DeadlinePassed
+from service.layers.headers import header
 from service.problems import answer
 
-NAME = "request-timeout"
+NAME = b"request-timeout"
 _SECONDS = re.compile(r"[0-9]{1,6}(\.[0-9]{1,6})?")
 
 deadline: ContextVar[float | None] = ContextVar("deadline", default=None)
@@ -29,8 +30,7 @@ class Deadline:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection. Raises DeadlinePassed where the answer has begun."""
-        name = NAME.encode()
-        given = scope["type"] == ScopeType.HTTP and dict(scope["headers"]).get(name)
+        given = scope["type"] == ScopeType.HTTP and header(scope, NAME)
         if not given:
             await self.app(scope, receive, send)
             return

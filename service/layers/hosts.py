@@ -1,6 +1,7 @@
 """Which names the service answers to: a page led here by its own DNS reads nothing."""
 
 import re
+from functools import lru_cache
 from ipaddress import IPv6Address
 
 from litestar.enums import ScopeType
@@ -42,16 +43,17 @@ class Hosts:
     def _fault(self, scope: HTTPScope) -> str:
         """Why the request is not for us; else nothing."""
         given = [value for name, value in scope["headers"] if name == b"host"]
-        names = [host_of(each.decode("latin-1")) for each in given]
-        if None in names or len(names) > 1:  # links in answers could not be made of it
+        name = host_of(given[0].decode("latin-1")) if given else ""
+        if name is None or len(given) > 1:  # links in answers could not be made of it
             return "there is more than one Host header, or it names no host"
         if not self.allowed or first_segment(scope) in self.open:
             return ""
-        if names and names[0] and (names[0] in self.names or names[0].endswith(self.endings)):
+        if name and (name in self.names or name.endswith(self.endings)):
             return ""
         return "the Host header names none of ARXIV_ALLOWED_HOSTS"
 
 
+@lru_cache(maxsize=64)
 def host_of(text: str) -> str | None:
     """The host in a Host header, as settings have it; None where it is none."""
     if not (found := _HOST.fullmatch(text.lower())):

@@ -1,10 +1,10 @@
-"""HEAD wherever there is GET, and an `Allow` that names every method of a path."""
+"""HEAD wherever there is GET, and OPTIONS."""
 
 from http import HTTPStatus
 from typing import Literal
 
 from litestar.enums import HttpMethod, ScopeType
-from litestar.types import ASGIApp, HTTPResponseStartEvent, HTTPScope, Message, Receive, Scope, Send
+from litestar.types import ASGIApp, HTTPScope, Message, Receive, Scope, Send
 
 
 class Methods:
@@ -25,23 +25,9 @@ class Methods:
             # no path takes TRACE, and the refusal says what it takes
             await self.app(_with_method("TRACE", scope), receive, _granting(send))
         elif scope["method"] == HttpMethod.HEAD:
-            await self.app(_with_method("GET", scope), receive, _completing(send))
+            await self.app(_with_method("GET", scope), receive, send)
         else:
-            await self.app(scope, receive, _completing(send))
-
-
-def _completing(send: Send) -> Send:
-    """Complete the `Allow` of a refusal."""
-
-    async def complete(message: Message) -> None:
-        if message["type"] == "http.response.start" and _refuses(message):
-            message["headers"] = [
-                (name, _completed(value) if name == b"allow" else value)
-                for name, value in message["headers"]
-            ]
-        await send(message)
-
-    return complete
+            await self.app(scope, receive, send)
 
 
 def _granting(send: Send) -> Send:
@@ -50,11 +36,13 @@ def _granting(send: Send) -> Send:
 
     async def grant(message: Message) -> None:
         nonlocal refused
-        if message["type"] == "http.response.start" and _refuses(message):
+        if (
+            message["type"] == "http.response.start"
+            and message["status"] == HTTPStatus.METHOD_NOT_ALLOWED
+        ):
             refused = True
-            allow = dict(message["headers"])[b"allow"]
             message["status"] = HTTPStatus.NO_CONTENT
-            message["headers"] = [(b"allow", _completed(allow))]
+            message["headers"] = [field for field in message["headers"] if field[0] == b"allow"]
         elif message["type"] == "http.response.body" and refused:
             message["body"] = b""
         await send(message)
@@ -66,12 +54,3 @@ def _with_method(method: Literal["GET", "TRACE"], scope: HTTPScope) -> HTTPScope
     other = scope.copy()
     other["method"] = method
     return other
-
-
-def _refuses(message: HTTPResponseStartEvent) -> bool:
-    return message["status"] == HTTPStatus.METHOD_NOT_ALLOWED
-
-
-def _completed(allow: bytes) -> bytes:
-    methods = {*allow.replace(b" ", b"").split(b","), b"OPTIONS"}
-    return b", ".join(sorted(methods | {b"HEAD"} if b"GET" in methods else methods))

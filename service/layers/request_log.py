@@ -2,7 +2,7 @@
 
 import logging
 import re
-from secrets import token_hex
+from random import getrandbits
 from time import perf_counter
 
 from litestar.enums import ScopeType
@@ -33,7 +33,7 @@ class RequestLog:
             await self.app(scope, receive, send)
             return
         given = header(scope, b"x-request-id") or b""
-        name = given if _ACCEPTABLE.fullmatch(given) else token_hex(16).encode()
+        name = given if _ACCEPTABLE.fullmatch(given) else b"%032x" % getrandbits(128)
         token = request_id.set(name.decode())
         nobody = caller.set("")
         # the path as it was sent: decoded, it could hold line ends
