@@ -110,9 +110,10 @@ class _Answer:
             headers.append((b"cache-control", b"no-cache"))
         if _may_be_coded(fields):
             headers = varied(headers, b"Accept-Encoding")
-            coding, however_small = chosen(self._accepted.decode("latin-1"))
-            if length is None or int(length) >= MIN_SIZE or however_small:
-                self._coding = coding
+            if self._accepted:
+                coding, however_small = chosen(self._accepted.decode("latin-1"))
+                if length is None or int(length) >= MIN_SIZE or however_small:
+                    self._coding = coding
         message["headers"] = headers
         if tag := fields.get(b"etag"):
             message["headers"] = _without(headers, b"etag")

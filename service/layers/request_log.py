@@ -6,7 +6,16 @@ from random import getrandbits
 from time import perf_counter
 
 from litestar.enums import ScopeType
-from litestar.types import ASGIApp, Message, Receive, ReceiveMessage, Scope, Send
+from litestar.types import (
+    ASGIApp,
+    HTTPResponseStartEvent,
+    HTTPScope,
+    Message,
+    Receive,
+    ReceiveMessage,
+    Scope,
+    Send,
+)
 
 from service.errors import ClientGone, ServiceError
 from service.layers.headers import header
@@ -32,14 +41,12 @@ class RequestLog:
         if scope["type"] != ScopeType.HTTP:
             await self.app(scope, receive, send)
             return
-        given = header(scope, b"x-request-id") or b""
-        name = given if _ACCEPTABLE.fullmatch(given) else b"%032x" % getrandbits(128)
+        name = _name(scope)
         token = request_id.set(name.decode())
         nobody = caller.set("")
-        # the path as it was sent: decoded, it could hold line ends
-        path = scope["raw_path"].decode("ascii", "replace")
         started = perf_counter()
-        status, cache, whole, gone = _NO_STATUS, b"", False, False
+        head: HTTPResponseStartEvent | None = None
+        whole = gone = False
 
         async def receive_until_gone() -> ReceiveMessage:
             nonlocal gone
@@ -49,10 +56,9 @@ class RequestLog:
             return message
 
         async def send_with_id(message: Message) -> None:
-            nonlocal status, cache, whole
+            nonlocal head, whole
             if message["type"] == "http.response.start":
-                status = message["status"]
-                cache = dict(message["headers"]).get(b"cache-status", b"")
+                head = message
                 message["headers"] = [*message["headers"], (b"x-request-id", name)]
             elif message["type"] == "http.response.body":
                 whole = not message.get("more_body")
@@ -61,22 +67,52 @@ class RequestLog:
         try:
             await self.app(scope, receive_until_gone, send_with_id)
         except Exception as error:
-            if status == _NO_STATUS or not (fault := _fault(error)):
+            if head is None or not (fault := _fault(error)):
                 raise
             # a server breaks the connection where an answer is left without its end
-            cause = f" ({fault.__cause__!r})" if fault.__cause__ else ""
-            text = "%s %s is cut off: %s%s"
-            logger.log(logging.ERROR, text, scope["method"], path, fault.detail, cause)
+            _log_cut(scope, fault)
         finally:
             if logger.isEnabledFor(NOTICE):
-                taken = (perf_counter() - started) * 1000
-                who = f" for {caller.get()}" if caller.get() else ""
-                how = cache.decode("latin-1").replace(_OURS, ", ")
-                told = ClientGone.status_code if gone else status
-                text = "%s %s %d in %.1f ms%s%s"
-                logger.log(NOTICE, text, scope["method"], path, told, taken, who, how)
+                _log(scope, head, perf_counter() - started, gone=gone)
             request_id.reset(token)
             caller.reset(nobody)
+
+
+def _name(scope: HTTPScope) -> bytes:
+    """The client's name for the request, or a new one: no secret, so that any will do."""
+    given = header(scope, b"x-request-id")
+    if given and _ACCEPTABLE.fullmatch(given):
+        return given
+    return b"%032x" % getrandbits(128)
+
+
+def _log_cut(scope: HTTPScope, fault: ServiceError) -> None:
+    cause = f" ({fault.__cause__!r})" if fault.__cause__ else ""
+    text = "%s %s is cut off: %s%s"
+    logger.log(logging.ERROR, text, scope["method"], _path(scope), fault.detail, cause)
+
+
+def _log(
+    scope: HTTPScope, head: HTTPResponseStartEvent | None, seconds: float, *, gone: bool
+) -> None:
+    """Write the line of a request, which may have had no answer."""
+    status = head["status"] if head else _NO_STATUS
+    cache = dict(head["headers"]).get(b"cache-status", b"") if head else b""
+    logger.log(
+        NOTICE,
+        "%s %s %d in %.1f ms%s%s",
+        scope["method"],
+        _path(scope),
+        ClientGone.status_code if gone else status,
+        seconds * 1000,
+        f" for {caller.get()}" if caller.get() else "",
+        cache.decode("latin-1").replace(_OURS, ", "),
+    )
+
+
+def _path(scope: Scope) -> str:
+    """The path as it was sent: decoded, it could hold line ends."""
+    return scope["raw_path"].decode("ascii", "replace")
 
 
 def _fault(error: BaseException | None) -> ServiceError | None:
