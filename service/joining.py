@@ -17,6 +17,8 @@ if TYPE_CHECKING:
         Scope,
     )
 
+LARGE = 64 * 2**10
+"""Bytes of a body that would be copied for nothing: it takes several writes anyway."""
 _CONTROLS = bytes((*range(9), *range(10, 32), 127))
 """What no header may hold (RFC 9110, 5.5)."""
 
@@ -60,7 +62,8 @@ class Joined:
         if (
             message["type"] != "http.response.body"
             or message.get("more_body")
-            or fields[b"content-length"] != b"%d" % len(body := message["body"])
+            or len(body := message["body"]) > LARGE
+            or fields[b"content-length"] != b"%d" % len(body)
             or b"connection" in fields
             or b"transfer-encoding" in fields
             or cycle.scope["method"] == "HEAD"

@@ -321,6 +321,16 @@ async def test_who_says_nothing_is_left_without_a_word(listening: Listening) -> 
 
 
 @pytest.mark.usefixtures("hasty")
+async def test_who_asks_again_in_time_is_answered_as_often_as_he_asks(listening: Listening) -> None:
+    async with listening.client() as client:
+        for _ in range(8):
+            await client.send(ONE + b"\r\n")
+            assert (await client.answer())[0] == 200
+            await asyncio.sleep(0.1)  # half of the patience, which begins anew
+        assert await asyncio.wait_for(client.reader.read(), 2) == b""
+
+
+@pytest.mark.usefixtures("hasty")
 async def test_who_takes_nothing_of_an_answer_is_left(listening: Listening) -> None:
     async with listening.client() as client:
         await client.send(b"GET /forever HTTP/1.1\r\nhost: x\r\n\r\n")
