@@ -131,7 +131,8 @@ class _Writer:
             self._write(text.encode(errors="backslashreplace"))
             if lines[-1] is None:
                 return
-            sleep(PAUSE)
+            with suppress(OSError):  # a clock that is set meanwhile may refuse: that of libfaketime does
+                sleep(PAUSE)
 
     def _write(self, text: bytes) -> None:
         """Write it all; where nobody can read it, it is lost."""

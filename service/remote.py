@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Coroutine, Hashable, Sequence
 from datetime import tzinfo
 from http import HTTPStatus
 from typing import Any, NamedTuple, Self
@@ -38,7 +38,7 @@ from service.models import (
 from service.problems import MEDIA_TYPE
 from service.search import PERSISTENCE, Finder, Flight, Found
 from service.settings import Settings
-from service.store.archive import SLOW_PATIENCE, Archive, Filter, List, T
+from service.store.archive import SLOW_PATIENCE, Archive, Filter, List, R, T
 from service.store.connections import PATIENCE
 
 logger = logging.getLogger(__name__)
@@ -286,11 +286,9 @@ class RemoteArchive(Archive):
     async def _ask(self, question: questions.Question, kind: Any) -> Any:  # noqa: ANN401 - see ask
         return await self._backend.ask("/read-archive", question, kind)
 
-    async def page(
-        self, kind: List[T], wanted: Filter, place: Place, limit: int, *, newest: bool = False
-    ) -> list[T]:
-        """Not shared here: those who ask do not wait equally long."""
-        return await self._page(kind, wanted, place, limit, newest=newest)
+    async def together(self, _: Hashable, read: Callable[[], Coroutine[Any, Any, R]]) -> R:
+        """Not together here: those who ask do not wait equally long."""
+        return await read()
 
     async def _page(
         self, kind: List[T], wanted: Filter, place: Place, limit: int, *, newest: bool

@@ -616,6 +616,37 @@ async def test_those_who_hang_up_leave_no_connection_taken(
             assert (await client.get("/results")).status_code == 200
 
 
+async def test_a_page_that_is_asked_for_again_ends_with_its_own_request() -> None:
+    """In the one service it is made for all who ask at that moment."""
+    heads: list[bytes] = []
+    hung_up = asyncio.Semaphore(0)
+
+    async def once(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while not reader.at_eof():
+            heads.append(head := (await reader.readuntil(b"\r\n\r\n")).lower())
+            [length] = re.findall(rb"content-length: ([0-9]+)", head)
+            await reader.readexactly(int(length))
+            if len(heads) > 1:
+                await reader.read()
+                hung_up.release()
+            else:
+                writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n[]")
+
+    async with listening(once) as url, client_of(create_app(frontend(url))) as client:
+        assert (await client.get("/results")).json() == []
+        waiting = [
+            asyncio.create_task(client.get("/results", headers={"request-timeout": seconds}))
+            for seconds in ("0.2", "5")
+        ]
+        assert (await waiting[0]).status_code == 504
+        await asyncio.wait_for(hung_up.acquire(), 1)
+        assert not waiting[1].done()
+        waiting[1].cancel()
+
+    told = [float(re.findall(rb"request-timeout: ([0-9.]+)", head)[0]) for head in heads[1:]]
+    assert sorted(told) == [pytest.approx(0.2, abs=0.1), pytest.approx(5, abs=0.5)]
+
+
 async def test_a_deadline_holds_in_the_one_service_too(gateway: Serve, arxiv: StandIn) -> None:
     async with gateway() as client:
         arxiv.delay = 0.5

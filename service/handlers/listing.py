@@ -26,7 +26,6 @@ from service.layers.headers import header
 from service.models import Asked, Place, Reference
 from service.problems import AnyRequest
 from service.store.archive import Archive, List
-from service.store.sharing import Shared
 
 T = TypeVar("T", bound=Struct)
 Row_contra = TypeVar("Row_contra", bound=Struct, contravariant=True)
@@ -99,7 +98,6 @@ class Listed(Generic[T]):
         self._url = "" if self.is_tabular else str(request.url)
         if listing.after is not None and listing.page is not None:
             raise BadInput("after", "and page exclude each other")
-        self._ready: Shared[Ready] = Shared()
         self._place = Place(offset=(listing.page or 0) * listing.size)
         if listing.after is not None:
             self._place = cursors.read(listing.after, self._query, kind.shape)
@@ -125,8 +123,8 @@ class Listed(Generic[T]):
         return await self._stream()
 
     async def ready(self) -> Ready:
-        """The page that is asked for, which all who ask at the same moment get together."""
-        return await self._ready.read(b"", self._made)
+        """The page that is asked for, made once for all who ask for it at the same moment."""
+        return await self._archive.together(self, self._made)
 
     async def _made(self) -> Ready:
         page = await self.page()

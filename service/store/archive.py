@@ -6,7 +6,15 @@ the reader is, and no connection is held while nothing is read.
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Collection, Mapping, Sequence
+from collections.abc import (
+    AsyncGenerator,
+    Callable,
+    Collection,
+    Coroutine,
+    Hashable,
+    Mapping,
+    Sequence,
+)
 from contextlib import asynccontextmanager
 from datetime import datetime, tzinfo
 from functools import lru_cache, partial
@@ -55,6 +63,7 @@ YEARS = range(1900, 2200)
 """Those that can be told apart; arXiv began in 1991."""
 FEED_RUNS, FEED_PAPERS = 30, 100
 T = TypeVar("T", bound=Struct)
+R = TypeVar("R")
 _encode = msgpack.Encoder().encode
 
 
@@ -134,7 +143,7 @@ class Archive:
         }
         self._settle = settle
         self._milestones = Milestones(connections, settle)
-        self._pages: Shared[list[Any]] = Shared()
+        self._shared: Shared[Any] = Shared()
         self._slow = asyncio.Semaphore(SLOW)
 
     async def page(
@@ -146,8 +155,12 @@ class Archive:
         """
         asked = _encode((kind.key, wanted, place, limit, newest))
         read = partial(self._page, kind, wanted, place, limit, newest=newest)
-        rows: list[T] = await self._pages.read(asked, read)
-        return rows
+        return await self.together(asked, read)
+
+    async def together(self, asked: Hashable, read: Callable[[], Coroutine[Any, Any, R]]) -> R:
+        """What is read, which all who ask for it at the same moment get together."""
+        found: R = await self._shared.read(asked, read)
+        return found
 
     async def _page(
         self, kind: List[T], wanted: Filter, place: Place, limit: int, *, newest: bool

@@ -5,7 +5,7 @@ one, which begins when that has ended.
 """
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Hashable
 from typing import Any, Generic, TypeVar
 
 T = TypeVar("T")
@@ -16,10 +16,10 @@ class Shared(Generic[T]):
 
     def __init__(self) -> None:
         """Begin without any."""
-        self._under_way: dict[bytes, asyncio.Task[T]] = {}
-        self._to_come: dict[bytes, asyncio.Task[T]] = {}
+        self._under_way: dict[Hashable, asyncio.Task[T]] = {}
+        self._to_come: dict[Hashable, asyncio.Task[T]] = {}
 
-    async def read(self, asked: bytes, start: Callable[[], Coroutine[Any, Any, T]]) -> T:
+    async def read(self, asked: Hashable, start: Callable[[], Coroutine[Any, Any, T]]) -> T:
         """What `start` gives, or the same that somebody else starts after this call."""
         task = self._to_come.get(asked)
         if task is None:
@@ -30,7 +30,7 @@ class Shared(Generic[T]):
 
     async def _run(
         self,
-        asked: bytes,
+        asked: Hashable,
         before: asyncio.Task[T] | None,
         start: Callable[[], Coroutine[Any, Any, T]],
     ) -> T:
