@@ -131,7 +131,8 @@ class _Writer:
             self._write(text.encode(errors="backslashreplace"))
             if lines[-1] is None:
                 return
-            with suppress(OSError):  # a clock that is set meanwhile may refuse: that of libfaketime does
+            # a clock that is set meanwhile may refuse: that of libfaketime does
+            with suppress(OSError):
                 sleep(PAUSE)
 
     def _write(self, text: bytes) -> None:

@@ -1,0 +1,116 @@
+"""Answers to words that were asked before: as if each request were read anew."""
+
+import httpx
+import psycopg
+import pytest
+
+from tests.conftest import Serve
+from tests.test_lists import record
+
+NOON = 1_795_435_200
+RESULTS = (
+    "/results",
+    "/results/",
+    "/results?items_per_page=2&page=1",
+    "/results?order=newest&items_per_page=1",
+    "/results?title=paper&fields=title,query_id",
+    "/results?format=ndjson&items_per_page=2",
+    "/results?format=csv&page=0",
+    "/results?format=csv",
+    "/results?format=bibtex&items_per_page=2",
+    "/results?format=atom&items_per_page=2",
+    "/results?page=999",
+)
+ACCEPTED = ("*/*", "application/json", "text/csv", "application/atom+xml", "text/html;q=0.1, */*")
+
+
+def told(answer: httpx.Response) -> tuple[int, dict[str, str], bytes]:
+    """What is the same of equal answers."""
+    fields = dict(answer.headers)
+    name = fields.pop("x-request-id").encode()
+    return answer.status_code, fields, answer.content.replace(name, b"")
+
+
+@pytest.fixture
+def rows(db: psycopg.Connection) -> psycopg.Connection:
+    for query_id in range(1, 4):
+        record(db, query_id, NOON + query_id, 3)
+    return db
+
+
+@pytest.mark.usefixtures("rows")
+@pytest.mark.parametrize("path", RESULTS)
+async def test_a_page_is_answered_again_as_it_was(gateway: Serve, path: str) -> None:
+    async with gateway() as client:
+        for method in ("GET", "HEAD"):
+            for accepted in ACCEPTED:
+                headers = {"accept": accepted, "accept-encoding": "identity"}
+                first, second, third = [
+                    await client.request(method, path, headers=headers) for _ in range(3)
+                ]
+                if "updated" not in first.text:  # a feed has the time at which it was made
+                    assert told(first) == told(second) == told(third)
+
+
+@pytest.mark.usefixtures("rows")
+async def test_the_same_words_in_another_format_are_another_answer(gateway: Serve) -> None:
+    async with gateway() as client:
+        types = [
+            (await client.get("/results?items_per_page=1", headers={"accept": kind})).headers[
+                "content-type"
+            ]
+            for kind in ("application/json", "text/csv", "application/json", "text/csv")
+        ]
+
+    assert types[0] == types[2] == "application/json"
+    assert types[1] == types[3] != types[0]
+
+
+async def test_a_page_has_what_was_recorded_before_it_was_asked_for(
+    gateway: Serve, rows: psycopg.Connection
+) -> None:
+    async with gateway() as client:
+        for query_id in range(4, 30):
+            record(rows, query_id, NOON + query_id, 1)
+            found = await client.get("/results?order=newest&items_per_page=1")
+            assert found.json()[0]["query_id"] == query_id
+
+
+async def test_a_search_is_answered_again_as_it_was_but_for_its_age(gateway: Serve) -> None:
+    async with gateway() as client:
+        await client.get("/arxiv?title=testing")
+        answers = [await client.get("/arxiv?title=testing") for _ in range(3)]
+
+    names = ("cache-status", "cache-control", "age")
+    first, second, third = [
+        (status, {name: fields[name] for name in fields if name not in names}, content)
+        for status, fields, content in map(told, answers)
+    ]
+    assert first == second == third
+    assert all(name in answer.headers for name in names for answer in answers)
+
+
+async def test_a_page_that_cannot_be_read_again_is_an_error_that_is_counted(
+    gateway: Serve, rows: psycopg.Connection
+) -> None:
+    failed = 'app_name="arxiv-gateway",method="GET",path="/results",status_code="503"'
+    failed = f"http_requests_total{{{failed}}}"
+    async with gateway() as client:
+
+        async def count() -> float:
+            lines = (await client.get("/metrics")).text.splitlines()
+            return next((float(line.split()[-1]) for line in lines if line.startswith(failed)), 0)
+
+        before = await count()
+        assert (await client.get("/results")).status_code == 200
+        rows.execute("alter table results rename to away")
+        answer = await client.get("/results")
+        rows.execute("alter table away rename to results")
+        again = await client.get("/results")
+        after = await count()
+
+    assert answer.status_code == 503
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert answer.json()["detail"] == "the database is not migrated: run the migrations"
+    assert again.status_code == 200
+    assert after == before + 1
