@@ -57,7 +57,10 @@ class Joined:
         await self._cycle.send(message)
 
     def _written(self, fields: dict[bytes, bytes], message: "ASGISendEvent") -> bool:
-        """Write head and body, as uvicorn would, unless there is more to it than that."""
+        """Write head and body, as uvicorn would, unless there is more to it than that.
+
+        The names of headers are ours, and in lower case: only values may come from elsewhere.
+        """
         cycle = self._cycle
         if (
             message["type"] != "http.response.body"

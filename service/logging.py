@@ -6,7 +6,7 @@ import sys
 import textwrap
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from contextvars import ContextVar
+from contextvars import Context, ContextVar
 from datetime import UTC, datetime
 from functools import lru_cache
 from queue import Empty, SimpleQueue
@@ -84,7 +84,8 @@ class _Handler(logging.Handler):
             self.handleError(record)
             return
         if self.dropped:
-            self.queue.put(self.format(_lost(self.dropped)))
+            # whoever comes next has nothing to do with them
+            self.queue.put(Context().run(self.format, _lost(self.dropped)))
             self.dropped = 0
         self.queue.put(line)
 

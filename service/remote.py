@@ -152,7 +152,7 @@ class Backend:
         url, content = self._url + path, bytearray()
         # each time anew: a first try has taken some of it
         left = min(until, deadline.get() or until) - asyncio.get_running_loop().time()
-        headers = {**headers, REQUEST_TIMEOUT.decode(): f"{max(left, 0):.3f}"}
+        headers = {**headers, REQUEST_TIMEOUT: f"{max(left, 0):.3f}"}
         async with (
             self._clients.lend() as client,
             client.stream(method, url, content=body, headers=headers) as response,
@@ -286,8 +286,14 @@ class RemoteArchive(Archive):
     async def _ask(self, question: questions.Question, kind: Any) -> Any:  # noqa: ANN401 - see ask
         return await self._backend.ask("/read-archive", question, kind)
 
-    async def together(self, _: Hashable, read: Callable[[], Coroutine[Any, Any, R]]) -> R:
-        """Not together here: those who ask do not wait equally long."""
+    async def page(
+        self, kind: List[T], wanted: Filter, place: Place, limit: int, *, newest: bool = False
+    ) -> list[T]:
+        """For each who asks."""
+        return await self._page(kind, wanted, place, limit, newest=newest)
+
+    async def together(self, asked: Hashable, read: Callable[[], Coroutine[Any, Any, R]]) -> R:  # noqa: ARG002
+        """For each who asks: they do not wait equally long."""
         return await read()
 
     async def _page(

@@ -118,7 +118,7 @@ class _Patience:
     def __init__(self, loop: asyncio.AbstractEventLoop, call: Callable[[], None]) -> None:
         """`call` when it is over."""
         self._loop = loop
-        self._call = call
+        self._call: Callable[[], None] | None = call
         self._over = math.inf
         self._timer: asyncio.TimerHandle | None = None
 
@@ -138,8 +138,9 @@ class _Patience:
         self._over = math.inf
 
     def end(self) -> None:
-        """Never call any more."""
+        """Never call any more, nor hold on to what would be called."""
         self._over = math.inf
+        self._call = None
         if self._timer is not None:
             self._timer.cancel()
 
@@ -150,7 +151,7 @@ class _Patience:
 
     def _ring(self) -> None:
         self._timer = None
-        if self._over <= self._loop.time():
+        if self._over <= self._loop.time() and self._call:
             self._over = math.inf
             self._call()
         elif self.is_running:
@@ -161,7 +162,7 @@ class Bounded(HttpToolsProtocol):
     """uvicorn's protocol, which answers what is too much, too long or too slow, and hangs up."""
 
     _refusal = NO_HTTP
-    _patience: "_Patience"
+    _patience: _Patience
     _reading: asyncio.TimerHandle | None = None
     _running: RequestResponseCycle | None = None
     _begun = _in_body = _heard = _refused = False

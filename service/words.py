@@ -1,4 +1,4 @@
-"""What query strings say, so that the same one need not be read again."""
+"""What requests say in their query strings, so that the same words need not be read again."""
 
 from collections import OrderedDict
 from typing import Generic, TypeVar
@@ -11,7 +11,7 @@ LONGEST = 500
 
 
 class Words(Generic[T]):
-    """The latest query strings, with what they say."""
+    """The latest of them, with what they say; other parts of a request may belong to the words."""
 
     def __init__(self) -> None:
         """Begin without any."""

@@ -1,10 +1,13 @@
 """Answers to words that were asked before: as if each request were read anew."""
 
+from typing import Any
+
 import httpx
 import psycopg
 import pytest
 
-from tests.conftest import Serve
+from service.handlers.listing import Listed
+from tests.conftest import Gateway, Serve
 from tests.test_lists import record
 
 NOON = 1_795_435_200
@@ -29,6 +32,14 @@ def told(answer: httpx.Response) -> tuple[int, dict[str, str], bytes]:
     fields = dict(answer.headers)
     name = fields.pop("x-request-id").encode()
     return answer.status_code, fields, answer.content.replace(name, b"")
+
+
+async def failures(client: Gateway, status: str) -> float:
+    labels = f'app_name="arxiv-gateway",method="GET",path="/results",status_code="{status}"'
+    for line in (await client.get("/metrics")).text.splitlines():
+        if line.startswith(f"http_requests_total{{{labels}}}"):
+            return float(line.split()[-1])
+    return 0
 
 
 @pytest.fixture
@@ -90,24 +101,32 @@ async def test_a_search_is_answered_again_as_it_was_but_for_its_age(gateway: Ser
     assert all(name in answer.headers for name in names for answer in answers)
 
 
+@pytest.mark.usefixtures("rows")
+async def test_an_accident_is_counted_as_one(
+    gateway: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def fail(_: Listed[Any]) -> None:
+        raise RuntimeError("an accident")
+
+    async with gateway() as client:
+        before = await failures(client, "500")
+        assert (await client.get("/results?page=0")).status_code == 200
+        monkeypatch.setattr(Listed, "ready", fail)
+        assert (await client.get("/results?page=0")).status_code == 500
+        assert await failures(client, "500") == before + 1
+
+
 async def test_a_page_that_cannot_be_read_again_is_an_error_that_is_counted(
     gateway: Serve, rows: psycopg.Connection
 ) -> None:
-    failed = 'app_name="arxiv-gateway",method="GET",path="/results",status_code="503"'
-    failed = f"http_requests_total{{{failed}}}"
     async with gateway() as client:
-
-        async def count() -> float:
-            lines = (await client.get("/metrics")).text.splitlines()
-            return next((float(line.split()[-1]) for line in lines if line.startswith(failed)), 0)
-
-        before = await count()
+        before = await failures(client, "503")
         assert (await client.get("/results")).status_code == 200
         rows.execute("alter table results rename to away")
         answer = await client.get("/results")
         rows.execute("alter table away rename to results")
         again = await client.get("/results")
-        after = await count()
+        after = await failures(client, "503")
 
     assert answer.status_code == 503
     assert answer.headers["content-type"] == "application/problem+json"

@@ -652,8 +652,11 @@ async def test_a_deadline_holds_in_the_one_service_too(gateway: Serve, arxiv: St
         arxiv.delay = 0.5
         late = await client.get(SEARCH, headers={"request-timeout": "0.1"})
         odd = await client.get(SEARCH, headers={"request-timeout": "soon"})
+        two = [("request-timeout", "5"), ("request-timeout", "6")]
+        doubtful = await client.get(SEARCH, headers=two)
 
     assert late.status_code == 504
+    assert doubtful.status_code == 400
     assert (odd.status_code, odd.json()["parameter"]) == (400, "Request-Timeout")
 
 

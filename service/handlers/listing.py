@@ -80,6 +80,7 @@ class Listed(Generic[T]):
         newest: bool = False,
     ) -> None:
         """Raises BadInput for a format, a field or a cursor that is none."""
+        # what is needed of the request is taken now: a list is remembered longer than that
         self._archive = archive
         self._kind = kind
         self._wanted = asked.wanted
@@ -106,8 +107,13 @@ class Listed(Generic[T]):
 
     @property
     def is_tabular(self) -> bool:
-        """Whether its answers depend on nothing but its rows: on no papers, and no address."""
+        """Whether it comes as rows of columns."""
         return self.format.name in TABULAR
+
+    @property
+    def is_repeatable(self) -> bool:
+        """Whether `ready` gives what `answer` does: a page of nothing but its rows."""
+        return self.is_tabular and (self.is_page or self.format.name == "json")
 
     @property
     def is_page(self) -> bool:

@@ -108,7 +108,7 @@ async def list_results(
     newest = order == "newest"
     listed = Listed(request, parts.archive, RESULTS, asked_results, view, newest=newest)
     answer = await listed.answer()
-    if listed.is_tabular and (listed.is_page or listed.format.name == "json"):
+    if listed.is_repeatable:
         request.app.state["pages"].keep(_words(request.scope), listed)
     return answer
 

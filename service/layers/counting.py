@@ -23,7 +23,10 @@ def counting(config: PrometheusConfig) -> Callable[[ASGIApp], ASGIApp]:
 
 
 class Counting(PrometheusMiddleware):
-    """Litestar's own, but what it looks up four times a request is found once for each status."""
+    """Litestar's own, but what it looks up four times a request is found once for each status.
+
+    `serve` takes the place of its `__call__`.
+    """
 
     def __init__(self, app: ASGIApp, config: PrometheusConfig) -> None:
         """Wrap one handler."""
@@ -33,12 +36,12 @@ class Counting(PrometheusMiddleware):
 
     async def serve(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection."""
-        began, taken, status = perf_counter(), 0.0, int(HTTPStatus.OK)
+        began, taken, begun, status = perf_counter(), 0.0, False, int(HTTPStatus.OK)
 
         async def send_timed(message: Message) -> None:
-            nonlocal status, taken
+            nonlocal status, taken, begun
             if message["type"] == "http.response.start":
-                status = message["status"]
+                begun, status = True, message["status"]
             elif message["type"] == "http.response.body":
                 taken = perf_counter() - began
             await send(message)
@@ -48,6 +51,10 @@ class Counting(PrometheusMiddleware):
         running.inc()
         try:
             await self.app(scope, receive, send_timed)
+        except Exception:
+            if not begun:  # it is answered outside of here
+                status = int(HTTPStatus.INTERNAL_SERVER_ERROR)
+            raise
         finally:
             running.dec()
             ended = self._ended.get((method, status)) or self._end(method, status, scope)

@@ -8,10 +8,10 @@ from litestar.enums import ScopeType
 from litestar.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.errors import BadInput, DeadlinePassed
-from service.layers.headers import header
 from service.problems import answer
 
-NAME = b"request-timeout"
+NAME = "request-timeout"
+_NAME = NAME.encode()
 _SECONDS = re.compile(r"[0-9]{1,6}(\.[0-9]{1,6})?")
 
 deadline: ContextVar[float | None] = ContextVar("deadline", default=None)
@@ -30,11 +30,11 @@ class Deadline:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection. Raises DeadlinePassed where the answer has begun."""
-        given = scope["type"] == ScopeType.HTTP and header(scope, NAME)
-        if not given:
+        given = [value for name, value in scope["headers"] if name == _NAME]
+        if not given or scope["type"] != ScopeType.HTTP:
             await self.app(scope, receive, send)
             return
-        text = given.decode("latin-1").strip()
+        text = b", ".join(given).decode("latin-1").strip()
         if not _SECONDS.fullmatch(text):
             wrong = BadInput("Request-Timeout", "is a header with a number of seconds: 2.5")
             await answer(wrong, send)
