@@ -3,6 +3,7 @@
 Each write is a call of the kernel, and a packet.
 """
 
+from collections.abc import Awaitable
 from typing import TYPE_CHECKING
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, RequestResponseCycle
@@ -36,11 +37,11 @@ class Joined:
         self._fields: dict[bytes, bytes] | None = None
         """The headers of the head that waits."""
 
-    async def __call__(
+    def __call__(
         self, scope: "Scope", receive: "ASGIReceiveCallable", _: "ASGISendCallable"
-    ) -> None:
+    ) -> Awaitable[None]:
         """Serve one request."""
-        await self._app(scope, receive, self._send)
+        return self._app(scope, receive, self._send)
 
     async def _send(self, message: "ASGISendEvent") -> None:
         """Write what is an answer as a whole; what is not, uvicorn writes."""

@@ -4,7 +4,6 @@ import math
 import re
 from bisect import bisect_left
 from datetime import UTC, datetime, time, timedelta, timezone, tzinfo
-from functools import lru_cache
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 EARLIEST = -62_135_510_400
@@ -41,7 +40,6 @@ def name_of(tz: tzinfo) -> str:
     return str(tz).removeprefix("UTC") or "UTC"
 
 
-@lru_cache(maxsize=4096)
 def to_iso(seconds: int, tz: tzinfo) -> str:
     """Unix seconds as wall-clock time of the zone, without an offset: 2026-11-23T20:15:00."""
     return datetime.fromtimestamp(seconds, tz).replace(tzinfo=None).isoformat(timespec="seconds")

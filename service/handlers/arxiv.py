@@ -1,6 +1,7 @@
 """`/arxiv`: search arXiv, or remember what it answered, and record it."""
 
 import asyncio
+from functools import lru_cache
 from time import monotonic
 
 import msgspec
@@ -23,6 +24,8 @@ from service.settings import Settings
 PATIENCE = 2.0
 """Seconds that an answer waits for results that are in the queue."""
 LOOK_AGAIN = 0.1
+_to_iso = lru_cache(maxsize=1024)(timestamps.to_iso)
+"""The answers that are at hand are told again and again."""
 EXAMPLE = Receipt(
     query_id=42, timestamp="2026-11-23T20:15:00", status=200, num_results=214_881, num_entries=10
 )
@@ -107,7 +110,7 @@ def receipt(found: Found, settings: Settings) -> Receipt:
         warnings.append("arXiv sent fewer papers than it has: ask again later")
     return Receipt(
         query_id=recorded.query_id,
-        timestamp=timestamps.to_iso(recorded.timestamp, settings.zone),
+        timestamp=_to_iso(recorded.timestamp, settings.zone),
         status=recorded.status,
         num_results=recorded.num_results,
         num_entries=recorded.num_entries,

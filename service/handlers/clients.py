@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 from litestar.types import Scope
 
 from service.errors import ClientGone
+from service.layers.headers import joined
 from service.problems import AnyRequest
 
 T = TypeVar("T")
@@ -14,9 +15,8 @@ T = TypeVar("T")
 
 def wants_it_anew(scope: Scope) -> bool:
     """Whether `Cache-Control: no-cache` (RFC 9111, 5.2.1.4) forbids answers from memory."""
-    given = [value for name, value in scope["headers"] if name == b"cache-control"]
-    words = b",".join(given).split(b",") if given else ()
-    return any(word.strip().lower() == b"no-cache" for word in words)
+    given = joined(scope, b"cache-control")
+    return bool(given) and b"no-cache" in {word.strip().lower() for word in given.split(b",")}
 
 
 async def unless_gone(request: AnyRequest, work: Coroutine[Any, Any, T]) -> T:

@@ -8,6 +8,7 @@ from litestar.enums import ScopeType
 from litestar.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.errors import BadInput, DeadlinePassed
+from service.layers.headers import joined
 from service.problems import answer
 
 NAME = "request-timeout"
@@ -30,11 +31,11 @@ class Deadline:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection. Raises DeadlinePassed where the answer has begun."""
-        given = [value for name, value in scope["headers"] if name == _NAME]
+        given = joined(scope, _NAME)
         if not given or scope["type"] != ScopeType.HTTP:
             await self.app(scope, receive, send)
             return
-        text = b", ".join(given).decode("latin-1").strip()
+        text = given.decode("latin-1").strip()
         if not _SECONDS.fullmatch(text):
             wrong = BadInput("Request-Timeout", "is a header with a number of seconds: 2.5")
             await answer(wrong, send)

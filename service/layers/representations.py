@@ -68,6 +68,7 @@ class _Answer:
         "_send",
         "_start",
         "_stream",
+        "_unchanged",
     )
     _start: HTTPResponseStartEvent
 
@@ -83,12 +84,16 @@ class _Answer:
                 self._known = _joined(self._known, value)
         self._coding: Coding | None = None
         self._stream: Stream | None = None
-        self._held = False
+        self._held = self._unchanged = False
 
     async def send(self, message: Message) -> None:
         """Take one message of the application."""
         if message["type"] == "http.response.start":
-            await self._begin(message)
+            self._begin(message)
+            if self._unchanged:
+                await self._end()
+            elif not self._held:
+                await self._open()
         elif message["type"] == "http.response.body":
             if not self._held:
                 await self._go_on(message)
@@ -100,7 +105,8 @@ class _Answer:
         else:
             await self._send(message)
 
-    async def _begin(self, message: HTTPResponseStartEvent) -> None:
+    def _begin(self, message: HTTPResponseStartEvent) -> None:
+        """Take the head, and add to it what needs no content."""
         self._start = message
         headers: Headers = list(message["headers"])
         fields = self._fields = dict(headers)
@@ -117,24 +123,22 @@ class _Answer:
         message["headers"] = headers
         if tag := fields.get(b"etag"):
             message["headers"] = _without(headers, b"etag")
-            await self._tag(tag)
+            self._tag(tag)
         self._held = length is not None
-        if not self._held:
-            await self._open()
 
-    async def _tag(self, tag: bytes) -> None:
-        """Give this tag to the answer. Raises _Enough where the client has it already."""
+    def _tag(self, tag: bytes) -> None:
+        """Give this tag to the answer, which needs no content where the client has it already."""
         if self._coding:
             tag = b'%s%s"' % (tag[:-1], self._coding.mark)
         self._start["headers"] = [*self._start["headers"], (b"etag", tag)]
-        if self._reads and _is_known(tag, self._known):
+        if self._reads and self._known and _is_known(tag, self._known):
+            self._unchanged = True
             self._start["status"] = HTTPStatus.NOT_MODIFIED
             self._start["headers"] = [
                 field
                 for field in self._start["headers"]
                 if not field[0].startswith(b"content-") or field[0] == b"content-location"
             ]
-            await self._end()
 
     async def _open(self) -> None:
         """Send the head of an answer whose pieces follow."""
@@ -162,7 +166,9 @@ class _Answer:
         if self._reads and b"etag" not in self._fields and self._may_be_kept():
             made = blake2b(self._fields.get(b"content-type", b""), digest_size=16)
             made.update(body)
-            await self._tag(b'"%s"' % made.hexdigest().encode())
+            self._tag(b'"%s"' % made.hexdigest().encode())
+            if self._unchanged:
+                await self._end()
         if self._coding:
             message["body"] = body = self._coding.whole(body)
             self._start["headers"] = [
@@ -215,6 +221,4 @@ def _may_be_coded(fields: dict[bytes, bytes]) -> bool:
 
 def _is_known(tag: bytes, known: bytes) -> bool:
     """Whether If-None-Match names the tag, by weak comparison (RFC 9110, 13.1.2)."""
-    if not known:
-        return False
     return known.strip() == b"*" or tag.removeprefix(b"W/") in _TAG.findall(known)
