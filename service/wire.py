@@ -151,11 +151,12 @@ class _Patience:
 
     def _ring(self) -> None:
         self._timer = None
-        if self._over <= self._loop.time() and self._call:
+        if self._over > self._loop.time():
+            if self.is_running:
+                self._set_timer()
+        elif self._call:
             self._over = math.inf
             self._call()
-        elif self.is_running:
-            self._set_timer()
 
 
 class Bounded(HttpToolsProtocol):

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 import uvicorn
-from litestar.types import Message, Receive, Scope, Send
+from litestar.types import ASGIApp, Message, Receive, Scope, Send
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
@@ -47,6 +47,19 @@ class Wire(asyncio.Transport):
         pass
 
 
+def connected(
+    protocol: type[HttpToolsProtocol], app: ASGIApp
+) -> tuple[HttpToolsProtocol, ServerState, Wire]:
+    """A connection to an application."""
+    config = uvicorn.Config(app, http=protocol, log_config=None, lifespan="off")
+    config.load()
+    state, wire = ServerState(), Wire()
+    state.default_headers = [DATE]
+    connection = protocol(config=config, server_state=state, app_state={})
+    connection.connection_made(wire)
+    return connection, state, wire
+
+
 async def answered(
     protocol: type[HttpToolsProtocol], messages: list[Message], request: bytes
 ) -> Wire:
@@ -56,12 +69,7 @@ async def answered(
         for message in messages:
             await send(message.copy())
 
-    config = uvicorn.Config(app, http=protocol, log_config=None, lifespan="off")
-    config.load()
-    state, wire = ServerState(), Wire()
-    state.default_headers = [DATE]
-    connection = protocol(config=config, server_state=state, app_state={})
-    connection.connection_made(wire)
+    connection, state, wire = connected(protocol, app)
     connection.data_received(request)
     while state.tasks:
         await asyncio.wait(state.tasks)
@@ -150,12 +158,7 @@ async def test_nothing_is_written_to_who_has_gone() -> None:
         for message in WHOLE:
             await send(message.copy())
 
-    wire = Wire()
-    config = uvicorn.Config(leaving, http=Bounded, log_config=None, lifespan="off")
-    config.load()
-    state = ServerState()
-    connection = Bounded(config=config, server_state=state, app_state={})
-    connection.connection_made(wire)
+    connection, state, wire = connected(Bounded, leaving)
     connection.data_received(GET)
     connection.connection_lost(None)
     await asyncio.wait(state.tasks)

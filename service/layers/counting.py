@@ -36,12 +36,12 @@ class Counting(PrometheusMiddleware):
 
     async def serve(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection."""
-        began, taken, begun, status = perf_counter(), 0.0, False, int(HTTPStatus.OK)
+        began, taken, status = perf_counter(), 0.0, 0
 
         async def send_timed(message: Message) -> None:
-            nonlocal status, taken, begun
+            nonlocal status, taken
             if message["type"] == "http.response.start":
-                begun, status = True, message["status"]
+                status = message["status"]
             elif message["type"] == "http.response.body":
                 taken = perf_counter() - began
             await send(message)
@@ -52,11 +52,12 @@ class Counting(PrometheusMiddleware):
         try:
             await self.app(scope, receive, send_timed)
         except Exception:
-            if not begun:  # it is answered outside of here
-                status = int(HTTPStatus.INTERNAL_SERVER_ERROR)
+            # without an answer so far, it gets one outside of here
+            status = status or int(HTTPStatus.INTERNAL_SERVER_ERROR)
             raise
         finally:
             running.dec()
+            status = status or int(HTTPStatus.OK)
             ended = self._ended.get((method, status)) or self._end(method, status, scope)
             ended.requests.inc()
             ended.seconds.observe(taken)

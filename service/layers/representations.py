@@ -18,6 +18,7 @@ from litestar.types import (
 )
 
 from service.layers.codings import Coding, Stream, chosen
+from service.layers.headers import joined
 
 MIN_SIZE = 500
 """Bytes; below, a coding saves nothing that is worth it."""
@@ -76,12 +77,8 @@ class _Answer:
         self._send = send
         self._head = scope["method"] == "HEAD"
         self._reads = self._head or scope["method"] == "GET"
-        self._accepted = self._known = b""
-        for name, value in scope["headers"]:
-            if name == b"accept-encoding":
-                self._accepted = _joined(self._accepted, value)
-            elif name == b"if-none-match":
-                self._known = _joined(self._known, value)
+        self._accepted = joined(scope, b"accept-encoding")
+        self._known = joined(scope, b"if-none-match")
         self._coding: Coding | None = None
         self._stream: Stream | None = None
         self._held = self._unchanged = False
@@ -189,11 +186,6 @@ class _Answer:
         await self._send(self._start)
         await self._send({"type": "http.response.body", "body": b"", "more_body": False})
         raise _Enough
-
-
-def _joined(before: bytes, value: bytes) -> bytes:
-    """A list that came in several lines."""
-    return b"%s, %s" % (before, value) if before else value
 
 
 def _field(name: bytes, value: str) -> tuple[bytes, bytes]:
