@@ -119,14 +119,15 @@ class Gate:
         ticket = uuid4()
         clock = asyncio.get_running_loop().time
         came = clock()
-        try:
-            with metrics.GATE_WAITING.track_inprogress(), self._neighbours.joined(ticket):
+        with metrics.GATE_WAITING.track_inprogress(), self._neighbours.joined(ticket):
+            try:
                 given = await self._wait(ticket, until, seek, patient=patient)
-            metrics.GATE_WAIT.observe(clock() - came)
-        except BaseException as error:
-            if not _is_unsent(error):
-                await _whole(self._leave(ticket))
-            raise
+            except BaseException as error:
+                # before the neighbours look: they would find it still ahead of them
+                if not _is_unsent(error):
+                    await _whole(self._leave(ticket))
+                raise
+        metrics.GATE_WAIT.observe(clock() - came)
         if isinstance(given, Recorded):
             yield given
             return
