@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Iterator
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 import psycopg
@@ -10,6 +11,9 @@ import pytest
 from psycopg.conninfo import make_conninfo
 
 from demo.arxiv import StandIn
+from service.models import Place, ResultFilter
+from service.store.archive import RESULTS, Archive
+from service.store.connections import OFTEN, Connections, Lend
 from tests.conftest import Gateway, Serve
 from tests.doors import pgbouncer
 from tests.test_store import COUNTS, answer, stored
@@ -158,10 +162,35 @@ async def test_statements_are_prepared_by_the_server_alone(bouncer: str, databas
     for url, may_prepare in ((bouncer, False), (database, True)):
         async with stored(make_conninfo(url, user="arxiv_rw")) as store:
             await store.save(answer(1))
-            prepared = ""
-            lend = store._connections.writer  # noqa: SLF001
-            async with lend() as one, lend() as other:  # that of the search, and perhaps a new one
-                for conn in (one, other):
-                    found = await conn.execute("select statement from pg_prepared_statements")
-                    prepared += str(await found.fetchall())
-        assert ("insert into queries" in prepared) is may_prepare
+            found = await _prepared(store._connections.writer)  # noqa: SLF001
+        assert ("insert into queries" in str(found)) is may_prepare
+
+
+async def test_pages_are_prepared_there_too_and_planned_for_their_values(
+    bouncer: str, database: str
+) -> None:
+    writer = make_conninfo(database, user="arxiv_rw")
+    for url, may_prepare in (
+        (make_conninfo(bouncer, user="arxiv_ro", dbname="arxiv_ro"), False),
+        (make_conninfo(database, user="arxiv_ro"), True),
+    ):
+        async with Connections(writer, url) as connections:
+            archive = Archive(connections)
+            for _ in range(4 * OFTEN):  # of two connections at most
+                await archive.page(RESULTS, ResultFilter(), Place(), 10)
+            found = await _prepared(partial(connections.reader, "results"))
+        pages = [mode for statement, mode in found if "from results" in statement]
+        assert bool(pages) is may_prepare
+        assert set(pages) <= {"force_custom_plan"}
+
+
+async def _prepared(lend: Lend) -> list[tuple[str, str]]:
+    """What is prepared, and how plans are made for it."""
+    found = []
+    async with lend() as one, lend() as other:  # that which was used, and perhaps a new one
+        for conn in (one, other):
+            rows = await conn.execute(
+                "select statement, current_setting('plan_cache_mode') from pg_prepared_statements"
+            )
+            found += await rows.fetchall()
+    return found

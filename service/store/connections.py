@@ -8,7 +8,7 @@ import os
 import select
 import socket
 import sys
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager, suppress
 from functools import partial
 from time import monotonic
@@ -31,6 +31,8 @@ PATIENCE = 10.0
 """Seconds a call may take, waiting for a connection included."""
 CONNECTION_PATIENCE = 3.0
 """Seconds of these that it may wait for a connection."""
+OFTEN = 5
+"""How often a connection reads with a statement before it prepares it."""
 
 System = Literal["queries", "results", "sequence"]
 """What may live apart: the searches, with the gate and the harvests; the results, with the papers;
@@ -38,6 +40,7 @@ the numbers."""
 Connection = AsyncConnection[Any]
 Pool = AsyncConnectionPool[Connection]
 Lend = Callable[[], AbstractAsyncContextManager[Connection]]
+Configure = Callable[[Connection], Coroutine[Any, Any, None]]
 
 T = TypeVar("T")
 
@@ -65,14 +68,16 @@ class Connections:
         """
         self._pools: dict[str, Pool] = {}
         self._writers = {
-            "queries": self._pool("queries", url),
-            "results": self._pool("results", results_url or url),
-            "sequence": self._pool("sequence", sequence_url or url),
+            "queries": self._pool("queries", url, _configure_writer),
+            "results": self._pool("results", results_url or url, _configure_writer),
+            "sequence": self._pool("sequence", sequence_url or url, _configure_writer),
         }
         self._readers = {
-            "queries": self._pool("queries, readers", read_url or url),
+            "queries": self._pool("queries, readers", read_url or url, _configure_reader),
             "results": self._pool(
-                "results, readers", results_read_url or results_url or read_url or url
+                "results, readers",
+                results_read_url or results_url or read_url or url,
+                _configure_reader,
             ),
         }
 
@@ -110,12 +115,12 @@ class Connections:
         """Lend a connection that works, for PATIENCE seconds at most."""
         return _lent(self._readers[system])
 
-    def _pool(self, name: str, url: str | None) -> Pool | None:
+    def _pool(self, name: str, url: str | None, configure: Configure) -> Pool | None:
         if url is None:
             return None
         conninfo = _conninfo(url)
         if conninfo not in self._pools:
-            self._pools[conninfo] = _pool(name, conninfo)
+            self._pools[conninfo] = _pool(name, conninfo, configure)
         return self._pools[conninfo]
 
 
@@ -146,7 +151,7 @@ def _conninfo(url: str) -> str:
     return make_conninfo(**(defaults | parsed(url)))
 
 
-def _pool(name: str, conninfo: str) -> Pool:
+def _pool(name: str, conninfo: str, configure: Configure) -> Pool:
     pool: Pool = AsyncConnectionPool(
         conninfo,
         open=False,
@@ -156,24 +161,44 @@ def _pool(name: str, conninfo: str) -> Pool:
         max_waiting=MAX_WAITING,
         # give up at once what the next call will try again: pauses between tries would grow
         reconnect_timeout=1,
-        configure=_configure,
+        configure=configure,
         kwargs={"autocommit": True, "prepare_threshold": None},
     )
     metrics.POOLS.add(pool)
     return pool
 
 
-async def _configure(conn: Connection) -> None:
-    """Let statements be prepared that ask for it, where nothing stands before the server.
+async def _configure_writer(conn: Connection) -> None:
+    """Let statements be prepared that ask for it; one plan serves them all."""
+    with _fused(conn):
+        if await _is_direct(conn):
+            conn.prepare_threshold = sys.maxsize  # none else, however often it comes
+
+
+async def _configure_reader(conn: Connection) -> None:
+    """Let what comes often be prepared, which is a third of a page, but not its plan."""
+    with _fused(conn):
+        if await _is_direct(conn):
+            await conn.execute(sql.PLAN_EACH_TIME)
+            conn.prepare_threshold = OFTEN
+
+
+async def _is_direct(conn: Connection) -> bool:
+    """Whether nothing stands before the server, so that it keeps what is prepared.
 
     PgBouncer lends a server for a transaction, and before 1.22 mixes up what is prepared on which;
     the process that it names at the beginning is none of the server's.
     """
+    cursor = await conn.execute(sql.BACKEND_PID)
+    return bool(await cursor.fetchone() == (conn.info.backend_pid,))
+
+
+@contextmanager
+def _fused(conn: Connection) -> Iterator[None]:
+    """Give the server so long to say what a new connection is."""
     fuse = asyncio.get_running_loop().call_later(CONNECTION_PATIENCE, _cut, conn)
     try:
-        cursor = await conn.execute(sql.BACKEND_PID)
-        if await cursor.fetchone() == (conn.info.backend_pid,):
-            conn.prepare_threshold = sys.maxsize  # none else, however often it comes
+        yield
     finally:
         fuse.cancel()
 
