@@ -35,6 +35,8 @@ ROWS, REFERENCES = 1500, 200
 """Of a whole list at once, at most."""
 PIECE = 2**20
 """Bytes of a whole list at once, more or less: an author list may have thousands of names."""
+KEPT = 8 * 2**10
+"""Bytes of a page that is kept for when its rows are the same again; there may be a thousand."""
 SLICE = 10
 """References that are written before others have their turn: TeX takes its time."""
 PLACES = ("after", "page")
@@ -99,6 +101,8 @@ class Listed(Generic[T]):
         self._url = "" if self.is_tabular else str(request.url)
         if listing.after is not None and listing.page is not None:
             raise BadInput("after", "and page exclude each other")
+        self._latest: tuple[list[T], Ready] | None = None
+        """What was read last, and the page of it: most often the next read gives the same."""
         self._place = Place(offset=(listing.page or 0) * listing.size)
         if listing.after is not None:
             self._place = cursors.read(listing.after, self._query, kind.shape)
@@ -133,10 +137,15 @@ class Listed(Generic[T]):
         return await self._archive.together(self, self._made)
 
     async def _made(self) -> Ready:
-        page = await self.page()
+        read = await self._read()
+        if self._latest is not None and self._latest[0] == read:
+            return self._latest[1]
+        page = self._page(read)
         headers = self._headers() | {"link": page.links}
         fields = [(name.encode(), value.encode()) for name, value in headers.items()]
-        return Ready(fields, await self.file(page.rows))
+        ready = Ready(fields, await self.file(page.rows))
+        self._latest = (read, ready) if len(ready.body) <= KEPT else None
+        return ready
 
     async def file(self, rows: list[T]) -> bytes:
         """These rows as a whole file."""
@@ -145,13 +154,18 @@ class Listed(Generic[T]):
 
     async def page(self) -> Page[T]:
         """The page that is asked for."""
-        size, place = self._asked.size, self._place
-        rows = await self._archive.page(
-            self._kind, self._wanted, place, size + 1, newest=self._newest
+        return self._page(await self._read())
+
+    async def _read(self) -> list[T]:
+        """Its rows, and one more, to see whether there is another page."""
+        return await self._archive.page(
+            self._kind, self._wanted, self._place, self._asked.size + 1, newest=self._newest
         )
-        # one more than asked for, to see whether there is another page
-        is_more = len(rows) > size
-        rows = rows[-size:] if place.back else rows[:size]
+
+    def _page(self, read: list[T]) -> Page[T]:
+        size, place = self._asked.size, self._place
+        is_more = len(read) > size
+        rows = read[-size:] if place.back else read[:size]
         links = [self._link("first")]
         if rows and (is_more or place.back):
             links.append(self._link("next", after=self._cursor(rows[-1])))

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterable
+from functools import lru_cache
 from hashlib import blake2b
 from http import HTTPStatus
 
@@ -20,6 +21,8 @@ from litestar.types import (
 from service.layers.codings import Coding, Stream, chosen
 from service.layers.headers import joined
 
+SMALL = 4096
+"""Bytes of an answer whose tag is remembered."""
 MIN_SIZE = 500
 """Bytes; below, a coding saves nothing that is worth it."""
 
@@ -161,9 +164,8 @@ class _Answer:
         """Send an answer of one piece."""
         body = message["body"]
         if self._reads and b"etag" not in self._fields and self._may_be_kept():
-            made = blake2b(self._fields.get(b"content-type", b""), digest_size=16)
-            made.update(body)
-            self._tag(b'"%s"' % made.hexdigest().encode())
+            tag = _small_tag_of if len(body) <= SMALL else _tag_of
+            self._tag(tag(self._fields.get(b"content-type", b""), body))
             if self._unchanged:
                 await self._end()
         if self._coding:
@@ -186,6 +188,17 @@ class _Answer:
         await self._send(self._start)
         await self._send({"type": "http.response.body", "body": b"", "more_body": False})
         raise _Enough
+
+
+def _tag_of(content_type: bytes, body: bytes) -> bytes:
+    """A strong tag (RFC 9110, 8.8.3)."""
+    made = blake2b(content_type, digest_size=16)
+    made.update(body)
+    return b'"%s"' % made.hexdigest().encode()
+
+
+_small_tag_of = lru_cache(maxsize=256)(_tag_of)
+"""The same answers are given again and again."""
 
 
 def _field(name: bytes, value: str) -> tuple[bytes, bytes]:

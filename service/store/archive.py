@@ -15,7 +15,7 @@ from collections.abc import (
     Mapping,
     Sequence,
 )
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from datetime import datetime, tzinfo
 from functools import lru_cache, partial
 from itertools import starmap
@@ -179,12 +179,14 @@ class Archive:
             rows = await self._rows(kind.rows, statement, values, self._readers[kind.system])
         return rows[::-1] if place.back else rows
 
+    def _turn(self, wanted: Filter) -> AbstractAsyncContextManager[None]:
+        """Wait while others look for words, if it is about words."""
+        is_slow = getattr(wanted, "words", None) or getattr(wanted, "category", None)
+        return self._slow_turn() if is_slow else nullcontext()
+
     @asynccontextmanager
-    async def _turn(self, wanted: Filter) -> AsyncGenerator[None, None]:
-        """Wait while others look for words. Raises StoreUnavailable where that takes long."""
-        if not (getattr(wanted, "words", None) or getattr(wanted, "category", None)):
-            yield
-            return
+    async def _slow_turn(self) -> AsyncGenerator[None, None]:
+        """Wait while others read slowly. Raises StoreUnavailable where that takes long."""
         try:
             async with asyncio.timeout(SLOW_PATIENCE):
                 await self._slow.acquire()

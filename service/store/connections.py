@@ -8,15 +8,17 @@ import os
 import select
 import socket
 import sys
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager, suppress
+from collections.abc import Callable, Coroutine, Iterator, Mapping
+from contextlib import AbstractAsyncContextManager, contextmanager, suppress
 from functools import partial
 from time import monotonic
+from types import TracebackType
 from typing import Any, Literal, Self, TypeVar
 
 import psycopg
 from psycopg import AsyncConnection, errors
 from psycopg.conninfo import make_conninfo
+from psycopg.pq import TransactionStatus
 from psycopg.rows import BaseRowFactory
 from psycopg_pool import AsyncConnectionPool, PoolClosed, PoolTimeout, TooManyRequests
 
@@ -103,17 +105,17 @@ class Connections:
     @property
     def systems(self) -> dict[str, Lend]:
         """Ways to everything this process needs, by name."""
-        return {pool.name: partial(_lent, pool) for pool in self._pools.values()}
+        return {pool.name: partial(_Lent, pool) for pool in self._pools.values()}
 
     def writer(self, system: System = "queries") -> AbstractAsyncContextManager[Connection]:
         """Lend a connection that works, for PATIENCE seconds at most."""
-        return _lent(self._writers[system])
+        return _Lent(self._writers[system])
 
     def reader(
         self, system: Literal["queries", "results"] = "queries"
     ) -> AbstractAsyncContextManager[Connection]:
         """Lend a connection that works, for PATIENCE seconds at most."""
-        return _lent(self._readers[system])
+        return _Lent(self._readers[system])
 
     def _pool(self, name: str, url: str | None, configure: Configure) -> Pool | None:
         if url is None:
@@ -124,26 +126,48 @@ class Connections:
         return self._pools[conninfo]
 
 
-@asynccontextmanager
-async def _lent(pool: Pool | None) -> AsyncIterator[Connection]:
-    if pool is None:
-        raise StoreUnavailable("this instance only reads: ARXIV_DATABASE_URL is not set")
-    end = monotonic() + PATIENCE
-    while _is_dead(conn := await pool.getconn(timeout=CONNECTION_PATIENCE)):
-        await conn.close()
-        await pool.putconn(conn)
-    # cancelling a call waits for the server, and a server behind a dead network never answers
-    fuse = asyncio.get_running_loop().call_later(end - monotonic(), _cut, conn)
-    try:
-        async with conn:
-            yield conn
-    except errors.ReadOnlySqlTransaction:
-        # the next one may lead to whatever is the primary now
-        await conn.close()
-        raise
-    finally:
-        fuse.cancel()
-        await pool.putconn(conn)
+class _Lent:
+    """A connection that works, for PATIENCE seconds at most.
+
+    A class, since a generator would cost as much as all the rest of it.
+    """
+
+    __slots__ = ("_conn", "_fuse", "_pool")
+    _conn: Connection
+    _fuse: asyncio.TimerHandle
+
+    def __init__(self, pool: Pool | None) -> None:
+        self._pool = pool
+
+    async def __aenter__(self) -> Connection:
+        if self._pool is None:
+            raise StoreUnavailable("this instance only reads: ARXIV_DATABASE_URL is not set")
+        end = monotonic() + PATIENCE
+        while _is_dead(conn := await self._pool.getconn(timeout=CONNECTION_PATIENCE)):
+            await conn.close()
+            await self._pool.putconn(conn)
+        # cancelling a call waits for the server, and a server behind a dead network never answers
+        self._fuse = asyncio.get_running_loop().call_later(end - monotonic(), _cut, conn)
+        self._conn = conn
+        return conn
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        where: TracebackType | None,
+    ) -> None:
+        conn, pool = self._conn, self._pool
+        assert pool is not None  # noqa: S101 - it was entered
+        try:
+            if error or conn.pgconn.transaction_status != TransactionStatus.IDLE:
+                await conn.__aexit__(kind, error, where)
+            if isinstance(error, errors.ReadOnlySqlTransaction):
+                # the next one may lead to whatever is the primary now
+                await conn.close()
+        finally:
+            self._fuse.cancel()
+            await pool.putconn(conn)
 
 
 def _conninfo(url: str) -> str:
