@@ -1,6 +1,7 @@
 """Never two requests at arXiv at once, never less than the pause between them, whoever asks."""
 
 import asyncio
+import random
 import signal
 import subprocess
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -437,6 +438,60 @@ async def test_a_wait_that_is_cancelled_at_any_moment_frees_the_gate(
 
     assert db.execute("select holder from gate").fetchone() == (None,)
     assert db.execute("select count(*) from gate_queue").fetchone() == (0,)
+
+
+async def test_who_ends_a_turn_leaves_the_word_of_it_to_nobody_who_is_leaving(
+    database: str, db: psycopg.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with gates(database, interval=0) as [gate]:
+        tell = gate._tell  # noqa: SLF001
+
+        async def linger() -> None:
+            await tell()
+            await asyncio.sleep(0.2)
+
+        async with gate.turn(soon()):
+            waiting = asyncio.create_task(pass_through(gate, []))
+            await asyncio.sleep(0.1)
+            monkeypatch.setattr(gate, "_tell", linger)
+            waiting.cancel()
+            await asyncio.sleep(0.1)  # it has told what there was, and is still here
+        await asyncio.gather(waiting, return_exceptions=True)
+
+    assert db.execute("select holder from gate").fetchone() == (None,)
+
+
+@pytest.mark.parametrize("seed", range(4))
+async def test_however_turns_and_waits_end_the_gate_is_free_in_the_end(
+    database: str, db: psycopg.Connection, seed: int
+) -> None:
+    chance = random.Random(seed)  # noqa: S311 - no secret
+    async with gates(database, interval=0) as [gate]:
+        for _ in range(10):
+            tasks = [asyncio.create_task(pass_through(gate, [], 0.002)) for _ in range(6)]
+            for task in chance.sample(tasks, len(tasks)):
+                await asyncio.sleep(chance.random() / 100)
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            assert db.execute("select holder from gate").fetchone() == (None,)
+
+    assert db.execute("select count(*) from gate_queue").fetchone() == (0,)
+
+
+async def test_the_end_of_a_turn_and_the_next_one_are_one_round_trip(
+    database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("service.store.connections.POOL_SIZE", 1)
+    monkeypatch.setattr(gate_module, "LONGEST_LOOK", 5.0)  # nobody happens to look in time
+    monkeypatch.setattr(gate_module, "SHORTEST_LOOK", 5.0)
+    async with proxied(database) as (proxy, url), gates(url, interval=0) as [gate]:
+        async with gate.turn(soon()):
+            waiting = asyncio.create_task(pass_through(gate, []))
+            await asyncio.sleep(0.3)
+            proxy.forget()
+        await waiting
+
+        assert proxy.trips == 2  # one for both, and one for the end of the second
 
 
 async def test_without_a_database_there_is_no_turn(monkeypatch: pytest.MonkeyPatch) -> None:

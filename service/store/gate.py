@@ -15,13 +15,14 @@ from typing import Any
 from uuid import UUID, uuid4
 
 from msgspec import Struct
+from psycopg import AsyncCursor
 from psycopg.rows import class_row, scalar_row
 from psycopg_pool import PoolTimeout, TooManyRequests
 
 from service import metrics, sql
 from service.errors import StoreUnavailable, TooBusy
 from service.models import Recorded
-from service.store.connections import Connections, explained
+from service.store.connections import Connection, Connections, explained
 from service.store.neighbours import Neighbours
 
 logger = logging.getLogger(__name__)
@@ -74,13 +75,15 @@ class Turn:
         """Known after the turn: for how many seconds the gate is closed."""
 
 
-class Untold(Struct, frozen=True):
-    """What the database was not told yet, because it was not there."""
+class Word(Struct):
+    """What the database is to be told: that a turn ended, or a place is given up."""
 
     statement: bytes
     values: Mapping[str, Any]
     ends: float
     """When it need not be told any more, in the event loop's time."""
+    answer: float | None = None
+    """What the statement returned, once it was told."""
 
 
 class Seek(Struct, frozen=True):
@@ -102,8 +105,8 @@ class Gate:
         self._connections = connections
         self._interval = interval
         self._lease = lease
-        self._untold: dict[UUID, Untold] = {}
-        """By ticket."""
+        self._words: dict[UUID, Word] = {}
+        """By ticket, until they are told: all of them by whoever next speaks to the database."""
         self._neighbours = Neighbours()
 
     @asynccontextmanager
@@ -160,7 +163,6 @@ class Gate:
             began = clock()
             self._neighbours.looks(ticket)
             try:
-                await self._catch_up()
                 outlook, taken, found = await self._look(ticket, max(0.0, until - began), seek)
             except StoreUnavailable as error:
                 # a place is kept for a while, and the database may be back by then; perhaps the
@@ -199,7 +201,10 @@ class Gate:
     async def _look(
         self, ticket: UUID, patience: float, seek: Seek | None
     ) -> tuple[Outlook, bool, Recorded | None]:
-        """Renew the place, take the gate if it is our turn, see what is recorded: one trip."""
+        """Renew the place, take the gate if it is our turn, see what is recorded: one trip.
+
+        What is still to be told goes before.
+        """
         values = {
             "ticket": ticket,
             "interval": self._interval,
@@ -215,6 +220,7 @@ class Gate:
                 async with conn.pipeline():
                     await conn.execute(sql.BEGIN)
                     await conn.execute(sql.GATE_LOCK, prepare=True)
+                    told = [(word, await _told(conn, word)) for word in self._untold()]
                     await conn.execute(sql.GATE_PURGE, prepare=True)
                     await outlook.execute(sql.GATE_WAIT, values, prepare=True)
                     take = await conn.execute(sql.GATE_TAKE, values, prepare=True)
@@ -222,11 +228,14 @@ class Gate:
                         await recorded.execute(sql.SELECT_RECORDED, values)
                     await conn.execute(sql.COMMIT)
                 found = await recorded.fetchone() if seek else None
+                for word, answer in told:
+                    await self._heard(word, answer)
                 seen = await anext(outlook)
         metrics.closed(seen.closed)
         return seen, bool(take.rowcount), found
 
     async def _release(self, ticket: UUID, turn: Turn, request_time: float) -> None:
+        """End a turn. A neighbour who waits tells it as he looks, in the same transaction."""
         values = {
             "ticket": ticket,
             "interval": self._interval,
@@ -237,46 +246,53 @@ class Gate:
         }
         # arXiv's wish is not forgotten: nobody here asks before the others know it too
         good_for = math.inf if turn.cooldown else self._lease
-        closed = await self._try(sql.GATE_RELEASE, values, good_for)
-        turn.closed = turn.cooldown if closed is None else closed
-        metrics.closed(turn.closed)
+        word = self._to_be_told(sql.GATE_RELEASE, values, good_for)
+        if turn.cooldown or not self._neighbours.wait:
+            await self._tell()
+            turn.closed = turn.cooldown if word.answer is None else word.answer
+            metrics.closed(turn.closed)
 
     async def _leave(self, ticket: UUID) -> None:
-        await self._try(sql.GATE_LEAVE, {"ticket": ticket}, self._lease)
+        """Give a place up, or the gate, and tell what was left to whoever has it."""
+        self._neighbours.leave(ticket)
+        self._to_be_told(sql.GATE_LEAVE, {"ticket": ticket}, self._lease)
+        await self._tell()
 
-    async def _try(
-        self, statement: bytes, values: Mapping[str, Any], good_for: float
-    ) -> float | None:
-        """Free the gate, or a place in its queue; what cannot be said now, the next one here says.
+    def _to_be_told(self, statement: bytes, values: Mapping[str, Any], good_for: float) -> Word:
+        ends = asyncio.get_running_loop().time() + good_for
+        self._words[values["ticket"]] = word = Word(statement, values, ends)
+        return word
 
-        After `good_for` seconds it need not be said any more. Gives what the statement returns, 0
-        where that is nothing, None where it could not be said.
-        """
+    def _untold(self) -> list[Word]:
+        """What was not told yet; for those that are too old the lease has done it."""
+        now = asyncio.get_running_loop().time()
+        self._words = {ticket: word for ticket, word in self._words.items() if word.ends > now}
+        return [*self._words.values()]
+
+    async def _tell(self) -> None:
+        """Tell the database; what cannot be said now, the next one here says."""
         for _ in range(TRIES):
             try:
-                return await self._tell(statement, values)
+                with explained():
+                    async with self._connections.writer() as conn:
+                        for word in self._untold():
+                            await self._heard(word, await _told(conn, word))
             except StoreUnavailable as error:
                 logger.warning("the gate may have to wait for the end of its lease: %s", error)
-        ends = asyncio.get_running_loop().time() + good_for
-        self._untold[values["ticket"]] = Untold(statement, values, ends)
-        return None
+            else:
+                return
 
-    async def _catch_up(self) -> None:
-        """Tell the database first what it could not be told before."""
-        now = asyncio.get_running_loop().time()
-        self._untold = {ticket: each for ticket, each in self._untold.items() if each.ends > now}
-        for ticket, untold in list(self._untold.items()):
-            if ticket in self._untold:  # several may be here at once
-                await self._tell(untold.statement, untold.values)
-                self._untold.pop(ticket, None)
+    async def _heard(self, word: Word, told: AsyncCursor[float]) -> None:
+        """Take the answer. Several may tell the same at once, which does no harm."""
+        word.answer = (await told.fetchone() if told.description else None) or 0.0
+        ticket = word.values["ticket"]
+        if self._words.get(ticket) is word:
+            del self._words[ticket]
 
-    async def _tell(self, statement: bytes, values: Mapping[str, Any]) -> float:
-        with explained():
-            async with self._connections.writer() as conn:
-                sent = conn.cursor(row_factory=scalar_row)
-                await sent.execute(statement, values, prepare=True)
-                told: float | None = await sent.fetchone() if sent.description else None
-                return told or 0.0
+
+async def _told(conn: Connection, word: Word) -> AsyncCursor[float]:
+    cursor = conn.cursor(row_factory=scalar_row)
+    return await cursor.execute(word.statement, word.values, prepare=True)
 
 
 async def _whole(ending: Coroutine[Any, Any, object]) -> None:

@@ -31,6 +31,15 @@ class Neighbours:
             self._places.pop(ticket, None)
             self._wake()
 
+    @property
+    def wait(self) -> bool:
+        """Whether one of them is to be woken by the end of a turn."""
+        return bool(self._places)
+
+    def leave(self, ticket: UUID) -> None:
+        """Count on it no more: what is told it now, it may not pass on."""
+        self._places.pop(ticket, None)
+
     def take_turn(self, ends: float) -> None:
         """One of them has it from now on, until that moment at the latest."""
         self._turn_ends = ends
