@@ -7,6 +7,7 @@ import hashlib
 import re
 import textwrap
 from datetime import UTC, datetime, timedelta, timezone
+from functools import lru_cache
 from typing import TYPE_CHECKING, Final, Literal
 from urllib.parse import quote, urlencode
 from xml.sax.saxutils import escape, quoteattr
@@ -134,6 +135,7 @@ def _counts(total: int, start: int, size: int) -> str:
     )
 
 
+@lru_cache(maxsize=4096)
 def _new_entry(paper: Paper) -> str:
     name = f"{paper.arxiv_id}v{paper.version}"
     lines = [

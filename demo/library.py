@@ -7,6 +7,7 @@ import unicodedata
 from collections import defaultdict
 from datetime import UTC, datetime
 from fnmatch import fnmatchcase
+from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
 from demo.query import Not, Pair, Term
@@ -101,7 +102,8 @@ class Library:
             "id": self._by_id,
             "doi": self._by_doi,
             "submittedDate": self._by_date,
-            "all": self._anywhere,
+            # a load asks for one word again and again; what is found is never changed
+            "all": lru_cache(maxsize=64)(self._anywhere),
         }
 
     def find(self, tree: Tree) -> Hits:
