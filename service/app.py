@@ -5,6 +5,7 @@ from contextlib import asynccontextmanager
 
 import httpx
 from litestar import Litestar, Router
+from litestar.config.app import AppConfig
 from litestar.datastructures import State
 from litestar.di import Provide
 from litestar.plugins.prometheus import PrometheusConfig
@@ -79,6 +80,17 @@ SMALL_BODY = 64 * 2**10
 """Bytes of one from anybody: while the rest is awaited they take memory, on each connection."""
 
 
+class _App(Litestar):
+    """Litestar, but that it does not look through middleware for that of OpenTelemetry.
+
+    For that it would import all of it wherever it is installed, and `tracing` puts it in its place.
+    """
+
+    @staticmethod
+    def _patch_opentelemetry_middleware(config: AppConfig) -> AppConfig:
+        return config
+
+
 def create_app(settings: Settings, transport: httpx.AsyncBaseTransport | None = None) -> Litestar:
     """Build the service; its lifespan opens what it needs. `transport` replaces arXiv's network.
 
@@ -95,7 +107,7 @@ def create_app(settings: Settings, transport: httpx.AsyncBaseTransport | None = 
         group: [handler for name in names if name in settings.served for handler in HANDLERS[name]]
         for group, names in ENDPOINTS.items()
     }
-    app = Litestar(
+    app = _App(
         [
             Router(
                 "/",

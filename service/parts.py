@@ -13,7 +13,6 @@ from service.arxiv import ArXiv
 from service.errors import NotConfigured
 from service.keys import Keys
 from service.models import ArxivState, StoredResult
-from service.remote import Backend, RemoteArchive, RemoteFinder, RemoteKeys, RemoteStore
 from service.search import Finder, Searcher
 from service.settings import READING, Settings
 from service.store.archive import Archive
@@ -130,6 +129,15 @@ class RemoteParts(Parts):
 
     def __init__(self, settings: Settings, backend_url: str) -> None:
         """Wire a client of the backend."""
+        # here, since most have no backend, and start sooner without
+        from service.remote import (  # noqa: PLC0415
+            Backend,
+            RemoteArchive,
+            RemoteFinder,
+            RemoteKeys,
+            RemoteStore,
+        )
+
         backend = Backend(settings, backend_url)
         self.store = RemoteStore(backend)
         self.searcher = RemoteFinder(settings, backend)

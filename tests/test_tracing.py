@@ -1,5 +1,6 @@
 """Spans that go to a collector: one for each request, without anything secret in them."""
 
+import subprocess
 import sys
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
@@ -113,3 +114,12 @@ def test_without_the_extra_its_variables_are_refused(monkeypatch: pytest.MonkeyP
 
 def test_without_its_variables_there_are_no_spans() -> None:
     assert tracing.middleware() == []
+
+
+def test_without_its_variables_nothing_of_the_extra_is_loaded() -> None:
+    code = (
+        "import sys; from service.app import create_app; from service.settings import Settings;"
+        "create_app(Settings(database_url='dbname=x')); print('opentelemetry' in sys.modules)"
+    )
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert ran.stdout == "False\n"
