@@ -194,3 +194,23 @@ async def _prepared(lend: Lend) -> list[tuple[str, str]]:
             )
             found += await rows.fetchall()
     return found
+
+
+async def test_a_migration_of_a_type_costs_each_connection_one_answer_and_is_said(
+    gateway: Serve, database: str, db: psycopg.Connection
+) -> None:
+    urls = {
+        "database_url": make_conninfo(database, user="arxiv_rw"),
+        "database_ro_url": make_conninfo(database, user="arxiv_ro"),
+    }
+    path = "/queries?items_per_page=5"
+    async with gateway(**urls) as client:
+        before = [(await client.get(path)).status_code for _ in range(4 * OFTEN)]
+        db.execute("alter table queries alter column status type integer")
+        after = [await client.get(path) for _ in range(6)]
+
+    assert set(before) == {200}
+    failed = [response for response in after if response.status_code != 200]
+    assert 1 <= len(failed) <= 2  # as many as there are connections
+    assert all(response.status_code == 503 for response in failed)
+    assert "was changed just now" in failed[0].json()["detail"]

@@ -44,6 +44,10 @@ Pool = AsyncConnectionPool[Connection]
 Lend = Callable[[], AbstractAsyncContextManager[Connection]]
 Configure = Callable[[Connection], Coroutine[Any, Any, None]]
 
+_OUTDATED = (errors.ReadOnlySqlTransaction, errors.FeatureNotSupported)
+"""What a connection says that is of no more use: of a standby, or with a statement prepared before
+a migration changed the type of what it gives."""
+
 T = TypeVar("T")
 
 
@@ -162,8 +166,8 @@ class _Lent:
         try:
             if error or conn.pgconn.transaction_status != TransactionStatus.IDLE:
                 await conn.__aexit__(kind, error, where)
-            if isinstance(error, errors.ReadOnlySqlTransaction):
-                # the next one may lead to whatever is the primary now
+            if isinstance(error, _OUTDATED):
+                # the next one may lead to whatever is the primary now, and has nothing prepared
                 await conn.close()
         finally:
             self._fuse.cancel()
@@ -281,6 +285,8 @@ def explained() -> Iterator[None]:
         raise StoreUnavailable("the database only reads: it is a standby") from error
     except (errors.QueryCanceled, errors.TransactionTimeout) as error:
         raise StoreUnavailable("the database takes too long: something blocks it") from error
+    except errors.FeatureNotSupported as error:
+        raise StoreUnavailable(f"the database was changed just now: {error}") from error
     except errors.InsufficientPrivilege as error:
         raise StoreUnavailable("the database role may not do this") from error
     except errors.DiskFull as error:
