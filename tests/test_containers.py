@@ -181,7 +181,16 @@ class Sandbox:
 
 @pytest.fixture(scope="module")
 def sandbox() -> Iterator[Sandbox]:
-    needed = ("podman", "podman-compose", "unshare", "nsenter", "ip", "bash")
+    needed = (
+        "podman",
+        "podman-compose",
+        "iptables",
+        "catatonit",
+        "unshare",
+        "nsenter",
+        "ip",
+        "bash",
+    )
     missing = [name for name in needed if shutil.which(name) is None]
     if missing:
         pytest.skip(f"not installed: {', '.join(missing)}")

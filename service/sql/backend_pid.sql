@@ -1,2 +1,4 @@
--- The server process that answers; a pooler in between named another when the connection began.
-select pg_backend_pid()
+-- Whether the server process that answers is the one which was named when the connection began: a pooler
+-- in between names another. If it is, what is prepared will be planned as `plans` says.
+select set_config('plan_cache_mode', %(plans)s::text, false)
+where pg_backend_pid() = %(backend_pid)s::int

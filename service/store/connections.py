@@ -197,36 +197,26 @@ def _pool(name: str, conninfo: str, configure: Configure) -> Pool:
 
 
 async def _configure_writer(conn: Connection) -> None:
-    """Let statements be prepared that ask for it; one plan serves them all."""
-    with _fused(conn):
-        if await _is_direct(conn):
-            conn.prepare_threshold = sys.maxsize  # none else, however often it comes
+    """Let statements be prepared that ask for it, and no others; one plan serves them all."""
+    await _configure(conn, "auto", sys.maxsize)
 
 
 async def _configure_reader(conn: Connection) -> None:
-    """Let what comes often be prepared, which is a third of a page, but not its plan."""
-    with _fused(conn):
-        if await _is_direct(conn):
-            await conn.execute(sql.PLAN_EACH_TIME)
-            conn.prepare_threshold = OFTEN
+    """Let what comes often be prepared, but not its plan: the best one depends on the values."""
+    await _configure(conn, "force_custom_plan", OFTEN)
 
 
-async def _is_direct(conn: Connection) -> bool:
-    """Whether nothing stands before the server, so that it keeps what is prepared.
+async def _configure(conn: Connection, plans: str, threshold: int) -> None:
+    """Let statements be prepared that come so often, where nothing stands before the server.
 
-    PgBouncer lends a server for a transaction, and before 1.22 mixes up what is prepared on which;
-    the process that it names at the beginning is none of the server's.
+    PgBouncer lends a server for a transaction, and before 1.22 mixes up what is prepared on which.
     """
-    cursor = await conn.execute(sql.BACKEND_PID)
-    return bool(await cursor.fetchone() == (conn.info.backend_pid,))
-
-
-@contextmanager
-def _fused(conn: Connection) -> Iterator[None]:
-    """Give the server so long to say what a new connection is."""
+    values = {"plans": plans, "backend_pid": conn.info.backend_pid}
     fuse = asyncio.get_running_loop().call_later(CONNECTION_PATIENCE, _cut, conn)
     try:
-        yield
+        cursor = await conn.execute(sql.BACKEND_PID, values)
+        if await cursor.fetchone():
+            conn.prepare_threshold = threshold
     finally:
         fuse.cancel()
 

@@ -220,7 +220,10 @@ class Gate:
                 async with conn.pipeline():
                     await conn.execute(sql.BEGIN)
                     await conn.execute(sql.GATE_LOCK, prepare=True)
-                    told = [(word, await _told(conn, word)) for word in self._untold()]
+                    told = [
+                        (word, await _told(conn, word.statement, word.values))
+                        for word in self._untold()
+                    ]
                     await conn.execute(sql.GATE_PURGE, prepare=True)
                     await outlook.execute(sql.GATE_WAIT, values, prepare=True)
                     take = await conn.execute(sql.GATE_TAKE, values, prepare=True)
@@ -276,7 +279,8 @@ class Gate:
                 with explained():
                     async with self._connections.writer() as conn:
                         for word in self._untold():
-                            await self._heard(word, await _told(conn, word))
+                            told = await _told(conn, word.statement, word.values)
+                            await self._heard(word, told)
             except StoreUnavailable as error:
                 logger.warning("the gate may have to wait for the end of its lease: %s", error)
             else:
@@ -290,9 +294,11 @@ class Gate:
             del self._words[ticket]
 
 
-async def _told(conn: Connection, word: Word) -> AsyncCursor[float]:
+async def _told(
+    conn: Connection, statement: bytes, values: Mapping[str, Any]
+) -> AsyncCursor[float]:
     cursor = conn.cursor(row_factory=scalar_row)
-    return await cursor.execute(word.statement, word.values, prepare=True)
+    return await cursor.execute(statement, values, prepare=True)
 
 
 async def _whole(ending: Coroutine[Any, Any, object]) -> None:
