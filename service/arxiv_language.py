@@ -164,7 +164,8 @@ def read(text: str, *, is_explicit: bool = False) -> Tree | None:
 
     With `is_explicit`, None also where a person may understand it differently.
     """
-    if text.count(":") > MAX_READ:
+    # no more parentheses than one around each term and one around each operator
+    if text.count(":") > MAX_READ or text.count("(") > 2 * MAX_READ:
         return None
     groups: list[list[Tree | Operator]] = [[]]
     place, end = 0, len(text.rstrip())
