@@ -8,7 +8,6 @@ from msgspec import Struct
 from service.errors import BadInput, NotAcceptable
 from service.formats.accept import preferred
 from service.formats.atom import Atom, FeedHead
-from service.formats.ris import Ris
 from service.formats.tables import Csv, Json, Ndjson
 from service.formats.writer import Writer
 from service.models import Reference
@@ -84,16 +83,22 @@ _TABLES: dict[str, Callable[[tuple[str, ...]], Writer[Struct]]] = {
 }
 _BIBLIOGRAPHIES: dict[str, Callable[[FeedHead], Writer[Reference]]] = {
     "bibtex": lambda _: _bibtex(),
-    "ris": lambda _: Ris(),
+    "ris": lambda _: _ris(),
     "atom": Atom,
 }
 
 
 def _bibtex() -> Writer[Reference]:
-    # here, since it brings TeX's many signs, and most never ask for it
+    # here, as in the next: it brings TeX's many signs, and most never ask for it
     from service.formats.bibtex import BibTeX  # noqa: PLC0415
 
     return BibTeX()
+
+
+def _ris() -> Writer[Reference]:
+    from service.formats.ris import Ris  # noqa: PLC0415
+
+    return Ris()
 
 
 def tabular(name: str, columns: tuple[str, ...]) -> Writer[Struct]:
