@@ -286,3 +286,25 @@ def test_psql_gets_the_password_where_no_process_list_shows_it() -> None:
         "PGDATABASE": "arxiv",
         "PGSSLMODE": "require",
     }
+
+
+@pytest.mark.usefixtures("one_connection")
+async def test_whoever_is_cancelled_at_any_step_leaves_no_statement_without_its_end(
+    database: str, db: psycopg.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # psycopg lets others run where it has been busy for long: here at every step
+    monkeypatch.setattr(psycopg.waiting, "MAX_BUSY_TIME", 0)
+    async with stored(make_conninfo(database, user="arxiv_rw")) as store:
+        await store.save(answer(1))
+        for steps in range(40):
+            saving = asyncio.create_task(store.save(answer(1)))
+            for _ in range(steps):
+                await asyncio.sleep(0)
+            saving.cancel()
+            await asyncio.gather(saving, return_exceptions=True)
+            await store.results_of(1)
+            unfinished = db.execute(
+                "select state, query from pg_stat_activity"
+                " where datname = current_database() and usename = 'arxiv_rw' and state <> 'idle'"
+            ).fetchall()
+            assert unfinished == []

@@ -166,8 +166,9 @@ class _Lent:
         try:
             if error or conn.pgconn.transaction_status != TransactionStatus.IDLE:
                 await conn.__aexit__(kind, error, where)
-            if isinstance(error, _OUTDATED):
-                # the next one may lead to whatever is the primary now, and has nothing prepared
+            # the next one may lead to whatever is the primary now, and has nothing prepared; who is
+            # cancelled as he begins a pipeline leaves it on
+            if isinstance(error, _OUTDATED) or conn.pgconn.pipeline_status:
                 await conn.close()
         finally:
             self._fuse.cancel()
