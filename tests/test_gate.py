@@ -365,10 +365,10 @@ async def test_a_turn_that_its_holder_did_not_hear_of_is_given_again(database: s
 async def test_a_refusal_is_not_forgotten_when_the_database_is_away(
     database: str, db: psycopg.Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("service.store.connections.PATIENCE", 0.5)
-    monkeypatch.setattr("service.store.connections.CONNECTION_PATIENCE", 0.2)
     async with proxied(database) as (proxy, url), gates(url, interval=0, lease=1) as [gate]:
-        await pass_through(gate, [])
+        await pass_through(gate, [])  # now there is a connection, however long that took
+        monkeypatch.setattr("service.store.connections.PATIENCE", 0.5)
+        monkeypatch.setattr("service.store.connections.CONNECTION_PATIENCE", 0.2)
         async with gate.turn(soon()) as turn:
             assert isinstance(turn, Turn)
             turn.cooldown = 600

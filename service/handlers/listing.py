@@ -15,7 +15,7 @@ from uuid import NAMESPACE_URL, uuid5
 
 from litestar import Response
 from litestar.response import Stream
-from msgspec import Struct
+from msgspec import Struct, msgpack
 
 from service import formats
 from service.errors import BadInput
@@ -36,7 +36,8 @@ ROWS, REFERENCES = 1500, 200
 PIECE = 2**20
 """Bytes of a whole list at once, more or less: an author list may have thousands of names."""
 KEPT = 8 * 2**10
-"""Bytes of a page that is kept for when its rows are the same again; there may be a thousand."""
+"""Bytes of a page, and of its rows, that are kept for when they are the same again; there may be a
+thousand. A page may be of one column, and its rows have all."""
 SLICE = 10
 """References that are written before others have their turn: TeX takes its time."""
 PLACES = ("after", "page")
@@ -101,8 +102,8 @@ class Listed(Generic[T]):
         self._url = "" if self.is_tabular else str(request.url)
         if listing.after is not None and listing.page is not None:
             raise BadInput("after", "and page exclude each other")
-        self._latest: tuple[list[T], Ready] | None = None
-        """What was read last, and the page of it: most often the next read gives the same."""
+        self._latest: tuple[bytes, Ready] | None = None
+        """The rows that were read last, and the page of them: most often the next are the same."""
         self._place = Place(offset=(listing.page or 0) * listing.size)
         if listing.after is not None:
             self._place = cursors.read(listing.after, self._query, kind.shape)
@@ -138,13 +139,14 @@ class Listed(Generic[T]):
 
     async def _made(self) -> Ready:
         read = await self._read()
-        if self._latest is not None and self._latest[0] == read:
+        rows = msgpack.encode(read)
+        if self._latest is not None and self._latest[0] == rows:
             return self._latest[1]
         page = self._page(read)
         headers = self._headers() | {"link": page.links}
         fields = [(name.encode(), value.encode()) for name, value in headers.items()]
         ready = Ready(fields, await self.file(page.rows))
-        self._latest = (read, ready) if len(ready.body) <= KEPT else None
+        self._latest = (rows, ready) if max(len(rows), len(ready.body)) <= KEPT else None
         return ready
 
     async def file(self, rows: list[T]) -> bytes:
