@@ -42,32 +42,23 @@ def name_of(tz: tzinfo) -> str:
 
 def to_iso(seconds: int, tz: tzinfo) -> str:
     """Unix seconds as wall-clock time of the zone, without an offset: 2026-11-23T20:15:00."""
-    return datetime.fromtimestamp(seconds, tz).replace(tzinfo=None).isoformat(timespec="seconds")
+    return datetime.fromtimestamp(seconds, tz).isoformat()[:19]
 
 
-class Clock:
-    """Unix seconds as wall-clock time of one zone, for many rows: neighbours share their minute."""
+class Clock(dict[int, str]):
+    """Unix seconds as wall-clock time of one zone, for many rows: most share theirs."""
 
     def __init__(self, tz: tzinfo) -> None:
         """Show the time of this zone."""
+        super().__init__()
         self._tz = tz
-        self._second: int | None = None
-        self._minute: int | None = None
-        self._start = self._shown = ""
 
-    def __call__(self, seconds: int) -> str:
+    def __missing__(self, seconds: int) -> str:
         """The time, as `to_iso` writes it."""
-        if seconds != self._second:
-            minute, second = divmod(seconds, 60)
-            if minute != self._minute:
-                self._minute, self._start = minute, to_iso(minute * 60, self._tz)
-            # long ago, clocks differed from UTC by seconds too
-            is_whole = self._start.endswith(":00")
-            self._shown = (
-                f"{self._start[:-2]}{second:02}" if is_whole else to_iso(seconds, self._tz)
-            )
-            self._second = seconds
-        return self._shown
+        self[seconds] = shown = to_iso(seconds, self._tz)
+        return shown
+
+    __call__ = dict.__getitem__
 
 
 def first_second(text: str, tz: tzinfo) -> int:

@@ -1,5 +1,6 @@
 """Answers to words that were asked before: as if each request were read anew."""
 
+import tracemalloc
 from typing import Any
 
 import httpx
@@ -134,3 +135,22 @@ async def test_a_page_that_cannot_be_read_again_is_an_error_that_is_counted(
     assert answer.json()["detail"] == "the database is not migrated: run the migrations"
     assert again.status_code == 200
     assert after == before + 1
+
+
+async def test_long_rows_are_not_kept_with_the_pages_that_show_little_of_them(
+    gateway: Serve, rows: psycopg.Connection
+) -> None:
+    rows.execute("update results set author = repeat('A, ', 350000)")
+    pages = [f"/results?fields=query_id&items_per_page={size}" for size in range(1, 10)]
+    async with gateway() as client:
+        await client.get("/results?fields=query_id&items_per_page=10")
+        tracemalloc.start()
+        try:
+            for path in pages * 3:
+                assert len((await client.get(path)).content) < 1000
+            kept, _ = tracemalloc.get_traced_memory()
+        finally:
+            tracemalloc.stop()
+
+    # each read a megabyte for every row, 45 of them in all
+    assert kept < 5_000_000

@@ -35,6 +35,8 @@ CONNECTION_PATIENCE = 3.0
 """Seconds of these that it may wait for a connection."""
 OFTEN = 5
 """How often a connection reads with a statement before it prepares it."""
+ROOM = 250_000
+"""Bytes of an answer that a connection for reading can take at once; without, it is 16 KiB."""
 
 System = Literal["queries", "results", "sequence"]
 """What may live apart: the searches, with the gate and the harvests; the results, with the papers;
@@ -199,20 +201,20 @@ def _pool(name: str, conninfo: str, configure: Configure) -> Pool:
 
 async def _configure_writer(conn: Connection) -> None:
     """Let statements be prepared that ask for it, and no others; one plan serves them all."""
-    await _configure(conn, "auto", sys.maxsize)
+    await _configure(conn, "auto", sys.maxsize, 0)
 
 
 async def _configure_reader(conn: Connection) -> None:
     """Let what comes often be prepared, but not its plan: the best one depends on the values."""
-    await _configure(conn, "force_custom_plan", OFTEN)
+    await _configure(conn, "force_custom_plan", OFTEN, ROOM)
 
 
-async def _configure(conn: Connection, plans: str, threshold: int) -> None:
+async def _configure(conn: Connection, plans: str, threshold: int, room: int) -> None:
     """Let statements be prepared that come so often, where nothing stands before the server.
 
     PgBouncer lends a server for a transaction, and before 1.22 mixes up what is prepared on which.
     """
-    values = {"plans": plans, "backend_pid": conn.info.backend_pid}
+    values = {"plans": plans, "room": room, "backend_pid": conn.info.backend_pid}
     fuse = asyncio.get_running_loop().call_later(CONNECTION_PATIENCE, _cut, conn)
     try:
         cursor = await conn.execute(sql.BACKEND_PID, values)
