@@ -167,7 +167,7 @@ def test_half_an_hour_of_everything_leaves_memory_descriptors_and_tasks_as_they_
                 portal.call(load.send, requests)
                 sizes.append(size_of(running))
             # at rest, memory goes up and down by a tenth
-            before = Size(*map(max, zip(*sizes, strict=True)))
+            before = sizes[-1]._replace(memory=max(size.memory for size in sizes))
             for _ in rounds(1, 12):
                 portal.call(load.send, requests)
             after = size_of(running)
