@@ -23,7 +23,7 @@ from benchmarks import (
 from benchmarks.measuring import BEGAN, ROUNDS, Bench, NotHere, Row, load_name, progress, served
 from demo.arxiv import StandIn
 from demo.papers import generate
-from service import embedded
+from service import embedded_postgres
 
 PARTS: dict[str, Callable[[Bench], Iterator[Row]]] = {
     "record": recording.searches,
@@ -52,7 +52,7 @@ def main() -> None:
         parser.error(f"there is no {', '.join(sorted(unknown))}")
     with (
         tempfile.TemporaryDirectory() as folder,
-        embedded.server(Path(folder) / "data") as url,
+        embedded_postgres.server(Path(folder) / "data") as url,
         served(StandIn(generate(2000))) as arxiv,
     ):
         bench = Bench(url, f"{arxiv}/api/query", Path(folder))

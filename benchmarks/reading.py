@@ -23,7 +23,7 @@ from benchmarks.measuring import (
     served,
     timed,
 )
-from service import embedded
+from service import embedded_postgres
 from service.app import create_app
 from service.handlers.results import EXAMPLE
 
@@ -68,7 +68,7 @@ def page(bench: Bench) -> Iterator[Row]:
 
 def export(bench: Bench) -> Iterator[Row]:
     """All results as NDJSON, against psql copying the same columns: time, first byte, memory."""
-    settings, psql = bench.million, str(embedded.program("psql"))
+    settings, psql = bench.million, str(embedded_postgres.program("psql"))
     copy = f"copy (select {COLUMNS} from results) to stdout"  # noqa: S608 - our own columns
     first, growth = [], []
 

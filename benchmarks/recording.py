@@ -19,13 +19,13 @@ from psycopg.conninfo import conninfo_to_dict
 from benchmarks.measuring import SECONDS, Bench, Row, process, rate, ratios, rounds
 from demo import feed
 from demo.papers import generate
-from service import arxiv_xml, embedded, sql
-from service.models import Answer, Harvest, Search
-from service.parts import LocalParts, connections_of
+from service import arxiv_xml, embedded_postgres, sql
+from service.models import ArxivResponse, Harvest, Search
+from service.context import LocalContext, create_pools
 from service.settings import Settings
-from service.store.connections import Connections
-from service.store.searches import Store
-from tests.proxy import proxied
+from service.db.pool import DatabasePools
+from service.db.records import Store
+from tests.support.proxy import proxied
 
 CLIENTS = 8
 RESULTS = (1, 10, 2000)
@@ -66,7 +66,7 @@ def searches(bench: Bench) -> Iterator[Row]:
         )
 
 
-def _answers(api_url: str) -> list[Answer]:
+def _answers(api_url: str) -> list[ArxivResponse]:
     """What the stand-in for arXiv answers to the first pages of a search."""
     answers = []
     for page in range(PAGES):
@@ -77,10 +77,10 @@ def _answers(api_url: str) -> list[Answer]:
     return answers
 
 
-def answer_of(content: bytes) -> Answer:
+def answer_of(content: bytes) -> ArxivResponse:
     """What is recorded of a feed."""
     found = arxiv_xml.parse(content)
-    return Answer(
+    return ArxivResponse(
         timestamp=int(time.time()),
         status=200,
         num_results=found.total,
@@ -90,15 +90,15 @@ def answer_of(content: bytes) -> Answer:
     )
 
 
-def anew(answer: Answer) -> Answer:
+def anew(answer: ArxivResponse) -> ArxivResponse:
     """The same, of another search."""
     return structs.replace(answer, write_key=uuid4(), search_key=uuid4())
 
 
-async def _saved(settings: Settings, answers: list[Answer]) -> float:
+async def _saved(settings: Settings, answers: list[ArxivResponse]) -> float:
     """Searches a second that eight tasks record through the pool."""
     count = 0
-    async with connections_of(settings) as connections:
+    async with create_pools(settings) as connections:
         store = Store(connections)
         for answer in answers:
             await store.save(anew(answer))
@@ -127,7 +127,7 @@ class _Listener(Store):
         return 0
 
 
-def pgbench(settings: Settings, answers: list[Answer], folder: Path) -> list[str]:
+def pgbench(settings: Settings, answers: list[ArxivResponse], folder: Path) -> list[str]:
     """The command that records these searches as the store does, with a script for each of them.
 
     What the store sends as parameters, pgbench does too, but null and UUIDs, which it has not:
@@ -135,9 +135,9 @@ def pgbench(settings: Settings, answers: list[Answer], folder: Path) -> list[str
     """
     address = conninfo_to_dict(str(settings.database_url))
     where = {"host": "host", "port": "port", "username": "user", "dbname": "dbname"}
-    command = [str(embedded.program("pgbench")), "--no-vacuum"]
+    command = [str(embedded_postgres.program("pgbench")), "--no-vacuum"]
     command += [f"--{option}={address[key]}" for option, key in where.items()]
-    store = _Listener(connections_of(settings))
+    store = _Listener(create_pools(settings))
     for number, answer in enumerate(answers):
         asyncio.run(store.save(answer))
         texts = {}
@@ -184,7 +184,7 @@ async def _trips(settings: Settings) -> tuple[list[float], int]:
     """Of the write, for every number of results; of a whole miss."""
     papers, trips = generate(sum(RESULTS)), []
     async with proxied(str(settings.database_url)) as (proxy, url):
-        async with Connections(url) as connections:
+        async with DatabasePools(url) as connections:
             store = Store(connections)
             await store.save(answer_of(feed.render([])))  # now there is a connection
             for number in RESULTS:
@@ -195,7 +195,7 @@ async def _trips(settings: Settings) -> tuple[list[float], int]:
                     await store.save(anew(answer))
                     trips.append(float(proxy.trips))
         behind = structs.replace(settings, database_url=url, database_ro_url=url)
-        async with LocalParts(behind) as parts:
+        async with LocalContext(behind) as parts:
             await parts.searcher.find(Search(query=QUERY.format(number=0)))
             proxy.forget()
             await parts.searcher.find(Search(query=QUERY.format(number=1)))

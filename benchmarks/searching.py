@@ -10,7 +10,7 @@ import httpx
 
 from benchmarks.measuring import Bench, Row, against_bare, ratios, rounds
 from service.models import Search
-from service.parts import LocalParts
+from service.context import LocalContext
 from service.settings import Settings
 
 SEARCHES = 300
@@ -46,7 +46,7 @@ def cost_of_a_miss(bench: Bench) -> Iterator[Row]:
 
 
 async def _searches(settings: Settings, words: list[str]) -> float:
-    async with LocalParts(settings) as parts:
+    async with LocalContext(settings) as parts:
 
         async def search(word: str) -> None:
             await parts.searcher.find(Search(query=f"all:testing OR all:{word}"))

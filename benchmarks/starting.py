@@ -18,8 +18,9 @@ import psycopg
 import service
 from benchmarks.measuring import Bench, Row, ratios, rounds, seed, surroundings
 from benchmarks.reading import PAGE
-from service import embedded, migrations
-from tests.doors import free_port
+from service import embedded_postgres
+from service.db import migrations
+from tests.support.haproxy import free_port
 
 PATIENCE = 60.0
 CLIENT = httpx.Client(trust_env=False, verify=False, headers={"connection": "close"})  # noqa: S501
@@ -37,7 +38,7 @@ uvicorn.run(Litestar([bare]), port=int(sys.argv[1]), log_config=None)
 def start(bench: Bench) -> Iterator[Row]:
     """The service on an embedded PostgreSQL that has data, against PostgreSQL and Litestar."""
     folder = bench.folder / "start"
-    with embedded.server(folder) as url:
+    with embedded_postgres.server(folder) as url:
         migrations.apply(url)
         seed(url, 1000)
     # once, as an image has it; Python does not where PYTHONDONTWRITEBYTECODE is set
@@ -73,10 +74,10 @@ def _postgresql(cluster: Path) -> float:
     owner = cluster.stat()
     user = {} if os.geteuid() else {"user": owner.st_uid, "group": owner.st_gid}
     options = ["-c", "listen_addresses=", "-c", f"unix_socket_directories={cluster}"]
-    command = [str(embedded.program("postgres")), "-D", str(cluster), *options]
+    command = [str(embedded_postgres.program("postgres")), "-D", str(cluster), *options]
 
     def ask() -> None:
-        with psycopg.connect(host=str(cluster), user=embedded.SUPERUSER) as conn:
+        with psycopg.connect(host=str(cluster), user=embedded_postgres.SUPERUSER) as conn:
             conn.execute("select")
 
     return _taken(command, ask, cwd="/", **user)

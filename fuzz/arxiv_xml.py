@@ -33,7 +33,7 @@ def read(body: bytes) -> None:
     """Fail unless the bytes are a feed that can be recorded, or refused with a short reason."""
     try:
         found = arxiv_xml.parse(body)
-    except arxiv_xml.NotAFeed as error:
+    except arxiv_xml.InvalidFeed as error:
         assert len(str(error)) < 400, "a reason is for the log"  # noqa: S101, PLR2004, PT017
     else:
         assert 0 <= found.total <= INT4_MAX, "PostgreSQL's integer"  # noqa: S101

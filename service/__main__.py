@@ -20,11 +20,12 @@ from typing import Any, NoReturn
 
 from msgspec import structs
 
-from service import __version__, embedded, migrations, reach
-from service.errors import BadInput, NotConfigured, ServiceError
-from service.logging import NOTICE, started
-from service.settings import Settings
-from service.store.addresses import check_addresses, libpq_environment
+from . import __version__, embedded_postgres, reach
+from .db import migrations
+from .db.conninfo import check_addresses, libpq_environment
+from .errors import ConfigurationError, InvalidParameter, ServiceError
+from .logging import NOTICE, started
+from .settings import Settings
 
 logger = logging.getLogger("service")
 
@@ -70,7 +71,7 @@ def main() -> int:
         settings = Settings.from_env()
         check_addresses(settings)
         COMMANDS[options.command or "serve"](settings, options)
-    except (NotConfigured, BadInput) as error:
+    except (ConfigurationError, InvalidParameter) as error:
         sys.stderr.write(f"{parser.prog}: {error.detail}\n")
         return 2
     except ServiceError as error:
@@ -97,13 +98,13 @@ class _Command(argparse.ArgumentParser):
 
 
 def _terminal() -> ModuleType:
-    from service import terminal  # noqa: PLC0415
+    from .cli import terminal  # noqa: PLC0415
 
     return terminal
 
 
 def _key_commands() -> ModuleType:
-    from service import key_commands  # noqa: PLC0415
+    from .cli import key_commands  # noqa: PLC0415
 
     return key_commands
 
@@ -113,23 +114,23 @@ def serve(settings: Settings, _: argparse.Namespace) -> None:
     reach.check(settings)
     gc.disable()  # what is made at the start stays: see serving.run
     # while the database starts
-    Thread(target=import_module, args=["service.serving"]).start()
+    Thread(target=import_module, args=["service.server"]).start()
     Thread(target=_read_certificates).start()
     with started(settings.log_level, settings.log_format), _database(settings) as complete:
-        import_module("service.serving").run(complete)
+        import_module("service.server").run(complete)
 
 
 def _read_certificates() -> None:
     """Most of it without Python's lock; what is wrong with them, is said where they are needed."""
     with suppress(Exception):
-        import_module("service.lending").trust()
+        import_module("service.http_pool").trust()
 
 
 def writer(settings: Settings, _: argparse.Namespace) -> None:
     """Store what waits in the queue until a signal ends it."""
     if settings.queue_url is None:
-        raise NotConfigured("ARXIV_QUEUE_URL is not set: there is nothing to write from")
-    from service.writer import work  # noqa: PLC0415 - it needs the extra `queue`
+        raise ConfigurationError("ARXIV_QUEUE_URL is not set: there is nothing to write from")
+    from .queue.worker import work  # noqa: PLC0415 - it needs the extra `queue`
 
     with started(settings.log_level, settings.log_format):
         asyncio.run(work(settings))
@@ -139,7 +140,9 @@ def migrate(settings: Settings, _: argparse.Namespace) -> None:
     """Apply to every database the migrations that it has not had."""
     _check_has_database(settings)
     if settings.only_reads:
-        raise NotConfigured("ARXIV_DATABASE_URL is not set: migrations are not for what only reads")
+        raise ConfigurationError(
+            "ARXIV_DATABASE_URL is not set: migrations are not for what only reads"
+        )
     with started(settings.log_level, settings.log_format), _database(settings):
         systems = {
             # an embedded one has been migrated at its start
@@ -159,17 +162,17 @@ def database(settings: Settings, options: argparse.Namespace) -> None:
     """
     _check_has_database(settings)
     if settings.only_reads:
-        raise NotConfigured("ARXIV_DATABASE_URL is not set: name the database there")
+        raise ConfigurationError("ARXIV_DATABASE_URL is not set: name the database there")
     program = options.program or ["psql"]
     with ExitStack() as stack:
         url = settings.database_url
         path = os.environ.get("PATH", os.defpath)
         if url is None:
-            url = stack.enter_context(embedded.server(settings.data_path))
-            path = f"{Path(str(embedded.program('psql'))).parent}{os.pathsep}{path}"
+            url = stack.enter_context(embedded_postgres.server(settings.data_path))
+            path = f"{Path(str(embedded_postgres.program('psql'))).parent}{os.pathsep}{path}"
         environment = os.environ | libpq_environment(url) | {"PATH": path}
         if (found := shutil.which(program[0], path=path)) is None:
-            raise NotConfigured(f"there is no program {program[0]!r}")
+            raise ConfigurationError(f"there is no program {program[0]!r}")
         ended = subprocess.run([found, *program[1:]], env=environment, check=False)  # noqa: S603
     # of a signal, what a shell says of it
     sys.exit(ended.returncode if ended.returncode >= 0 else 128 - ended.returncode)
@@ -196,7 +199,7 @@ def keys(settings: Settings, options: argparse.Namespace) -> None:
     """Make, list or revoke API keys."""
     _check_has_database(settings)
     if settings.only_reads:
-        raise NotConfigured("ARXIV_DATABASE_URL is not set: keys are for where it is written")
+        raise ConfigurationError("ARXIV_DATABASE_URL is not set: keys are for where it is written")
     _on_terminal(_key_commands().run, settings, options)
 
 
@@ -234,7 +237,7 @@ def _database(settings: Settings) -> Iterator[Settings]:
     if settings.backend_url or settings.database_url or settings.only_reads:
         yield settings
         return
-    with embedded.server(settings.data_path) as url:
+    with embedded_postgres.server(settings.data_path) as url:
         _migrate(url)
         yield structs.replace(
             settings,
@@ -245,7 +248,7 @@ def _database(settings: Settings) -> Iterator[Settings]:
 
 def _check_has_database(settings: Settings) -> None:
     if settings.backend_url is not None:
-        raise NotConfigured("ARXIV_BACKEND_URL: this is done where the database is")
+        raise ConfigurationError("ARXIV_BACKEND_URL: this is done where the database is")
 
 
 def _migrate(url: str, name: str = "database") -> None:

@@ -11,18 +11,10 @@ from litestar.di import Provide
 from litestar.plugins.prometheus import PrometheusConfig
 from litestar.types import ASGIApp, ControllerRouterHandler
 
-from service import openapi, tracing
-from service.handlers import (
-    arxiv,
-    filters,
-    health,
-    papers,
-    parameters,
-    queries,
-    query,
-    results,
-)
-from service.handlers.backend import (
+from . import openapi, tracing
+from .context import wired
+from .handlers import arxiv, filters, health, papers, params, queries, query, results
+from .handlers.backend import (
     arxiv_api,
     check_token,
     find_answer,
@@ -35,22 +27,21 @@ from service.handlers.backend import (
     write_queries,
     write_results,
 )
-from service.handlers.metrics import Metrics
-from service.layers.at_hand import AtHand
-from service.layers.cors import Cors
-from service.layers.counting import counting
-from service.layers.deadline import Deadline
-from service.layers.hosts import Hosts
-from service.layers.keys import ApiKeys
-from service.layers.methods import Methods
-from service.layers.names import Names
-from service.layers.representations import Representations
-from service.layers.request_log import RequestLog
-from service.layers.security import Security
-from service.parts import wired
-from service.problems import EXCEPTION_HANDLERS
-from service.settings import ENDPOINTS, Settings
-from service.words import Words
+from .handlers.metrics import Metrics
+from .middleware.allowed_hosts import AllowedHostsMiddleware
+from .middleware.api_keys import ApiKeyMiddleware
+from .middleware.at_hand import AtHand
+from .middleware.conditional import ConditionalMiddleware
+from .middleware.cors import CorsMiddleware
+from .middleware.counting import counting
+from .middleware.head_options import HeadOptionsMiddleware
+from .middleware.query_params import QueryParamsMiddleware
+from .middleware.request_log import RequestLogMiddleware
+from .middleware.request_timeout import RequestTimeoutMiddleware
+from .middleware.security_headers import SecurityHeadersMiddleware
+from .problems import EXCEPTION_HANDLERS
+from .settings import ENDPOINTS, Settings
+from .words import Words
 
 HANDLERS: dict[str, list[ControllerRouterHandler]] = {
     "arxiv": [arxiv.search_arxiv],
@@ -130,7 +121,7 @@ def create_app(settings: Settings, transport: httpx.AsyncBaseTransport | None = 
         # each needs the one before: Litestar starts a task for each of those that do not
         dependencies={
             "parts": Provide(lambda: parts, sync_to_thread=False),
-            "search": Provide(parameters.search, sync_to_thread=False),
+            "search": Provide(params.search, sync_to_thread=False),
             "listing": Provide(filters.listing, sync_to_thread=False),
             "asked_papers": Provide(filters.asked_papers, sync_to_thread=False),
             "asked_queries": Provide(filters.asked_queries, sync_to_thread=False),
@@ -141,9 +132,9 @@ def create_app(settings: Settings, transport: httpx.AsyncBaseTransport | None = 
         middleware=[
             counting(PrometheusConfig(app_name="arxiv-gateway", prefix="http", group_path=True)),
             *tracing.middleware(),
-            Deadline,
+            RequestTimeoutMiddleware,
             AtHand,
-            Names,
+            QueryParamsMiddleware,
         ],
         openapi_config=openapi.config(),
         request_max_body_size=BODY_LIMIT,
@@ -151,14 +142,16 @@ def create_app(settings: Settings, transport: httpx.AsyncBaseTransport | None = 
         state=State({"settings": settings, "searcher": parts.searcher, "pages": Words()}),
     )
     # outside of Litestar, so that unknown paths have them too; the log is outside of all
-    layers: ASGIApp = Methods(app.asgi_handler)
+    layers: ASGIApp = HeadOptionsMiddleware(app.asgi_handler)
     keys_count = settings.api_keys != "off"
     if keys_count:
         anonymous = settings.rate if settings.api_keys == "optional" else None
-        layers = ApiKeys(layers, parts.keys, anonymous)
-    layers = Representations(Hosts(layers, settings.hosts, guarded=bool(settings.tokens)))
+        layers = ApiKeyMiddleware(layers, parts.keys, anonymous)
+    layers = ConditionalMiddleware(
+        AllowedHostsMiddleware(layers, settings.hosts, guarded=bool(settings.tokens))
+    )
     if settings.origins:
-        layers = Cors(layers, settings.origins, keys=keys_count)
-    layers = Security(layers, for_all="*" in settings.origins)
-    app.asgi_handler = RequestLog(layers)
+        layers = CorsMiddleware(layers, settings.origins, keys=keys_count)
+    layers = SecurityHeadersMiddleware(layers, for_all="*" in settings.origins)
+    app.asgi_handler = RequestLogMiddleware(layers)
     return app

@@ -8,10 +8,10 @@ from collections.abc import Iterable
 from datetime import UTC, datetime
 from urllib.parse import parse_qs, urlsplit
 
-from service import arxiv_language as language
-from service.arxiv_language import Term, Tree
-from service.errors import BadInput
-from service.models import Entry, Feed, Search
+from . import arxiv_query_parser as language
+from .arxiv_query_parser import Term, Tree
+from .errors import InvalidParameter
+from .models import Entry, Feed, Search
 
 HEADING = re.compile(r"^arxiv query:\s*", re.IGNORECASE)
 """How feeds title a query: `ArXiv` in the old family, `arXiv` in the new one."""
@@ -53,13 +53,13 @@ def parameters(search: Search, default_max_results: int) -> dict[str, str]:
     trees = _trees(search)
     ids = _ids(search.id_list)
     if not (trees or ids):
-        raise BadInput(", ".join(TERMS), "give at least one of them")
+        raise InvalidParameter(", ".join(TERMS), "give at least one of them")
     size = search.max_results
     if size is None:
         # of ids, too, arXiv answers no more than max_results
         size = len(ids) or default_max_results
     if search.start + size > LAST_RESULT:
-        raise BadInput(
+        raise InvalidParameter(
             "start",
             f"the page passes arXiv's last result, {LAST_RESULT:,}; narrow the search by"
             " submitted_from and submitted_to, or use harvest, which does that itself",
@@ -101,16 +101,16 @@ def _trees(search: Search) -> list[Tree]:
 
 def _query(text: str) -> Tree:
     if len(text) > MAX_LENGTH:
-        raise BadInput("query", f"is longer than {MAX_LENGTH} characters")
+        raise InvalidParameter("query", f"is longer than {MAX_LENGTH} characters")
     try:
         return language.parse(text)
     except language.Unreadable as error:
-        raise BadInput("query", str(error)) from None
+        raise InvalidParameter("query", str(error)) from None
 
 
 def _value(name: str, text: str) -> str:
     if not (value := language.closed(language.plain(text))):
-        raise BadInput(name, "has no characters that arXiv can search for")
+        raise InvalidParameter(name, "has no characters that arXiv can search for")
     return value
 
 
@@ -118,7 +118,9 @@ def _categories(texts: Iterable[str]) -> list[Tree]:
     names: set[str] = set()
     for text in filter(None, map(str.strip, texts)):
         if (name := language.category(text)) is None:
-            raise BadInput("category", f"{text[:100]!r} is no category like cs.AI, hep-th or cs.*")
+            raise InvalidParameter(
+                "category", f"{text[:100]!r} is no category like cs.AI, hep-th or cs.*"
+            )
         names.add(name)
     _check_number("category", names)
     return [Term("cat", name) for name in sorted(names)]
@@ -129,7 +131,7 @@ def paper(text: str, parameter: str) -> tuple[str, int | None]:
     inside = _AROUND_ID.fullmatch(text)
     found = _ID.fullmatch(inside["id"] if inside else text)
     if not found:
-        raise BadInput(
+        raise InvalidParameter(
             parameter,
             f"{text[:100]!r} is no arXiv id like 2101.00001, 2101.00001v2, hep-th/9901001",
         )
@@ -147,13 +149,13 @@ def _ids(texts: Iterable[str]) -> list[str]:
 
 def _check_number(name: str, given: set[str]) -> None:
     if len(given) > MAX_NAMES:
-        raise BadInput(name, f"takes {MAX_NAMES} at most, not {len(given)}")
+        raise InvalidParameter(name, f"takes {MAX_NAMES} at most, not {len(given)}")
 
 
 def _submitted(since: int | None, until: int | None) -> Tree:
     """A range of dates, to the minute as arXiv has them."""
     if since is not None and until is not None and until < since:
-        raise BadInput("submitted_to", "is before submitted_from")
+        raise InvalidParameter("submitted_to", "is before submitted_from")
     first, last = (
         bound if seconds is None else min(max(_minute(seconds), _EARLIEST), _LATEST)
         for seconds, bound in ((since, _EARLIEST), (until, _LATEST))

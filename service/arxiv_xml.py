@@ -11,8 +11,8 @@ from io import BytesIO
 
 from lxml import etree
 
-from service.arxiv_query import HEADING
-from service.models import INT4_MAX, Entry, Feed, Link
+from .arxiv_query import HEADING
+from .models import INT4_MAX, Entry, Feed, Link
 
 _ATOM = "{http://www.w3.org/2005/Atom}"
 _ARXIV = "{http://arxiv.org/schemas/atom}"
@@ -34,7 +34,7 @@ _PAPER = re.compile(r"https?://(?:[\w.-]+\.)?arxiv\.org/abs/([^?#\sv]+|[^?#\s]+?
 _ERRORS = ("/api/errors", "/help/api/user-manual#")
 
 
-class NotAFeed(ValueError):
+class InvalidFeed(ValueError):
     """The bytes are no Atom feed of arXiv's; the message says why."""
 
 
@@ -53,15 +53,15 @@ def parse(body: bytes) -> Feed:
                 entries.append(entry := _entry(element))
                 error = error or _complaint(element, entry)
     except etree.XMLSyntaxError as wrong:
-        raise NotAFeed(f"not well-formed XML: {str(wrong)[:200]}") from wrong
+        raise InvalidFeed(f"not well-formed XML: {str(wrong)[:200]}") from wrong
     root = reader.root
     if root.getroottree().docinfo.internalDTD is not None:
-        raise NotAFeed("it has a document type declaration")
+        raise InvalidFeed("it has a document type declaration")
     if root.tag != f"{_ATOM}feed":
-        raise NotAFeed(f"the root element is {str(root.tag)[:100]}, not an Atom feed")
+        raise InvalidFeed(f"the root element is {str(root.tag)[:100]}, not an Atom feed")
     if (total := _number(root, "totalResults")) is None:
         said = _text(root.find(f"{_OPENSEARCH}totalResults"))[:20]
-        raise NotAFeed(f"totalResults is {said!r}, not a number of papers")
+        raise InvalidFeed(f"totalResults is {said!r}, not a number of papers")
     title = HEADING.match(heading := _text(root.find(_TITLE)))
     return Feed(
         query=heading[title.end() :] if title else None,

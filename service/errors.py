@@ -50,7 +50,7 @@ class ServiceError(Exception):
         self.query_id = query_id
 
 
-class BadInput(ServiceError):
+class InvalidParameter(ServiceError):
     """A parameter is wrong; it is named first in the detail."""
 
     status_code = HTTPStatus.BAD_REQUEST
@@ -70,7 +70,7 @@ class Unauthorized(ServiceError):
     title = "The backend token is missing or wrong"
 
 
-class KeyRefused(Unauthorized):
+class InvalidApiKey(Unauthorized):
     """A caller without an API key that counts, where one is asked for."""
 
     title = "The API key is missing or wrong"
@@ -83,7 +83,7 @@ class TooManyRequests(ServiceError):
     title = "Too many requests"
 
 
-class WrongHost(ServiceError):
+class InvalidHost(ServiceError):
     """The Host header names none of ARXIV_ALLOWED_HOSTS."""
 
     status_code = HTTPStatus.BAD_REQUEST
@@ -104,7 +104,7 @@ class NotFound(ServiceError):
     title = "It is not recorded"
 
 
-class WrongMediaType(ServiceError):
+class UnsupportedMediaType(ServiceError):
     """A body that is not said to be JSON; a web page can send others without its user's consent."""
 
     status_code = HTTPStatus.UNSUPPORTED_MEDIA_TYPE
@@ -118,7 +118,7 @@ class Conflict(ServiceError):
     title = "The query_id is taken"
 
 
-class NameTaken(Conflict):
+class ApiKeyNameTaken(Conflict):
     """An API key that counts has this name."""
 
     title = "The name is taken"
@@ -135,14 +135,14 @@ class UpstreamError(ServiceError):
     """arXiv gave no usable answer; the attempt is recorded all the same."""
 
 
-class UpstreamRefused(UpstreamError):
+class UpstreamRejected(UpstreamError):
     """arXiv understood the request and calls it wrong."""
 
     status_code = HTTPStatus.BAD_REQUEST
     title = "arXiv refuses the query"
 
 
-class UpstreamBusy(UpstreamError):
+class UpstreamThrottled(UpstreamError):
     """arXiv asks to be left alone for a while."""
 
     status_code = HTTPStatus.SERVICE_UNAVAILABLE
@@ -163,28 +163,28 @@ class UpstreamTimeout(UpstreamError):
     title = "arXiv did not answer in time"
 
 
-class UpstreamBroken(UpstreamError):
+class UpstreamInvalidResponse(UpstreamError):
     """arXiv answered something that is no feed, or failed inside."""
 
     status_code = HTTPStatus.BAD_GATEWAY
     title = "arXiv's answer is unusable"
 
 
-class ClientGone(ServiceError):
+class ClientDisconnected(ServiceError):
     """The client hung up; only the log sees this."""
 
     status_code = 499  # nginx's number for it: no standard has one
     title = "The client has gone"
 
 
-class TooBusy(ServiceError):
+class QueueTooLong(ServiceError):
     """No turn at arXiv will come within ARXIV_MAX_WAIT, or arXiv wants to be left alone."""
 
     status_code = HTTPStatus.SERVICE_UNAVAILABLE
     title = "arXiv cannot be asked now"
 
 
-class StoreUnavailable(ServiceError):
+class DatabaseUnavailable(ServiceError):
     """PostgreSQL is away, full, or not migrated."""
 
     status_code = HTTPStatus.SERVICE_UNAVAILABLE
@@ -195,7 +195,7 @@ class StoreUnavailable(ServiceError):
         super().__init__(detail, retry_after=5, query_id=query_id)
 
 
-class BackendProblem(ServiceError):
+class BackendError(ServiceError):
     """What the backend says went wrong; its log says more under the same request_id."""
 
     def __init__(
@@ -224,7 +224,7 @@ class BackendUnavailable(ServiceError):
         super().__init__(detail, retry_after=5)
 
 
-class DeadlinePassed(ServiceError):
+class RequestTimedOut(ServiceError):
     """The caller does not wait any longer, as its header Request-Timeout said."""
 
     status_code = HTTPStatus.GATEWAY_TIMEOUT
@@ -237,13 +237,13 @@ class QueueUnavailable(ServiceError):
     title = "The queue is not available"
 
 
-class Unstorable(ServiceError):
+class RecordRejected(ServiceError):
     """PostgreSQL refuses a search for what it holds; only the writer sees this."""
 
     title = "The search cannot be stored"
 
 
-class NotConfigured(ServiceError):
+class ConfigurationError(ServiceError):
     """The service cannot start as it is configured or installed."""
 
     title = "The service cannot start"

@@ -11,7 +11,7 @@ from functools import lru_cache
 from html import escape
 from typing import NamedTuple, NoReturn
 
-from service.errors import BadInput
+from .errors import InvalidParameter
 
 MAX_DEPTH = 20
 """Parentheses within each other."""
@@ -268,7 +268,7 @@ def _joined(parts: list[_Part | None], operator: str) -> _Part | None:
 
 
 def _refuse(reason: str) -> NoReturn:
-    raise BadInput("q", reason)
+    raise InvalidParameter("q", reason)
 
 
 def _short(text: str) -> str:

@@ -15,19 +15,19 @@ from time import time
 
 from msgspec import Struct, structs
 
-from service import arxiv_query
-from service.errors import (
+from . import arxiv_query
+from .db.records import Store
+from .errors import (
     Conflict,
+    DatabaseUnavailable,
+    QueueTooLong,
     ServiceError,
-    StoreUnavailable,
-    TooBusy,
-    UpstreamBroken,
     UpstreamError,
-    UpstreamRefused,
+    UpstreamInvalidResponse,
+    UpstreamRejected,
 )
-from service.models import Answer, Harvest, Outcome, Search
-from service.search import Searcher
-from service.store.searches import Store
+from .models import ArxivResponse, Harvest, Outcome, Search
+from .search import LocalSearchService
 
 logger = logging.getLogger(__name__)
 
@@ -57,7 +57,9 @@ class Progress(Struct, frozen=True):
 class Harvester:
     """Stores all papers that match a query in arXiv's language, up to `most` in all."""
 
-    def __init__(self, query: str, most: int | None, searcher: Searcher, store: Store) -> None:
+    def __init__(
+        self, query: str, most: int | None, searcher: LocalSearchService, store: Store
+    ) -> None:
         """Raises BadInput for a query that is none."""
         search = Search(query=query, max_results=PAGE)
         self._query = query
@@ -80,13 +82,13 @@ class Harvester:
             try:
                 answer = await self._searcher.ask(self._search(), self._keep)
                 if answer.outcome == Outcome.SUSPECT:
-                    raise UpstreamBroken("arXiv leaves papers out")
+                    raise UpstreamInvalidResponse("arXiv leaves papers out")
             except Conflict:
                 await self._look()  # another process was quicker: go on after its page
                 yield Progress(len(self._seen), len(self._seen))
-            except UpstreamRefused:
+            except UpstreamRejected:
                 raise
-            except (UpstreamError, TooBusy, StoreUnavailable) as error:
+            except (UpstreamError, QueueTooLong, DatabaseUnavailable) as error:
                 failures += 1
                 if failures > PERSEVERANCE:
                     raise
@@ -127,7 +129,7 @@ class Harvester:
             sort_order="ascending",
         )
 
-    async def _keep(self, answer: Answer) -> Answer:
+    async def _keep(self, answer: ArxivResponse) -> ArxivResponse:
         """Record what is new on a page, and with it how far that brings the harvest."""
         if answer.failure is None and self._is_less(answer):
             answer = structs.replace(answer, outcome=Outcome.SUSPECT)
@@ -146,11 +148,11 @@ class Harvester:
         self._state = state
         return kept
 
-    def _is_less(self, answer: Answer) -> bool:
+    def _is_less(self, answer: ArxivResponse) -> bool:
         """Whether arXiv now counts fewer papers than it has sent already: that is not the end."""
         return self._state.page > 0 and answer.num_results < max(1, self._state.start)
 
-    def _after(self, answer: Answer, *, whole: bool) -> Harvest:
+    def _after(self, answer: ArxivResponse, *, whole: bool) -> Harvest:
         """The state once this page is recorded. A page of which a part was left out comes again."""
         page = self._state.page + 1
         if not whole:

@@ -16,22 +16,22 @@ from prometheus_client import REGISTRY, Counter, Gauge, Histogram, disable_creat
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from service.errors import (
-    BackendProblem,
+from .errors import (
+    BackendError,
     BackendUnavailable,
-    BadInput,
-    StoreUnavailable,
-    TooBusy,
-    UpstreamBroken,
-    UpstreamBusy,
-    UpstreamRefused,
+    DatabaseUnavailable,
+    InvalidParameter,
+    QueueTooLong,
+    UpstreamInvalidResponse,
+    UpstreamRejected,
+    UpstreamThrottled,
     UpstreamTimeout,
     UpstreamUnreachable,
 )
-from service.models import Answer, Outcome
+from .models import ArxivResponse, Outcome
 
 if TYPE_CHECKING:
-    from service.buffer import Backlog
+    from .queue.rabbitmq import Backlog
 
 # when a series began is of use to nobody here, and would double their number
 disable_created_metrics()  # type: ignore[no-untyped-call]
@@ -77,15 +77,15 @@ REFUSED = Counter(
 
 ENDS: dict[type[BaseException], str] = {
     CancelledError: "abandoned",
-    TooBusy: "turned_away",
-    StoreUnavailable: "no_database",
+    QueueTooLong: "turned_away",
+    DatabaseUnavailable: "no_database",
     BackendUnavailable: "no_backend",
-    BackendProblem: "backend_problem",
-    UpstreamRefused: Outcome.REFUSED.value,
-    UpstreamBusy: Outcome.BUSY.value,
+    BackendError: "backend_problem",
+    UpstreamRejected: Outcome.REFUSED.value,
+    UpstreamThrottled: Outcome.BUSY.value,
     UpstreamUnreachable: Outcome.UNREACHABLE.value,
     UpstreamTimeout: Outcome.TIMEOUT.value,
-    UpstreamBroken: Outcome.BROKEN.value,
+    UpstreamInvalidResponse: Outcome.BROKEN.value,
 }
 """What is said of searches without an answer; abandoned are those whose clients have gone."""
 _STATUSES = {status.value for status in HTTPStatus}
@@ -132,7 +132,7 @@ def counted(search: Callable[P, Awaitable[T]]) -> Callable[P, Coroutine[Any, Any
     async def counting(*args: P.args, **kwargs: P.kwargs) -> T:
         try:
             result = await search(*args, **kwargs)
-        except BadInput:
+        except InvalidParameter:
             raise
         except BaseException as error:
             SEARCHES.labels(ENDS.get(type(error), "failed"), "nobody").inc()
@@ -143,7 +143,7 @@ def counted(search: Callable[P, Awaitable[T]]) -> Callable[P, Coroutine[Any, Any
     return counting
 
 
-def asked(answer: Answer, seconds: float) -> None:
+def asked(answer: ArxivResponse, seconds: float) -> None:
     """Count a request to arXiv."""
     status = str(answer.status) if answer.status in _STATUSES else "other"
     UPSTREAM_REQUESTS.labels(answer.outcome, status if answer.status else "none").inc()

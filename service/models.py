@@ -11,8 +11,8 @@ from uuid import UUID, uuid4
 
 from msgspec import Meta, Struct, field
 
-from service import timestamps
-from service.errors import UpstreamError
+from . import timestamps
+from .errors import UpstreamError
 
 MAX_RESULTS = 2000
 """Papers of one search (arXiv's manual)."""
@@ -128,7 +128,7 @@ Remarks = dict[str, list[str]]
 """What is odd about an answer: `differences` (sentences) and `missing_ids`, where there are any."""
 
 
-class Answer(Struct, frozen=True, kw_only=True):
+class ArxivResponse(Struct, frozen=True, kw_only=True):
     """What arXiv made of a search: papers, or a failure that is worth recording too."""
 
     timestamp: int
@@ -149,9 +149,9 @@ class Answer(Struct, frozen=True, kw_only=True):
     """Under which it is recorded, once it is."""
 
     @property
-    def recorded(self) -> "Recorded":
+    def recorded(self) -> "RecordedSearch":
         """The row that records it."""
-        return Recorded(
+        return RecordedSearch(
             query_id=self.query_id,
             timestamp=self.timestamp,
             status=self.status,
@@ -164,7 +164,7 @@ class Answer(Struct, frozen=True, kw_only=True):
         )
 
 
-class PaperRow(Struct, frozen=True):
+class PaperInsert(Struct, frozen=True):
     """A paper as it is sent to the table `papers`; times are Unix seconds."""
 
     timestamp: int
@@ -188,7 +188,7 @@ class PaperRow(Struct, frozen=True):
     withdrawn: bool
 
 
-class ResultRow(Struct, frozen=True):
+class ResultInsert(Struct, frozen=True):
     """The part of a paper that the table `results` keeps."""
 
     author: str
@@ -213,15 +213,15 @@ class Record(Struct, frozen=True, kw_only=True):
     remarks: Remarks | None
     acknowledged: Moment
     """When it was answered; Unix seconds of the clock of who asked."""
-    results: list[ResultRow]
-    papers: list[PaperRow]
+    results: list[ResultInsert]
+    papers: list[PaperInsert]
 
 
 # Rows as they are stored, and answered by the backend: no cycles begin in them, and there may be
 # thousands at once, so that the collector need not look at them
 
 
-class StoredQuery(Struct, frozen=True, gc=False):
+class QueryRow(Struct, frozen=True, gc=False):
     """A row of the table `queries`."""
 
     query_id: int
@@ -238,7 +238,7 @@ class StoredQuery(Struct, frozen=True, gc=False):
         return f"ArXiv Query: {self.query}"
 
 
-class Recorded(StoredQuery, frozen=True, kw_only=True):
+class RecordedSearch(QueryRow, frozen=True, kw_only=True):
     """A row of the table `queries` that answers a later search."""
 
     remarks: Remarks | None = None
@@ -246,7 +246,7 @@ class Recorded(StoredQuery, frozen=True, kw_only=True):
     """Unix seconds of the database's clock, or of who asked if it waited in a queue then."""
 
 
-class StoredResult(Struct, frozen=True, gc=False):
+class ResultRow(Struct, frozen=True, gc=False):
     """A row of the table `results`."""
 
     author: str
@@ -259,13 +259,13 @@ class StoredResult(Struct, frozen=True, gc=False):
     version: int | None
 
 
-class Run(StoredQuery, frozen=True):
+class Run(QueryRow, frozen=True):
     """A row of the table `queries`, with what makes it the same search as another."""
 
     search_key: UUID | None
 
 
-class StoredPaper(Struct, frozen=True, gc=False):
+class PaperRow(Struct, frozen=True, gc=False):
     """A row of the table `papers`."""
 
     arxiv_id: str
@@ -290,7 +290,7 @@ class StoredPaper(Struct, frozen=True, gc=False):
     """Unix seconds of the search that told all this."""
 
 
-class RankedPaper(StoredPaper, frozen=True):
+class RankedPaperRow(PaperRow, frozen=True):
     """A paper found by its words; the smaller its distance, the better it matches."""
 
     distance: float
@@ -300,7 +300,7 @@ class RankedPaper(StoredPaper, frozen=True):
     marked_abstract: str | None
 
 
-PaperName = tuple[str, int]
+PaperVersion = tuple[str, int]
 """The id of a paper and its version, 0 where that was not told."""
 
 
@@ -421,7 +421,7 @@ class Harvest(Struct, frozen=True, kw_only=True):
 # Responses of the frontend: the same with timestamps as ISO 8601 in the configured zone
 
 
-class Receipt(Struct, kw_only=True, omit_defaults=True):
+class SearchSummary(Struct, kw_only=True, omit_defaults=True):
     """What `/arxiv` answers: where the search is recorded, and what came of it."""
 
     query_id: int
@@ -638,7 +638,7 @@ class QueryRange(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     order: Literal["oldest", "newest"] = "oldest"
 
 
-class QueryToWrite(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class WriteQueryRequest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The body of `/write-queries`."""
 
     query_id: QueryId
@@ -650,7 +650,7 @@ class QueryToWrite(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     outcome: Outcome = Outcome.OK
 
 
-class ResultToWrite(Struct, frozen=True, kw_only=True):
+class ResultPayload(Struct, frozen=True, kw_only=True):
     """One paper in the body of `/write-results`; entries of `/arxiv-api` are taken as they are.
 
     With `summary` it is a full account, and what `/papers` knows of the paper is replaced by it.
@@ -672,15 +672,15 @@ class ResultToWrite(Struct, frozen=True, kw_only=True):
     links: list[Link] = []
 
 
-class ResultsToWrite(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class WriteResultsRequest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The body of `/write-results`."""
 
     query_id: QueryId
     timestamp: Moment
-    results: Annotated[list[ResultToWrite], Meta(max_length=MAX_RESULTS)]
+    results: Annotated[list[ResultPayload], Meta(max_length=MAX_RESULTS)]
 
 
-class AnswerWanted(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class SearchRequest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The body of `/find-answer`."""
 
     asked: Search
@@ -689,19 +689,19 @@ class AnswerWanted(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     """Whether arXiv is to be asked in any case."""
 
 
-class ResultsWanted(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class ResultsRequest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The body of `/find-results`."""
 
     query_id: QueryId
 
 
-class KeysWanted(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class ApiKeysRequest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The body of `/find-keys`."""
 
     digests: Annotated[list[Digest], Meta(max_length=10_000)]
 
 
-class FoundKey(Struct, frozen=True, kw_only=True):
+class ApiKeyInfo(Struct, frozen=True, kw_only=True):
     """An API key that counts."""
 
     digest: str
@@ -726,7 +726,7 @@ class Problem(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Seconds."""
 
 
-class KeyRow(Struct, frozen=True, kw_only=True):
+class ApiKeyRow(Struct, frozen=True, kw_only=True):
     """An API key, as operators see it."""
 
     name: str

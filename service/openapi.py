@@ -33,9 +33,9 @@ from litestar.static_files import create_static_files_router
 from msgspec import UNSET, Struct, UnsetType, defstruct, structs, to_builtins
 from msgspec.json import schema_components
 
-from service import __version__, problems
-from service.formats import FORMATS
-from service.models import Problem
+from . import __version__, problems
+from .formats import FORMATS
+from .models import Problem
 
 SCHEMA = "/schema"
 ASSETS = "/schema-assets"

@@ -9,18 +9,18 @@ from litestar import Request, Response
 from litestar.exceptions import HTTPException, SerializationException, ValidationException
 from litestar.types import Send
 
-from service import metrics
-from service.errors import (
-    BackendProblem,
-    BadInput,
-    ClientGone,
-    DeadlinePassed,
+from . import metrics
+from .errors import (
+    BackendError,
+    ClientDisconnected,
+    InvalidParameter,
+    QueueTooLong,
+    RequestTimedOut,
     ServiceError,
-    TooBusy,
     Unauthorized,
 )
-from service.logging import request_id
-from service.models import Problem
+from .logging import request_id
+from .models import Problem
 
 logger = logging.getLogger(__name__)
 
@@ -59,7 +59,7 @@ def _told(error: ServiceError) -> tuple[Problem, dict[str, str]]:
     """What the client is told of an error, with its headers; the log, where it is our fault."""
     if error.status_code >= HTTPStatus.INTERNAL_SERVER_ERROR:
         # the backend has logged its own, and how long a caller waits is his own affair
-        is_known = isinstance(error, TooBusy | BackendProblem | DeadlinePassed)
+        is_known = isinstance(error, QueueTooLong | BackendError | RequestTimedOut)
         level = logging.WARNING if is_known else logging.ERROR
         cause = f" ({error.__cause__!r})" if error.__cause__ else ""
         logger.log(level, "%s: %s%s", error.title, error.detail, cause)
@@ -84,7 +84,7 @@ def of_framework(request: AnyRequest, error: HTTPException) -> Response[Problem]
     """An error that Litestar found: no such path, a value out of bounds, a body too large."""
     detail, parameter = str(error.detail), None
     if detail == _GONE:
-        return of_service(request, ClientGone("the client hung up within its body"))
+        return of_service(request, ClientDisconnected("the client hung up within its body"))
     if isinstance(error.__cause__, SerializationException):
         detail, parameter = f"body: is not JSON ({error.detail})", "body"
     elif isinstance(error, ValidationException) and isinstance(error.extra, list) and error.extra:
@@ -95,7 +95,7 @@ def of_framework(request: AnyRequest, error: HTTPException) -> Response[Problem]
         logger.warning("%s", error.detail)
     wrong = error.status_code == HTTPStatus.BAD_REQUEST
     problem = Problem(
-        title=BadInput.title if wrong else HTTPStatus(error.status_code).phrase,
+        title=InvalidParameter.title if wrong else HTTPStatus(error.status_code).phrase,
         status=error.status_code,
         detail=detail,
         request_id=request_id.get(),
@@ -127,7 +127,7 @@ def of_accident(_: AnyRequest, error: Exception) -> Response[Problem]:
 
 def of_depth(request: AnyRequest, _: RecursionError) -> Response[Problem]:
     """A body whose brackets are nested deeper than any reader goes."""
-    return of_service(request, BadInput("body", "is nested too deeply"))
+    return of_service(request, InvalidParameter("body", "is nested too deeply"))
 
 
 def _fault(fault: dict[str, Any]) -> tuple[str, str]:

@@ -3,8 +3,8 @@
 import socket
 from ipaddress import ip_address
 
-from service.errors import NotConfigured
-from service.settings import ENDPOINTS, Settings
+from .errors import ConfigurationError
+from .settings import ENDPOINTS, Settings
 
 
 def check(settings: Settings) -> None:
@@ -14,12 +14,12 @@ def check(settings: Settings) -> None:
     try:
         closed = is_loopback(settings.host)
     except (OSError, UnicodeError) as error:
-        raise NotConfigured(
+        raise ConfigurationError(
             f"ARXIV_HOST: {settings.host!r} is no host to listen on: give an address without port"
             " and brackets, or a name"
         ) from error
     if not closed:
-        raise NotConfigured(
+        raise ConfigurationError(
             f"ARXIV_HOST: other machines can reach {settings.host}, and the backend endpoints are"
             " open: set ARXIV_BACKEND_TOKEN, or leave them out with ARXIV_ENDPOINTS=frontend"
         )

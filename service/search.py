@@ -22,26 +22,26 @@ from uuid import UUID
 
 from msgspec import Struct, structs
 
-from service import announcements, arxiv_query, metrics
-from service.arxiv import ArXiv
-from service.errors import (
-    StoreUnavailable,
-    TooBusy,
-    UpstreamBusy,
+from . import arxiv_query, arxiv_schedule, metrics
+from .arxiv_client import ArxivClient
+from .db.rate_limiter import CacheProbe, RateLimiter
+from .db.records import Store
+from .errors import (
+    DatabaseUnavailable,
+    QueueTooLong,
     UpstreamError,
-    UpstreamRefused,
+    UpstreamRejected,
+    UpstreamThrottled,
 )
-from service.models import Answer, Harvest, Outcome, Recorded, Search
-from service.settings import Settings
-from service.store.gate import Gate, Seek
-from service.store.searches import Store
-from service.store.sharing import forget
-from service.words import Words
+from .models import ArxivResponse, Harvest, Outcome, RecordedSearch, Search
+from .settings import Settings
+from .singleflight import forget
+from .words import Words
 
 logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
-Record = Callable[[Answer], Awaitable[Answer]]
+Record = Callable[[ArxivResponse], Awaitable[ArxivResponse]]
 
 PAUSES = (0.5, 1.0, math.inf)
 """Seconds, more or less, after each try that fails otherwise than by a refusal, beside the wait for
@@ -57,7 +57,7 @@ PERSISTENCE = 30.0
 class Found(Struct, frozen=True):
     """A recorded search, and how it was found: a Cache-Status (RFC 9211) without its cache."""
 
-    recorded: Recorded
+    recorded: RecordedSearch
     how: str
 
     @property
@@ -83,7 +83,7 @@ class Found(Struct, frozen=True):
     def lifetime(self) -> int:
         """Seconds for which the answer will still be good."""
         good = self.recorded.outcome == Outcome.OK
-        return max(0, _good_until(self.recorded) - int(time())) if good else 0
+        return max(0, _expires_at(self.recorded) - int(time())) if good else 0
 
 
 class Finder(ABC):
@@ -95,10 +95,10 @@ class Finder(ABC):
     def __init__(self, settings: Settings) -> None:
         """Begin with nothing at hand."""
         self._settings = settings
-        self._flights: dict[UUID, Flight[Found]] = {}
-        self._at_hand: OrderedDict[UUID, tuple[Recorded, float]] = OrderedDict()
+        self._flights: dict[UUID, InFlight[Found]] = {}
+        self._at_hand: OrderedDict[UUID, tuple[RecordedSearch, float]] = OrderedDict()
         self._words: Words[UUID] = Words()
-        self._under_way: set[Flight[Any]] = set()
+        self._under_way: set[InFlight[Any]] = set()
 
     async def __aenter__(self) -> Self:
         return self
@@ -133,7 +133,7 @@ class Finder(ABC):
 
     def _remembered(self, key: UUID) -> Found | None:
         recorded, until = self._at_hand.get(key, (None, 0.0))
-        if recorded is None or monotonic() > until or not _is_good(recorded):
+        if recorded is None or monotonic() > until or not _is_fresh(recorded):
             return None
         self._at_hand.move_to_end(key)
         metrics.AT_HAND.inc()
@@ -170,7 +170,7 @@ class Finder(ABC):
 
     @abstractmethod
     async def _found(
-        self, search: Search, key: UUID, flight: "Flight[Found]", *, anew: bool
+        self, search: Search, key: UUID, flight: "InFlight[Found]", *, anew: bool
     ) -> Found:
         """The answer to a search; `anew`: from arXiv, else from memory if possible."""
 
@@ -182,13 +182,13 @@ class Finder(ABC):
         asked = f"{self._settings.api_url}?{urlencode(sent)}"
         return UUID(bytes=sha256(asked.encode()).digest()[:16])
 
-    def _launch(self, start: "Callable[[Flight[T]], Coroutine[Any, Any, T]]") -> "Flight[T]":
-        flight = Flight(start)
+    def _launch(self, start: "Callable[[InFlight[T]], Coroutine[Any, Any, T]]") -> "InFlight[T]":
+        flight = InFlight(start)
         self._under_way.add(flight)
         flight.task.add_done_callback(lambda _: self._under_way.discard(flight))
         return flight
 
-    def _remember(self, key: UUID, recorded: Recorded) -> None:
+    def _remember(self, key: UUID, recorded: RecordedSearch) -> None:
         if recorded.outcome != Outcome.OK or self._settings.cache == "off":
             return
         self._at_hand[key] = recorded, monotonic() + AT_HAND_SECONDS
@@ -197,10 +197,12 @@ class Finder(ABC):
             self._at_hand.popitem(last=False)
 
 
-class Searcher(Finder):
+class LocalSearchService(Finder):
     """The way to arXiv, in its turn, with the database behind it."""
 
-    def __init__(self, settings: Settings, arxiv: ArXiv, store: Store, gate: Gate) -> None:
+    def __init__(
+        self, settings: Settings, arxiv: ArxivClient, store: Store, gate: RateLimiter
+    ) -> None:
         """Wire the parts together."""
         super().__init__(settings)
         self._arxiv = arxiv
@@ -208,75 +210,75 @@ class Searcher(Finder):
         self._gate = gate
 
     @metrics.counted
-    async def ask(self, search: Search, record: Record | None = None) -> Answer:
+    async def ask(self, search: Search, record: Record | None = None) -> ArxivResponse:
         """Ask arXiv in its turn; what `record` is for, it does with each answer, inside the turn.
 
         Raises what `find` raises, and what `record` does.
         """
         sent = self._sent(search)
         answer = await self._launch(lambda flight: self._asked(flight, sent, record)).join()
-        assert isinstance(answer, Answer)  # noqa: S101 - nothing else was sought
+        assert isinstance(answer, ArxivResponse)  # noqa: S101 - nothing else was sought
         if answer.failure:
             raise answer.failure
         return answer
 
     async def _found(
-        self, search: Search, key: UUID, flight: "Flight[Found]", *, anew: bool
+        self, search: Search, key: UUID, flight: "InFlight[Found]", *, anew: bool
     ) -> Found:
         """From PostgreSQL, else from arXiv, else what is left of older answers."""
         sent, record = self._sent(search), partial(self._record, key)
         if anew:
             return self._kept(await self._asked(flight, sent, record), key, "request")
         stale = await self._store.recorded(key)
-        if stale is not None and _is_good(stale):
+        if stale is not None and _is_fresh(stale):
             self._remember(key, stale)
             return _hit(stale)
-        seek = Seek(key, _is_good)
+        seek = CacheProbe(key, _is_fresh)
         try:
             found = await self._asked(flight, sent, record, seek=seek, patient=stale is None)
             return self._kept(found, key, "uri-miss" if stale is None else "stale")
-        except UpstreamRefused:
+        except UpstreamRejected:
             raise
-        except (TooBusy, UpstreamError, StoreUnavailable) as error:
+        except (QueueTooLong, UpstreamError, DatabaseUnavailable) as error:
             if stale is None:
                 raise
             logger.warning("an old answer serves: %s", error.detail)
-            return Found(stale, f"hit; ttl={_good_until(stale) - int(time())}; detail=stale")
+            return Found(stale, f"hit; ttl={_expires_at(stale) - int(time())}; detail=stale")
 
     async def _asked(
         self,
-        flight: "Flight[Any]",
+        flight: "InFlight[Any]",
         sent: dict[str, str],
         record: Record | None = None,
         *,
-        seek: Seek | None = None,
+        seek: CacheProbe | None = None,
         patient: bool = True,
-    ) -> Answer | Recorded:
+    ) -> ArxivResponse | RecordedSearch:
         """Ask arXiv in turn, as often as PAUSES says; every answer is recorded.
 
         What another process records meanwhile, and `seek` looks for, serves as well.
         """
         clock = asyncio.get_running_loop().time
         until = clock() + self._settings.max_wait
-        answer: Answer | None = None
+        answer: ArxivResponse | None = None
         for pause in PAUSES:
             try:
                 async with self._gate.turn(until, seek=seek, patient=patient) as turn:
-                    if isinstance(turn, Recorded):
+                    if isinstance(turn, RecordedSearch):
                         return turn
-                    flight.airborne = True
+                    flight.upstream_started = True
                     answer = await self._arxiv.ask(sent, turn.ends)
-                    turn.answered = isinstance(answer.failure, UpstreamRefused | None)
-                    if isinstance(answer.failure, UpstreamBusy):
+                    turn.answered = isinstance(answer.failure, UpstreamRejected | None)
+                    if isinstance(answer.failure, UpstreamThrottled):
                         turn.cooldown = answer.failure.retry_after or self._settings.cooldown
                     elif record:
                         answer = await record(answer)
-                if isinstance(answer.failure, UpstreamBusy):
+                if isinstance(answer.failure, UpstreamThrottled):
                     # the gate was closed first: that must not wait for the record
                     answer.failure.retry_after = max(1, math.ceil(turn.closed))
                     answer = await record(answer) if record else answer
-                flight.airborne = False
-            except TooBusy:
+                flight.upstream_started = False
+            except QueueTooLong:
                 if answer is None:
                     raise
                 break
@@ -289,10 +291,10 @@ class Searcher(Finder):
         assert answer is not None  # noqa: S101 - PAUSES are not empty
         return answer
 
-    async def _record(self, key: UUID, answer: Answer) -> Answer:
+    async def _record(self, key: UUID, answer: ArxivResponse) -> ArxivResponse:
         return await self.keep(structs.replace(answer, search_key=key))
 
-    async def keep(self, answer: Answer, harvest: Harvest | None = None) -> Answer:
+    async def keep(self, answer: ArxivResponse, harvest: Harvest | None = None) -> ArxivResponse:
         """Record an answer, if need be once the database is back: arXiv is not asked again for it.
 
         Gives it with its query_id.
@@ -303,7 +305,7 @@ class Searcher(Finder):
                 try:
                     query_id = await self._store.save(answer, harvest)
                     break
-                except StoreUnavailable as error:
+                except DatabaseUnavailable as error:
                     if monotonic() > patience:
                         logger.error("an answer is lost: %s (%r)", error, answer.query)  # noqa: TRY400
                         raise
@@ -314,9 +316,9 @@ class Searcher(Finder):
             answer.failure.query_id = query_id
         return structs.replace(answer, query_id=query_id)
 
-    def _kept(self, found: Answer | Recorded, key: UUID, why: str) -> Found:
+    def _kept(self, found: ArxivResponse | RecordedSearch, key: UUID, why: str) -> Found:
         """What was found, remembered if it is good. Raises what arXiv's failure means."""
-        if isinstance(found, Recorded):
+        if isinstance(found, RecordedSearch):
             self._remember(key, found)
             return Found(found, f"fwd={why}; collapsed")
         if found.failure:
@@ -327,13 +329,13 @@ class Searcher(Finder):
         return Found(recorded, f"fwd={why}; fwd-status={found.status}{stored}")
 
 
-class Flight(Generic[T]):
+class InFlight(Generic[T]):
     """A search under way, and how many wait for it."""
 
-    def __init__(self, start: "Callable[[Flight[T]], Coroutine[Any, Any, T]]") -> None:
+    def __init__(self, start: "Callable[[InFlight[T]], Coroutine[Any, Any, T]]") -> None:
         """Start it."""
         self.clients = 0
-        self.airborne = False
+        self.upstream_started = False
         """Whether arXiv is being asked: then the answer is worth recording, whoever waits."""
         self.grounded = False
         """Whether the service ends: then there is no other try."""
@@ -352,35 +354,35 @@ class Flight(Generic[T]):
             return await asyncio.shield(self.task)
         except asyncio.CancelledError:
             if self.grounded and self.task.cancelled():
-                raise TooBusy("the service is stopping", retry_after=5) from None
+                raise QueueTooLong("the service is stopping", retry_after=5) from None
             raise
         finally:
             self.clients -= 1
-            if not self.clients and not self.airborne:
+            if not self.clients and not self.upstream_started:
                 self.task.cancel()
 
     def ground(self) -> None:
         """Let it not begin to ask arXiv any more."""
         self.grounded = True
-        if not self.airborne:
+        if not self.upstream_started:
             self.task.cancel()
 
 
-def _good_until(recorded: Recorded) -> int:
+def _expires_at(recorded: RecordedSearch) -> int:
     """When arXiv's answer may change; Unix seconds. Our clock counts, not what arXiv dates it."""
-    return announcements.next_change(min(recorded.recorded, time()))
+    return arxiv_schedule.next_change(min(recorded.recorded, time()))
 
 
-def _is_good(recorded: Recorded) -> bool:
-    return _good_until(recorded) > time()
+def _is_fresh(recorded: RecordedSearch) -> bool:
+    return _expires_at(recorded) > time()
 
 
-def _hit(recorded: Recorded) -> Found:
-    return Found(recorded, f"hit; ttl={_good_until(recorded) - int(time())}")
+def _hit(recorded: RecordedSearch) -> Found:
+    return Found(recorded, f"hit; ttl={_expires_at(recorded) - int(time())}")
 
 
-def _is_worth_another_try(answer: Answer) -> bool:
+def _is_worth_another_try(answer: ArxivResponse) -> bool:
     """A refused query stays refused, and a pause is a pause; other failures may pass."""
     if answer.failure is None:
         return answer.outcome == Outcome.SUSPECT
-    return not isinstance(answer.failure, UpstreamRefused | UpstreamBusy)
+    return not isinstance(answer.failure, UpstreamRejected | UpstreamThrottled)

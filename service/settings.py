@@ -12,10 +12,10 @@ from urllib.parse import urlsplit
 import httpx
 from msgspec import Meta, Struct, ValidationError, convert
 
-from service import timestamps
-from service.errors import NotConfigured
-from service.keys import Rate
-from service.models import MAX_ITEMS_PER_PAGE, MAX_RESULTS
+from . import timestamps
+from .api_keys import Rate
+from .errors import ConfigurationError
+from .models import MAX_ITEMS_PER_PAGE, MAX_RESULTS
 
 PREFIX = "ARXIV_"
 MIN_INTERVAL = 3.0
@@ -122,7 +122,7 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         fields = {f"{PREFIX}{field.upper()}": field for field in cls.__struct_fields__}
         ours = {name: value for name, value in env.items() if name.startswith(PREFIX) and value}
         if unknown := sorted(ours.keys() - fields.keys()):
-            raise NotConfigured(f"{unknown[0]}: there is no such setting")
+            raise ConfigurationError(f"{unknown[0]}: there is no such setting")
         try:
             return convert({fields[name]: ours[name] for name in ours}, cls, strict=False)
         except ValidationError as error:
@@ -132,7 +132,7 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
             words = get_args(get_type_hints(cls).get(field))
             if words and "enum" in reason:
                 reason += f": give {' or '.join(map(str, words))}"
-            raise NotConfigured(f"{name}{reason}") from error
+            raise ConfigurationError(f"{name}{reason}") from error
 
     def __post_init__(self) -> None:
         """Check what no type can say. Raises ValueError, which msgspec turns into its own."""

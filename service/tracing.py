@@ -6,8 +6,8 @@ from typing import Any
 
 from litestar.types import ASGIApp, Scope
 
-from service.errors import NotConfigured
-from service.logging import request_id
+from .errors import ConfigurationError
+from .logging import request_id
 
 WHERETO = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
 """Where spans go; without either there are none, and the extra is not needed."""
@@ -38,7 +38,7 @@ def middleware() -> list[Callable[[ASGIApp], ASGIApp]]:
         from opentelemetry.sdk.trace import TracerProvider  # noqa: PLC0415
         from opentelemetry.sdk.trace.export import BatchSpanProcessor  # noqa: PLC0415
     except ImportError as error:
-        raise NotConfigured(
+        raise ConfigurationError(
             f"{given[0]} is set and the extra `opentelemetry` is not installed"
         ) from error
     name = os.environ.get("OTEL_SERVICE_NAME", "arxiv-gateway")

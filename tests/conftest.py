@@ -26,8 +26,9 @@ from psycopg.sql import SQL, Identifier
 
 from demo.arxiv import StandIn
 from demo.papers import generate
-from service import embedded, migrations
+from service import embedded_postgres
 from service.app import create_app
+from service.db import migrations
 from service.settings import Settings
 
 # the same examples in every run: a failure is found where it is made, not by chance elsewhere
@@ -42,18 +43,16 @@ Serve = Callable[..., Any]
 def pytest_report_header() -> str:
     """Say which PostgreSQL and which libpq the run is about."""
     version = psycopg.pq.version()
-    return (
-        f"PostgreSQL {embedded.VERSION} (embedded), libpq {version}, psycopg {psycopg.__version__}"
-    )
+    return f"PostgreSQL {embedded_postgres.VERSION} (embedded), libpq {version}, psycopg {psycopg.__version__}"
 
 
 def pytest_sessionstart() -> None:
     """Let root's first PostgreSQL be alone: workers would race to make the user that runs it."""
     if os.geteuid() == 0:
         try:
-            pwd.getpwnam(embedded.STAND_IN)
+            pwd.getpwnam(embedded_postgres.STAND_IN)
         except KeyError:
-            with TemporaryDirectory() as folder, embedded.server(Path(folder)):
+            with TemporaryDirectory() as folder, embedded_postgres.server(Path(folder)):
                 pass
 
 
@@ -83,7 +82,7 @@ def quick_path(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 @pytest.fixture(scope="session")
 def server(quick_path: Path) -> Iterator[str]:
     """A PostgreSQL server of this run's own; the superuser's connection string."""
-    with embedded.server(quick_path / "server") as url:
+    with embedded_postgres.server(quick_path / "server") as url:
         with psycopg.connect(url, autocommit=True) as admin:
             admin.execute("alter system set fsync = off")  # nothing here outlives the run
             admin.execute("select pg_reload_conf()")

@@ -5,12 +5,12 @@ from functools import lru_cache
 
 from msgspec import Struct
 
-from service.errors import BadInput, NotAcceptable
-from service.formats.accept import preferred
-from service.formats.atom import Atom, FeedHead
-from service.formats.tables import Csv, Json, Ndjson
-from service.formats.writer import Writer
-from service.models import Reference
+from ..errors import InvalidParameter, NotAcceptable
+from ..models import Reference
+from .atom import Atom, FeedHead
+from .negotiation import preferred
+from .serializer import Writer
+from .tabular import Csv, Json, Ndjson
 
 __all__ = ["FORMATS", "FeedHead", "Format", "Writer", "bibliographic", "choose", "tabular"]
 
@@ -65,7 +65,7 @@ def choose(asked: str | None, accept: str | None) -> Format:
     """The format of an answer: `format=` says it, else the Accept header, else it is JSON."""
     if asked is not None:
         if asked not in FORMATS:
-            raise BadInput("format", f"is none of {', '.join(FORMATS)}")
+            raise InvalidParameter("format", f"is none of {', '.join(FORMATS)}")
         return FORMATS[asked]
     if accept is None or not accept.strip():
         return FORMATS["json"]
@@ -90,13 +90,13 @@ _BIBLIOGRAPHIES: dict[str, Callable[[FeedHead], Writer[Reference]]] = {
 
 def _bibtex() -> Writer[Reference]:
     # here, as in the next: it brings TeX's many signs, and most never ask for it
-    from service.formats.bibtex import BibTeX  # noqa: PLC0415
+    from .bibtex import BibTeX  # noqa: PLC0415
 
     return BibTeX()
 
 
 def _ris() -> Writer[Reference]:
-    from service.formats.ris import Ris  # noqa: PLC0415
+    from .ris import Ris  # noqa: PLC0415
 
     return Ris()
 

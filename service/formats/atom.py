@@ -8,9 +8,10 @@ from lxml import etree
 from msgspec import Struct
 
 import service
-from service.formats.text import line
-from service.formats.writer import Writer
-from service.models import Reference
+
+from ..models import Reference
+from .sanitize import line
+from .serializer import Writer
 
 _ATOM = "http://www.w3.org/2005/Atom"
 _ARXIV = "http://arxiv.org/schemas/atom"

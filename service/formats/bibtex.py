@@ -3,11 +3,11 @@
 import re
 from collections.abc import Iterator, Sequence
 
-from service.formats.names import is_group
-from service.formats.tex import tex
-from service.formats.text import line
-from service.formats.writer import Writer
-from service.models import Reference
+from ..models import Reference
+from .latex import tex
+from .person_names import is_group
+from .sanitize import line
+from .serializer import Writer
 
 _MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
 _WHOLE = re.compile(r",|\band\b|^\W*$", re.IGNORECASE)

@@ -2,10 +2,10 @@
 
 from collections.abc import Iterator, Sequence
 
-from service.formats.names import surname_first
-from service.formats.text import line
-from service.formats.writer import Writer
-from service.models import Reference
+from ..models import Reference
+from .person_names import surname_first
+from .sanitize import line
+from .serializer import Writer
 
 
 class Ris(Writer[Reference]):

@@ -9,24 +9,24 @@ from litestar import Response, get
 from litestar.di import NamedDependency
 from litestar.types import Scope
 
-from service import openapi, timestamps
-from service.errors import StoreUnavailable
-from service.handlers.clients import unless_gone, wants_it_anew
-from service.handlers.parameters import Include
-from service.handlers.results import shown
-from service.layers.at_hand import OPTION, Ready
-from service.models import Receipt, Search, StoredResult
-from service.parts import Parts
-from service.problems import AnyRequest
-from service.search import Found
-from service.settings import Settings
+from .. import openapi, timestamps
+from ..context import Context
+from ..errors import DatabaseUnavailable
+from ..middleware.at_hand import OPTION, Ready
+from ..models import ResultRow, Search, SearchSummary
+from ..problems import AnyRequest
+from ..search import Found
+from ..settings import Settings
+from .client_state import unless_gone, wants_it_anew
+from .params import Include
+from .results import shown
 
 PATIENCE = 2.0
 """Seconds that an answer waits for results that are in the queue."""
 LOOK_AGAIN = 0.1
 _to_iso = lru_cache(maxsize=1024)(timestamps.to_iso)
 """The answers that are at hand are told again and again."""
-EXAMPLE = Receipt(
+EXAMPLE = SearchSummary(
     query_id=42, timestamp="2026-11-23T20:15:00", status=200, num_results=214_881, num_entries=10
 )
 
@@ -50,10 +50,10 @@ async def again(scope: Scope) -> Ready | None:
 )
 async def search_arxiv(
     request: AnyRequest,
-    parts: NamedDependency[Parts],
+    parts: NamedDependency[Context],
     search: NamedDependency[Search],
     include: Include = None,
-) -> Response[Receipt]:
+) -> Response[SearchSummary]:
     """Search arXiv, record the answer with all its papers, and tell where it is recorded.
 
     Every parameter given must match; at least one term is needed. `status` is the HTTP status of
@@ -83,7 +83,7 @@ def _headers(found: Found) -> list[tuple[bytes, bytes]]:
     ]
 
 
-async def results_of(answer: Receipt, parts: Parts) -> list[StoredResult]:
+async def results_of(answer: SearchSummary, parts: Context) -> list[ResultRow]:
     """The results of a search, which may still be in the queue of another process for a moment.
 
     Raises StoreUnavailable where they do not come.
@@ -94,21 +94,21 @@ async def results_of(answer: Receipt, parts: Parts) -> list[StoredResult]:
         if len(rows) == answer.num_entries:
             return rows
         if monotonic() > end:
-            raise StoreUnavailable(
+            raise DatabaseUnavailable(
                 f"search {answer.query_id} is recorded, but its results are still in the queue",
                 query_id=answer.query_id,
             )
         await asyncio.sleep(LOOK_AGAIN)
 
 
-def receipt(found: Found, settings: Settings) -> Receipt:
+def receipt(found: Found, settings: Settings) -> SearchSummary:
     """What is said of a recorded search."""
     recorded = found.recorded
     remarks = recorded.remarks or {}
     warnings = list(remarks.get("differences", ()))
     if recorded.outcome == "suspect":
         warnings.append("arXiv sent fewer papers than it has: ask again later")
-    return Receipt(
+    return SearchSummary(
         query_id=recorded.query_id,
         timestamp=_to_iso(recorded.timestamp, settings.zone),
         status=recorded.status,

@@ -12,8 +12,8 @@ from typing import Any
 
 import msgspec
 
-from service.errors import BadInput
-from service.models import Key, Place
+from ..errors import InvalidParameter
+from ..models import Key, Place
 
 SIZE = 8
 """Bytes of the digest."""
@@ -43,9 +43,9 @@ def read(cursor: str, query: str, shape: tuple[Any, ...]) -> Place:
     return Place(tuple(key), back)
 
 
-def refused() -> BadInput:
+def refused() -> InvalidParameter:
     """What is said of a cursor that is none of this query."""
-    return BadInput(
+    return InvalidParameter(
         "after",
         "is no cursor of this query: take it from the Link of an answer to the same one",
     )

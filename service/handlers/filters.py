@@ -6,11 +6,21 @@ from litestar.di import NamedDependency
 from litestar.openapi.spec import Example
 from litestar.params import QueryParameter
 
-from service import arxiv_language, full_text, timestamps
-from service.arxiv_query import HEADING
-from service.errors import BadInput
-from service.formats import FORMATS
-from service.handlers.parameters import (
+from .. import arxiv_query_parser, full_text, timestamps
+from ..arxiv_query import HEADING
+from ..context import Context
+from ..errors import InvalidParameter
+from ..formats import FORMATS
+from ..models import (
+    INT8_MAX,
+    MAX_ITEMS_PER_PAGE,
+    Asked,
+    Listing,
+    PaperFilter,
+    QueryFilter,
+    ResultFilter,
+)
+from .params import (
     FROM_ZERO,
     EndTimestamp,
     StartTimestamp,
@@ -20,16 +30,6 @@ from service.handlers.parameters import (
     term,
     time_range,
 )
-from service.models import (
-    INT8_MAX,
-    MAX_ITEMS_PER_PAGE,
-    Asked,
-    Listing,
-    PaperFilter,
-    QueryFilter,
-    ResultFilter,
-)
-from service.parts import Parts
 
 MAX_QUERY = 2000
 """Characters of a full text query."""
@@ -138,7 +138,7 @@ def listing(
         ),
     ] = None,
     *,
-    parts: NamedDependency[Parts],
+    parts: NamedDependency[Context],
 ) -> Listing:
     """Read how a list is wanted."""
     return Listing(
@@ -167,7 +167,7 @@ def asked_results(  # noqa: PLR0913 - each of them is one filter
         str | None, moment("(a date: all of that day) of the search, included", "2026-11-24")
     ] = None,
     *,
-    parts: NamedDependency[Parts],
+    parts: NamedDependency[Context],
     listing: NamedDependency[Listing],
 ) -> Asked[ResultFilter]:
     """Read which results are wanted."""
@@ -214,7 +214,7 @@ def asked_papers(  # noqa: PLR0913 - each of them is one filter
         ),
     ] = "latest",
     *,
-    parts: NamedDependency[Parts],
+    parts: NamedDependency[Context],
     listing: NamedDependency[Listing],
 ) -> Asked[PaperFilter]:
     """Read which papers are wanted."""
@@ -248,7 +248,7 @@ def asked_queries(
     status: Status = None,
     text: QueryText = None,
     *,
-    parts: NamedDependency[Parts],
+    parts: NamedDependency[Context],
     listing: NamedDependency[Listing],
 ) -> Asked[QueryFilter]:
     """Read which searches are wanted."""
@@ -278,7 +278,7 @@ def _words(**texts: str | None) -> list[str]:
         if text:
             found = full_text.words(text)
             if not found:
-                raise BadInput(name, f"there is no word in {text!r} to search for")
+                raise InvalidParameter(name, f"there is no word in {text!r} to search for")
             words += found
     return words
 
@@ -292,8 +292,10 @@ def _categories(texts: list[str] | None) -> tuple[list[str] | None, list[str] | 
     """Categories by their names, and archives of which all are meant; None where there are none."""
     names, archives = [], []
     for text in filter(None, map(str.strip, texts or ())):
-        if (name := arxiv_language.category(text)) is None:
-            raise BadInput("category", f"{text[:100]!r} is no category like cs.AI, hep-th or cs.*")
+        if (name := arxiv_query_parser.category(text)) is None:
+            raise InvalidParameter(
+                "category", f"{text[:100]!r} is no category like cs.AI, hep-th or cs.*"
+            )
         archive, _, rest = name.partition(".")
         if rest == "*":
             archives.append(archive)

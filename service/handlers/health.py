@@ -8,10 +8,11 @@ from litestar.datastructures import CacheControlHeader
 from litestar.di import NamedDependency
 from litestar.openapi import ResponseSpec
 
-from service import migrations, openapi
-from service.errors import ServiceError, StoreUnavailable
-from service.models import ArxivState, Health, Outcome
-from service.parts import Parts
+from .. import openapi
+from ..context import Context
+from ..db import migrations
+from ..errors import DatabaseUnavailable, ServiceError
+from ..models import ArxivState, Health, Outcome
 
 PATIENCE = 2.0
 """Seconds; who asks for health does not wait for long."""
@@ -45,7 +46,7 @@ async def live() -> Health:
     | {503: ResponseSpec(Health, description="not ready; `detail` tells why")},
     cache_control=NOT_KEPT,
 )
-async def ready(parts: NamedDependency[Parts]) -> Response[Health]:
+async def ready(parts: NamedDependency[Context]) -> Response[Health]:
     """Tell whether every PostgreSQL, or the backend, answers and has had all migrations.
 
     An instance that asks arXiv also tells how things stand there, which is no condition: what is
@@ -73,7 +74,7 @@ class _Look(NamedTuple):
     odd: str = ""
 
 
-async def _look(parts: Parts, system: str) -> _Look:
+async def _look(parts: Context, system: str) -> _Look:
     try:
         async with asyncio.timeout(PATIENCE):
             applied = await parts.store.migrations(system)
@@ -85,10 +86,10 @@ async def _look(parts: Parts, system: str) -> _Look:
     return _Look(odd=f"{system}: the database is ahead of this release by {ahead}" if ahead else "")
 
 
-async def _arxiv(parts: Parts) -> ArxivState | None:
+async def _arxiv(parts: Context) -> ArxivState | None:
     """How things stand with arXiv; None where the gate cannot be looked at."""
     try:
         async with asyncio.timeout(PATIENCE):
             return await parts.arxiv_state()
-    except (StoreUnavailable, TimeoutError):
+    except (DatabaseUnavailable, TimeoutError):
         return None

@@ -5,8 +5,8 @@ from litestar.datastructures import CacheControlHeader
 from litestar.di import NamedDependency
 from litestar.plugins.prometheus import PrometheusController
 
-from service.metrics import QUEUE
-from service.parts import Parts
+from ..context import Context
+from ..metrics import QUEUE
 
 
 class Metrics(PrometheusController):
@@ -17,7 +17,7 @@ class Metrics(PrometheusController):
     include_in_schema = False
 
     @get()
-    async def get(self, parts: NamedDependency[Parts]) -> Response[bytes]:
+    async def get(self, parts: NamedDependency[Context]) -> Response[bytes]:
         """Look into the queue, and tell everything."""
         QUEUE.backlog = await parts.buffer.backlog() if parts.buffer else None
         QUEUE.connected = parts.buffer.connected if parts.buffer else None

@@ -12,12 +12,12 @@ from litestar.openapi.spec import Example
 from litestar.params import PathParameter
 from msgspec import defstruct, structs
 
-from service import arxiv_query, formats, full_text, openapi, timestamps
-from service.errors import BadInput, NotFound
-from service.handlers import references
-from service.handlers.filters import FormatName, PaperOrder
-from service.handlers.listing import Listed
-from service.models import (
+from .. import arxiv_query, formats, full_text, openapi, timestamps
+from ..context import Context
+from ..db.reader import MOST_COUNTED, PAPERS, RANKED
+from ..errors import InvalidParameter, NotFound
+from ..formats import references
+from ..models import (
     Asked,
     Count,
     FacetCount,
@@ -27,15 +27,15 @@ from service.models import (
     Listing,
     Paper,
     PaperFilter,
+    PaperRow,
     Papers,
     PaperWithVersions,
-    RankedPaper,
+    RankedPaperRow,
     Reference,
-    StoredPaper,
 )
-from service.parts import Parts
-from service.problems import AnyRequest
-from service.store.archive import MOST_COUNTED, PAPERS, RANKED
+from ..problems import AnyRequest
+from .filters import FormatName, PaperOrder
+from .pagination import Listed
 
 EXAMPLE = Paper(
     arxiv_id="2611.00001",
@@ -87,11 +87,11 @@ class StoredPapers:
         """Show the time of this zone."""
         self._tz = tz
 
-    def shown(self, rows: Sequence[StoredPaper]) -> Sequence[Paper]:
+    def shown(self, rows: Sequence[PaperRow]) -> Sequence[Paper]:
         """The rows with their times in the zone."""
         return [_shown(row, self._tz) for row in rows]
 
-    async def references(self, rows: Sequence[StoredPaper]) -> list[Reference]:
+    async def references(self, rows: Sequence[PaperRow]) -> list[Reference]:
         """The papers."""
         return [references.of_paper(row) for row in rows]
 
@@ -101,7 +101,7 @@ class FoundPapers(StoredPapers):
 
     columns = FoundPaper.__struct_fields__
 
-    def shown(self, rows: Sequence[StoredPaper]) -> Sequence[Paper]:
+    def shown(self, rows: Sequence[PaperRow]) -> Sequence[Paper]:
         """The rows with their times in the zone, and with their highlights."""
         return [
             FoundPaper(**structs.asdict(_shown(row, self._tz)), highlights=_highlights(row))
@@ -119,7 +119,7 @@ class FoundPapers(StoredPapers):
 )
 async def list_papers(
     request: AnyRequest,
-    parts: NamedDependency[Parts],
+    parts: NamedDependency[Context],
     asked_papers: NamedDependency[Asked[PaperFilter]],
     order: PaperOrder = None,
 ) -> Response[Any]:
@@ -134,9 +134,11 @@ async def list_papers(
     is_page = is_json or listing.page is not None or listing.items_per_page is not None
     order = order or ("relevance" if wanted.is_full_text and is_page else "newest")
     if order == "relevance" and not wanted.is_full_text:
-        raise BadInput("order", "relevance is for q: without it, take newest or oldest")
+        raise InvalidParameter("order", "relevance is for q: without it, take newest or oldest")
     if order == "relevance" and not is_page:
-        raise BadInput("order", "relevance is for pages: give items_per_page, or take newest")
+        raise InvalidParameter(
+            "order", "relevance is for pages: give items_per_page, or take newest"
+        )
     kind: Any = RANKED if order == "relevance" else PAPERS
     view = (FoundPapers if is_json else StoredPapers)(parts.settings.zone)
     if not (is_json and "highlights" in (listing.fields or "highlights")):
@@ -164,7 +166,7 @@ async def list_papers(
 )
 async def show_paper(
     request: AnyRequest,
-    parts: NamedDependency[Parts],
+    parts: NamedDependency[Context],
     arxiv_id: Annotated[
         Path,
         PathParameter(
@@ -215,7 +217,7 @@ def _counted(counts: Sequence[Count]) -> dict[str, Any]:
     }
 
 
-def _shown(row: StoredPaper, tz: tzinfo) -> Paper:
+def _shown(row: PaperRow, tz: tzinfo) -> Paper:
     return Paper(
         arxiv_id=row.arxiv_id,
         version=row.version or None,
@@ -236,8 +238,8 @@ def _shown(row: StoredPaper, tz: tzinfo) -> Paper:
     )
 
 
-def _highlights(row: StoredPaper) -> dict[str, str]:
-    if not isinstance(row, RankedPaper):
+def _highlights(row: PaperRow) -> dict[str, str]:
+    if not isinstance(row, RankedPaperRow):
         return {}
     texts = {
         "title": (row.title, row.marked_title),

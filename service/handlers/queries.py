@@ -8,15 +8,15 @@ from litestar import Response, get, post
 from litestar.di import NamedDependency
 from msgspec.structs import replace
 
-from service import openapi, timestamps
-from service.handlers import references
-from service.handlers.filters import Order
-from service.handlers.listing import Listed
-from service.handlers.parameters import time_range
-from service.models import Asked, Listing, Query, QueryFilter, QueryRange, Reference, StoredQuery
-from service.parts import Parts
-from service.problems import AnyRequest
-from service.store.archive import QUERIES
+from .. import openapi, timestamps
+from ..context import Context
+from ..db.reader import QUERIES
+from ..formats import references
+from ..models import Asked, Listing, Query, QueryFilter, QueryRange, QueryRow, Reference
+from ..problems import AnyRequest
+from .filters import Order
+from .pagination import Listed
+from .params import time_range
 
 EXAMPLE = Query(
     query_id=42,
@@ -37,17 +37,17 @@ class StoredQueries:
 
     name = "searches"
     file = "query_data"
-    columns = StoredQuery.__struct_fields__
+    columns = QueryRow.__struct_fields__
 
     def __init__(self, base: str) -> None:
         """`base` is the address of the service."""
         self._base = base
 
-    def shown(self, rows: Sequence[StoredQuery]) -> Sequence[StoredQuery | Query]:
+    def shown(self, rows: Sequence[QueryRow]) -> Sequence[QueryRow | Query]:
         """The rows, with the heading that is not stored."""
         return [replace(row, query=row.heading) for row in rows]
 
-    async def references(self, rows: Sequence[StoredQuery]) -> list[Reference]:
+    async def references(self, rows: Sequence[QueryRow]) -> list[Reference]:
         """The searches as sources."""
         return [references.of_query(row, self._base) for row in rows]
 
@@ -62,7 +62,7 @@ class Queries(StoredQueries):
         super().__init__(base)
         self._tz = tz
 
-    def shown(self, rows: Sequence[StoredQuery]) -> list[StoredQuery | Query]:
+    def shown(self, rows: Sequence[QueryRow]) -> list[QueryRow | Query]:
         """The rows with their times in the zone."""
         return [shown(row, self._tz) for row in rows]
 
@@ -70,7 +70,7 @@ class Queries(StoredQueries):
 @get("/queries", responses=RESPONSES, operation_class=openapi.InAllFormats, tags=["frontend"])
 async def download_queries(
     request: AnyRequest,
-    parts: NamedDependency[Parts],
+    parts: NamedDependency[Context],
     asked_queries: NamedDependency[Asked[QueryFilter]],
     order: Order = "oldest",
 ) -> Response[Any]:
@@ -90,7 +90,7 @@ async def download_queries(
 @post("/queries", status_code=200, responses=POST_RESPONSES, tags=["frontend"])
 async def list_queries(
     request: AnyRequest,
-    parts: NamedDependency[Parts],
+    parts: NamedDependency[Context],
     data: Annotated[QueryRange, openapi.body(RANGE)],
 ) -> Response[Any]:
     """Recorded searches that match, in the order of time, as plain JSON."""
@@ -104,7 +104,7 @@ async def list_queries(
     return await listed.answer(whole=True)
 
 
-def shown(query: StoredQuery, tz: tzinfo) -> Query:
+def shown(query: QueryRow, tz: tzinfo) -> Query:
     """A search as clients see it, with the time in this zone."""
     return Query(
         query.query_id,

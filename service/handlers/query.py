@@ -7,26 +7,18 @@ from litestar import Response, get
 from litestar.di import NamedDependency
 from msgspec import structs
 
-from service import changes, formats, openapi
-from service.errors import NotComparable, NotFound
-from service.formats import FeedHead
-from service.handlers import queries, references
-from service.handlers.parameters import PathId
-from service.handlers.queries import EXAMPLE
-from service.handlers.results import EXAMPLE as RESULT
-from service.handlers.results import shown
-from service.models import (
-    INT8_MAX,
-    Changes,
-    Moved,
-    NewVersion,
-    Outcome,
-    QueryWithResults,
-    Run,
-)
-from service.parts import Parts
-from service.problems import AnyRequest
-from service.store.archive import FEED_RUNS, Archive
+from .. import formats, openapi, search_diff
+from ..context import Context
+from ..db.reader import FEED_RUNS, RecordReader
+from ..errors import NotComparable, NotFound
+from ..formats import FeedHead, references
+from ..models import INT8_MAX, Changes, Moved, NewVersion, Outcome, QueryWithResults, Run
+from ..problems import AnyRequest
+from . import queries
+from .params import PathId
+from .queries import EXAMPLE
+from .results import EXAMPLE as RESULT
+from .results import shown
 
 WITH_RESULTS = QueryWithResults(**structs.asdict(EXAMPLE), results=[RESULT])
 CHANGES = Changes(
@@ -61,7 +53,7 @@ PROBLEMS = openapi.FRONTEND_PROBLEMS | openapi.NOT_FOUND
     operation_class=openapi.Kept,
     tags=["frontend"],
 )
-async def show_query(parts: NamedDependency[Parts], query_id: PathId) -> QueryWithResults:
+async def show_query(parts: NamedDependency[Context], query_id: PathId) -> QueryWithResults:
     """One recorded search with its results."""
     run = await _run(parts.archive, query_id)
     results = await parts.archive.results_of(run)
@@ -75,7 +67,7 @@ async def show_query(parts: NamedDependency[Parts], query_id: PathId) -> QueryWi
     operation_class=openapi.Kept,
     tags=["frontend"],
 )
-async def show_changes(parts: NamedDependency[Parts], query_id: PathId) -> Changes:
+async def show_changes(parts: NamedDependency[Context], query_id: PathId) -> Changes:
     """What came, went, moved and got a new version since the previous run of the same search.
 
     The same search is the same page of the same query in the same order; runs without a usable
@@ -93,10 +85,10 @@ async def show_changes(parts: NamedDependency[Parts], query_id: PathId) -> Chang
     return Changes(
         query=queries.shown(run, tz),
         previous=queries.shown(previous, tz) if previous else None,
-        came=shown(changes.came(now, before), tz),
-        went=shown(changes.came(before, now), tz),
-        moved=changes.moved(now, before),
-        new_versions=changes.new_versions(now, before),
+        came=shown(search_diff.came(now, before), tz),
+        went=shown(search_diff.came(before, now), tz),
+        moved=search_diff.moved(now, before),
+        new_versions=search_diff.new_versions(now, before),
     )
 
 
@@ -107,7 +99,7 @@ async def show_changes(parts: NamedDependency[Parts], query_id: PathId) -> Chang
     tags=["frontend"],
 )
 async def show_feed(
-    request: AnyRequest, parts: NamedDependency[Parts], query_id: PathId
+    request: AnyRequest, parts: NamedDependency[Context], query_id: PathId
 ) -> Response[bytes]:
     """What is new in a search, as an Atom feed (RFC 4287).
 
@@ -132,7 +124,7 @@ async def show_feed(
     return Response(content, media_type=formats.FORMATS["atom"].media_type)
 
 
-async def _run(archive: Archive, query_id: int) -> Run:
+async def _run(archive: RecordReader, query_id: int) -> Run:
     run = await archive.query(query_id) if 0 < query_id <= INT8_MAX else None
     if run is None:
         raise NotFound(f"no search {query_id} is recorded")

@@ -8,16 +8,16 @@ from litestar import Response, get
 from litestar.di import NamedDependency
 from litestar.types import Scope
 
-from service import openapi, timestamps
-from service.handlers import references
-from service.handlers.filters import Order
-from service.handlers.listing import Listed
-from service.layers.at_hand import OPTION, Ready
-from service.layers.headers import header
-from service.models import Asked, Reference, Result, ResultFilter, StoredResult
-from service.parts import Parts
-from service.problems import AnyRequest
-from service.store.archive import RESULTS, Archive
+from .. import openapi, timestamps
+from ..context import Context
+from ..db.reader import RESULTS, RecordReader
+from ..formats import references
+from ..middleware.at_hand import OPTION, Ready
+from ..middleware.scope import header
+from ..models import Asked, Reference, Result, ResultFilter, ResultRow
+from ..problems import AnyRequest
+from .filters import Order
+from .pagination import Listed
 
 EXAMPLE = Result(
     author="Emmy Noether, Felix Klein",
@@ -36,19 +36,19 @@ class StoredResults:
 
     name = "results"
     file = "results"
-    columns = StoredResult.__struct_fields__
+    columns = ResultRow.__struct_fields__
 
-    def __init__(self, archive: Archive, base: str) -> None:
+    def __init__(self, archive: RecordReader, base: str) -> None:
         """Answer from this archive; `base` is the address of the service."""
         self._archive = archive
         self._base = base
         self._told: set[str] = set()
 
-    def shown(self, rows: Sequence[StoredResult]) -> Sequence[StoredResult | Result]:
+    def shown(self, rows: Sequence[ResultRow]) -> Sequence[ResultRow | Result]:
         """The rows."""
         return rows
 
-    async def references(self, rows: Sequence[StoredResult]) -> list[Reference]:
+    async def references(self, rows: Sequence[ResultRow]) -> list[Reference]:
         """The papers, each once in a file however many searches found it."""
         names = {(row.arxiv_id, row.version or 0) for row in rows if row.arxiv_id}
         papers = await self._archive.papers_of(names)
@@ -69,19 +69,19 @@ class Results(StoredResults):
 
     columns = Result.__struct_fields__
 
-    def __init__(self, archive: Archive, base: str, tz: tzinfo) -> None:
+    def __init__(self, archive: RecordReader, base: str, tz: tzinfo) -> None:
         """Answer from this archive, in this zone; `base` is the address of the service."""
         super().__init__(archive, base)
         self._tz = tz
 
-    def shown(self, rows: Sequence[StoredResult]) -> list[StoredResult | Result]:
+    def shown(self, rows: Sequence[ResultRow]) -> list[ResultRow | Result]:
         """The rows with their times in the zone."""
         return [*shown(rows, self._tz)]
 
 
 async def again(scope: Scope) -> Ready | None:
     """A page of the same list as for the same words before: they need not be read again."""
-    listed: Listed[StoredResult] | None = scope["litestar_app"].state["pages"].get(_words(scope))
+    listed: Listed[ResultRow] | None = scope["litestar_app"].state["pages"].get(_words(scope))
     return await listed.ready() if listed else None
 
 
@@ -94,7 +94,7 @@ async def again(scope: Scope) -> Ready | None:
 )
 async def list_results(
     request: AnyRequest,
-    parts: NamedDependency[Parts],
+    parts: NamedDependency[Context],
     asked_results: NamedDependency[Asked[ResultFilter]],
     order: Order = "oldest",
 ) -> Response[Any]:
@@ -119,7 +119,7 @@ def _words(scope: Scope) -> bytes:
     return b" ".join((scope["raw_path"], scope["query_string"], accepted))
 
 
-def shown(rows: Sequence[StoredResult], tz: tzinfo) -> list[Result]:
+def shown(rows: Sequence[ResultRow], tz: tzinfo) -> list[Result]:
     """Stored results as clients see them, with the time in this zone."""
     clock = timestamps.Clock(tz)
     return [

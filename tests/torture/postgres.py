@@ -12,12 +12,13 @@ from typing import Any
 
 import psycopg
 
-from service import embedded, migrations
+from service import embedded_postgres
+from service.db import migrations
 
 
 def make(folder: Path) -> Path:
     """The files of a server with all migrations."""
-    with embedded.server(folder) as url:
+    with embedded_postgres.server(folder) as url:
         migrations.apply(url)
     return folder / "postgres"
 
@@ -53,7 +54,7 @@ class PostgreSQL:
                 self._spawn()
 
     def _spawn(self) -> None:
-        command = [str(embedded.program("postgres")), "-D", str(self.files), "-p", "5432"]
+        command = [str(embedded_postgres.program("postgres")), "-D", str(self.files), "-p", "5432"]
         options = {"listen_addresses": "", "unix_socket_directories": str(self.files)}
         for name, value in options.items():
             command += ["-c", f"{name}={value}"]

@@ -11,7 +11,7 @@ import pytest
 from anyio.from_thread import BlockingPortal
 
 from demo.arxiv import StandIn
-from tests.process import service
+from tests.support.process import service
 from tests.torture.conftest import Environment, Tally, rounds
 from tests.torture.load import searching
 

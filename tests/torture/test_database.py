@@ -14,8 +14,8 @@ import psycopg
 import pytest
 from anyio.from_thread import BlockingPortal
 
-from tests.process import service
-from tests.proxy import proxied
+from tests.support.process import service
+from tests.support.proxy import proxied
 from tests.torture import postgres
 from tests.torture.conftest import Environment, Tally, rounds, times
 from tests.torture.load import searching

@@ -7,8 +7,8 @@ from time import monotonic, sleep
 import httpx
 from anyio.from_thread import BlockingPortal
 
-from service.store.connections import PATIENCE
-from tests.process import service
+from service.db.pool import PATIENCE
+from tests.support.process import service
 from tests.torture import postgres
 from tests.torture.conftest import Environment, Tally, rounds
 from tests.torture.load import searching

@@ -8,8 +8,8 @@ import psycopg
 import pytest
 from anyio.from_thread import BlockingPortal
 
-from tests.doors import free_port
-from tests.process import service
+from tests.support.haproxy import free_port
+from tests.support.process import service
 from tests.torture.conftest import Environment, Tally, rounds
 from tests.torture.load import searching
 

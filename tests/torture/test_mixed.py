@@ -19,7 +19,7 @@ from anyio.from_thread import BlockingPortal
 
 from demo.arxiv import StandIn
 from tests.conftest import listening
-from tests.process import Service, service
+from tests.support.process import Service, service
 from tests.torture.conftest import Environment, Tally, rounds, times
 from tests.torture.load import Load
 

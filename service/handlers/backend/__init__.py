@@ -6,8 +6,8 @@ from typing import Any
 from litestar.connection import ASGIConnection
 from litestar.handlers import BaseRouteHandler
 
-from service.errors import Unauthorized
-from service.settings import Settings
+from ...errors import Unauthorized
+from ...settings import Settings
 
 AnyConnection = ASGIConnection[Any, Any, Any, Any]
 

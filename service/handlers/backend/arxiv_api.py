@@ -5,11 +5,11 @@ from datetime import UTC, datetime
 from litestar import get
 from litestar.di import NamedDependency
 
-from service import openapi
-from service.handlers.clients import unless_gone
-from service.models import ArxivApiAnswer, Entry, Link, Search
-from service.parts import LocalParts
-from service.problems import AnyRequest
+from ... import openapi
+from ...context import LocalContext
+from ...models import ArxivApiAnswer, Entry, Link, Search
+from ...problems import AnyRequest
+from ..client_state import unless_gone
 
 EXAMPLE = ArxivApiAnswer(
     data=[
@@ -42,7 +42,7 @@ RESPONSES = openapi.answer(EXAMPLE) | openapi.BACKEND_PROBLEMS | openapi.UPSTREA
 @get("/arxiv-api", responses=RESPONSES, operation_class=openapi.Kept, tags=["backend"])
 async def ask_arxiv(
     request: AnyRequest,
-    parts: NamedDependency[LocalParts],
+    parts: NamedDependency[LocalContext],
     search: NamedDependency[Search],
 ) -> ArxivApiAnswer:
     """Search arXiv and return the papers with everything arXiv tells; record nothing."""

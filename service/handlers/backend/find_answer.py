@@ -5,15 +5,15 @@ from typing import Annotated
 from litestar import post
 from litestar.di import NamedDependency
 
-from service import openapi
-from service.handlers.clients import unless_gone
-from service.models import AnswerWanted, Recorded, Search
-from service.parts import LocalParts
-from service.problems import AnyRequest
-from service.search import Found
+from ... import openapi
+from ...context import LocalContext
+from ...models import RecordedSearch, Search, SearchRequest
+from ...problems import AnyRequest
+from ...search import Found
+from ..client_state import unless_gone
 
 EXAMPLE = Found(
-    Recorded(
+    RecordedSearch(
         query_id=42,
         timestamp=1_795_464_900,
         status=200,
@@ -25,7 +25,7 @@ EXAMPLE = Found(
     ),
     "hit; ttl=75556",
 )
-WANTED = AnswerWanted(asked=Search(title="testing"))
+WANTED = SearchRequest(asked=Search(title="testing"))
 RESPONSES = (
     openapi.answer(EXAMPLE)
     | openapi.BACKEND_PROBLEMS
@@ -37,8 +37,8 @@ RESPONSES = (
 @post("/find-answer", status_code=200, responses=RESPONSES, tags=["backend"])
 async def find_answer(
     request: AnyRequest,
-    parts: NamedDependency[LocalParts],
-    data: Annotated[AnswerWanted, openapi.body(WANTED)],
+    parts: NamedDependency[LocalContext],
+    data: Annotated[SearchRequest, openapi.body(WANTED)],
 ) -> Found:
     """The recorded answer to a search, as `/arxiv` finds it, and how it was found.
 

@@ -5,23 +5,27 @@ from typing import Annotated
 from litestar import post
 from litestar.di import NamedDependency
 
-from service import openapi
-from service.models import FoundKey, KeysWanted
-from service.parts import LocalParts
+from ... import openapi
+from ...context import LocalContext
+from ...models import ApiKeyInfo, ApiKeysRequest
 
-WANTED = KeysWanted(digests=["9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"])
-FOUND = FoundKey(digest=WANTED.digests[0], name="team-a", quota=600, seconds=60)
+WANTED = ApiKeysRequest(
+    digests=["9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"]
+)
+FOUND = ApiKeyInfo(digest=WANTED.digests[0], name="team-a", quota=600, seconds=60)
 RESPONSES = openapi.answer([FOUND]) | openapi.BACKEND_PROBLEMS | openapi.BODY_PROBLEMS
 
 
 @post("/find-keys", status_code=200, responses=RESPONSES, tags=["backend"])
 async def find_keys(
-    parts: NamedDependency[LocalParts],
-    data: Annotated[KeysWanted, openapi.body(WANTED)],
-) -> list[FoundKey]:
+    parts: NamedDependency[LocalContext],
+    data: Annotated[ApiKeysRequest, openapi.body(WANTED)],
+) -> list[ApiKeyInfo]:
     """Those keys that count, of those with these digests (SHA-256)."""
     found = await parts.key_store.find([bytes.fromhex(digest) for digest in data.digests])
     return [
-        FoundKey(digest=digest.hex(), name=key.name, quota=key.rate.quota, seconds=key.rate.seconds)
+        ApiKeyInfo(
+            digest=digest.hex(), name=key.name, quota=key.rate.quota, seconds=key.rate.seconds
+        )
         for digest, key in found.items()
     ]

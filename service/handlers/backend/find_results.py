@@ -5,18 +5,18 @@ from typing import Annotated
 from litestar import post
 from litestar.di import NamedDependency
 
-from service import openapi
-from service.handlers.backend.read_results import EXAMPLE
-from service.models import ResultsWanted, StoredResult
-from service.parts import LocalParts
+from ... import openapi
+from ...context import LocalContext
+from ...models import ResultRow, ResultsRequest
+from .read_results import EXAMPLE
 
 RESPONSES = openapi.answer([EXAMPLE]) | openapi.BACKEND_PROBLEMS | openapi.BODY_PROBLEMS
 
 
 @post("/find-results", status_code=200, responses=RESPONSES, tags=["backend"])
 async def find_results(
-    parts: NamedDependency[LocalParts],
-    data: Annotated[ResultsWanted, openapi.body(ResultsWanted(query_id=42))],
-) -> list[StoredResult]:
+    parts: NamedDependency[LocalContext],
+    data: Annotated[ResultsRequest, openapi.body(ResultsRequest(query_id=42))],
+) -> list[ResultRow]:
     """The results of one search from where they are written: those who only read may lag behind."""
     return await parts.store.results_of(data.query_id)

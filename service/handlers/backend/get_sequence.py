@@ -4,9 +4,9 @@ from litestar import get
 from litestar.datastructures import CacheControlHeader
 from litestar.di import NamedDependency
 
-from service import openapi
-from service.models import Sequence
-from service.parts import LocalParts
+from ... import openapi
+from ...context import LocalContext
+from ...models import Sequence
 
 RESPONSES = openapi.answer(Sequence(42)) | openapi.BACKEND_PROBLEMS
 
@@ -17,6 +17,6 @@ RESPONSES = openapi.answer(Sequence(42)) | openapi.BACKEND_PROBLEMS
     tags=["backend"],
     cache_control=CacheControlHeader(no_store=True),
 )
-async def get_sequence(parts: NamedDependency[LocalParts]) -> Sequence:
+async def get_sequence(parts: NamedDependency[LocalContext]) -> Sequence:
     """Take the next query_id; nobody else gets it, and unused ones are simply missing."""
     return Sequence(await parts.store.next_query_id())

@@ -5,25 +5,26 @@ from typing import Annotated, Any
 from litestar import Response, post
 from litestar.di import NamedDependency
 
-from service import openapi, questions
-from service.handlers.backend.read_results import EXAMPLE
-from service.handlers.clients import unless_gone
-from service.models import Place, ResultFilter
-from service.parts import LocalParts
-from service.problems import AnyRequest
+from ... import openapi
+from ...backend import requests
+from ...context import LocalContext
+from ...models import Place, ResultFilter
+from ...problems import AnyRequest
+from ..client_state import unless_gone
+from .read_results import EXAMPLE
 
-QUESTION = questions.Page("results", ResultFilter(query_id=42), Place(), limit=11)
+QUESTION = requests.Page("results", ResultFilter(query_id=42), Place(), limit=11)
 RESPONSES = openapi.answer([EXAMPLE]) | openapi.BACKEND_PROBLEMS | openapi.BODY_PROBLEMS
 
 
 @post("/read-archive", status_code=200, responses=RESPONSES, tags=["backend"])
 async def read_archive(
     request: AnyRequest,
-    parts: NamedDependency[LocalParts],
-    data: Annotated[questions.Question, openapi.body(QUESTION)],
+    parts: NamedDependency[LocalContext],
+    data: Annotated[requests.Question, openapi.body(QUESTION)],
 ) -> Response[Any]:
     """Rows as they are stored: a page of a list, or what belongs to a search or a paper.
 
     `type` says which question it is. One search is answered alone, or null; all else is a list.
     """
-    return Response(await unless_gone(request, questions.answer(data, parts.archive)))
+    return Response(await unless_gone(request, requests.answer(data, parts.archive)))

@@ -5,16 +5,16 @@ from typing import Any
 from litestar import Response, get
 from litestar.di import NamedDependency
 
-from service import openapi
-from service.handlers.filters import Order
-from service.handlers.listing import Listed
-from service.handlers.queries import StoredQueries
-from service.models import Asked, QueryFilter, StoredQuery
-from service.parts import LocalParts
-from service.problems import AnyRequest
-from service.store.archive import QUERIES
+from ... import openapi
+from ...context import LocalContext
+from ...db.reader import QUERIES
+from ...models import Asked, QueryFilter, QueryRow
+from ...problems import AnyRequest
+from ..filters import Order
+from ..pagination import Listed
+from ..queries import StoredQueries
 
-EXAMPLE = StoredQuery(
+EXAMPLE = QueryRow(
     query_id=42,
     timestamp=1_795_464_900,
     status=200,
@@ -34,7 +34,7 @@ RESPONSES = openapi.listed([EXAMPLE]) | openapi.BACKEND_PROBLEMS
 )
 async def read_queries(
     request: AnyRequest,
-    parts: NamedDependency[LocalParts],
+    parts: NamedDependency[LocalContext],
     asked_stored_queries: NamedDependency[Asked[QueryFilter]],
     order: Order = "oldest",
 ) -> Response[Any]:

@@ -5,16 +5,16 @@ from typing import Any
 from litestar import Response, get
 from litestar.di import NamedDependency
 
-from service import openapi
-from service.handlers.filters import Order
-from service.handlers.listing import Listed
-from service.handlers.results import StoredResults
-from service.models import Asked, ResultFilter, StoredResult
-from service.parts import LocalParts
-from service.problems import AnyRequest
-from service.store.archive import RESULTS
+from ... import openapi
+from ...context import LocalContext
+from ...db.reader import RESULTS
+from ...models import Asked, ResultFilter, ResultRow
+from ...problems import AnyRequest
+from ..filters import Order
+from ..pagination import Listed
+from ..results import StoredResults
 
-EXAMPLE = StoredResult(
+EXAMPLE = ResultRow(
     author="Emmy Noether, Felix Klein",
     title="Invariants of any differential expressions",
     journal="Nachr. Ges. Wiss. Goettingen 1918",
@@ -35,7 +35,7 @@ RESPONSES = openapi.listed([EXAMPLE]) | openapi.BACKEND_PROBLEMS
 )
 async def read_results(
     request: AnyRequest,
-    parts: NamedDependency[LocalParts],
+    parts: NamedDependency[LocalContext],
     asked_results: NamedDependency[Asked[ResultFilter]],
     order: Order = "oldest",
 ) -> Response[Any]:

@@ -6,12 +6,12 @@ from litestar import post
 from litestar.di import NamedDependency
 from msgspec import structs
 
-from service import openapi
-from service.arxiv_query import HEADING
-from service.models import Message, QueryToWrite
-from service.parts import LocalParts
+from ... import openapi
+from ...arxiv_query import HEADING
+from ...context import LocalContext
+from ...models import Message, WriteQueryRequest
 
-EXAMPLE = QueryToWrite(
+EXAMPLE = WriteQueryRequest(
     query_id=42,
     timestamp=1_795_464_900,
     status=200,
@@ -24,7 +24,7 @@ RESPONSES = openapi.answer(Message("query 42 is recorded"), 201) | openapi.WRITE
 
 @post("/write-queries", responses=RESPONSES, tags=["backend"])
 async def write_queries(
-    parts: NamedDependency[LocalParts], data: Annotated[QueryToWrite, openapi.body(EXAMPLE)]
+    parts: NamedDependency[LocalContext], data: Annotated[WriteQueryRequest, openapi.body(EXAMPLE)]
 ) -> Message:
     """Record a search; sending the same again changes nothing."""
     await parts.store.write_query(structs.replace(data, query=HEADING.sub("", data.query)))

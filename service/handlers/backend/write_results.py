@@ -5,15 +5,15 @@ from typing import Annotated
 from litestar import post
 from litestar.di import NamedDependency
 
-from service import openapi
-from service.models import Message, ResultsToWrite, ResultToWrite
-from service.parts import LocalParts
+from ... import openapi
+from ...context import LocalContext
+from ...models import Message, ResultPayload, WriteResultsRequest
 
-EXAMPLE = ResultsToWrite(
+EXAMPLE = WriteResultsRequest(
     query_id=42,
     timestamp=1_795_464_900,
     results=[
-        ResultToWrite(
+        ResultPayload(
             authors=["Emmy Noether", "Felix Klein"],
             title="Invariants of any differential expressions",
             journal="Nachr. Ges. Wiss. Goettingen 1918",
@@ -27,7 +27,8 @@ RESPONSES = (
 
 @post("/write-results", responses=RESPONSES, tags=["backend"])
 async def write_results(
-    parts: NamedDependency[LocalParts], data: Annotated[ResultsToWrite, openapi.body(EXAMPLE)]
+    parts: NamedDependency[LocalContext],
+    data: Annotated[WriteResultsRequest, openapi.body(EXAMPLE)],
 ) -> Message:
     """Record all the papers of a search, or none; sending the same again changes nothing."""
     await parts.store.write_results(data)

@@ -1,0 +1,182 @@
+"""The parts of the service, wired together, for the application and for the command line."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Collection
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
+from time import time
+from typing import TYPE_CHECKING, Any, Protocol, Self
+
+import httpx
+
+from . import timestamps
+from .api_keys import Keys
+from .arxiv_client import ArxivClient
+from .db.api_keys import ApiKeyStore
+from .db.pool import DatabasePools
+from .db.rate_limiter import RateLimiter
+from .db.reader import RecordReader
+from .db.reconcile import Reconciler
+from .db.records import Store
+from .errors import ConfigurationError
+from .models import ArxivState, ResultRow
+from .search import Finder, LocalSearchService
+from .settings import READING, Settings
+
+if TYPE_CHECKING:
+    from .queue.rabbitmq import Buffer
+
+LEASE_MARGIN = 1.0
+"""Seconds between the end of a request's time and the moment when the gate takes it for dead."""
+
+
+class Written(Protocol):
+    """What frontends need to know of what was just written."""
+
+    async def results_of(self, query_id: int) -> list[ResultRow]:
+        """The results of one search, in their order."""
+
+    @property
+    def systems(self) -> Collection[str]:
+        """The names of what is needed."""
+
+    async def migrations(self, system: str) -> set[str]:
+        """The names of the migrations that one of them has had."""
+
+
+class Context(ABC):
+    """What frontends work with, wherever it is. Enter the context to open it."""
+
+    store: Written
+    searcher: Finder
+    keys: Keys
+    buffer: "Buffer | None" = None
+
+    def __init__(
+        self,
+        settings: Settings,
+        archive: RecordReader,
+        *to_open: AbstractAsyncContextManager[Any],
+    ) -> None:
+        """Open these parts in their order."""
+        self.settings = settings
+        self.archive = archive
+        self._to_open = to_open
+        self._open = AsyncExitStack()
+
+    @abstractmethod
+    async def arxiv_state(self) -> ArxivState | None:
+        """How things stand with arXiv, where that is known. Raises StoreUnavailable."""
+
+    async def __aenter__(self) -> Self:
+        for part in self._to_open:
+            await self._open.enter_async_context(part)
+        return self
+
+    async def __aexit__(self, *error: object) -> None:
+        await self._open.aclose()
+
+
+class LocalContext(Context):
+    """The database and the way to arXiv, in this process."""
+
+    store: Store
+    searcher: LocalSearchService
+
+    def __init__(
+        self, settings: Settings, transport: httpx.AsyncBaseTransport | None = None
+    ) -> None:
+        """Wire; `transport` replaces the network to arXiv.
+
+        Raises NotConfigured where `database_url` is missing, although something here writes, or
+        not understood.
+        """
+        if settings.only_reads and (writing := settings.served - READING):
+            raise ConfigurationError(
+                f"ARXIV_DATABASE_URL is not set, but {', '.join(sorted(writing))} in"
+                " ARXIV_ENDPOINTS do more than read: set it, or leave them out"
+            )
+        if settings.database_url is None and not settings.only_reads:
+            raise ConfigurationError("ARXIV_DATABASE_URL is not set")
+        lease = settings.timeout + LEASE_MARGIN
+        connections = create_pools(settings)
+        self.arxiv = ArxivClient(settings, transport)
+        self.gate = RateLimiter(connections, interval=settings.interval, lease=lease)
+        self.buffer, self.store = _store(settings.queue_url, connections)
+        self.reconciliation = Reconciler(connections)
+        self.searcher = LocalSearchService(settings, self.arxiv, self.store, self.gate)
+        self.key_store = ApiKeyStore(connections)
+        self.keys = Keys(self.key_store)
+        archive = RecordReader(connections, settle=settings.settle)
+        buffers = [self.buffer] if self.buffer else []
+        super().__init__(settings, archive, connections, *buffers, self.arxiv, self.searcher)
+
+    async def arxiv_state(self) -> ArxivState:
+        """As the gate and the latest request of this process tell."""
+        state, zone = await self.gate.state(), self.settings.zone
+        when, outcome = self.arxiv.latest or (None, None)
+        closed_until = int(time() + state.closed) if state.closed else None
+        return ArxivState(
+            last_request=timestamps.to_iso(when, zone) if when else None,
+            last_outcome=outcome,
+            asking=state.asking,
+            waiting=state.waiting,
+            closed_until=timestamps.to_iso(closed_until, zone) if closed_until else None,
+        )
+
+
+class RemoteContext(Context):
+    """The same behind a backend."""
+
+    def __init__(self, settings: Settings, backend_url: str) -> None:
+        """Wire a client of the backend."""
+        # here, since most have no backend, and start sooner without
+        from .backend.client import (  # noqa: PLC0415
+            Backend,
+            RemoteApiKeys,
+            RemoteReader,
+            RemoteRecords,
+            RemoteSearchService,
+        )
+
+        backend = Backend(settings, backend_url)
+        self.store = RemoteRecords(backend)
+        self.searcher = RemoteSearchService(settings, backend)
+        self.keys = Keys(RemoteApiKeys(backend))
+        super().__init__(settings, RemoteReader(backend), backend, self.searcher)
+        self._backend = backend
+
+    async def arxiv_state(self) -> ArxivState | None:
+        """As the backend told when it was asked whether it is ready."""
+        return self._backend.health.arxiv if self._backend.health else None
+
+
+def wired(settings: Settings, transport: httpx.AsyncBaseTransport | None = None) -> Context:
+    """What the settings ask for; `transport` replaces the network to arXiv.
+
+    Raises NotConfigured where `database_url` is missing or not understood.
+    """
+    if settings.backend_url is not None:
+        return RemoteContext(settings, settings.backend_url)
+    return LocalContext(settings, transport)
+
+
+def create_pools(settings: Settings) -> DatabasePools:
+    """Ways to the systems that the settings name."""
+    return DatabasePools(
+        settings.database_url,
+        settings.database_ro_url,
+        results_url=settings.results_database_url,
+        results_read_url=settings.results_database_ro_url,
+        sequence_url=settings.sequence_database_url,
+    )
+
+
+def _store(queue_url: str | None, connections: DatabasePools) -> "tuple[Buffer | None, Store]":
+    if queue_url is None:
+        return None, Store(connections)
+    # here, since they need the extra `queue`
+    from .db.queued_records import QueuedRecordStore  # noqa: PLC0415
+    from .queue.rabbitmq import Buffer  # noqa: PLC0415
+
+    buffer = Buffer(queue_url)
+    return buffer, QueuedRecordStore(connections, buffer)

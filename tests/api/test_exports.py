@@ -1,0 +1,357 @@
+"""Whole lists over a real server: in pieces, in little memory, visibly broken where they break."""
+
+import asyncio
+import gzip
+import logging
+import socket
+import tracemalloc
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, closing
+from time import monotonic, sleep
+from typing import Any
+from uuid import uuid4
+
+import httpx
+import psycopg
+import pytest
+from psycopg.conninfo import make_conninfo
+from psycopg.sql import SQL, Identifier
+
+from service.app import create_app
+from service.db import pool
+from service.settings import Settings
+from tests.api.test_http_semantics import served
+from tests.conftest import Gateway, Serve
+from tests.support.process import service
+from tests.support.proxy import proxied
+
+ROWS = 30_000
+PLAIN = {"accept-encoding": "identity"}
+EXPORT = "/results?format=ndjson"
+READERS = "select pid from pg_stat_activity where application_name = 'arxiv-gateway'"
+
+
+@pytest.fixture(scope="module")
+def filled(server: str, template: str) -> Iterator[str]:
+    """The name of a database with so many results and searches; their text does not compress."""
+    name = f"filled_{uuid4().hex}"
+    with psycopg.connect(server, autocommit=True) as admin:
+        new = Identifier(name)
+        admin.execute(SQL("create database {} template {}").format(new, Identifier(template)))
+        with psycopg.connect(make_conninfo(server, dbname=name)) as conn:
+            text = "(select string_agg(md5((n * m)::text), '') from generate_series(1, 12) as m)"
+            conn.execute(
+                "insert into results (query_id, timestamp, result_number, author, title)"
+                f" select n, 1000000 + n, 0, 'A', {text} from generate_series(1, %s) as n",
+                (ROWS,),
+            )
+            conn.execute(
+                "insert into queries"
+                " (query_id, timestamp, status, num_results, num_entries, query)"
+                f" select n, 1000000 + n, 200, 1, 1, {text} from generate_series(1, %s) as n",
+                (ROWS,),
+            )
+        yield name
+        admin.execute(SQL("drop database {} with (force)").format(new))
+
+
+@pytest.fixture
+def large(server: str, filled: str, settings: Callable[..., Settings]) -> Settings:
+    """Settings for the filled database."""
+    return settings(
+        database_url=make_conninfo(server, dbname=filled, user="arxiv_rw"), database_ro_url=None
+    )
+
+
+@pytest.fixture
+def large_db(server: str, filled: str) -> Iterator[psycopg.Connection]:
+    with psycopg.connect(make_conninfo(server, dbname=filled), autocommit=True) as conn:
+        yield conn
+
+
+@asynccontextmanager
+async def client_of(settings: Settings) -> AsyncIterator[Gateway]:
+    async with (
+        served(create_app(settings)) as url,
+        httpx.AsyncClient(base_url=url, headers=PLAIN, timeout=10) as client,
+    ):
+        yield client
+
+
+def active(db: psycopg.Connection) -> list[int]:
+    """The backends that work for the service; a transaction would see those of its start."""
+    db.execute("select pg_stat_clear_snapshot()")
+    return [pid for (pid,) in db.execute(f"{READERS} and state = 'active'")]
+
+
+async def until(what: Callable[[], Any], patience: float = 5) -> Any:
+    end = monotonic() + patience
+    while not (found := what()):
+        assert monotonic() < end
+        await asyncio.sleep(0.01)
+    return found
+
+
+def loud(caplog: pytest.LogCaptureFixture) -> list[logging.LogRecord]:
+    return [record for record in caplog.records if record.levelno >= logging.ERROR]
+
+
+@pytest.mark.parametrize("path", ["/results", "/read-results", "/queries", "/read-queries"])
+async def test_a_whole_list_comes_in_pieces_and_takes_little_memory(
+    large: Settings, path: str
+) -> None:
+    async with client_of(large) as client:
+        await client.get(f"{path}?format=ndjson&items_per_page=1000")  # what is made once
+        tracemalloc.start()
+        begun = monotonic()
+        try:
+            async with client.stream("GET", f"{path}?format=ndjson") as response:
+                pieces = response.aiter_raw()
+                size = lines = 0
+                first = 0.0
+                async for piece in pieces:
+                    first = first or monotonic() - begun
+                    size += len(piece)
+                    lines += piece.count(b"\n")
+            taken = monotonic() - begun
+            peak = tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+
+    assert lines == ROWS
+    assert size > 12 * 2**20
+    assert first < taken / 5
+    assert peak < 8 * 2**20
+
+
+async def test_a_slow_reader_holds_no_connection(
+    large: Settings, large_db: psycopg.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of a pool of one, while three exports stand still."""
+    monkeypatch.setattr(pool, "POOL_SIZE", 1)
+    async with client_of(large) as client:
+        for path in (EXPORT, "/queries", "/results?format=csv"):
+            request = client.build_request("GET", path)
+            response = await client.send(request, stream=True)
+            await anext(response.aiter_raw(1))
+        await asyncio.sleep(0.3)
+        assert active(large_db) == []
+        in_transaction = f"{READERS} and state like '%%in transaction%%'"
+        assert large_db.execute(in_transaction).fetchall() == []
+        begun = monotonic()
+        page = await client.get("/results?page=0")
+        whole = await client.get(f"{EXPORT}&fields=query_id")
+
+    assert page.status_code == 200
+    assert whole.text.splitlines() == [f'{{"query_id":{n}}}' for n in range(1, ROWS + 1)]
+    assert monotonic() - begun < 3
+
+
+@pytest.mark.parametrize("path", [EXPORT, "/queries", "/queries?format=bibtex"])
+async def test_who_hangs_up_leaves_nothing_running(
+    large: Settings, large_db: psycopg.Connection, caplog: pytest.LogCaptureFixture, path: str
+) -> None:
+    caplog.set_level("NOTICE")
+    async with client_of(large) as client:
+        await client.get("/results?page=0")
+        before = len(asyncio.all_tasks())
+        for _ in range(3):
+            async with client.stream("GET", path) as response:
+                await anext(response.aiter_raw())
+        name = path.partition("?")[0]
+        await until(lambda: caplog.text.count(f"GET {name} 499 in") >= 3)
+        await until(lambda: len(asyncio.all_tasks()) <= before)
+        await until(lambda: active(large_db) == [])
+        assert (await client.get("/results?page=0")).status_code == 200
+
+    assert all(record.levelno <= logging.INFO + 5 for record in caplog.records), caplog.text
+
+
+async def test_rows_that_come_in_the_middle_are_met_and_none_twice(
+    gateway: Serve, database: str, db: psycopg.Connection, settings: Callable[..., Settings]
+) -> None:
+    del gateway, database
+    insert = (
+        "insert into results (query_id, timestamp, result_number, author, title)"
+        " select n, %s + n, 0, 'A', (select string_agg(md5((n * m)::text), '')"
+        " from generate_series(1, 60) as m) from generate_series(%s::int, %s::int) as n"
+    )
+    db.execute(insert, (1000, 1, 10_000))
+    async with client_of(settings()) as client, client.stream("GET", EXPORT) as response:
+        pieces = response.aiter_raw()
+        content = await anext(pieces)
+        await asyncio.sleep(0.2)
+        db.execute(insert, (1000, 20_001, 20_010))
+        db.execute(insert, (-50_000, 30_001, 30_010))  # before all others
+        async for piece in pieces:
+            content += piece
+
+    found = [int(row.split(b'"query_id":')[1].split(b",")[0]) for row in content.splitlines()]
+    assert found == [*range(1, 10_001), *range(20_001, 20_011)]
+
+
+# Where the database breaks
+
+
+@asynccontextmanager
+async def stuck(db: psycopg.Connection) -> AsyncIterator[Callable[[], list[int]]]:
+    """Readers wait for a lock; gives which they are."""
+    await until(lambda: active(db) == [])
+    db.execute("set lock_timeout = '2s'")
+    with db.transaction():
+        db.execute("lock table results in access exclusive mode")
+        db.execute("lock table queries in access exclusive mode")
+        yield lambda: active(db)
+
+
+@pytest.mark.parametrize("coding", ["identity", "gzip", "zstd"])
+async def test_an_export_that_loses_its_database_is_seen_to_be_broken(
+    large: Settings, large_db: psycopg.Connection, caplog: pytest.LogCaptureFixture, coding: str
+) -> None:
+    caplog.set_level("NOTICE")
+    for path in (EXPORT, "/queries", "/results?format=csv", "/queries?format=atom"):
+        caplog.clear()
+        async with client_of(large) as client:
+            request = client.build_request("GET", path, headers={"accept-encoding": coding})
+            response = await client.send(request, stream=True)
+            pieces = response.aiter_raw()
+            await anext(pieces)
+            async with stuck(large_db) as waiting:
+                reading = asyncio.create_task(_read(pieces))
+                [pid] = await until(waiting)
+                large_db.execute("select pg_terminate_backend(%s)", (pid,))
+                with pytest.raises(httpx.RemoteProtocolError, match="incomplete"):
+                    await asyncio.wait_for(reading, 5)
+            assert (await client.get("/results?page=0")).status_code == 200
+
+        ours = [
+            record for record in loud(caplog) if record.name == "service.middleware.request_log"
+        ]
+        [line] = [record.getMessage() for record in ours]
+        assert line.startswith(f"GET {path.partition('?')[0]} is cut off: the database is away")
+        assert all(not record.exc_info for record in loud(caplog))
+
+
+async def _read(pieces: AsyncIterator[bytes]) -> int:
+    size = 0
+    async for piece in pieces:
+        size += len(piece)
+    return size
+
+
+@pytest.mark.parametrize("how", ["cut", "silent"])
+async def test_a_server_that_is_gone_breaks_the_export(
+    large: Settings, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    monkeypatch.setattr(pool, "PATIENCE", 1.0)
+    monkeypatch.setattr(pool, "CONNECTION_PATIENCE", 0.5)
+    assert large.database_url
+    async with proxied(large.database_url) as (proxy, url):
+        settings = Settings(database_url=url, api_url=large.api_url, interval=0.0)
+        async with client_of(settings) as client:
+            async with client.stream("GET", EXPORT) as response:
+                pieces = response.aiter_raw()
+                await anext(pieces)
+                if how == "cut":
+                    proxy.cut_before_answer = True
+                else:
+                    proxy.open.clear()
+                with pytest.raises(httpx.RemoteProtocolError, match="incomplete"):
+                    await asyncio.wait_for(_read(pieces), 5)
+            proxy.cut_before_answer = False
+            proxy.open.set()
+            assert (await client.get("/results?page=0")).status_code == 200
+
+
+async def test_a_database_that_is_away_at_the_start_is_told_by_the_status(
+    settings: Callable[..., Settings], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pool, "CONNECTION_PATIENCE", 0.05)
+    away = settings(database_url="host=127.0.0.1 port=9", database_ro_url=None)
+    async with client_of(away) as client:
+        for path in ("/results", "/read-results", "/queries", "/read-queries"):
+            for name in ("json", "ndjson", "csv", "bibtex", "ris", "atom"):
+                for method in ("GET", "HEAD"):
+                    response = await client.request(method, f"{path}?format={name}")
+                    assert response.status_code == 503
+                    assert response.headers["content-type"] == "application/problem+json"
+                    assert "content-disposition" not in response.headers
+        posted = await client.post("/queries", json={})
+        assert posted.status_code == 503
+        assert posted.json()["retry_after"] == 5
+
+
+@pytest.mark.parametrize("coding", ["identity", "gzip"])
+def test_a_cut_export_has_no_end_on_the_wire_and_one_line_in_the_log(
+    large: Settings, large_db: psycopg.Connection, coding: str
+) -> None:
+    environment = {
+        "ARXIV_DATABASE_URL": large.database_url or "",
+        "ARXIV_API_URL": large.api_url,
+        "ARXIV_INTERVAL": "0",
+    }
+    with service(environment) as process:
+        port = httpx.URL(process.url()).port
+        with closing(socket.socket()) as wire:
+            wire.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            wire.settimeout(5)
+            wire.connect(("127.0.0.1", port))
+            wire.sendall(
+                f"GET {EXPORT} HTTP/1.1\r\nHost: x\r\nX-Request-ID: cut-7\r\n"
+                f"Accept-Encoding: {coding}\r\n\r\n".encode()
+            )
+            answer = wire.recv(1000)
+            large_db.execute("set lock_timeout = '2s'")
+            with large_db.transaction():
+                large_db.execute("lock table results in access exclusive mode")
+                while True:
+                    answer += wire.recv(2**20)
+                    if pids := active(large_db):
+                        break
+                    sleep(0.001)
+                large_db.execute("select pg_terminate_backend(%s)", (pids[0],))
+                while piece := wire.recv(2**20):
+                    answer += piece
+        sleep(0.1)
+        output = process.output
+
+    head, _, content = answer.partition(b"\r\n\r\n")
+    assert b"transfer-encoding: chunked" in head.lower()
+    assert not answer.endswith(b"0\r\n\r\n")
+    if coding == "gzip":
+        assert b"content-encoding: gzip" in head.lower()
+        with pytest.raises((EOFError, OSError)):
+            gzip.decompress(_unchunked(content))
+    errors = [line for line in output.splitlines() if " ERROR " in line]
+    assert len(errors) == 1, output
+    assert "[cut-7] GET /results is cut off: the database is away" in errors[0]
+    assert "Traceback" not in output
+
+
+def _unchunked(content: bytes) -> bytes:
+    pieces = []
+    while content:
+        size, _, content = content.partition(b"\r\n")
+        pieces.append(content[: int(size, 16)])
+        content = content[int(size, 16) + 2 :]
+    return b"".join(pieces)
+
+
+async def test_head_reads_little_and_leaves_nothing_running(
+    large: Settings, large_db: psycopg.Connection, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("NOTICE")
+    async with client_of(large) as client:
+        for path in ("/results", "/read-results", "/queries", "/read-queries"):
+            for name in ("json", "ndjson", "csv", "bibtex", "ris", "atom"):
+                url = f"{path}?format={name}"
+                head = await client.head(url)
+                async with client.stream("GET", url) as got:
+                    await anext(got.aiter_raw())
+                assert (head.status_code, head.content) == (200, b"")
+                for header in got.headers.keys() - {"x-request-id", "date"}:
+                    if header != "transfer-encoding":
+                        assert head.headers[header] == got.headers[header], (url, header)
+        await until(lambda: active(large_db) == [])
+
+    assert loud(caplog) == []

@@ -1,0 +1,460 @@
+"""A search against its previous run, and the feed of what came, as feed readers take it."""
+
+import re
+from calendar import timegm
+from collections.abc import Sequence
+from typing import Any
+from uuid import uuid4
+
+import feedparser
+import httpx
+import psycopg
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from lxml import etree
+
+from demo.arxiv import StandIn
+from demo.papers import Paper, generate
+from service import search_diff
+from service.db.reader import RecordReader
+from service.models import ResultRow, Run
+from tests.conftest import Gateway, Serve
+
+ATOM = "{http://www.w3.org/2005/Atom}"
+NOW = {"Cache-Control": "no-cache"}
+KEY = uuid4()
+INT8_MAX = 2**63 - 1
+
+
+class Runs:
+    """Searches recorded by hand, a day between them."""
+
+    def __init__(self, db: psycopg.Connection) -> None:
+        self.db = db
+        self.query_id = 100
+
+    def add(
+        self,
+        *papers: str,
+        key: Any = KEY,
+        outcome: str = "ok",
+        query: str = "search_query=ti:x",
+        query_id: int | None = None,
+    ) -> int:
+        """Record a run that found these papers: `2611.00001v2`, or any text without an id."""
+        self.query_id = query_id or self.query_id + 1
+        moment = 1_700_000_000 + 86_400 * self.query_id
+        self.db.execute(
+            "insert into queries (query_id, timestamp, status, num_results, num_entries, query,"
+            " outcome, search_key) values (%s, %s, %s, %s, %s, %s, %s, %s)",
+            [
+                *(self.query_id, moment, 200, len(papers), len(papers)),
+                *(query, outcome, key),
+            ],
+        )
+        for number, paper in enumerate(papers):
+            self._add_result(moment, number, paper)
+        return self.query_id
+
+    def _add_result(self, moment: int, number: int, paper: str) -> None:
+        found = re.fullmatch(r"(\d{4}\.\d{5})(?:v(\d+))?", paper)
+        arxiv_id, version = found.groups() if found else (None, None)
+        self.db.execute(
+            "insert into results (query_id, timestamp, result_number, author, title, arxiv_id,"
+            " version) values (%s, %s, %s, 'A. N. Other', %s, %s, %s)",
+            [self.query_id, moment, number, f"On {arxiv_id or paper}", arxiv_id, version],
+        )
+        if arxiv_id:
+            self.db.execute(
+                "insert into papers (arxiv_id, version, timestamp, title, authors, published)"
+                " values (%s, %s, %s, %s, '{A. N. Other}', 1600000000) on conflict do nothing",
+                [arxiv_id, version or 0, moment, f"On {arxiv_id}"],
+            )
+
+
+@pytest.fixture
+def runs(db: psycopg.Connection) -> Runs:
+    return Runs(db)
+
+
+async def told(client: Gateway, query_id: int) -> dict[str, Any]:
+    """The changes of a run in short: `2611.00001v1` and places."""
+    response = await client.get(f"/queries/{query_id}/changes")
+    assert response.status_code == 200, response.text
+    body = response.json()
+    assert body["query"]["query_id"] == query_id
+    return {
+        "previous": body["previous"] and body["previous"]["query_id"],
+        "came": [f"{each['arxiv_id']}v{each['version']}" for each in body["came"]],
+        "went": [f"{each['arxiv_id']}v{each['version']}" for each in body["went"]],
+        "moved": [
+            (each["arxiv_id"], each["previous_result_number"], each["result_number"])
+            for each in body["moved"]
+        ],
+        "new": [
+            (each["arxiv_id"], each["previous_version"], each["version"], each["result_number"])
+            for each in body["new_versions"]
+        ],
+    }
+
+
+def nothing(previous: int | None) -> dict[str, Any]:
+    return {"previous": previous, "came": [], "went": [], "moved": [], "new": []}
+
+
+# One search
+
+
+async def test_a_search_is_shown_with_its_results(client: Gateway) -> None:
+    receipt = (await client.get("/arxiv", params={"title": "testing", "max_results": 3})).json()
+    response = await client.get(f"/queries/{receipt['query_id']}")
+    shown = response.json()
+
+    assert response.status_code == 200
+    listed = await client.get("/results", params={"query_id": receipt["query_id"]})
+    assert shown.pop("results") == listed.json()
+    assert shown == (await client.get("/queries?format=json&items_per_page=1")).json()[0]
+    assert shown["query"].startswith("ArXiv Query: search_query=")
+
+
+async def test_a_search_that_is_not_recorded_is_not_found(client: Gateway) -> None:
+    for query_id in 1, 0, -1, INT8_MAX, INT8_MAX + 1, 10**40:
+        for path in "", "/changes", "/feed":
+            response = await client.get(f"/queries/{query_id}{path}")
+            assert response.status_code == 404
+            assert response.headers["content-type"] == "application/problem+json"
+    for no_number in "x", "1.5", "1e3", "x/changes", "1/nonsense":
+        assert (await client.get(f"/queries/{no_number}")).status_code == 404
+
+
+# Changes
+
+
+async def test_what_came_went_moved_and_got_a_new_version_is_told(
+    client: Gateway, runs: Runs
+) -> None:
+    first = runs.add("2611.00001v1", "2611.00002v1", "2611.00003v2")
+    second = runs.add("2611.00004v1", "2611.00001v1", "2611.00003v3")
+
+    assert await told(client, first) == nothing(None)
+    assert await told(client, second) == {
+        "previous": first,
+        "came": ["2611.00004v1"],
+        "went": ["2611.00002v1"],
+        "moved": [("2611.00001", 0, 1)],
+        "new": [("2611.00003", 2, 3, 2)],
+    }
+
+
+async def test_each_run_is_compared_with_the_one_right_before_it(
+    client: Gateway, runs: Runs
+) -> None:
+    runs.add("2611.00001v1")
+    second = runs.add("2611.00002v1")
+    third = runs.add("2611.00002v1")
+
+    assert (await told(client, second))["went"] == ["2611.00001v1"]
+    assert await told(client, third) == nothing(second)
+
+
+async def test_a_standby_that_does_not_know_the_run_yet_tells_the_one_before(
+    client: Gateway, runs: Runs, db: psycopg.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second = runs.add("2611.00001v1"), runs.add("2611.00002v1")
+    known = RecordReader.query
+
+    async def query(archive: RecordReader, query_id: int) -> Run | None:
+        found = await known(archive, query_id)
+        db.execute("update queries set query_id = 99 where query_id = %s", (query_id,))
+        return found
+
+    monkeypatch.setattr(RecordReader, "query", query)
+
+    assert (await told(client, second))["previous"] == first
+
+
+async def test_runs_without_a_usable_answer_do_not_count(client: Gateway, runs: Runs) -> None:
+    first = runs.add("2611.00001v1")
+    for outcome in "suspect", "refused", "busy", "unreachable", "broken":
+        failed = runs.add(outcome=outcome)
+        refused = await client.get(f"/queries/{failed}/changes")
+        assert refused.status_code == 409
+        assert outcome in refused.json()["detail"]
+
+    assert await told(client, runs.add("2611.00001v1")) == nothing(first)
+
+
+async def test_runs_of_other_searches_do_not_count(client: Gateway, runs: Runs) -> None:
+    first = runs.add("2611.00001v1")
+    runs.add("2611.00002v1", key=uuid4())
+    runs.add("2611.00003v1", key=None)
+
+    assert await told(client, runs.add("2611.00001v1")) == nothing(first)
+
+
+async def test_runs_that_operators_recorded_are_the_same_by_their_text(
+    client: Gateway, runs: Runs
+) -> None:
+    first = runs.add("2611.00001v1", key=None, query="search_query=au:Bohr")
+    runs.add("2611.00002v1", key=None, query="search_query=au:bohr")
+    runs.add("2611.00003v1", query="search_query=au:Bohr")
+    last = runs.add("2611.00001v2", key=None, query="search_query=au:Bohr")
+
+    assert (await told(client, last))["previous"] == first
+    assert (await told(client, last))["new"] == [("2611.00001", 1, 2, 0)]
+
+
+async def test_the_backend_s_own_records_can_be_compared(client: Gateway) -> None:
+    for query_id, titles in (7, ["A", "B"]), (INT8_MAX, ["B", "C"]):
+        head = {"query_id": query_id, "timestamp": 1_700_000_000}
+        query = {"status": 200, "num_results": 2, "num_entries": 2, "query": "x"}
+        results = [{"authors": ["A. N. Other"], "title": title} for title in titles]
+        assert (await client.post("/write-queries", json=head | query)).status_code == 201
+        sent = await client.post("/write-results", json=head | {"results": results})
+        assert sent.status_code == 201
+
+    body = (await client.get(f"/queries/{INT8_MAX}/changes")).json()
+
+    assert body["previous"]["query_id"] == 7
+    assert [each["title"] for each in body["came"]] == ["C"]
+    assert [each["title"] for each in body["went"]] == ["A"]
+    assert body["moved"] == [
+        {"arxiv_id": None, "title": "B", "result_number": 0, "previous_result_number": 1}
+    ]
+    assert body["new_versions"] == []
+
+
+async def test_several_versions_of_a_paper_in_one_answer_are_no_change(
+    client: Gateway, runs: Runs
+) -> None:
+    first = runs.add("2611.00001v1", "2611.00001v2")
+    second = runs.add("2611.00001v1", "2611.00001v2")
+    third = runs.add("2611.00001v2", "2611.00001v3")
+
+    assert await told(client, second) == nothing(first)
+    assert (await told(client, third))["new"] == [("2611.00001", 2, 3, 1)]
+
+
+PLACES = st.lists(
+    st.tuples(st.sampled_from(["1", "2", "3", None]), st.integers(1, 3), st.sampled_from("xy")),
+    max_size=6,
+)
+
+
+def results(places: Sequence[tuple[str | None, int, str]]) -> list[ResultRow]:
+    return [
+        ResultRow("Author", title, None, 1, 1, number, name, version if name else None)
+        for number, (name, version, title) in enumerate(places)
+    ]
+
+
+@given(PLACES, PLACES)
+def test_changes_lead_from_one_run_to_the_other(now: Any, before: Any) -> None:
+    new, old = results(now), results(before)
+
+    def names(run: Sequence[ResultRow]) -> set[str]:
+        return {each.arxiv_id or f"{each.author}: {each.title}" for each in run}
+
+    assert names(search_diff.came(new, old)) == names(new) - names(old)
+    assert names(search_diff.came(old, new)) == names(old) - names(new)
+    for move in search_diff.moved(new, old):
+        assert move.result_number != move.previous_result_number
+        assert old[move.previous_result_number].arxiv_id == move.arxiv_id
+    for change in search_diff.new_versions(new, old):
+        versions = {each.version for each in old if each.arxiv_id == change.arxiv_id}
+        assert change.version not in versions
+        assert change.previous_version in versions
+    assert not search_diff.moved(new, new)
+    assert not search_diff.new_versions(new, new)
+
+
+# Through arXiv
+
+
+class Shelf:
+    """An arXiv whose papers may be others the next time it is asked."""
+
+    def __init__(self, papers: Sequence[Paper]) -> None:
+        self.papers = papers
+
+    def __call__(self, request: httpx.Request) -> httpx.Response:
+        status, content = StandIn(self.papers).answer(dict(request.url.params))
+        return httpx.Response(status, content=content)
+
+
+async def test_what_arxiv_answers_anew_is_compared(gateway: Serve) -> None:
+    papers = [paper for paper in generate(100) if paper.version > 1][:4]
+    shelf = Shelf([papers[0].at(1), *papers[1:3]])
+    asked = {"query": "ti:a* OR ti:t* OR ti:o* OR all:the", "sort_by": "submittedDate"}
+    async with gateway(httpx.MockTransport(shelf)) as client:
+        first = (await client.get("/arxiv", params=asked)).json()
+        same = (await client.get("/arxiv", params=asked, headers=NOW)).json()
+        shelf.papers = [papers[0], *papers[2:]]
+        last = (await client.get("/arxiv", params=asked, headers=NOW)).json()
+
+        assert [each["num_entries"] for each in (first, same, last)] == [3, 3, 3]
+        assert await told(client, same["query_id"]) == nothing(first["query_id"])
+        assert await told(client, last["query_id"]) == {
+            "previous": same["query_id"],
+            "came": [f"{papers[3].arxiv_id}v{papers[3].version}"],
+            "went": [f"{papers[1].arxiv_id}v{papers[1].version}"],
+            "moved": [(papers[2].arxiv_id, 0, 1)],
+            "new": [(papers[0].arxiv_id, 1, papers[0].version, 2)],
+        }
+        feed = await read(client, last["query_id"])
+    found = [papers[0].at(1), *papers]
+    assert set(names(feed)) == {f"{paper.arxiv_id}v{paper.version}" for paper in found}
+
+
+# The feed
+
+
+async def read(client: Gateway, query_id: int) -> Any:
+    """The feed as a feed reader reads it, checked by hand against RFC 4287."""
+    response = await client.get(f"/queries/{query_id}/feed")
+    assert response.status_code == 200, response.text
+    assert response.headers["content-type"] == "application/atom+xml; charset=utf-8"
+    check(response.content)
+    parsed = feedparser.parse(response.content)
+    assert not parsed.bozo
+    assert parsed.version == "atom10"
+    return parsed
+
+
+def check(content: bytes) -> None:
+    """What RFC 4287 asks of a feed and its entries (4.1.1 and 4.1.2)."""
+    feed = etree.fromstring(content)
+    assert feed.tag == f"{ATOM}feed"
+    entries = feed.findall(f"{ATOM}entry")
+    for element in feed, *entries:
+        for name in "id", "title", "updated":
+            [once] = element.findall(f"{ATOM}{name}")
+            assert once.text
+        assert len(element.findall(f"{ATOM}published")) <= 1
+        for moment in "updated", "published":
+            for date in element.findall(f"{ATOM}{moment}"):
+                assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", date.text or "")
+        for author in element.findall(f"{ATOM}author"):
+            assert author.findtext(f"{ATOM}name")
+        assert re.match(r"[a-z]+:\S+$", element.findtext(f"{ATOM}id") or "")
+    assert feed.find(f"{ATOM}author") is not None  # of the entries that have none
+    assert feed.find(f"{ATOM}link[@rel='self']") is not None
+    for entry in entries:
+        assert entry.find(f"{ATOM}link[@rel='alternate']") is not None
+    ids = [entry.findtext(f"{ATOM}id") for entry in entries]
+    assert len(ids) == len(set(ids))
+    dates = [entry.findtext(f"{ATOM}updated") or "" for entry in entries]
+    assert dates == sorted(dates, reverse=True)
+    assert feed.findtext(f"{ATOM}updated") == max(dates, default=feed.findtext(f"{ATOM}updated"))
+
+
+def names(feed: Any) -> list[str]:
+    return [each.id.removeprefix("http://arxiv.org/abs/") for each in feed.entries]
+
+
+def dates(feed: Any) -> dict[str, str]:
+    return {each.id: each.updated for each in feed.entries}
+
+
+async def test_the_feed_tells_each_version_once_when_it_came_the_latest_first(
+    client: Gateway, runs: Runs
+) -> None:
+    first = runs.add("2611.00001v1", "2611.00002v1")
+    runs.add("2611.00003v1", outcome="suspect")
+    runs.add("2611.00004v1", key=uuid4())
+    third = runs.add("2611.00002v2", "2611.00001v1", "2611.00005")
+
+    feed = await read(client, third)
+
+    assert names(feed) == ["2611.00005", "2611.00002v2", "2611.00002v1", "2611.00001v1"]
+    days = [timegm(each.updated_parsed) - 1_700_000_000 for each in feed.entries]
+    assert [day // 86_400 for day in days] == [third, third, first, first]
+    assert {each.published for each in feed.entries} == {"2020-09-13T12:26:40Z"}
+    assert feed.feed.title == "arXiv: search_query=ti:x"
+
+
+async def test_every_run_of_a_search_has_the_same_feed(client: Gateway, runs: Runs) -> None:
+    failed, *good = runs.add(outcome="busy"), runs.add("2611.00001v1"), runs.add("2611.00002v1")
+
+    feeds = [await read(client, query_id) for query_id in (failed, *good)]
+
+    assert len({feed.feed.id for feed in feeds}) == 1
+    assert all(names(feed) == ["2611.00002v1", "2611.00001v1"] for feed in feeds)
+    other = await read(client, runs.add("2611.00001v1", key=uuid4()))
+    assert other.feed.id != feeds[0].feed.id
+
+
+async def test_what_a_feed_has_told_does_not_change(client: Gateway, runs: Runs) -> None:
+    told_before: dict[str, str] = {}
+    for number in range(40):
+        query_id = runs.add("2611.00001v1", f"2611.1{number // 10:04}v1", f"2612.{number:05}v1")
+        told_now = dates(await read(client, query_id))
+        changed = {
+            name
+            for name, date in told_now.items()
+            if name in told_before and told_before[name] != date
+        }
+        assert changed == set()
+        assert f"http://arxiv.org/abs/2612.{number:05}v1" in told_now
+        told_before |= told_now
+
+
+async def test_a_feed_holds_a_hundred_entries_at_most(client: Gateway, runs: Runs) -> None:
+    runs.add(*(f"2611.{number:05}v1" for number in range(80)))
+    last = runs.add(*(f"2612.{number:05}v1" for number in range(80)))
+
+    feed = await read(client, last)
+
+    assert len(feed.entries) == 100
+    assert sum(name.startswith("2612.") for name in names(feed)) == 80
+
+
+async def test_a_poll_without_news_costs_a_304(client: Gateway, runs: Runs) -> None:
+    query_id = runs.add("2611.00001v1")
+    url = f"/queries/{query_id}/feed"
+    first = await client.get(url)
+    runs.add("2611.00001v1")
+    runs.add(outcome="busy")
+
+    same = await client.get(url, headers={"If-None-Match": first.headers["etag"]})
+    runs.add("2611.00001v2")
+    newer = await client.get(url, headers={"If-None-Match": first.headers["etag"]})
+
+    assert (same.status_code, same.content) == (304, b"")
+    assert newer.status_code == 200
+    assert (await client.head(url)).headers["etag"] == newer.headers["etag"]
+
+
+async def test_a_search_without_results_has_an_empty_feed_that_stays(
+    client: Gateway, runs: Runs
+) -> None:
+    query_id = runs.add(query='search_query=ti:"<&> łüñ" AND au:O\'Rourke')
+    first = await client.get(f"/queries/{query_id}/feed")
+    runs.add()
+    second = await client.get(f"/queries/{query_id}/feed")
+
+    assert second.content == first.content
+    feed = await read(client, query_id)
+    assert feed.entries == []
+    assert feed.feed.title == 'arXiv: search_query=ti:"<&> łüñ" AND au:O\'Rourke'
+
+
+async def test_a_search_that_never_succeeded_has_no_feed(client: Gateway, runs: Runs) -> None:
+    response = await client.get(f"/queries/{runs.add(outcome='busy')}/feed")
+
+    assert response.status_code == 409
+
+
+async def test_feed_readers_get_titles_and_names_as_they_are(client: Gateway) -> None:
+    asked: dict[str, str | int] = {"title": "testing", "max_results": 60}
+    receipt = (await client.get("/arxiv", params=asked)).json()
+    results = (await client.get(f"/queries/{receipt['query_id']}")).json()["results"]
+
+    feed = await read(client, receipt["query_id"])
+
+    assert receipt["num_entries"] > 20
+    found = {(each.title, ", ".join(a.name for a in each.authors)) for each in feed.entries}
+    assert found == {(each["title"], each["author"]) for each in results}
+    assert any("\\" in title for title, _ in found)
+    assert any(not author.isascii() for _, author in found)

@@ -1,0 +1,323 @@
+"""The service as users start it: a folder, two commands, signals, restarts, faults."""
+
+import os
+import pwd
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+from pathlib import Path
+from time import monotonic, sleep
+
+import psycopg
+import pytest
+from psycopg.conninfo import make_conninfo
+
+from demo.arxiv import StandIn
+from service import embedded_postgres
+from tests.support.process import ROOT, Service, service
+
+
+@pytest.fixture
+def folder(tmp_path: Path, arxiv_server: tuple[StandIn, str]) -> dict[str, str]:
+    """The environment of a service with a folder of its own and the stand-in for arXiv."""
+    return {
+        "ARXIV_DATA_DIR": str(tmp_path / "data"),
+        "ARXIV_API_URL": arxiv_server[1],
+        "ARXIV_INTERVAL": "0",
+    }
+
+
+def left_over(folder: dict[str, str]) -> list[str]:
+    """PostgreSQL processes that still run in the folder."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        try:
+            command = (entry / "cmdline").read_bytes()
+        except OSError:
+            continue
+        if entry.name.isdigit() and folder["ARXIV_DATA_DIR"].encode() in command:
+            found.append(entry.name)
+    return found
+
+
+def test_what_was_recorded_is_there_after_a_restart(folder: dict[str, str]) -> None:
+    with service(folder) as first:
+        receipt = first.get("/arxiv", title="testing").json()
+        assert first.end(signal.SIGTERM) == 0
+    assert left_over(folder) == []
+
+    with service(folder) as second:
+        [query] = second.get("/queries").json()
+        results = second.get("/results").json()
+        assert second.end(signal.SIGINT) == 0
+
+    assert query["query_id"] == receipt["query_id"]
+    assert {row["query_id"] for row in results} == {receipt["query_id"]}
+    assert len(results) == receipt["num_entries"] == 10
+    assert left_over(folder) == []
+    assert "applied migration" in first.output
+    assert "applied migration" not in second.output
+
+
+def test_a_killed_service_leaves_nothing_to_mend(folder: dict[str, str]) -> None:
+    with service(folder) as first:
+        first.get("/arxiv", title="testing")
+        first.end(signal.SIGKILL)
+    assert left_over(folder)
+
+    with service(folder) as second:
+        assert len(second.get("/queries").json()) == 1
+        assert second.end(signal.SIGTERM) == 0
+    assert left_over(folder) == []
+
+
+def test_a_killed_postgresql_is_started_anew(folder: dict[str, str]) -> None:
+    with service(folder) as first:
+        first.get("/arxiv", title="testing")
+        first.end(signal.SIGKILL)
+    for pid in left_over(folder):
+        os.kill(int(pid), signal.SIGKILL)
+
+    with service(folder) as second:
+        assert len(second.get("/queries").json()) == 1
+        assert second.end(signal.SIGTERM) == 0
+
+
+def test_a_postgresql_that_dies_under_the_service_is_started_anew(folder: dict[str, str]) -> None:
+    with service(folder) as running:
+        running.get("/arxiv", title="testing")
+        pids = [int(pid) for pid in left_over(folder)]
+        os.kill(min(pids), signal.SIGKILL)
+        sleep(3)
+        assert recovered(running) < 20
+        assert len(running.get("/queries").json()) == 1
+        started = monotonic()
+        assert running.end(signal.SIGTERM) == 0
+        assert monotonic() - started < 10
+    assert left_over(folder) == []
+
+
+def test_variables_of_libpq_are_meant_for_other_servers(folder: dict[str, str]) -> None:
+    others = {"PGHOSTADDR": "127.0.0.1", "PGPORT": "9", "PGOPTIONS": "-c nonsense=1"}
+    with service(folder | others) as running:
+        assert running.get("/arxiv", title="testing").status_code == 200
+        assert running.end(signal.SIGTERM) == 0
+
+
+def test_two_services_share_one_folder(folder: dict[str, str]) -> None:
+    with service(folder) as first, service(folder) as second:
+        ids = [
+            each.get("/arxiv", title=title).json()["query_id"]
+            for each, title in ((first, "testing"), (second, "neutrino"))
+        ]
+        assert len(set(ids)) == 2
+        assert first.end(signal.SIGTERM) == 0
+        assert len(second.get("/queries").json()) == 2
+        assert second.end(signal.SIGTERM) == 0
+    assert left_over(folder) == []
+
+
+def test_a_folder_with_an_odd_name_will_do(tmp_path: Path, folder: dict[str, str]) -> None:
+    odd = tmp_path / 'it\'s, a "long" name; ünï $HOME' / ("deep" * 20)
+    with service(folder | {"ARXIV_DATA_DIR": str(odd)}) as running:
+        assert running.get("/arxiv", title="testing").status_code == 200
+        assert running.end(signal.SIGTERM) == 0
+
+
+def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path, folder: dict[str, str]) -> None:
+    (tmp_path / "file").touch()
+    with service(folder | {"ARXIV_DATA_DIR": str(tmp_path / "file" / "data")}) as running:
+        assert running.wait() == 2
+    assert "ARXIV_DATA_DIR" in running.output
+    assert "Traceback" not in running.output
+
+
+def test_a_folder_of_another_version_is_left_alone(tmp_path: Path, folder: dict[str, str]) -> None:
+    cluster = tmp_path / "data" / "postgres"
+    cluster.mkdir(parents=True)
+    (cluster / "PG_VERSION").write_text("12\n")
+    with service(folder) as running:
+        assert running.wait() == 2
+    assert "was made by PostgreSQL 12" in running.output
+
+
+def test_a_postgresql_that_does_not_start_is_explained(
+    tmp_path: Path, folder: dict[str, str]
+) -> None:
+    with service(folder) as first:
+        first.url()
+        first.end(signal.SIGTERM)
+    (tmp_path / "data" / "postgres" / "postgresql.auto.conf").write_text("nonsense = 1\n")
+
+    with service(folder) as second:
+        assert second.wait() == 2
+    assert "PostgreSQL did not start" in second.output
+    assert "nonsense" in second.output
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "words"),
+    [
+        ("ARXIV_PROT", "8000", "ARXIV_PROT: there is no such setting"),
+        ("ARXIV_PORT", "http", "ARXIV_PORT: "),
+        ("ARXIV_CACHE", "yes", "ARXIV_CACHE: Invalid enum value 'yes': give on or off"),
+        (
+            "ARXIV_RESULTS_DATABASE_RO_URL",
+            "nonsense",
+            "ARXIV_RESULTS_DATABASE_RO_URL: the database URL is not understood",
+        ),
+        ("ARXIV_DATABASE_URL", "postgresql://u:a@b@c/d", "%40 for @"),
+        ("ARXIV_DATABASE_URL", "postgresql://u:a/b@c/d", "%2F for /"),
+    ],
+)
+def test_a_wrong_setting_ends_the_start_with_its_name(
+    folder: dict[str, str], name: str, value: str, words: str
+) -> None:
+    with service(folder | {name: value}) as running:
+        assert running.wait() == 2
+    assert words in running.output
+    assert "Traceback" not in running.output
+
+
+def test_a_port_in_use_is_said_so(folder: dict[str, str]) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = str(other.getsockname()[1])
+        with service(folder | {"ARXIV_PORT": port}) as running:
+            assert running.wait() not in {0, None}
+    assert "address already in use" in running.output
+    assert left_over(folder) == []
+
+
+def test_the_service_starts_before_its_database_and_heals(
+    arxiv_server: tuple[StandIn, str], tmp_path: Path
+) -> None:
+    with embedded_postgres.server(tmp_path / "own") as url:
+        subprocess.run(
+            [sys.executable, "-m", "service", "migrate"],
+            cwd=ROOT,
+            env=os.environ | {"ARXIV_DATABASE_URL": url},
+            check=True,
+            capture_output=True,
+        )
+    settings = {
+        "ARXIV_DATABASE_URL": url,
+        "ARXIV_API_URL": arxiv_server[1],
+        "ARXIV_INTERVAL": "0",
+    }
+    with service(settings) as running:
+        assert running.get("/health/live").status_code == 200
+        assert running.get("/health/ready").status_code == 503
+        for _ in range(2):
+            with embedded_postgres.server(tmp_path / "own"):
+                assert recovered(running) < 15
+                assert running.get("/arxiv", title="testing").status_code == 200
+            gone = running.get("/results")
+            assert gone.status_code == 503
+            assert gone.headers["retry-after"]
+            assert gone.headers["content-type"] == "application/problem+json"
+        assert running.end(signal.SIGTERM) == 0
+
+
+def recovered(running: Service) -> float:
+    """Seconds until the service says that it is ready."""
+    started = monotonic()
+    while running.get("/health/ready").status_code != 200:
+        assert monotonic() - started < 60
+        sleep(0.1)
+    return monotonic() - started
+
+
+def test_migrate_tells_what_it_did(template: str, server: str) -> None:
+    url = make_conninfo(server, dbname=template)
+    done = subprocess.run(
+        [sys.executable, "-m", "service", "migrate"],
+        cwd=ROOT,
+        env=os.environ | {"ARXIV_DATABASE_URL": url},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert "the database is up to date" in done.stdout
+
+
+def test_requests_that_run_are_finished_at_the_end(
+    database: str, arxiv: StandIn, arxiv_server: tuple[StandIn, str], db: psycopg.Connection
+) -> None:
+    arxiv.delay = 1.0
+    settings = {"ARXIV_DATABASE_URL": database, "ARXIV_API_URL": arxiv_server[1]}
+    with service(settings | {"ARXIV_INTERVAL": "0"}) as running:
+        request = subprocess.Popen(
+            ["curl", "-s", running.url() + "/arxiv?title=testing"], stdout=subprocess.PIPE
+        )
+        sleep(0.5)
+        assert running.end(signal.SIGTERM) == 0
+        answer, _ = request.communicate(timeout=10)
+    assert b'"num_entries":10' in answer
+    assert db.execute("select count(*) from results").fetchone() == (10,)
+
+
+def test_searches_that_wait_for_their_turn_are_sent_away_at_the_end(
+    database: str, arxiv_server: tuple[StandIn, str], db: psycopg.Connection
+) -> None:
+    db.execute("update gate set free_at = clock_timestamp() + '30 s'")
+    settings = {"ARXIV_DATABASE_URL": database, "ARXIV_API_URL": arxiv_server[1]}
+    with service(settings | {"ARXIV_INTERVAL": "0"}) as running:
+        command = ["curl", "-si", running.url() + "/arxiv?title=testing"]
+        with subprocess.Popen(command, stdout=subprocess.PIPE) as request:
+            sleep(1)
+            started = monotonic()
+            assert running.end(signal.SIGTERM) == 0
+            assert monotonic() - started < 10
+            answer, _ = request.communicate(timeout=10)
+    assert b"503 Service Unavailable" in answer
+    assert b"the service is stopping" in answer
+
+
+@pytest.fixture
+def ordinary_user() -> pwd.struct_passwd:
+    """A user without any rights; only root can become one."""
+    if os.geteuid() != 0:
+        pytest.skip("only root can become another user")
+    return pwd.getpwnam("nobody")
+
+
+def test_an_ordinary_user_runs_it_too(
+    folder: dict[str, str], ordinary_user: pwd.struct_passwd
+) -> None:
+    home = Path("/tmp") / f"ordinary-{os.getpid()}"  # noqa: S108 - readable for that user
+    home.mkdir()
+    shutil.chown(home, ordinary_user.pw_uid)
+    try:
+        environment = os.environ | folder | {"ARXIV_DATA_DIR": str(home / "data")}
+        try:
+            made = subprocess.run(
+                [sys.executable, "-c", ORDINARY],
+                cwd=ROOT,
+                env=environment,
+                user=ordinary_user.pw_uid,
+                group=ordinary_user.pw_gid,
+                extra_groups=[],
+                capture_output=True,
+                text=True,
+                check=False,
+            )
+        except PermissionError:
+            pytest.skip("this Python is closed to other users")
+        assert made.stdout.strip() == "1", made.stderr
+    finally:
+        shutil.rmtree(home)
+
+
+ORDINARY = """
+import os
+from pathlib import Path
+import psycopg
+from service import embedded_postgres
+from service.db import migrations
+with embedded.server(Path(os.environ["ARXIV_DATA_DIR"])) as url:
+    migrations.apply(url)
+    with psycopg.connect(url) as conn:
+        print(conn.execute("select 1").fetchone()[0])
+"""

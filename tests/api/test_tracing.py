@@ -1,0 +1,125 @@
+"""Spans that go to a collector: one for each request, without anything secret in them."""
+
+import subprocess
+import sys
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from threading import Thread
+from time import monotonic
+from typing import Any
+
+import httpx
+import pytest
+
+from service import tracing
+from service.errors import ConfigurationError
+from tests.support.process import service
+
+TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
+SECRETS = ("the-token-of-this-test", "what-was-searched", "sid=17")
+
+
+class Collector(ThreadingHTTPServer):
+    """Takes spans as OpenTelemetry's collector does."""
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), _Taking)
+        self.bodies: list[bytes] = []
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.server_port}"
+
+
+class _Taking(BaseHTTPRequestHandler):
+    server: Collector
+
+    def do_POST(self) -> None:
+        self.server.bodies.append(self.rfile.read(int(self.headers["content-length"])))
+        self.send_response(200)
+        self.end_headers()
+
+    def log_message(self, *_: Any) -> None:
+        """Say nothing."""
+
+
+def test_each_request_is_one_span_without_a_secret(database: str) -> None:
+    proto = pytest.importorskip("opentelemetry.proto.collector.trace.v1.trace_service_pb2")
+    collector = Collector()
+    thread = Thread(target=collector.serve_forever)
+    thread.start()
+    environment = {
+        "ARXIV_DATABASE_URL": database,
+        "ARXIV_BACKEND_TOKEN": SECRETS[0],
+        "OTEL_EXPORTER_OTLP_ENDPOINT": collector.url,
+        "OTEL_EXPORTER_OTLP_COMPRESSION": "none",
+        "OTEL_SEMCONV_STABILITY_OPT_IN": "http/dup",  # attributes by their old and new names
+        "OTEL_INSTRUMENTATION_HTTP_CAPTURE_HEADERS_SERVER_REQUEST": ".*",
+    }
+    try:
+        with service(environment) as running, httpx.Client(base_url=running.url()) as client:
+            for path in ("/papers/2611.00001", "/read-results", "/nowhere", "/health/ready"):
+                client.get(
+                    path,
+                    params={"q": SECRETS[1]} if path.startswith("/papers") else {},
+                    headers={
+                        "authorization": f"Bearer {SECRETS[0]}",
+                        "cookie": SECRETS[2],
+                        "x-request-id": "mine",
+                        "traceparent": f"00-{TRACE}-00f067aa0ba902b7-01",
+                    },
+                )
+            assert running.end(15) == 0
+    finally:
+        collector.shutdown()
+        thread.join()
+        collector.server_close()
+
+    spans = [
+        (resource.resource, span)
+        for body in collector.bodies
+        for resource in proto.ExportTraceServiceRequest.FromString(body).resource_spans
+        for scope in resource.scope_spans
+        for span in scope.spans
+    ]
+    assert sorted(span.name for _, span in spans) == ["GET /papers/{arxiv_id}", "GET /read-results"]
+    for resource, span in spans:
+        told = {each.key: each.value.string_value for each in span.attributes}
+        assert told["request_id"] == "mine"
+        assert span.trace_id.hex() == TRACE
+        assert "arxiv-gateway" in str(resource)
+    for secret in SECRETS:
+        assert all(secret.encode() not in body for body in collector.bodies)
+
+
+def test_a_collector_that_is_away_holds_up_neither_requests_nor_the_end(database: str) -> None:
+    pytest.importorskip("opentelemetry.sdk")
+    environment = {
+        "ARXIV_DATABASE_URL": database,
+        "OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:9",
+        "OTEL_EXPORTER_OTLP_TIMEOUT": "1",
+    }
+    with service(environment) as running:
+        assert running.get("/results").status_code == 200
+        began = monotonic()
+        assert running.end(15) == 0
+        assert monotonic() - began < 20
+
+
+def test_without_the_extra_its_variables_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:9")
+    monkeypatch.setitem(sys.modules, "litestar.plugins.opentelemetry", None)
+    with pytest.raises(ConfigurationError, match="extra `opentelemetry`"):
+        tracing.middleware()
+
+
+def test_without_its_variables_there_are_no_spans() -> None:
+    assert tracing.middleware() == []
+
+
+def test_without_its_variables_nothing_of_the_extra_is_loaded() -> None:
+    code = (
+        "import sys; from service.app import create_app; from service.settings import Settings;"
+        "create_app(Settings(database_url='dbname=x')); print('opentelemetry' in sys.modules)"
+    )
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert ran.stdout == "False\n"

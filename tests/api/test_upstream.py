@@ -1,0 +1,361 @@
+"""Whatever arXiv does: the documented status in bounded time and memory, and it is recorded."""
+
+import asyncio
+import gzip
+import resource
+import zlib
+from collections.abc import Callable
+from time import monotonic
+
+import httpx
+import psycopg
+import pytest
+
+from demo import feed
+from demo.papers import generate
+from service import arxiv_query
+from service import search as search_module
+from service.arxiv_client import ArxivClient
+from service.models import Outcome, Search
+from service.settings import Settings
+from tests.conftest import Answering, Serve, listening
+
+
+@pytest.fixture(autouse=True)
+def _one_try(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(search_module, "PAUSES", (0.0,))
+
+
+FEED = feed.render(generate(3), total=3)
+ERROR_FEED = feed.error("incorrect id format for abc")
+
+
+def answering(status: int, body: bytes, **headers: str) -> httpx.MockTransport:
+    return httpx.MockTransport(lambda _: httpx.Response(status, content=body, headers=headers))
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "ours", "outcome"),
+    [
+        (400, ERROR_FEED, 400, "refused"),
+        (200, ERROR_FEED, 400, "refused"),
+        (400, b"Bad Request", 400, "refused"),
+        (429, b"Rate exceeded.", 503, "busy"),
+        (403, b"Access denied", 503, "busy"),
+        (503, b"", 503, "busy"),
+        (500, ERROR_FEED, 502, "broken"),
+        (500, b"<html>oops</html>", 502, "broken"),
+        (404, b"not found", 502, "broken"),
+        (301, b"", 502, "broken"),
+        (204, b"", 502, "broken"),
+        (200, b"", 502, "broken"),
+        (200, b"Rate exceeded.", 502, "broken"),
+        (200, b"<!DOCTYPE html><html><body>Rate exceeded</body></html>", 502, "broken"),
+        (200, b"<html><body>Rate exceeded</body></html>", 502, "broken"),
+        (200, b"{}", 502, "broken"),
+        (200, FEED[:-200], 502, "broken"),
+        (200, b"\x00" * 1000, 502, "broken"),
+        (200, b'<feed xmlns="http://www.w3.org/2005/Atom"/>', 502, "broken"),
+        (200, FEED.replace(b">3<", b">-3<"), 502, "broken"),
+        (200, FEED.replace(b">3<", b">99999999999<"), 502, "broken"),
+    ],
+)
+async def test_a_useless_answer_is_explained_and_recorded(
+    gateway: Serve, db: psycopg.Connection, status: int, body: bytes, ours: int, outcome: str
+) -> None:
+    async with gateway(transport=answering(status, body)) as client:
+        response = await client.get("/arxiv", params={"title": "x"})
+
+    assert response.status_code == ours, response.text
+    assert response.headers["content-type"] == "application/problem+json"
+    rows = db.execute(
+        "select query_id, status, outcome, num_results, num_entries, query from queries"
+    )
+    [(query_id, *recorded)] = rows.fetchall()
+    query = 'search_query=ti:"x"&id_list=&start=0&max_results=10'
+    assert recorded == [status, outcome, 0, 0, query]
+    assert response.json()["query_id"] == query_id
+    assert db.execute("select count(*) from results").fetchone() == (0,)
+    assert ("retry-after" in response.headers) == (ours == 503)
+
+
+LAUGHS = b"".join(b'<!ENTITY l%d "%s">' % (n + 1, b"&l%d;" % n * 10) for n in range(9))
+HOSTILE = {
+    "billion laughs": b'<!DOCTYPE feed [<!ENTITY l0 "ha">%s]><feed>&l9;</feed>' % LAUGHS,
+    "external entity": b'<!DOCTYPE f [<!ENTITY x SYSTEM "file:///etc/passwd">]><f>&x;</f>',
+    "external DTD": b'<!DOCTYPE feed SYSTEM "http://127.0.0.1:9/x.dtd">' + FEED.split(b"?>", 1)[1],
+    "deep nesting": b"<a>" * 100_000,
+    "wrong charset": FEED.replace(b"UTF-8", b"UTF-16", 1).replace(b"utf-8", b"utf-16", 1),
+    "not the charset": FEED.replace(b"</title>", b"\xff\xfe</title>"),
+    "NUL in a title": FEED.replace(b"</title>", b"\x00</title>"),
+    "control character": FEED.replace(b"</title>", b"\x08</title>"),
+    "reference to NUL": FEED.replace(b"</title>", b"&#0;</title>"),
+    "20 MB of title": FEED.replace(b"</title>", b"x" * 20_000_000 + b"</title>"),
+}
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+async def test_a_document_that_attacks_its_reader_is_a_bad_gateway(
+    gateway: Serve, db: psycopg.Connection, name: str
+) -> None:
+    async with gateway(transport=answering(200, HOSTILE[name])) as client:
+        started = monotonic()
+        response = await client.get("/arxiv", params={"title": "x"})
+
+    assert response.status_code == 502, response.text
+    assert monotonic() - started < 2
+    assert db.execute("select status, outcome from queries").fetchall() == [(200, "broken")]
+    assert db.execute("select count(*) from results").fetchone() == (0,)
+
+
+async def test_two_thousand_authors_of_one_paper_are_kept(
+    gateway: Serve, db: psycopg.Connection
+) -> None:
+    authors = b"<author><name>Ada B. Countess</name></author>" * 2000
+    body = feed.render(generate(1), total=1).replace(b"</entry>", authors + b"</entry>")
+    async with gateway(transport=answering(200, body)) as client:
+        response = await client.get("/arxiv", params={"title": "x"})
+
+    assert response.status_code == 200
+    [(author,)] = db.execute("select author from results").fetchall()
+    assert author.count("Countess") == 2000
+
+
+async def test_what_arxiv_complains_about_reaches_the_caller(gateway: Serve) -> None:
+    async with gateway(transport=answering(400, ERROR_FEED)) as client:
+        response = await client.get("/arxiv", params={"title": "x"})
+
+    assert "incorrect id format for abc" in response.json()["detail"]
+
+
+@pytest.mark.parametrize(("status", "reason"), [(500, "oops"), (429, "429"), (200, "no feed")])
+async def test_the_reason_of_a_failure_is_logged_once_as_an_error(
+    gateway: Serve, caplog: pytest.LogCaptureFixture, status: int, reason: str
+) -> None:
+    async with gateway(transport=answering(status, b"<x>oops</x>")) as client:
+        await client.get("/arxiv", params={"title": "x"})
+
+    errors = [record.getMessage() for record in caplog.records if record.levelname == "ERROR"]
+    assert len(errors) == 1
+    assert reason in errors[0] or str(status) in errors[0]
+
+
+@pytest.mark.parametrize(
+    ("said", "passed_on"),
+    [("120", 120), ("99999999", 86_400), ("soon", 60), ("", 60), ("-5", 60)],
+)
+async def test_arxivs_retry_after_is_passed_on(gateway: Serve, said: str, passed_on: int) -> None:
+    transport = answering(429, b"Rate exceeded.", **{"retry-after": said})
+    async with gateway(transport=transport) as client:
+        response = await client.get("/arxiv", params={"title": "x"})
+
+    assert response.headers["retry-after"] == str(passed_on)
+    assert response.json()["retry_after"] == passed_on
+
+
+async def test_a_redirect_is_not_followed(gateway: Serve) -> None:
+    asked = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        asked.append(request.url.host)
+        return httpx.Response(302, headers={"location": "http://elsewhere.example/"})
+
+    async with gateway(transport=httpx.MockTransport(answer)) as client:
+        response = await client.get("/arxiv", params={"title": "x"})
+
+    assert response.status_code == 502
+    assert len(asked) == 1
+
+
+@pytest.mark.parametrize("encode", [gzip.compress, zlib.compress])
+async def test_a_compressed_answer_is_read(
+    gateway: Serve, encode: Callable[[bytes], bytes]
+) -> None:
+    name = "gzip" if encode is gzip.compress else "deflate"
+    transport = answering(200, encode(FEED), **{"content-encoding": name})
+    async with gateway(transport=transport) as client:
+        response = await client.get("/arxiv", params={"title": "x"})
+
+    assert response.json()["num_entries"] == 3
+
+
+@pytest.mark.parametrize(
+    ("body", "encoding"),
+    [
+        (FEED, "gzip"),
+        (gzip.compress(FEED)[:-20], "gzip"),
+        (FEED, "br"),
+        (gzip.compress(FEED), "gzip, gzip"),
+    ],
+)
+async def test_a_wrong_encoding_is_a_bad_gateway(
+    gateway: Serve, body: bytes, encoding: str
+) -> None:
+    transport = answering(200, body, **{"content-encoding": encoding})
+    async with gateway(transport=transport) as client:
+        response = await client.get("/arxiv", params={"title": "x"})
+
+    assert response.status_code == 502
+
+
+async def silent(reader: asyncio.StreamReader, _: asyncio.StreamWriter) -> None:
+    await reader.read()
+
+
+async def hanging_up(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    await reader.readuntil(b"\r\n\r\n")
+    writer.transport.abort()
+
+
+def speaking(text: bytes, pause: float = 0.0, rounds: int = 1) -> Answering:
+    """Send a text, again and again with a pause, and then nothing more."""
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        for _ in range(rounds):
+            writer.write(text)
+            await writer.drain()
+            await asyncio.sleep(pause)
+        await reader.read()
+
+    return answer
+
+
+HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: application/atom+xml\r\n"
+
+
+@pytest.mark.parametrize(
+    ("answer", "ours", "outcome", "status"),
+    [
+        (silent, 504, "timeout", 0),
+        (hanging_up, 502, "broken", 0),
+        (speaking(b"SSH-2.0-OpenSSH_9.2\r\n\r\n"), 502, "broken", 0),
+        (speaking(b"HTTP/1.1 200 OK\r\nx: "), 504, "timeout", 0),
+        (speaking(HEAD + b"content-length: 5000\r\n\r\n<feed"), 504, "timeout", 200),
+        # a byte now and then outlives every timeout that is counted from byte to byte
+        (speaking(b"H", 0.1, 100), 504, "timeout", 0),
+        (speaking(b"HTTP/1.1 200 " + b"O" * 2**20), 502, "broken", 0),
+    ],
+    ids=["silence", "hang-up", "no HTTP", "half a head", "half a body", "slow-loris", "long head"],
+)
+async def test_a_stall_at_any_phase_ends_at_the_timeout(
+    gateway: Serve,
+    db: psycopg.Connection,
+    answer: Answering,
+    ours: int,
+    outcome: str,
+    status: int,
+) -> None:
+    async with listening(answer) as url, gateway(api_url=url, timeout=1.0) as client:
+        started = monotonic()
+        response = await client.get("/arxiv", params={"title": "x"})
+        taken = monotonic() - started
+
+    assert response.status_code == ours, response.text
+    assert taken < 3
+    rows = db.execute("select status, outcome from queries").fetchall()
+    assert rows == [(status, outcome)]
+
+
+async def test_a_body_that_drips_ends_at_the_timeout(gateway: Serve) -> None:
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(HEAD + b"content-length: 5000\r\n\r\n")
+        for _ in range(50):
+            writer.write(b" ")
+            await writer.drain()
+            await asyncio.sleep(0.1)
+
+    async with listening(answer) as url, gateway(api_url=url, timeout=1.0) as client:
+        started = monotonic()
+        response = await client.get("/arxiv", params={"title": "x"})
+
+    assert response.status_code == 504
+    assert monotonic() - started < 3
+
+
+async def test_a_body_cut_short_is_a_bad_gateway(gateway: Serve) -> None:
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(HEAD + b"content-length: 500000\r\n\r\n" + FEED)
+        await writer.drain()
+
+    async with listening(answer) as url, gateway(api_url=url) as client:
+        response = await client.get("/arxiv", params={"title": "x"})
+
+    assert response.status_code == 502
+
+
+async def test_nobody_listening_is_unavailable(gateway: Serve, db: psycopg.Connection) -> None:
+    async with gateway(api_url="http://127.0.0.1:9/api/query") as client:
+        response = await client.get("/arxiv", params={"title": "x"})
+
+    assert response.status_code == 503
+    assert response.headers["retry-after"]
+    assert db.execute("select status, outcome from queries").fetchall() == [(0, "unreachable")]
+
+
+async def endless(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    await reader.readuntil(b"\r\n\r\n")
+    writer.write(HEAD + b"\r\n")
+    while True:
+        writer.write(b"<x>" * 20_000)
+        await writer.drain()
+
+
+async def bomb(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """Send a gigabyte of spaces in a megabyte of gzip."""
+    packer = zlib.compressobj(1, wbits=31)
+    packed = b"".join(packer.compress(b" " * 2**20) for _ in range(1024)) + packer.flush()
+    await reader.readuntil(b"\r\n\r\n")
+    writer.write(HEAD + b"content-encoding: gzip\r\n")
+    writer.write(b"content-length: %d\r\n\r\n" % len(packed) + packed)
+    await writer.drain()
+
+
+@pytest.mark.parametrize("answer", [endless, bomb])
+async def test_too_large_an_answer_is_refused_in_bounded_memory(
+    gateway: Serve, answer: Answering
+) -> None:
+    async with listening(answer) as url, gateway(api_url=url, timeout=20) as client:
+        await client.get("/health/live")
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        response = await client.get("/arxiv", params={"title": "x"})
+        grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
+
+    assert response.status_code == 502
+    assert "larger" in response.json()["detail"]
+    assert grown < 200 * 1024  # KiB
+
+
+async def test_a_search_that_would_wait_too_long_is_sent_away(gateway: Serve) -> None:
+    async with listening(speaking(b"", 5)) as url:
+        settings = {"api_url": url, "timeout": 1.5, "max_wait": 0.3}
+        async with gateway(**settings) as client:
+            first = asyncio.create_task(client.get("/arxiv", params={"title": "x"}))
+            await asyncio.sleep(0.2)
+            second = await client.get("/arxiv", params={"title": "y"})
+            await first
+
+    assert second.status_code == 503
+    assert second.headers["retry-after"]
+
+
+async def test_without_any_patience_a_free_turn_is_taken(gateway: Serve) -> None:
+    async with gateway(transport=answering(200, FEED), max_wait=0) as client:
+        response = await client.get("/arxiv", params={"title": "x"})
+
+    assert response.status_code == 200
+
+
+async def test_calls_that_are_given_up_at_any_moment_leave_the_connection_free(
+    settings: Callable[..., Settings],
+) -> None:
+    sent = arxiv_query.parameters(Search(title="x"), 10)
+    now = asyncio.get_running_loop().time
+    async with ArxivClient(settings()) as arxiv:
+        impatient = [await arxiv.ask(sent, now() + n / 200_000) for n in range(150)]
+        answer = await arxiv.ask(sent, now() + 5)
+
+    assert Outcome.TIMEOUT in {each.outcome for each in impatient}
+    assert answer.outcome == Outcome.OK

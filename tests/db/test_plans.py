@@ -1,0 +1,293 @@
+"""A million results: each hot query follows its index, and reads no more than it answers."""
+
+import json
+import re
+from collections.abc import Iterator
+from hashlib import md5
+from typing import Any
+from uuid import UUID
+
+import psycopg
+import pytest
+from msgspec import structs
+from psycopg.conninfo import make_conninfo
+from psycopg.sql import SQL, Identifier
+
+from service import full_text, sql
+from service.db.reader import PAPERS, QUERIES, RANKED, RESULTS, List
+from service.models import PaperFilter, QueryFilter, ResultFilter
+
+SEARCHES = 100_000
+SEED = """
+insert into queries (query_id, timestamp, status, num_results, num_entries, query, search_key)
+select
+    n, 1600000000 + n / 25000 * 86400, case when n %% 1000 = 0 then 503 else 200 end, 1000, 10,
+    'search_query=ti:"word' || n %% 20000 || '"&id_list=&start=0&max_results=10',
+    md5((n %% 20000)::text)::uuid
+from generate_series(1, %(searches)s) as n;
+insert into papers (
+    arxiv_id, version, timestamp, first_timestamp, title, authors, abstract, published, categories
+)
+select
+    '20' || lpad((n %% 12 + 1)::text, 2, '0') || '.' || lpad(n::text, 5, '0'), 1,
+    1600000000, 1600000000,
+    'Word' || n %% 5000 || ' invariants of order ' || n %% 50,
+    array['Author' || n %% 9000 || ' Lee'],
+    'We study the invariant' || n %% 700, 1500000000 + n * 7000,
+    case when n = 77 then array['math.RA'] else array['cs.C' || n %% 40] end
+from generate_series(0, 19999) as n;
+insert into results
+    (query_id, timestamp, result_number, author, title, journal, arxiv_id, version)
+select
+    n, 1600000000 + n / 25000 * 86400, i, 'Author' || p %% 9000 || ' Lee',
+    'Word' || p %% 5000 || ' invariants of order ' || p %% 50,
+    case when p %% 3 = 0 then 'Phys. Rev. D ' || p %% 100 end,
+    '20' || lpad((p %% 12 + 1)::text, 2, '0') || '.' || lpad(p::text, 5, '0'), 1
+from
+    generate_series(1, %(searches)s) as n,
+    generate_series(0, 9) as i,
+    lateral (select (n * 7 + i * 1999) %% 20000 as p) as paper;
+"""
+
+
+@pytest.fixture(scope="module")
+def million(server: str, template: str) -> Iterator[psycopg.Connection]:
+    """A database with a million results of a hundred thousand searches."""
+    with psycopg.connect(server, autocommit=True) as admin:
+        new, old = Identifier("million"), Identifier(template)
+        admin.execute(SQL("create database {} template {} strategy file_copy").format(new, old))
+    try:
+        with psycopg.connect(make_conninfo(server, dbname="million"), autocommit=True) as conn:
+            cursor = psycopg.ClientCursor(conn)
+            for statement in SEED.split(";\n"):
+                if statement.strip():
+                    cursor.execute(statement.encode(), {"searches": SEARCHES})
+            conn.execute("vacuum (analyze)")
+            yield conn
+    finally:
+        with psycopg.connect(server, autocommit=True) as admin:
+            admin.execute("drop database million with (force)")
+
+
+def run(conn: psycopg.Connection, statement: bytes, values: dict[str, Any]) -> tuple[str, int, int]:
+    """The indexes that a statement follows, how many pages it reads, and how many rows it gives."""
+    analyze = b"explain (analyze, buffers, costs off, timing off, format json) "
+    given = {"settle": 0.0, "most": 20_000, "most_marked": 10_000} | values
+    [[[found]]] = conn.execute(analyze + statement, given).fetchall()
+    plan = found["Plan"]
+    indexes = re.findall(r'"Index Name": "(\w+)"', json.dumps(plan))
+    pages = plan["Shared Hit Blocks"] + plan["Shared Read Blocks"]
+    return " ".join(sorted(set(indexes))), pages, int(plan["Actual Rows"])
+
+
+def values(kind: List[Any], wanted: Any, **others: Any) -> dict[str, Any]:
+    after = dict.fromkeys(f"after_{name}" for name in kind.key)
+    given = structs.asdict(wanted)
+    return after | given | {"limit": 11, "offset": 0} | others
+
+
+SEVENTH = UUID(md5(b"7").hexdigest())  # noqa: S324 - as the seed has it
+MIDDLE = {  # with a quarter of a million results of the same second
+    "after_timestamp": 1600000000 + 3 * 86_400,
+    "after_query_id": 90_000,
+    "after_result_number": 9,
+}
+LATE = 1600000000 + 2 * 86_400
+RARE = ResultFilter(author="Author77", words="'Author77'")
+COMMON = ResultFilter(title="invariants", words="'invariants'")
+APART = ResultFilter(title="order invariants", words="'order' & 'invariants'")
+"""Every result has both words, none has one after the other."""
+RESULT_PAGES = [
+    (sql.SELECT_RESULTS, ResultFilter(), {}, "results_timestamp", 20),
+    (sql.SELECT_RESULTS, ResultFilter(), MIDDLE, "results_timestamp", 20),
+    (sql.SELECT_RESULTS, ResultFilter(), {"settle": 60.0}, "results_timestamp", 20),
+    (sql.SELECT_RESULTS_BACK, ResultFilter(), {}, "results_timestamp", 20),
+    (sql.SELECT_RESULTS_BACK, ResultFilter(), MIDDLE, "results_timestamp", 20),
+    (sql.SELECT_RESULTS, ResultFilter(since=LATE), {}, "results_timestamp", 20),
+    (sql.SELECT_RESULTS_BACK, ResultFilter(until=LATE), {}, "results_timestamp", 20),
+    (sql.SELECT_RESULTS, ResultFilter(query_id=777), {}, "results_query_id_result_number_key", 20),
+    (sql.SELECT_RESULTS, RARE, {}, "results_words", 250),
+    (sql.SELECT_RESULTS, ResultFilter(category=["math.RA"]), {}, "results_paper", 250),
+    (sql.SELECT_RESULTS, ResultFilter(category=["cs.C7"]), {}, "results_timestamp", 6000),
+    (sql.SELECT_RESULTS, COMMON, {}, "results_timestamp", 20),
+    (sql.SELECT_RESULTS_BACK, COMMON, MIDDLE, "results_timestamp", 20),
+]
+
+
+@pytest.mark.parametrize(("statement", "wanted", "others", "index", "most"), RESULT_PAGES)
+def test_a_page_of_results_reads_little_at_any_depth(
+    million: psycopg.Connection,
+    statement: bytes,
+    wanted: ResultFilter,
+    others: dict[str, Any],
+    index: str,
+    most: int,
+) -> None:
+    indexes, pages, rows = run(million, statement, values(RESULTS, wanted, **others))
+
+    assert index in indexes.split()
+    assert pages <= most
+    assert rows in {10, 11}
+
+
+@pytest.mark.parametrize(
+    ("statement", "wanted", "others", "most"),
+    [
+        (sql.SELECT_QUERIES, QueryFilter(), {}, 20),
+        (sql.SELECT_QUERIES, QueryFilter(since=LATE), {}, 20),
+        (sql.SELECT_QUERIES_BACK, QueryFilter(until=LATE), {}, 20),
+        (
+            sql.SELECT_QUERIES,
+            QueryFilter(),
+            {"after_timestamp": LATE, "after_query_id": 60_000},
+            20,
+        ),
+        (sql.SELECT_QUERIES, QueryFilter(text="WORD77"), {}, 300),
+    ],
+)
+def test_a_page_of_searches_reads_little_at_any_depth(
+    million: psycopg.Connection,
+    statement: bytes,
+    wanted: QueryFilter,
+    others: dict[str, Any],
+    most: int,
+) -> None:
+    indexes, pages, rows = run(million, statement, values(QUERIES, wanted, **others))
+
+    assert (indexes, rows) == ("queries_timestamp", 11)
+    assert pages <= most
+
+
+NOVEL = PaperFilter(words=full_text.tsquery("title:word77"))
+DEEP = {"after_published": 1_570_000_000, "after_arxiv_id": "2001.00000", "after_version": 1}
+PAPER_PAGES = [
+    (sql.SELECT_PAPERS, PAPERS, PaperFilter(), {}, "papers_published", 80),
+    (sql.SELECT_PAPERS_BACK, PAPERS, PaperFilter(), {}, "papers_published", 80),
+    (sql.SELECT_PAPERS_BACK, PAPERS, PaperFilter(since=1_600_000_000), {}, "papers_published", 80),
+    (
+        sql.SELECT_PAPERS_BACK,
+        PAPERS,
+        PaperFilter(category=["cs.C7"]),
+        {},
+        "papers_categories",
+        2000,
+    ),
+    (sql.SELECT_PAPERS, PAPERS, PaperFilter(), DEEP, "papers_published", 80),
+    (sql.SELECT_PAPERS_BACK, PAPERS, PaperFilter(), DEEP, "papers_published", 80),
+    (sql.RANK_PAPERS, RANKED, NOVEL, {}, "papers_words", 60),
+]
+
+
+@pytest.mark.parametrize(("statement", "kind", "wanted", "others", "index", "most"), PAPER_PAGES)
+def test_a_page_of_papers_follows_the_index_that_serves_it(
+    million: psycopg.Connection,
+    statement: bytes,
+    kind: List[Any],
+    wanted: PaperFilter,
+    others: dict[str, Any],
+    index: str,
+    most: int,
+) -> None:
+    indexes, pages, rows = run(million, statement, values(kind, wanted, **others))
+
+    assert index in indexes
+    assert pages <= most
+    assert rows > 0
+
+
+@pytest.mark.parametrize(
+    ("statement", "given", "index", "most"),
+    [
+        (sql.SELECT_QUERY, {"query_id": 50_000, "settle": 0.0}, "queries_query_id_key", 8),
+        (
+            sql.SELECT_RUNS,
+            {"query_id": 99_999, "search_key": None, "query": "x", "limit": 2},
+            "queries_unkeyed",
+            8,
+        ),
+        (
+            sql.SELECT_QUERY_RESULTS,
+            {"query_ids": [7, 99_999]},
+            "results_query_id_result_number_key",
+            30,
+        ),
+        (sql.SELECT_VERSIONS, {"arxiv_id": "2001.00000"}, "papers_pkey", 8),
+        (
+            sql.SELECT_PAPERS_OF,
+            {"arxiv_ids": ["2001.00000", "x"], "versions": [1, 2]},
+            "papers_pkey",
+            12,
+        ),
+        (
+            sql.SELECT_FEED,
+            {"query_ids": [7, 20_007], "all_query_ids": [7, 20_007, 40_007], "limit": 100},
+            "results_query_id_result_number_key",
+            500,
+        ),
+        (sql.SELECT_SAME, {"search_key": SEVENTH, "query": "x"}, "queries_search_key", 30),
+        (
+            sql.SELECT_NUMBER,
+            {"query_id": 50_000, "write_key": SEVENTH},
+            "queries_write_key_key",
+            8,
+        ),
+        (
+            sql.SELECT_ARXIV_IDS,
+            {"query_ids": [7, 20_007]},
+            "results_query_id_result_number_key",
+            30,
+        ),
+        (sql.COUNT_QUERIES, {"after": 70_000, "limit": 1000}, "queries_query_id_key", 1100),
+        (
+            sql.COUNT_RESULTS,
+            {"after": 70_000, "limit": 1000},
+            "results_query_id_result_number_key",
+            1100,
+        ),
+        (sql.MILESTONES_LOOK, {"seen": 999_000}, "results_pkey", 60),
+    ],
+)
+def test_what_is_asked_by_its_name_is_found_by_its_key(
+    million: psycopg.Connection, statement: bytes, given: dict[str, Any], index: str, most: int
+) -> None:
+    indexes, pages, _ = run(million, statement, given)
+
+    assert index in indexes.split()
+    assert pages <= most
+
+
+def test_words_that_are_common_but_never_in_a_row_are_given_up_within_seconds(
+    million: psycopg.Connection,
+) -> None:
+    million.execute("set statement_timeout = '9s'")
+    try:
+        _, __, rows = run(million, sql.SELECT_RESULTS, values(RESULTS, APART))
+    finally:
+        million.execute("reset statement_timeout")
+    assert rows == 0
+
+
+def test_earlier_runs_of_a_search_are_found_by_its_key(million: psycopg.Connection) -> None:
+    row = million.execute("select search_key from queries where query_id = 99999").fetchone()
+    assert row
+    given = {"query_id": 99_999, "search_key": row[0], "query": "x", "limit": 2}
+    indexes, pages, rows = run(million, sql.SELECT_RUNS, given)
+
+    assert (indexes, rows) == ("queries_search_key", 2)
+    assert pages <= 12
+
+
+def test_every_index_of_the_three_tables_serves_something(million: psycopg.Connection) -> None:
+    """Those that keep what is stored right, and those named by the tests above."""
+    indexes = {
+        name
+        for (name,) in million.execute(
+            "select indexname from pg_indexes where tablename in ('queries', 'results', 'papers')"
+        )
+    }
+    right = {"queries_pkey", "queries_write_key_key", "queries_harvest_page"}
+    read = {row[3] for row in RESULT_PAGES} | {"papers_published", "papers_words"}
+    read |= {"queries_timestamp", "queries_query_id_key", "queries_search_key", "queries_unkeyed"}
+    read |= {"papers_pkey", "papers_categories", "results_pkey"}
+
+    assert indexes == right | read

@@ -1,0 +1,216 @@
+"""PgBouncer with deploy/pgbouncer.ini between the service and PostgreSQL: nothing is different."""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+
+import psycopg
+import pytest
+from psycopg.conninfo import make_conninfo
+
+from demo.arxiv import StandIn
+from service.db.pool import OFTEN, DatabasePools, Lend
+from service.db.reader import RESULTS, RecordReader
+from service.models import Place, ResultFilter
+from tests.conftest import Gateway, Serve
+from tests.db.test_records import COUNTS, answer, stored
+from tests.support.haproxy import pgbouncer
+
+TIGHT = {"default_pool_size = 20": "default_pool_size = 3"}
+PARTIAL = (
+    "select count(*) from queries where num_entries"
+    " <> (select count(*) from results where results.query_id = queries.query_id)"
+)
+
+
+@pytest.fixture
+def bouncer(database: str, tmp_path: Path) -> Iterator[str]:
+    """Its connection string, without user; to the server it has three connections for each role."""
+    with pgbouncer(tmp_path, database, TIGHT) as url:
+        yield url
+
+
+@pytest.fixture
+async def pooled(bouncer: str, gateway: Serve) -> AsyncIterator[Gateway]:
+    """A client of the service, which writes and reads through PgBouncer."""
+    urls = {
+        "database_url": make_conninfo(bouncer, user="arxiv_rw"),
+        "database_ro_url": make_conninfo(bouncer, user="arxiv_ro", dbname="arxiv_ro"),
+    }
+    async with gateway(**urls) as client:
+        yield client
+
+
+@pytest.mark.usefixtures("arxiv")
+async def test_every_path_works_through_it(pooled: Gateway) -> None:
+    search = (await pooled.get("/arxiv?any=testing&max_results=5")).json()
+    again = await pooled.get(
+        "/arxiv?any=testing&max_results=5", headers={"cache-control": "no-cache"}
+    )
+    number = search["query_id"]
+    [paper, *_] = (await pooled.get("/papers")).json()["papers"]
+    written = {
+        "query_id": (await pooled.get("/get-sequence")).json()["sequence"],
+        "timestamp": int(datetime(2026, 11, 23, tzinfo=UTC).timestamp()),
+        "status": 200,
+        "num_results": 1,
+        "num_entries": 1,
+        "query": "ArXiv Query: search_query=x",
+    }
+    results = {
+        "query_id": written["query_id"],
+        "timestamp": written["timestamp"],
+        "results": [{"authors": ["Emmy Noether"], "title": "Invariants", "journal": None}],
+    }
+    paths = [
+        *("/health/ready", f"/queries/{number}", f"/queries/{again.json()['query_id']}/changes"),
+        *(f"/queries/{number}/feed", "/queries", "/results", "/results?page=400&author=zajac"),
+        *("/results?category=cs.*", "/papers?q=testing", f"/papers/{paper['arxiv_id']}"),
+        *("/arxiv-api?any=testing", "/read-results", "/read-queries?start_timestamp=0"),
+    ]
+
+    answers = [await pooled.get(path) for path in paths]
+    answers += [
+        await pooled.post("/write-results", json=results),
+        await pooled.post("/write-queries", json=written),
+        await pooled.post("/write-results", json=results),
+        await pooled.post("/write-queries", json=written),
+        await pooled.post("/queries", json={}),
+    ]
+
+    assert {str(each.request.url): each.text for each in answers if each.is_error} == {}
+
+
+@pytest.mark.usefixtures("arxiv")
+@pytest.mark.parametrize("kind", ["ndjson", "csv", "bibtex", "ris", "atom"])
+async def test_whole_lists_come_through_it(pooled: Gateway, kind: str) -> None:
+    found = [
+        (await pooled.get(f"/arxiv?any=testing&max_results=200&start={start}")).json()
+        for start in (0, 200)
+    ]
+
+    exports = await asyncio.gather(
+        *(pooled.get(f"/{name}?format={kind}") for name in ("results", "papers", "queries") * 3)
+    )
+
+    assert {each.status_code for each in exports} == {200}
+    assert len({each.content for each in exports}) <= 3 + 6 * (kind == "atom")
+    if kind == "ndjson":
+        assert exports[0].text.count("\n") == sum(each["num_entries"] for each in found)
+
+
+async def test_sixteen_writers_on_three_connections_mix_nothing_up(
+    bouncer: str, db: psycopg.Connection, arxiv: StandIn, pooled: Gateway
+) -> None:
+    async def read() -> None:
+        for page in range(40):
+            assert (await pooled.get(f"/results?page={page}")).status_code == 200
+
+    async with stored(make_conninfo(bouncer, user="arxiv_rw")) as store:
+        writing = [store.save(answer(number % 12)) for number in range(400)]
+        reading = asyncio.gather(*(read() for _ in range(4)))
+        numbers = await asyncio.gather(*writing)
+        await reading
+        searched = await asyncio.gather(
+            *(pooled.get("/arxiv", params={"any": f"testing{n}"}) for n in range(20))
+        )
+
+    assert len({*numbers}) == 400
+    assert {each.status_code for each in searched} == {200}
+    assert len(arxiv.requests) == 20
+    assert db.execute(PARTIAL).fetchone() == (0,)
+    servers = db.execute(
+        "select usename, count(*) from pg_stat_activity where usename in ('arxiv_rw', 'arxiv_ro')"
+        " and datname = current_database() group by 1"
+    )
+    assert all(count <= 3 for _, count in servers)
+
+
+async def test_a_writer_cancelled_behind_it_leaves_nothing_half(
+    bouncer: str, db: psycopg.Connection
+) -> None:
+    async with stored(make_conninfo(bouncer, user="arxiv_rw")) as store:
+        await store.save(answer(1))
+        for delay in range(40):
+            task = asyncio.create_task(store.save(answer(200)))
+            await asyncio.sleep(delay / 4000)
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+        await store.save(answer(5, "last"))
+
+    assert db.execute(PARTIAL).fetchone() == (0,)
+    assert db.execute("select count(*) from queries where query = 'last'").fetchone() == (1,)
+
+
+async def test_lost_servers_behind_it_lose_no_search(bouncer: str, db: psycopg.Connection) -> None:
+    async with stored(make_conninfo(bouncer, user="arxiv_rw")) as store:
+        for _ in range(5):
+            await asyncio.gather(*(store.save(answer(2)) for _ in range(10)))
+            db.execute(
+                "select pg_terminate_backend(pid) from pg_stat_activity"
+                " where usename = 'arxiv_rw' and datname = current_database()"
+            )
+            await asyncio.sleep(0.1)
+        await store.save(answer(2))
+
+    assert db.execute(COUNTS).fetchone() == (51, 102)
+
+
+async def test_statements_are_prepared_by_the_server_alone(bouncer: str, database: str) -> None:
+    for url, may_prepare in ((bouncer, False), (database, True)):
+        async with stored(make_conninfo(url, user="arxiv_rw")) as store:
+            await store.save(answer(1))
+            found = await _prepared(store._connections.writer)  # noqa: SLF001
+        assert ("insert into queries" in str(found)) is may_prepare
+
+
+async def test_pages_are_prepared_there_too_and_planned_for_their_values(
+    bouncer: str, database: str
+) -> None:
+    writer = make_conninfo(database, user="arxiv_rw")
+    for url, may_prepare in (
+        (make_conninfo(bouncer, user="arxiv_ro", dbname="arxiv_ro"), False),
+        (make_conninfo(database, user="arxiv_ro"), True),
+    ):
+        async with DatabasePools(writer, url) as connections:
+            archive = RecordReader(connections)
+            for _ in range(4 * OFTEN):  # of two connections at most
+                await archive.page(RESULTS, ResultFilter(), Place(), 10)
+            found = await _prepared(partial(connections.reader, "results"))
+        pages = [mode for statement, mode in found if "from results" in statement]
+        assert bool(pages) is may_prepare
+        assert set(pages) <= {"force_custom_plan"}
+
+
+async def _prepared(lend: Lend) -> list[tuple[str, str]]:
+    """What is prepared, and how plans are made for it."""
+    found = []
+    async with lend() as one, lend() as other:  # that which was used, and perhaps a new one
+        for conn in (one, other):
+            rows = await conn.execute(
+                "select statement, current_setting('plan_cache_mode') from pg_prepared_statements"
+            )
+            found += await rows.fetchall()
+    return found
+
+
+async def test_a_migration_of_a_type_costs_each_connection_one_answer_and_is_said(
+    gateway: Serve, database: str, db: psycopg.Connection
+) -> None:
+    urls = {
+        "database_url": make_conninfo(database, user="arxiv_rw"),
+        "database_ro_url": make_conninfo(database, user="arxiv_ro"),
+    }
+    path = "/queries?items_per_page=5"
+    async with gateway(**urls) as client:
+        before = [(await client.get(path)).status_code for _ in range(4 * OFTEN)]
+        db.execute("alter table queries alter column status type integer")
+        after = [await client.get(path) for _ in range(6)]
+
+    assert set(before) == {200}
+    failed = [response for response in after if response.status_code != 200]
+    assert 1 <= len(failed) <= 2  # as many as there are connections
+    assert all(response.status_code == 503 for response in failed)
+    assert "was changed just now" in failed[0].json()["detail"]

@@ -1,0 +1,702 @@
+"""Through the queue, a search that was acknowledged is stored once and whole, whatever ends."""
+
+import asyncio
+import logging
+import random
+import signal
+import sys
+from argparse import Namespace
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import ExitStack, asynccontextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from time import monotonic, time
+from typing import Any
+from uuid import uuid4
+
+import msgspec
+import psycopg
+import pytest
+from psycopg.conninfo import make_conninfo
+
+from demo.arxiv import StandIn
+from service.cli import terminal
+from service.context import LocalContext
+from service.db import pool as connections_module
+from service.db.pool import DatabasePools
+from service.db.queued_records import QueuedRecordStore
+from service.db.records import Store, record_of
+from service.errors import ConfigurationError, DatabaseUnavailable
+from service.models import (
+    ArxivResponse,
+    Record,
+    ResultPayload,
+    WriteQueryRequest,
+    WriteResultsRequest,
+)
+from service.queue import rabbitmq as buffer_module
+from service.queue.rabbitmq import Buffer
+from service.queue.worker import Writer
+from service.settings import Settings
+from tests.conftest import Gateway, Serve, copied
+from tests.db.test_records import COUNTS, answer, paper
+from tests.support import broker as broker_module
+from tests.support.broker import Broker
+from tests.support.process import service
+from tests.support.proxy import proxied
+
+pytestmark = pytest.mark.skipif(not broker_module.is_there(), reason="RabbitMQ is not installed")
+
+PARTIAL = (
+    "select query_id from queries where num_entries"
+    " <> (select count(*) from results where results.query_id = queries.query_id)"
+)
+encode = msgspec.json.encode
+
+
+@pytest.fixture(scope="session")
+def node() -> Iterator[Broker]:
+    with (
+        TemporaryDirectory(prefix="arxiv-gateway-") as folder,
+        broker_module.broker(Path(folder)) as running,
+    ):
+        yield running
+
+
+@pytest.fixture
+async def broker(node: Broker) -> Broker:
+    """The broker, with nothing in its queues."""
+    await node.purge()
+    return node
+
+
+@pytest.fixture(autouse=True)
+def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(buffer_module, "PAUSES", (0.05, 0.2))
+
+
+async def until(condition: Callable[[], Any], patience: float = 20) -> None:
+    end = monotonic() + patience
+    while not condition():
+        assert monotonic() < end
+        await asyncio.sleep(0.02)
+
+
+@asynccontextmanager
+async def buffered(database: str, url: str) -> AsyncIterator[QueuedRecordStore]:
+    async with DatabasePools(database) as connections, Buffer(url) as buffer:
+        await until(lambda: buffer.connected)
+        yield QueuedRecordStore(connections, buffer)
+
+
+@asynccontextmanager
+async def writing(connections: DatabasePools | str, url: str) -> AsyncIterator[Writer]:
+    """A writer at work."""
+    if isinstance(connections, str):
+        connections = DatabasePools(connections)
+    async with connections:
+        writer = Writer(url, Store(connections))
+        work = asyncio.create_task(writer.run())
+        try:
+            yield writer
+        finally:
+            writer.stop()
+            await work
+
+
+def stored(db: psycopg.Connection) -> set[int]:
+    return {query_id for (query_id,) in db.execute("select query_id from queries")}
+
+
+def is_whole(db: psycopg.Connection, numbers: list[int], entries: int) -> bool:
+    """Whether just these searches are stored, each once, each with all its results."""
+    return (
+        len(set(numbers)) == len(numbers)
+        and stored(db) == set(numbers)
+        and db.execute(COUNTS).fetchone() == (len(numbers), len(numbers) * entries)
+        and db.execute(PARTIAL).fetchall() == []
+    )
+
+
+async def record(store: Store, entries: int = 3) -> Record:
+    return record_of(answer(entries), await store.next_query_id())
+
+
+async def test_a_search_is_answered_once_the_broker_has_it_and_stored_by_the_writer(
+    gateway: Serve, broker: Broker, database: str, db: psycopg.Connection, arxiv: StandIn
+) -> None:
+    asked = {"title": "testing", "include": "results"}
+    async with gateway(queue_url=broker.url) as client:
+        await connected(client)
+        first = await client.get("/arxiv", params=asked)
+        again = await client.get("/arxiv", params=asked)
+        query_id = first.json()["query_id"]
+        unseen = await client.get(f"/queries/{query_id}")
+        assert stored(db) == set()
+        recorded = time()
+        await asyncio.sleep(1.1)
+        async with writing(database, broker.url):
+            await until(lambda: stored(db))
+        seen = await client.get(f"/queries/{query_id}")
+
+    assert first.status_code == again.status_code == 200
+    assert again.json() == first.json()
+    assert len(arxiv.requests) == 1
+    assert unseen.status_code == 404
+    assert seen.json()["results"] == first.json()["results"]
+    assert len(seen.json()["results"]) == 10
+    assert is_whole(db, [query_id], 10)
+    # it is as old as its answer, not as its row
+    acknowledged = db.execute(
+        "select acknowledged <= %s, recorded > %s from queries", [recorded] * 2
+    )
+    assert acknowledged.fetchone() == (True, True)
+    assert db.execute("select count(*) from papers").fetchone() == (10,)
+
+
+async def connected(client: Gateway) -> None:
+    end = monotonic() + 10
+    while (await client.get("/health/ready")).json()["queue"] != "connected":
+        assert monotonic() < end
+        await asyncio.sleep(0.02)
+
+
+async def test_killed_writers_lose_nothing_and_double_nothing(
+    broker: Broker, database: str, db: psycopg.Connection
+) -> None:
+    url = make_conninfo(database, user="arxiv_rw")
+    environment = {"ARXIV_DATABASE_URL": url, "ARXIV_QUEUE_URL": broker.url}
+    command = ("service", "writer")
+    async with buffered(database, broker.url) as store:
+        numbers: list[int] = []
+
+        async def search(count: int) -> None:
+            for _ in range(count):
+                numbers.append(await store.save(answer(20)))
+                await asyncio.sleep(0.01)
+
+        load = asyncio.gather(*(search(150) for _ in range(4)))
+        with ExitStack() as stack:
+            *killed, last = [stack.enter_context(service(environment, command)) for _ in range(3)]
+            for writer in killed:
+                await until(lambda w=writer: "stored" in w.output)  # type: ignore[misc]
+                await asyncio.sleep(random.uniform(0, 0.2))  # noqa: S311 - no secret
+                writer.end(signal.SIGKILL)
+                assert db.execute(PARTIAL).fetchall() == []
+            await load
+            await until(lambda: len(stored(db)) == len(numbers))
+            began = monotonic()
+            assert last.end(signal.SIGTERM) == 0
+
+    assert monotonic() - began < 3
+    assert len(numbers) == 600
+    assert is_whole(db, numbers, 20)
+    assert await broker.parked() == []
+    assert broker.url not in last.output
+
+
+async def test_what_comes_again_changes_nothing(
+    broker: Broker, database: str, db: psycopg.Connection
+) -> None:
+    async with buffered(database, broker.url) as store:
+        records = [await record(store) for _ in range(20)]
+        for _ in range(2):
+            await store.store(records)
+        for one in [*records, *records]:
+            await broker.publish(encode(one))
+        new = await record(store)
+        await broker.publish(encode(new))
+        await broker.publish(encode(new))
+        async with writing(database, broker.url):
+            await until(lambda: len(stored(db)) == 21)
+
+    assert is_whole(db, [one.query_id for one in [*records, new]], 3)
+    assert await broker.parked() == []
+
+
+async def test_what_can_never_be_stored_is_parked_with_the_reason_and_the_rest_is_stored(
+    broker: Broker, database: str, db: psycopg.Connection, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with buffered(database, broker.url) as store:
+        good = [await record(store) for _ in range(30)]
+        with_nul = record_of(
+            ArxivResponse(
+                timestamp=1, status=200, num_results=1, query="q", entries=[paper(1, "NUL \0")]
+            ),
+            await store.next_query_id(),
+        )
+        taken = await record(store)
+        await store.write_query(
+            WriteQueryRequest(
+                query_id=taken.query_id,
+                timestamp=1,
+                status=200,
+                num_results=0,
+                num_entries=0,
+                query="an operator's",
+            )
+        )
+        others = await record(store)
+        await store.write_results(
+            WriteResultsRequest(
+                query_id=others.query_id,
+                timestamp=1,
+                results=[ResultPayload(authors=["A"], title="An operator's", journal=None)],
+            )
+        )
+        short = msgspec.structs.replace(good[0], num_entries=2)
+        absurd = msgspec.to_builtins(good[0]) | {"timestamp": 10**17}
+        bad = [b"{}", b"\xff", encode(short), encode(absurd)]
+        bad += [encode(with_nul), encode(taken), encode(others)]
+        bodies = [encode(one) for one in good] + bad
+        random.Random(1).shuffle(bodies)  # noqa: S311 - no secret
+        for body in bodies:
+            await broker.publish(body)
+        async with writing(database, broker.url):
+            await until(lambda: len(stored(db)) == 31)
+            await until(lambda: caplog.text.count("is parked") == 7)
+
+    parked = {body: headers["x-reason"] for body, headers in await broker.parked()}
+    assert set(parked) == set(bad)
+    assert "cannot be read" in parked[b"{}"]
+    assert "cannot be converted to text" in parked[encode(with_nul)]
+    assert str(taken.query_id) in parked[encode(taken)]
+    assert "unique" in parked[encode(others)]
+    errors = [line for line in caplog.records if line.levelno == logging.ERROR]
+    assert len(errors) == 7
+    assert db.execute("select count(*) from results").fetchone() == (91,)
+
+
+async def test_what_ends_one_writer_after_the_other_is_parked_by_the_broker(
+    broker: Broker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    limit = {"x-delivery-limit": 2}
+    monkeypatch.setattr(buffer_module, "QUEUE", "limited")
+    monkeypatch.setattr(buffer_module, "ARGUMENTS", buffer_module.ARGUMENTS | limit)
+    async with Buffer(broker.url) as buffer:
+        await until(lambda: buffer.connected)
+        await buffer.put(b"a killer")
+    for _ in range(3):
+        async with buffer_module.messages(broker.url) as messages:
+            await messages.take(1, 1)
+
+    end = monotonic() + 5
+    while not (parked := await broker.parked()):
+        assert monotonic() < end
+    [(body, headers)] = parked
+    assert body == b"a killer"
+    assert headers["x-death"][0]["reason"] == "delivery_limit"
+
+
+async def test_a_number_that_an_operator_has_used_is_passed_over(
+    broker: Broker, database: str
+) -> None:
+    async with buffered(database, broker.url) as store:
+        first = await store.save(answer(1))
+        await store.write_query(
+            WriteQueryRequest(
+                query_id=first + 1, timestamp=1, status=200, num_results=0, num_entries=0, query="q"
+            )
+        )
+        assert await store.save(answer(1)) == first + 2
+
+
+async def test_a_broker_that_is_killed_under_load_loses_nothing_and_blocks_nobody(
+    broker: Broker, database: str, db: psycopg.Connection
+) -> None:
+    numbers: list[int] = []
+    slowest = 0.0
+    ending = asyncio.Event()
+
+    async def search(store: QueuedRecordStore) -> None:
+        nonlocal slowest
+        while not ending.is_set():
+            began = monotonic()
+            numbers.append(await store.save(answer(5)))
+            slowest = max(slowest, monotonic() - began)
+            await asyncio.sleep(0.04)
+
+    async with buffered(database, broker.url) as store, writing(database, broker.url):
+        load = asyncio.gather(*(search(store) for _ in range(8)))
+        await asyncio.sleep(0.5)
+        await asyncio.to_thread(broker.kill)
+        before = len(numbers)
+        await asyncio.sleep(0.5)
+        assert len(numbers) > before  # it goes on without
+        broker.start()
+        await asyncio.to_thread(broker.wait)
+        back = monotonic()
+        await until(lambda: store._buffer.connected)  # noqa: SLF001
+        ending.set()
+        await load
+        await until(lambda: len(stored(db)) == len(numbers))
+        print(f"{len(numbers)} searches, slowest {slowest:.2f} s, well {monotonic() - back:.2f} s")  # noqa: T201
+
+    assert slowest < buffer_module.PATIENCE + 3
+    assert is_whole(db, numbers, 5)
+
+
+async def test_a_broker_that_does_not_answer_holds_up_only_who_finds_out(
+    broker: Broker, database: str, db: psycopg.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(buffer_module, "PATIENCE", 0.4)
+    monkeypatch.setattr(buffer_module, "LOOK_PATIENCE", 0.2)
+    async with buffered(database, broker.url) as store:
+        numbers = [await store.save(answer(2))]
+        broker.send(signal.SIGSTOP)
+        try:
+            began = monotonic()
+            assert await store._buffer.backlog() is None  # noqa: SLF001
+            assert 0.2 <= monotonic() - began < 2
+            began = monotonic()
+            numbers.append(await store.save(answer(2)))
+            found_out = monotonic() - began
+            numbers += [await store.save(answer(2)) for _ in range(5)]
+            rest = monotonic() - began - found_out
+        finally:
+            broker.send(signal.SIGCONT)
+        assert len(stored(db)) == 6
+        async with writing(database, broker.url):
+            # the one that was not confirmed in time may be in the queue as well
+            await until(lambda: len(stored(db)) == 7)
+            await until_empty(store)
+
+    assert found_out >= 0.4
+    assert rest < 5 * 0.4
+    assert is_whole(db, numbers, 2)
+
+
+async def test_a_write_that_postgresql_may_have_never_goes_into_the_queue(
+    broker: Broker, database: str, db: psycopg.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save = Store._save  # noqa: SLF001
+
+    async def unheard(*sent: Any) -> int:
+        await save(*sent)
+        raise psycopg.OperationalError("consuming input failed: server closed the connection")
+
+    told = answer(3)
+    async with DatabasePools(database) as connections, Buffer(broker.url) as buffer:
+        store = QueuedRecordStore(connections, buffer)
+        monkeypatch.setattr(Store, "_save", unheard)
+        with pytest.raises(DatabaseUnavailable):  # the broker is not there yet
+            await store.save(told)
+        monkeypatch.setattr(Store, "_save", save)
+        await until(lambda: buffer.connected)
+        query_id = await store.save(told)
+        store.forget(told.write_key)
+        await until_empty(store)
+
+    assert is_whole(db, [query_id], 3)
+    assert (store._numbers, store._direct) == ({}, set())  # noqa: SLF001
+
+
+@pytest.mark.parametrize("apart", [False, True], ids=["one system", "results apart"])
+@pytest.mark.parametrize("sizes", [(0, 3), (3, 0), (3, 2)])
+async def test_of_two_searches_with_one_number_each_keeps_its_own_results(
+    broker: Broker, server: str, template: str, sizes: tuple[int, int], *, apart: bool
+) -> None:
+    """As after the loss of a primary, whose standby had not heard of the last numbers."""
+    with copied(server, template) as queries, ExitStack() as opened:
+        results = opened.enter_context(copied(server, template)) if apart else queries
+        async with buffered(queries, broker.url) as store:
+            number = await store.next_query_id()
+            for size in sizes:
+                await broker.publish(encode(record_of(answer(size), number)))
+        async with writing(DatabasePools(queries, results_url=results), broker.url):
+            with psycopg.connect(queries, autocommit=True) as db:
+                await until(lambda: stored(db) == {number})
+            await asyncio.sleep(0.1)
+        with psycopg.connect(queries) as db, psycopg.connect(results) as other:
+            [(entries, key)] = db.execute("select num_entries, write_key from queries").fetchall()
+            assert other.execute("select count(*) from results").fetchone() == (entries,)
+        [(body, headers)] = await broker.parked()
+        assert msgspec.json.decode(body)["write_key"] != str(key)
+        assert "x-reason" in headers
+
+
+async def test_what_waited_is_young_for_readers_and_old_for_searchers(
+    gateway: Serve, broker: Broker, database: str, db: psycopg.Connection
+) -> None:
+    async with buffered(database, broker.url) as store:
+        late = msgspec.structs.replace(
+            await record(store),
+            acknowledged=int(time()) - 90,
+            timestamp=int(time()) - 90,
+            search_key=uuid4(),
+        )
+        await broker.publish(encode(late))
+        async with writing(database, broker.url):
+            await until(lambda: stored(db))
+        assert late.search_key
+        found = await store.recorded(late.search_key)
+    async with gateway(settle=30) as client:
+        seen = await client.get("/queries?format=json&page=0")
+        one = await client.get(f"/queries/{late.query_id}")
+
+    assert found is not None
+    assert found.recorded == late.acknowledged
+    assert (seen.json(), one.status_code) == ([], 404)
+
+
+async def test_a_database_that_fails_parks_nothing(
+    broker: Broker, database: str, db: psycopg.Connection, caplog: pytest.LogCaptureFixture
+) -> None:
+    db.execute(
+        "create function fail() returns trigger language plpgsql as"
+        " $$ begin raise 'a page is broken' using errcode = 'XX001'; end $$"
+    )
+    db.execute("create trigger fail before insert on queries for each row execute function fail()")
+    async with buffered(database, broker.url) as store:
+        waiting = [await record(store) for _ in range(3)]
+        for one in waiting:
+            await broker.publish(encode(one))
+        async with writing(database, broker.url):
+            await until(lambda: "a page is broken" in caplog.text)
+            db.execute("drop trigger fail on queries")
+            await until(lambda: len(stored(db)) == 3)
+
+    assert is_whole(db, [one.query_id for one in waiting], 3)
+    assert await broker.parked() == []
+
+
+async def test_nothing_is_repaired_while_its_search_may_still_come(
+    broker: Broker,
+    database: str,
+    settings: Callable[..., Settings],
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    options = Namespace(repair=True, grace=0)
+    async with buffered(database, broker.url) as store:
+        await store.save(answer(1))
+        with pytest.raises(SystemExit, match="nothing is repaired: 1 searches wait in the queue"):
+            await terminal.reconcile(settings(queue_url=broker.url), options)
+        await broker.purge()
+        await terminal.reconcile(settings(queue_url=broker.url), options)
+    assert capsys.readouterr().out == "0 amiss, 0 repaired\n"
+
+
+async def until_empty(store: QueuedRecordStore) -> None:
+    end = monotonic() + 20
+    while (backlog := await store._buffer.backlog()) is None or backlog.waiting:  # noqa: SLF001
+        assert monotonic() < end
+        await asyncio.sleep(0.05)
+
+
+async def test_without_a_broker_searches_are_written_directly(
+    gateway: Serve, db: psycopg.Connection, caplog: pytest.LogCaptureFixture
+) -> None:
+    nobody = "amqp://me:secret-word@127.0.0.1:9/"
+    async with gateway(queue_url=nobody) as client:
+        response = await client.get("/arxiv", params={"title": "testing", "include": "results"})
+        health = await client.get("/health/ready")
+        metrics = await client.get("/metrics")
+
+    assert response.status_code == 200
+    assert is_whole(db, [response.json()["query_id"]], 10)
+    assert health.json().items() >= {"status": "ready", "queue": "away"}.items()
+    assert "arxiv_gateway_queue_connected 0.0" in metrics.text
+    assert "arxiv_gateway_queue_waiting" not in metrics.text
+    assert caplog.text.count("no queue") == 1
+    assert "secret-word" not in caplog.text
+
+
+async def test_a_full_queue_is_passed_by(
+    broker: Broker, database: str, db: psycopg.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # with a bound, which operators set by a policy
+    monkeypatch.setattr(buffer_module, "QUEUE", "bounded")
+    monkeypatch.setattr(buffer_module, "ARGUMENTS", buffer_module.ARGUMENTS | {"x-max-length": 2})
+    async with buffered(database, broker.url) as store:
+        numbers = [await store.save(answer(1)) for _ in range(20)]
+        directly = stored(db)
+        assert store._buffer.connected  # noqa: SLF001
+        async with writing(database, broker.url):
+            await until(lambda: len(stored(db)) == 20)
+
+    assert 0 < len(directly) < 20
+    assert is_whole(db, numbers, 1)
+
+
+async def test_the_writer_outlasts_a_database_that_is_away(
+    broker: Broker,
+    server: str,
+    database: str,
+    db: psycopg.Connection,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    name = db.info.dbname
+    async with buffered(database, broker.url) as store, writing(database, broker.url):
+        numbers = [await store.save(answer(3))]
+        await until(lambda: stored(db))
+        more = [await record(store) for _ in range(20)]
+        with psycopg.connect(server, autocommit=True) as admin:
+            admin.execute(f"alter database {name} with allow_connections false".encode())
+            admin.execute(
+                "select pg_terminate_backend(pid) from pg_stat_activity"
+                " where datname = %s and pid <> %s",
+                [name, db.info.backend_pid],
+            )
+            for one in more:
+                await broker.publish(encode(one))
+            await until(lambda: "nothing is stored" in caplog.text)
+            admin.execute(f"alter database {name} with allow_connections true".encode())
+        await until(lambda: len(stored(db)) == 21)
+
+    assert is_whole(db, numbers + [one.query_id for one in more], 3)
+
+
+async def test_many_searches_are_stored_in_one_round_trip(
+    database: str, db: psycopg.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connections_module, "POOL_SIZE", 1)
+    async with proxied(database) as (proxy, url), DatabasePools(url) as connections:
+        store = Store(connections)
+        first, *records = [await record(store, 10) for _ in range(101)]
+        await store.store([first])
+        proxy.forget()
+        refused = await store.store(records)
+
+        assert (proxy.trips, proxy.answers) == (1, 1)
+    assert refused == set()
+    assert is_whole(db, [one.query_id for one in [first, *records]], 10)
+
+
+async def test_a_paper_of_many_searches_is_kept_as_the_latest_tells_it(
+    database: str, db: psycopg.Connection
+) -> None:
+    async with DatabasePools(database) as connections:
+        store = Store(connections)
+        records = [
+            record_of(
+                msgspec.structs.replace(answer(0), timestamp=moment, entries=[paper(1, title)]), id_
+            )
+            for id_, moment, title in [(1, 20, "Middle"), (2, 30, "Last"), (3, 10, "First")]
+        ]
+        await store.store(records)
+
+    papers = db.execute("select title, timestamp, first_timestamp from papers").fetchall()
+    assert papers == [("Last 1", 30, 10)]
+
+
+async def test_writers_at_once_share_the_work(
+    broker: Broker, database: str, db: psycopg.Connection
+) -> None:
+    async with buffered(database, broker.url) as store:
+        numbers = await asyncio.gather(*(store.save(answer(10)) for _ in range(300)))
+    async with writing(database, broker.url), writing(database, broker.url):
+        await until(lambda: len(stored(db)) == 300)
+
+    assert is_whole(db, numbers, 10)
+    assert await broker.parked() == []
+
+
+async def test_the_backlog_is_in_the_metrics(
+    gateway: Serve, broker: Broker, database: str, db: psycopg.Connection
+) -> None:
+    async with gateway(queue_url=broker.url) as client, buffered(database, broker.url) as store:
+        await connected(client)
+        for _ in range(5):
+            await store.save(answer(1))
+        await broker_shows(client, "arxiv_gateway_queue_waiting 5.0")
+        text = (await client.get("/metrics")).text
+        assert "arxiv_gateway_queue_connected 1.0" in text
+        assert "arxiv_gateway_queue_writers 0.0" in text
+        assert "arxiv_gateway_queue_parked 0.0" in text
+        async with writing(database, broker.url):
+            await until(lambda: len(stored(db)) == 5)
+            await broker_shows(client, "arxiv_gateway_queue_waiting 0.0")
+            await broker_shows(client, "arxiv_gateway_queue_writers 1.0")
+    async with gateway() as client:
+        assert "arxiv_gateway_queue" not in (await client.get("/metrics")).text
+
+
+async def broker_shows(client: Gateway, line: str) -> None:
+    end = monotonic() + 10
+    while line not in (await client.get("/metrics")).text:
+        assert monotonic() < end
+        await asyncio.sleep(0.1)
+
+
+async def test_a_harvest_does_not_wait_in_the_queue(
+    broker: Broker, database: str, db: psycopg.Connection
+) -> None:
+    async with buffered(database, broker.url) as store:
+        await store.begin_harvest("cat:cs.SE", 0, 1)
+        harvest = await store.harvest("cat:cs.SE")
+        assert harvest
+        query_id = await store.save(answer(4), msgspec.structs.replace(harvest, page=1))
+
+    assert is_whole(db, [query_id], 4)
+
+
+async def test_the_writer_keeps_the_order_where_results_live_apart(
+    broker: Broker, server: str, template: str
+) -> None:
+    with copied(server, template) as queries, copied(server, template) as results:
+        connections = DatabasePools(queries, results_url=results)
+        async with connections:
+            store = Store(connections)
+            whole = [await record(store) for _ in range(10)]
+            # of these, a writer that died stored the results, or all
+            await store._store_results(whole[:2])  # noqa: SLF001
+            await store.store(whole[2:4])
+            others = await record(store)
+            await store.write_results(
+                WriteResultsRequest(
+                    query_id=others.query_id,
+                    timestamp=1,
+                    results=[ResultPayload(authors=["A"], title="An operator's", journal=None)],
+                )
+            )
+        async with buffered(queries, broker.url) as one:
+            await one.save(answer(0))  # so that the queue is there
+        for each in [*whole, others]:
+            await broker.publish(encode(each))
+        with psycopg.connect(queries, autocommit=True) as db:
+            apart = DatabasePools(queries, results_url=results)
+            async with writing(apart, broker.url):
+                await until(lambda: len(stored(db)) == 11)
+            found = stored(db)
+        with psycopg.connect(results) as other:
+            counts = dict[int, int](
+                other.execute("select query_id, count(*) from results group by 1").fetchall()
+            )
+
+    assert {one.query_id for one in whole} <= found
+    assert others.query_id not in found
+    assert counts == {one.query_id: 3 for one in whole} | {others.query_id: 1}
+    [(body, _)] = await broker.parked()
+    assert body == encode(others)
+
+
+async def test_results_that_another_process_has_in_the_queue_are_said_to_come(
+    gateway: Serve, db: psycopg.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("service.handlers.arxiv.PATIENCE", 0.2)
+    asked = {"title": "testing", "include": "results"}
+    async with gateway() as client:
+        await client.get("/arxiv", params=asked)
+        db.execute("alter table results rename to hidden")
+        db.execute("create view results as select * from hidden where false")
+        db.execute("grant select on results to arxiv_rw")
+        response = await client.get("/arxiv", params=asked)
+
+    assert response.status_code == 503
+    assert "still in the queue" in response.json()["detail"]
+
+
+def test_a_queue_without_its_client_is_said_to_lack_it(
+    settings: Callable[..., Settings], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("service.queue.rabbitmq", "service.db.queued_records"):
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "aiormq", None)
+    with pytest.raises(ConfigurationError, match="the extra `queue` is not installed"):
+        LocalContext(settings(queue_url="amqp://mq/"))
+
+
+def test_only_the_buffer_knows_the_client_of_the_queue() -> None:
+    folder = Path(str(buffer_module.__file__)).parent
+    users = [path.name for path in folder.rglob("*.py") if "aiormq" in path.read_text()]
+    assert users == ["buffer.py"]

@@ -1,0 +1,310 @@
+"""The write is one round trip, all or nothing, and no fault of the connection loses a search."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from time import monotonic
+
+import psycopg
+import pytest
+from psycopg.conninfo import make_conninfo
+
+from service.db import pool as connections_module
+from service.db.conninfo import libpq_environment
+from service.db.pool import DatabasePools
+from service.db.records import Store
+from service.errors import ConfigurationError, DatabaseUnavailable
+from service.models import ArxivResponse, Entry
+from tests.support.proxy import proxied
+
+COUNTS = "select (select count(*) from queries), (select count(*) from results)"
+
+
+@asynccontextmanager
+async def stored(url: str) -> AsyncIterator[Store]:
+    async with DatabasePools(url) as connections:
+        yield Store(connections)
+
+
+def answer(entries: int, query: str = "search_query=x") -> ArxivResponse:
+    return ArxivResponse(
+        timestamp=1_795_464_900,
+        status=200,
+        num_results=entries,
+        query=query,
+        entries=[paper(number) for number in range(entries)],
+    )
+
+
+def paper(number: int, title: str = "Title") -> Entry:
+    return Entry(
+        arxiv_id=f"2611.{number:05}",
+        version=1,
+        authors=["Émilie du Châtelet", "A. N. Other"],
+        affiliations=[[], []],
+        title=f"{title} {number}",
+        journal=None,
+        summary="",
+        comment=None,
+        published=datetime(2026, 11, 23, tzinfo=UTC),
+        updated=None,
+        dois=[],
+        primary_category=None,
+        categories=[],
+        links=[],
+    )
+
+
+@pytest.fixture
+def one_connection(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No other connection of the pool disturbs the count."""
+    monkeypatch.setattr(connections_module, "POOL_SIZE", 1)
+
+
+@pytest.mark.usefixtures("one_connection")
+@pytest.mark.parametrize("entries", [0, 1, 10, 2000])
+async def test_a_search_is_written_in_one_round_trip(database: str, entries: int) -> None:
+    async with proxied(database) as (proxy, url), stored(url) as store:
+        await store.save(answer(1))
+        proxy.forget()
+        await store.save(answer(entries))
+
+        assert (proxy.trips, proxy.answers) == (1, 1)
+
+
+@pytest.mark.usefixtures("one_connection")
+async def test_a_read_takes_one_round_trip(database: str) -> None:
+    async with proxied(database) as (proxy, url), stored(url) as store:
+        await store.save(answer(10))
+        proxy.forget()
+        await store.results_of(1)
+
+        assert (proxy.trips, proxy.answers) == (1, 1)
+
+
+async def test_a_row_that_the_database_refuses_leaves_nothing_behind(
+    database: str, db: psycopg.Connection
+) -> None:
+    bad = answer(9)
+    bad.entries.append(paper(9, "NUL \0"))
+    async with stored(database) as store:
+        with pytest.raises(psycopg.DataError):
+            await store.save(bad)
+        assert db.execute(COUNTS).fetchone() == (0, 0)
+        assert await store.save(answer(3)) > 0
+    assert db.execute(COUNTS).fetchone() == (1, 3)
+
+
+async def test_a_fault_between_the_two_inserts_leaves_nothing_behind(
+    database: str, db: psycopg.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with stored(database) as store:
+        # a parameter that cannot be adapted fails in this process, with the first insert queued
+        monkeypatch.setattr("service.db.records._encode", lambda _: Unadaptable())
+        with pytest.raises(psycopg.ProgrammingError):
+            await store.save(answer(3))
+        monkeypatch.undo()
+        assert db.execute(COUNTS).fetchone() == (0, 0)
+        await store.save(answer(3))
+    assert db.execute(COUNTS).fetchone() == (1, 3)
+
+
+class Unadaptable:
+    def decode(self) -> "Unadaptable":
+        return self
+
+
+async def test_a_standby_is_said_to_only_read(database: str) -> None:
+    async with stored(f"{database} options='-c default_transaction_read_only=on'") as store:
+        with pytest.raises(DatabaseUnavailable, match="only reads"):
+            await store.save(answer(1))
+
+
+async def test_what_blocks_too_long_is_given_up_in_the_server_too(
+    database: str, db: psycopg.Connection
+) -> None:
+    with psycopg.connect(make_conninfo(database, user="arxiv_rw")) as conn:
+        limits = [
+            conn.execute(f"show {name}").fetchone()
+            for name in ("statement_timeout", "transaction_timeout")
+        ]
+    assert limits == [("9s",), ("9s",)]
+
+    url = make_conninfo(database, options="-c statement_timeout=300ms")
+    async with stored(url) as store:
+        with db.transaction():
+            db.execute("lock table queries in access exclusive mode")
+            with pytest.raises(DatabaseUnavailable, match="takes too long"):
+                await store.save(answer(1))
+    assert db.execute(COUNTS).fetchone() == (0, 0)
+
+
+async def test_a_cancelled_write_is_whole_or_absent_and_the_connection_clean(
+    database: str, db: psycopg.Connection
+) -> None:
+    async with stored(database) as store:
+        await store.save(answer(1))
+        for delay in range(40):
+            task = asyncio.create_task(store.save(answer(200)))
+            await asyncio.sleep(delay / 4000)
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+        last = await store.save(answer(5, "last"))
+    partial = db.execute(
+        "select query_id from queries where num_entries"
+        " <> (select count(*) from results where results.query_id = queries.query_id)"
+    )
+    assert partial.fetchall() == []
+    assert db.execute("select query from queries where query_id = %s", [last]).fetchone() == (
+        "last",
+    )
+
+
+@pytest.mark.parametrize("sent", [0, 100, 300, 500, 3_000, 60_000])
+async def test_a_connection_cut_in_mid_write_loses_nothing(
+    database: str, db: psycopg.Connection, sent: int
+) -> None:
+    async with proxied(database) as (proxy, url), stored(url) as store:
+        await store.save(answer(1))
+        proxy.cut_after = sent
+        query_id = await store.save(answer(500, "cut"))
+
+    assert db.execute("select query_id from queries where query = 'cut'").fetchall() == [
+        (query_id,)
+    ]
+    assert db.execute(COUNTS).fetchone() == (2, 501)
+
+
+async def test_a_write_whose_confirmation_is_lost_is_not_made_twice(
+    database: str, db: psycopg.Connection
+) -> None:
+    async with proxied(database) as (proxy, url), stored(url) as store:
+        await store.save(answer(1))
+        proxy.cut_before_answer = True
+        query_id = await store.save(answer(500, "cut"))
+
+    assert db.execute("select query_id from queries where query = 'cut'").fetchall() == [
+        (query_id,)
+    ]
+    assert db.execute(COUNTS).fetchone() == (2, 501)
+
+
+async def test_connections_that_died_while_idle_are_replaced_unseen(
+    database: str, db: psycopg.Connection
+) -> None:
+    async with stored(database) as store:
+        await asyncio.gather(*(store.save(answer(1)) for _ in range(50)))
+        for _ in range(5):
+            db.execute(
+                "select pg_terminate_backend(pid) from pg_stat_activity"
+                " where datname = current_database() and pid <> pg_backend_pid()"
+            )
+            await asyncio.sleep(0.1)
+            await store.save(answer(1))
+            await store.results_of(1)
+    assert db.execute(COUNTS).fetchone() == (55, 55)
+
+
+async def test_a_database_that_does_not_answer_is_given_up_in_time(
+    database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connections_module, "PATIENCE", 1.0)
+    async with proxied(database) as (proxy, url), stored(url) as store:
+        await store.results_of(1)
+        proxy.open.clear()
+        started = monotonic()
+        with pytest.raises(DatabaseUnavailable):
+            await store.results_of(1)
+        assert 0.9 < monotonic() - started < 2
+        proxy.open.set()
+        assert await store.results_of(1) == []
+
+
+async def test_a_pool_that_is_used_up_sends_further_callers_away(
+    database: str, db: psycopg.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connections_module, "POOL_SIZE", 2)
+    monkeypatch.setattr(connections_module, "MAX_WAITING", 3)
+    async with stored(database) as store:
+        await store.results_of(1)
+        with db.transaction():
+            db.execute("lock table results in access exclusive mode")
+            callers = [asyncio.create_task(store.results_of(1)) for _ in range(8)]
+            await asyncio.sleep(0.5)
+            turned_away = [caller for caller in callers if caller.done()]
+        found = await asyncio.gather(*callers, return_exceptions=True)
+
+    assert len(turned_away) >= 3
+    assert all(isinstance(caller.exception(), DatabaseUnavailable) for caller in turned_away)
+    assert found.count([]) == len(callers) - len(turned_away)
+
+
+async def test_eight_writers_at_once_get_numbers_of_their_own(
+    database: str, db: psycopg.Connection
+) -> None:
+    async with stored(database) as store:
+        numbers = await asyncio.gather(*(store.save(answer(n % 7)) for n in range(200)))
+
+    assert len(set(numbers)) == 200
+    mismatched = db.execute(
+        "select count(*) from queries where num_entries"
+        " <> (select count(*) from results where results.query_id = queries.query_id)"
+    )
+    assert mismatched.fetchone() == (0,)
+
+
+async def test_a_database_without_tables_is_said_to_lack_migrations(server: str) -> None:
+    async with stored(server) as store:
+        with pytest.raises(DatabaseUnavailable, match="run the migrations"):
+            await store.save(answer(1))
+
+
+async def test_a_role_that_may_only_read_cannot_write(database: str) -> None:
+    async with stored(make_conninfo(database, user="arxiv_ro")) as store:
+        assert await store.results_of(1) == []
+        with pytest.raises(DatabaseUnavailable, match="may not"):
+            await store.save(answer(1))
+
+
+@pytest.mark.parametrize("url", ["nonsense", "postgresql://u:secret@[bad", "host=x hotst=secret"])
+def test_a_url_that_is_not_understood_is_not_repeated(url: str) -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        DatabasePools(url)
+
+    assert "secret" not in str(caught.value)
+
+
+def test_psql_gets_the_password_where_no_process_list_shows_it() -> None:
+    environment = libpq_environment("postgresql://me:p%40ss@db.example:6000/arxiv?sslmode=require")
+
+    assert environment == {
+        "PGUSER": "me",
+        "PGPASSWORD": "p@ss",
+        "PGHOST": "db.example",
+        "PGPORT": "6000",
+        "PGDATABASE": "arxiv",
+        "PGSSLMODE": "require",
+    }
+
+
+@pytest.mark.usefixtures("one_connection")
+async def test_whoever_is_cancelled_at_any_step_leaves_no_statement_without_its_end(
+    database: str, db: psycopg.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # psycopg lets others run where it has been busy for long: here at every step
+    monkeypatch.setattr(psycopg.waiting, "MAX_BUSY_TIME", 0)
+    async with stored(make_conninfo(database, user="arxiv_rw")) as store:
+        await store.save(answer(1))
+        for steps in range(40):
+            saving = asyncio.create_task(store.save(answer(1)))
+            for _ in range(steps):
+                await asyncio.sleep(0)
+            saving.cancel()
+            await asyncio.gather(saving, return_exceptions=True)
+            await store.results_of(1)
+            unfinished = db.execute(
+                "select state, query from pg_stat_activity"
+                " where datname = current_database() and usename = 'arxiv_rw' and state <> 'idle'"
+            ).fetchall()
+            assert unfinished == []

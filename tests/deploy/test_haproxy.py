@@ -1,0 +1,530 @@
+"""HAProxy with deploy/haproxy.cfg before real instances: what it opens, what it survives."""
+
+import asyncio
+import http.client
+import json
+import re
+import signal
+import socket
+from collections.abc import AsyncIterator, Iterator
+from contextlib import ExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from time import monotonic, sleep
+from typing import Any
+from urllib.parse import urlsplit
+from uuid import uuid4
+
+import httpx
+import psycopg
+import pytest
+from psycopg.conninfo import make_conninfo
+from psycopg.sql import SQL, Identifier
+
+from demo.arxiv import StandIn
+from service.backend.client import READING as READING_PATIENCE
+from service.handlers.arxiv import PATIENCE as RESULTS_PATIENCE
+from service.search import PERSISTENCE
+from service.settings import ENDPOINTS, Settings
+from tests.api.test_exports import until
+from tests.support.haproxy import NOBODY, Router, free_port, haproxy
+from tests.support.process import ROOT, Service, service
+
+ROWS = 20_000
+ALL_UP = r"haproxy_backend_agg_server_status\{proxy=\"\w+\",state=\"UP\"\} 2"
+TOKEN = "a token for the tests"  # noqa: S105
+EXPORT = "/results?format=ndjson&until=1971-01-01"
+PLAIN = {"accept-encoding": "identity"}
+SEARCHING = {"ARXIV_ENDPOINTS": "arxiv,backend", "ARXIV_BACKEND_TOKEN": TOKEN, "ARXIV_TIMEOUT": "1"}
+UNREADY = '{"status":"not ready","detail":"no backend is ready"}'
+READING = {"ARXIV_ENDPOINTS": "queries,results,papers"}
+
+
+class Instances:
+    """Two instances that search and two that read, each with an address that it keeps."""
+
+    def __init__(self, stack: ExitStack, common: dict[str, str]) -> None:
+        self._stack = stack
+        self._environments = {
+            name: common
+            | (self._reading(common) if name.startswith("READ") else SEARCHING)
+            | {"ARXIV_PORT": str(free_port())}
+            for name in ("FRONTEND1", "FRONTEND2", "READ1", "READ2")
+        }
+        self.running: dict[str, Service] = {}
+        for name in self._environments:
+            self.start(name)
+        for instance in self.running.values():
+            instance.url()
+
+    @staticmethod
+    def _reading(common: dict[str, str]) -> dict[str, str]:
+        """They have the role that may only read."""
+        return READING | {"ARXIV_DATABASE_URL": common["ARXIV_DATABASE_RO_URL"]}
+
+    def start(self, name: str) -> None:
+        self.running[name] = self._stack.enter_context(service(self._environments[name]))
+
+    def mend(self) -> None:
+        """Start again what has ended, or is about to."""
+        ended = [name for name, each in self.running.items() if each.process.poll() is not None]
+        for name in ended:
+            self.running[name].wait()
+            self.start(name)
+        for name in ended:
+            self.running[name].url()
+
+    @property
+    def pools(self) -> dict[str, str]:
+        pools = {
+            name: f"127.0.0.1:{environment['ARXIV_PORT']}"
+            for name, environment in self._environments.items()
+        }
+        return pools | {"BACKEND1": pools["FRONTEND1"], "BACKEND2": pools["FRONTEND2"]}
+
+    def that_answered(self, request_id: str, patience: float = 2) -> set[str]:
+        """The instances in whose logs the request is, or soon will be."""
+        end = monotonic() + patience
+        while monotonic() < end:
+            seen = {name for name, each in self.running.items() if f"[{request_id}]" in each.output}
+            if seen:
+                return seen
+            sleep(0.02)
+        return set()
+
+
+@pytest.fixture(scope="module")
+def filled(server: str, template: str) -> Iterator[str]:
+    """A database with so many results, whose text does not compress."""
+    name = f"routed_{uuid4().hex}"
+    url = make_conninfo(server, dbname=name)
+    with psycopg.connect(server, autocommit=True) as admin:
+        new = Identifier(name)
+        admin.execute(SQL("create database {} template {}").format(new, Identifier(template)))
+        with psycopg.connect(url) as conn:
+            conn.execute(
+                "insert into results (query_id, timestamp, result_number, author, title)"
+                " select n, 1000000 + n, 0, 'A', (select string_agg(md5((n * m)::text), '')"
+                " from generate_series(1, 12) as m) from generate_series(1, %s) as n",
+                (ROWS,),
+            )
+            conn.execute("select setval('arxiv_sequence', %s)", (ROWS,))
+        yield url
+        admin.execute(SQL("drop database {} with (force)").format(new))
+
+
+@pytest.fixture(scope="module")
+def instances(filled: str, arxiv_server: tuple[StandIn, str]) -> Iterator[Instances]:
+    common = {
+        "ARXIV_DATABASE_URL": make_conninfo(filled, user="arxiv_rw"),
+        "ARXIV_DATABASE_RO_URL": make_conninfo(filled, user="arxiv_ro"),
+        "ARXIV_API_URL": arxiv_server[1],
+        "ARXIV_INTERVAL": "0",
+    }
+    with ExitStack() as stack:
+        running = Instances(stack, common)
+        yield running
+        for instance in running.running.values():  # all at once
+            instance.process.terminate()
+
+
+@pytest.fixture(scope="module")
+def router(instances: Instances, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Router]:
+    with haproxy(tmp_path_factory.mktemp("haproxy"), instances.pools) as running:
+        yield running
+
+
+@pytest.fixture
+def single(instances: Instances, tmp_path: Path) -> Iterator[Router]:
+    """HAProxy with one instance to read from, so that a test need not look for the right one."""
+    with haproxy(tmp_path, instances.pools | {"READ2": instances.pools["READ1"]}) as running:
+        yield running
+
+
+@pytest.fixture(autouse=True)
+def _mended(instances: Instances, router: Router) -> Iterator[None]:
+    """Whatever a test has ended runs again for the next one, and HAProxy knows."""
+    yield
+    instances.mend()
+    end = monotonic() + 10
+    while len(re.findall(ALL_UP, httpx.get(f"{router.inside}/metrics").text)) < 3:
+        assert monotonic() < end
+        sleep(0.05)
+
+
+@asynccontextmanager
+async def client_of(router: Router) -> AsyncIterator[httpx.AsyncClient]:
+    async with httpx.AsyncClient(base_url=router.outside, headers=PLAIN, timeout=20) as client:
+        yield client
+
+
+def raw(url: str, path: str, method: str = "GET", **headers: str) -> tuple[int, str]:
+    """The status of a request whose path is sent as it stands, and its text."""
+    conn = http.client.HTTPConnection(urlsplit(url).netloc, timeout=10)
+    conn.putrequest(method, path)
+    for name, value in headers.items():
+        conn.putheader(name, value)
+    conn.endheaders()
+    answer = conn.getresponse()
+    text = answer.read().decode()
+    conn.close()
+    return answer.status, text
+
+
+# Which path goes where
+
+
+def test_the_doors_open_what_the_service_has() -> None:
+    text = (ROOT / "deploy" / "haproxy.cfg").read_text()
+    opened = {
+        path.strip("/")
+        for acl in re.findall(r"acl (?:reading|searching) path(?:_beg)? (.*)", text)
+        for path in acl.split()
+    }
+    backing = re.findall(r"acl backing path (.*)", text)
+
+    assert opened == {*ENDPOINTS["frontend"], "schema", "schema-assets"}
+    assert sorted(" ".join(backing).split()) == sorted(f"/{name}" for name in ENDPOINTS["backend"])
+
+
+@pytest.mark.usefixtures("arxiv")
+@pytest.mark.parametrize(
+    ("path", "pool", "status"),
+    [
+        ("/arxiv?title=testing", "FRONTEND", 200),
+        ("/queries", "READ", 200),
+        ("/queries/1", "READ", 404),
+        ("/results?items_per_page=1", "READ", 200),
+        ("/papers?q=testing", "READ", 200),
+        ("/papers/hep-th/9901001v1", "READ", 404),
+        ("/schema", "READ", 200),
+        ("/schema/openapi.json", "READ", 200),
+    ],
+)
+def test_a_path_goes_to_its_pool(
+    router: Router, instances: Instances, path: str, pool: str, status: int
+) -> None:
+    given = uuid4().hex
+    answer = httpx.get(router.outside + path, headers={"x-request-id": given}, timeout=20)
+
+    assert answer.status_code == status
+    assert answer.headers["x-request-id"] == given
+    assert {name[:-1] for name in instances.that_answered(given)} == {pool}
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        *("/metrics", "/metrics/", "//metrics", "/%6detrics", "/./metrics", "/health/live"),
+        *("/queries/../metrics", "/queries/%2e%2e/metrics", "/papers/.%2E/get-sequence"),
+        *("/get-sequence", "/GET-SEQUENCE", "/write-queries", "/read-results?page=1", "/"),
+    ],
+)
+def test_what_is_internal_does_not_exist_outside(
+    router: Router, instances: Instances, path: str
+) -> None:
+    given = uuid4().hex
+    status, text = raw(router.outside, path, **{"x-request-id": given})
+
+    assert status == 404
+    assert json.loads(text) == {
+        "title": "Not Found",
+        "status": 404,
+        "detail": "there is no such path",
+        "request_id": given,
+    }
+    assert instances.that_answered(given, 0.05) == set()
+
+
+def test_the_inner_door_leads_to_the_backend_and_nowhere_else(router: Router) -> None:
+    token = {"authorization": f"Bearer {TOKEN}"}
+
+    assert httpx.get(f"{router.inside}/get-sequence", headers=token).json()["sequence"] > 0
+    assert httpx.get(f"{router.inside}/get-sequence").status_code == 401
+    for path in ("/results", "/health/live", "/health/ready/", "/%6detrics"):
+        assert raw(router.inside, path)[0] == 404
+    assert httpx.get(f"{router.inside}/health/ready").json()["status"] == "ready"
+    assert "haproxy_backend_active_servers" in httpx.get(f"{router.inside}/metrics").text
+
+
+async def test_who_sends_no_request_id_gets_one_and_the_log_has_it(router: Router) -> None:
+    async with client_of(router) as client:
+        given = [
+            (await client.get(path, headers=headers)).headers["x-request-id"]
+            for path in ("/results?items_per_page=1&title=secret", "/no-such-path")
+            for headers in ({}, {"x-request-id": 'no" id'})
+        ]
+
+    assert len({*given}) == 4
+    logged = await until(lambda: _logged(router, given))
+    assert [logged[name]["path"] for name in given] == ["/results"] * 2 + ["/no-such-path"] * 2
+    assert "secret" not in router.log.read_text()
+
+
+def _logged(router: Router, names: list[str]) -> dict[str, Any]:
+    """The lines of these requests, once they are all there: they come after the answers."""
+    lines = [line for line in router.log.read_text().splitlines() if line.startswith("{")]
+    logged = {line["request_id"]: line for line in map(json.loads, lines)}
+    return logged if logged.keys() >= {*names} else {}
+
+
+# Instances that come and go
+
+
+@dataclass
+class Load:
+    """Readers that ask without a pause until they are told to stop."""
+
+    answers: list[int] = field(default_factory=list)
+    errors: list[Any] = field(default_factory=list)
+
+    async def read(self, client: httpx.AsyncClient) -> None:
+        number = 0
+        while True:
+            number += 1
+            path = ("/results?page=%d", "/queries?items_per_page=%d", "/papers?items_per_page=%d")
+            request = client.build_request("GET", path[number % 3] % (number % 50 + 1))
+            if number % 7 == 0:
+                request = client.build_request(
+                    "POST", "/queries", json={"start_timestamp": "2026-01-01"}
+                )
+            try:
+                answer = await client.send(request)
+            except httpx.HTTPError as error:
+                self.errors.append(error)
+            else:
+                self.answers.append(answer.status_code)
+                if answer.status_code != 200:
+                    self.errors.append((request.url, answer.status_code, answer.text))
+
+
+@asynccontextmanager
+async def under_load(router: Router) -> AsyncIterator[Load]:
+    load = Load()
+    async with client_of(router) as client:
+        readers = [asyncio.create_task(load.read(client)) for _ in range(4)]
+        try:
+            await asyncio.sleep(0.3)
+            yield load
+            await asyncio.sleep(0.3)
+        finally:
+            for reader in readers:
+                reader.cancel()
+            await asyncio.gather(*readers, return_exceptions=True)
+
+
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM])
+async def test_an_instance_that_ends_under_load_is_not_noticed_by_readers(
+    router: Router, instances: Instances, how: signal.Signals
+) -> None:
+    async with under_load(router) as load:
+        await asyncio.to_thread(instances.running["READ1"].end, how)
+        before = len(load.answers)
+        await asyncio.sleep(0.3)
+        assert len(load.answers) > before
+        await asyncio.to_thread(instances.mend)
+
+    assert load.errors == []
+
+
+async def test_an_export_under_way_outlives_the_sigterm_of_its_instance(
+    single: Router, instances: Instances
+) -> None:
+    reader = instances.running["READ1"]
+    async with client_of(single) as client, client.stream("GET", EXPORT) as answer:
+        pieces = answer.aiter_raw()
+        first = await anext(pieces)
+        reader.process.send_signal(signal.SIGTERM)
+        rest = b"".join([piece async for piece in pieces])
+    status = await asyncio.to_thread(reader.wait)
+
+    assert (first + rest).count(b"\n") == ROWS
+    assert status == 0
+
+
+async def test_a_search_whose_instance_dies_is_made_by_the_other(
+    router: Router, instances: Instances, arxiv: StandIn
+) -> None:
+    arxiv.delay = 0.5
+    given = uuid4().hex
+    async with client_of(router) as client:
+        asking = asyncio.create_task(
+            client.get("/arxiv?title=survival", headers={"x-request-id": given})
+        )
+        await until(lambda: arxiv.requests)
+        victim = await asyncio.to_thread(_asking, router)
+        await asyncio.to_thread(instances.running[victim].end, signal.SIGKILL)
+        answer = await asking
+
+    assert answer.status_code == 200, answer.text
+    [other] = instances.that_answered(given)
+    assert {victim, other} == {"FRONTEND1", "FRONTEND2"}
+    assert len(arxiv.requests) >= 2
+
+
+def test_each_waits_longer_than_who_is_behind_it() -> None:
+    text = (ROOT / "deploy" / "haproxy.cfg").read_text()
+    pools = dict(re.findall(r"\nbackend (\w+)\n(?:    .*\n)*?    timeout server (\d+)s", text))
+    [end] = re.findall(r"hard-stop-after (\d+)s", text)
+    ingress = (ROOT / "deploy" / "kubernetes" / "ingress.yaml").read_text()
+    settings = Settings.from_env({})
+    frontend = settings.max_wait + settings.timeout + PERSISTENCE + READING_PATIENCE
+    shown = frontend + READING_PATIENCE + RESULTS_PATIENCE
+
+    assert float(pools["backends"]) == float(pools["backends_unready"]) > frontend
+    assert float(pools["frontends_search"]) == float(pools["frontends_unready"]) > shown
+    assert float(end) > float(pools["frontends_search"])
+    assert f'proxy-read-timeout: "{pools["frontends_search"]}"' in ingress
+
+
+@pytest.mark.parametrize(
+    ("door", "path", "headers"),
+    [
+        ("outside", "/arxiv", {"cache-control": "max-age=0, No-Cache"}),
+        ("inside", "/arxiv-api", {"authorization": f"Bearer {TOKEN}"}),
+    ],
+)
+async def test_arxiv_is_not_asked_twice_by_who_asks_it_in_any_case(
+    router: Router, instances: Instances, arxiv: StandIn, door: str, path: str, headers: Any
+) -> None:
+    arxiv.delay = 0.5
+    pool = "frontends_search" if door == "outside" else "backends"
+    base_url = getattr(router, door)
+    async with httpx.AsyncClient(base_url=base_url, headers=headers, timeout=30) as client:
+        asking = asyncio.create_task(client.get(f"{path}?title=anew"))
+        await until(lambda: arxiv.requests)
+        victim = await asyncio.to_thread(_asking, router, pool)
+        await asyncio.to_thread(instances.running[victim].end, signal.SIGKILL)
+        lost, asked = await asking, len(arxiv.requests)
+        # who takes nothing any more is another matter
+        answers = [await client.get(f"{path}?title=anew+{number}") for number in range(2)]
+
+    assert (lost.status_code, asked) == (502, 1)
+    assert [answer.status_code for answer in answers] == [200, 200]
+
+
+def _asking(router: Router, pool: str = "frontends_search") -> str:
+    """The instance that searches just now, as HAProxy sees it."""
+    sessions = rf'haproxy_server_current_sessions\{{proxy="{pool}",server="\w+(\d)"\}} 1'
+    [number] = re.findall(sessions, httpx.get(f"{router.inside}/metrics").text)
+    return f"FRONTEND{number}"
+
+
+# Exports
+
+
+async def test_an_export_passes_while_it_is_made(single: Router, instances: Instances) -> None:
+    reader = instances.running["READ1"].process
+    async with client_of(single) as client, client.stream("GET", EXPORT) as answer:
+        reader.send_signal(signal.SIGSTOP)
+        try:
+            pieces = answer.aiter_raw()
+            first = await asyncio.wait_for(anext(pieces), 1)
+        finally:
+            reader.send_signal(signal.SIGCONT)
+        rest = b"".join([piece async for piece in pieces])
+
+    assert first.startswith(b'{"author":')
+    assert (first + rest).count(b"\n") == ROWS
+
+
+async def test_an_export_that_breaks_stays_broken(single: Router, instances: Instances) -> None:
+    reader = instances.running["READ1"]
+
+    async def read(coding: str, first: asyncio.Barrier) -> None:
+        headers = {"accept-encoding": coding}
+        async with client.stream("GET", EXPORT, headers=headers) as answer:
+            pieces = answer.aiter_raw()
+            await anext(pieces)
+            await first.wait()
+            reader.process.kill()
+            async for _ in pieces:
+                pass
+
+    async with client_of(single) as client:
+        first = asyncio.Barrier(2)
+        ends = await asyncio.gather(
+            read("identity", first), read("gzip", first), return_exceptions=True
+        )
+    reader.wait()
+
+    assert [type(end) for end in ends] == [httpx.RemoteProtocolError] * 2
+
+
+async def test_a_router_that_is_stopped_lets_an_export_come_to_its_end(
+    instances: Instances, tmp_path: Path
+) -> None:
+    with haproxy(tmp_path, instances.pools) as stopping:
+        async with client_of(stopping) as client, client.stream("GET", EXPORT) as answer:
+            stopping.process.send_signal(signal.SIGUSR1)
+            whole = b"".join([piece async for piece in answer.aiter_raw()])
+        status = await asyncio.to_thread(stopping.process.wait, 5)
+        with pytest.raises(httpx.ConnectError):
+            await asyncio.to_thread(httpx.get, stopping.outside)
+
+    assert whole.count(b"\n") == ROWS
+    assert status == 0
+
+
+# Limits
+
+
+async def test_what_is_too_much_is_sent_away_at_once(
+    instances: Instances, filled: str, tmp_path: Path
+) -> None:
+    narrow = {
+        "maxconn 100": "maxconn 2",
+        "queue(frontends_read) gt 200": "queue(frontends_read) gt 3",
+    }
+    with haproxy(tmp_path, instances.pools, narrow) as router, psycopg.connect(filled) as db:
+        async with client_of(router) as client:
+            db.execute("lock table results in access exclusive mode")
+            asked = [asyncio.create_task(client.get(f"/results?page={n}")) for n in range(20)]
+            await asyncio.sleep(0.5)
+            turned_away = [each.result() for each in asked if each.done()]
+            db.rollback()
+            answers = await asyncio.gather(*asked)
+
+    assert 8 <= len(turned_away) <= 14
+    for answer in turned_away:
+        assert (answer.status_code, answer.headers["retry-after"]) == (503, "5")
+        assert answer.headers["content-type"] == "application/problem+json"
+        assert answer.json()["request_id"] == answer.headers["x-request-id"]
+    assert [each.status_code for each in answers].count(200) == 20 - len(turned_away)
+
+
+def test_headers_and_bodies_have_their_sizes(router: Router) -> None:
+    assert raw(router.outside, "/results?items_per_page=1", a="b" * 12_000)[0] == 200
+    assert raw(router.outside, "/results?items_per_page=1", a="b" * 17_000)[0] == 400
+    assert httpx.post(f"{router.outside}/queries", content=b" " * 70_000).status_code == 413
+    unbounded = httpx.post(f"{router.outside}/queries", content=iter([b" " * 10]))
+    assert (unbounded.status_code, unbounded.json()["status"]) == (411, 411)
+
+
+def test_where_no_instance_is_ready_it_is_said(tmp_path: Path, instances: Instances) -> None:
+    nobody = dict.fromkeys(("READ1", "READ2", "BACKEND1", "BACKEND2"), NOBODY)
+    with haproxy(tmp_path, instances.pools | nobody) as router:
+        answer = httpx.get(f"{router.outside}/results", timeout=10)
+        end = monotonic() + 5
+        while (health := raw(router.outside, "/health/ready")[0]) != 503 and monotonic() < end:
+            sleep(0.05)
+        while (found := raw(router.inside, "/health/ready"))[1] != UNREADY and monotonic() < end:
+            sleep(0.05)
+
+    assert (answer.status_code, answer.headers["retry-after"]) == (503, "5")
+    assert answer.json()["title"] == "Service Unavailable"
+    assert health == 503
+    assert found == (503, UNREADY)
+
+
+def test_a_load_balancer_before_it_can_ask_for_its_health(router: Router) -> None:
+    assert raw(router.outside, "/health/ready")[0] == 200
+
+
+def test_who_sends_no_request_holds_no_connection(instances: Instances, tmp_path: Path) -> None:
+    hasty = {"timeout http-request 10s": "timeout http-request 300ms"}
+    with haproxy(tmp_path, instances.pools, hasty) as router:
+        address = urlsplit(router.outside)
+        with socket.create_connection((address.hostname, address.port), timeout=5) as conn:
+            conn.sendall(b"GET /results HTTP/1.1\r\nhost: x\r\n")
+            assert conn.recv(100).startswith(b"HTTP/1.1 408")

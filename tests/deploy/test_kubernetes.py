@@ -1,0 +1,209 @@
+"""The manifests in deploy/kubernetes: valid, of one piece, and closed where they should be."""
+
+import re
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import kubernetes_validate
+import pytest
+import yaml
+
+from service.settings import ENDPOINTS, Settings
+from tests.support.process import ROOT
+
+FOLDER = ROOT / "deploy" / "kubernetes"
+QUEUE = FOLDER / "queue"
+SQL = ROOT / "migrations"
+VERSIONS = ("1.28", kubernetes_validate.latest_version())
+Manifest = dict[str, Any]
+
+
+def documents(text: str) -> list[Manifest]:
+    return [each for each in yaml.safe_load_all(text) if each]
+
+
+KUSTOMIZATION = yaml.safe_load((FOLDER / "kustomization.yaml").read_text())
+FILES = sorted({path.name for path in FOLDER.glob("*.yaml")} - {"kustomization.yaml"})
+PATCH = yaml.safe_load((QUEUE / "backend.yaml").read_text())
+MANIFESTS = [
+    each
+    for path in [*(FOLDER / name for name in FILES), QUEUE / "writer.yaml"]
+    for each in documents(path.read_text())
+]
+
+
+def of(kind: str) -> list[Manifest]:
+    return [each for each in MANIFESTS if each["kind"] == kind]
+
+
+def called(kind: str) -> dict[str, Manifest]:
+    return {each["metadata"]["name"]: each for each in of(kind)}
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+@pytest.mark.parametrize(
+    "manifest", MANIFESTS, ids=[f"{each['kind']}-{each['metadata']['name']}" for each in MANIFESTS]
+)
+def test_every_manifest_is_what_kubernetes_takes(manifest: Manifest, version: str) -> None:
+    kubernetes_validate.validate(manifest, version, strict=True)
+
+
+def kustomized(folder: Path) -> list[Manifest]:
+    if shutil.which("kubectl") is None:
+        pytest.skip("not installed: kubectl")
+    built = subprocess.run(
+        ["kubectl", "kustomize", folder], capture_output=True, text=True, check=True
+    )
+    assert "localhost/arxiv-gateway" not in built.stdout
+    return documents(built.stdout)
+
+
+def test_kustomize_takes_all_of_them() -> None:
+    assert sorted(KUSTOMIZATION["resources"]) == FILES
+    made = kustomized(FOLDER)
+
+    assert len(made) == len(MANIFESTS) - len(documents((QUEUE / "writer.yaml").read_text()))
+    assert {each["metadata"]["namespace"] for each in made} == {"arxiv"}
+
+
+def test_with_the_queue_there_is_a_writer_and_backends_know_where_the_queue_is(
+    tmp_path: Path,
+) -> None:
+    shutil.copytree(FOLDER, tmp_path, dirs_exist_ok=True)
+    file = tmp_path / "kustomization.yaml"
+    file.write_text(file.read_text().replace("#components:", "components:"))
+    made = {(each["kind"], each["metadata"]["name"]): each for each in kustomized(tmp_path)}
+
+    assert len(made) == len(MANIFESTS)
+    for name in ("backend", "writer"):
+        [container] = made["Deployment", name]["spec"]["template"]["spec"]["containers"]
+        assert "ARXIV_QUEUE_URL" in {each["name"] for each in container["env"]}
+        assert "ARXIV_DATABASE_URL" in {each["name"] for each in container["env"]}
+
+
+@pytest.mark.parametrize("name", ["frontend", "backend"])
+class TestADeployment:
+    def test_what_belongs_to_it_finds_it(self, name: str) -> None:
+        labels = {"app.kubernetes.io/name": name}
+        deployment = called("Deployment")[name]["spec"]
+
+        assert deployment["selector"]["matchLabels"] == labels
+        assert deployment["template"]["metadata"]["labels"] == labels
+        assert called("Service")[name]["spec"]["selector"] == labels
+        budget = called("PodDisruptionBudget")[name]["spec"]
+        assert budget["selector"]["matchLabels"] == labels
+        scaler = called("HorizontalPodAutoscaler")[name]["spec"]
+        assert scaler["scaleTargetRef"]["name"] == name
+        assert scaler["minReplicas"] > budget["minAvailable"]
+        policy = called("NetworkPolicy")[name]["spec"]
+        assert policy["podSelector"]["matchLabels"] == labels
+        assert policy["ingress"]
+
+    def test_its_settings_are_settings(self, name: str) -> None:
+        [container] = pod_of(name)["containers"]
+        given = called("ConfigMap")["arxiv-settings"]["data"] | {
+            each["name"]: each.get("value", "what a secret has") for each in container["env"]
+        }
+
+        settings = Settings.from_env(given)
+
+        assert settings.served == {*ENDPOINTS[name]}
+        assert settings.log_format == "json"
+        assert settings.backend_token
+        # a frontend has no database, and its backend is a Service here
+        assert (settings.database_url is None) == (name == "frontend")
+        if settings.backend_url:
+            assert settings.backend_url.removeprefix("http://") in called("Service")
+
+    def test_its_probes_ask_what_there_is(self, name: str) -> None:
+        [container] = pod_of(name)["containers"]
+        asked = {kind: container[f"{kind}Probe"]["httpGet"]["path"] for kind in PROBES}
+
+        assert asked == PROBES
+
+
+@pytest.mark.parametrize("name", ["frontend", "backend", "writer"])
+def test_a_pod_has_only_what_it_needs(name: str) -> None:
+    pod = pod_of(name)
+    [container] = pod["containers"]
+
+    # variables like ARXIV_PORT would be refused as settings
+    assert pod["enableServiceLinks"] is False
+    assert pod["automountServiceAccountToken"] is False
+    assert pod["securityContext"]["runAsNonRoot"] is True
+    assert container["securityContext"] == {
+        "allowPrivilegeEscalation": False,
+        "readOnlyRootFilesystem": True,
+        "capabilities": {"drop": ["ALL"]},
+    }
+
+
+def test_only_frontends_get_to_backends_and_only_backends_out() -> None:
+    policies = called("NetworkPolicy")
+    [ingress] = policies["backend"]["spec"]["ingress"]
+    [pods, monitoring] = ingress["from"]
+
+    assert pods["podSelector"]["matchLabels"] == {"app.kubernetes.io/name": "frontend"}
+    assert "namespaceSelector" not in pods
+    assert "monitoring" in str(monitoring)
+    assert [name for name, each in policies.items() if "ipBlock" in str(each)] == ["backend"]
+    served = policies["database"]["spec"]["podSelector"]["matchExpressions"][0]["values"]
+    assert "frontend" not in served
+
+
+PROBES = {"startup": "/health/live", "liveness": "/health/live", "readiness": "/health/ready"}
+
+
+def pod_of(name: str) -> Manifest:
+    pod: Manifest = called("Deployment")[name]["spec"]["template"]["spec"]
+    return pod
+
+
+def test_the_ingress_opens_the_frontend_and_nothing_else() -> None:
+    [ingress] = of("Ingress")
+    [rule] = ingress["spec"]["rules"]
+    paths = rule["http"]["paths"]
+    opened = {path["path"].strip("/") for path in paths}
+
+    assert opened == {*ENDPOINTS["frontend"], "schema", "schema-assets"}
+    assert {path["backend"]["service"]["name"] for path in paths} == {"frontend"}
+
+
+def test_passwords_are_referred_to_and_told_how_to_make() -> None:
+    how = "".join((each / "kustomization.yaml").read_text() for each in (FOLDER, QUEUE))
+    pods = [each["spec"]["template"]["spec"] for each in [*of("Deployment"), *of("Job"), PATCH]]
+    secrets = [
+        variable["valueFrom"]["secretKeyRef"]
+        for pod in pods
+        for container in pod["containers"]
+        for variable in container.get("env", ())
+        if "valueFrom" in variable
+    ]
+
+    assert of("Secret") == []
+    assert len(secrets) >= 5
+    for secret in secrets:
+        assert f"secret generic {secret['name']} " in how
+        assert f"--from-literal={secret['key']}=" in how
+
+
+def test_migrations_have_their_passwords_in_the_environment_alone() -> None:
+    [job] = of("Job")
+    [psql] = job["spec"]["template"]["spec"]["containers"]
+    how = (FOLDER / "kustomization.yaml").read_text()
+    asked = {name for path in SQL.glob("*.sql") for name in re.findall(r"DB_\w+", path.read_text())}
+
+    [secret] = psql["envFrom"]
+    assert f"secret generic {secret['secretRef']['name']} " in how
+    assert "PASSWORD" not in str(psql["command"])
+    assert asked
+    for name in asked | {"PGHOST", "PGDATABASE", "PGUSER", "PGPASSWORD"}:
+        assert f"--from-literal={name}=" in how
+
+
+def test_the_queue_is_reached_with_and_without_tls() -> None:
+    [egress] = called("NetworkPolicy")["queue"]["spec"]["egress"]
+
+    assert {each["port"] for each in egress["ports"]} == {5671, 5672}

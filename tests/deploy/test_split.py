@@ -1,0 +1,812 @@
+"""A frontend without a database answers as one with it, through a backend over real HTTP."""
+
+import asyncio
+import json
+import logging
+import re
+from argparse import ArgumentParser, Namespace
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from inspect import signature
+from itertools import pairwise
+from pathlib import Path
+from time import monotonic
+from typing import Any
+from urllib.parse import urlsplit
+from uuid import uuid4
+
+import httpx
+import psycopg
+import pytest
+from psycopg.conninfo import make_conninfo
+from psycopg.sql import SQL, Identifier
+
+from demo.arxiv import StandIn
+from service import __main__ as command_line
+from service import api_keys
+from service.api_keys import Key, Rate
+from service.app import create_app
+from service.backend import client as backend_client
+from service.backend.client import RemoteReader
+from service.cli import terminal
+from service.context import create_pools
+from service.db import pool
+from service.db.api_keys import ApiKeyStore
+from service.db.reader import RecordReader
+from service.errors import ConfigurationError
+from service.settings import ENDPOINTS, Settings
+from tests.api.test_cache import (  # noqa: F401 - the same claims hold for a pair
+    _no_pauses,
+    age,
+    test_a_failure_that_was_shared_is_over_when_it_is_over,
+    test_after_the_change_arxiv_is_asked_again,
+    test_an_answer_is_good_until_the_next_change,
+    test_equal_searches_at_the_same_time_are_one_flight,
+    test_no_cache_forces_a_new_request,
+    test_the_papers_come_along_when_asked_for,
+    test_the_same_search_is_asked_once,
+)
+from tests.api.test_exports import EXPORT, PLAIN, ROWS, filled, large  # noqa: F401 - fixtures
+from tests.api.test_http_semantics import client_of, served
+from tests.api.test_invalid_input import BAD_BODIES, BAD_QUERIES
+from tests.api.test_openapi_contract import ODD_HEADERS
+from tests.conftest import Gateway, Serve, listening
+from tests.support.process import service
+
+TOKEN = "the token of the tests"  # noqa: S105
+SEARCH = "/arxiv?title=testing"
+WRITTEN = {
+    "timestamp": 1_600_000_000,
+    "status": 200,
+    "num_results": 3,
+    "num_entries": 3,
+    "query": "search_query=ti:old",
+}
+Make = Callable[..., Settings]
+
+
+def frontend(url: str, **changes: Any) -> Settings:
+    """Settings of a frontend before this backend."""
+    defaults: dict[str, Any] = {"backend_url": url, "backend_token": TOKEN}
+    return Settings(**(defaults | changes))
+
+
+@asynccontextmanager
+async def backend(
+    settings: Settings, transport: httpx.AsyncBaseTransport | None = None
+) -> AsyncIterator[str]:
+    async with served(create_app(settings, transport)) as url:
+        yield url
+
+
+@pytest.fixture
+def backing(settings: Make) -> Callable[..., Settings]:
+    """Settings of a backend; changes by keyword."""
+
+    def make(**changes: Any) -> Settings:
+        return settings(**({"endpoints": "backend", "backend_token": TOKEN} | changes))
+
+    return make
+
+
+@pytest.fixture
+def gateway(backing: Make) -> Serve:
+    """A pair in the place of the one service, for the tests that come from elsewhere."""
+
+    @asynccontextmanager
+    async def serve(
+        transport: httpx.AsyncBaseTransport | None = None, **changes: Any
+    ) -> AsyncIterator[Gateway]:
+        behind = backing(**changes)
+        same = {"api_url": behind.api_url, "interval": behind.interval}
+        async with (
+            backend(behind, transport) as url,
+            client_of(create_app(frontend(url, **same))) as client,
+        ):
+            yield client
+
+    return serve
+
+
+FORMATS = ("json", "ndjson", "csv", "bibtex", "ris", "atom")
+LISTS = ("/queries", "/results", "/papers")
+WORDS = "/papers?q=title:test*+OR+%22unit+test%22"
+ASKED: dict[str, list[str]] = {
+    "searches": [
+        *("/queries/1", "/queries/3", "/queries/1/changes", "/queries/3/changes"),
+        *("/queries/1/feed", "/queries/3/feed", "/queries/900/changes", "/queries/900/feed"),
+        *("/queries/901", "/queries/901/changes", "/queries/901/feed"),
+        *(SEARCH, f"{SEARCH}&include=results", f"{SEARCH}&max_results=3&include=results"),
+    ],
+    "formats": [f"{path}?format={name}" for path in LISTS for name in FORMATS]
+    + [f"{path}?format={name}&items_per_page=3&page=1" for path in LISTS for name in FORMATS]
+    + [f"/papers/{{paper}}?format={name}" for name in FORMATS]
+    + [f"{WORDS}&format={name}" for name in FORMATS],
+    "filters": [
+        *("/queries?text=ti:&order=newest&items_per_page=1", "/queries?status=0&format=json"),
+        "/queries?start_timestamp=2001-01-01&end_timestamp=2100-01-01",
+        *("/results?order=newest&author=a", "/results?title=no+such+words", "/results?query_id=9"),
+        "/results?query_id=1&category=cs.*&title=testing&fields=title,timestamp",
+        "/results?journal=Phys&format=csv&fields=journal,arxiv_id",
+        "/results?since=2001-01-01&until=2100-01-01T00:00:00&category=cs.SE&category=math.*",
+        *("/papers?author=a", "/papers?title=testing&items_per_page=30", "/papers?journal=phys"),
+        *("/papers?category=cs.SE", "/papers?category=cs.*&category=math.ST&order=oldest"),
+        "/papers?since=2010-01-01&until=2020-06-30&format=csv",
+        *("/papers?order=oldest&versions=all&items_per_page=2", "/papers?versions=all&format=ris"),
+        *("/papers/{paper}", "/papers/{paper}v1", "/papers/https://arxiv.org/abs/{paper}"),
+    ],
+    "words": [
+        *(WORDS, f"{WORDS}&page=1&items_per_page=4", f"{WORDS}&fields=title,highlights"),
+        *(f"{WORDS}&order=newest", f"{WORDS}&title=test&category=cs.*", "/papers?q=zyxw"),
+        "/papers?q=author:and*+-abstract:zyxw&fields=title",
+    ],
+    "unknown": [
+        *("/queries/7777", "/queries/0", "/queries/7777/changes", f"/queries/{2**70}/feed"),
+        *("/papers/2101.00001", "/papers/{paper}v99", "/papers/none", "/nowhere"),
+        *("/read-archive", "/read-results", "/get-sequence", "/health/live", "/health/ready"),
+    ],
+    "wrong": [
+        *(f"{path}?{query}" for path, query, _ in BAD_QUERIES if path[1:] in ENDPOINTS["frontend"]),
+        *(f"{path}?format=none" for path in LISTS),
+        *(f"{path}?after=none" for path in LISTS),
+        *("/results?after=x&page=1", "/results?fields=none", "/results?author=%21"),
+        *("/results?category=%21", "/papers?withdrawn=true", "/papers?q=(", "/papers?q=-x"),
+        *("/papers?order=relevance", f"{WORDS}&format=ris&order=relevance", "/papers?versions=1"),
+        *("/results?format=bibtex&fields=title", "/arxiv?query=ti:(a", "/arxiv?id_list=none"),
+    ],
+}
+Ask = tuple[str, str, dict[str, str], Any]
+"""Method, path, headers, and a body."""
+
+
+@pytest.fixture(scope="module")
+def shelf(server: str, template: str, arxiv_server: tuple[StandIn, str]) -> Iterator[str]:
+    """The name of a database with some searches: runs of the same, one that failed, old results."""
+    name = f"shelf_{uuid4().hex}"
+    new = Identifier(name)
+
+    async def fill() -> None:
+        url = make_conninfo(server, dbname=name)
+        settings = Settings(database_url=url, api_url=arxiv_server[1], interval=0)
+        async with client_of(create_app(settings)) as client:
+            for path in (SEARCH, "/arxiv?query=all:a&max_results=210", SEARCH):
+                headers = {"cache-control": "no-cache"}
+                assert (await client.get(path, headers=headers)).status_code == 200
+            for query_id, outcome in ((900, "ok"), (901, "timeout")):
+                await client.post(
+                    "/write-queries", json=WRITTEN | {"query_id": query_id, "outcome": outcome}
+                )
+            old = [
+                {"authors": "A. N. Other, B", "title": f"Old & <{n}>", "journal": "Phys"}
+                for n in range(3)
+            ]
+            results = {"query_id": 900, "timestamp": WRITTEN["timestamp"], "results": old}
+            assert (await client.post("/write-results", json=results)).status_code == 201
+
+    with psycopg.connect(server, autocommit=True) as admin:
+        admin.execute(SQL("create database {} template {}").format(new, Identifier(template)))
+        asyncio.run(fill())
+        yield make_conninfo(server, dbname=name)
+        admin.execute(SQL("drop database {} with (force)").format(new))
+
+
+@pytest.fixture
+async def both(shelf: str, settings: Make, backing: Make) -> AsyncIterator[list[Gateway]]:
+    """One service, and a pair, on the same database; neither is in the zone of the backend."""
+    same = {"database_url": shelf, "database_ro_url": None}
+    shown = {"timezone": "+05:30", "items_per_page": 7}
+    async with (
+        client_of(create_app(settings(**same, **shown, endpoints="frontend"))) as alone,
+        backend(backing(**same)) as url,
+        client_of(create_app(frontend(url, api_url=settings().api_url, **shown))) as split,
+    ):
+        yield [alone, split]
+
+
+async def compare(both: list[Gateway], ask: Ask) -> httpx.Response:
+    """The answer, which is the same from both: status, headers, and every byte."""
+    method, path, headers, body = ask
+    given = {"x-request-id": "same"} | headers
+
+    async def answer(client: Gateway) -> tuple[httpx.Response, tuple[Any, ...]]:
+        got = await client.request(method, path, headers=given, json=body)
+        for name in {"age", "cache-status", "cache-control"} & got.headers.keys():
+            got.headers[name] = re.sub("[0-9]+", "n", got.headers[name])  # seconds
+        return got, (got.status_code, got.headers, got.content)
+
+    for _ in range(3):  # some feeds tell the time
+        (there, alone), (here, split) = [await answer(client) for client in both]
+        if split == alone:
+            return here
+    assert (here.status_code, here.content) == (there.status_code, there.content), ask
+    assert here.headers == there.headers, ask
+    return here
+
+
+@pytest.mark.parametrize("what", ASKED)
+async def test_a_pair_answers_as_the_one_service_to_the_byte(
+    both: list[Gateway], what: str
+) -> None:
+    first = await both[0].get("/papers?versions=all&order=oldest&items_per_page=1")
+    paper = first.json()["papers"][0]["arxiv_id"]
+    good = {"unknown": {200, 404, 400}, "wrong": {400}}.get(what, {200, 409})
+    for template in ASKED[what]:
+        path = template.replace("{paper}", paper)
+        answer = await compare(both, ("GET", path, {}, None))
+        assert answer.status_code in good, (path, answer.text)
+        await compare(both, ("HEAD", path, {}, None))
+        if tag := answer.headers.get("etag"):
+            known = await compare(both, ("GET", path, {"if-none-match": tag}, None))
+            assert known.status_code == 304 or "atom" in path  # it tells the time
+
+
+async def test_a_pair_reads_headers_and_bodies_as_the_one_service(both: list[Gateway]) -> None:
+    asked: list[Ask] = [
+        *(("GET", path, headers, None) for path in LISTS for headers in ODD_HEADERS),
+        *(("POST", path, {}, body) for path, body, _ in BAD_BODIES if path == "/queries"),
+        *(("POST", "/queries", {}, body) for body in ({}, {"text": "ti:", "order": "newest"})),
+        ("GET", "/results", {"request-timeout": "soon"}, None),
+        ("DELETE", "/results", {}, None),
+        ("OPTIONS", "/queries", {}, None),
+    ]
+    statuses = {(await compare(both, ask)).status_code for ask in asked}
+    assert statuses == {200, 204, 400, 405, 406}
+
+
+@pytest.mark.parametrize(
+    ("path", "pages"),
+    [
+        ("/results?items_per_page=60", 4),
+        ("/queries?items_per_page=1&order=newest", 5),
+        ("/papers?items_per_page=60", 4),
+        ("/papers?q=test*&items_per_page=9", 3),
+        ("/results?format=csv&items_per_page=90", 3),
+    ],
+)
+async def test_the_cursors_of_a_pair_are_those_of_the_one_service(
+    both: list[Gateway], path: str, pages: int
+) -> None:
+    answer, followed = await compare(both, ("GET", path, {}, None)), 1
+    while "next" in answer.links:
+        answer, followed = (
+            await compare(both, ("GET", answer.links["next"]["url"], {}, None)),
+            followed + 1,
+        )
+        if "prev" in answer.links:
+            await compare(both, ("GET", answer.links["prev"]["url"], {}, None))
+    assert followed >= pages
+
+
+def test_whatever_an_archive_answers_a_remote_one_does_too() -> None:
+    asked = {
+        name: method for name, method in vars(RecordReader).items() if not name.startswith("_")
+    }
+
+    for name in asked.keys() - {"batches"}:  # they are made of pages
+        assert signature(vars(RemoteReader)[name]) == signature(asked[name])
+
+
+async def test_two_frontends_and_two_backends_share_one_flight_and_the_gate(
+    backing: Make, arxiv: StandIn
+) -> None:
+    async with AsyncExitStack() as stack:
+        clients = []
+        for _ in range(2):
+            url = await stack.enter_async_context(backend(backing(interval=0.2)))
+            app = create_app(frontend(url, interval=0.2, api_url=backing().api_url))
+            clients.append(await stack.enter_async_context(client_of(app)))
+        arxiv.min_interval, arxiv.delay = 0.2, 0.1
+        answers = await asyncio.gather(
+            *(clients[n % 2].get(SEARCH) for n in range(6)),
+            *(clients[n % 2].get(f"/arxiv?title=x{n}") for n in range(2)),
+        )
+
+    assert [answer.status_code for answer in answers] == [200] * 8
+    assert len({answer.json()["query_id"] for answer in answers[:6]}) == 1
+    assert len(arxiv.requests) == 3
+    assert {request.status for request in arxiv.requests} == {200}
+
+
+async def test_a_frontend_needs_no_database_and_its_terminal_searches(
+    backing: Make, tmp_path: Path, arxiv: StandIn, capsys: pytest.CaptureFixture[str]
+) -> None:
+    del arxiv  # a clean one
+    async with backend(backing()) as url:
+        environment = {
+            "ARXIV_BACKEND_URL": url,
+            "ARXIV_BACKEND_TOKEN": TOKEN,
+            "ARXIV_DATA_DIR": str(tmp_path / "data"),
+        }
+
+        def use() -> tuple[dict[str, Any], int]:
+            with service(environment) as process:
+                found = process.get("/arxiv", title="testing").json()
+            return found, process.process.returncode
+
+        found, status = await asyncio.to_thread(use)
+        terminal.add_search(parser := ArgumentParser())
+        await terminal.search(frontend(url), parser.parse_args(["--title=testing", "--json"]))
+
+    assert found["num_entries"] == 10
+    assert json.loads(capsys.readouterr().out)["query_id"] == found["query_id"]
+    assert status == 0
+    assert not (tmp_path / "data").exists()
+
+
+# What goes wrong
+
+
+async def test_a_backend_that_is_away_is_told_with_when_to_come_again(
+    backing: Make, arxiv: StandIn
+) -> None:
+    del arxiv  # a clean one
+    async with backend(backing()) as url, client_of(create_app(frontend(url))) as client:
+        assert (await client.get("/health/ready")).json()["status"] == "ready"
+        port = urlsplit(url).port
+    async with client_of(create_app(frontend(f"http://127.0.0.1:{port}"))) as client:
+        for path in (SEARCH, "/results", EXPORT, "/papers?q=x", "/queries/1"):
+            answer = await client.get(path)
+            assert answer.status_code == 503
+            assert answer.headers["content-type"] == "application/problem+json"
+            assert answer.headers["retry-after"] == "5"
+            assert answer.json()["title"] == "The backend is not available"
+        ready = await client.get("/health/ready")
+        assert (ready.status_code, ready.json()["detail"]) == (503, "backend: the backend is away")
+        assert (await client.get("/health/live")).status_code == 200
+
+
+async def test_a_backend_whose_database_is_away_is_not_ready_and_says_so(
+    backing: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pool, "CONNECTION_PATIENCE", 0.2)
+    cut_off = backing(database_url="host=127.0.0.1 port=9", database_ro_url=None)
+    async with backend(cut_off) as url, client_of(create_app(frontend(url))) as client:
+        ready, results = await asyncio.gather(client.get("/health/ready"), client.get("/results"))
+
+    assert ready.status_code == 503
+    assert results.status_code == 503
+    assert results.json()["title"] == "The database is not available"
+
+
+async def test_the_token_is_needed_and_never_shown(
+    backing: Make, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    other = "another token of theirs"
+    async with backend(backing()) as url:
+        async with httpx.AsyncClient(base_url=url) as stranger:
+            for name in ("find-answer", "find-results", "read-archive"):
+                assert name in ENDPOINTS["backend"]
+                answer = await stranger.post(f"/{name}", json={})
+                assert answer.status_code == 401
+        async with client_of(create_app(frontend(url, backend_token=other))) as client:
+            refused = await client.get("/results")
+            ready = await client.get("/health/ready")
+        async with client_of(create_app(frontend(url))) as client:
+            assert (await client.get("/results")).status_code == 200
+            assert (await client.get("/health/ready")).status_code == 200
+
+    assert refused.status_code == ready.status_code == 503
+    assert "ARXIV_BACKEND_TOKEN" in ready.json()["detail"]
+    assert "ARXIV_BACKEND_TOKEN" in refused.json()["detail"]
+    for secret in (TOKEN, other):
+        assert secret not in refused.text
+        assert secret not in caplog.text
+
+
+async def test_a_frontend_asks_its_backend_which_keys_count_and_believes_it_for_a_while(
+    backing: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    behind = backing(allowed_hosts="example.org")
+    key = api_keys.new()
+    async with create_pools(behind) as pools:
+        await ApiKeyStore(pools).add(Key("team-a", Rate(7, 60)), api_keys.digest(key), "")
+    monkeypatch.setattr(api_keys, "FRESH", 0)
+    async with AsyncExitStack() as running:
+        url = await running.enter_async_context(backend(behind))
+        settings = frontend(url, api_keys="required")
+        async with client_of(create_app(settings)) as client:
+
+            async def asked(path: str, text: str) -> httpx.Response:
+                return await client.get(path, headers={"authorization": f"Bearer {text}"})
+
+            answers = [await asked("/results", text) for text in (key, api_keys.new(), "none")]
+            assert [answer.status_code for answer in answers] == [200, 401, 401]
+            assert answers[0].headers["ratelimit"] == '"default";r=6;t=60'
+            await running.aclose()
+            assert (await asked("/nowhere", key)).status_code == 404
+            assert (await asked("/nowhere", api_keys.new())).status_code == 503
+
+
+async def test_the_backends_problems_are_told_as_they_are(
+    gateway: Serve, caplog: pytest.LogCaptureFixture
+) -> None:
+    def answer(_: httpx.Request) -> httpx.Response:
+        return httpx.Response(500, content=b"oops")
+
+    async with gateway(httpx.MockTransport(answer)) as client:
+        problem = await client.get(SEARCH, headers={"x-request-id": "job-7"})
+
+    assert problem.status_code == 502
+    assert problem.headers["content-type"] == "application/problem+json"
+    assert problem.json() == {
+        "title": "arXiv's answer is unusable",
+        "status": 502,
+        "detail": "arXiv answered 500",
+        "request_id": "job-7",
+        "query_id": 3,
+    }
+    errors = [record for record in caplog.records if record.levelno >= logging.ERROR]
+    assert len(errors) == 1  # the backend's
+
+
+PROBLEM = b"HTTP/1.1 400 Bad Request\r\ncontent-type: application/problem+json\r\n"
+UNKNOWN = json.dumps(
+    {"title": "", "status": 400, "detail": "body: has no", "request_id": "", "parameter": "body"}
+).encode()
+
+
+@pytest.mark.parametrize(
+    ("answer", "said"),
+    [
+        (b"HTTP/1.1 503 Service Unavailable\r\ncontent-length: 2\r\n\r\nno", "answers 503"),
+        (b"HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\n\r\n", "answers 404"),
+        (b"HTTP/1.1 200 OK\r\ncontent-length: 6\r\n\r\n<html>", "same release"),
+        (
+            b"HTTP/1.1 500 Oh\r\ncontent-type: text/html\r\ncontent-length: 6\r\n\r\n<html>",
+            "does not serve /read-archive: it answers 500",
+        ),
+        (PROBLEM + b"content-length: 6\r\n\r\n<html>", "same release"),
+        (
+            PROBLEM + b"content-length: %d\r\n\r\n%s" % (len(UNKNOWN), UNKNOWN),
+            "does not understand /read-archive (body: has no",
+        ),
+        (b"HTTP/1.1 200 OK\r\ncontent-length: 600\r\n\r\n[", "is away"),
+        (b"HTTP/1.1 200 OK\r\ncontent-length: 5000\r\n\r\n" + b" " * 5000, "more than 4,096"),
+        (b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\nzz\r\n", "is away"),
+        (b"HTTP/1.1 200 OK\r\ncontent-encoding: gzip\r\ncontent-length: 2\r\n\r\n[]", "is away"),
+        (b"HTTP/1.1 302 Found\r\nlocation: /x\r\ncontent-length: 0\r\n\r\n", "answers 302"),
+        (b"", "is away"),
+        (b"SSH-2.0\r\n", "is away"),
+    ],
+)
+async def test_what_no_backend_answers_is_unavailable(
+    answer: bytes, said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(backend_client, "MOST", 4096)
+
+    async def odd(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(answer)
+        await writer.drain()
+
+    async with listening(odd) as url, client_of(create_app(frontend(url))) as client:
+        response = await client.get("/results")
+
+    assert response.status_code == 503
+    assert said in response.json()["detail"]
+
+
+async def test_a_request_right_behind_another_has_not_its_deadline() -> None:
+    heads = []
+
+    async def backend(reader: asyncio.StreamReader, _: asyncio.StreamWriter) -> None:
+        heads.append(await reader.readuntil(b"\r\n\r\n"))
+
+    async with listening(backend) as url:
+        with service({"ARXIV_BACKEND_URL": url}) as running:
+            address = urlsplit(await asyncio.to_thread(running.url))
+            reader, writer = await asyncio.open_connection(address.hostname, address.port)
+            writer.write(
+                b"GET /health/live HTTP/1.1\r\nhost: x\r\nrequest-timeout: 1\r\n\r\n"
+                b"GET /results HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n"
+            )
+            await reader.read()
+            writer.close()
+
+    told = re.search(rb"request-timeout: ([0-9.]+)", heads[0])
+    assert told
+    assert float(told[1]) > 5
+
+
+class Silent:
+    """A backend that hears and does not answer."""
+
+    def __init__(self) -> None:
+        self.heads: list[str] = []
+        self.gone = asyncio.Event()
+
+    async def __call__(self, reader: asyncio.StreamReader, _: asyncio.StreamWriter) -> None:
+        self.heads.append((await reader.readuntil(b"\r\n\r\n")).decode().lower())
+        await reader.read()
+        self.gone.set()
+
+
+@pytest.mark.parametrize("path", [SEARCH, "/results", EXPORT])
+async def test_the_id_and_the_deadline_of_a_request_are_passed_on(path: str) -> None:
+    silent = Silent()
+    async with listening(silent) as url, client_of(create_app(frontend(url))) as client:
+        begun = monotonic()
+        headers = {"request-timeout": "0.3", "x-request-id": "job-7"}
+        answer = await client.get(path, headers=headers)
+        taken = monotonic() - begun
+        await asyncio.wait_for(silent.gone.wait(), 1)  # the call ended with the request
+
+    assert answer.status_code == 504
+    assert answer.json()["detail"] == "the 0.3 seconds of Request-Timeout are over"
+    assert 0.25 < taken < 5  # far below what a backend may take, on a busy machine too
+    [head] = silent.heads
+    assert "\r\nx-request-id: job-7\r\n" in head
+    assert f"\r\nauthorization: bearer {TOKEN}\r\n" in head
+    [seconds] = re.findall(r"\r\nrequest-timeout: ([0-9.]+)\r\n", head)
+    # others may join a search, and wait longer: it ends with the last of them
+    assert float(seconds) > 60 if path == SEARCH else 0 < float(seconds) <= 0.3
+
+
+async def test_a_backend_that_never_answers_is_not_waited_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(backend_client, "READING", 0.2)
+
+    async def trickle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: 600\r\n\r\n")
+        while not writer.is_closing():
+            writer.write(b" ")
+            await writer.drain()
+            await asyncio.sleep(0.05)
+
+    for slow in (Silent(), trickle):
+        async with listening(slow) as url, client_of(create_app(frontend(url))) as client:
+            answer = await client.get("/results")
+
+        assert answer.status_code == 503
+        assert answer.json()["detail"] == "the backend does not answer in time"
+
+
+@pytest.mark.parametrize(
+    ("path", "headers", "status", "calls"),
+    [
+        ("/results", {}, 200, 3),
+        (SEARCH, {}, 503, 3),  # the answer is none: it was asked again all the same
+        (SEARCH, {"cache-control": "no-cache"}, 503, 2),
+    ],
+)
+async def test_a_call_lost_on_an_old_connection_is_repeated_unless_it_asks_arxiv_anew(
+    path: str, headers: dict[str, str], status: int, calls: int
+) -> None:
+    """As when a backend is started anew."""
+    heads: list[bytes] = []
+
+    async def once(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        for answers in (True, False):
+            heads.append(head := (await reader.readuntil(b"\r\n\r\n")).lower())
+            [length] = re.findall(rb"content-length: ([0-9]+)", head)
+            await reader.readexactly(int(length))
+            await asyncio.sleep(0.05)
+            if answers:
+                writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n[]")
+
+    async with listening(once) as url, client_of(create_app(frontend(url))) as client:
+        assert (await client.get("/results")).json() == []
+        answer = await client.get(path, headers=headers)
+
+    assert answer.status_code == status
+    assert len(heads) == calls
+    # HAProxy on the way must not repeat it either
+    assert (b"\r\ncache-control: no-cache\r\n" in heads[1]) == bool(headers)
+    left = [re.findall(rb"request-timeout: ([0-9.]+)", head) for head in heads[1:]]
+    seconds = [float(each) for [each] in left]
+    assert all(later <= earlier - 0.04 for earlier, later in pairwise(seconds))
+
+
+async def test_those_who_hang_up_leave_no_connection_taken(
+    backing: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(backend_client, "CONNECTIONS", 3)
+    async with backend(backing()) as url, client_of(create_app(frontend(url))) as client:
+        for path in ("/results", "/papers", "/queries/1", EXPORT, SEARCH):
+            hurried = [
+                client.get(path, headers={"request-timeout": f"{n / 4000:.6f}"}) for n in range(40)
+            ]
+            answers = await asyncio.gather(*hurried)
+            assert {answer.status_code for answer in answers} <= {200, 404, 504}
+            assert (await client.get("/results")).status_code == 200
+
+
+async def test_a_page_that_is_asked_for_again_ends_with_its_own_request() -> None:
+    """In the one service it is made for all who ask at that moment."""
+    heads: list[bytes] = []
+    hung_up = asyncio.Semaphore(0)
+
+    async def once(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while not reader.at_eof():
+            heads.append(head := (await reader.readuntil(b"\r\n\r\n")).lower())
+            [length] = re.findall(rb"content-length: ([0-9]+)", head)
+            await reader.readexactly(int(length))
+            if len(heads) > 1:
+                await reader.read()
+                hung_up.release()
+            else:
+                writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n[]")
+
+    async with listening(once) as url, client_of(create_app(frontend(url))) as client:
+        assert (await client.get("/results")).json() == []
+        waiting = [
+            asyncio.create_task(client.get("/results", headers={"request-timeout": seconds}))
+            for seconds in ("0.2", "5")
+        ]
+        assert (await waiting[0]).status_code == 504
+        await asyncio.wait_for(hung_up.acquire(), 1)
+        assert not waiting[1].done()
+        waiting[1].cancel()
+
+    told = [float(re.findall(rb"request-timeout: ([0-9.]+)", head)[0]) for head in heads[1:]]
+    assert sorted(told) == [pytest.approx(0.2, abs=0.1), pytest.approx(5, abs=0.5)]
+
+
+async def test_a_deadline_holds_in_the_one_service_too(gateway: Serve, arxiv: StandIn) -> None:
+    async with gateway() as client:
+        arxiv.delay = 0.5
+        late = await client.get(SEARCH, headers={"request-timeout": "0.1"})
+        odd = await client.get(SEARCH, headers={"request-timeout": "soon"})
+        two = [("request-timeout", "5"), ("request-timeout", "6")]
+        doubtful = await client.get(SEARCH, headers=two)
+
+    assert late.status_code == 504
+    assert doubtful.status_code == 400
+    assert (odd.status_code, odd.json()["parameter"]) == (400, "Request-Timeout")
+
+
+async def test_who_hangs_up_ends_the_call_of_the_backend() -> None:
+    silent = Silent()
+    async with listening(silent) as url, served(create_app(frontend(url))) as address:
+        with pytest.raises(httpx.ReadTimeout):
+            async with httpx.AsyncClient(timeout=0.3) as client:
+                await client.get(address + SEARCH)
+        await asyncio.wait_for(silent.gone.wait(), 1)
+
+
+async def test_equal_searches_share_one_call(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Or those who wait would take all connections from those who read."""
+    monkeypatch.setattr(backend_client, "CONNECTIONS", 2)
+    silent = Silent()
+    async with listening(silent) as url, client_of(create_app(frontend(url))) as client:
+        headers = {"request-timeout": "0.3"}
+        await asyncio.gather(*(client.get(SEARCH, headers=headers) for _ in range(20)))
+
+    assert len(silent.heads) == 1
+
+
+async def test_a_question_that_is_none_is_refused(backing: Make) -> None:
+    page = {"type": "page", "list": "results", "wanted": {"type": "results"}, "limit": 2}
+    wrong: list[Any] = [
+        {},
+        {"type": "drop"},
+        page,
+        page | {"place": {"offset": -1}},
+        page | {"place": {"key": ["a", 1, 2]}},
+        page | {"place": {"key": [1]}},
+        page | {"place": {}, "list": "papers"},
+        page | {"place": {}, "wanted": {"type": "results", "words": "a &"}},
+        page | {"place": {}, "wanted": {"type": "results", "words": "a\0"}},
+        page | {"place": {}, "limit": 10**30},
+        page | {"place": {}, "more": 1},
+        {"type": "query", "query_id": "one"},
+    ]
+    async with backend(backing()) as url:
+        headers = {"authorization": f"Bearer {TOKEN}"}
+        async with httpx.AsyncClient(base_url=url, headers=headers) as client:
+            right = await client.post("/read-archive", json=page | {"place": {}})
+            answers = [await client.post("/read-archive", json=body) for body in wrong]
+            bad = await client.post("/find-answer", json={"asked": {"title": "x", "start": -1}})
+
+    assert (right.status_code, right.json()) == (200, [])
+    assert [answer.status_code for answer in answers] == [400] * len(wrong)
+    assert (bad.status_code, bad.json()["parameter"]) == (400, "asked.start")
+
+
+# Whole lists
+
+
+async def test_a_whole_list_passes_through_in_pieces(large: Settings) -> None:  # noqa: F811
+    """Both sides are in this process; `tests/test_exports.py` looks at the memory of one."""
+    async with (
+        backend(large) as behind,
+        served(create_app(frontend(behind))) as url,
+        httpx.AsyncClient(base_url=url, headers=PLAIN) as client,
+        client.stream("GET", EXPORT) as response,
+    ):
+        first = await anext(pieces := response.aiter_raw())
+        size, lines = len(first), first.count(b"\n")
+        async for piece in pieces:
+            size, lines = size + len(piece), lines + piece.count(b"\n")
+
+    assert lines == ROWS
+    assert len(first) < size / 20
+
+
+def of_process(settings: Settings) -> dict[str, str]:
+    """The environment of a backend with these settings."""
+    return {
+        "ARXIV_DATABASE_URL": str(settings.database_url),
+        "ARXIV_BACKEND_TOKEN": TOKEN,
+        "ARXIV_ENDPOINTS": "backend",
+    }
+
+
+async def test_a_backend_killed_in_mid_stream_breaks_it_unless_there_is_another(
+    large: Settings,  # noqa: F811
+) -> None:
+    with service(of_process(large)) as doomed, service(of_process(large)) as other:
+        ports = [urlsplit(await asyncio.to_thread(each.url)).port for each in (doomed, other)]
+
+        async def balance(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            """Carry a connection to the first of the two that is there."""
+            for port in ports:
+                try:
+                    there, back = await asyncio.open_connection("127.0.0.1", port)
+                except ConnectionError:
+                    continue
+                await asyncio.gather(_carry(reader, back), _carry(there, writer))
+                return
+
+        async def rows(url: str, kill: Any) -> int:
+            lines = 0
+            async with (
+                served(create_app(frontend(url))) as address,
+                httpx.AsyncClient(base_url=address, headers=PLAIN, timeout=20) as client,
+                client.stream("GET", EXPORT) as response,
+            ):
+                async for piece in response.aiter_raw(2**16):
+                    lines += piece.count(b"\n")
+                    if lines > 200 and kill.process.poll() is None:
+                        kill.process.kill()
+                        kill.process.wait()
+            return lines
+
+        async with listening(balance) as url:
+            assert await rows(url.removesuffix("/api/query"), doomed) == ROWS
+        with pytest.raises(httpx.RemoteProtocolError):
+            await rows(other.url(), other)
+
+
+async def _carry(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    while data := await reader.read(2**16):
+        writer.write(data)
+        await writer.drain()
+    writer.close()
+
+
+# Settings
+
+
+@pytest.mark.parametrize(
+    ("changes", "name"),
+    [
+        ({"database_url": "dbname=arxiv"}, "ARXIV_BACKEND_URL"),
+        ({"database_ro_url": "dbname=arxiv"}, "ARXIV_BACKEND_URL"),
+        ({"endpoints": "frontend,read-archive"}, "ARXIV_ENDPOINTS"),
+        ({"endpoints": "backend"}, "ARXIV_ENDPOINTS"),
+    ],
+)
+def test_a_frontend_has_no_database_and_serves_nothing_that_needs_one(
+    changes: dict[str, str], name: str
+) -> None:
+    with pytest.raises(ValueError, match=f"^{name}: "):
+        frontend("http://backend", **changes)
+    with pytest.raises(ConfigurationError, match=f"^{name}: "):
+        Settings.from_env(
+            {"ARXIV_BACKEND_URL": "http://backend"}
+            | {f"ARXIV_{field.upper()}": value for field, value in changes.items()}
+        )
+
+
+@pytest.mark.parametrize("command", ["migrate", "harvest", "keys"])
+def test_what_needs_a_database_is_done_where_it_is(command: str) -> None:
+    with pytest.raises(ConfigurationError, match="ARXIV_BACKEND_URL"):
+        command_line.COMMANDS[command](frontend("http://backend"), Namespace())
+
+
+def test_all_that_a_frontend_serves_is_of_the_frontend() -> None:
+    assert frontend("http://backend").served == set(ENDPOINTS["frontend"])

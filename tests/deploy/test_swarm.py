@@ -1,0 +1,67 @@
+"""The stack file for Docker Swarm: of one piece, and with all that the others have."""
+
+import re
+from typing import Any
+
+import pytest
+import yaml
+
+from service.settings import ENDPOINTS, Settings
+from tests.support.process import ROOT
+
+FOLDER = ROOT / "deploy"
+TEXT = (FOLDER / "swarm.yml").read_text()
+STACK = yaml.safe_load(TEXT)
+SERVICES: dict[str, dict[str, Any]] = STACK["services"]
+# by docker/cli's own list; it leaves them out, with a warning or without
+NOT_FOR_SWARM = {"build", "depends_on", "restart", "security_opt", "tmpfs", "container_name"}
+DEFAULT = re.compile(r"\$\{\w+:-(.*?)\}")
+INSTANCES = ("frontend1", "frontend2", "backend1", "backend2", "writer")
+
+
+def test_nothing_is_asked_for_that_swarm_does_not_do() -> None:
+    assert STACK["version"] == "3.8"
+    for service in SERVICES.values():
+        assert service.keys() & NOT_FOR_SWARM == set()
+        assert not [each for each in service.get("volumes", ()) if str(each).startswith((".", "/"))]
+
+
+def test_it_has_what_the_compose_files_have() -> None:
+    composed = {"backend1"}  # the one called service there
+    for name in ("podman-compose.yml", "deploy/compose.scale.yml"):
+        composed |= yaml.safe_load((ROOT / name).read_text())["services"].keys()
+
+    assert SERVICES.keys() == composed - {"service"}
+
+
+def test_every_config_is_a_file_that_is_mounted_and_every_migration_is_one() -> None:
+    configs = STACK["configs"]
+    mounted = [each for service in SERVICES.values() for each in service.get("configs", ())]
+    migrations = {path.stem for path in (ROOT / "migrations").glob("*.sql")}
+
+    assert {each["source"] for each in mounted} == configs.keys()
+    assert all((FOLDER / each["file"]).is_file() for each in configs.values())
+    assert configs.keys() >= migrations
+    for each in SERVICES["migrate"]["configs"]:
+        assert each["target"] == f"/migrations/{each['source']}.sql"
+
+
+@pytest.mark.parametrize("name", INSTANCES)
+def test_its_settings_are_settings(name: str) -> None:
+    given = {
+        variable: re.sub(r"\$\{\w+:\?.*?\}", "a-secret-of-sixteen", DEFAULT.sub(r"\1", value))
+        for variable, value in SERVICES[name]["environment"].items()
+    }
+
+    settings = Settings.from_env(given)
+
+    served = "frontend" if name.startswith("frontend") else "backend"
+    assert name == "writer" or settings.served == {*ENDPOINTS[served]}
+    assert (settings.database_url is None) == (served == "frontend")
+    assert (settings.queue_url is None) == (served == "frontend")
+
+
+def test_a_secret_that_is_not_set_ends_the_deployment() -> None:
+    for variable in re.findall(r"\$\{(\w*(?:PASSWORD|TOKEN)[^}]*)\}", TEXT):
+        # the second token is there only while the first is being changed
+        assert ":?" in variable or variable == "ARXIV_BACKEND_TOKEN_ALSO:-"

@@ -1,0 +1,26 @@
+"""Real answers of arXiv, kept beside the project: read by tests where they are there."""
+
+import csv
+from pathlib import Path
+
+import pytest
+
+from tests.support.process import ROOT
+
+FEEDS = ROOT.parent / "shared" / "feeds"
+
+CAPTURES = sorted(FEEDS.glob("*.xml"))
+captured = pytest.mark.parametrize(
+    "path",
+    CAPTURES
+    or [
+        pytest.param(FEEDS, marks=pytest.mark.skip(reason=f"captured feeds are not there: {FEEDS}"))
+    ],
+    ids=lambda path: path.stem,
+)
+
+
+def catalogued(path: Path) -> dict[str, str]:
+    with (path.parent / "manifest.csv").open(encoding="utf-8", newline="") as file:
+        [row] = [row for row in csv.DictReader(file) if row["file"] == path.name]
+    return row

@@ -1,0 +1,135 @@
+"""HAProxy and PgBouncer as the files in deploy/ set them up, as processes on free ports."""
+
+import os
+import pwd
+import random
+import shutil
+import socket
+import subprocess
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from time import monotonic, sleep
+from typing import Any
+
+import pytest
+from psycopg.conninfo import conninfo_to_dict
+
+from tests.support.process import ROOT
+
+NOBODY = "127.0.0.1:1"
+"""An address where nothing listens."""
+POOLS = ("FRONTEND1", "FRONTEND2", "READ1", "READ2", "BACKEND1", "BACKEND2")
+
+
+def program(name: str) -> str:
+    """Where a program is; the test skips where it is not."""
+    if not (found := shutil.which(name, path=f"{os.environ['PATH']}:/usr/sbin")):
+        pytest.skip(f"not installed: {name}")
+    return found
+
+
+def free_port() -> int:
+    """A port for a program that starts later, or again.
+
+    Those that the system gives out itself may be a client's until then.
+    """
+    while True:
+        port = random.randrange(10_000, 32_000)  # noqa: S311 - no secret
+        with suppress(OSError), socket.create_server(("127.0.0.1", port)):
+            return port
+
+
+@dataclass(frozen=True)
+class Router:
+    """A running HAProxy: its two doors, and the file its log goes to."""
+
+    process: subprocess.Popen[bytes]
+    outside: str
+    inside: str
+    log: Path
+
+
+@contextmanager
+def haproxy(
+    folder: Path, pools: Mapping[str, str], changes: Mapping[str, str] | None = None
+) -> Iterator[Router]:
+    """HAProxy with deploy/haproxy.cfg before these instances; `changes` replace parts of it."""
+    config, log = folder / "haproxy.cfg", folder / "haproxy.log"
+    config.write_text(_changed("haproxy.cfg", changes or {}))
+    doors = {name: f"127.0.0.1:{free_port()}" for name in ("OUTSIDE", "INSIDE")}
+    environment = {**os.environ, **dict.fromkeys(POOLS, NOBODY), **pools, **doors}
+    command = [program("haproxy"), "-f", str(config)]
+    with (
+        log.open("wb") as output,
+        subprocess.Popen(command, env=environment, stdout=output, stderr=output) as process,
+    ):
+        try:
+            _wait_for(doors["OUTSIDE"], process, log)
+            yield Router(process, f"http://{doors['OUTSIDE']}", f"http://{doors['INSIDE']}", log)
+        finally:
+            process.kill()
+
+
+@contextmanager
+def pgbouncer(
+    folder: Path, database: str, changes: Mapping[str, str] | None = None
+) -> Iterator[str]:
+    """PgBouncer with deploy/pgbouncer.ini before a database; its connection string, without user.
+
+    Its databases are `arxiv` and `arxiv_ro`. `changes` replace parts of the file.
+    """
+    target = conninfo_to_dict(database)
+    where = f"host={target['host']} port={target['port']} dbname={target['dbname']}"
+    port = free_port()
+    config, users, log = (folder / f"pgbouncer.{kind}" for kind in ("ini", "users", "log"))
+    users.write_text('"arxiv_rw" ""\n"arxiv_ro" ""\n"postgres" ""\n')
+    here = {
+        "host=db port=5432 dbname=arxiv": where,
+        "host=replica port=5432 dbname=arxiv": where,
+        "listen_addr = *": "listen_addr = 127.0.0.1",
+        "listen_port = 6432": f"listen_port = {port}",
+        "auth_type = scram-sha-256": "auth_type = trust",
+        "/etc/pgbouncer/userlist.txt": str(users),
+    }
+    config.write_text(_changed("pgbouncer.ini", here | dict(changes or {})))
+    identity: dict[str, Any] = {}
+    if os.geteuid() == 0:  # it refuses to run as root; the socket is open to its owner alone
+        user = pwd.getpwuid(Path(str(target["host"])).stat().st_uid)
+        identity = {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": []}
+        for path in (config, users, folder, *folder.parents):
+            path.chmod(path.stat().st_mode | 0o005)
+    command = [program("pgbouncer"), str(config)]
+    with (
+        log.open("wb") as output,
+        subprocess.Popen(command, stdout=output, stderr=output, **identity) as process,
+    ):
+        try:
+            _wait_for(f"127.0.0.1:{port}", process, log)
+            yield f"host=127.0.0.1 port={port} dbname=arxiv"
+        finally:
+            process.kill()
+
+
+def _changed(name: str, changes: Mapping[str, str]) -> str:
+    """A file of deploy/ with some of its parts replaced."""
+    text = (ROOT / "deploy" / name).read_text()
+    for old, new in changes.items():
+        assert old in text
+        text = text.replace(old, new)
+    return text
+
+
+def _wait_for(address: str, process: subprocess.Popen[bytes], log: Path) -> None:
+    host, port = address.split(":")
+    end = monotonic() + 10
+    while True:
+        try:
+            socket.create_connection((host, int(port))).close()
+        except ConnectionRefusedError:
+            assert process.poll() is None, log.read_text()
+            assert monotonic() < end, log.read_text()
+            sleep(0.02)
+        else:
+            return

@@ -1,0 +1,453 @@
+"""Whatever is typed, what is sent asks for that, and for nothing else, in the same words."""
+
+import re
+import unicodedata
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+from msgspec import structs
+
+from demo.feed import render
+from demo.papers import generate
+from demo.query import Pair, Term, Tree, parse, rewrite
+from service.arxiv_query import LAST_RESULT, MAX_LENGTH, MAX_NAMES, TERMS, missing_ids, parameters
+from service.arxiv_xml import parse as parse_feed
+from service.errors import InvalidParameter
+from service.models import Entry, Search
+
+FIELDS = {
+    "author": "au",
+    "title": "ti",
+    "journal": "jr",
+    "abstract": "abs",
+    "comment": "co",
+    "any": "all",
+}
+
+# Hostile on purpose: words and marks of the query language, glued in any way.
+_PIECES = st.sampled_from(
+    [
+        *('"', "\\", "_", "(", ")", "[", "]", ":", "*", "?", "+", "-", "%22", "&", " ", "\t", "\n"),
+        *("AND", "OR", "ANDNOT", "NOT", "and", "TO", "ti:", "au:", "all:", "title:", "cat:cs.*"),
+        *("submittedDate:[2020 TO 2021]", "lastUpdatedDate:[2020 TO 2021]", "submittedDate:"),
+        *("neural", "Müller", "漢字", "0", "\x00", "\x85", "\u2028", "“", "”", "e\u0301", "\u200b"),
+    ]
+)
+TYPED = st.text(max_size=30) | st.lists(_PIECES, max_size=8).map("".join)
+
+
+def sent(**given_parameters: Any) -> dict[str, str]:
+    return parameters(Search(**given_parameters), 10)
+
+
+def query(**given_parameters: Any) -> str:
+    return sent(**given_parameters)["search_query"]
+
+
+def refused(**given_parameters: Any) -> InvalidParameter:
+    with pytest.raises(InvalidParameter) as error:
+        sent(**given_parameters)
+    assert error.value.detail.startswith(f"{error.value.parameter}: ")
+    return error.value
+
+
+def terms(tree: Tree) -> list[Term]:
+    """The terms of a tree in which everything must match."""
+    if isinstance(tree, Term):
+        return [tree]
+    assert isinstance(tree, Pair)
+    assert tree.operator == "AND"
+    return [*terms(tree.left), *terms(tree.right)]
+
+
+def words(text: str) -> list[str]:
+    """What an index knows of a text: its letters, with their accents, and its digits."""
+    return re.findall(
+        r"\S+", "".join(c if unicodedata.category(c)[0] in "LMN" else " " for c in text)
+    )
+
+
+def has_letters(text: str) -> bool:
+    return any(unicodedata.category(c)[0] in "LN" for c in text)
+
+
+# Terms
+
+
+@given(st.fixed_dictionaries(dict.fromkeys(FIELDS, TYPED)))
+@example(dict.fromkeys(FIELDS, '" OR all:"'))
+@example(dict.fromkeys(FIELDS, "submittedDate:[2020 TO 2021]"))
+@example(dict.fromkeys(FIELDS, "lastUpdatedDate:[202001 TO 2021]"))
+@example(dict.fromkeys(FIELDS, "submittedDate_:[2020 TO 2021]"))
+@example(dict.fromkeys(FIELDS, 'submittedDate":[2020 TO 2021]'))
+@example(dict.fromkeys(FIELDS, 'b\\"'))
+@example(dict.fromkeys(FIELDS, "a\\"))
+def test_arxiv_reads_one_term_for_each_field_and_no_word_is_lost(typed: dict[str, str]) -> None:
+    try:
+        built = query(**typed)
+    except InvalidParameter as error:
+        names = error.parameter.split(", ")
+        assert not has_letters("".join(typed[name] for name in names if name in typed))
+        return
+
+    found = terms(parse(rewrite(built)))
+    given_terms = {field: typed[name] for name, field in FIELDS.items() if typed[name].strip()}
+    assert [term.field for term in found] == list(given_terms)
+    for term in found:
+        assert words(term.value) == words(given_terms[term.field])
+        # arXiv's rewriting of a query did not touch it
+        assert f'{term.field}:"{term.value}"' in built
+
+
+@given(st.sampled_from(list(FIELDS)), TYPED)
+def test_a_field_alone_is_one_term(name: str, text: str) -> None:
+    try:
+        built = query(**{name: text})
+    except InvalidParameter:
+        assert not has_letters(text)
+        return
+
+    assert isinstance(parse(rewrite(built)), Term)
+
+
+@given(st.text("abcdefgXYZäé0123456789.,:;()[]{}<>+-&|!^~/'$#%=@", min_size=1, max_size=40))
+def test_ordinary_characters_are_sent_as_they_are_typed(text: str) -> None:
+    assert query(title=text) == f'ti:"{text}"'
+
+
+@pytest.mark.parametrize(
+    ("typed", "meant"),
+    [
+        ("neural network", "neural network"),
+        ("  padded\t and \r\n broken ", "padded and broken"),
+        ('the "weak" limit', "the weak limit"),
+        ("a_b__c", "a b c"),
+        ("\\alpha", "alpha"),
+        ("*omics", "omics"),
+        ("?what", "what"),
+        ("* ? *x*", "x*"),
+        ("gen*", "gen*"),
+        ("why?", "why?"),
+        ("0", "0"),
+        ("AND", "AND"),
+        ("ti:x AND au:y", "ti:x AND au:y"),
+        ("\x00a\x1fb\x7fc\x9fd", "a b c d"),
+        ("a\u00a0b\u3000c", "a b c"),
+        ("Łódź 漢字 \U0001d518", "Łódź 漢字 \U0001d518"),
+        ("submittedDate:[2020 TO 2021]", "submittedDate [2020 TO 2021]"),
+    ],
+)
+def test_only_what_has_no_meaning_is_taken_out(typed: str, meant: str) -> None:
+    assert query(title=typed) == f'ti:"{meant}"'
+
+
+def test_all_parameters_given_must_match() -> None:
+    built = query(
+        author="Noether",
+        title="Invariants",
+        journal="Math. Ann.",
+        abstract="algebra",
+        comment="18 pages",
+        any="ring",
+        category=("math.AC", "math.RA"),
+        query="ti:a OR ti:b",
+        submitted_from=0,
+    )
+
+    assert built == (
+        '(ti:"a" OR ti:"b") AND au:"Noether" AND ti:"Invariants" AND jr:"Math. Ann."'
+        ' AND abs:"algebra" AND co:"18 pages" AND all:"ring" AND (cat:math.AC OR cat:math.RA)'
+        " AND submittedDate:[199101010000 TO 209912312359]"
+    )
+
+
+@pytest.mark.parametrize("empty", [None, "", " ", "\t\n", "\u3000"])
+def test_an_empty_field_is_left_out(empty: str | None) -> None:
+    assert query(author=empty, title="x", query=empty) == 'ti:"x"'
+
+
+@pytest.mark.parametrize("empty", [None, "", " \n"])
+def test_a_search_for_nothing_names_all_parameters(empty: str | None) -> None:
+    error = refused(author=empty, query=empty, category=("",), id_list=(" ",), max_results=5)
+
+    assert error.parameter == ", ".join(TERMS)
+    assert set(TERMS) < set(Search.__struct_fields__)
+
+
+@pytest.mark.parametrize(
+    "typed",
+    [
+        *('"', '""', "\\", "_", "*", "? *", "\x00", '" _ \\'),
+        *("\u200b", "\u200b \ufeff", "\u2060*", "\u00ad", "*\u200b", "\u3164", "\u2800", "\u0301"),
+    ],
+)
+@pytest.mark.parametrize("name", list(FIELDS))
+def test_a_field_without_anything_to_search_for_is_named(name: str, typed: str) -> None:
+    others = dict.fromkeys(FIELDS, "x")
+
+    assert refused(**(others | {name: typed})).parameter == name
+
+
+# Categories
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("cs.AI", "hep-th", "cs.*", "math-ph", "alg-geom", "cond-mat.str-el", "physics.acc-ph"),
+        *("astro-ph.CO", "q-bio.*", "physics.optics", "cond-mat.soft", "cs", "stat.ML"),
+    ],
+)
+@pytest.mark.parametrize("spell", [str, str.upper, str.lower, lambda name: f" {name}\n"])
+def test_a_category_is_sent_in_arxivs_spelling(name: str, spell: Any) -> None:
+    assert query(category=(spell(name),)) == f"cat:{name}"
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *(
+            "cs.AI OR all:x",
+            "cs.AI)",
+            '"cs.AI"',
+            "cs.",
+            ".AI",
+            "*",
+            "cs.A*",
+            "c*",
+            "cs.A1",
+            "cs_AI",
+        ),
+        *("cs.AI.LG", "-cs", "cs-", "c--s", "Kcs.AI".replace("K", "\u212a"), "cs,AI", "1"),
+    ],
+)
+def test_what_is_no_category_is_refused(name: str) -> None:
+    error = refused(title="x", category=("cs.AI", name))
+
+    assert error.parameter == "category"
+    assert "cs.AI, hep-th or cs.*" in error.detail
+
+
+def test_one_of_several_categories_must_match_in_any_order() -> None:
+    built = query(title="x", category=("hep-th", "cs.AI", "cs.ai", "hep-th", "math.*"))
+
+    assert built == 'ti:"x" AND (cat:cs.AI OR cat:hep-th OR cat:math.*)'
+
+
+def test_too_many_categories_are_refused() -> None:
+    names = [f"{a}{b}.{c}{d}" for a in "abcd" for b in "abcd" for c in "abcd" for d in "abcd"]
+
+    assert query(category=tuple(names[:MAX_NAMES])).count(" OR ") == MAX_NAMES - 1
+    assert refused(category=tuple(names)).parameter == "category"
+
+
+# Dates
+
+
+def seconds(*moment: int) -> int:
+    return int(datetime(*moment, tzinfo=UTC).timestamp())  # type: ignore[arg-type,misc]
+
+
+@pytest.mark.parametrize(
+    ("since", "until", "meant"),
+    [
+        ((2020, 1, 2, 3, 4, 5), (2021, 6, 7, 23, 59, 59), "202001020304 TO 202106072359"),
+        ((2020, 1, 2), None, "202001020000 TO 209912312359"),
+        (None, (2020, 1, 2), "199101010000 TO 202001020000"),
+        ((1, 1, 2), (9999, 12, 31), "199101010000 TO 209912312359"),
+        ((1970, 1, 1), (1970, 1, 1), "199101010000 TO 199101010000"),
+        ((2020, 1, 2), (2020, 1, 2), "202001020000 TO 202001020000"),
+    ],
+)
+def test_dates_are_sent_in_minutes_of_gmt(since: Any, until: Any, meant: str) -> None:
+    built = query(submitted_from=since and seconds(*since), submitted_to=until and seconds(*until))
+
+    assert built == f"submittedDate:[{meant}]"
+    assert parse(rewrite(built)) == Term("submittedDate", meant)
+
+
+def test_a_range_that_ends_before_it_starts_is_refused() -> None:
+    assert refused(submitted_from=1, submitted_to=0).parameter == "submitted_to"
+
+
+# Ids
+
+
+@pytest.mark.parametrize(
+    ("typed", "meant"),
+    [
+        ("2101.00001", "2101.00001"),
+        ("0704.0001", "0704.0001"),
+        ("2101.00001v12", "2101.00001v12"),
+        ("hep-th/9901001", "hep-th/9901001"),
+        ("hep-th/9901001v2", "hep-th/9901001v2"),
+        ("math.GT/0309136", "math/0309136"),
+        ("arXiv:2101.00001", "2101.00001"),
+        ("ARXIV:math.GT/0309136v1", "math/0309136v1"),
+        ("https://arxiv.org/abs/2101.00001v2", "2101.00001v2"),
+        ("http://www.arxiv.org/pdf/hep-th/9901001v1.pdf", "hep-th/9901001v1"),
+        ("export.arxiv.org/abs/2101.00001", "2101.00001"),
+        ("https://arxiv.org/abs/2101.00001?context=cs#top", "2101.00001"),
+        ("https://arxiv.org/html/2101.00001/", "2101.00001"),
+        (" 2101.00001\n", "2101.00001"),
+    ],
+)
+def test_ids_are_sent_bare(typed: str, meant: str) -> None:
+    assert sent(id_list=(typed,)) == {
+        "search_query": "",
+        "id_list": meant,
+        "start": "0",
+        "max_results": "1",
+    }
+
+
+@pytest.mark.parametrize(
+    "typed",
+    [
+        *("abc", "2101.1", "2101.000001", "0305100", "0305100v2", "2101.00001v0", "2101.00001v"),
+        *("hep-th/99010011", "HEP-TH/9901001", "math.gt/0309136", "2101.00001&max_results=9"),
+        *("https://example.org/abs/2101.00001", "https://arxiv.org/list/cs.AI/new", "arXiv:"),
+        *("\u0662101.00001", "https://arxiv.org.example.org/abs/2101.00001", "../2101.00001"),
+    ],
+)
+def test_what_is_no_id_is_refused(typed: str) -> None:
+    error = refused(id_list=("2101.00001", typed))
+
+    assert error.parameter == "id_list"
+    assert repr(typed) in error.detail
+
+
+def test_max_results_is_the_number_of_ids_unless_it_is_given() -> None:
+    ids = tuple(f"2101.{number:05}" for number in range(25))
+
+    assert sent(id_list=ids)["max_results"] == "25"
+    assert sent(id_list=ids, query="ti:x")["max_results"] == "25"
+    assert sent(id_list=ids, max_results=3)["max_results"] == "3"
+    assert sent(title="x")["max_results"] == "10"
+
+
+def test_ids_in_any_order_and_number_are_the_same_search() -> None:
+    wanted = sent(id_list=("2101.00002", "2101.00001", "2101.00001v1"))
+
+    assert wanted["id_list"] == "2101.00001,2101.00001v1,2101.00002"
+    assert wanted["max_results"] == "3"
+    assert wanted == sent(
+        id_list=("arXiv:2101.00001v1,2101.00002", "2101.00001 2101.00002", "2101.00001")
+    )
+
+
+def test_too_many_ids_are_refused() -> None:
+    ids = tuple(f"2101.{number:05}" for number in range(MAX_NAMES + 1))
+
+    assert sent(id_list=ids[1:])["max_results"] == str(MAX_NAMES)
+    assert refused(id_list=ids).parameter == "id_list"
+
+
+# Pages and order
+
+
+def test_a_plain_search_sends_four_parameters() -> None:
+    assert list(sent(title="x").items()) == [
+        ("search_query", 'ti:"x"'),
+        ("id_list", ""),
+        ("start", "0"),
+        ("max_results", "10"),
+    ]
+
+
+@pytest.mark.parametrize("by", ["relevance", "lastUpdatedDate", "submittedDate"])
+@pytest.mark.parametrize("order", ["descending", "ascending"])
+def test_an_order_is_sent_unless_it_is_arxivs_own(by: str, order: str) -> None:
+    extra = dict(list(sent(title="x", sort_by=by, sort_order=order).items())[4:])
+
+    usual = (by, order) == ("relevance", "descending")
+    assert extra == ({} if usual else {"sortBy": by, "sortOrder": order})
+
+
+def test_no_page_passes_the_last_result() -> None:
+    assert sent(title="x", start=LAST_RESULT - 10)["start"] == "9990"
+
+    error = refused(title="x", start=LAST_RESULT - 9)
+    assert error.parameter == "start"
+    assert "submitted_from" in error.detail
+    assert "harvest" in error.detail
+
+
+# Queries
+
+
+def test_a_query_alone_needs_no_parentheses() -> None:
+    assert query(query=" ti:a   AND(au:b OR c)") == 'ti:"a" AND (au:"b" OR all:"c")'
+
+
+def test_a_query_is_one_of_the_terms() -> None:
+    assert query(query="ti:a OR ti:b", title="c") == '(ti:"a" OR ti:"b") AND ti:"c"'
+    assert query(query="ti:a", title="c") == 'ti:"a" AND ti:"c"'
+
+
+@pytest.mark.parametrize("wrong", ["ti:a b", "author:x", "(", "ti:" + "x" * MAX_LENGTH])
+def test_a_query_that_cannot_be_read_is_named(wrong: str) -> None:
+    assert refused(query=wrong, title="x").parameter == "query"
+
+
+def test_an_underscore_in_a_doi_does_not_spoil_the_author() -> None:
+    built = query(query='doi:"10.1007/978-3-030-58452-8_13"', author="Carion")
+
+    assert terms(parse(rewrite(built))) == [
+        Term("doi", "10.1007/978-3-030-58452-8_13"),
+        Term("au", "Carion"),
+    ]
+
+
+@given(st.permutations(["cs.AI", "cs.LG", "hep-th"]), st.permutations(["2101.00001", "2101.00002"]))
+def test_the_same_search_is_sent_in_the_same_words(categories: list[str], ids: list[str]) -> None:
+    one = sent(title=" a  b", category=categories, id_list=ids, query="ti:a  AND (b)", comment="")
+    other = sent(
+        title="a b",
+        category=("cs.AI", "cs.LG", "hep-th", "cs.AI"),
+        id_list=("arXiv:2101.00001", "2101.00002"),
+        query='(ti:"a" AND all:b)',
+        max_results=2,
+    )
+
+    assert list(one.items()) == list(other.items())
+
+
+# Ids that did not come back
+
+ENTRY = parse_feed(render(generate(1))).entries[0]
+
+
+def entry(arxiv_id: str | None, version: int | None) -> Entry:
+    return structs.replace(ENTRY, arxiv_id=arxiv_id, version=version)
+
+
+@pytest.mark.parametrize(
+    ("asked", "missing"),
+    [
+        ("", []),
+        ("2101.00001,2101.00002", []),
+        ("2101.00001v3", []),
+        ("2101.00001v1,2101.00001v3", ["2101.00001v1"]),
+        ("2101.0000,2101.00003,hep-th/9901001v2", ["2101.0000", "2101.00003"]),
+        ("hep-th/9901001", []),
+    ],
+)
+def test_ids_that_did_not_come_back_are_listed(asked: str, missing: list[str]) -> None:
+    entries = [
+        entry("2101.00001", 3),
+        entry("2101.00002", None),
+        entry("hep-th/9901001", 2),
+        entry(None, None),
+    ]
+
+    assert missing_ids({"id_list": asked}, entries) == missing
+
+
+def test_the_id_that_arxiv_does_not_know_is_listed() -> None:
+    asked = sent(id_list=("0808.05394", "1707.08567"))
+
+    assert missing_ids(asked, [entry("1707.08567", 2)]) == ["0808.05394"]

@@ -1,0 +1,220 @@
+"""Where arXiv did not search what was meant, the answer is told from; where it did, nothing is."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from msgspec import structs
+
+from demo.arxiv import StandIn
+from demo.papers import generate
+from service.arxiv_query import HEADING, differences, parameters
+from service.arxiv_xml import parse
+from service.errors import InvalidParameter
+from service.models import Feed, Search
+from tests.support.captures import captured, catalogued
+from tests.unit.test_arxiv_query import TYPED
+from tests.unit.test_arxiv_query_parser import QUERIES
+
+ARXIV = StandIn(generate(50))
+OLD_ARXIV = StandIn(generate(50), family="old")
+
+
+def answer(sent: dict[str, str], arxiv: StandIn = ARXIV) -> Feed:
+    status, body = arxiv.answer(sent)
+    assert status == 200, body
+    return parse(body)
+
+
+def asked(search_query: str, ids: str = "") -> dict[str, str]:
+    return {"search_query": search_query, "id_list": ids, "start": "0", "max_results": "10"}
+
+
+def feed(link: str | None = None, title: str | None = None) -> Feed:
+    return Feed(query=title, link=link, total=0, entries=[], error=None)
+
+
+# Silence
+
+
+@captured
+def test_captured_answers_say_what_was_asked(path: Path) -> None:
+    title = catalogued(path)["title"]
+    sent = dict(re.findall(r"(\w+)=(.*?)(?=&\w+=|$)", HEADING.sub("", title)))
+
+    assert differences(asked("") | sent, parse(path.read_bytes())) == []
+
+
+SEARCHES: list[dict[str, Any]] = [
+    {"title": "testing"},
+    {"title": "f(R) gravity", "author": "O'Neill"},
+    {"title": "f(R)", "author": "x)", "any": "(y"},
+    {"title": ":(", "comment": "a:b"},
+    {"title": "ti:x", "abstract": "AND"},
+    {"title": "Müller 漢字 & more+less = #1;?%20"},
+    {"category": ("cs.AI", "hep-th", "math.*"), "submitted_from": 0},
+    {"category": ("cs.AI", "hep-th", "math.*")},
+    {"submitted_to": 1_600_000_000},
+    {"id_list": ("2101.00001", "hep-th/9901001v1")},
+    {"id_list": ("2101.00001",), "title": "x", "start": 3, "sort_by": "submittedDate"},
+    {"query": "ti:a AND ti:b OR ti:c", "title": "x"},
+    {"query": "ti:a ANDNOT ti:b ANDNOT ti:c"},
+    {"query": "ti:neur* AND (au:del_maestro OR submittedDate:[2020 TO 202106])"},
+    {"query": "doi:10.1007/978-3_13", "author": "Carion"},
+]
+
+
+@pytest.mark.parametrize("search", SEARCHES)
+@pytest.mark.parametrize("arxiv", [ARXIV, OLD_ARXIV])
+def test_ordinary_searches_do_what_was_meant(search: dict[str, Any], arxiv: StandIn) -> None:
+    sent = parameters(Search(**search), 10)
+
+    assert differences(sent, answer(sent, arxiv)) == []
+
+
+@given(TYPED, TYPED, TYPED)
+def test_whatever_is_typed_is_what_is_searched(author: str, title: str, anything: str) -> None:
+    try:
+        sent = parameters(Search(author=author, title=title, any=anything), 10)
+    except InvalidParameter:
+        return
+
+    assert differences(sent, answer(sent)) == []
+
+
+@given(QUERIES, TYPED)
+def test_a_query_is_what_is_searched(query: str, title: str) -> None:
+    try:
+        sent = parameters(Search(query=query, title=title), 10)
+    except InvalidParameter:
+        return
+    # the stand-in has no shelf for these
+    status, body = ARXIV.answer(sent)
+    if status == 200:
+        assert differences(sent, parse(body)) == []
+
+
+@pytest.mark.parametrize(
+    "shown",
+    [
+        "(ti:A) AND ((au:b))",
+        'ti:"a"  AND  au:"b"',
+        "(TI:a".lower() + " AND au:b)",
+    ],
+)
+def test_spelling_makes_no_difference(shown: str) -> None:
+    link = f"https://arxiv.org/api/query?search_query={shown.replace(' ', '+')}"
+
+    assert differences(asked('ti:"a" AND au:"b"'), feed(link)) == []
+
+
+@pytest.mark.parametrize(
+    ("link", "title"),
+    [
+        (None, None),
+        ("", ""),
+        ("https://[", "no query"),
+        ("https://arxiv.org/api/query?" + "&".join(f"x{n}=" for n in range(100)), None),
+        ("https://arxiv.org/api/query?search_query=%22", "search_query=((&id_list="),
+    ],
+)
+def test_nothing_is_said_where_nothing_can_be_read(link: str | None, title: str | None) -> None:
+    assert differences(asked('ti:"a"'), feed(link, title)) == []
+
+
+# Speech
+
+
+@pytest.mark.parametrize(
+    ("trap", "executed"),
+    [
+        ("ti:a AND ti:b OR ti:c", "ti:a AND (ti:b OR ti:c)"),
+        ("ti:a ANDNOT ti:b ANDNOT ti:c", "ti:a ANDNOT (ti:b ANDNOT ti:c)"),
+        ("ti:a b", "ti:a OR all:b"),
+        ("ti:(a b)", "ti:a OR ti:b"),
+        ("a and b", "all:a OR (all:and OR all:b)"),
+        ("ti:a NOT ti:b", "ti:a ANDNOT ti:b"),
+        ("ti:a_b AND au:bob", 'ti:a_b AND au:"a b"'),
+        ("ti:x AND au:del_maestro", "ti:x AND au:del_maestro"),
+        ("cat:cs.AI OR cs.LG", "cat:cs.AI OR all:cs.LG"),
+        ("author:x", "all:author:x"),
+        ("[2020 TO *]", "all:[2020 OR (all:TO OR all:*])"),
+    ],
+)
+def test_every_trap_is_told(trap: str, executed: str) -> None:
+    link = f"https://arxiv.org/api/query?search_query={executed.replace(' ', '+')}&id_list="
+
+    assert differences(asked(trap), feed(link)) == [f"arXiv searched {executed!r}, not {trap!r}"]
+
+
+@pytest.mark.parametrize(
+    "trap",
+    [
+        *("ti:a AND ti:b OR ti:c", "ti:a b", "ti:(a b)", "a and b", "ti:a NOT ti:b", "author:x"),
+        *("ti:a_b AND au:bob", "ti:x AND au:del_maestro", "cat:cs.AI OR cs.LG"),
+    ],
+)
+def test_the_stand_in_falls_into_every_trap(trap: str) -> None:
+    assert len(differences(asked(trap), answer(asked(trap)))) == 1
+
+
+@pytest.mark.parametrize(
+    "executed", ["all:x", "", "ti:a OR ti:b", "au:a AND ti:b", "ti:b AND ti:a"]
+)
+@pytest.mark.parametrize("where", ["link", "title"])
+def test_another_query_is_told(executed: str, where: str) -> None:
+    shown = f"search_query={executed}&id_list="
+    found = feed(f"https://arxiv.org/api/query?{shown}") if where == "link" else feed(None, shown)
+
+    told = differences(asked('ti:"a" AND ti:"b"'), found)
+
+    assert told == [f'arXiv searched {executed!r}, not \'ti:"a" AND ti:"b"\'']
+
+
+def test_a_query_that_nobody_asked_is_told() -> None:
+    link = "https://arxiv.org/api/query?search_query=all:x&id_list=2101.00001"
+
+    assert differences(asked("", "2101.00001"), feed(link)) == ["arXiv searched 'all:x', not ''"]
+
+
+@pytest.mark.parametrize("family", [ARXIV, OLD_ARXIV])
+@pytest.mark.parametrize(
+    ("name", "value"), [("id_list", "2101.00009"), ("start", "5"), ("max_results", "7")]
+)
+def test_another_page_is_told(family: StandIn, name: str, value: str) -> None:
+    sent = asked('ti:"testing"', "2101.00001,2101.00002")
+
+    told = differences(sent, answer(sent | {name: value}, family))
+
+    assert told == [f"arXiv took {name} for {value!r}, not {sent[name]!r}"]
+
+
+def test_the_order_of_ids_makes_no_difference() -> None:
+    sent = asked("", "2101.00001,2101.00002")
+
+    assert differences(sent, answer(asked("", "2101.00002,2101.00001"))) == []
+
+
+@pytest.mark.parametrize(
+    "executed", ["(" * 5000 + "ti:a" + ")" * 5000, " AND ".join(["ti:a"] * 5000), "ti:" * 10**5]
+)
+def test_an_endless_query_is_no_problem(executed: str) -> None:
+    told = differences(asked('ti:"b"'), feed(f"https://arxiv.org/?search_query={executed}"))
+
+    assert all(len(sentence) < 6000 for sentence in told)
+
+
+def test_control_characters_do_not_get_into_the_log() -> None:
+    told = differences(asked('ti:"b"'), feed("https://arxiv.org/?search_query=ti:%22a%0a%00%1b%22"))
+
+    assert told == ["arXiv searched 'ti:\"a\\n\\x00\\x1b\"', not 'ti:\"b\"'"]
+
+
+def test_the_title_speaks_where_the_link_does_not() -> None:
+    sent = asked('ti:"a"')
+    found = answer(sent)
+
+    assert differences(sent, structs.replace(found, link=None)) == []
+    assert len(differences(asked('ti:"b"'), structs.replace(found, link=None))) == 1

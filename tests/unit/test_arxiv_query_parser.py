@@ -1,0 +1,339 @@
+"""arXiv's query language: what it would misread is refused, the rest means the same to it."""
+
+import re
+import time
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from demo import query as demo
+from service.arxiv_query_parser import (
+    FIELDS,
+    MAX_DEPTH,
+    MAX_TERMS,
+    Operator,
+    Pair,
+    Term,
+    Tree,
+    Unreadable,
+    parse,
+    read,
+    write,
+)
+
+Meant = Term | Pair
+
+
+def understood(text: str) -> Meant:
+    """What arXiv makes of a query."""
+    return ours(demo.parse(demo.rewrite(text)))
+
+
+def ours(tree: demo.Tree) -> Meant:
+    match tree:
+        case demo.Term(field, value):
+            return Term(field, value)
+        case demo.Pair(left, operator, right):
+            return Pair(ours(left), operator, ours(right))
+        case demo.Not():
+            raise AssertionError(tree)
+
+
+def reason(text: str) -> str:
+    with pytest.raises(Unreadable) as refused:
+        parse(text)
+    return str(refused.value)
+
+
+# Queries as people write them
+
+WORDS = st.from_regex(r"[a-z]{1,6}(-[a-z0-9]{1,3})?\*?", fullmatch=True).filter(
+    lambda word: word.strip("*").upper() not in {"AND", "OR", "NOT", "ANDNOT"}
+)
+PHRASES = st.from_regex(r'"[A-Za-z0-9().:,é-]{1,5}( (AND|ti:x|[a-z]{1,5})){0,2}"', fullmatch=True)
+NAMES = st.sampled_from([name for name in FIELDS if name != "submittedDate"] + ["title"])
+SPACES = st.sampled_from([" ", "  ", "\n", "\t "])
+RANGES = st.sampled_from(
+    [
+        "submittedDate:[2020 TO 2021]",
+        "submittedDate:[202002 TO 202002]",
+        "submittedDate:[20200229 TO 202003011200]",
+        "submittedDate:[20200101000000 TO 20211231235959]",
+    ]
+)
+OPERATORS = st.sampled_from(["AND", "OR", "ANDNOT", "NOT", "AND NOT"])
+
+
+@st.composite
+def fielded(draw: Any) -> str:
+    return f"{draw(NAMES)}:{draw(WORDS | PHRASES)}"
+
+
+@st.composite
+def chain(draw: Any, parts: st.SearchStrategy[str]) -> str:
+    text = draw(parts)
+    for _ in range(draw(st.integers(0, 3))):
+        text += f"{draw(SPACES)}{draw(OPERATORS)}{draw(SPACES)}{draw(parts)}"
+    return str(text)
+
+
+QUERIES = st.recursive(
+    WORDS | PHRASES | fielded() | RANGES,
+    lambda parts: (
+        chain(parts)
+        | chain(parts).map(lambda text: f"({text})")
+        | st.tuples(NAMES, chain(WORDS | PHRASES)).map(lambda pair: f"{pair[0]}:({pair[1]})")
+    ),
+    max_leaves=12,
+)
+
+# Trees as programs build them
+
+BINARY: st.SearchStrategy[Operator] = st.sampled_from(["AND", "OR", "ANDNOT"])
+TERMS = st.builds(
+    Term,
+    st.sampled_from([name for name in FIELDS if name != "submittedDate"]),
+    st.from_regex(r"[A-Za-z0-9().:,é-]{1,9}( [a-zA-Z()]{1,5}){0,2}", fullmatch=True),
+)
+TREES: st.SearchStrategy[Tree] = st.recursive(
+    TERMS,
+    lambda trees: st.builds(Pair, trees, BINARY, trees),
+    max_leaves=20,
+)
+
+
+@given(QUERIES)
+def test_what_is_sent_is_what_arxiv_would_have_read(text: str) -> None:
+    tree = parse(text)
+
+    assert understood(text) == tree
+    assert understood(write(tree)) == tree
+
+
+@given(TREES)
+def test_a_tree_is_written_so_that_arxiv_reads_it_again(tree: Tree) -> None:
+    text = write(tree)
+
+    assert understood(text) == tree
+    assert parse(text) == tree
+    assert read(text, is_explicit=True) == tree
+    assert read(demo.shown(demo.parse(demo.rewrite('ti:"a b"')))) == Term("ti", "a b")
+
+
+@given(QUERIES)
+def test_writing_again_changes_nothing(text: str) -> None:
+    written = write(parse(text))
+
+    assert write(parse(written)) == written
+
+
+@given(st.lists(QUERIES | st.sampled_from([*'()":_*\\', "AND", "ti:", " "]), max_size=8))
+def test_any_text_is_read_or_refused_and_what_is_read_means_that(parts: list[str]) -> None:
+    text = "".join(parts)
+    try:
+        tree = parse(text)
+    except Unreadable:
+        return
+
+    assert understood(write(tree)) == tree
+
+
+@given(st.text(max_size=60))
+def test_no_text_breaks_the_reader(text: str) -> None:
+    read(text)
+    try:
+        tree = parse(text)
+    except Unreadable:
+        return
+
+    assert understood(write(tree)) == tree
+
+
+# Reading what a person writes
+
+
+@pytest.mark.parametrize(
+    ("text", "written"),
+    [
+        ("electron", 'all:"electron"'),
+        ('"dark matter"', 'all:"dark matter"'),
+        ("ti:electron", 'ti:"electron"'),
+        ("title: electron", 'ti:"electron"'),
+        ('au:"del  maestro"', 'au:"del maestro"'),
+        ("au:del_maestro", 'au:"del maestro"'),
+        ("ti:x AND au:del_maestro", 'ti:"x" AND au:"del maestro"'),
+        ("doi:10.1007/978-3_13", 'doi:"10.1007/978-3_13"'),
+        ("cat:cs.AI", "cat:cs.AI"),
+        ("cat:cs.*", "cat:cs.*"),
+        ('cat:"AND"', 'cat:"AND"'),
+        ("ti:neur*", 'ti:"neur*"'),
+        ('ti:"neur* net*"', 'ti:"neur* net*"'),
+        ("ti:why?", 'ti:"why?"'),
+        ("ti:and", 'ti:"and"'),
+        ('"and" AND "NOT"', 'all:"and" AND all:"NOT"'),
+        ('ti:"f(R) gravity"', 'ti:"f(R) gravity"'),
+        ('ti:"a: b"', 'ti:"a: b"'),
+        ("rn:a:b", 'rn:"a:b"'),
+        ("((a))", 'all:"a"'),
+        ("ti:(a AND (b OR au:c))", 'ti:"a" AND (ti:"b" OR au:"c")'),
+        ("ti:a AND ti:b AND ti:c", 'ti:"a" AND ti:"b" AND ti:"c"'),
+        ("(ti:a AND ti:b) AND ti:c", '(ti:"a" AND ti:"b") AND ti:"c"'),
+        ("ti:a AND ti:b OR ti:c", 'ti:"a" AND (ti:"b" OR ti:"c")'),
+        ("(ti:a AND ti:b) OR ti:c", '(ti:"a" AND ti:"b") OR ti:"c"'),
+        ("ti:a ANDNOT ti:b ANDNOT ti:c", 'ti:"a" ANDNOT (ti:"b" ANDNOT ti:"c")'),
+        ("ti:a NOT ti:b", 'ti:"a" ANDNOT ti:"b"'),
+        ("ti:a AND NOT ti:b", 'ti:"a" ANDNOT ti:"b"'),
+        ("a AND(b)", 'all:"a" AND all:"b"'),
+        ("submittedDate:[2020 TO 2021]", "submittedDate:[202001010000 TO 202112312359]"),
+        ("submittedDate:[202002 TO 202002]", "submittedDate:[202002010000 TO 202002292359]"),
+        ("submittedDate:[20200103 TO 20200104]", "submittedDate:[202001030000 TO 202001042359]"),
+        (
+            "submittedDate:[2020010304 TO 2020010305]",
+            "submittedDate:[202001030400 TO 202001030559]",
+        ),
+        (
+            "submittedDate: [ 20200103040506  TO  20200103040506 ]",
+            "submittedDate:[202001030405 TO 202001030405]",
+        ),
+    ],
+)
+def test_a_query_is_sent_in_words_that_leave_nothing_open(text: str, written: str) -> None:
+    assert write(parse(text)) == written
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("ti:a b", "an operator is missing before b, and arXiv would put OR there"),
+        ("ti:(a b)", "an operator is missing before b"),
+        ("ti:(a) ti:b", "an operator is missing before ti:b"),
+        ("ti:f(R)", "an operator is missing before ("),
+        ('ti:a"b"', 'an operator is missing before "b"'),
+        ("a and b", "write AND, not and"),
+        ("a Or b", "write OR, not Or"),
+        ("a AND not", "a term is missing after AND, before not; the word itself needs quotes"),
+        ("author:x", "author: is not a field of arXiv's; it has ti (title), au (author)"),
+        ("TI:x", "TI: is not a field"),
+        ("https://arxiv.org", "A word with a colon needs quotes"),
+        ("ti:au:x", "ti: and au: stand before the same value"),
+        ("ti:", "ti: has no value"),
+        ("ti: AND x", "ti: has no value"),
+        ("ti: au:x", "ti: has no value"),
+        ("(ti:)", "ti: has no value"),
+        ("lastUpdatedDate:[2020 TO 2021]", "it searches submittedDate instead"),
+        ("cat:cs.AI OR cs.LG", "cs.LG has no field; write cat:cs.LG"),
+        ("ti:foo AND", "a term is missing after AND"),
+        ("AND ti:foo", "a term is missing at the beginning, before AND"),
+        ("ANDNOT ti:foo", "a term is missing at the beginning, before ANDNOT"),
+        ("ti:a AND (ANDNOT ti:foo)", "a term is missing after (, before ANDNOT"),
+        ("ti:a AND OR ti:b", "a term is missing after AND, before OR"),
+        ("ti:a OR NOT ti:b", "a term is missing after OR, before NOT"),
+        ("", "a term is missing at the beginning"),
+        ("()", "a term is missing after (, before )"),
+        ("(ti:foo", "a ( is not closed"),
+        ("ti:foo)", "a ) has no ( before it"),
+        (")", "a term is missing at the beginning, before )"),
+        ('ti:"foo', 'the quotes that open "foo are not closed'),
+        ('"', "are not closed"),
+        ('ti:"say \\"hi\\""', "quotes cannot stand inside quotes"),
+        ('ti:""', "no characters that arXiv can search for"),
+        ("ti:_", "no characters that arXiv can search for"),
+        ('"\u200b"', "no characters that arXiv can search for"),
+        ("ti:*x", "a wildcard can only end a word"),
+        ("ti:a*b", "a wildcard can only end a word"),
+        ('ti:"a ?b"', "a wildcard can only end a word"),
+        ("cat:*", "a wildcard can only end a word"),
+        ("submittedDate:2020", "write submittedDate:[202001010000 TO 202112312359]"),
+        ("submittedDate:[2020 TO *]", "arXiv understands no * there"),
+        ("submittedDate:[2020-01-01 TO 2021-01-01]", "digits only"),
+        ("submittedDate:[202 TO 2021]", "202 is no date"),
+        ("submittedDate:[20201 TO 2021]", "20201 is no date"),
+        ("submittedDate:[202001010000000 TO 2021]", "is no date"),
+        ("submittedDate:[202013 TO 202014]", "202013 is no date that exists"),
+        ("submittedDate:[2020 TO 202013]", "202013 is no date that exists"),
+        ("submittedDate:[0000 TO 2020]", "0000 is no date that exists"),
+        ("submittedDate:[20200230 TO 2021]", "20200230 is no date that exists"),
+        ("submittedDate:[2021 TO 2020]", "ends before it starts"),
+    ],
+)
+def test_what_arxiv_would_refuse_or_misread_is_refused_with_the_reason(
+    text: str, words: str
+) -> None:
+    assert words in reason(text)
+
+
+def test_parentheses_have_a_limit() -> None:
+    assert parse("(" * MAX_DEPTH + "a" + ")" * MAX_DEPTH) == Term("all", "a")
+    assert "nested deeper" in reason("(" * (MAX_DEPTH + 1) + "a" + ")" * (MAX_DEPTH + 1))
+    assert "nested deeper" in reason("(" * 100_000)
+    assert "not closed" in reason("(" * MAX_DEPTH + "a")
+
+
+def test_terms_have_a_limit() -> None:
+    assert understood(write(parse(" OR ".join(["a"] * MAX_TERMS))))
+    assert "more than" in reason(" OR ".join(["a"] * (MAX_TERMS + 1)))
+    assert "follow each other" in reason(" ANDNOT ".join(["a"] * MAX_TERMS))
+
+
+def test_messages_repeat_little_of_a_query() -> None:
+    for text in ("a " + "b" * 4000, '"' + "b" * 4000, "b" * 4000 + ":x", "ti:*" + "b" * 4000):
+        assert len(reason(text)) < 600
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["(" * 10**6, 'a "' * 10**6, "a " * 10**6, "ti:" * 10**6, "ti:(" * 10**6, ":((" * 10**6],
+)
+def test_no_text_takes_long(text: str) -> None:
+    started = time.monotonic()
+    assert read(text) is None
+    with pytest.raises(Unreadable):
+        parse(text)
+
+    assert time.monotonic() - started < 3
+
+
+# Reading what arXiv writes
+
+
+@given(TREES)
+def test_the_tree_that_arxiv_shows_is_read(tree: Tree) -> None:
+    shown = demo.shown(demo.parse(demo.rewrite(write(tree))))
+    values = re.findall(r'"([^"]*)"', write(tree))
+    assert read(shown) == tree or any(set("()") & set(value) for value in values)
+
+
+@pytest.mark.parametrize(
+    ("shown", "written"),
+    [
+        ("all:SSD AND (all:AI AND all:x)", 'all:"SSD" AND all:"AI" AND all:"x"'),
+        ("all:author:x", 'all:"author:x"'),
+        ("ti:f(R)", 'ti:"f(R)"'),
+        ("( (all:a) )", 'all:"a"'),
+        ('submittedDate:"202001010000 TO 202112312359"',
+         "submittedDate:[202001010000 TO 202112312359]"),
+    ],
+)  # fmt: skip
+def test_what_arxiv_shows_is_read_as_it_stands(shown: str, written: str) -> None:
+    tree = read(shown)
+
+    assert tree is not None
+    assert write(tree) == written
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "a", "ti:a b", "ti:a AND", "AND ti:a", "(ti:a", "ti:a)", '""', "ti::(", "ti:a NOT ti:b"],
+)
+def test_what_has_no_plain_meaning_is_not_read(text: str) -> None:
+    assert read(text) is None
+
+
+@pytest.mark.parametrize(
+    "text", ["ti:a AND ti:b OR ti:c", "ti:a OR ti:b AND ti:c", "ti:a ANDNOT ti:b ANDNOT ti:c"]
+)
+def test_what_people_read_differently_is_not_explicit(text: str) -> None:
+    assert read(text) == understood(text)
+    assert read(text, is_explicit=True) is None

@@ -1,0 +1,52 @@
+"""An answer is good until arXiv's next announcement, Sunday to Thursday at 20:00 US Eastern."""
+
+from datetime import UTC, datetime, timedelta
+from zoneinfo import ZoneInfo
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from service.arxiv_schedule import INDEX_LAG, next_change
+
+EASTERN = ZoneInfo("America/New_York")
+
+
+def eastern(text: str) -> float:
+    return datetime.fromisoformat(text).replace(tzinfo=EASTERN).timestamp()
+
+
+@pytest.mark.parametrize(
+    ("asked", "announced"),
+    [
+        ("2026-11-23T12:00", "2026-11-23T20:00"),  # a Monday
+        ("2026-11-23T19:59", "2026-11-23T20:00"),
+        ("2026-11-24T03:00", "2026-11-24T20:00"),
+        ("2026-11-26T12:00", "2026-11-26T20:00"),  # a Thursday
+        ("2026-11-27T12:00", "2026-11-29T20:00"),  # from Friday to Sunday
+        ("2026-11-28T23:00", "2026-11-29T20:00"),
+        ("2026-03-08T12:00", "2026-03-08T20:00"),  # the day the clocks go forward
+        ("2026-11-01T12:00", "2026-11-01T20:00"),  # and back
+        ("2026-07-01T12:00", "2026-07-01T20:00"),
+    ],
+)
+def test_answers_change_with_the_next_announcement_and_the_lag_of_the_index(
+    asked: str, announced: str
+) -> None:
+    assert next_change(eastern(asked)) == eastern(announced) + INDEX_LAG.total_seconds()
+
+
+def test_an_answer_from_between_announcement_and_index_lasts_only_until_the_index() -> None:
+    asked = eastern("2026-11-23T21:00")
+    assert next_change(asked) == eastern("2026-11-23T20:00") + INDEX_LAG.total_seconds()
+
+
+@given(st.integers(0, 4_000_000_000))
+def test_the_next_change_is_later_and_never_more_than_three_days_away(seconds: int) -> None:
+    change = next_change(seconds)
+
+    assert seconds < change <= seconds + timedelta(days=3, hours=1).total_seconds()
+    announced = (datetime.fromtimestamp(change, UTC) - INDEX_LAG).astimezone(EASTERN)
+    assert (announced.hour, announced.minute) == (20, 0)
+    assert announced.strftime("%a") in {"Sun", "Mon", "Tue", "Wed", "Thu"}
+    assert next_change(change) > change

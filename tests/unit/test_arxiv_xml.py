@@ -1,0 +1,1102 @@
+"""arXiv's feeds to structs: every part, in any shape; and whatever is no feed is refused."""
+
+import os
+import random
+import re
+import socket
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta, timezone
+from itertools import chain
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree as ET
+from xml.sax.saxutils import escape, quoteattr
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from msgspec import structs
+
+from demo import feed as demo_feed
+from demo.papers import Paper, generate
+from service.arxiv_xml import InvalidFeed, parse
+from service.models import INT4_MAX, Entry, Feed, Link
+from tests.support.captures import captured, catalogued
+
+ATOM = "http://www.w3.org/2005/Atom"
+ARXIV = "http://arxiv.org/schemas/atom"
+OPENSEARCH = "http://a9.com/-/spec/opensearch/1.1/"
+
+# Feeds of our own
+
+
+@dataclass
+class Prefixes:
+    """How a feed names its namespaces; Atom may be the default one."""
+
+    atom: str = ""
+    arxiv: str = "arxiv:"
+    opensearch: str = "opensearch:"
+
+    def declared(self) -> str:
+        names = [(self.atom, ATOM), (self.arxiv, ARXIV), (self.opensearch, OPENSEARCH)]
+        return "".join(
+            f' xmlns{":" if prefix else ""}{prefix.rstrip(":")}="{uri}"' for prefix, uri in names
+        )
+
+
+USUAL = Prefixes()
+
+
+def feed(
+    *entries: str,
+    total: object = 1,
+    title: str | None = "arXiv Query: search_query=all:x",
+    link: str = '<link href="https://arxiv.org/api/query?search_query=all:x"/>',
+    prefixes: Prefixes = USUAL,
+    declaration: str = "<?xml version='1.0' encoding='UTF-8'?>\n",
+) -> bytes:
+    """A feed around entries written out."""
+    a, o = prefixes.atom, prefixes.opensearch
+    counts = "" if total is None else f"<{o}totalResults>{total}</{o}totalResults>"
+    heading = "" if title is None else f"<{a}title>{escape(title)}</{a}title>"
+    body = "".join(entries)
+    text = f"{declaration}<{a}feed{prefixes.declared()}>{heading}{link}{counts}{body}</{a}feed>"
+    return text.encode()
+
+
+def one(*parts: str, **options: Any) -> Entry:
+    """The entry that its parts make, read in a feed."""
+    [entry] = parse(feed(f"<entry>{''.join(parts)}</entry>", **options)).entries
+    return entry
+
+
+def identified(text: str) -> tuple[str | None, int | None]:
+    entry = one(f"<id>{text}</id>")
+    return entry.arxiv_id, entry.version
+
+
+NEW_ENTRY = """
+  <entry>
+    <id>http://arxiv.org/abs/2405.01234v3</id>
+    <title>On the regularity of glacier flow</title>
+    <updated>2024-06-07T08:09:10Z</updated>
+    <link href="https://arxiv.org/abs/2405.01234v3" rel="alternate" type="text/html"/>
+    <link href="https://arxiv.org/pdf/2405.01234v3" rel="related" type="application/pdf"
+      title="pdf"/>
+    <summary>We measure &lt;f_c&gt; &amp; more.</summary>
+    <category term="physics.geo-ph" scheme="http://arxiv.org/schemas/atom"/>
+    <category term="math.AP" scheme="http://arxiv.org/schemas/atom"/>
+    <published>2024-05-02T03:04:05Z</published>
+    <arxiv:comment>12 pages, 3 figures</arxiv:comment>
+    <arxiv:primary_category term="physics.geo-ph"/>
+    <arxiv:journal_ref>J. Imag. Ice 7 (2024) 1-12</arxiv:journal_ref>
+    <author><name>Ada Nov\u00e1k</name></author>
+    <author>
+      <name>B. O'Rourke</name>
+      <arxiv:affiliation>University of Northmere</arxiv:affiliation>
+      <arxiv:affiliation>Port Alder College</arxiv:affiliation>
+    </author>
+    <arxiv:doi>10.5555/ice.7</arxiv:doi>
+    <link rel="related" href="https://doi.org/10.5555/ice.7" title="doi"/>
+    <arxiv:doi>10.5555/ice.7.erratum</arxiv:doi>
+    <link rel="related" href="https://doi.org/10.5555/ice.7.erratum" title="doi"/>
+  </entry>
+"""
+OLD_FEED = f"""<?xml version="1.0" encoding="UTF-8"?>
+<feed xmlns="{ATOM}">
+  <link href="http://arxiv.org/api/query?search_query%3Dall%3Aice" rel="self"
+    type="application/atom+xml"/>
+  <title type="html">ArXiv Query: search_query=all:ice&amp;id_list=&amp;start=0</title>
+  <id>http://arxiv.org/api/made/up+by/hand</id>
+  <updated>2019-01-04T00:00:00-05:00</updated>
+  <opensearch:totalResults xmlns:opensearch="{OPENSEARCH}">71</opensearch:totalResults>
+  <opensearch:startIndex xmlns:opensearch="{OPENSEARCH}">0</opensearch:startIndex>
+  <opensearch:itemsPerPage xmlns:opensearch="{OPENSEARCH}">1</opensearch:itemsPerPage>
+  <entry>
+    <id>http://arxiv.org/abs/hep-th/9901001v2</id>
+    <updated>1999-02-03T04:05:06Z</updated>
+    <published>1999-01-01T00:00:01Z</published>
+    <title>A title that the old server broke
+  in two</title>
+    <summary>  A padded abstract
+with its own lines.
+
+  And a paragraph.
+</summary>
+    <author>
+      <name> Meridian Collaboration</name>
+      <arxiv:affiliation xmlns:arxiv="{ARXIV}">Institute of
+  Ice</arxiv:affiliation>
+    </author>
+    <arxiv:doi xmlns:arxiv="{ARXIV}">10.5555/old</arxiv:doi>
+    <link title="doi" href="http://dx.doi.org/10.5555/old" rel="related"/>
+    <arxiv:comment xmlns:arxiv="{ARXIV}">4 pages,
+  no figures</arxiv:comment>
+    <arxiv:journal_ref xmlns:arxiv="{ARXIV}">Ann. Ice
+  1 (1999) 1</arxiv:journal_ref>
+    <link href="http://arxiv.org/abs/hep-th/9901001v2" rel="alternate" type="text/html"/>
+    <arxiv:primary_category xmlns:arxiv="{ARXIV}" term="hep-th" scheme="{ARXIV}"/>
+    <category term="hep-th" scheme="{ARXIV}"/>
+    <category term="35J20, 35B38" scheme="{ARXIV}"/>
+  </entry>
+</feed>
+""".encode()
+
+
+def test_every_part_of_a_new_feed_is_read() -> None:
+    found = parse(feed(NEW_ENTRY, total=230))
+
+    assert found == Feed(
+        query="search_query=all:x",
+        link="https://arxiv.org/api/query?search_query=all:x",
+        total=230,
+        error=None,
+        entries=[
+            Entry(
+                arxiv_id="2405.01234",
+                version=3,
+                authors=["Ada Nov\u00e1k", "B. O'Rourke"],
+                affiliations=[[], ["University of Northmere", "Port Alder College"]],
+                title="On the regularity of glacier flow",
+                journal="J. Imag. Ice 7 (2024) 1-12",
+                summary="We measure <f_c> & more.",
+                comment="12 pages, 3 figures",
+                published=datetime(2024, 5, 2, 3, 4, 5, tzinfo=UTC),
+                updated=datetime(2024, 6, 7, 8, 9, 10, tzinfo=UTC),
+                dois=["10.5555/ice.7", "10.5555/ice.7.erratum"],
+                primary_category="physics.geo-ph",
+                categories=["physics.geo-ph", "math.AP"],
+                links=[
+                    Link("https://arxiv.org/abs/2405.01234v3", "alternate", None, "text/html"),
+                    Link("https://arxiv.org/pdf/2405.01234v3", "related", "pdf", "application/pdf"),
+                    Link("https://doi.org/10.5555/ice.7", "related", "doi"),
+                    Link("https://doi.org/10.5555/ice.7.erratum", "related", "doi"),
+                ],
+            )
+        ],
+    )
+
+
+def test_every_part_of_an_old_feed_is_read() -> None:
+    assert parse(OLD_FEED) == Feed(
+        query="search_query=all:ice&id_list=&start=0",
+        link="http://arxiv.org/api/query?search_query%3Dall%3Aice",
+        total=71,
+        items_per_page=1,
+        error=None,
+        entries=[
+            Entry(
+                arxiv_id="hep-th/9901001",
+                version=2,
+                authors=["Meridian Collaboration"],
+                affiliations=[["Institute of Ice"]],
+                title="A title that the old server broke in two",
+                journal="Ann. Ice 1 (1999) 1",
+                summary="A padded abstract with its own lines. And a paragraph.",
+                comment="4 pages, no figures",
+                published=datetime(1999, 1, 1, 0, 0, 1, tzinfo=UTC),
+                updated=datetime(1999, 2, 3, 4, 5, 6, tzinfo=UTC),
+                dois=["10.5555/old"],
+                primary_category="hep-th",
+                categories=["hep-th", "35J20, 35B38"],
+                links=[
+                    Link("http://dx.doi.org/10.5555/old", "related", "doi"),
+                    Link("http://arxiv.org/abs/hep-th/9901001v2", "alternate", None, "text/html"),
+                ],
+            )
+        ],
+    )
+
+
+def test_a_search_without_hits_is_a_feed() -> None:
+    assert parse(feed(total=0)) == Feed(
+        query="search_query=all:x",
+        link="https://arxiv.org/api/query?search_query=all:x",
+        total=0,
+        entries=[],
+        error=None,
+    )
+
+
+# One part at a time
+
+
+@pytest.mark.parametrize("scheme", ["http", "https"])
+@pytest.mark.parametrize("host", ["arxiv.org", "export.arxiv.org", "www.arxiv.org"])
+@pytest.mark.parametrize(
+    ("text", "arxiv_id", "version"),
+    [
+        ("2405.01234v3", "2405.01234", 3),
+        ("2405.01234", "2405.01234", None),
+        ("0704.0001v12", "0704.0001", 12),
+        ("hep-th/9901001v1", "hep-th/9901001", 1),
+        ("hep-th/9901001", "hep-th/9901001", None),
+        ("math.GT/0309136v1", "math.GT/0309136", 1),
+        ("solv-int/9901001v100", "solv-int/9901001", 100),
+    ],
+)
+def test_ids_are_parted_from_their_versions(
+    scheme: str, host: str, text: str, arxiv_id: str, version: int | None
+) -> None:
+    assert identified(f"{scheme}://{host}/abs/{text}") == (arxiv_id, version)
+    assert identified(f"\n  {scheme}://{host}/abs/{text}\n ") == (arxiv_id, version)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *(
+            "",
+            "2405.01234v1",
+            "http://arxiv.org/",
+            "http://arxiv.org/abs/",
+            "ftp://arxiv.org/abs/1",
+        ),
+        *(
+            "http://arxiv.org/pdf/2405.01234",
+            "http://example.org/abs/1",
+            "http://notarxiv.org/abs/1",
+        ),
+        *(
+            "http://arxiv.org.example.org/abs/1",
+            "http://arxiv.org/abs/1 2",
+            "x http://arxiv.org/abs/1",
+        ),
+    ],
+)
+def test_what_names_no_paper_has_no_id(text: str) -> None:
+    assert identified(text) == (None, None)
+
+
+@pytest.mark.parametrize(
+    ("text", "moment"),
+    [
+        ("2024-05-02T03:04:05Z", datetime(2024, 5, 2, 3, 4, 5, tzinfo=UTC)),
+        ("2024-05-02T03:04:05+00:00", datetime(2024, 5, 2, 3, 4, 5, tzinfo=UTC)),
+        ("2019-01-04T00:00:00-05:00", datetime(2019, 1, 4, 5, tzinfo=UTC)),
+        ("2024-05-02T03:04:05.250Z", datetime(2024, 5, 2, 3, 4, 5, 250_000, tzinfo=UTC)),
+        ("2024-05-02T03:04:05", datetime(2024, 5, 2, 3, 4, 5, tzinfo=UTC)),
+        (" 2024-02-29T00:00:00Z\n", datetime(2024, 2, 29, tzinfo=UTC)),
+        ("2023-02-29T00:00:00Z", None),
+        ("2024-13-01T00:00:00Z", None),
+        ("2024-05-02T25:00:00Z", None),
+        ("2016-12-31T23:59:60Z", None),
+        ("0001-01-01T00:00:00+05:00", None),
+        ("9999-12-31T23:59:59-05:00", None),
+        ("0000-00-00T00:00:00Z", None),
+        ("yesterday", None),
+        ("1714618245", None),
+        ("", None),
+    ],
+)
+def test_dates_are_in_utc_or_do_not_exist(text: str, moment: datetime | None) -> None:
+    entry = one(f"<published>{text}</published><updated>{text}</updated>")
+
+    assert entry.published == entry.updated == moment
+    assert moment is None or entry.published.tzinfo is UTC  # type: ignore[union-attr]
+
+
+def test_an_empty_entry_has_no_part() -> None:
+    assert one() == Entry(
+        arxiv_id=None,
+        version=None,
+        authors=[],
+        affiliations=[],
+        title="",
+        journal=None,
+        summary="",
+        comment=None,
+        published=None,
+        updated=None,
+        dois=[],
+        primary_category=None,
+        categories=[],
+        links=[],
+    )
+
+
+def test_empty_elements_are_as_good_as_none() -> None:
+    empty = one(
+        "<id/><title/><summary> </summary><published/><updated/><author/>",
+        "<author><name> </name><arxiv:affiliation>X</arxiv:affiliation></author>",
+        "<arxiv:comment/><arxiv:journal_ref>\n</arxiv:journal_ref><arxiv:doi> </arxiv:doi>",
+        '<category/><category term=" "/><arxiv:primary_category/><link/><link href=""/>',
+    )
+
+    assert empty == one()
+
+
+def test_an_empty_affiliation_is_left_out() -> None:
+    entry = one(
+        "<author><name>A</name><arxiv:affiliation/></author>",
+        "<author><arxiv:affiliation>X</arxiv:affiliation><name>B</name></author>",
+    )
+
+    assert entry.authors == ["A", "B"]
+    assert entry.affiliations == [[], ["X"]]
+
+
+@pytest.mark.parametrize("text", ["0", "00", "False", "None", "-"])
+def test_a_text_that_looks_like_nothing_stays(text: str) -> None:
+    entry = one(
+        f"<title>{text}</title><summary>{text}</summary><arxiv:comment>{text}</arxiv:comment>",
+        f"<arxiv:journal_ref>{text}</arxiv:journal_ref><arxiv:doi>{text}</arxiv:doi>",
+        f"<author><name>{text}</name><arxiv:affiliation>{text}</arxiv:affiliation></author>",
+        f'<category term="{text}"/><arxiv:primary_category term="{text}"/>',
+    )
+
+    assert {entry.title, entry.summary, entry.comment, entry.journal, entry.author} == {text}
+    assert entry.affiliations == [[text]]
+    assert entry.dois == entry.categories == [entry.primary_category] == [text]
+
+
+@pytest.mark.parametrize(
+    ("inside", "text"),
+    [
+        ("a<!-- no -->b", "ab"),
+        ("a <!-- no --> b", "a b"),
+        ("<!-- no -->a", "a"),
+        ("a<?no no?>b", "ab"),
+        ("<![CDATA[a < b & c]]>", "a < b & c"),
+        ("a <![CDATA[<b>]]> c", "a <b> c"),
+        ("<!-- 1 -->a<![CDATA[b]]><?no?>c<!-- 2 -->", "abc"),
+        ("x &lt;f_c&gt; &amp; &quot;y&quot; &#233; &#x1D518;", 'x <f_c> & "y" \u00e9 \U0001d518'),
+        ("&amp;amp; &amp;lt;", "&amp; &lt;"),
+        (r"$\mathcal{N}=2$ \&amp; $a &lt; b$", r"$\mathcal{N}=2$ \& $a < b$"),
+        ("  a\n\t b\r\n  c  ", "a b c"),
+        ("a&#10;&#13;&#9;b", "a b"),
+        ("a\u00a0\u2003b\u2028c\u0085d", "a b c d"),
+        ("a<sub>2</sub> b", "a2 b"),
+        ("<i>a<b> b</b></i> c", "a b c"),
+    ],
+)
+def test_text_is_all_that_is_inside_with_single_spaces(inside: str, text: str) -> None:
+    entry = one(
+        f"<title>{inside}</title><summary>{inside}</summary>",
+        f"<arxiv:comment>{inside}</arxiv:comment><author><name>{inside}</name></author>",
+    )
+
+    assert [entry.title, entry.summary, entry.comment, *entry.authors] == [text] * 4
+
+
+def test_unknown_elements_and_attributes_are_ignored() -> None:
+    entry = one(
+        '<rights>none</rights><x:title xmlns:x="urn:x">wrong</x:title>',
+        '<title x:lang="en" xmlns:x="urn:x" xml:lang="en" type="text">right</title>',
+        '<arxiv:title>wrong</arxiv:title><comment>wrong</comment><doi xmlns="">10.5555/wrong</doi>',
+        '<source><id>http://arxiv.org/abs/1v1</id><title>wrong</title><link href="x"/></source>',
+        '<x:category xmlns:x="urn:x" x:term="wrong"/><category label="wrong"/>',
+    )
+
+    assert entry == structs.replace(one(), title="right")
+
+
+def test_names_without_the_namespaces_of_a_feed_are_nothing() -> None:
+    with pytest.raises(InvalidFeed):
+        parse(b"<feed><totalResults>1</totalResults></feed>")
+    with pytest.raises(InvalidFeed):
+        parse(feed().replace(ATOM.encode(), b"http://purl.org/atom/ns#"))
+
+
+PREFIXES = [
+    Prefixes(atom="a:", arxiv="x:", opensearch="o:"),
+    Prefixes(atom="atom:", arxiv="", opensearch="os:"),
+    Prefixes(atom="arxiv:", arxiv="opensearch:", opensearch="atom:"),
+]
+
+
+@pytest.mark.parametrize("prefixes", PREFIXES)
+def test_prefixes_are_only_names(prefixes: Prefixes) -> None:
+    entry = parse(feed(NEW_ENTRY)).entries[0]
+    written = rendered(entry, prefixes=prefixes)
+
+    found = parse(feed(written, prefixes=prefixes, link="", title=None))
+    assert found == Feed(query=None, link=None, total=1, entries=[entry], error=None)
+
+
+# The feed's own parts
+
+
+@pytest.mark.parametrize(
+    ("title", "query"),
+    [
+        ("arXiv Query: search_query=all:x&id_list=", "search_query=all:x&id_list="),
+        ("ArXiv Query: search_query=ti:a AND au:b", "search_query=ti:a AND au:b"),
+        ("ARXIV QUERY:\n  search_query=a\n  b", "search_query=a b"),
+        ("arXiv Query: arXiv Query: x", "arXiv Query: x"),
+        ("arXiv Query: ", ""),
+        ("arXiv Search Results", None),
+        ("The arXiv Query: x", None),
+        ("", None),
+        (None, None),
+    ],
+)
+def test_the_query_is_the_title_without_its_prefix(title: str | None, query: str | None) -> None:
+    assert parse(feed(title=title)).query == query
+
+
+@pytest.mark.parametrize(
+    ("link", "href"),
+    [
+        ('<link href="http://arxiv.org/api?a=b&amp;c"/>', "http://arxiv.org/api?a=b&c"),
+        ('<link rel="self" href="x"/>', "x"),
+        ("<link/>", None),
+        ("", None),
+    ],
+)
+def test_the_link_is_that_of_the_feed(link: str, href: str | None) -> None:
+    assert parse(feed(NEW_ENTRY, link=link)).link == href
+
+
+@pytest.mark.parametrize("total", [0, 1, 214_881, INT4_MAX, " 7\n", "007", "<!-- -->5"])
+def test_the_total_is_what_arxiv_says_whatever_it_sent(total: object) -> None:
+    expected = int(re.sub("<.*>", "", str(total)))
+
+    assert parse(feed(NEW_ENTRY, NEW_ENTRY, total=total)).total == expected
+    assert len(parse(feed(NEW_ENTRY, NEW_ENTRY, total=total)).entries) == 2
+
+
+@pytest.mark.parametrize(
+    "total",
+    [
+        *(None, "", " ", "-1", "+1", "1.0", "1e3", "many", "1 2", "0x1F", INT4_MAX + 1, "9" * 5000),
+        *("\u0661\u0662", "\u00b2", "1_000", "1,000", "NaN"),
+    ],
+)
+def test_a_total_that_is_none_is_refused(total: object) -> None:
+    with pytest.raises(InvalidFeed, match=r"^totalResults is .* not a number of papers$"):
+        parse(feed(NEW_ENTRY, total=total))
+
+
+# Errors
+
+
+@pytest.mark.parametrize("family", ["new", "old"])
+def test_an_error_feed_of_either_family_says_what_is_wrong(family: demo_feed.Family) -> None:
+    body = demo_feed.error(
+        "incorrect id format for x", f"{demo_feed.ERRORS}#incorrect_id", family=family
+    )
+
+    assert parse(body).error == "incorrect id format for x"
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "http://arxiv.org/api/errors",
+        "https://arxiv.org/api/errors",
+        "http://arxiv.org/api/errors#incorrect_id_format_for_x",
+        "https://export.arxiv.org/api/errors#start_must_be_an_integer",
+        "\n https://arxiv.org/api/errors#x \n",
+        "https://arxiv.org/help/api/user-manual#_details",
+    ],
+)
+def test_an_error_is_known_by_its_id_and_not_by_its_title(name: str) -> None:
+    entry = f"<entry><id>{name}</id><title>Fine</title><summary> a\n b </summary></entry>"
+
+    assert parse(feed(entry)).error == "a b"
+    assert parse(feed(NEW_ENTRY, entry)).error == "a b"
+
+
+def test_an_error_without_a_reason_is_an_error() -> None:
+    assert parse(feed("<entry><id>http://arxiv.org/api/errors</id></entry>")).error
+
+
+def test_a_paper_called_error_is_none() -> None:
+    entry = "<entry><id>http://arxiv.org/abs/2405.00001v1</id><title>Error</title></entry>"
+
+    assert parse(feed(entry)).error is None
+
+
+def test_an_entry_in_an_entry_is_none() -> None:
+    inner = "<entry><id>http://arxiv.org/api/errors</id><title>inner</title></entry>"
+    found = parse(feed(f"<entry><source>{inner}</source><title>outer {inner}</title></entry>"))
+
+    assert [entry.title for entry in found.entries] == ["outer http://arxiv.org/api/errorsinner"]
+    assert found.error is None
+
+
+def test_large_feeds_are_the_same_in_any_encoding() -> None:
+    """They are read in pieces, which may end within a letter."""
+    body = demo_feed.render(generate(100))
+    wide = body.decode().replace("encoding='UTF-8'", "encoding='UTF-16'").encode("utf-16")
+
+    assert parse(wide) == parse(body)
+
+
+# What is no feed
+
+WHOLE = feed(NEW_ENTRY)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b" \n",
+        b"\0",
+        b"Rate exceeded.",
+        b"{}",
+        b"<",
+        b"<feed",
+        b"<html><body>502 Bad Gateway</body></html>",
+        b"<!doctype html><html><head><title>503</title></head><p>later<br></html>",
+        b"<?xml version='1.0'?>",
+        f'<entry xmlns="{ATOM}"><title>x</title></entry>'.encode(),
+        f'<rss xmlns="{ATOM}" version="2.0"><channel/></rss>'.encode(),
+        WHOLE + b"<more/>",
+        WHOLE + b"more",
+        b"more" + WHOLE,
+        WHOLE.replace(b"</title>", b"</titel>", 1),
+        WHOLE.replace(b"&amp;", b"&"),
+        WHOLE.replace(b"&amp;", b"&nbsp;"),
+        WHOLE.replace(b"glacier", b"gl\0acier"),
+        WHOLE.replace(b"glacier", b"gl\x08acier"),
+        WHOLE.replace(b"glacier", b"gl&#0;acier"),
+        WHOLE.replace(b"glacier", b"gl&#x1F;acier"),
+        WHOLE.replace(b"glacier", b"gl&#xD800;acier"),
+        WHOLE.replace(b"glacier", b"gl&#x110000;acier"),
+        WHOLE.replace(b"glacier", b"gl\xffacier"),
+        WHOLE.replace(b"glacier", b"gl\xed\xa0\x80acier"),
+        WHOLE.replace(b"<arxiv:comment>", b"<unknown:comment>"),
+    ],
+)
+def test_what_is_no_feed_is_refused(body: bytes) -> None:
+    with pytest.raises(InvalidFeed) as refused:
+        parse(body)
+
+    assert 0 < len(str(refused.value)) < 400
+
+
+@pytest.mark.parametrize("length", [2**10, 2**15, 2**16])
+def test_two_documents_are_none_wherever_the_first_one_ends(length: int) -> None:
+    first = WHOLE[: WHOLE.index(b"</entry>")].replace(b"&amp;", b"&nbsp;")
+    with pytest.raises(InvalidFeed, match="nbsp"):
+        parse(first + b" " * (length - len(first)) + WHOLE)
+
+
+@pytest.mark.parametrize("part", range(1, 40))
+def test_a_feed_that_broke_off_is_refused(part: int) -> None:
+    with pytest.raises(InvalidFeed):
+        parse(WHOLE[: len(WHOLE) * part // 40])
+
+
+def test_the_reason_stays_short_whatever_was_sent() -> None:
+    with pytest.raises(InvalidFeed) as refused:
+        parse(f"<{'x' * 40_000}></y>".encode())
+
+    assert len(str(refused.value)) < 400
+
+
+# Encodings
+
+TITLE = "Stra\u00dfe \u00e9"
+
+
+@pytest.mark.parametrize(
+    ("declared", "real"),
+    [
+        ("UTF-8", "utf-8"),
+        ("utf-8", "utf-8-sig"),
+        ("ISO-8859-1", "latin-1"),
+        ("windows-1252", "cp1252"),
+        ("UTF-16", "utf-16"),
+        (None, "utf-8"),
+        (None, "utf-16"),
+    ],
+)
+def test_a_feed_is_read_in_the_encoding_it_declares(declared: str | None, real: str) -> None:
+    head = f'<?xml version="1.0" encoding="{declared}"?>' if declared else ""
+    entry = f"<entry><title>{TITLE}</title></entry>"
+    body = feed(entry, declaration=head).decode().encode(real)
+
+    assert parse(body).entries[0].title == TITLE
+
+
+@pytest.mark.parametrize(
+    ("declared", "real"),
+    [("UTF-8", "latin-1"), ("US-ASCII", "utf-8"), ("UTF-16", "utf-8"), ("no-such", "utf-8")],
+)
+def test_a_feed_that_lies_about_its_encoding_is_refused(declared: str, real: str) -> None:
+    head = f'<?xml version="1.0" encoding="{declared}"?>'
+    entry = f"<entry><title>{TITLE}</title></entry>"
+    with pytest.raises(InvalidFeed):
+        parse(feed(entry, declaration=head).decode().encode(real))
+
+
+# Attacks
+
+
+@pytest.fixture
+def listener() -> Iterator[socket.socket]:
+    """A server on loopback that should get no connection."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        server.setblocking(False)  # noqa: FBT003
+        yield server
+
+
+def url_of(server: socket.socket) -> str:
+    return f"http://127.0.0.1:{server.getsockname()[1]}/x"
+
+
+def assert_untouched(server: socket.socket) -> None:
+    with pytest.raises(BlockingIOError):
+        server.accept()
+
+
+DTDS = [
+    '<!DOCTYPE feed SYSTEM "{url}">',
+    '<!DOCTYPE feed PUBLIC "-//X//Y" "{url}">',
+    '<!DOCTYPE feed SYSTEM "{file}">',
+    '<!DOCTYPE feed [<!ENTITY e "harmless">]>',
+    '<!DOCTYPE feed [<!ENTITY e SYSTEM "{url}">]>',
+    '<!DOCTYPE feed [<!ENTITY e SYSTEM "{file}">]>',
+    '<!DOCTYPE feed [<!ENTITY e PUBLIC "-//X//Y" "{file}">]>',
+    '<!DOCTYPE feed [<!ENTITY % p SYSTEM "{url}"> %p; <!ENTITY e "x">]>',
+    '<!DOCTYPE feed [<!ENTITY % p SYSTEM "{file}"> %p; <!ENTITY e "x">]>',
+    """<!DOCTYPE feed [<!ENTITY % f SYSTEM "{file}"><!ENTITY % p "<!ENTITY &#37; q SYSTEM
+     '{url}?%f;'>"> %p; %q; <!ENTITY e "x">]>""",
+    '<!DOCTYPE feed [<!ATTLIST entry term CDATA "default"><!ENTITY e "x">]>',
+    "<!DOCTYPE feed>",
+    "<!DOCTYPE feed []>",
+]
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-16"])
+@pytest.mark.parametrize("reference", ["", "&e;"])
+@pytest.mark.parametrize("dtd", DTDS)
+def test_document_types_are_refused_and_nothing_is_opened(
+    listener: socket.socket, tmp_path: Path, dtd: str, reference: str, encoding: str
+) -> None:
+    secret = tmp_path / "secret"
+    secret.write_text("<!ENTITY e 'the secret'>")
+    os.utime(secret, (0, 1))  # a reader would leave its trace
+    head = f'<?xml version="1.0" encoding="{encoding}"?>'
+    head += dtd.replace("{url}", url_of(listener)).replace("{file}", secret.as_uri())
+    entry = f"<entry><title>{reference}</title></entry>"
+
+    with pytest.raises(InvalidFeed) as refused:
+        parse(feed(entry, declaration=head).decode().encode(encoding))
+    assert "the secret" not in str(refused.value)
+    assert secret.stat().st_atime == 0
+    assert_untouched(listener)
+
+
+def test_inclusions_and_schemas_are_not_followed(listener: socket.socket, tmp_path: Path) -> None:
+    secret = tmp_path / "secret"
+    secret.write_text("the secret")
+    include = "".join(
+        f'<xi:include xmlns:xi="http://www.w3.org/2001/XInclude" href="{place}" parse="text"/>'
+        for place in (secret.as_uri(), url_of(listener))
+    )
+    url = url_of(listener)
+    schema = f'xmlns:i="http://www.w3.org/2001/XMLSchema-instance" i:schemaLocation="{ATOM} {url}"'
+    styles = f'<?xml version="1.0"?><?xml-stylesheet href="{url}" type="text/xsl"?>'
+
+    entry = one(f"<title {schema}>a{include}b</title>", declaration=styles)
+    assert entry.title == "ab"
+    assert_untouched(listener)
+
+
+def _laughs(depth: int, width: int) -> str:
+    entities = "".join(
+        f'<!ENTITY e{n} "{f"&e{n - 1};" * width if n else "ha"}">' for n in range(depth)
+    )
+    return f"<!DOCTYPE feed [{entities}]>"
+
+
+BOMBS = {
+    "billion laughs": (_laughs(10, 10), "&e9;"),
+    "deep laughs": (_laughs(60, 2), "&e59;"),
+    "quadratic": (f'<!DOCTYPE feed [<!ENTITY q "{"a" * 50_000}">]>', "&q;" * 50_000),
+    "endless": ('<!DOCTYPE feed [<!ENTITY a "&b;"><!ENTITY b "&a;">]>', "&a;"),
+    "parameters": (
+        '<!DOCTYPE feed [<!ENTITY % a "aaaaaaaaaa">'
+        + "".join(f"<!ENTITY % b{n} '%a;'>" for n in range(1000))
+        + "]>",
+        "",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", BOMBS)
+@pytest.mark.parametrize("place", ["text", "attribute"])
+def test_entities_are_no_bombs(name: str, place: str) -> None:
+    dtd, references = BOMBS[name]
+    inside = {
+        "text": f"<title>{references}</title>",
+        "attribute": f'<category term="{references}"/>',
+    }[place]
+    body = feed(f"<entry>{inside}</entry>", declaration=f'<?xml version="1.0"?>{dtd}')
+
+    began = time.perf_counter()
+    with pytest.raises(InvalidFeed):
+        parse(body)
+    assert time.perf_counter() - began < 1
+
+
+@pytest.mark.parametrize(
+    "inside",
+    [
+        "<b>" * 100_000,
+        "<b>" * 5_000 + "</b>" * 5_000,
+        "x" * 20_000_000,
+        f'<b c="{"x" * 20_000_000}"/>',
+        f"<!--{'x' * 20_000_000}-->",
+        f"<{'b' * 20_000_000}/>",
+    ],
+    ids=["unclosed", "deep", "text", "attribute", "comment", "name"],
+)
+def test_monstrous_documents_are_refused_quickly(inside: str) -> None:
+    body = feed(f"<entry><title>{inside}</title></entry>")
+
+    began = time.perf_counter()
+    with pytest.raises(InvalidFeed):
+        parse(body)
+    assert time.perf_counter() - began < 2
+
+
+def test_a_collaboration_of_thousands_is_no_monster() -> None:
+    author = "<author><name>A{0}</name><arxiv:affiliation>P{0}</arxiv:affiliation></author>"
+    entry = one(*(author.format(n) for n in range(2000)))
+
+    assert entry.authors == [f"A{n}" for n in range(2000)]
+    assert entry.affiliations == [[f"P{n}"] for n in range(2000)]
+
+
+def test_the_largest_answer_is_read_quickly() -> None:
+    papers = generate(2000)
+    body = demo_feed.render(papers)
+
+    began = time.perf_counter()
+    found = parse(body)
+    assert time.perf_counter() - began < 3
+    assert [entry.arxiv_id for entry in found.entries] == [paper.arxiv_id for paper in papers]
+
+
+# Properties
+
+
+def rendered(entry: Entry, order: random.Random | None = None, prefixes: Prefixes = USUAL) -> str:
+    """An entry as XML: in the order of our struct, or in any other.
+
+    What may occur several times keeps its own order, which means something.
+    """
+    a, x = prefixes.atom, prefixes.arxiv
+
+    def text(prefix: str, tag: str, value: str | None) -> list[str]:
+        return [] if value is None else [f"<{prefix}{tag}>{escape(value)}</{prefix}{tag}>"]
+
+    name = f"http://arxiv.org/abs/{entry.arxiv_id}{f'v{entry.version}' if entry.version else ''}"
+    kinds = [
+        text(a, "id", name if entry.arxiv_id else None),
+        text(a, "title", entry.title),
+        text(a, "summary", entry.summary),
+        text(a, "published", entry.published.isoformat() if entry.published else None),
+        text(a, "updated", entry.updated.isoformat() if entry.updated else None),
+        text(x, "comment", entry.comment),
+        text(x, "journal_ref", entry.journal),
+        [part for doi in entry.dois for part in text(x, "doi", doi)],
+        [
+            f"<{a}author>{''.join([*text(a, 'name', author)])}"
+            f"{''.join(part for place in places for part in text(x, 'affiliation', place))}"
+            f"</{a}author>"
+            for author, places in zip(entry.authors, entry.affiliations, strict=True)
+        ],
+        [f"<{a}category term={quoteattr(term)}/>" for term in entry.categories],
+        [
+            f"<{x}primary_category term={quoteattr(term)}/>"
+            for term in [entry.primary_category]
+            if term
+        ],
+        [
+            f"<{a}link {' '.join(f'{k}={quoteattr(v)}' for k, v in attributes)}/>"
+            for link in entry.links
+            for attributes in [[(k, v) for k, v in structs.asdict(link).items() if v is not None]]
+        ],
+    ]
+    turns = [kind for kind, parts in enumerate(kinds) for _ in parts]
+    if order:
+        order.shuffle(turns)
+    waiting = [iter(parts) for parts in kinds]
+    inside = "\n".join(next(waiting[kind]) for kind in turns)
+    return f"<{a}entry>{inside}</{a}entry>"
+
+
+_LETTERS = st.characters(codec="utf-8", exclude_categories=["Cc", "Cs", "Cn"])
+_TEXT = st.text(_LETTERS, max_size=30).map(lambda text: " ".join(text.split()))
+_SOME = _TEXT.filter(bool)
+_MOMENT = st.datetimes(datetime(1986, 1, 1), timezones=st.just(UTC))  # noqa: DTZ001
+_HREF = st.from_regex(r"https?://[a-z.]{1,9}/[a-z0-9?&='<%]{0,9}", fullmatch=True)
+_ID = st.from_regex(r"[0-9]{4}\.[0-9]{4,5}|[a-z-]{2,8}(\.[A-Z]{2})?/[0-9]{7}", fullmatch=True)
+
+
+@st.composite
+def entries(draw: st.DrawFn) -> Entry:
+    authors = draw(st.lists(_SOME, max_size=4))
+    arxiv_id = draw(st.none() | _ID)
+    return Entry(
+        arxiv_id=arxiv_id,
+        version=draw(st.none() | st.integers(1, 999)) if arxiv_id else None,
+        authors=authors,
+        affiliations=[draw(st.lists(_SOME, max_size=2)) for _ in authors],
+        title=draw(_TEXT),
+        journal=draw(st.none() | _SOME),
+        summary=draw(_TEXT),
+        comment=draw(st.none() | _SOME),
+        published=draw(st.none() | _MOMENT),
+        updated=draw(st.none() | _MOMENT),
+        dois=draw(st.lists(_SOME, max_size=3)),
+        primary_category=draw(st.none() | _SOME),
+        categories=draw(st.lists(_SOME, max_size=3)),
+        links=draw(
+            st.lists(
+                st.builds(Link, _HREF, st.none() | _SOME, st.none() | _SOME, st.none() | _SOME),
+                max_size=4,
+            )
+        ),
+    )
+
+
+@settings(deadline=None)
+@given(
+    st.lists(entries(), max_size=3),
+    st.randoms(use_true_random=False),
+    st.sampled_from([USUAL, *PREFIXES]),
+)
+def test_entries_in_any_order_of_their_parts_are_read_back(
+    papers: list[Entry], order: random.Random, prefixes: Prefixes
+) -> None:
+    written = [rendered(paper, order, prefixes) for paper in papers]
+
+    assert parse(feed(*written, link="", prefixes=prefixes)).entries == papers
+
+
+def parsed_or_refused(body: bytes) -> None:
+    try:
+        found = parse(body)
+    except InvalidFeed as error:
+        assert 0 < len(str(error)) < 400  # noqa: PT017
+    else:
+        assert 0 <= found.total <= INT4_MAX
+
+
+@settings(max_examples=200)
+@given(st.binary(max_size=200) | st.text(max_size=100).map(str.encode))
+def test_any_bytes_are_a_feed_or_refused(body: bytes) -> None:
+    parsed_or_refused(body)
+
+
+@settings(max_examples=200)
+@given(
+    st.sampled_from([WHOLE, OLD_FEED]),
+    st.lists(
+        st.tuples(st.floats(0, 1), st.integers(0, 12), st.binary(max_size=6)),
+        min_size=1,
+        max_size=4,
+    ),
+)
+def test_a_damaged_feed_is_a_feed_or_refused(
+    body: bytes, damages: list[tuple[float, int, bytes]]
+) -> None:
+    for place, length, instead in damages:
+        at = int(place * len(body))
+        body = body[:at] + instead + body[at + length :]
+
+    parsed_or_refused(body)
+
+
+_PARTS = re.findall(rb"<[^>]*>|[^<]+", WHOLE)
+
+
+@settings(max_examples=200)
+@given(st.lists(st.sampled_from(_PARTS), max_size=30), st.randoms(use_true_random=False))
+def test_parts_in_the_wrong_place_are_a_feed_or_refused(
+    extra: list[bytes], order: random.Random
+) -> None:
+    parts = [*_PARTS]
+    for part in extra:
+        parts.insert(order.randrange(1, len(parts)), part)
+
+    parsed_or_refused(b"".join(parts))
+
+
+# The stand-in's feeds
+
+
+def meant(paper: Paper, family: demo_feed.Family) -> Entry:
+    """What a paper of the stand-in should be read as, apart from its links."""
+
+    def flat(text: str) -> str:
+        return re.sub(r"\s+", " ", text).strip()
+
+    return Entry(
+        arxiv_id=paper.arxiv_id,
+        version=paper.version,
+        authors=[flat(author.name) for author in paper.authors],
+        affiliations=[[flat(place) for place in author.affiliations] for author in paper.authors],
+        title=flat(paper.title),
+        journal=paper.journal_ref and flat(paper.journal_ref),
+        summary=flat(paper.abstract),
+        comment=paper.comment and flat(paper.comment),
+        published=paper.submitted,
+        updated=paper.updated,
+        dois=list(paper.dois),
+        primary_category=paper.categories[0],
+        categories=[*paper.categories, *(paper.classes if family == "old" else ())],
+        links=[],
+    )
+
+
+@pytest.mark.parametrize("family", ["new", "old"])
+def test_generated_papers_are_read_as_they_are_meant(family: demo_feed.Family) -> None:
+    papers = generate(300)
+    found = parse(demo_feed.render(papers, query='ti:"a b"', total=5000, family=family))
+
+    assert found.total == 5000
+    assert found.error is None
+    assert found.query == 'search_query=ti:"a b"&id_list=&start=0&max_results=300'
+    assert found.link
+    for entry, paper in zip(found.entries, papers, strict=True):
+        assert unbroken(structs.replace(entry, links=[])) == unbroken(meant(paper, family))
+        name = f"{paper.arxiv_id}v{paper.version}"
+        assert [link.href.split("://")[1] for link in entry.links if link.title != "doi"] == [
+            f"arxiv.org/abs/{name}",
+            f"arxiv.org/pdf/{name}",
+        ]
+        assert [link.href.split("/", 3)[3] for link in entry.links if link.title == "doi"] == (
+            entry.dois
+        )
+
+
+def unbroken(entry: Entry) -> Entry:
+    """The entry in whole seconds, and without the breaks that old feeds make after hyphens."""
+    assert entry.published
+    assert entry.updated
+    texts = {
+        name: text and text.replace("- ", "-")
+        for name in ("title", "summary", "comment", "journal")
+        for text in [getattr(entry, name)]
+    }
+    moments = {
+        "published": entry.published.replace(microsecond=0),
+        "updated": entry.updated.replace(microsecond=0),
+    }
+    return structs.replace(entry, **texts, **moments)
+
+
+# Captured feeds, where there are any
+
+
+@captured
+def test_a_captured_feed_is_what_its_catalogue_says(path: Path) -> None:
+    row = catalogued(path)
+    found = parse(path.read_bytes())
+
+    assert len(found.entries) == int(row["entries"])
+    assert found.total == int(row["totalResults"])
+    is_error = row["special"].startswith("ERROR ENTRY: ")
+    assert found.error == (
+        row["special"].removeprefix("ERROR ENTRY: ").split(";")[0] if is_error else None
+    )
+    prefix, colon, query = row["title"].partition(" Query: ")
+    assert found.query == (query if colon else None)
+    assert prefix.lower().startswith("arxiv")
+
+
+@captured
+def test_a_captured_paper_has_all_that_every_paper_has(path: Path) -> None:
+    found = parse(path.read_bytes())
+    if found.error is not None:
+        assert all(entry.arxiv_id is None for entry in found.entries)
+        return
+
+    for entry in found.entries:
+        assert entry.arxiv_id
+        assert re.fullmatch(r"\d{4}\.\d{4,5}|[a-z-]+(\.[A-Z]{2})?/\d{7}", entry.arxiv_id)
+        assert entry.version
+        assert entry.title
+        assert entry.authors
+        assert entry.summary
+        assert entry.published
+        assert entry.updated
+        assert entry.published <= entry.updated
+        assert entry.primary_category in entry.categories
+        assert {link.rel for link in entry.links} >= {"alternate"}
+        texts = [entry.title, entry.summary, entry.comment or "", entry.journal or ""]
+        texts += [
+            *entry.authors,
+            *entry.categories,
+            *entry.dois,
+            *chain.from_iterable(entry.affiliations),
+        ]
+        for text in texts:
+            assert text == text.strip()
+            assert not re.search(r"\s\s|[^\S ]", text)
+
+
+@dataclass
+class SecondReading:
+    """A feed read by the standard library, simply."""
+
+    element: ET.Element
+    names: dict[str, str] = field(default_factory=lambda: {"a": ATOM, "x": ARXIV})
+
+    def texts(self, path: str) -> list[str]:
+        found = self.element.findall(path, self.names)
+        return [re.sub(r"\s+", " ", "".join(each.itertext())).strip() for each in found]
+
+    def text(self, path: str) -> str | None:
+        return (self.texts(path) or [None])[0]  # type: ignore[list-item]
+
+    def terms(self, path: str) -> list[str]:
+        return [each.attrib["term"] for each in self.element.findall(path, self.names)]
+
+    def moment(self, path: str) -> datetime | None:
+        text = self.text(path)
+        if not text:
+            return None
+        offset = timedelta()
+        if not text.endswith("Z"):
+            sign, hours, minutes = text[19], int(text[20:22]), int(text[23:25])
+            offset = timedelta(hours=hours, minutes=minutes) * (-1 if sign == "-" else 1)
+        shown = datetime.strptime(text[:19], "%Y-%m-%dT%H:%M:%S")  # noqa: DTZ007
+        return shown.replace(tzinfo=timezone(offset))
+
+    def entry(self) -> Entry:
+        name = (self.text("a:id") or "").split("arxiv.org/abs/")
+        arxiv_id, _, version = name[1].rpartition("v") if len(name) > 1 else (None, "", "")
+        authors = [SecondReading(author) for author in self.element.findall("a:author", self.names)]
+        return Entry(
+            arxiv_id=arxiv_id,
+            version=int(version) if version else None,
+            authors=[author.text("a:name") or "" for author in authors],
+            affiliations=[author.texts("x:affiliation") for author in authors],
+            title=self.text("a:title") or "",
+            journal=self.text("x:journal_ref"),
+            summary=self.text("a:summary") or "",
+            comment=self.text("x:comment"),
+            published=self.moment("a:published"),
+            updated=self.moment("a:updated"),
+            dois=self.texts("x:doi"),
+            primary_category=(self.terms("x:primary_category") or [None])[0],  # type: ignore[list-item]
+            categories=self.terms("a:category"),
+            links=[
+                Link(link["href"], link.get("rel"), link.get("title"), link.get("type"))
+                for link in (each.attrib for each in self.element.findall("a:link", self.names))
+            ],
+        )
+
+
+@captured
+def test_a_captured_paper_is_what_a_second_reading_finds(path: Path) -> None:
+    body = path.read_bytes()
+    second = SecondReading(ET.fromstring(body))  # noqa: S314 - files of our own
+
+    found = [
+        SecondReading(entry).entry() for entry in second.element.findall("a:entry", second.names)
+    ]
+    assert parse(body).entries == found

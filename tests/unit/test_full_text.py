@@ -1,0 +1,384 @@
+"""Full text search: whatever is typed is refused or understood, and marks change no character."""
+
+import re
+import sys
+import time
+import unicodedata
+from collections.abc import Callable, Iterator
+from html import unescape
+from itertools import combinations
+
+import psycopg
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from psycopg.conninfo import make_conninfo
+from psycopg.sql import SQL, Identifier
+
+from service.errors import InvalidParameter
+from service.full_text import (
+    MAX_DEPTH,
+    MAX_WORD,
+    MAX_WORDS,
+    START,
+    STOP,
+    fold,
+    marked,
+    sought,
+    tsquery,
+)
+
+WORDS = ("quark", "lepton", "boson", "gluon")
+PAPERS = [" ".join(words) for count in range(5) for words in combinations(WORDS, count)]
+
+
+@pytest.fixture(scope="module")
+def words(server: str, template: str) -> Iterator[psycopg.Connection]:
+    """A database of this module's own."""
+    with psycopg.connect(server, autocommit=True) as admin:
+        new, old = Identifier("words"), Identifier(template)
+        admin.execute(SQL("create database {} template {}").format(new, old))
+        with psycopg.connect(make_conninfo(server, dbname="words"), autocommit=True) as conn:
+            yield conn
+        admin.execute("drop database words")
+
+
+def read(text: str) -> str | None:
+    try:
+        return tsquery(text)
+    except InvalidParameter:
+        return None
+
+
+def reason(text: str) -> str:
+    with pytest.raises(InvalidParameter) as refused:
+        tsquery(text)
+    assert len(refused.value.detail) < 300
+    return refused.value.detail
+
+
+def headline(words: psycopg.Connection, text: str, query: str) -> str:
+    row = words.execute(
+        "select ts_headline('arxiv', fold(%(text)s), to_tsquery('arxiv', %(query)s),"
+        " 'HighlightAll=true, StartSel=' || chr(2) || ', StopSel=' || chr(3))",
+        {"text": text, "query": query},
+    ).fetchone()
+    assert row
+    return str(row[0])
+
+
+# The language
+
+
+@pytest.mark.parametrize(
+    ("text", "query"),
+    [
+        ("dark matter", "'dark' & 'matter'"),
+        ("dark AND matter", "'dark' & 'matter'"),
+        ('"dark matter"', "'dark matter'"),
+        ("„dark matter“ «halo»", "'dark matter' & 'halo'"),
+        ("a OR b c", "'a' | ('b' & 'c')"),
+        ("(a OR b) c", "('a' | 'b') & 'c'"),
+        ("a AND(b)OR(c)", "('a' & 'b') | 'c'"),
+        ("((a))", "'a'"),
+        ("a -b", "'a' & !'b'"),
+        ('a -"b c"', "'a' & !'b c'"),
+        ("a NOT b", "'a' & !'b'"),
+        ("a AND NOT (b OR c)", "'a' & !('b' | 'c')"),
+        ("a -(b c)", "'a' & !('b' & 'c')"),
+        ("NOT NOT a", "'a'"),
+        ("a (b OR -c)", "'a' & ('b' | !'c')"),
+        ("title:dark", "'dark':A"),
+        ("Ti: dark", "'dark':A"),
+        ('author:"van der Berg" abs:x note:12', "'van der Berg':B & 'x':C & '12':D"),
+        ("a -title:b", "'a' & !'b':A"),
+        ("ti:(a OR au:b c)", "'a':A | ('b':B & 'c':A)"),
+        ("galax*", "'galax':*"),
+        ("ti:galax*", "'galax':*A"),
+        ("non-abel*", "('non' <-> 'abel':*)"),
+        ("x NOT au:non-abel*", "'x' & !('non':B <-> 'abel':*B)"),
+        ('"galax*"', "'galax*'"),
+        ("a*b C*-algebra", "'a*b' & 'C* algebra'"),
+        ("a * b - c ... () ''", "'a' & 'b' & 'c'"),
+        ("a OR ...", "'a'"),
+        ("dark-matter --dry-run", "'dark matter' & 'dry run'"),
+        ("SU(2) f(R)", "'SU(2)' & 'f(R)'"),
+        ("e+e- C++", "'e e' & 'C'"),
+        (r"$\alpha$ O'Brien", r"'$\\alpha$' & 'O''Brien'"),
+        ("10.1000/182 2101.00001v2", "'10 1000 182' & '2101 00001v2'"),
+        ("http://arxiv.org/abs/1 3:1 :x", "'http: arxiv org abs 1' & '3:1' & ':x'"),
+        ("Attention: is all", "'Attention:' & 'is' & 'all'"),
+        ("title://x", "'x':A"),
+        ('"journal:x" and "AND"', "'journal:x' & 'and' & 'AND'"),
+        ("Schrödinger AT&T", "'Schrodinger' & 'AT T'"),
+    ],
+)
+def test_a_query_means_this_to_postgresql(text: str, query: str) -> None:
+    assert tsquery(text) == query
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("journal:x", "q: there is no field journal: a paper has title, author, abstract and note"),
+        ("arXiv:2101.00001", "put it in quotes to search for it as it is"),
+        ("ti:journal:x", "there is no field journal"),
+        ("title:", "title: has no value"),
+        ("(title: )", "title: has no value"),
+        ("title: OR x", "title: has no value"),
+        ("title:author:x", "title: has no value"),
+        ("title:-x", "write -title:word to exclude one"),
+        ('a "b', "the quote at character 3 is not closed"),
+        ("a “b", "the quote at character 3 is not closed"),
+        ("a (b", "the ( at character 3 is not closed"),
+        ("a b)", "the ) at character 4 has no ( before it"),
+        ("a OR", "a word is missing at the end"),
+        ("a -NOT", "a word is missing at the end"),
+        ("a OR OR b", "a word is missing before OR at character 6; in quotes it is a word"),
+        ("(a OR)", "a word is missing before ) at character 6"),
+        ("AND b", "a word is missing before AND at character 1"),
+        ("", "there is no word in it"),
+        ('"..." - () * “”', "there is no word in it"),
+        ("\u0301 🎉 \u2013 \u200b", "there is no word in it"),
+        ("-...", "there is no word in it"),
+        ("-a", "it would find nearly everything"),
+        ("-a ...", "it would find nearly everything"),
+        ("a OR -b", "it would find nearly everything"),
+        ("NOT (a -b)", "it would find nearly everything"),
+        ("a\0", "NUL"),
+        ("é" * MAX_WORD + "e", "too long for a word"),
+    ],
+)
+def test_what_cannot_be_meant_is_refused_with_the_reason(text: str, words: str) -> None:
+    assert words in reason(text)
+
+
+def test_parentheses_and_operands_have_a_limit() -> None:
+    assert tsquery("(" * MAX_DEPTH + "a" + ")" * MAX_DEPTH) == "'a'"
+    assert "nested deeper" in reason("(" * (MAX_DEPTH + 1) + "a" + ")" * (MAX_DEPTH + 1))
+    assert tsquery(" ".join(["a"] * MAX_WORDS)).count("'a'") == MAX_WORDS
+    assert "more than" in reason(" ".join(["a"] * (MAX_WORDS + 1)))
+
+
+@pytest.mark.parametrize(
+    "part", ["(", "a(", 'a "', "-", "title:", "NOT ", "a ", "a:", "()", "é\u0301"]
+)
+def test_no_text_takes_long_or_too_deep(part: str) -> None:
+    started = time.monotonic()
+    read(part * 100_000)
+
+    assert time.monotonic() - started < 2
+
+
+PIECES = st.sampled_from(
+    [
+        *WORDS, "AND", "OR", "NOT", "-", "(", ")", '"', "“", "*", ":", "title:", "au:", "note:",
+        " ", "'", "\\", "&", "|", "!", "<->", "<b>", "&amp;", "@", "/", ".", "a/b.c", "x@y.org",
+        "http://", "é", "\u0301", "한", "ﬁ", "½", "🎉", "1e5", "-5", "\x02", "\u200d", "\u0663",
+    ]
+)  # fmt: skip
+TYPED = st.text(max_size=30) | st.lists(PIECES, max_size=12).map("".join)
+
+# no characters that the database's Unicode has and ours may not
+KNOWN = st.characters(exclude_categories=["Cs", "Cn"], exclude_characters="\0")
+STORED = st.text(KNOWN, max_size=30) | st.lists(PIECES, max_size=12).map("".join)
+
+
+@given(st.lists(TYPED, min_size=80, max_size=80))
+@settings(max_examples=40)
+def test_any_text_is_refused_or_a_query_that_is_not_empty(
+    words: psycopg.Connection, texts: list[str]
+) -> None:
+    queries = [query for text in texts if (query := read(text))]
+
+    empty = words.execute(
+        "select query from unnest(%s::text[]) query where numnode(to_tsquery('arxiv', query)) = 0",
+        [queries],
+    ).fetchall()
+
+    assert empty == []
+    for text in texts:
+        if read(text):
+            sought(text, "title")
+
+
+Meaning = Callable[[set[str]], bool]
+
+
+def both(left: tuple[str, Meaning], right: tuple[str, Meaning], how: str) -> tuple[str, Meaning]:
+    (one, first), (other, second) = left, right
+    if how == " OR ":
+        return f"({one} OR {other})", lambda paper: first(paper) or second(paper)
+    if how in {" -", " NOT "}:
+        return f"({one}{how}({other}))", lambda paper: first(paper) and not second(paper)
+    return f"({one}{how}{other})", lambda paper: first(paper) and second(paper)
+
+
+QUERIES: st.SearchStrategy[tuple[str, Meaning]] = st.recursive(
+    st.sampled_from(WORDS).map(lambda word: (word, lambda paper: word in paper)),
+    lambda parts: st.builds(
+        both, parts, parts, st.sampled_from([" ", " AND ", " OR ", " -", " NOT "])
+    ),
+    max_leaves=8,
+)
+
+
+@given(st.lists(QUERIES, min_size=40, max_size=40))
+@settings(max_examples=20)
+def test_operators_find_the_papers_that_they_say(
+    words: psycopg.Connection, queries: list[tuple[str, Meaning]]
+) -> None:
+    found = words.execute(
+        "select array(select to_tsvector('arxiv', paper) @@ to_tsquery('arxiv', query)"
+        " from unnest(%s::text[]) with ordinality as papers (paper, place) order by place)"
+        " from unnest(%s::text[]) with ordinality as queries (query, place) order by place",
+        [PAPERS, [tsquery(text) for text, _ in queries]],
+    ).fetchall()
+
+    expected = [[meaning(set(paper.split())) for paper in PAPERS] for _, meaning in queries]
+    assert [row[0] for row in found] == expected
+
+
+@pytest.mark.parametrize(
+    ("paper", "text"),
+    [
+        ("the dark-matter halo", '"dark matter"'),
+        ("the dark matter halo", "dark-matter"),
+        ("AdS/CFT and GPT-4", "CFT GPT 4"),
+        ("for $m<n$ and $k>0$ we", "n and k"),
+        ("Chern–Simons theories", "theory Simons"),  # noqa: RUF001 - as typeset
+        ("J. Schro\u0308dinger, Ł. Erdős", "schrödinger lukas OR ł erdos"),
+        ("ﬁeld of R²", "field R2"),
+        ("non-Abelian gauge", "nonabelian OR non-abel*"),
+        ("to be or not", '"to be or not"'),
+        ("ΛCDM from ΩM", "λcdm ωm"),
+        (r"in $\alpha$ of e+e- at SU(2)", r"$\alpha$ e+e- SU(2) su"),
+        ("see https://arxiv.org/abs/2101.00001v2", "arxiv.org 2101.00001v2"),
+    ],
+)
+def test_words_are_found_however_they_are_written(
+    words: psycopg.Connection, paper: str, text: str
+) -> None:
+    row = words.execute(
+        "select to_tsvector('arxiv', fold(%s)) @@ to_tsquery('arxiv', %s)", [paper, tsquery(text)]
+    ).fetchone()
+
+    assert row == (True,)
+
+
+def test_a_field_is_searched_alone(words: psycopg.Connection) -> None:
+    vector = (
+        "setweight(to_tsvector('arxiv', 'dark matter'), 'A')"
+        " || setweight(to_tsvector('arxiv', 'm berg'), 'B')"
+    )
+    for text, expected in {
+        "title:dark": True,
+        'title:"dark matter" au:berg': True,
+        "author:dark": False,
+        "au:ber*": True,
+        "ti:ber*": False,
+        "berg -title:berg": True,
+    }.items():
+        found = words.execute(f"select {vector} @@ to_tsquery('arxiv', %s)", [tsquery(text)])
+        assert found.fetchone() == (expected,), text
+
+
+# Highlights
+
+
+def test_folding_here_and_in_the_database_is_the_same(words: psycopg.Connection) -> None:
+    known = [
+        character
+        for character in map(chr, range(1, sys.maxunicode + 1))
+        if unicodedata.category(character) not in {"Cn", "Cs", "Co"}
+    ]
+    rows = words.execute(
+        "select character from unnest(%s::text[], %s::text[]) as folded (character, ours)"
+        " where fold(character) <> ours",
+        [known, [fold(character) for character in known]],
+    ).fetchall()
+
+    assert rows == []
+
+
+@pytest.mark.parametrize(
+    ("original", "text", "html"),
+    [
+        ("Dark matter", "matter", "Dark <mark>matter</mark>"),
+        ("the dark-matter halo", "dark-matter", "the <mark>dark</mark>-<mark>matter</mark> halo"),
+        ("Erdős & Rényi", "renyi erdos", "<mark>Erdős</mark> &amp; <mark>Rényi</mark>"),
+        ("Re\u0301nyi e\u0301", "rényi", "<mark>Re\u0301nyi</mark> e\u0301"),
+        ("\u0301dark", "dark", "\u0301<mark>dark</mark>"),
+        ("the <f_c> of \"x'", "c", "the &lt;f_<mark>c</mark>&gt; of &quot;x&#x27;"),
+        ("<b>dark</b> <mark>", "dark", "&lt;b&gt;<mark>dark</mark>&lt;/b&gt; &lt;mark&gt;"),
+        (
+            "<script>x</script>",
+            "script",
+            "&lt;<mark>script</mark>&gt;x&lt;/<mark>script</mark>&gt;",
+        ),
+        (r"mass $\alpha_s$ ", "alpha", r"mass $\<mark>alpha</mark>_s$ "),
+        ("http://a.org/dark?x=1", "dark", "http://a.org/<mark>dark</mark>?x=1"),
+        ("me@a.org 🎉 dark", "dark", "me@a.org 🎉 <mark>dark</mark>"),
+        ("日本語 が dark", "日本語 が", "<mark>日本語</mark> <mark>が</mark> dark"),
+        ("か\u3099 x", "が", "<mark>か\u3099</mark> x"),
+        ("한국 dark", "한국", "<mark>한국</mark> dark"),
+        ("\u1112\u1161\u11ab dark", "한 dark", "<mark>\u1112\u1161\u11ab</mark> <mark>dark</mark>"),
+        ("a ﬁeld", "field", "a <mark>ﬁeld</mark>"),
+        ("½ of R²", "1 2 R2", "<mark>½</mark> of <mark>R²</mark>"),
+        ("dark  \n\tmatter\n", "dark matter", "<mark>dark</mark>  \n\t<mark>matter</mark>\n"),
+    ],
+)
+def test_matches_are_marked_in_the_original(
+    words: psycopg.Connection, original: str, text: str, html: str
+) -> None:
+    assert marked(original, headline(words, original, tsquery(text))) == html
+
+
+@given(st.lists(STORED, min_size=60, max_size=60))
+@settings(max_examples=30)
+def test_marks_change_no_character(words: psycopg.Connection, texts: list[str]) -> None:
+    originals = [f"{text} quark <lepton>{text}boson" for text in texts]
+    rows = words.execute(
+        "select ts_headline('arxiv', fold(original),"
+        " to_tsquery('arxiv', 'quark & lepton & a & fi & 1 & 2'),"
+        " 'HighlightAll=true, StartSel=' || chr(2) || ', StopSel=' || chr(3))"
+        " from unnest(%s::text[]) with ordinality as o (original, place) order by place",
+        [originals],
+    ).fetchall()
+
+    for original, (shown,) in zip(originals, rows, strict=True):
+        html = marked(original, shown)
+        assert unescape(re.sub("</?mark>", "", html)) == original
+        assert not re.search("[<>\"']", re.sub("</?mark>", "", html))
+        if not {START, STOP} & set(original):
+            assert "<mark>quark</mark>" in html
+
+
+@pytest.mark.parametrize(
+    "shown", ["", "dark", f"{START}dark{STOP} x", f"a {START}d\u0131rk{STOP}", START, STOP * 3]
+)
+def test_a_headline_of_another_text_marks_nothing(shown: str) -> None:
+    assert marked("a <dark>", shown) == "a &lt;dark&gt;"
+    assert marked(f"{START}a{STOP} dark", f"a {START}dark{STOP}") == f"{START}a{STOP} dark"
+
+
+def test_what_is_excluded_or_meant_for_another_field_is_not_marked(
+    words: psycopg.Connection,
+) -> None:
+    query = "dark title:halo -author:mass gal*"
+    assert sought(query, "title") == "'dark' | 'halo':A | 'gal':*"
+    assert sought(query, "abstract") == "'dark' | 'gal':*"
+    assert sought("au:x", "note") == ""
+
+    shown = headline(words, "dark halo mass of galaxies", sought(query, "abstract"))
+    expected = "<mark>dark</mark> halo mass of <mark>galaxies</mark>"
+    assert marked("dark halo mass of galaxies", shown) == expected
+
+
+@pytest.mark.parametrize("character", ["a", "é", "e\u0301", "\u0301"])
+def test_long_texts_are_marked_in_little_time(character: str) -> None:
+    original = character * 100_000
+    started = time.monotonic()
+    marked(original, fold(original))
+
+    assert time.monotonic() - started < 2

@@ -1,0 +1,91 @@
+"""Equal reads at the same time are one, and nobody is answered by what was read before he asked."""
+
+import asyncio
+
+import pytest
+
+from service.errors import DatabaseUnavailable
+from service.singleflight import Shared
+
+
+class Table:
+    """Rows that are counted slowly, and how often that was done."""
+
+    def __init__(self) -> None:
+        self.rows = 0
+        self.reads = 0
+
+    async def count(self) -> int:
+        self.reads += 1
+        rows = self.rows
+        await asyncio.sleep(0.01)
+        return rows
+
+
+async def test_equal_reads_at_the_same_time_are_one() -> None:
+    shared, table = Shared[int](), Table()
+
+    counts = await asyncio.gather(*(shared.read(b"all", table.count) for _ in range(50)))
+
+    assert counts == [0] * 50
+    assert table.reads == 1
+
+
+async def test_who_asks_while_a_read_is_under_way_sees_what_was_written_before_he_asked() -> None:
+    shared, table = Shared[int](), Table()
+    first = asyncio.create_task(shared.read(b"all", table.count))
+    await asyncio.sleep(0.005)
+    table.rows = 1
+    later = [asyncio.create_task(shared.read(b"all", table.count)) for _ in range(20)]
+
+    assert await first == 0
+    assert await asyncio.gather(*later) == [1] * 20
+    assert table.reads == 2
+
+
+async def test_reads_that_ask_for_something_else_do_not_wait_for_each_other() -> None:
+    shared, table = Shared[int](), Table()
+
+    async def never() -> int:
+        await asyncio.Event().wait()
+        return 0
+
+    stuck = asyncio.create_task(shared.read(b"stuck", never))
+    assert await shared.read(b"all", table.count) == 0
+    stuck.cancel()
+
+
+async def test_everyone_who_shares_a_read_that_fails_is_told_and_the_next_one_is_new() -> None:
+    shared, table = Shared[int](), Table()
+
+    async def away() -> int:
+        await asyncio.sleep(0.01)
+        raise DatabaseUnavailable("the database is away")
+
+    failing = [asyncio.create_task(shared.read(b"all", away)) for _ in range(3)]
+    failed = await asyncio.gather(*failing, return_exceptions=True)
+
+    assert [type(error) for error in failed] == [DatabaseUnavailable] * 3
+    assert await shared.read(b"all", table.count) == 0
+
+
+async def test_one_who_goes_does_not_take_the_read_from_the_others() -> None:
+    shared, table = Shared[int](), Table()
+    gone = asyncio.create_task(shared.read(b"all", table.count))
+    stays = asyncio.create_task(shared.read(b"all", table.count))
+    await asyncio.sleep(0)
+    gone.cancel()
+
+    assert await stays == 0
+    with pytest.raises(asyncio.CancelledError):
+        await gone
+    assert table.reads == 1
+
+
+async def test_nothing_is_kept_of_what_has_ended() -> None:
+    shared, table = Shared[int](), Table()
+    for number in range(10):
+        await asyncio.gather(*(shared.read(b"%d" % number, table.count) for _ in range(3)))
+
+    assert not vars(shared)["_under_way"]
+    assert not vars(shared)["_to_come"]

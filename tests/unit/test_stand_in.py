@@ -1,0 +1,690 @@
+"""What the stand-in for arXiv promises: the quirks of the real one, on generated papers."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import hashlib
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from urllib.parse import parse_qs, urlsplit
+
+import httpx
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from lxml import etree
+
+from demo import feed, query
+from demo.__main__ import main
+from demo.arxiv import StandIn
+from demo.papers import Author, Paper, generate
+
+URL = "http://127.0.0.1/api/query"
+REPOSITORY = Path(__file__).parent.parent
+NS = {
+    "a": "http://www.w3.org/2005/Atom",
+    "o": "http://a9.com/-/spec/opensearch/1.1/",
+    "x": "http://arxiv.org/schemas/atom",
+}
+MOMENT = datetime(2020, 2, 29, 12, 0, 30, tzinfo=UTC)
+PAPER = Paper(
+    arxiv_id="2002.00001",
+    title="Plain title",
+    abstract="Plain abstract.",
+    authors=(Author("Ada Novák"),),
+    categories=("cs.AI",),
+    versions=(MOMENT,),
+)
+
+
+class ArxivResponse:
+    """A feed, read back."""
+
+    def __init__(self, status: int, content: bytes) -> None:
+        self.status = status
+        self.root = etree.fromstring(content)
+        self.title = self._text("a:title")
+        self.id = self._text("a:id")
+
+    def _text(self, path: str) -> str:
+        return self.root.findtext(path, "", NS)
+
+    @property
+    def total(self) -> int:
+        return int(self._text("o:totalResults"))
+
+    @property
+    def executed(self) -> str:
+        """The query in the title, as rewritten."""
+        return self.title.removeprefix("arXiv Query: search_query=").split("&id_list=")[0]
+
+    @property
+    def tree(self) -> str:
+        """The query in the link, as parsed."""
+        (link,) = self.root.iterfind("a:link", NS)
+        return parse_qs(urlsplit(link.get("href", "")).query)["search_query"][0]
+
+    @property
+    def names(self) -> list[str]:
+        """Ids with versions, in order."""
+        return [text.split("/abs/")[1] for text in self.texts("a:id")]
+
+    @property
+    def error(self) -> tuple[str, str]:
+        """The id and the message of an Error entry."""
+        assert self.texts("a:title") == ["Error"]
+        return self.texts("a:id")[0], self.texts("a:summary")[0]
+
+    def texts(self, path: str) -> list[str]:
+        return [found.text or "" for found in self.root.iterfind(f"a:entry/{path}", NS)]
+
+
+@pytest.fixture(scope="module")
+def stand_in() -> StandIn:
+    return StandIn(generate(400))
+
+
+def shelf(*papers: Paper) -> StandIn:
+    """A stand-in with just these papers, each with an id of its own."""
+    return StandIn([replace(p, arxiv_id=f"2002.{n:05}") for n, p in enumerate(papers, 1)])
+
+
+def ask(stand_in: StandIn, search_query: str = "", **others: object) -> ArxivResponse:
+    params = {name: str(value) for name, value in others.items()}
+    return ArxivResponse(*stand_in.answer({"search_query": search_query, **params}))
+
+
+# The search language
+
+
+@pytest.mark.parametrize(
+    ("sent", "rewritten", "tree"),
+    [
+        ("ti:a AND ti:b OR ti:c", "ti:a AND ti:b OR ti:c", "ti:a AND (ti:b OR ti:c)"),
+        (
+            "ti:a ANDNOT ti:b ANDNOT ti:c",
+            "ti:a ANDNOT ti:b ANDNOT ti:c",
+            "ti:a ANDNOT (ti:b ANDNOT ti:c)",
+        ),
+        ("ti:a b", "ti:a OR all:b", "ti:a OR all:b"),
+        ("ti:(a b)", "(ti:a OR ti:b)", "ti:a OR ti:b"),
+        ("a and b", "all:a OR all:and OR all:b", "all:a OR (all:and OR all:b)"),
+        ("ti:a NOT ti:b", "ti:a ANDNOT ti:b", "ti:a ANDNOT ti:b"),
+        ("ti:a AND NOT ti:b", "ti:a ANDNOT ti:b", "ti:a ANDNOT ti:b"),
+        ("ti:a_b AND au:bob", 'ti:a_b AND au:"a b"', 'ti:a_b AND au:"a b"'),
+        ("ti:x AND au:del_maestro", "ti:x AND au:del_maestro", "ti:x AND au:del_maestro"),
+        ("au:del_maestro", 'au:"del maestro"', 'au:"del maestro"'),
+        ("cat:cs.AI OR cs.LG", "cat:cs.AI OR all:cs.LG", "cat:cs.AI OR all:cs.LG"),
+        ("author:x", "all:author:x", "all:author:x"),
+        ("title:x", "ti:x", "ti:x"),
+        ("a AND OR b", "all:a OR all:b", "all:a OR all:b"),
+        ("((a b) AND c)", "( (all:a OR all:b) AND all:c)", "(all:a OR all:b) AND all:c"),
+        ('ti:"a" ti:"b c"', 'ti:"a" OR ti:"b c"', 'ti:a OR ti:"b c"'),
+        ("a\nAND\rb", "all:a AND all:b", "all:a AND all:b"),
+        (
+            "submittedDate:[2020 TO 202002]",
+            'submittedDate:"202001010000 TO 202002292359"',
+            'submittedDate:"202001010000 TO 202002292359"',
+        ),
+        (
+            "lastUpdatedDate:[20200301 TO 202003011230]",
+            'submittedDate:"202003010000 TO 202003011230"',
+            'submittedDate:"202003010000 TO 202003011230"',
+        ),
+    ],
+)
+def test_a_query_is_rewritten_and_read_as_by_arxiv(
+    stand_in: StandIn, sent: str, rewritten: str, tree: str
+) -> None:
+    answer = ask(stand_in, sent)
+
+    assert answer.status == 200
+    assert answer.executed == rewritten
+    assert answer.tree == tree
+
+
+def test_an_open_date_range_falls_apart_into_words() -> None:
+    rewritten = query.rewrite("submittedDate:[2020 TO *]")
+
+    assert rewritten == "submittedDate:[2020 OR all:TO OR all:*]"
+
+
+@pytest.mark.parametrize(
+    "sent", ["ti:foo AND", "AND ti:foo", "(ti:foo", "ti:foo)", "()", r'ti:"say \"hi\""']
+)
+def test_what_cannot_be_read_is_refused(stand_in: StandIn, sent: str) -> None:
+    answer = ask(stand_in, sent)
+
+    assert answer.status == 400
+    assert answer.error == (feed.ERRORS, f"Invalid query string: '{query.rewrite(sent)}'")
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        "submittedDate:[2020-01-01 TO 2020-12-31]",
+        "submittedDate:2020",
+        "ANDNOT (ti:a OR ti:b)",
+        " OR ".join(["ti:a"] * 2000),
+    ],
+)
+def test_what_can_be_read_but_not_answered_is_a_server_error(stand_in: StandIn, sent: str) -> None:
+    answer = ask(stand_in, sent)
+
+    assert answer.status == 500
+    assert answer.error[0] == feed.ERRORS
+
+
+@settings(deadline=None)  # the machine may be busy
+@given(
+    st.text('ab_" ()', max_size=8),
+    st.lists(st.sampled_from(["ti:", "au:", "AND", "OR", "(", ")", "a_b"])),
+)
+def test_a_query_that_can_be_read_is_rewritten_only_once(text: str, words: list[str]) -> None:
+    rewritten = query.rewrite(" ".join([*words, text]))
+    try:
+        query.parse(rewritten)
+    except query.InvalidQueryError:
+        return
+
+    assert query.rewrite(rewritten) == rewritten
+
+
+# What is found
+
+
+def test_a_quoted_value_is_a_phrase_of_whole_words_in_any_case() -> None:
+    stand_in = shelf(
+        replace(PAPER, title="Dark Matter halos"),
+        replace(PAPER, title="Matter, mostly dark"),
+        replace(PAPER, title="Darkest matters"),
+    )
+
+    assert ask(stand_in, 'ti:"dark matter"').names == ["2002.00001v1"]
+    assert ask(stand_in, "ti:dark").total == 2
+
+
+def test_an_author_is_found_by_the_words_of_one_name_in_any_order_and_without_accents() -> None:
+    stand_in = shelf(
+        replace(PAPER, authors=(Author("Ada Novák"), Author("Zoltán Øst"))),
+        replace(PAPER, authors=(Author("Ada Øst"), Author("Zoltán Novák"))),
+    )
+
+    assert ask(stand_in, 'au:"novak ada"').names == ["2002.00001v1"]
+    assert ask(stand_in, 'au:"Ada Ost"').names == ["2002.00002v1"]
+    assert ask(stand_in, 'au:"A. Novák"').total == 0
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        "ti:alpha",
+        "abs:beta",
+        "au:gamma",
+        "co:delta",
+        'jr:"Phys. Epsilon B"',
+        "rn:NM-20-7",
+        "cat:hep-th",
+        "cat:math*",
+        "doi:10.5555/X(1)<2>",
+        "id:2002.00002",
+        "id:2002.00002v2",
+        "submittedDate:[199901 TO 1999]",
+        "all:alpha",
+        "all:beta",
+        "all:gamma",
+        "all:delta",
+        "all:epsilon",
+        "all:hep-th",
+        "all:1999",
+        "all:2002.00002",
+    ],
+)
+def test_every_field_is_searched(sent: str) -> None:
+    other = replace(
+        PAPER,
+        title="Alpha",
+        abstract="On beta.",
+        authors=(Author("Gamma"),),
+        comment="Delta pages",
+        journal_ref="Phys. Epsilon B 12 (2001) 7",
+        report_number="NM-20-7",
+        categories=("hep-th", "math.AG"),
+        dois=("10.5555/x(1)<2>",),
+        versions=(MOMENT.replace(year=1999, day=1), MOMENT.replace(year=2001, day=1)),
+    )
+    sent = sent.replace("doi:10.5555/X(1)<2>", 'doi:"10.5555/X(1)<2>"')
+
+    assert ask(shelf(PAPER, other), sent).names == ["2002.00002v2"]
+
+
+def test_operators_combine_what_is_found() -> None:
+    stand_in = shelf(*(replace(PAPER, title=title) for title in ("a b", "a c", "b c", "a b c")))
+
+    def found(sent: str) -> list[str]:
+        return sorted(name[-4:-2] for name in ask(stand_in, sent).names)
+
+    assert found("ti:a AND ti:b") == ["01", "04"]
+    assert found("ti:a ANDNOT ti:b") == ["02"]
+    assert found("ti:a ANDNOT ti:b ANDNOT ti:c") == ["02", "04"]
+    assert found("(ti:a ANDNOT ti:b) ANDNOT ti:c") == []
+    assert found("ti:b AND ti:a OR ti:c") == ["01", "03", "04"]
+    assert found("ANDNOT ti:a") == ["03"]
+    assert found("ti:(a b)") == ["01", "02", "03", "04"]
+
+
+def test_dates_are_those_of_the_first_version_and_include_both_minutes() -> None:
+    stand_in = shelf(replace(PAPER, versions=(MOMENT, MOMENT.replace(year=2024))))
+
+    assert ask(stand_in, "submittedDate:[202002291200 TO 202002291200]").total == 1
+    assert ask(stand_in, "submittedDate:[202002291201 TO 2024]").total == 0
+    assert ask(stand_in, "lastUpdatedDate:[2024 TO 2024]").total == 0
+
+
+def test_an_unknown_word_finds_nothing(stand_in: StandIn) -> None:
+    answer = ask(stand_in, "ti:xyzzy")
+
+    assert (answer.status, answer.total, answer.names) == (200, 0, [])
+
+
+# Pages and order
+
+
+def test_pages_cover_every_hit_once(stand_in: StandIn) -> None:
+    whole = ask(stand_in, "all:the", max_results=1000)
+    pages = [ask(stand_in, "all:the", start=n, max_results=70) for n in range(0, whole.total, 70)]
+
+    assert [name for page in pages for name in page.names] == whole.names
+    assert {page.total for page in pages} == {len(whole.names)}
+    assert ask(stand_in, "all:the", start=whole.total).names == []
+
+
+def test_ten_results_from_the_first_on_are_the_default(stand_in: StandIn) -> None:
+    answer = ask(stand_in, "all:the")
+
+    assert len(answer.names) == 10
+    assert answer.title == "arXiv Query: search_query=all:the&id_list=&start=0&max_results=10"
+
+
+@pytest.mark.parametrize(
+    ("sort_by", "element"), [("submittedDate", "a:published"), ("lastUpdatedDate", "a:updated")]
+)
+def test_results_are_sorted_by_date(stand_in: StandIn, sort_by: str, element: str) -> None:
+    down = ask(stand_in, "all:the", sortBy=sort_by, max_results=400).texts(element)
+    up = ask(stand_in, "all:the", sortBy=sort_by, sortOrder="ascending", max_results=400).texts(
+        element
+    )
+
+    assert down == sorted(down, reverse=True)
+    assert up == down[::-1]
+
+
+def test_the_most_relevant_come_first() -> None:
+    stand_in = shelf(
+        replace(PAPER, abstract="On spin."),
+        replace(PAPER, title="Spin", abstract="On spin."),
+        replace(PAPER, title="Spin"),
+    )
+
+    assert [name[-4:-2] for name in ask(stand_in, "spin").names] == ["02", "03", "01"]
+
+
+@pytest.mark.parametrize(
+    "page",
+    [
+        {"max_results": 0},
+        {"max_results": 10_001},
+        {"start": 9_991, "max_results": 10},
+        {"start": 10_000, "max_results": 1},
+    ],
+)
+def test_pages_out_of_range_are_server_errors(stand_in: StandIn, page: dict[str, int]) -> None:
+    answer = ask(stand_in, "all:the", **page)
+
+    assert answer.status == 500
+    assert answer.error[0].startswith(feed.ERRORS)
+
+
+def test_the_last_page_in_range_is_answered(stand_in: StandIn) -> None:
+    assert ask(stand_in, "all:the", start=9_990, max_results=10).status == 200
+
+
+# Ids
+
+
+def test_ids_give_the_newest_version_or_the_one_named() -> None:
+    stand_in = shelf(replace(PAPER, versions=(MOMENT, MOMENT.replace(year=2024))), PAPER)
+
+    newest = ask(stand_in, id_list="2002.00001")
+    first = ask(stand_in, id_list="2002.00001v1")
+
+    assert (newest.names, newest.texts("a:updated")) == (["2002.00001v2"], ["2024-02-29T12:00:30Z"])
+    assert (first.names, first.texts("a:updated")) == (["2002.00001v1"], ["2020-02-29T12:00:30Z"])
+
+
+def test_unknown_ids_vanish_and_repeated_ones_collapse(stand_in: StandIn) -> None:
+    known = stand_in.papers[5].arxiv_id
+    answer = ask(stand_in, id_list=f"{known},0000.0000,hep-th/0000000,{known}v99,{known}")
+
+    assert (answer.status, answer.total) == (200, 1)
+    assert answer.names == [f"{known}v{stand_in.papers[5].version}"]
+
+
+def test_ids_are_cut_to_max_results_and_keep_the_order_of_the_shelf(stand_in: StandIn) -> None:
+    asked = [paper.arxiv_id for paper in stand_in.papers[:15]]
+    answer = ask(stand_in, id_list=",".join(reversed(asked)))
+
+    assert answer.total == 15
+    assert [name.rpartition("v")[0] for name in answer.names] == asked[:10]
+
+
+def test_ids_narrow_a_query(stand_in: StandIn) -> None:
+    found = ask(stand_in, "ti:testing")
+    others = [paper.arxiv_id for paper in stand_in.papers if "esting" not in paper.title]
+
+    assert ask(stand_in, "ti:testing", id_list=",".join([*others, found.names[0]])).total == 1
+
+
+@pytest.mark.parametrize("name", ["abc", "0305100v2", "http://arxiv.org/abs/2002.00001", "", "1.2"])
+def test_one_malformed_id_fails_the_whole_request(stand_in: StandIn, name: str) -> None:
+    answer = ask(stand_in, id_list=f"2002.00001,{name}")
+
+    assert answer.status == 400
+    assert answer.error == (
+        f"{feed.ERRORS}#incorrect_id_format_for_{name}",
+        f"incorrect id format for {name}",
+    )
+    assert (answer.title, answer.id, answer.total) == (
+        "arXiv Search Results",
+        "https://arxiv.org/",
+        1,
+    )
+    assert answer.texts("a:published") == []
+    assert answer.texts("a:author/a:name") == ["arXiv api core"]
+
+
+# Parameters
+
+
+@pytest.mark.parametrize(
+    ("params", "message"),
+    [
+        ({"start": "x"}, "start must be an integer"),
+        ({"start": "-1"}, "start must be non-negative"),
+        ({"max_results": "1.5"}, "max_results must be an integer"),
+        ({"max_results": "-1"}, "max_results must be non-negative"),
+    ],
+)
+def test_numbers_are_checked(stand_in: StandIn, params: dict[str, str], message: str) -> None:
+    answer = ask(stand_in, "ti:a", **params)
+
+    assert answer.status == 400
+    assert answer.error == (f"{feed.ERRORS}#{message.replace(' ', '_')}", message)
+
+
+@pytest.mark.parametrize("params", [{"sortBy": "date"}, {"sortOrder": "down"}])
+def test_the_error_for_an_unknown_order_links_to_the_manual(
+    stand_in: StandIn, params: dict[str, str]
+) -> None:
+    answer = ask(stand_in, "ti:a", **params)
+
+    assert answer.status == 400
+    assert "must be in: " in answer.error[1]
+    assert "/api/errors" not in answer.error[0]
+
+
+@pytest.mark.parametrize("sent", ["", " ", '"'])
+def test_neither_query_nor_ids_is_refused(stand_in: StandIn, sent: str) -> None:
+    answer = ask(stand_in, sent)
+
+    assert answer.status == 400
+    assert answer.error[1].startswith("Either a search_query or id_list must be specified")
+
+
+def test_unknown_parameters_are_ignored(stand_in: StandIn) -> None:
+    assert ask(stand_in, "all:the", skip=5).names == ask(stand_in, "all:the").names
+
+
+# Feeds
+
+
+def test_the_id_of_a_feed_is_the_digest_of_its_title_and_blind_to_order(stand_in: StandIn) -> None:
+    answer = ask(stand_in, "all:the", sortBy="submittedDate")
+    asked = answer.title.removeprefix("arXiv Query: ").encode()
+    digest = hashlib.sha1(asked, usedforsecurity=False).digest()
+
+    assert answer.id == f"https://arxiv.org/api/{base64.b64encode(digest).decode()[:-1]}"
+    assert answer.id == ask(stand_in, "all:the").id
+
+
+def test_a_feed_of_the_new_family_says_everything_about_a_paper() -> None:
+    paper = replace(
+        PAPER,
+        title=r"On <f_c> & $\alpha$",
+        abstract="  Two\n  lines.",
+        authors=(Author(" H Collaboration", ("X & Y", "Z")), Author("Łucja Ü")),
+        categories=("hep-th", "gr-qc"),
+        versions=(MOMENT, MOMENT.replace(year=2024)),
+        comment="",
+        journal_ref="J. & K. 1",
+        dois=('10.5555/"a"<b>', "10.5555/c&d"),
+        classes=("35J20, 35B38",),
+    )
+    root = etree.fromstring(feed.render([paper], query="ti:x", total=12_345, updated=MOMENT))
+    (entry,) = root.iterfind("a:entry", NS)
+
+    assert " ".join(etree.QName(child).localname for child in entry) == (
+        "id title updated link link summary category category published comment"
+        " primary_category journal_ref author author doi link doi link"
+    )
+    assert entry.findtext("a:id", None, NS) == "http://arxiv.org/abs/2002.00001v2"
+    assert entry.findtext("a:title", None, NS) == paper.title
+    assert entry.findtext("a:summary", None, NS) == paper.abstract
+    assert entry.xpath("a:category/@term", namespaces=NS) == ["hep-th", "gr-qc"]
+    assert entry.xpath("a:author/a:name/text()", namespaces=NS) == [" H Collaboration", "Łucja Ü"]
+    assert entry.xpath("a:author/x:affiliation/text()", namespaces=NS) == ["X & Y", "Z"]
+    assert entry.xpath("x:doi/text()", namespaces=NS) == list(paper.dois)
+    assert entry.xpath("a:link[@title='doi']/@href", namespaces=NS) == [
+        f"https://doi.org/{doi}" for doi in paper.dois
+    ]
+    assert root.findtext("o:totalResults", None, NS) == "12345"
+    assert root.findtext("a:updated", None, NS) == "2020-02-29T12:00:30Z"
+
+
+def test_the_old_family_wraps_its_texts_and_shows_foreign_classes() -> None:
+    paper = replace(PAPER, title="word " * 30, classes=("35J20, 35B38",), dois=("10.5555/x",))
+    stand_in = shelf(paper)
+    stand_in.family = "old"
+
+    answer = ask(stand_in, "ti:word")
+
+    assert answer.title.startswith("ArXiv Query: search_query=ti:word&")
+    assert answer.id.startswith("http://arxiv.org/api/")
+    assert "word\n  word" in answer.texts("a:title")[0]
+    assert answer.root.xpath("a:entry/a:category/@term", namespaces=NS) == ["cs.AI", "35J20, 35B38"]
+    assert ask(stand_in, id_list="abc").error[0].startswith("http://arxiv.org/api/errors#")
+
+
+def test_big_feeds_are_written_from_any_papers() -> None:
+    papers = generate(2000)
+    content = feed.render(papers, total=9_999)
+
+    assert len(etree.fromstring(content).findall("a:entry", NS)) == 2000
+
+
+# Papers
+
+
+def test_papers_depend_on_nothing_but_count_and_seed() -> None:
+    assert generate(50, seed=7) == generate(50, seed=7)
+    assert generate(50, seed=7) != generate(50, seed=8)
+    with pytest.raises(ValueError, match="between 0 and 100,000"):
+        generate(100_001)
+
+
+@pytest.mark.parametrize("family", ["new", "old"])
+def test_papers_are_as_odd_as_those_of_arxiv(family: feed.Family) -> None:
+    papers = generate(1000)
+    stand_in = StandIn(papers, family=family)
+
+    assert ask(stand_in, "ti:testing").total >= 10
+    assert ask(stand_in, "ti:0").texts("a:title") == ["0"]
+    assert ask(stand_in, "co:withdrawn").total > 5
+    assert any(paper.arxiv_id.startswith("hep-th/9") for paper in papers)
+    assert any(len(paper.authors) > 300 for paper in papers)
+    assert any(len(paper.dois) > 1 for paper in papers)
+    assert any(len(author.affiliations) > 1 for paper in papers for author in paper.authors)
+    assert any(author.name.startswith(" ") for paper in papers for author in paper.authors)
+    assert any(len(paper.versions) > 2 for paper in papers)
+    assert Counter(paper.arxiv_id for paper in papers).most_common(1)[0][1] == 1
+    everything = ",".join(paper.arxiv_id for paper in papers)
+    assert ask(stand_in, id_list=everything, max_results=2000).status == 200
+
+
+# The wire
+
+
+def client(stand_in: StandIn) -> httpx.AsyncClient:
+    return httpx.AsyncClient(transport=httpx.ASGITransport(app=stand_in))
+
+
+async def test_get_and_post_are_answered_and_kept_as_they_came() -> None:
+    stand_in = shelf(PAPER)
+    async with client(stand_in) as http:
+        got = await http.get(
+            f"{URL}?search_query=ti:plain+AND%20ti:title&start=0", headers={"a": "b"}
+        )
+        posted = await http.post(URL, data={"search_query": "ti:plain", "max_results": "1"})
+
+    assert (got.status_code, posted.status_code) == (200, 200)
+    assert got.headers["content-type"] == "application/atom+xml; charset=UTF-8"
+    first, second = stand_in.requests
+    assert first.raw_query == "search_query=ti:plain+AND%20ti:title&start=0"
+    assert first.params == {"search_query": "ti:plain AND ti:title", "start": "0"}
+    assert first.headers["a"] == "b"
+    assert second.params == {"search_query": "ti:plain", "max_results": "1"}
+    assert second.body == b"search_query=ti%3Aplain&max_results=1"
+    assert first.started <= first.ended <= second.started <= second.ended
+    assert (first.status, second.status) == (200, 200)
+
+
+@pytest.mark.parametrize("path", ["/", "/api", "/api/query/", "/abs/2002.00001"])
+async def test_every_other_path_is_not_found(path: str) -> None:
+    stand_in = shelf(PAPER)
+    async with client(stand_in) as http:
+        answer = await http.get(f"http://127.0.0.1{path}")
+
+    assert answer.status_code == 404
+    assert stand_in.requests == []
+
+
+async def test_the_hasty_are_answered_429_in_plain_text() -> None:
+    stand_in = shelf(PAPER)
+    stand_in.min_interval = 0.15
+    async with client(stand_in) as http:
+        first = await http.get(URL, params={"search_query": "ti:plain"})
+        hasty = await http.get(URL, params={"search_query": "ti:plain"})
+        await asyncio.sleep(0.16)
+        patient = await http.get(URL, params={"search_query": "ti:plain"})
+
+    assert [first.status_code, hasty.status_code, patient.status_code] == [200, 429, 200]
+    assert hasty.content == b"Rate exceeded."
+    assert hasty.headers["content-type"].startswith("text/plain")
+
+
+async def test_overlapping_requests_are_hasty_too() -> None:
+    stand_in = shelf(PAPER)
+    stand_in.min_interval, stand_in.delay = 0.001, 0.05
+    async with client(stand_in) as http:
+        answers = await asyncio.gather(
+            *(http.get(URL, params={"search_query": "ti:plain"}) for _ in range(3))
+        )
+
+    assert sorted(answer.status_code for answer in answers) == [200, 429, 429]
+
+
+async def test_a_request_given_up_has_an_end_but_no_status() -> None:
+    stand_in = shelf(PAPER)
+    stand_in.delay = 30
+    async with client(stand_in) as http:
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(http.get(URL, params={"search_query": "ti:plain"}), 0.05)
+
+    assert stand_in.requests[0].status == 0
+    assert stand_in.requests[0].ended < time.monotonic()
+
+
+# The command line
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.1", "arxiv.org"])  # noqa: S104
+def test_it_listens_on_loopback_only(host: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        main(["--host", host])
+
+    assert "is not a loopback address" in capsys.readouterr().err
+
+
+def test_it_runs_alone_until_it_is_stopped() -> None:
+    with subprocess.Popen(
+        [sys.executable, "-m", "demo", "--port", "0", "--papers", "20"],
+        cwd=REPOSITORY,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as demo:
+        assert demo.stdout is not None
+        url = demo.stdout.readline().split(" at ")[1].split()[0]
+        answer = httpx.get(url, params={"search_query": "ti:0"}, timeout=5, trust_env=False)
+        demo.send_signal(signal.SIGINT)
+
+    assert answer.status_code == 200
+    assert "date" in answer.headers
+    assert demo.returncode == 0
+
+
+SERVICE = """
+import os, signal, sys, time, urllib.request
+def stop(*_):
+    print(read(), flush=True)
+    sys.exit(7)
+def read():
+    return urllib.request.urlopen(os.environ["ARXIV_API_URL"] + "?search_query=ti:0").status
+signal.signal(signal.SIGTERM, stop)
+print(os.environ["ARXIV_INTERVAL"], sys.argv[1:], read(), flush=True)
+time.sleep(30)
+"""
+
+
+@pytest.mark.parametrize(("ending", "code"), [(signal.SIGTERM, 7), (signal.SIGKILL, -9)])
+def test_it_ends_with_the_service_and_as_the_service(
+    tmp_path: Path, ending: signal.Signals, code: int
+) -> None:
+    (tmp_path / "service").mkdir()
+    (tmp_path / "service" / "__init__.py").touch()
+    (tmp_path / "service" / "__main__.py").write_text(SERVICE)
+    environment = {name: value for name, value in os.environ.items() if "proxy" not in name.lower()}
+    environment.pop("ARXIV_INTERVAL", None)
+    with subprocess.Popen(
+        [sys.executable, "-m", "demo", "--with-service", "--papers", "20"],
+        cwd=tmp_path,
+        env={**environment, "PYTHONPATH": str(REPOSITORY)},
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as demo:
+        assert demo.stdout is not None
+        announced, started = demo.stdout.readline(), demo.stdout.readline()
+        demo.send_signal(ending)
+        rest = demo.stdout.read()  # ends when the last process that could write has gone
+
+    assert "http://127.0.0.1:" in announced
+    assert started == "0 ['serve'] 200\n"
+    assert rest == ("200\n" if ending == signal.SIGTERM else "")
+    assert demo.returncode == code
