@@ -12,13 +12,13 @@ from benchmarks.measuring import ROUNDS, Bench, NotHere, Row, progress, ratios
 from benchmarks.recording import anew, answer_of
 from demo import feed
 from demo.papers import generate
-from service.queue.rabbitmq import Buffer
-from service.models import ArxivResponse
 from service.context import create_pools
-from service.settings import Settings
 from service.db.queued_records import QueuedRecordStore
-from service.db.records import Store
+from service.db.records import RecordStore
+from service.models.arxiv import ArxivResponse
+from service.queue.rabbitmq import RecordQueue
 from service.queue.worker import Writer
+from service.settings import Settings
 from tests.support import broker
 
 SEARCHES = 2000
@@ -53,17 +53,17 @@ def rates(bench: Bench) -> Iterator[Row]:
 async def _rates(settings: Settings, url: str) -> tuple[float, float, float]:
     papers = generate(1000)
     answers = [answer_of(feed.render(papers[n : n + 10])) for n in range(0, len(papers), 10)]
-    async with create_pools(settings) as connections, Buffer(url) as buffer:
+    async with create_pools(settings) as connections, RecordQueue(url) as buffer:
         while not buffer.connected:  # noqa: ASYNC110 - once, and nobody else waits for it
             await asyncio.sleep(0.01)
-        store = Store(connections)
+        store = RecordStore(connections)
         await _record(store, answers, len(answers))  # they are known from now on
         directly = await _record(store, answers, SEARCHES)
         taken = await _record(QueuedRecordStore(connections, buffer), answers, SEARCHES)
         return directly, taken, await _drain(Writer(url, store), store)
 
 
-async def _record(store: Store, answers: list[ArxivResponse], number: int) -> float:
+async def _record(store: RecordStore, answers: list[ArxivResponse], number: int) -> float:
     """Record so many searches; how many a second."""
     to_do = [anew(answers[n % len(answers)]) for n in range(number)]
 
@@ -76,7 +76,7 @@ async def _record(store: Store, answers: list[ArxivResponse], number: int) -> fl
     return number / (time.perf_counter() - began)
 
 
-async def _drain(writer: Writer, store: Store) -> float:
+async def _drain(writer: Writer, store: RecordStore) -> float:
     """Store what waits; how many a second."""
     stored, store_some = 0, store.store
 

@@ -23,9 +23,9 @@ from litestar.handlers import HTTPRouteHandler
 from msgspec import Struct
 from psycopg.conninfo import make_conninfo
 
-from service.db import migrations
 from service import server
 from service.app import create_app
+from service.db import migrations
 from service.settings import Settings
 
 ROUNDS = 9

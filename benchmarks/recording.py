@@ -20,11 +20,12 @@ from benchmarks.measuring import SECONDS, Bench, Row, process, rate, ratios, rou
 from demo import feed
 from demo.papers import generate
 from service import arxiv_xml, embedded_postgres, sql
-from service.models import ArxivResponse, Harvest, Search
 from service.context import LocalContext, create_pools
-from service.settings import Settings
 from service.db.pool import DatabasePools
-from service.db.records import Store
+from service.db.records import RecordStore
+from service.models.arxiv import ArxivResponse, Search
+from service.models.records import Harvest
+from service.settings import Settings
 from tests.support.proxy import proxied
 
 CLIENTS = 8
@@ -99,7 +100,7 @@ async def _saved(settings: Settings, answers: list[ArxivResponse]) -> float:
     """Searches a second that eight tasks record through the pool."""
     count = 0
     async with create_pools(settings) as connections:
-        store = Store(connections)
+        store = RecordStore(connections)
         for answer in answers:
             await store.save(anew(answer))
         began = time.perf_counter()
@@ -114,7 +115,7 @@ async def _saved(settings: Settings, answers: list[ArxivResponse]) -> float:
         return count / (time.perf_counter() - began)
 
 
-class _Listener(Store):
+class _Listener(RecordStore):
     """A store that writes nothing, and keeps what it would have sent."""
 
     sent: dict[str, object]
@@ -185,7 +186,7 @@ async def _trips(settings: Settings) -> tuple[list[float], int]:
     papers, trips = generate(sum(RESULTS)), []
     async with proxied(str(settings.database_url)) as (proxy, url):
         async with DatabasePools(url) as connections:
-            store = Store(connections)
+            store = RecordStore(connections)
             await store.save(answer_of(feed.render([])))  # now there is a connection
             for number in RESULTS:
                 answer = answer_of(feed.render(papers[:number]))
@@ -195,10 +196,10 @@ async def _trips(settings: Settings) -> tuple[list[float], int]:
                     await store.save(anew(answer))
                     trips.append(float(proxy.trips))
         behind = structs.replace(settings, database_url=url, database_ro_url=url)
-        async with LocalContext(behind) as parts:
-            await parts.searcher.find(Search(query=QUERY.format(number=0)))
+        async with LocalContext(behind) as context:
+            await context.search_service.find(Search(query=QUERY.format(number=0)))
             proxy.forget()
-            await parts.searcher.find(Search(query=QUERY.format(number=1)))
+            await context.search_service.find(Search(query=QUERY.format(number=1)))
             whole = proxy.trips
     await asyncio.sleep(0.1)  # the proxy's last words
     return trips, whole

@@ -9,8 +9,8 @@ from statistics import median
 import httpx
 
 from benchmarks.measuring import Bench, Row, against_bare, ratios, rounds
-from service.models import Search
 from service.context import LocalContext
+from service.models.arxiv import Search
 from service.settings import Settings
 
 SEARCHES = 300
@@ -46,10 +46,10 @@ def cost_of_a_miss(bench: Bench) -> Iterator[Row]:
 
 
 async def _searches(settings: Settings, words: list[str]) -> float:
-    async with LocalContext(settings) as parts:
+    async with LocalContext(settings) as context:
 
         async def search(word: str) -> None:
-            await parts.searcher.find(Search(query=f"all:testing OR all:{word}"))
+            await context.search_service.find(Search(query=f"all:testing OR all:{word}"))
 
         return await _cpu(search, words)
 

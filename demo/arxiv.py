@@ -73,7 +73,7 @@ class RefusedError(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class ListQuery:
     """A search as read from its parameters."""
 
     search_query: str
@@ -85,7 +85,7 @@ class Asked:
     order: str
 
     @classmethod
-    def read(cls, params: Mapping[str, str]) -> Asked:
+    def read(cls, params: Mapping[str, str]) -> ListQuery:
         """Check parameters in arXiv's order; whatever has another name is ignored."""
         ids = tuple(params["id_list"].split(",")) if params.get("id_list") else ()
         for name in ids:
@@ -179,7 +179,7 @@ class StandIn:
     def answer(self, params: Mapping[str, str]) -> tuple[int, bytes]:
         """Give the status and the feed for these parameters."""
         try:
-            content = self._page(Asked.read(params), self.family)
+            content = self._page(ListQuery.read(params), self.family)
         except RefusedError as refused:
             return refused.status, feed.error(refused.message, refused.link, family=self.family)
         now = feed.stamp(datetime.now(UTC)).encode()
@@ -196,7 +196,7 @@ class StandIn:
         if len(self.requests) > _KEPT:
             del self.requests[: _KEPT // 2]
 
-    def _render(self, asked: Asked, family: Family) -> bytes:
+    def _render(self, asked: ListQuery, family: Family) -> bytes:
         found = self._search(asked.search_query, asked.id_list, asked.sort_by, asked.order)
         last = asked.start + asked.max_results
         if asked.max_results == 0 or last > LAST_RESULT:

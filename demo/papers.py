@@ -66,7 +66,7 @@ class Paper:
 class Subject:
     """What the papers of one field are about."""
 
-    archive: str
+    reader: str
     """The prefix of ids before April 2007."""
     categories: tuple[str, ...]
     things: tuple[str, ...]
@@ -265,7 +265,7 @@ def _paper(random: Random, number: int, day: datetime, numbers: Counter[str]) ->
     patterns = TESTING_TITLES if number % 20 == 7 else TITLES
     published = random.random() < 0.4
     return Paper(
-        arxiv_id=_arxiv_id(subject.archive, day, numbers),
+        arxiv_id=_arxiv_id(subject.reader, day, numbers),
         title=_capital(random.choice(patterns).format_map(words)),
         abstract=_abstract(random, subject),
         authors=_authors(random),
@@ -279,9 +279,9 @@ def _paper(random: Random, number: int, day: datetime, numbers: Counter[str]) ->
     )
 
 
-def _arxiv_id(archive: str, day: datetime, numbers: Counter[str]) -> str:
+def _arxiv_id(reader: str, day: datetime, numbers: Counter[str]) -> str:
     if day < NEW_IDS:
-        prefix, digits = f"{archive}/{day:%y%m}", 3
+        prefix, digits = f"{reader}/{day:%y%m}", 3
     elif day < FIVE_DIGITS:
         prefix, digits = f"{day:%y%m}.", 4
     else:

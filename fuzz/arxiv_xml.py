@@ -14,7 +14,7 @@ import msgspec
 
 from demo import feed
 from demo.papers import generate
-from service.models import INT4_MAX
+from service.models.records import INT4_MAX
 
 with atheris.instrument_imports(include=["service.arxiv_xml", "service.arxiv_query"]):
     from service import arxiv_xml

@@ -55,7 +55,7 @@ class Rate(Struct, frozen=True):
         return f"{self.quota}/{unit}"
 
 
-class Key(Struct, frozen=True):
+class ApiKey(Struct, frozen=True):
     """Whose key it is, and what it allows."""
 
     name: str
@@ -72,32 +72,32 @@ def digest(key: str) -> bytes:
     return sha256(key.encode()).digest()
 
 
-class Finder(Protocol):
+class ApiKeyLookup(Protocol):
     """Who knows the keys: the database, or a backend that has one."""
 
-    async def find(self, digests: list[bytes]) -> dict[bytes, Key]:
+    async def find(self, digests: list[bytes]) -> dict[bytes, ApiKey]:
         """The keys that count, of those with these digests. Raises ServiceError."""
 
 
 class _Known(Struct):
-    key: Key | None
+    key: ApiKey | None
     since: float
 
 
-class Keys:
+class ApiKeyCache:
     """What the finder said lately. Whoever asks while it is asked goes with its next question.
 
     So one question at a time is under way, however many wrong keys strangers make up.
     """
 
-    def __init__(self, finder: Finder) -> None:
+    def __init__(self, finder: ApiKeyLookup) -> None:
         """Ask this one."""
         self._finder = finder
         self._known: dict[bytes, _Known] = {}
-        self._wanted: dict[bytes, asyncio.Future[Key | None]] = {}
+        self._wanted: dict[bytes, asyncio.Future[ApiKey | None]] = {}
         self._asking: asyncio.Task[None] | None = None
 
-    async def of(self, text: str) -> Key | None:
+    async def of(self, text: str) -> ApiKey | None:
         """The key that this is. Raises StoreUnavailable where nobody can say."""
         if not _LOOKS.fullmatch(text):
             return None
@@ -113,7 +113,7 @@ class Keys:
                 return known.key
             raise DatabaseUnavailable("the API key cannot be checked now") from error
 
-    def _told(self, wanted: bytes) -> asyncio.Future[Key | None]:
+    def _told(self, wanted: bytes) -> asyncio.Future[ApiKey | None]:
         """Done once the finder has been asked for this one."""
         future = self._wanted.get(wanted)
         if future is None:
@@ -143,7 +143,7 @@ class Keys:
                 del self._known[next(iter(self._known))]
 
 
-def _heard(future: asyncio.Future[Key | None]) -> None:
+def _heard(future: asyncio.Future[ApiKey | None]) -> None:
     """Whoever waits gets the error; when nobody does, asyncio must not complain of that."""
     if not future.cancelled():
         future.exception()

@@ -12,7 +12,7 @@ from litestar.plugins.prometheus import PrometheusConfig
 from litestar.types import ASGIApp, ControllerRouterHandler
 
 from . import openapi, tracing
-from .context import wired
+from .context import create_context
 from .handlers import arxiv, filters, health, papers, params, queries, query, results
 from .handlers.backend import (
     arxiv_api,
@@ -87,11 +87,11 @@ def create_app(settings: Settings, transport: httpx.AsyncBaseTransport | None = 
 
     Raises NotConfigured where `database_url` is missing or not understood.
     """
-    parts = wired(settings, transport)
+    context = create_context(settings, transport)
 
     @asynccontextmanager
     async def opened(_: Litestar) -> AsyncIterator[None]:
-        async with parts:
+        async with context:
             yield
 
     served = {
@@ -120,7 +120,7 @@ def create_app(settings: Settings, transport: httpx.AsyncBaseTransport | None = 
         lifespan=[opened],
         # each needs the one before: Litestar starts a task for each of those that do not
         dependencies={
-            "parts": Provide(lambda: parts, sync_to_thread=False),
+            "context": Provide(lambda: context, sync_to_thread=False),
             "search": Provide(params.search, sync_to_thread=False),
             "listing": Provide(filters.listing, sync_to_thread=False),
             "asked_papers": Provide(filters.asked_papers, sync_to_thread=False),
@@ -139,14 +139,16 @@ def create_app(settings: Settings, transport: httpx.AsyncBaseTransport | None = 
         openapi_config=openapi.config(),
         request_max_body_size=BODY_LIMIT,
         logging_config=None,
-        state=State({"settings": settings, "searcher": parts.searcher, "pages": Words()}),
+        state=State(
+            {"settings": settings, "search_service": context.search_service, "pages": Words()}
+        ),
     )
     # outside of Litestar, so that unknown paths have them too; the log is outside of all
     layers: ASGIApp = HeadOptionsMiddleware(app.asgi_handler)
     keys_count = settings.api_keys != "off"
     if keys_count:
         anonymous = settings.rate if settings.api_keys == "optional" else None
-        layers = ApiKeyMiddleware(layers, parts.keys, anonymous)
+        layers = ApiKeyMiddleware(layers, context.keys, anonymous)
     layers = ConditionalMiddleware(
         AllowedHostsMiddleware(layers, settings.hosts, guarded=bool(settings.tokens))
     )

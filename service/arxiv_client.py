@@ -25,7 +25,7 @@ from .errors import (
     UpstreamUnreachable,
 )
 from .http_pool import HTTPConnectionPool, trust
-from .models import ArxivResponse, Feed, Outcome
+from .models.arxiv import ArxivResponse, Feed, Outcome
 from .settings import Settings
 
 logger = logging.getLogger(__name__)

@@ -11,7 +11,7 @@ from urllib.parse import parse_qs, urlsplit
 from . import arxiv_query_parser as language
 from .arxiv_query_parser import Term, Tree
 from .errors import InvalidParameter
-from .models import Entry, Feed, Search
+from .models.arxiv import Entry, Feed, Search
 
 HEADING = re.compile(r"^arxiv query:\s*", re.IGNORECASE)
 """How feeds title a query: `ArXiv` in the old family, `arXiv` in the new one."""

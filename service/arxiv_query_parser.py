@@ -98,11 +98,11 @@ def category(text: str) -> str | None:
     """The name of a category, or of all in an archive, in arXiv's spelling; None for any other."""
     if not (found := _CATEGORY.fullmatch(text)):
         return None
-    archive, subject = found["archive"].lower(), found["subject"]
+    reader, subject = found["archive"].lower(), found["subject"]
     if subject is None:
-        return archive
+        return reader
     short = len(subject) == len("AI")
-    return f"{archive}.{subject.upper() if short else subject.lower()}"
+    return f"{reader}.{subject.upper() if short else subject.lower()}"
 
 
 # Writing

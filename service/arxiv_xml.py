@@ -12,7 +12,8 @@ from io import BytesIO
 from lxml import etree
 
 from .arxiv_query import HEADING
-from .models import INT4_MAX, Entry, Feed, Link
+from .models.arxiv import Entry, Feed, Link
+from .models.records import INT4_MAX
 
 _ATOM = "{http://www.w3.org/2005/Atom}"
 _ARXIV = "{http://arxiv.org/schemas/atom}"

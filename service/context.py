@@ -9,21 +9,22 @@ from typing import TYPE_CHECKING, Any, Protocol, Self
 import httpx
 
 from . import timestamps
-from .api_keys import Keys
+from .api_keys import ApiKeyCache
 from .arxiv_client import ArxivClient
 from .db.api_keys import ApiKeyStore
 from .db.pool import DatabasePools
 from .db.rate_limiter import RateLimiter
 from .db.reader import RecordReader
 from .db.reconcile import Reconciler
-from .db.records import Store
+from .db.records import RecordStore
 from .errors import ConfigurationError
-from .models import ArxivState, ResultRow
-from .search import Finder, LocalSearchService
+from .models.records import ResultRow
+from .models.responses import ArxivState
+from .search import LocalSearchService, SearchService
 from .settings import READING, Settings
 
 if TYPE_CHECKING:
-    from .queue.rabbitmq import Buffer
+    from .queue.rabbitmq import RecordQueue
 
 LEASE_MARGIN = 1.0
 """Seconds between the end of a request's time and the moment when the gate takes it for dead."""
@@ -47,19 +48,19 @@ class Context(ABC):
     """What frontends work with, wherever it is. Enter the context to open it."""
 
     store: Written
-    searcher: Finder
-    keys: Keys
-    buffer: "Buffer | None" = None
+    search_service: SearchService
+    keys: ApiKeyCache
+    buffer: "RecordQueue | None" = None
 
     def __init__(
         self,
         settings: Settings,
-        archive: RecordReader,
+        reader: RecordReader,
         *to_open: AbstractAsyncContextManager[Any],
     ) -> None:
         """Open these parts in their order."""
         self.settings = settings
-        self.archive = archive
+        self.reader = reader
         self._to_open = to_open
         self._open = AsyncExitStack()
 
@@ -79,8 +80,8 @@ class Context(ABC):
 class LocalContext(Context):
     """The database and the way to arXiv, in this process."""
 
-    store: Store
-    searcher: LocalSearchService
+    store: RecordStore
+    search_service: LocalSearchService
 
     def __init__(
         self, settings: Settings, transport: httpx.AsyncBaseTransport | None = None
@@ -100,19 +101,21 @@ class LocalContext(Context):
         lease = settings.timeout + LEASE_MARGIN
         connections = create_pools(settings)
         self.arxiv = ArxivClient(settings, transport)
-        self.gate = RateLimiter(connections, interval=settings.interval, lease=lease)
+        self.rate_limiter = RateLimiter(connections, interval=settings.interval, lease=lease)
         self.buffer, self.store = _store(settings.queue_url, connections)
         self.reconciliation = Reconciler(connections)
-        self.searcher = LocalSearchService(settings, self.arxiv, self.store, self.gate)
+        self.search_service = LocalSearchService(
+            settings, self.arxiv, self.store, self.rate_limiter
+        )
         self.key_store = ApiKeyStore(connections)
-        self.keys = Keys(self.key_store)
-        archive = RecordReader(connections, settle=settings.settle)
+        self.keys = ApiKeyCache(self.key_store)
+        reader = RecordReader(connections, settle=settings.settle)
         buffers = [self.buffer] if self.buffer else []
-        super().__init__(settings, archive, connections, *buffers, self.arxiv, self.searcher)
+        super().__init__(settings, reader, connections, *buffers, self.arxiv, self.search_service)
 
     async def arxiv_state(self) -> ArxivState:
         """As the gate and the latest request of this process tell."""
-        state, zone = await self.gate.state(), self.settings.zone
+        state, zone = await self.rate_limiter.state(), self.settings.zone
         when, outcome = self.arxiv.latest or (None, None)
         closed_until = int(time() + state.closed) if state.closed else None
         return ArxivState(
@@ -140,9 +143,9 @@ class RemoteContext(Context):
 
         backend = Backend(settings, backend_url)
         self.store = RemoteRecords(backend)
-        self.searcher = RemoteSearchService(settings, backend)
-        self.keys = Keys(RemoteApiKeys(backend))
-        super().__init__(settings, RemoteReader(backend), backend, self.searcher)
+        self.search_service = RemoteSearchService(settings, backend)
+        self.keys = ApiKeyCache(RemoteApiKeys(backend))
+        super().__init__(settings, RemoteReader(backend), backend, self.search_service)
         self._backend = backend
 
     async def arxiv_state(self) -> ArxivState | None:
@@ -150,7 +153,9 @@ class RemoteContext(Context):
         return self._backend.health.arxiv if self._backend.health else None
 
 
-def wired(settings: Settings, transport: httpx.AsyncBaseTransport | None = None) -> Context:
+def create_context(
+    settings: Settings, transport: httpx.AsyncBaseTransport | None = None
+) -> Context:
     """What the settings ask for; `transport` replaces the network to arXiv.
 
     Raises NotConfigured where `database_url` is missing or not understood.
@@ -171,12 +176,14 @@ def create_pools(settings: Settings) -> DatabasePools:
     )
 
 
-def _store(queue_url: str | None, connections: DatabasePools) -> "tuple[Buffer | None, Store]":
+def _store(
+    queue_url: str | None, connections: DatabasePools
+) -> "tuple[RecordQueue | None, RecordStore]":
     if queue_url is None:
-        return None, Store(connections)
+        return None, RecordStore(connections)
     # here, since they need the extra `queue`
     from .db.queued_records import QueuedRecordStore  # noqa: PLC0415
-    from .queue.rabbitmq import Buffer  # noqa: PLC0415
+    from .queue.rabbitmq import RecordQueue  # noqa: PLC0415
 
-    buffer = Buffer(queue_url)
+    buffer = RecordQueue(queue_url)
     return buffer, QueuedRecordStore(connections, buffer)

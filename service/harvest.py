@@ -16,7 +16,7 @@ from time import time
 from msgspec import Struct, structs
 
 from . import arxiv_query
-from .db.records import Store
+from .db.records import RecordStore
 from .errors import (
     Conflict,
     DatabaseUnavailable,
@@ -26,7 +26,8 @@ from .errors import (
     UpstreamInvalidResponse,
     UpstreamRejected,
 )
-from .models import ArxivResponse, Harvest, Outcome, Search
+from .models.arxiv import ArxivResponse, Outcome, Search
+from .models.records import Harvest
 from .search import LocalSearchService
 
 logger = logging.getLogger(__name__)
@@ -58,14 +59,14 @@ class Harvester:
     """Stores all papers that match a query in arXiv's language, up to `most` in all."""
 
     def __init__(
-        self, query: str, most: int | None, searcher: LocalSearchService, store: Store
+        self, query: str, most: int | None, search_service: LocalSearchService, store: RecordStore
     ) -> None:
         """Raises BadInput for a query that is none."""
         search = Search(query=query, max_results=PAGE)
         self._query = query
         self._name = arxiv_query.parameters(search, PAGE)["search_query"]
         self._most = most
-        self._searcher = searcher
+        self._search_service = search_service
         self._store = store
         self._looked = False
 
@@ -80,7 +81,7 @@ class Harvester:
         failures = 0
         while not self._state.finished and (self._room is None or self._room > 0):
             try:
-                answer = await self._searcher.ask(self._search(), self._keep)
+                answer = await self._search_service.ask(self._search(), self._keep)
                 if answer.outcome == Outcome.SUSPECT:
                     raise UpstreamInvalidResponse("arXiv leaves papers out")
             except Conflict:
@@ -135,7 +136,7 @@ class Harvester:
             answer = structs.replace(answer, outcome=Outcome.SUSPECT)
         if answer.outcome != Outcome.OK:
             # what comes of a bad page will come again with a good one
-            return await self._searcher.keep(structs.replace(answer, entries=[]))
+            return await self._search_service.keep(structs.replace(answer, entries=[]))
         new = {
             entry.arxiv_id: entry
             for entry in answer.entries
@@ -143,7 +144,7 @@ class Harvester:
         }
         entries = list(new.values())[: self._room]
         state = self._after(answer, whole=len(entries) == len(new))
-        kept = await self._searcher.keep(structs.replace(answer, entries=entries), state)
+        kept = await self._search_service.keep(structs.replace(answer, entries=entries), state)
         self._seen.update(entry.arxiv_id for entry in entries if entry.arxiv_id)
         self._state = state
         return kept

@@ -23,7 +23,7 @@ from . import metrics
 from .joining import Joined
 from .logging import NOTICE, request_id
 from .middleware.security_headers import CLOSED, HEADERS
-from .models import Problem
+from .models.responses import Problem
 from .problems import MEDIA_TYPE
 
 if TYPE_CHECKING:

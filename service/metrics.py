@@ -28,7 +28,7 @@ from .errors import (
     UpstreamTimeout,
     UpstreamUnreachable,
 )
-from .models import ArxivResponse, Outcome
+from .models.arxiv import ArxivResponse, Outcome
 
 if TYPE_CHECKING:
     from .queue.rabbitmq import Backlog

@@ -35,7 +35,7 @@ from msgspec.json import schema_components
 
 from . import __version__, problems
 from .formats import FORMATS
-from .models import Problem
+from .models.responses import Problem
 
 SCHEMA = "/schema"
 ASSETS = "/schema-assets"

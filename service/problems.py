@@ -20,7 +20,7 @@ from .errors import (
     Unauthorized,
 )
 from .logging import request_id
-from .models import Problem
+from .models.responses import Problem
 
 logger = logging.getLogger(__name__)
 

@@ -25,7 +25,7 @@ from msgspec import Struct, structs
 from . import arxiv_query, arxiv_schedule, metrics
 from .arxiv_client import ArxivClient
 from .db.rate_limiter import CacheProbe, RateLimiter
-from .db.records import Store
+from .db.records import RecordStore
 from .errors import (
     DatabaseUnavailable,
     QueueTooLong,
@@ -33,7 +33,8 @@ from .errors import (
     UpstreamRejected,
     UpstreamThrottled,
 )
-from .models import ArxivResponse, Harvest, Outcome, RecordedSearch, Search
+from .models.arxiv import ArxivResponse, Outcome, Search
+from .models.records import Harvest, RecordedSearch
 from .settings import Settings
 from .singleflight import forget
 from .words import Words
@@ -54,7 +55,7 @@ PERSISTENCE = 30.0
 """Seconds for which recording an answer is tried again while the database is away."""
 
 
-class Found(Struct, frozen=True):
+class SearchReply(Struct, frozen=True):
     """A recorded search, and how it was found: a Cache-Status (RFC 9211) without its cache."""
 
     recorded: RecordedSearch
@@ -86,7 +87,7 @@ class Found(Struct, frozen=True):
         return max(0, _expires_at(self.recorded) - int(time())) if good else 0
 
 
-class Finder(ABC):
+class SearchService(ABC):
     """Answers searches for everyone in this process, each once at a time.
 
     Leaving its context ends what is under way.
@@ -95,7 +96,7 @@ class Finder(ABC):
     def __init__(self, settings: Settings) -> None:
         """Begin with nothing at hand."""
         self._settings = settings
-        self._flights: dict[UUID, InFlight[Found]] = {}
+        self._flights: dict[UUID, InFlight[SearchReply]] = {}
         self._at_hand: OrderedDict[UUID, tuple[RecordedSearch, float]] = OrderedDict()
         self._words: Words[UUID] = Words()
         self._under_way: set[InFlight[Any]] = set()
@@ -114,7 +115,7 @@ class Finder(ABC):
         for flight in list(self._under_way):
             flight.ground()
 
-    def at_hand(self, search: Search, words: bytes | None = None) -> Found | None:
+    def at_hand(self, search: Search, words: bytes | None = None) -> SearchReply | None:
         """A good answer that this process remembers; `words` are kept as another way to ask for it.
 
         Raises BadInput for a search that is none.
@@ -126,12 +127,12 @@ class Finder(ABC):
             self._words.keep(words, key)
         return self._remembered(key)
 
-    def again(self, words: bytes) -> Found | None:
+    def again(self, words: bytes) -> SearchReply | None:
         """A good answer that this process remembers to a search that was asked in these words."""
         key = self._words.get(words)
         return self._remembered(key) if key else None
 
-    def _remembered(self, key: UUID) -> Found | None:
+    def _remembered(self, key: UUID) -> SearchReply | None:
         recorded, until = self._at_hand.get(key, (None, 0.0))
         if recorded is None or monotonic() > until or not _is_fresh(recorded):
             return None
@@ -140,7 +141,7 @@ class Finder(ABC):
         return _hit(recorded)
 
     @metrics.counted
-    async def find(self, search: Search, *, anew: bool = False) -> Found:
+    async def find(self, search: Search, *, anew: bool = False) -> SearchReply:
         """Answer a search from memory, or by asking arXiv, which is recorded; `anew`: the latter.
 
         Raises BadInput, TooBusy, StoreUnavailable, or the UpstreamError of arXiv's last answer. If
@@ -170,8 +171,8 @@ class Finder(ABC):
 
     @abstractmethod
     async def _found(
-        self, search: Search, key: UUID, flight: "InFlight[Found]", *, anew: bool
-    ) -> Found:
+        self, search: Search, key: UUID, flight: "InFlight[SearchReply]", *, anew: bool
+    ) -> SearchReply:
         """The answer to a search; `anew`: from arXiv, else from memory if possible."""
 
     def _sent(self, search: Search) -> dict[str, str]:
@@ -197,17 +198,17 @@ class Finder(ABC):
             self._at_hand.popitem(last=False)
 
 
-class LocalSearchService(Finder):
+class LocalSearchService(SearchService):
     """The way to arXiv, in its turn, with the database behind it."""
 
     def __init__(
-        self, settings: Settings, arxiv: ArxivClient, store: Store, gate: RateLimiter
+        self, settings: Settings, arxiv: ArxivClient, store: RecordStore, rate_limiter: RateLimiter
     ) -> None:
         """Wire the parts together."""
         super().__init__(settings)
         self._arxiv = arxiv
         self._store = store
-        self._gate = gate
+        self._rate_limiter = rate_limiter
 
     @metrics.counted
     async def ask(self, search: Search, record: Record | None = None) -> ArxivResponse:
@@ -223,8 +224,8 @@ class LocalSearchService(Finder):
         return answer
 
     async def _found(
-        self, search: Search, key: UUID, flight: "InFlight[Found]", *, anew: bool
-    ) -> Found:
+        self, search: Search, key: UUID, flight: "InFlight[SearchReply]", *, anew: bool
+    ) -> SearchReply:
         """From PostgreSQL, else from arXiv, else what is left of older answers."""
         sent, record = self._sent(search), partial(self._record, key)
         if anew:
@@ -243,7 +244,7 @@ class LocalSearchService(Finder):
             if stale is None:
                 raise
             logger.warning("an old answer serves: %s", error.detail)
-            return Found(stale, f"hit; ttl={_expires_at(stale) - int(time())}; detail=stale")
+            return SearchReply(stale, f"hit; ttl={_expires_at(stale) - int(time())}; detail=stale")
 
     async def _asked(
         self,
@@ -263,19 +264,19 @@ class LocalSearchService(Finder):
         answer: ArxivResponse | None = None
         for pause in PAUSES:
             try:
-                async with self._gate.turn(until, seek=seek, patient=patient) as turn:
-                    if isinstance(turn, RecordedSearch):
-                        return turn
+                async with self._rate_limiter.acquire(until, seek=seek, patient=patient) as lease:
+                    if isinstance(lease, RecordedSearch):
+                        return lease
                     flight.upstream_started = True
-                    answer = await self._arxiv.ask(sent, turn.ends)
-                    turn.answered = isinstance(answer.failure, UpstreamRejected | None)
+                    answer = await self._arxiv.ask(sent, lease.ends)
+                    lease.answered = isinstance(answer.failure, UpstreamRejected | None)
                     if isinstance(answer.failure, UpstreamThrottled):
-                        turn.cooldown = answer.failure.retry_after or self._settings.cooldown
+                        lease.cooldown = answer.failure.retry_after or self._settings.cooldown
                     elif record:
                         answer = await record(answer)
                 if isinstance(answer.failure, UpstreamThrottled):
                     # the gate was closed first: that must not wait for the record
-                    answer.failure.retry_after = max(1, math.ceil(turn.closed))
+                    answer.failure.retry_after = max(1, math.ceil(lease.closed))
                     answer = await record(answer) if record else answer
                 flight.upstream_started = False
             except QueueTooLong:
@@ -316,17 +317,17 @@ class LocalSearchService(Finder):
             answer.failure.query_id = query_id
         return structs.replace(answer, query_id=query_id)
 
-    def _kept(self, found: ArxivResponse | RecordedSearch, key: UUID, why: str) -> Found:
+    def _kept(self, found: ArxivResponse | RecordedSearch, key: UUID, why: str) -> SearchReply:
         """What was found, remembered if it is good. Raises what arXiv's failure means."""
         if isinstance(found, RecordedSearch):
             self._remember(key, found)
-            return Found(found, f"fwd={why}; collapsed")
+            return SearchReply(found, f"fwd={why}; collapsed")
         if found.failure:
             raise found.failure
         recorded = found.recorded
         self._remember(key, recorded)
         stored = "; stored" if recorded.outcome == Outcome.OK else ""
-        return Found(recorded, f"fwd={why}; fwd-status={found.status}{stored}")
+        return SearchReply(recorded, f"fwd={why}; fwd-status={found.status}{stored}")
 
 
 class InFlight(Generic[T]):
@@ -377,8 +378,8 @@ def _is_fresh(recorded: RecordedSearch) -> bool:
     return _expires_at(recorded) > time()
 
 
-def _hit(recorded: RecordedSearch) -> Found:
-    return Found(recorded, f"hit; ttl={_expires_at(recorded) - int(time())}")
+def _hit(recorded: RecordedSearch) -> SearchReply:
+    return SearchReply(recorded, f"hit; ttl={_expires_at(recorded) - int(time())}")
 
 
 def _is_worth_another_try(answer: ArxivResponse) -> bool:

@@ -2,7 +2,8 @@
 
 from collections.abc import Sequence
 
-from .models import Moved, NewVersion, ResultRow
+from .models.records import ResultRow
+from .models.responses import Moved, NewVersion
 
 Name = tuple[str, str]
 

@@ -11,7 +11,7 @@ from litestar import Litestar
 from . import http_limits
 from .app import create_app
 from .logging import NOTICE
-from .search import Finder
+from .search import SearchService
 from .settings import ENDPOINTS, GUARDED, Settings
 
 logger = logging.getLogger("service")
@@ -28,7 +28,7 @@ def run(settings: Settings) -> None:
         logger.log(NOTICE, "no backend endpoints: ARXIV_BACKEND_TOKEN is not set")
     gc.freeze()  # so that no collection looks through all the modules again
     gc.enable()
-    _Server(config(app, settings), app.state.searcher).run()
+    _Server(config(app, settings), app.state.search_service).run()
 
 
 def config(app: Litestar, settings: Settings) -> uvicorn.Config:
@@ -49,9 +49,9 @@ def config(app: Litestar, settings: Settings) -> uvicorn.Config:
 
 
 class _Server(uvicorn.Server):
-    def __init__(self, config: uvicorn.Config, searcher: Finder) -> None:
+    def __init__(self, config: uvicorn.Config, search_service: SearchService) -> None:
         super().__init__(config)
-        self.searcher = searcher
+        self.search_service = search_service
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Say where the service listens, once it does."""
@@ -63,5 +63,5 @@ class _Server(uvicorn.Server):
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """End what only waits; what arXiv is being asked, and what is read, comes to its end."""
-        self.searcher.close()
+        self.search_service.close()
         await super().shutdown(sockets)

@@ -15,7 +15,8 @@ from msgspec import Meta, Struct, ValidationError, convert
 from . import timestamps
 from .api_keys import Rate
 from .errors import ConfigurationError
-from .models import MAX_ITEMS_PER_PAGE, MAX_RESULTS
+from .models.arxiv import MAX_RESULTS
+from .models.filters import MAX_ITEMS_PER_PAGE
 
 PREFIX = "ARXIV_"
 MIN_INTERVAL = 3.0

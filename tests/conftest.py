@@ -43,7 +43,8 @@ Serve = Callable[..., Any]
 def pytest_report_header() -> str:
     """Say which PostgreSQL and which libpq the run is about."""
     version = psycopg.pq.version()
-    return f"PostgreSQL {embedded_postgres.VERSION} (embedded), libpq {version}, psycopg {psycopg.__version__}"
+    server = f"PostgreSQL {embedded_postgres.VERSION} (embedded)"
+    return f"{server}, libpq {version}, psycopg {psycopg.__version__}"
 
 
 def pytest_sessionstart() -> None:

@@ -13,33 +13,22 @@ import msgspec
 
 from .. import timestamps
 from ..api_keys import PATIENCE as KEYS_PATIENCE
-from ..api_keys import Key, Rate
+from ..api_keys import ApiKey, Rate
 from ..db import migrations
 from ..db.pool import PATIENCE
-from ..db.reader import SLOW_PATIENCE, Filter, List, R, RecordReader, T
+from ..db.reader import SLOW_PATIENCE, Filter, ListDefinition, R, RecordReader, T
 from ..errors import BackendError, BackendUnavailable, DatabaseUnavailable, ServiceError
 from ..http_pool import HTTPConnectionPool, trust
 from ..logging import request_id
 from ..middleware.request_timeout import NAME as REQUEST_TIMEOUT
 from ..middleware.request_timeout import deadline
-from ..models import (
-    ApiKeyInfo,
-    ApiKeysRequest,
-    Count,
-    Health,
-    PaperFilter,
-    PaperRow,
-    PaperVersion,
-    Place,
-    Problem,
-    ResultRow,
-    ResultsRequest,
-    Run,
-    Search,
-    SearchRequest,
-)
+from ..models.arxiv import Search
+from ..models.filters import PaperFilter, Position
+from ..models.records import Count, PaperRow, PaperVersion, ResultRow, Run
+from ..models.requests import ApiKeysRequest, ResultsRequest, SearchRequest
+from ..models.responses import ApiKeyInfo, Health, Problem
 from ..problems import MEDIA_TYPE
-from ..search import PERSISTENCE, Finder, Found, InFlight
+from ..search import PERSISTENCE, InFlight, SearchReply, SearchService
 from ..settings import Settings
 from . import requests
 
@@ -210,7 +199,7 @@ def _problem(path: str, said: BackendResponse) -> ServiceError:
     )
 
 
-class RemoteSearchService(Finder):
+class RemoteSearchService(SearchService):
     """Has the backend find what is not at hand: its gate and its memory are everybody's."""
 
     def __init__(self, settings: Settings, backend: Backend) -> None:
@@ -220,13 +209,15 @@ class RemoteSearchService(Finder):
         # the wait for a turn, arXiv's last answer, and its record while the database is away
         self._patience = settings.max_wait + settings.timeout + PERSISTENCE + READING
 
-    async def _found(self, search: Search, key: UUID, _: InFlight[Found], *, anew: bool) -> Found:
+    async def _found(
+        self, search: Search, key: UUID, _: InFlight[SearchReply], *, anew: bool
+    ) -> SearchReply:
         """From the backend."""
         deadline.set(None)  # others may wait longer than who came first; the last to leave ends it
         wanted = SearchRequest(asked=search, anew=anew)
         # what a lost search found is remembered; anew, another call would ask arXiv once more
-        found: Found = await self._backend.ask(
-            "/find-answer", wanted, Found, self._patience, repeats=not anew
+        found: SearchReply = await self._backend.ask(
+            "/find-answer", wanted, SearchReply, self._patience, repeats=not anew
         )
         self._remember(key, found.recorded)
         return found
@@ -267,14 +258,15 @@ class RemoteApiKeys:
         """Ask this backend."""
         self._backend = backend
 
-    async def find(self, digests: list[bytes]) -> dict[bytes, Key]:
+    async def find(self, digests: list[bytes]) -> dict[bytes, ApiKey]:
         """The keys that count, of those with these digests."""
         wanted = ApiKeysRequest(digests=[digest.hex() for digest in digests])
         found: list[ApiKeyInfo] = await self._backend.ask(
             "/find-keys", wanted, list[ApiKeyInfo], KEYS_PATIENCE
         )
         return {
-            bytes.fromhex(key.digest): Key(key.name, Rate(key.quota, key.seconds)) for key in found
+            bytes.fromhex(key.digest): ApiKey(key.name, Rate(key.quota, key.seconds))
+            for key in found
         }
 
 
@@ -285,11 +277,17 @@ class RemoteReader(RecordReader):
         """Ask this backend."""
         self._backend = backend
 
-    async def _ask(self, question: requests.Question, kind: Any) -> Any:  # noqa: ANN401 - see ask
+    async def _ask(self, question: requests.ReadRequest, kind: Any) -> Any:  # noqa: ANN401 - see ask
         return await self._backend.ask("/read-archive", question, kind)
 
     async def page(
-        self, kind: List[T], wanted: Filter, place: Place, limit: int, *, newest: bool = False
+        self,
+        kind: ListDefinition[T],
+        wanted: Filter,
+        place: Position,
+        limit: int,
+        *,
+        newest: bool = False,
     ) -> list[T]:
         """For each who asks."""
         return await self._page(kind, wanted, place, limit, newest=newest)
@@ -299,7 +297,7 @@ class RemoteReader(RecordReader):
         return await read()
 
     async def _page(
-        self, kind: List[T], wanted: Filter, place: Place, limit: int, *, newest: bool
+        self, kind: ListDefinition[T], wanted: Filter, place: Position, limit: int, *, newest: bool
     ) -> list[T]:
         name: Any = next(name for name, (each, _) in requests.LISTS.items() if each is kind)
         page = requests.Page(name, wanted, place, limit, newest)

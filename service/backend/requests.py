@@ -6,20 +6,12 @@ import msgspec
 from msgspec import Meta, Struct
 
 from .. import timestamps
-from ..db.reader import PAPERS, QUERIES, RANKED, RESULTS, List, RecordReader
-from ..models import (
-    INT2_MAX,
-    PaperFilter,
-    PaperVersion,
-    Place,
-    QueryFilter,
-    QueryId,
-    ResultFilter,
-    Run,
-)
+from ..db.reader import PAPERS, QUERIES, RANKED, RESULTS, ListDefinition, RecordReader
+from ..models.filters import PaperFilter, Position, QueryFilter, ResultFilter
+from ..models.records import INT2_MAX, PaperVersion, QueryId, Run
 
 Limit = Annotated[int, Meta(ge=1, le=INT2_MAX)]
-LISTS: dict[str, tuple[List[Any], type[Struct]]] = {
+LISTS: dict[str, tuple[ListDefinition[Any], type[Struct]]] = {
     "queries": (QUERIES, QueryFilter),
     "results": (RESULTS, ResultFilter),
     "papers": (PAPERS, PaperFilter),
@@ -36,7 +28,7 @@ class Page(_Asked, frozen=True, tag="page"):
 
     list: Literal["queries", "results", "papers", "ranked"]
     wanted: QueryFilter | ResultFilter | PaperFilter
-    place: Place
+    place: Position
     limit: Limit
     newest: bool = False
 
@@ -100,25 +92,25 @@ class Counts(_Asked, frozen=True, tag="counts"):
         timestamps.zone(self.zone)
 
 
-Question = Page | Query | Runs | Results | Feed | Versions | Papers | Counts
+ReadRequest = Page | Query | Runs | Results | Feed | Versions | Papers | Counts
 
 
-async def answer(question: Question, archive: RecordReader) -> Any:  # noqa: ANN401, PLR0911 - one each
+async def answer(question: ReadRequest, reader: RecordReader) -> Any:  # noqa: ANN401, PLR0911 - one each
     """What the archive has to say: rows, or one, or null."""
     match question:
         case Page(name, wanted, place, limit, newest):
-            return await archive.page(LISTS[name][0], wanted, place, limit, newest=newest)
+            return await reader.page(LISTS[name][0], wanted, place, limit, newest=newest)
         case Query(query_id):
-            return await archive.query(query_id)
+            return await reader.query(query_id)
         case Runs(run, limit):
-            return await archive.runs(run, limit)
+            return await reader.runs(run, limit)
         case Results(run):
-            return await archive.results_of(run)
+            return await reader.results_of(run)
         case Feed(runs):
-            return await archive.feed(runs)
+            return await reader.feed(runs)
         case Versions(arxiv_id):
-            return await archive.versions(arxiv_id)
+            return await reader.versions(arxiv_id)
         case Papers(names):
-            return list((await archive.papers_of(names)).values())
+            return list((await reader.papers_of(names)).values())
         case Counts(wanted, zone):
-            return await archive.counts(wanted, timestamps.zone(zone))
+            return await reader.counts(wanted, timestamps.zone(zone))

@@ -9,7 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from .. import api_keys
-from ..api_keys import Key, Rate
+from ..api_keys import ApiKey, Rate
 from ..context import create_pools
 from ..db.api_keys import ApiKeyStore
 from ..errors import NotFound
@@ -56,14 +56,14 @@ async def run(settings: Settings, options: argparse.Namespace) -> None:
     store = ApiKeyStore(connections)
     async with connections:
         if options.action == "add":
-            await _add(store, Key(options.name, options.rate))
+            await _add(store, ApiKey(options.name, options.rate))
         elif options.action == "revoke":
             await _revoke(store, options.name)
         else:
             await _list(store)
 
 
-async def _add(store: ApiKeyStore, key: Key) -> None:
+async def _add(store: ApiKeyStore, key: ApiKey) -> None:
     text = api_keys.new()
     await store.add(key, api_keys.digest(text), text[: api_keys.SHOWN])
     print(text)  # noqa: T201 - alone on standard output, for a pipe

@@ -21,17 +21,18 @@ from rich.table import Table
 from rich.text import Text
 
 from ..arxiv_query import LAST_RESULT, MAX_LENGTH
-from ..context import LocalContext, wired
+from ..context import LocalContext, create_context
 from ..db.reconcile import Mismatch
 from ..handlers import params
 from ..handlers.arxiv import receipt, results_of
 from ..handlers.results import shown
 from ..harvest import Harvester
-from ..models import MAX_RESULTS, SearchSummary, SortBy, SortOrder
+from ..models.arxiv import MAX_RESULTS, SortBy, SortOrder
+from ..models.responses import SearchSummary
 from ..settings import Settings
 
 if TYPE_CHECKING:
-    from ..queue.rabbitmq import Buffer
+    from ..queue.rabbitmq import RecordQueue
 
 TERMS = ("author", "title", "journal", "abstract", "comment", "any")
 GRACE = 90
@@ -118,7 +119,7 @@ def _plain(text: str) -> Text:
 
 async def search(settings: Settings, options: argparse.Namespace) -> None:
     """Print the papers that match, from memory or from arXiv. Raises what Searcher.find raises."""
-    parts = wired(settings)
+    context = create_context(settings)
     asked = params.search(
         author=options.author,
         title=options.title,
@@ -135,12 +136,12 @@ async def search(settings: Settings, options: argparse.Namespace) -> None:
         max_results=options.max_results,
         sort_by=options.sort_by,
         sort_order=options.sort_order,
-        parts=parts,
+        context=context,
     )
-    async with parts:
-        found = await parts.searcher.find(asked, anew=options.no_cache)
+    async with context:
+        found = await context.search_service.find(asked, anew=options.no_cache)
         answer = receipt(found, settings)
-        answer.results = shown(await results_of(answer, parts), settings.zone)
+        answer.results = shown(await results_of(answer, context), settings.zone)
     if options.json:
         sys.stdout.write(msgspec.json.format(msgspec.json.encode(answer)).decode() + "\n")
     else:
@@ -173,8 +174,8 @@ def _print(answer: SearchSummary, how: str) -> None:
 
 async def harvest(settings: Settings, options: argparse.Namespace) -> None:
     """Store all papers that match, showing how far it is. Raises what Harvester.run raises."""
-    async with LocalContext(settings) as parts:
-        harvester = Harvester(options.query, options.max, parts.searcher, parts.store)
+    async with LocalContext(settings) as context:
+        harvester = Harvester(options.query, options.max, context.search_service, context.store)
         columns = (
             TextColumn("{task.description}"),
             BarColumn(),
@@ -195,17 +196,17 @@ async def harvest(settings: Settings, options: argparse.Namespace) -> None:
 
 async def reconcile(settings: Settings, options: argparse.Namespace) -> None:
     """Print the searches of which a part is missing. Ends with AMISS where any are left so."""
-    async with LocalContext(settings) as parts:
-        if parts.buffer and options.repair:
-            await _check_nothing_waits(parts.buffer)
-        amiss = await parts.reconciliation.look()
+    async with LocalContext(settings) as context:
+        if context.buffer and options.repair:
+            await _check_nothing_waits(context.buffer)
+        amiss = await context.reconciliation.look()
         if amiss:
             sys.stderr.write(
                 f"{len(amiss)} amiss, or being written: looking again in {options.grace} s\n"
             )
             await asyncio.sleep(options.grace)
-            amiss = [each for each in await parts.reconciliation.look() if each in amiss]
-        repaired = await parts.reconciliation.repair(amiss) if options.repair else 0
+            amiss = [each for each in await context.reconciliation.look() if each in amiss]
+        repaired = await context.reconciliation.repair(amiss) if options.repair else 0
     console = Console(emoji=False, highlight=False)
     if amiss:
         table = Table("query", "results", "of", "", box=None, pad_edge=False)
@@ -218,7 +219,7 @@ async def reconcile(settings: Settings, options: argparse.Namespace) -> None:
         sys.exit(AMISS)
 
 
-async def _check_nothing_waits(buffer: "Buffer") -> None:
+async def _check_nothing_waits(buffer: "RecordQueue") -> None:
     """End with 1 where a search may still come whose results are there already."""
     for _ in range(int(BROKER_PATIENCE / LOOK_AGAIN)):
         if buffer.connected:

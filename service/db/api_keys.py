@@ -4,10 +4,10 @@ from psycopg import errors
 from psycopg.rows import class_row
 
 from .. import sql
-from ..api_keys import Key, Rate
+from ..api_keys import ApiKey, Rate
 from ..errors import ApiKeyNameTaken
-from ..models import ApiKeyRow
-from .pool import DatabasePools, explained
+from ..models.records import ApiKeyRow
+from .pool import DatabasePools, map_db_errors
 
 
 class ApiKeyStore:
@@ -17,15 +17,15 @@ class ApiKeyStore:
         """Use these connections."""
         self._connections = connections
 
-    async def find(self, digests: list[bytes]) -> dict[bytes, Key]:
+    async def find(self, digests: list[bytes]) -> dict[bytes, ApiKey]:
         """The keys that count, of those with these digests."""
-        with explained():
+        with map_db_errors():
             async with self._connections.reader() as conn:
                 found = await conn.execute(sql.FIND_KEYS, {"digests": digests})
                 rows = await found.fetchall()
-        return {digest: Key(name, Rate(quota, seconds)) for digest, name, quota, seconds in rows}
+        return {digest: ApiKey(name, Rate(quota, seconds)) for digest, name, quota, seconds in rows}
 
-    async def add(self, key: Key, digest: bytes, beginning: str) -> None:
+    async def add(self, key: ApiKey, digest: bytes, beginning: str) -> None:
         """Store a new one. Raises NameTaken where another that counts has the name."""
         row = {
             "name": key.name,
@@ -34,7 +34,7 @@ class ApiKeyStore:
             "quota": key.rate.quota,
             "seconds": key.rate.seconds,
         }
-        with explained():
+        with map_db_errors():
             async with self._connections.writer() as conn:
                 try:
                     await conn.execute(sql.INSERT_KEY, row)
@@ -45,14 +45,14 @@ class ApiKeyStore:
 
     async def revoke(self, name: str) -> bool:
         """Let the key of this name count no more; whether there was one."""
-        with explained():
+        with map_db_errors():
             async with self._connections.writer() as conn:
                 revoked = await conn.execute(sql.REVOKE_KEY, {"name": name})
                 return revoked.rowcount > 0
 
     async def all(self) -> list[ApiKeyRow]:
         """All that there have been, the oldest first."""
-        with explained():
+        with map_db_errors():
             async with (
                 self._connections.writer() as conn,
                 conn.cursor(row_factory=class_row(ApiKeyRow)) as cursor,

@@ -23,7 +23,7 @@ from psycopg.rows import class_row, scalar_row, tuple_row
 
 from .. import sql
 from ..errors import DatabaseUnavailable
-from .pool import Connection, DatabasePools, explained
+from .pool import Connection, DatabasePools, map_db_errors
 
 STEP = 256
 NEAR = 1000
@@ -103,7 +103,7 @@ class Milestones:
     async def _back(self, offset: int) -> dict[str, Any]:
         milestones = self._milestones
         values = _after(milestones[-1]) | {"settle": self._settle, "limit": READ}
-        with explained():
+        with map_db_errors():
             async with self._connections.reader("results") as conn:
                 cursor = conn.cursor(row_factory=scalar_row)
                 rest: int = await anext(await cursor.execute(sql.MILESTONES_REST, values))
@@ -137,7 +137,7 @@ class Milestones:
         return True
 
     async def _look(self) -> None:
-        with explained():
+        with map_db_errors():
             # on one connection: another may lead to another standby
             async with self._connections.reader("results") as conn:
                 cursor = conn.cursor(row_factory=class_row(_Look))
@@ -181,7 +181,7 @@ class Milestones:
         # without a primary of its own, a process may yet read from one; a standby refuses
         known = self._connections
         lend = known.reader if known.reads_only else known.writer
-        with explained():
+        with map_db_errors():
             async with lend("results") as conn:
                 cursor = conn.cursor(row_factory=class_row(_Writers))
                 now = await anext(await cursor.execute(sql.MILESTONES_WRITERS))

@@ -253,7 +253,7 @@ async def fetch(
     values: Mapping[str, object] | None = None,
 ) -> list[T]:
     """All rows of a statement in this shape, in one round trip."""
-    with explained():
+    with map_db_errors():
         async with lend() as conn:
             cursor = conn.cursor(row_factory=shape)
             await cursor.execute(statement, values)
@@ -261,7 +261,7 @@ async def fetch(
 
 
 @contextmanager
-def explained() -> Iterator[None]:
+def map_db_errors() -> Iterator[None]:
     """Turn the driver's errors into one that tells the caller what it may know."""
     try:
         yield

@@ -7,20 +7,21 @@ from uuid import UUID
 import msgspec
 
 from ..errors import DatabaseUnavailable, QueueUnavailable
-from ..models import ArxivResponse, Harvest, Record, ResultRow
-from ..queue.rabbitmq import Buffer
+from ..models.arxiv import ArxivResponse
+from ..models.records import Harvest, Record, ResultRow
+from ..queue.rabbitmq import RecordQueue
 from .pool import DatabasePools
-from .records import NUMBERS_TAKEN, WRITE_TRIES, Store, record_of
+from .records import NUMBERS_TAKEN, WRITE_TRIES, RecordStore, record_of
 
 AT_HAND = 32 * 2**20
 """Bytes, as messages, of the results kept in the process until PostgreSQL has them, and longer."""
 _encode = msgspec.json.Encoder().encode
 
 
-class QueuedRecordStore(Store):
+class QueuedRecordStore(RecordStore):
     """A store whose searches wait in a queue for the writer; without the queue it writes itself."""
 
-    def __init__(self, connections: DatabasePools, buffer: Buffer) -> None:
+    def __init__(self, connections: DatabasePools, buffer: RecordQueue) -> None:
         """Hand searches to this buffer, and all else to PostgreSQL."""
         super().__init__(connections)
         self._buffer = buffer

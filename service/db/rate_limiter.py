@@ -21,9 +21,9 @@ from psycopg_pool import PoolTimeout, TooManyRequests
 
 from .. import metrics, sql
 from ..errors import DatabaseUnavailable, QueueTooLong
-from ..models import RecordedSearch
+from ..models.records import RecordedSearch
 from .neighbours import Neighbours
-from .pool import Connection, DatabasePools, explained
+from .pool import Connection, DatabasePools, map_db_errors
 
 logger = logging.getLogger(__name__)
 
@@ -52,7 +52,7 @@ class QueueStatus(Struct, frozen=True):
     wait: float
 
 
-class State(Struct, frozen=True):
+class RateLimiterStatus(Struct, frozen=True):
     """How the gate stands, for who only looks."""
 
     asking: bool
@@ -61,7 +61,7 @@ class State(Struct, frozen=True):
     """Seconds for which arXiv wants to be left alone."""
 
 
-class Turn:
+class Lease:
     """The right to ask arXiv once, until `ends` (of the event loop's clock)."""
 
     def __init__(self, ends: float) -> None:
@@ -110,9 +110,9 @@ class RateLimiter:
         self._neighbours = Neighbours()
 
     @asynccontextmanager
-    async def turn(
+    async def acquire(
         self, until: float, *, seek: CacheProbe | None = None, patient: bool = True
-    ) -> AsyncIterator[Turn | RecordedSearch]:
+    ) -> AsyncIterator[Lease | RecordedSearch]:
         """Wait for a turn until that moment of the event loop's clock; hold the gate inside.
 
         What `seek` looks for is given instead of a turn, if it is recorded meanwhile. Raises
@@ -144,11 +144,11 @@ class RateLimiter:
             finally:
                 self._neighbours.end_turn()
 
-    async def state(self) -> State:
+    async def state(self) -> RateLimiterStatus:
         """Look at the gate without a place in its queue."""
-        with explained():
+        with map_db_errors():
             async with self._connections.writer() as conn:
-                state = conn.cursor(row_factory=class_row(State))
+                state = conn.cursor(row_factory=class_row(RateLimiterStatus))
                 await state.execute(sql.GATE_STATE)
                 seen = await anext(state)
         metrics.closed(seen.closed)
@@ -156,7 +156,7 @@ class RateLimiter:
 
     async def _wait(
         self, ticket: UUID, until: float, seek: CacheProbe | None, *, patient: bool
-    ) -> Turn | RecordedSearch:
+    ) -> Lease | RecordedSearch:
         clock = asyncio.get_running_loop().time
         joined = False
         while True:
@@ -176,9 +176,9 @@ class RateLimiter:
                 await self._leave(ticket)
                 return found
             if taken:
-                turn = Turn(began + self._lease)
-                self._neighbours.take_turn(turn.ends)
-                return turn
+                acquire = Lease(began + self._lease)
+                self._neighbours.take_turn(acquire.ends)
+                return acquire
             if outlook.closed and not patient:
                 raise _closed(outlook)
             left = until - clock()
@@ -213,7 +213,7 @@ class RateLimiter:
             "patience": patience,
             "search_key": seek and seek.search_key,
         }
-        with explained():
+        with map_db_errors():
             async with self._connections.writer() as conn:
                 outlook = conn.cursor(row_factory=class_row(QueueStatus))
                 recorded = conn.cursor(row_factory=class_row(RecordedSearch))
@@ -237,23 +237,23 @@ class RateLimiter:
         metrics.closed(seen.closed)
         return seen, bool(take.rowcount), found
 
-    async def _release(self, ticket: UUID, turn: Turn, request_time: float) -> None:
+    async def _release(self, ticket: UUID, acquire: Lease, request_time: float) -> None:
         """End a turn. A neighbour who waits tells it as he looks, in the same transaction."""
         values = {
             "ticket": ticket,
             "interval": self._interval,
-            "answered": turn.answered,
-            "cooldown": turn.cooldown,
+            "answered": acquire.answered,
+            "cooldown": acquire.cooldown,
             "longest": LONGEST_COOLDOWN,
             "request_time": request_time,
         }
         # arXiv's wish is not forgotten: nobody here asks before the others know it too
-        good_for = math.inf if turn.cooldown else self._lease
+        good_for = math.inf if acquire.cooldown else self._lease
         word = self._to_be_told(sql.GATE_RELEASE, values, good_for)
-        if turn.cooldown or not self._neighbours.wait:
+        if acquire.cooldown or not self._neighbours.wait:
             await self._tell()
-            turn.closed = turn.cooldown if word.answer is None else word.answer
-            metrics.closed(turn.closed)
+            acquire.closed = acquire.cooldown if word.answer is None else word.answer
+            metrics.closed(acquire.closed)
 
     async def _leave(self, ticket: UUID) -> None:
         """Give a place up, or the gate, and tell what was left to whoever has it."""
@@ -276,7 +276,7 @@ class RateLimiter:
         """Tell the database; what cannot be said now, the next one here says."""
         for _ in range(TRIES):
             try:
-                with explained():
+                with map_db_errors():
                     async with self._connections.writer() as conn:
                         for word in self._untold():
                             told = await _told(conn, word.statement, word.values)

@@ -27,26 +27,22 @@ from psycopg.rows import tuple_row
 
 from .. import sql
 from ..errors import DatabaseUnavailable, InvalidParameter
-from ..models import (
+from ..models.filters import PaperFilter, Position, QueryFilter, ResultFilter, SortKey
+from ..models.records import (
     INT2_MAX,
     INT8_MAX,
     Count,
-    Key,
-    PaperFilter,
     PaperRow,
     PaperVersion,
-    Place,
-    QueryFilter,
     QueryRow,
     RankedPaperRow,
-    ResultFilter,
     ResultRow,
     Run,
-    Text,
 )
-from ..singleflight import Shared, forget
+from ..models.requests import Text
+from ..singleflight import SingleFlight, forget
 from .milestones import Milestones
-from .pool import DatabasePools, Lend, explained
+from .pool import DatabasePools, Lend, map_db_errors
 
 MOST_RANKED = 20_000
 """Papers of one full text search that are put in order; it takes 10 to 20 µs for each."""
@@ -67,7 +63,7 @@ R = TypeVar("R")
 _encode = msgpack.Encoder().encode
 
 
-class List(Struct, Generic[T], frozen=True):
+class ListDefinition(Struct, Generic[T], frozen=True):
     """Rows of one kind in one order; the columns of the statements are the fields of the rows."""
 
     rows: type[T]
@@ -81,7 +77,7 @@ class List(Struct, Generic[T], frozen=True):
     """Rows of a whole list that are read before its first byte is sent."""
     system: Literal["queries", "results"] = "results"
 
-    def key_of(self, row: T) -> Key:
+    def key_of(self, row: T) -> SortKey:
         """What the row is ordered by."""
         return tuple(getattr(row, name) or 0 for name in self.key)
 
@@ -89,7 +85,7 @@ class List(Struct, Generic[T], frozen=True):
 BigInt = Annotated[int, Meta(ge=-INT8_MAX, le=INT8_MAX)]
 SmallInt = Annotated[int, Meta(ge=0, le=INT2_MAX)]
 
-QUERIES = List(
+QUERIES = ListDefinition(
     QueryRow,
     ("timestamp", "query_id"),
     (BigInt, BigInt),
@@ -98,7 +94,7 @@ QUERIES = List(
     first=200,
     system="queries",
 )
-RESULTS = List(
+RESULTS = ListDefinition(
     ResultRow,
     ("timestamp", "query_id", "result_number"),
     (BigInt, BigInt, SmallInt),
@@ -106,7 +102,7 @@ RESULTS = List(
     sql.SELECT_RESULTS_BACK,
     first=200,
 )
-PAPERS = List(
+PAPERS = ListDefinition(
     PaperRow,
     ("published", "arxiv_id", "version"),
     (BigInt, Text, SmallInt),
@@ -114,7 +110,7 @@ PAPERS = List(
     sql.SELECT_PAPERS_BACK,
     first=50,
 )
-RANKED = List(
+RANKED = ListDefinition(
     RankedPaperRow,
     ("distance", "arxiv_id", "version"),
     (float, Text, SmallInt),
@@ -143,11 +139,17 @@ class RecordReader:
         }
         self._settle = settle
         self._milestones = Milestones(connections, settle)
-        self._shared: Shared[Any] = Shared()
+        self._shared: SingleFlight[Any] = SingleFlight()
         self._slow = asyncio.Semaphore(SLOW)
 
     async def page(
-        self, kind: List[T], wanted: Filter, place: Place, limit: int, *, newest: bool = False
+        self,
+        kind: ListDefinition[T],
+        wanted: Filter,
+        place: Position,
+        limit: int,
+        *,
+        newest: bool = False,
     ) -> list[T]:
         """At most so many rows from that place on; `newest` is against the order of the list.
 
@@ -163,7 +165,7 @@ class RecordReader:
         return found
 
     async def _page(
-        self, kind: List[T], wanted: Filter, place: Place, limit: int, *, newest: bool
+        self, kind: ListDefinition[T], wanted: Filter, place: Position, limit: int, *, newest: bool
     ) -> list[T]:
         against = newest != place.back
         statement = kind.back if against else kind.on
@@ -199,9 +201,9 @@ class RecordReader:
 
     async def batches(
         self,
-        kind: List[T],
+        kind: ListDefinition[T],
         wanted: Filter,
-        place: Place,
+        place: Position,
         size: Callable[[], int],
         *,
         newest: bool = False,
@@ -211,7 +213,7 @@ class RecordReader:
         While one batch is used, the next is being read.
         """
 
-        def read(begin: Place, limit: int) -> asyncio.Task[list[T]]:
+        def read(begin: Position, limit: int) -> asyncio.Task[list[T]]:
             return asyncio.create_task(self._page(kind, wanted, begin, limit, newest=newest))
 
         limit = kind.first
@@ -222,7 +224,7 @@ class RecordReader:
             while rows := await asyncio.shield(reading):
                 is_last, limit = len(rows) < limit, min(2 * limit, size())
                 if not is_last:
-                    reading = read(Place(kind.key_of(rows[-1])), limit)
+                    reading = read(Position(kind.key_of(rows[-1])), limit)
                     await asyncio.sleep(0)  # so that the database begins before we go on
                 yield rows
                 if is_last:
@@ -295,7 +297,7 @@ class RecordReader:
     ) -> list[T]:
         """All rows of a statement, in one round trip to where results are read, or to `lend`."""
         given = {"settle": self._settle, "most": MOST_RANKED, "most_marked": MOST_MARKED, **values}
-        with explained():
+        with map_db_errors():
             async with (lend or self._readers["results"])() as conn:
                 cursor = conn.cursor(row_factory=tuple_row, binary=True)
                 try:

@@ -12,8 +12,10 @@ from msgspec import Struct, structs
 from psycopg.rows import class_row
 
 from .. import sql
-from ..models import INT8_MAX, Outcome, WriteQueryRequest
-from .pool import DatabasePools, explained, fetch
+from ..models.arxiv import Outcome
+from ..models.records import INT8_MAX
+from ..models.requests import WriteQueryRequest
+from .pool import DatabasePools, fetch, map_db_errors
 
 BATCH = 1000
 """Searches that are compared, or repaired, at once: in less time than a call may take."""
@@ -92,7 +94,7 @@ class Reconciler:
                 self._results, class_row(_Interrupted), sql.SELECT_INTERRUPTED, wanted
             )
             searches = [structs.asdict(_search(each)) for each in found]
-            with explained():
+            with map_db_errors():
                 async with self._searches() as conn:
                     cursor = conn.cursor()
                     await cursor.executemany(sql.WRITE_QUERY, searches)

@@ -18,21 +18,11 @@ from psycopg.rows import class_row, scalar_row, tuple_row
 
 from .. import metrics, sql, timestamps
 from ..errors import Conflict, DatabaseUnavailable, RecordRejected
-from ..models import (
-    ArxivResponse,
-    Entry,
-    Harvest,
-    PaperInsert,
-    Record,
-    RecordedSearch,
-    ResultInsert,
-    ResultPayload,
-    ResultRow,
-    WriteQueryRequest,
-    WriteResultsRequest,
-)
+from ..models.arxiv import ArxivResponse, Entry
+from ..models.records import Harvest, PaperInsert, Record, RecordedSearch, ResultInsert, ResultRow
+from ..models.requests import ResultPayload, WriteQueryRequest, WriteResultsRequest
 from ..withdrawal import is_withdrawn
-from .pool import Connection, DatabasePools, explained, fetch, lost
+from .pool import Connection, DatabasePools, fetch, lost, map_db_errors
 
 logger = logging.getLogger(__name__)
 
@@ -52,7 +42,7 @@ T = TypeVar("T")
 _encode = msgspec.json.Encoder().encode
 
 
-class Store:
+class RecordStore:
     """What is written to PostgreSQL, and what writers need to know; `Archive` reads the rest."""
 
     def __init__(self, connections: DatabasePools) -> None:
@@ -87,7 +77,7 @@ class Store:
         }
         body = _body(query_id, record.timestamp, record.results, record.papers)
         save = self._save if self._connections.one_system else self._save_apart
-        with explained():
+        with map_db_errors():
             try:
                 return await save(head, body, harvest)
             except psycopg.OperationalError as error:
@@ -217,7 +207,7 @@ class Store:
         StoreUnavailable.
         """
         store = self._store if self._connections.one_system else self._store_apart
-        with explained():
+        with map_db_errors():
             try:
                 return await store(records)
             except _REFUSALS as error:
@@ -287,7 +277,7 @@ class Store:
         Where one of this query is under way already, that one is gone on with.
         """
         window = {"submitted_from": submitted_from, "submitted_to": submitted_to}
-        with explained():
+        with map_db_errors():
             async with self._connections.writer() as conn:
                 await conn.execute(sql.HARVEST_BEGIN, {"query": query, **window})
 
@@ -322,7 +312,7 @@ class Store:
     async def write_query(self, query: WriteQueryRequest) -> None:
         """Record a search under its own number. Raises Conflict where another one has it."""
         sent = asdict(query)
-        with explained():
+        with map_db_errors():
             async with self._connections.writer() as conn:
                 written = await conn.execute(sql.WRITE_QUERY, sent)
                 metrics.wrote(queries=written.rowcount)
@@ -336,7 +326,7 @@ class Store:
         results = [_row(result) for result in body.results]
         papers = [_paper(result, body.timestamp) for result in body.results]
         sent = _body(body.query_id, body.timestamp, results, papers)
-        with explained():
+        with map_db_errors():
             async with self._results() as conn, conn.transaction():
                 written = await conn.execute(sql.WRITE_RESULTS, sent)
                 same = await conn.execute(sql.SAME_RESULTS, sent)

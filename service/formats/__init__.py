@@ -6,13 +6,13 @@ from functools import lru_cache
 from msgspec import Struct
 
 from ..errors import InvalidParameter, NotAcceptable
-from ..models import Reference
+from ..models.responses import Reference
 from .atom import Atom, FeedHead
 from .negotiation import preferred
-from .serializer import Writer
+from .serializer import Serializer
 from .tabular import Csv, Json, Ndjson
 
-__all__ = ["FORMATS", "FeedHead", "Format", "Writer", "bibliographic", "choose", "tabular"]
+__all__ = ["FORMATS", "FeedHead", "Format", "Serializer", "bibliographic", "choose", "tabular"]
 
 
 class Format(Struct, frozen=True):
@@ -76,36 +76,36 @@ def choose(asked: str | None, accept: str | None) -> Format:
     raise NotAcceptable(f"Accept takes none of {types}; format= chooses without it")
 
 
-_TABLES: dict[str, Callable[[tuple[str, ...]], Writer[Struct]]] = {
+_TABLES: dict[str, Callable[[tuple[str, ...]], Serializer[Struct]]] = {
     "json": Json,
     "ndjson": Ndjson,
     "csv": Csv,
 }
-_BIBLIOGRAPHIES: dict[str, Callable[[FeedHead], Writer[Reference]]] = {
+_BIBLIOGRAPHIES: dict[str, Callable[[FeedHead], Serializer[Reference]]] = {
     "bibtex": lambda _: _bibtex(),
     "ris": lambda _: _ris(),
     "atom": Atom,
 }
 
 
-def _bibtex() -> Writer[Reference]:
+def _bibtex() -> Serializer[Reference]:
     # here, as in the next: it brings TeX's many signs, and most never ask for it
     from .bibtex import BibTeX  # noqa: PLC0415
 
     return BibTeX()
 
 
-def _ris() -> Writer[Reference]:
+def _ris() -> Serializer[Reference]:
     from .ris import Ris  # noqa: PLC0415
 
     return Ris()
 
 
-def tabular(name: str, columns: tuple[str, ...]) -> Writer[Struct]:
+def tabular(name: str, columns: tuple[str, ...]) -> Serializer[Struct]:
     """A writer of JSON, NDJSON or CSV: these columns of any struct, in this order."""
     return _TABLES[name](columns)
 
 
-def bibliographic(name: str, head: FeedHead) -> Writer[Reference]:
+def bibliographic(name: str, head: FeedHead) -> Serializer[Reference]:
     """A writer of BibTeX, RIS or Atom; only Atom has a head."""
     return _BIBLIOGRAPHIES[name](head)

@@ -9,9 +9,9 @@ from msgspec import Struct
 
 import service
 
-from ..models import Reference
+from ..models.responses import Reference
 from .sanitize import line
-from .serializer import Writer
+from .serializer import Serializer
 
 _ATOM = "http://www.w3.org/2005/Atom"
 _ARXIV = "http://arxiv.org/schemas/atom"
@@ -29,7 +29,7 @@ class FeedHead(Struct, frozen=True, kw_only=True):
     """When it last changed."""
 
 
-class Atom(Writer[Reference]):
+class Atom(Serializer[Reference]):
     """A feed of entries, which names its maker as the author of those that have none."""
 
     def __init__(self, head: FeedHead) -> None:

@@ -3,18 +3,18 @@
 import re
 from collections.abc import Iterator, Sequence
 
-from ..models import Reference
+from ..models.responses import Reference
 from .latex import tex
 from .person_names import is_group
 from .sanitize import line
-from .serializer import Writer
+from .serializer import Serializer
 
 _MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
 _WHOLE = re.compile(r",|\band\b|^\W*$", re.IGNORECASE)
 _SUFFIX = re.compile(r"(?<!\S)[^\s{}\\]+ (?:Jr\.?|Sr\.?|II|III|IV)$")
 
 
-class BibTeX(Writer[Reference]):
+class BibTeX(Serializer[Reference]):
     """An entry each: an article where there is a journal, else of no kind, with its eprint."""
 
     def rows(self, batch: Sequence[Reference]) -> bytes:

@@ -4,7 +4,8 @@ from datetime import UTC, datetime
 from urllib.parse import quote
 from uuid import NAMESPACE_URL, uuid5
 
-from ..models import PaperRow, QueryRow, Reference, ResultRow
+from ..models.records import PaperRow, QueryRow, ResultRow
+from ..models.responses import Reference
 
 
 def of_paper(paper: PaperRow, updated: int | None = None) -> Reference:

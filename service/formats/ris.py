@@ -2,13 +2,13 @@
 
 from collections.abc import Iterator, Sequence
 
-from ..models import Reference
+from ..models.responses import Reference
 from .person_names import surname_first
 from .sanitize import line
-from .serializer import Writer
+from .serializer import Serializer
 
 
-class Ris(Writer[Reference]):
+class Ris(Serializer[Reference]):
     """A record each; a value is one line, so that none can look like a tag."""
 
     def rows(self, batch: Sequence[Reference]) -> bytes:

@@ -7,7 +7,7 @@ from typing import Generic, TypeVar
 Row_contra = TypeVar("Row_contra", contravariant=True)
 
 
-class Writer(ABC, Generic[Row_contra]):
+class Serializer(ABC, Generic[Row_contra]):
     """Makes one file: `begin()` once, `rows()` as often as there are some, `end()` once."""
 
     def begin(self) -> bytes:

@@ -16,7 +16,7 @@ from typing import Any
 from msgspec import Struct, defstruct, to_builtins
 from msgspec.json import Encoder
 
-from .serializer import Writer
+from .serializer import Serializer
 
 _ENCODER = Encoder()
 
@@ -29,7 +29,7 @@ _FORMULA = re.compile(
 )
 
 
-class Ndjson(Writer[Struct]):
+class Ndjson(Serializer[Struct]):
     """Objects, one a line."""
 
     def __init__(self, columns: tuple[str, ...]) -> None:
@@ -71,7 +71,7 @@ class Json(Ndjson):
         return b"\n]\n"
 
 
-class Csv(Writer[Struct]):
+class Csv(Serializer[Struct]):
     """RFC 4180 with a header line, and nothing that a spreadsheet takes for a formula."""
 
     def __init__(self, columns: tuple[str, ...]) -> None:

@@ -13,11 +13,13 @@ from .. import openapi, timestamps
 from ..context import Context
 from ..errors import DatabaseUnavailable
 from ..middleware.at_hand import OPTION, Ready
-from ..models import ResultRow, Search, SearchSummary
+from ..models.arxiv import Search
+from ..models.records import ResultRow
+from ..models.responses import SearchSummary
 from ..problems import AnyRequest
-from ..search import Found
+from ..search import SearchReply
 from ..settings import Settings
-from .client_state import unless_gone, wants_it_anew
+from .client_state import bypasses_cache, cancel_on_disconnect
 from .params import Include
 from .results import shown
 
@@ -34,7 +36,7 @@ EXAMPLE = SearchSummary(
 async def again(scope: Scope) -> Ready | None:
     """What is at hand for the words of a search that was asked in them: they are not read again."""
     state = scope["litestar_app"].state
-    found = None if wants_it_anew(scope) else state["searcher"].again(scope["query_string"])
+    found = None if bypasses_cache(scope) else state["search_service"].again(scope["query_string"])
     if found is None:
         return None
     headers = [(b"content-type", b"application/json"), *_headers(found)]
@@ -50,7 +52,7 @@ async def again(scope: Scope) -> Ready | None:
 )
 async def search_arxiv(
     request: AnyRequest,
-    parts: NamedDependency[Context],
+    context: NamedDependency[Context],
     search: NamedDependency[Search],
     include: Include = None,
 ) -> Response[SearchSummary]:
@@ -62,20 +64,20 @@ async def search_arxiv(
     its daily announcement; `Cache-Status`, `Age` and `Cache-Control` tell. A request with
     `Cache-Control: no-cache` asks arXiv again.
     """
-    anew = wants_it_anew(request.scope)
+    anew = bypasses_cache(request.scope)
     # other answers than the receipt alone are not to be had in the same words
     words = None if include else request.scope["query_string"]
-    found = None if anew else parts.searcher.at_hand(search, words)
+    found = None if anew else context.search_service.at_hand(search, words)
     if found is None:
-        found = await unless_gone(request, parts.searcher.find(search, anew=anew))
-    answer = receipt(found, parts.settings)
+        found = await cancel_on_disconnect(request, context.search_service.find(search, anew=anew))
+    answer = receipt(found, context.settings)
     if include == "results":
-        answer.results = shown(await results_of(answer, parts), parts.settings.zone)
+        answer.results = shown(await results_of(answer, context), context.settings.zone)
     headers = {name.decode(): value.decode() for name, value in _headers(found)}
     return Response(answer, headers=headers)
 
 
-def _headers(found: Found) -> list[tuple[bytes, bytes]]:
+def _headers(found: SearchReply) -> list[tuple[bytes, bytes]]:
     return [
         (b"cache-status", f"arxiv-gateway; {found.how}".encode()),
         (b"cache-control", b"max-age=%d" % found.lifetime),
@@ -83,14 +85,14 @@ def _headers(found: Found) -> list[tuple[bytes, bytes]]:
     ]
 
 
-async def results_of(answer: SearchSummary, parts: Context) -> list[ResultRow]:
+async def results_of(answer: SearchSummary, context: Context) -> list[ResultRow]:
     """The results of a search, which may still be in the queue of another process for a moment.
 
     Raises StoreUnavailable where they do not come.
     """
     end = monotonic() + PATIENCE
     while True:
-        rows = await parts.store.results_of(answer.query_id)
+        rows = await context.store.results_of(answer.query_id)
         if len(rows) == answer.num_entries:
             return rows
         if monotonic() > end:
@@ -101,7 +103,7 @@ async def results_of(answer: SearchSummary, parts: Context) -> list[ResultRow]:
         await asyncio.sleep(LOOK_AGAIN)
 
 
-def receipt(found: Found, settings: Settings) -> SearchSummary:
+def receipt(found: SearchReply, settings: Settings) -> SearchSummary:
     """What is said of a recorded search."""
     recorded = found.recorded
     remarks = recorded.remarks or {}

@@ -13,13 +13,13 @@ from ..problems import AnyRequest
 T = TypeVar("T")
 
 
-def wants_it_anew(scope: Scope) -> bool:
+def bypasses_cache(scope: Scope) -> bool:
     """Whether `Cache-Control: no-cache` (RFC 9111, 5.2.1.4) forbids answers from memory."""
     given = joined(scope, b"cache-control")
     return bool(given) and b"no-cache" in {word.strip().lower() for word in given.split(b",")}
 
 
-async def unless_gone(request: AnyRequest, work: Coroutine[Any, Any, T]) -> T:
+async def cancel_on_disconnect(request: AnyRequest, work: Coroutine[Any, Any, T]) -> T:
     """Do the work while the client waits for it. Raises ClientGone where it hangs up before."""
     task = asyncio.create_task(work)
     hang_up = asyncio.create_task(_hang_up(request))

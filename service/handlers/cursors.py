@@ -13,19 +13,19 @@ from typing import Any
 import msgspec
 
 from ..errors import InvalidParameter
-from ..models import Key, Place
+from ..models.filters import Position, SortKey
 
 SIZE = 8
 """Bytes of the digest."""
 
 
-def write(key: Key, query: str, *, back: bool = False) -> str:
+def write(key: SortKey, query: str, *, back: bool = False) -> str:
     """The cursor of the place after this row, or before it, in the answer to a query."""
     place = msgspec.msgpack.encode((back, *key))
     return _text(_digest(place, query) + place)
 
 
-def read(cursor: str, query: str, shape: tuple[Any, ...]) -> Place:
+def read(cursor: str, query: str, shape: tuple[Any, ...]) -> Position:
     """The place. Raises BadInput for anything but a cursor of this query, with such a key."""
     try:
         content = urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4))
@@ -40,7 +40,7 @@ def read(cursor: str, query: str, shape: tuple[Any, ...]) -> Place:
         back, *key = msgspec.msgpack.decode(place, type=kind)
     except msgspec.DecodeError:  # made up
         raise refused() from None
-    return Place(tuple(key), back)
+    return Position(tuple(key), back)
 
 
 def refused() -> InvalidParameter:

@@ -11,15 +11,15 @@ from ..arxiv_query import HEADING
 from ..context import Context
 from ..errors import InvalidParameter
 from ..formats import FORMATS
-from ..models import (
-    INT8_MAX,
+from ..models.filters import (
     MAX_ITEMS_PER_PAGE,
-    Asked,
-    Listing,
+    ListQuery,
+    PageParams,
     PaperFilter,
     QueryFilter,
     ResultFilter,
 )
+from ..models.records import INT8_MAX
 from .params import (
     FROM_ZERO,
     EndTimestamp,
@@ -138,13 +138,13 @@ def listing(
         ),
     ] = None,
     *,
-    parts: NamedDependency[Context],
-) -> Listing:
+    context: NamedDependency[Context],
+) -> PageParams:
     """Read how a list is wanted."""
-    return Listing(
+    return PageParams(
         page=page,
         items_per_page=items_per_page,
-        size=items_per_page or parts.settings.items_per_page,
+        size=items_per_page or context.settings.items_per_page,
         after=after,
         fields=fields,
         format=format_name,
@@ -167,11 +167,11 @@ def asked_results(  # noqa: PLR0913 - each of them is one filter
         str | None, moment("(a date: all of that day) of the search, included", "2026-11-24")
     ] = None,
     *,
-    parts: NamedDependency[Context],
-    listing: NamedDependency[Listing],
-) -> Asked[ResultFilter]:
+    context: NamedDependency[Context],
+    listing: NamedDependency[PageParams],
+) -> ListQuery[ResultFilter]:
     """Read which results are wanted."""
-    first, last = time_range(since, until, parts.settings.zone, ("since", "until"))
+    first, last = time_range(since, until, context.settings.zone, ("since", "until"))
     words = _words(author=author, title=title, journal=journal)
     categories, archives = _categories(category)
     wanted = ResultFilter(
@@ -183,9 +183,9 @@ def asked_results(  # noqa: PLR0913 - each of them is one filter
         journal=journal or None,
         words=" & ".join(words) or None,
         category=categories,
-        archive=archives,
+        reader=archives,
     )
-    return Asked(wanted, listing)
+    return ListQuery(wanted, listing)
 
 
 def asked_papers(  # noqa: PLR0913 - each of them is one filter
@@ -214,11 +214,11 @@ def asked_papers(  # noqa: PLR0913 - each of them is one filter
         ),
     ] = "latest",
     *,
-    parts: NamedDependency[Context],
-    listing: NamedDependency[Listing],
-) -> Asked[PaperFilter]:
+    context: NamedDependency[Context],
+    listing: NamedDependency[PageParams],
+) -> ListQuery[PaperFilter]:
     """Read which papers are wanted."""
-    first, last = time_range(since, until, parts.settings.zone, ("since", "until"))
+    first, last = time_range(since, until, context.settings.zone, ("since", "until"))
     words = _words(author=author, title=title, journal=journal)
     categories, archives = _categories(category)
     given = q if q and q.strip() else None
@@ -232,14 +232,14 @@ def asked_papers(  # noqa: PLR0913 - each of them is one filter
         title=title or None,
         journal=journal or None,
         category=categories,
-        archive=archives,
+        reader=archives,
         all_versions=versions == "all",
         is_full_text=given is not None,
         mark_title=full_text.sought(given, "title") if given else "",
         mark_author=full_text.sought(given, "author") if given else "",
         mark_abstract=full_text.sought(given, "abstract") if given else "",
     )
-    return Asked(wanted, listing)
+    return ListQuery(wanted, listing)
 
 
 def asked_queries(
@@ -248,13 +248,13 @@ def asked_queries(
     status: Status = None,
     text: QueryText = None,
     *,
-    parts: NamedDependency[Context],
-    listing: NamedDependency[Listing],
-) -> Asked[QueryFilter]:
+    context: NamedDependency[Context],
+    listing: NamedDependency[PageParams],
+) -> ListQuery[QueryFilter]:
     """Read which searches are wanted."""
-    first, last = time_range(start_timestamp, end_timestamp, parts.settings.zone)
+    first, last = time_range(start_timestamp, end_timestamp, context.settings.zone)
     wanted = QueryFilter(since=first, until=last, status=status, text=_bare(text))
-    return Asked(wanted, listing)
+    return ListQuery(wanted, listing)
 
 
 def asked_stored_queries(
@@ -263,12 +263,12 @@ def asked_stored_queries(
     status: Status = None,
     text: QueryText = None,
     *,
-    listing: NamedDependency[Listing],
-) -> Asked[QueryFilter]:
+    listing: NamedDependency[PageParams],
+) -> ListQuery[QueryFilter]:
     """Read which searches are wanted, with Unix seconds."""
     since, until = ordered(start_timestamp, end_timestamp)
     wanted = QueryFilter(since=since, until=until, status=status, text=_bare(text))
-    return Asked(wanted, listing)
+    return ListQuery(wanted, listing)
 
 
 def _words(**texts: str | None) -> list[str]:
@@ -296,9 +296,9 @@ def _categories(texts: list[str] | None) -> tuple[list[str] | None, list[str] | 
             raise InvalidParameter(
                 "category", f"{text[:100]!r} is no category like cs.AI, hep-th or cs.*"
             )
-        archive, _, rest = name.partition(".")
+        reader, _, rest = name.partition(".")
         if rest == "*":
-            archives.append(archive)
+            archives.append(reader)
         else:
             names.append(name)
     return (names, archives or None) if names or archives else (None, None)

@@ -12,7 +12,8 @@ from .. import openapi
 from ..context import Context
 from ..db import migrations
 from ..errors import DatabaseUnavailable, ServiceError
-from ..models import ArxivState, Health, Outcome
+from ..models.arxiv import Outcome
+from ..models.responses import ArxivState, Health
 
 PATIENCE = 2.0
 """Seconds; who asks for health does not wait for long."""
@@ -46,7 +47,7 @@ async def live() -> Health:
     | {503: ResponseSpec(Health, description="not ready; `detail` tells why")},
     cache_control=NOT_KEPT,
 )
-async def ready(parts: NamedDependency[Context]) -> Response[Health]:
+async def ready(context: NamedDependency[Context]) -> Response[Health]:
     """Tell whether every PostgreSQL, or the backend, answers and has had all migrations.
 
     An instance that asks arXiv also tells how things stand there, which is no condition: what is
@@ -55,15 +56,15 @@ async def ready(parts: NamedDependency[Context]) -> Response[Health]:
     searches are recorded through a queue, `queue` tells whether that is there; without it they
     are written directly.
     """
-    looks = await asyncio.gather(*(_look(parts, system) for system in parts.store.systems))
+    looks = await asyncio.gather(*(_look(context, system) for system in context.store.systems))
     queue = None
-    if parts.buffer:
-        queue = "connected" if parts.buffer.connected else "away"
+    if context.buffer:
+        queue = "connected" if context.buffer.connected else "away"
     if detail := "; ".join(look.amiss for look in looks if look.amiss):
         health = Health(status="not ready", detail=detail, queue=queue)
         return Response(health, status_code=503)
     odd = "; ".join(look.odd for look in looks if look.odd)
-    arxiv = await _arxiv(parts) if parts.settings.served & ASKING else None
+    arxiv = await _arxiv(context) if context.settings.served & ASKING else None
     return Response(Health(status="ready", detail=odd or None, arxiv=arxiv, queue=queue))
 
 
@@ -74,10 +75,10 @@ class _Look(NamedTuple):
     odd: str = ""
 
 
-async def _look(parts: Context, system: str) -> _Look:
+async def _look(context: Context, system: str) -> _Look:
     try:
         async with asyncio.timeout(PATIENCE):
-            applied = await parts.store.migrations(system)
+            applied = await context.store.migrations(system)
     except (ServiceError, TimeoutError) as error:
         return _Look(amiss=f"{system}: {str(error) or f'no answer within {PATIENCE:g} seconds'}")
     if missing := sorted(migrations.names() - applied):
@@ -86,10 +87,10 @@ async def _look(parts: Context, system: str) -> _Look:
     return _Look(odd=f"{system}: the database is ahead of this release by {ahead}" if ahead else "")
 
 
-async def _arxiv(parts: Context) -> ArxivState | None:
+async def _arxiv(context: Context) -> ArxivState | None:
     """How things stand with arXiv; None where the gate cannot be looked at."""
     try:
         async with asyncio.timeout(PATIENCE):
-            return await parts.arxiv_state()
+            return await context.arxiv_state()
     except (DatabaseUnavailable, TimeoutError):
         return None

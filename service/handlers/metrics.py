@@ -17,9 +17,9 @@ class Metrics(PrometheusController):
     include_in_schema = False
 
     @get()
-    async def get(self, parts: NamedDependency[Context]) -> Response[bytes]:
+    async def get(self, context: NamedDependency[Context]) -> Response[bytes]:
         """Look into the queue, and tell everything."""
-        QUEUE.backlog = await parts.buffer.backlog() if parts.buffer else None
-        QUEUE.connected = parts.buffer.connected if parts.buffer else None
+        QUEUE.backlog = await context.buffer.backlog() if context.buffer else None
+        QUEUE.connected = context.buffer.connected if context.buffer else None
         answer: Response[bytes] = await PrometheusController.get.fn(self)
         return answer

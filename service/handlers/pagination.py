@@ -18,12 +18,13 @@ from litestar.response import Stream
 from msgspec import Struct, msgpack
 
 from .. import formats
-from ..db.reader import List, RecordReader
+from ..db.reader import ListDefinition, RecordReader
 from ..errors import InvalidParameter
-from ..formats import FeedHead, Format, Writer
+from ..formats import FeedHead, Format, Serializer
 from ..middleware.at_hand import Ready
 from ..middleware.scope import header
-from ..models import Asked, Place, Reference
+from ..models.filters import ListQuery, Position
+from ..models.responses import Reference
 from ..problems import AnyRequest
 from . import cursors
 
@@ -45,7 +46,7 @@ PRESENTATION = (*PLACES, "items_per_page", "format", "fields")
 """Parameters that leave the list as it is, so that its cursors stay good."""
 
 
-class View(Protocol[Row_contra]):
+class ListView(Protocol[Row_contra]):
     """How the rows of one list are answered."""
 
     name: str
@@ -69,22 +70,22 @@ class Page(Struct, Generic[T], frozen=True):
     links: str
 
 
-class Listed(Generic[T]):
+class ListResponse(Generic[T]):
     """One list, as one request wants it."""
 
     def __init__(
         self,
         request: AnyRequest,
-        archive: RecordReader,
-        kind: List[T],
-        asked: Asked[Any],
-        view: View[T],
+        reader: RecordReader,
+        kind: ListDefinition[T],
+        asked: ListQuery[Any],
+        view: ListView[T],
         *,
         newest: bool = False,
     ) -> None:
         """Raises BadInput for a format, a field or a cursor that is none."""
         # what is needed of the request is taken now: a list is remembered longer than that
-        self._archive = archive
+        self._reader = reader
         self._kind = kind
         self._wanted = asked.wanted
         self._newest = newest
@@ -104,7 +105,7 @@ class Listed(Generic[T]):
             raise InvalidParameter("after", "and page exclude each other")
         self._latest: tuple[bytes, Ready] | None = None
         """The rows that were read last, and the page of them: most often the next are the same."""
-        self._place = Place(offset=(listing.page or 0) * listing.size)
+        self._place = Position(offset=(listing.page or 0) * listing.size)
         if listing.after is not None:
             self._place = cursors.read(listing.after, self._query, kind.shape)
             if self._place.back and kind.back is None:
@@ -135,7 +136,7 @@ class Listed(Generic[T]):
 
     async def ready(self) -> Ready:
         """The page that is asked for, made once for all who ask for it at the same moment."""
-        return await self._archive.together(self, self._made)
+        return await self._reader.together(self, self._made)
 
     async def _made(self) -> Ready:
         read = await self._read()
@@ -160,7 +161,7 @@ class Listed(Generic[T]):
 
     async def _read(self) -> list[T]:
         """Its rows, and one more, to see whether there is another page."""
-        return await self._archive.page(
+        return await self._reader.page(
             self._kind, self._wanted, self._place, self._asked.size + 1, newest=self._newest
         )
 
@@ -185,7 +186,7 @@ class Listed(Generic[T]):
 
     async def _stream(self) -> Response[Any]:
         most = size = ROWS if self.is_tabular else REFERENCES
-        batches = self._archive.batches(
+        batches = self._reader.batches(
             self._kind, self._wanted, self._place, lambda: size, newest=self._newest
         )
         # before the first byte, so that a database that is away is told by the status
@@ -194,7 +195,7 @@ class Listed(Generic[T]):
             return self.response(await self.file(first), None)
         writer, rows = await self._written(first)
 
-        async def parts() -> AsyncIterator[bytes]:
+        async def context() -> AsyncIterator[bytes]:
             nonlocal size
             async with aclosing(batches):
                 yield writer.begin() + rows
@@ -204,22 +205,22 @@ class Listed(Generic[T]):
                     yield part
                 yield writer.end()
 
-        return Stream(parts(), headers=self._headers())
+        return Stream(context(), headers=self._headers())
 
     async def _written(
-        self, rows: list[T], writer: Writer[Any] | None = None
-    ) -> tuple[Writer[Any], bytes]:
+        self, rows: list[T], writer: Serializer[Any] | None = None
+    ) -> tuple[Serializer[Any], bytes]:
         """The rows in the format, and what wrote them."""
         if self.is_tabular:
             writer = writer or formats.tabular(self.format.name, self.columns)
             return writer, writer.rows(self._view.shown(rows))
         references = await self._view.references(rows)
         writer = writer or formats.bibliographic(self.format.name, self._head(references))
-        parts = []
+        context = []
         for begin in range(0, len(references), SLICE):
-            parts.append(writer.rows(references[begin : begin + SLICE]))
+            context.append(writer.rows(references[begin : begin + SLICE]))
             await asyncio.sleep(0)
-        return writer, b"".join(parts)
+        return writer, b"".join(context)
 
     def _head(self, references: Sequence[Reference]) -> FeedHead:
         now = datetime.now(UTC)

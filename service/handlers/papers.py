@@ -17,25 +17,21 @@ from ..context import Context
 from ..db.reader import MOST_COUNTED, PAPERS, RANKED
 from ..errors import InvalidParameter, NotFound
 from ..formats import references
-from ..models import (
-    Asked,
-    Count,
+from ..models.arxiv import Link
+from ..models.filters import ListQuery, PageParams, PaperFilter
+from ..models.records import Count, PaperRow, RankedPaperRow
+from ..models.responses import (
     FacetCount,
     Facets,
     FoundPaper,
-    Link,
-    Listing,
     Paper,
-    PaperFilter,
-    PaperRow,
     Papers,
     PaperWithVersions,
-    RankedPaperRow,
     Reference,
 )
 from ..problems import AnyRequest
 from .filters import FormatName, PaperOrder
-from .pagination import Listed
+from .pagination import ListResponse
 
 EXAMPLE = Paper(
     arxiv_id="2611.00001",
@@ -119,8 +115,8 @@ class FoundPapers(StoredPapers):
 )
 async def list_papers(
     request: AnyRequest,
-    parts: NamedDependency[Context],
-    asked_papers: NamedDependency[Asked[PaperFilter]],
+    context: NamedDependency[Context],
+    asked_papers: NamedDependency[ListQuery[PaperFilter]],
     order: PaperOrder = None,
 ) -> Response[Any]:
     """Papers that any search found and that match, whatever search it was.
@@ -140,18 +136,20 @@ async def list_papers(
             "order", "relevance is for pages: give items_per_page, or take newest"
         )
     kind: Any = RANKED if order == "relevance" else PAPERS
-    view = (FoundPapers if is_json else StoredPapers)(parts.settings.zone)
+    view = (FoundPapers if is_json else StoredPapers)(context.settings.zone)
     if not (is_json and "highlights" in (listing.fields or "highlights")):
         wanted = structs.replace(wanted, mark_title="", mark_author="", mark_abstract="")
-    asked = Asked(wanted, listing)
+    asked = ListQuery(wanted, listing)
     newest = order == "newest"
-    listed: Listed[Any] = Listed(request, parts.archive, kind, asked, view, newest=newest)
+    listed: ListResponse[Any] = ListResponse(
+        request, context.reader, kind, asked, view, newest=newest
+    )
     if not is_json:
         return await listed.answer()
     page = await listed.page()
     found: dict[str, Any] = {"papers": msgspec.Raw(await listed.file(page.rows))}
     if not (listing.after or listing.page):
-        found |= _counted(await parts.archive.counts(wanted, parts.settings.zone))
+        found |= _counted(await context.reader.counts(wanted, context.settings.zone))
     return listed.response(msgspec.json.encode(found), page.links)
 
 
@@ -166,7 +164,7 @@ async def list_papers(
 )
 async def show_paper(
     request: AnyRequest,
-    parts: NamedDependency[Context],
+    context: NamedDependency[Context],
     arxiv_id: Annotated[
         Path,
         PathParameter(
@@ -182,19 +180,19 @@ async def show_paper(
     # as a path, an address of arXiv's has lost one of its slashes
     text = str(arxiv_id).strip("/").replace(":/", "://")
     name, version = arxiv_query.paper(text, "arxiv_id")
-    versions = await parts.archive.versions(name)
+    versions = await context.reader.versions(name)
     chosen = [each for each in versions if version in {None, each.version}]
     if not chosen:
         raise NotFound(_not_found(name, version, [each.version for each in versions]))
-    view: Any = StoredPapers(parts.settings.zone)
+    view: Any = StoredPapers(context.settings.zone)
     view.file = references.of_paper(chosen[0]).key.replace("/", "-")
     if wanted.name == "json":
         known = sorted(each.version for each in versions if each.version)
-        paper = structs.asdict(_shown(chosen[0], parts.settings.zone))
+        paper = structs.asdict(_shown(chosen[0], context.settings.zone))
         shown = PaperWithVersions(**paper, versions=known)
         return Response(shown, headers={"vary": "Accept"})
-    asked = Asked(PaperFilter(), Listing(format=wanted.name))
-    listed = Listed(request, parts.archive, PAPERS, asked, view)
+    asked = ListQuery(PaperFilter(), PageParams(format=wanted.name))
+    listed = ListResponse(request, context.reader, PAPERS, asked, view)
     return listed.response(await listed.file(chosen[:1]), None)
 
 

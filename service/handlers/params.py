@@ -12,7 +12,7 @@ from litestar.params import PathParameter, QueryParameter
 from .. import arxiv_query, timestamps
 from ..context import Context
 from ..errors import InvalidParameter
-from ..models import MAX_RESULTS, Search, SortBy, SortOrder
+from ..models.arxiv import MAX_RESULTS, Search, SortBy, SortOrder
 
 FROM_ZERO = {"minimum": 0}
 """Litestar describes no bound that is 0."""
@@ -115,10 +115,10 @@ def search(  # noqa: PLR0913, PLR0917 - as many as arXiv has
         QueryParameter(description="of that", examples=[Example(value="descending")]),
     ] = "descending",
     *,
-    parts: NamedDependency[Context],
+    context: NamedDependency[Context],
 ) -> Search:
     """Read the parameters of a search, for the paths that ask arXiv."""
-    tz = parts.settings.zone
+    tz = context.settings.zone
     return Search(
         author=author,
         title=title,

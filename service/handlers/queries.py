@@ -12,10 +12,13 @@ from .. import openapi, timestamps
 from ..context import Context
 from ..db.reader import QUERIES
 from ..formats import references
-from ..models import Asked, Listing, Query, QueryFilter, QueryRange, QueryRow, Reference
+from ..models.filters import ListQuery, PageParams, QueryFilter
+from ..models.records import QueryRow
+from ..models.requests import QueryRange
+from ..models.responses import Query, Reference
 from ..problems import AnyRequest
 from .filters import Order
-from .pagination import Listed
+from .pagination import ListResponse
 from .params import time_range
 
 EXAMPLE = Query(
@@ -70,17 +73,17 @@ class Queries(StoredQueries):
 @get("/queries", responses=RESPONSES, operation_class=openapi.InAllFormats, tags=["frontend"])
 async def download_queries(
     request: AnyRequest,
-    parts: NamedDependency[Context],
-    asked_queries: NamedDependency[Asked[QueryFilter]],
+    context: NamedDependency[Context],
+    asked_queries: NamedDependency[ListQuery[QueryFilter]],
     order: Order = "oldest",
 ) -> Response[Any]:
     """Recorded searches that match, in the order of time, as a file to download.
 
     It holds all of them, unless `page` or `items_per_page` asks for a page.
     """
-    view = Queries(str(request.base_url), parts.settings.zone)
+    view = Queries(str(request.base_url), context.settings.zone)
     newest = order == "newest"
-    listed = Listed(request, parts.archive, QUERIES, asked_queries, view, newest=newest)
+    listed = ListResponse(request, context.reader, QUERIES, asked_queries, view, newest=newest)
     answer = await listed.answer(whole=True)
     if listed.format.name == "json":
         answer.headers["content-disposition"] = "attachment; filename=query_data.json"
@@ -90,17 +93,17 @@ async def download_queries(
 @post("/queries", status_code=200, responses=POST_RESPONSES, tags=["frontend"])
 async def list_queries(
     request: AnyRequest,
-    parts: NamedDependency[Context],
+    context: NamedDependency[Context],
     data: Annotated[QueryRange, openapi.body(RANGE)],
 ) -> Response[Any]:
     """Recorded searches that match, in the order of time, as plain JSON."""
-    tz = parts.settings.zone
+    tz = context.settings.zone
     since, until = time_range(data.start_timestamp, data.end_timestamp, tz)
     wanted = QueryFilter(since=since, until=until, status=data.status, text=data.text)
-    asked = Asked(wanted, Listing(format="json"))
+    asked = ListQuery(wanted, PageParams(format="json"))
     view = Queries(str(request.base_url), tz)
     newest = data.order == "newest"
-    listed = Listed(request, parts.archive, QUERIES, asked, view, newest=newest)
+    listed = ListResponse(request, context.reader, QUERIES, asked, view, newest=newest)
     return await listed.answer(whole=True)
 
 

@@ -12,7 +12,9 @@ from ..context import Context
 from ..db.reader import FEED_RUNS, RecordReader
 from ..errors import NotComparable, NotFound
 from ..formats import FeedHead, references
-from ..models import INT8_MAX, Changes, Moved, NewVersion, Outcome, QueryWithResults, Run
+from ..models.arxiv import Outcome
+from ..models.records import INT8_MAX, Run
+from ..models.responses import Changes, Moved, NewVersion, QueryWithResults
 from ..problems import AnyRequest
 from . import queries
 from .params import PathId
@@ -53,12 +55,12 @@ PROBLEMS = openapi.FRONTEND_PROBLEMS | openapi.NOT_FOUND
     operation_class=openapi.Kept,
     tags=["frontend"],
 )
-async def show_query(parts: NamedDependency[Context], query_id: PathId) -> QueryWithResults:
+async def show_query(context: NamedDependency[Context], query_id: PathId) -> QueryWithResults:
     """One recorded search with its results."""
-    run = await _run(parts.archive, query_id)
-    results = await parts.archive.results_of(run)
-    query = queries.shown(run, parts.settings.zone)
-    return QueryWithResults(**structs.asdict(query), results=shown(results, parts.settings.zone))
+    run = await _run(context.reader, query_id)
+    results = await context.reader.results_of(run)
+    query = queries.shown(run, context.settings.zone)
+    return QueryWithResults(**structs.asdict(query), results=shown(results, context.settings.zone))
 
 
 @get(
@@ -67,21 +69,21 @@ async def show_query(parts: NamedDependency[Context], query_id: PathId) -> Query
     operation_class=openapi.Kept,
     tags=["frontend"],
 )
-async def show_changes(parts: NamedDependency[Context], query_id: PathId) -> Changes:
+async def show_changes(context: NamedDependency[Context], query_id: PathId) -> Changes:
     """What came, went, moved and got a new version since the previous run of the same search.
 
     The same search is the same page of the same query in the same order; runs without a usable
     answer do not count. Without a previous run, `previous` is null and nothing has changed.
     """
-    run = await _run(parts.archive, query_id)
+    run = await _run(context.reader, query_id)
     if run.outcome != Outcome.OK:
         raise NotComparable(f"search {query_id} has no usable answer: its outcome is {run.outcome}")
-    runs = await parts.archive.runs(run, 2)
+    runs = await context.reader.runs(run, 2)
     # another standby may not know this run yet
     previous = next((each for each in runs if each.query_id < run.query_id), None)
-    now = await parts.archive.results_of(run)
-    before = await parts.archive.results_of(previous) if previous else now
-    tz = parts.settings.zone
+    now = await context.reader.results_of(run)
+    before = await context.reader.results_of(previous) if previous else now
+    tz = context.settings.zone
     return Changes(
         query=queries.shown(run, tz),
         previous=queries.shown(previous, tz) if previous else None,
@@ -99,18 +101,18 @@ async def show_changes(parts: NamedDependency[Context], query_id: PathId) -> Cha
     tags=["frontend"],
 )
 async def show_feed(
-    request: AnyRequest, parts: NamedDependency[Context], query_id: PathId
+    request: AnyRequest, context: NamedDependency[Context], query_id: PathId
 ) -> Response[bytes]:
     """What is new in a search, as an Atom feed (RFC 4287).
 
     Whichever run `query_id` names, the feed tells of the latest 30 runs of the same search: each
     version of each paper, when it came first, the latest first, at most 100.
     """
-    run = await _run(parts.archive, query_id)
-    runs = await parts.archive.runs(structs.replace(run, query_id=INT8_MAX), FEED_RUNS)
+    run = await _run(context.reader, query_id)
+    runs = await context.reader.runs(structs.replace(run, query_id=INT8_MAX), FEED_RUNS)
     if not runs:
         raise NotComparable(f"no run of search {query_id} has a usable answer")
-    papers = await parts.archive.feed(runs)
+    papers = await context.reader.feed(runs)
     name = run.search_key.hex if run.search_key else run.query
     head = FeedHead(
         title=f"arXiv: {run.query}",
@@ -124,8 +126,8 @@ async def show_feed(
     return Response(content, media_type=formats.FORMATS["atom"].media_type)
 
 
-async def _run(archive: RecordReader, query_id: int) -> Run:
-    run = await archive.query(query_id) if 0 < query_id <= INT8_MAX else None
+async def _run(reader: RecordReader, query_id: int) -> Run:
+    run = await reader.query(query_id) if 0 < query_id <= INT8_MAX else None
     if run is None:
         raise NotFound(f"no search {query_id} is recorded")
     return run

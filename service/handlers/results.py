@@ -14,10 +14,12 @@ from ..db.reader import RESULTS, RecordReader
 from ..formats import references
 from ..middleware.at_hand import OPTION, Ready
 from ..middleware.scope import header
-from ..models import Asked, Reference, Result, ResultFilter, ResultRow
+from ..models.filters import ListQuery, ResultFilter
+from ..models.records import ResultRow
+from ..models.responses import Reference, Result
 from ..problems import AnyRequest
 from .filters import Order
-from .pagination import Listed
+from .pagination import ListResponse
 
 EXAMPLE = Result(
     author="Emmy Noether, Felix Klein",
@@ -38,9 +40,9 @@ class StoredResults:
     file = "results"
     columns = ResultRow.__struct_fields__
 
-    def __init__(self, archive: RecordReader, base: str) -> None:
+    def __init__(self, reader: RecordReader, base: str) -> None:
         """Answer from this archive; `base` is the address of the service."""
-        self._archive = archive
+        self._reader = reader
         self._base = base
         self._told: set[str] = set()
 
@@ -51,7 +53,7 @@ class StoredResults:
     async def references(self, rows: Sequence[ResultRow]) -> list[Reference]:
         """The papers, each once in a file however many searches found it."""
         names = {(row.arxiv_id, row.version or 0) for row in rows if row.arxiv_id}
-        papers = await self._archive.papers_of(names)
+        papers = await self._reader.papers_of(names)
         told = []
         for row in rows:
             paper = papers.get((row.arxiv_id or "", row.version or 0))
@@ -69,9 +71,9 @@ class Results(StoredResults):
 
     columns = Result.__struct_fields__
 
-    def __init__(self, archive: RecordReader, base: str, tz: tzinfo) -> None:
+    def __init__(self, reader: RecordReader, base: str, tz: tzinfo) -> None:
         """Answer from this archive, in this zone; `base` is the address of the service."""
-        super().__init__(archive, base)
+        super().__init__(reader, base)
         self._tz = tz
 
     def shown(self, rows: Sequence[ResultRow]) -> list[ResultRow | Result]:
@@ -81,7 +83,7 @@ class Results(StoredResults):
 
 async def again(scope: Scope) -> Ready | None:
     """A page of the same list as for the same words before: they need not be read again."""
-    listed: Listed[ResultRow] | None = scope["litestar_app"].state["pages"].get(_words(scope))
+    listed: ListResponse[ResultRow] | None = scope["litestar_app"].state["pages"].get(_words(scope))
     return await listed.ready() if listed else None
 
 
@@ -94,8 +96,8 @@ async def again(scope: Scope) -> Ready | None:
 )
 async def list_results(
     request: AnyRequest,
-    parts: NamedDependency[Context],
-    asked_results: NamedDependency[Asked[ResultFilter]],
+    context: NamedDependency[Context],
+    asked_results: NamedDependency[ListQuery[ResultFilter]],
     order: Order = "oldest",
 ) -> Response[Any]:
     """What the searches found that match, in the order of time.
@@ -104,9 +106,9 @@ async def list_results(
     as near at any depth. The other formats hold all that matches, unless a page is asked for; in
     BibTeX, RIS and Atom each paper stands once.
     """
-    view = Results(parts.archive, str(request.base_url), parts.settings.zone)
+    view = Results(context.reader, str(request.base_url), context.settings.zone)
     newest = order == "newest"
-    listed = Listed(request, parts.archive, RESULTS, asked_results, view, newest=newest)
+    listed = ListResponse(request, context.reader, RESULTS, asked_results, view, newest=newest)
     answer = await listed.answer()
     if listed.is_repeatable:
         request.app.state["pages"].keep(_words(request.scope), listed)

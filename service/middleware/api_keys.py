@@ -5,7 +5,7 @@ from ipaddress import IPv6Address, ip_address, ip_network
 from litestar.enums import HttpMethod, ScopeType
 from litestar.types import ASGIApp, HTTPScope, Message, Receive, Scope, Send
 
-from ..api_keys import Keys, Rate
+from ..api_keys import ApiKeyCache, Rate
 from ..errors import InvalidApiKey, ServiceError, TooManyRequests
 from ..logging import caller
 from ..problems import refuse
@@ -22,7 +22,7 @@ SEND = "send the header Authorization: Bearer and an API key"
 class ApiKeyMiddleware:
     """ASGI, around what consumers ask; the rate of each is counted, and told in every answer."""
 
-    def __init__(self, app: ASGIApp, keys: Keys, anonymous: Rate | None) -> None:
+    def __init__(self, app: ASGIApp, keys: ApiKeyCache, anonymous: Rate | None) -> None:
         """Let these keys in, and who sends none at the anonymous rate, if there is one."""
         self.app = app
         self.keys = keys

@@ -78,7 +78,7 @@ _AWAY = AMQPError, RuntimeError, OSError, EOFError, ValueError, LookupError
 """What the client raises: of a state that does not fit, and of a wrong URL, too."""
 
 
-__all__ = ["Backlog", "Buffer", "Message", "Messages", "Pauses", "messages"]
+__all__ = ["Backlog", "Message", "Messages", "Pauses", "RecordQueue", "messages"]
 
 
 class Pauses:
@@ -102,7 +102,7 @@ class Backlog(Struct, frozen=True):
     parked: int
 
 
-class Buffer:
+class RecordQueue:
     """The way into the queue; it heals in the background while its context is entered."""
 
     def __init__(self, url: str) -> None:

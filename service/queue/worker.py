@@ -16,10 +16,10 @@ from typing import TypeVar
 import msgspec
 
 from ..context import create_pools
-from ..db.records import Store
+from ..db.records import RecordStore
 from ..errors import DatabaseUnavailable, QueueUnavailable, RecordRejected, ServiceError
 from ..logging import NOTICE
-from ..models import Record
+from ..models.records import Record
 from ..settings import Settings
 from .rabbitmq import Message, Messages, Pauses, messages
 
@@ -39,7 +39,7 @@ async def work(settings: Settings) -> None:
     """Run a writer until SIGTERM or SIGINT."""
     assert settings.queue_url  # noqa: S101 - the command line has looked
     connections = create_pools(settings)
-    writer = Writer(settings.queue_url, Store(connections))
+    writer = Writer(settings.queue_url, RecordStore(connections))
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, writer.stop)
@@ -50,7 +50,7 @@ async def work(settings: Settings) -> None:
 class Writer:
     """Moves searches from the queue into PostgreSQL until it is told to stop."""
 
-    def __init__(self, queue_url: str, store: Store) -> None:
+    def __init__(self, queue_url: str, store: RecordStore) -> None:
         """Take from there, store here."""
         self._queue_url = queue_url
         self._store = store

@@ -14,7 +14,7 @@ import psycopg
 import pytest
 
 from service import api_keys, reach
-from service.api_keys import Key, Keys, Rate
+from service.api_keys import ApiKey, ApiKeyCache, Rate
 from service.cli import key_commands
 from service.context import LocalContext
 from service.errors import ApiKeyNameTaken, ConfigurationError, DatabaseUnavailable, NotFound
@@ -35,8 +35,10 @@ def make(settings: Settle) -> Callable[..., Any]:
 
     async def add(name: str, rate: str = "5/minute") -> str:
         text = api_keys.new()
-        async with LocalContext(settings()) as parts:
-            await parts.key_store.add(Key(name, Rate.read(rate)), api_keys.digest(text), text[:8])
+        async with LocalContext(settings()) as context:
+            await context.key_store.add(
+                ApiKey(name, Rate.read(rate)), api_keys.digest(text), text[:8]
+            )
         return text
 
     return add
@@ -122,13 +124,13 @@ async def test_a_revoked_key_ends_within_seconds(
     settings: Settle, make: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     key = await make("team-a")
-    async with LocalContext(settings()) as parts:
-        assert (await parts.keys.of(key)) == Key("team-a", Rate(5, 60))
-        assert await parts.key_store.revoke("team-a")
-        assert await parts.keys.of(key)  # believed for a while
+    async with LocalContext(settings()) as context:
+        assert (await context.keys.of(key)) == ApiKey("team-a", Rate(5, 60))
+        assert await context.key_store.revoke("team-a")
+        assert await context.keys.of(key)  # believed for a while
         monkeypatch.setattr(api_keys, "FRESH", 0)
-        assert await parts.keys.of(key) is None
-        assert not await parts.key_store.revoke("team-a")
+        assert await context.keys.of(key) is None
+        assert not await context.key_store.revoke("team-a")
     assert await make("team-a") != key  # the name is free again
 
 
@@ -140,21 +142,23 @@ class Database:
         self.away = False
         self.key = api_keys.new()
 
-    async def find(self, digests: list[bytes]) -> dict[bytes, Key]:
+    async def find(self, digests: list[bytes]) -> dict[bytes, ApiKey]:
         self.asked.append(len(digests))
         await asyncio.sleep(0.01)
         if self.away:
             raise DatabaseUnavailable("away")
-        return {each: Key("a", Rate(1, 1)) for each in digests if each == api_keys.digest(self.key)}
+        return {
+            each: ApiKey("a", Rate(1, 1)) for each in digests if each == api_keys.digest(self.key)
+        }
 
 
 async def test_made_up_keys_are_looked_for_together() -> None:
     database = Database()
-    ring = Keys(database)
+    ring = ApiKeyCache(database)
     wrong = [api_keys.new() for _ in range(200)]
     found = await asyncio.gather(*[ring.of(key) for key in [*wrong, database.key, *wrong]])
 
-    assert [each for each in found if each] == [Key("a", Rate(1, 1))]
+    assert [each for each in found if each] == [ApiKey("a", Rate(1, 1))]
     assert database.asked == [201]
     assert await ring.of("no key at all") is None
     assert await ring.of(wrong[0]) is None
@@ -165,7 +169,7 @@ async def test_a_known_key_outlives_the_database_for_a_minute(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     database = Database()
-    ring = Keys(database)
+    ring = ApiKeyCache(database)
     assert await ring.of(database.key)
     database.away = True
     monkeypatch.setattr(api_keys, "FRESH", 0)
@@ -181,7 +185,7 @@ async def test_a_known_key_outlives_the_database_for_a_minute(
 
 async def test_what_is_remembered_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(api_keys, "REMEMBERED", 10)
-    ring = Keys(Database())
+    ring = ApiKeyCache(Database())
     for _ in range(30):
         await ring.of(api_keys.new())
     assert len(ring._known) == 10  # noqa: SLF001
@@ -215,7 +219,7 @@ async def test_anonymous_callers_are_told_apart_by_address(
         await send({"type": "http.response.start", "status": 200, "headers": []})
         await send({"type": "http.response.body", "body": b""})
 
-    layer: Any = ApiKeyMiddleware(hello, Keys(Database()), Rate(1, 60))
+    layer: Any = ApiKeyMiddleware(hello, ApiKeyCache(Database()), Rate(1, 60))
     statuses = []
     for address in addresses:
         wire = httpx.ASGITransport(layer, client=(address, 1))

@@ -7,7 +7,7 @@ import httpx
 import psycopg
 import pytest
 
-from service.handlers.pagination import Listed
+from service.handlers.pagination import ListResponse
 from tests.api.test_lists import record
 from tests.conftest import Gateway, Serve
 
@@ -107,13 +107,13 @@ async def test_a_search_is_answered_again_as_it_was_but_for_its_age(gateway: Ser
 async def test_an_accident_is_counted_as_one(
     gateway: Serve, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def fail(_: Listed[Any]) -> None:
+    async def fail(_: ListResponse[Any]) -> None:
         raise RuntimeError("an accident")
 
     async with gateway() as client:
         before = await failures(client, "500")
         assert (await client.get("/results?page=0")).status_code == 200
-        monkeypatch.setattr(Listed, "ready", fail)
+        monkeypatch.setattr(ListResponse, "ready", fail)
         assert (await client.get("/results?page=0")).status_code == 500
         assert await failures(client, "500") == before + 1
 

@@ -14,7 +14,7 @@ from demo.papers import generate
 from service import search as search_module
 from service.arxiv_schedule import next_change
 from service.context import LocalContext
-from service.models import Search
+from service.models.arxiv import Search
 from service.settings import Settings
 from tests.conftest import Gateway, Serve
 
@@ -180,15 +180,17 @@ async def test_a_search_that_all_gave_up_is_asked_by_the_next(
     settings: Callable[..., Settings], db: psycopg.Connection, arxiv: StandIn
 ) -> None:
     db.execute("update gate set free_at = clock_timestamp() + '1 s'")
-    async with LocalContext(settings()) as parts:
-        searches = [asyncio.create_task(parts.searcher.find(Search(title="x"))) for _ in range(2)]
+    async with LocalContext(settings()) as context:
+        searches = [
+            asyncio.create_task(context.search_service.find(Search(title="x"))) for _ in range(2)
+        ]
         await asyncio.sleep(0.3)
         for search in searches:
             search.cancel()
             await asyncio.sleep(0)
         await asyncio.gather(*searches, return_exceptions=True)
-        found = await parts.searcher.find(Search(title="x"))
-        left = parts.searcher._flights  # noqa: SLF001 - what is left over is not seen elsewhere
+        found = await context.search_service.find(Search(title="x"))
+        left = context.search_service._flights  # noqa: SLF001 - what is left over is not seen elsewhere
 
     assert found.how.startswith("fwd=uri-miss")
     assert len(arxiv.requests) == 1

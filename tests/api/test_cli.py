@@ -120,8 +120,8 @@ def small_pages(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 async def harvested(settings: Settings, stand_in: StandIn, most: int | None = None) -> list[int]:
-    async with LocalContext(settings, httpx.ASGITransport(stand_in)) as parts:
-        harvester = Harvester("cat:cs.SE", most, parts.searcher, parts.store)
+    async with LocalContext(settings, httpx.ASGITransport(stand_in)) as context:
+        harvester = Harvester("cat:cs.SE", most, context.search_service, context.store)
         return [progress.stored async for progress in harvester.run()]
 
 
@@ -225,8 +225,8 @@ async def test_a_page_that_lies_is_asked_for_again_and_nothing_stored_twice(
                 body = feed.render([], total=0)
         return httpx.Response(status, content=body)
 
-    async with LocalContext(settings(), httpx.MockTransport(answer)) as parts:
-        harvester = Harvester("cat:cs.SE", None, parts.searcher, parts.store)
+    async with LocalContext(settings(), httpx.MockTransport(answer)) as context:
+        harvester = Harvester("cat:cs.SE", None, context.search_service, context.store)
         progress = [each.stored async for each in harvester.run()]
 
     assert progress[-1] == 100
@@ -256,9 +256,9 @@ async def test_a_harvest_perseveres_and_then_says_why_it_ends(
 
 
 async def test_a_query_that_is_none_is_no_harvest(settings: Settle) -> None:
-    async with LocalContext(settings()) as parts:
+    async with LocalContext(settings()) as context:
         with pytest.raises(InvalidParameter):
-            Harvester("ti:(a", None, parts.searcher, parts.store)
+            Harvester("ti:(a", None, context.search_service, context.store)
 
 
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])

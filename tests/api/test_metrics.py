@@ -326,9 +326,9 @@ async def test_calls_that_wait_for_a_connection_and_get_none_are_counted(
     monkeypatch.setattr("service.db.pool.POOL_SIZE", 1)
     monkeypatch.setattr("service.db.pool.CONNECTION_PATIENCE", 0.3)
     async with DatabasePools(settings().database_url or "") as pools:
-        gate = RateLimiter(pools, interval=0, lease=5)
+        rate_limiter = RateLimiter(pools, interval=0, lease=5)
         async with pools.writer(), raising(client, pool("refusals_total")[:-2]) as risen:
-            call = asyncio.create_task(gate.state())
+            call = asyncio.create_task(rate_limiter.state())
             await asyncio.sleep(0.1)
             assert (await series(client))[pool("waiting", pool="queries")] == 1
             with pytest.raises(ServiceError):

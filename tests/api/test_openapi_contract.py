@@ -15,7 +15,7 @@ from schemathesis.engine.events import FatalError, NonFatalError, ScenarioFinish
 
 from demo.arxiv import StandIn
 from service import api_keys, arxiv_query
-from service.api_keys import Key, Rate
+from service.api_keys import ApiKey, Rate
 from service.context import create_pools
 from service.db.api_keys import ApiKeyStore
 from service.settings import Settings
@@ -112,7 +112,7 @@ async def keyed(made: Settings) -> str:
     """An API key in this database, with which one may ask without end."""
     text = api_keys.new()
     async with create_pools(made) as pools:
-        await ApiKeyStore(pools).add(Key("a", Rate(10**9, 1)), api_keys.digest(text), "")
+        await ApiKeyStore(pools).add(ApiKey("a", Rate(10**9, 1)), api_keys.digest(text), "")
     return text
 
 

@@ -40,9 +40,10 @@ from service.db import pool as connections_module
 from service.db.conninfo import libpq_environment
 from service.db.pool import DatabasePools
 from service.db.reader import RecordReader
-from service.db.records import Store
+from service.db.records import RecordStore
 from service.errors import ConfigurationError, Conflict, DatabaseUnavailable
-from service.models import ArxivResponse, Entry, Link, ResultPayload, WriteResultsRequest
+from service.models.arxiv import ArxivResponse, Entry, Link
+from service.models.requests import ResultPayload, WriteResultsRequest
 from service.settings import Settings
 from tests.conftest import Gateway, Serve, running
 from tests.support.process import ROOT
@@ -87,8 +88,8 @@ class Opened:
 
     def __init__(self, url: str, **options: Any) -> None:
         self.connections = DatabasePools(url)
-        self.store = Store(self.connections)
-        self.archive = RecordReader(self.connections, **options)
+        self.store = RecordStore(self.connections)
+        self.reader = RecordReader(self.connections, **options)
 
     async def __aenter__(self) -> Self:
         await self.connections.__aenter__()
@@ -151,7 +152,7 @@ async def test_papers_cost_no_further_round_trip(
         await here.store.save(answer(*map(entry, range(entries))))
         trips = proxy.trips, proxy.answers
         proxy.forget()
-        assert len(await here.archive.versions("2611.00001")) == 1
+        assert len(await here.reader.versions("2611.00001")) == 1
 
         assert trips == (proxy.trips, proxy.answers) == (1, 1)
 
@@ -206,7 +207,7 @@ async def test_only_a_later_answer_changes_a_paper_and_only_what_has_changed(
         second = row(db)
         assert second != first
         assert row(db, "2611.00002") == other
-        [paper] = await here.archive.versions("2611.00001")
+        [paper] = await here.reader.versions("2611.00001")
         assert (paper.comment, paper.journal, paper.dois) == tuple(changed.values())
         assert paper.timestamp == NOON + 20
 
@@ -249,7 +250,7 @@ async def test_writers_of_the_same_papers_in_opposite_orders_do_not_hinder_each_
 ) -> None:
     numbers = range(30)
 
-    async def write(store: Store, writer: int) -> None:
+    async def write(store: RecordStore, writer: int) -> None:
         for turn in range(12):
             entries = [entry(number, comment=f"{writer} {turn}") for number in numbers]
             order = entries if (writer + turn) % 2 else entries[::-1]
@@ -382,7 +383,7 @@ async def test_a_conflict_leaves_papers_as_they_are(database: str, db: psycopg.C
 
 async def test_who_may_only_read_writes_no_paper(database: str, db: psycopg.Connection) -> None:
     async with Opened(make_conninfo(database, user="arxiv_ro")) as here:
-        assert await here.archive.versions("2611.00001") == []
+        assert await here.reader.versions("2611.00001") == []
         with pytest.raises(DatabaseUnavailable, match="may not"):
             await here.store.save(answer(entry(1)))
         body = WriteResultsRequest(query_id=7, timestamp=NOON, results=[])
@@ -961,7 +962,7 @@ async def test_indexes_are_made_while_searches_are_recorded(earlier: str) -> Non
         conn.execute("select setval('arxiv_sequence', 10000)")
         longest, written, done = 0.0, 0, asyncio.Event()
 
-        async def write(store: Store, writer: int) -> None:
+        async def write(store: RecordStore, writer: int) -> None:
             nonlocal longest, written
             while not done.is_set():
                 started = monotonic()

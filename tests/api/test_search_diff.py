@@ -18,7 +18,7 @@ from demo.arxiv import StandIn
 from demo.papers import Paper, generate
 from service import search_diff
 from service.db.reader import RecordReader
-from service.models import ResultRow, Run
+from service.models.records import ResultRow, Run
 from tests.conftest import Gateway, Serve
 
 ATOM = "{http://www.w3.org/2005/Atom}"
@@ -164,8 +164,8 @@ async def test_a_standby_that_does_not_know_the_run_yet_tells_the_one_before(
     first, second = runs.add("2611.00001v1"), runs.add("2611.00002v1")
     known = RecordReader.query
 
-    async def query(archive: RecordReader, query_id: int) -> Run | None:
-        found = await known(archive, query_id)
+    async def query(reader: RecordReader, query_id: int) -> Run | None:
+        found = await known(reader, query_id)
         db.execute("update queries set query_id = 99 where query_id = %s", (query_id,))
         return found
 

@@ -16,7 +16,7 @@ from demo.papers import generate
 from service import arxiv_query
 from service import search as search_module
 from service.arxiv_client import ArxivClient
-from service.models import Outcome, Search
+from service.models.arxiv import Outcome, Search
 from service.settings import Settings
 from tests.conftest import Answering, Serve, listening
 

@@ -14,8 +14,8 @@ from psycopg.conninfo import make_conninfo
 from psycopg.sql import SQL, Identifier
 
 from service import full_text, sql
-from service.db.reader import PAPERS, QUERIES, RANKED, RESULTS, List
-from service.models import PaperFilter, QueryFilter, ResultFilter
+from service.db.reader import PAPERS, QUERIES, RANKED, RESULTS, ListDefinition
+from service.models.filters import PaperFilter, QueryFilter, ResultFilter
 
 SEARCHES = 100_000
 SEED = """
@@ -80,7 +80,7 @@ def run(conn: psycopg.Connection, statement: bytes, values: dict[str, Any]) -> t
     return " ".join(sorted(set(indexes))), pages, int(plan["Actual Rows"])
 
 
-def values(kind: List[Any], wanted: Any, **others: Any) -> dict[str, Any]:
+def values(kind: ListDefinition[Any], wanted: Any, **others: Any) -> dict[str, Any]:
     after = dict.fromkeys(f"after_{name}" for name in kind.key)
     given = structs.asdict(wanted)
     return after | given | {"limit": 11, "offset": 0} | others
@@ -182,7 +182,7 @@ PAPER_PAGES = [
 def test_a_page_of_papers_follows_the_index_that_serves_it(
     million: psycopg.Connection,
     statement: bytes,
-    kind: List[Any],
+    kind: ListDefinition[Any],
     wanted: PaperFilter,
     others: dict[str, Any],
     index: str,

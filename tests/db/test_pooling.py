@@ -13,7 +13,7 @@ from psycopg.conninfo import make_conninfo
 from demo.arxiv import StandIn
 from service.db.pool import OFTEN, DatabasePools, Lend
 from service.db.reader import RESULTS, RecordReader
-from service.models import Place, ResultFilter
+from service.models.filters import Position, ResultFilter
 from tests.conftest import Gateway, Serve
 from tests.db.test_records import COUNTS, answer, stored
 from tests.support.haproxy import pgbouncer
@@ -175,9 +175,9 @@ async def test_pages_are_prepared_there_too_and_planned_for_their_values(
         (make_conninfo(database, user="arxiv_ro"), True),
     ):
         async with DatabasePools(writer, url) as connections:
-            archive = RecordReader(connections)
+            reader = RecordReader(connections)
             for _ in range(4 * OFTEN):  # of two connections at most
-                await archive.page(RESULTS, ResultFilter(), Place(), 10)
+                await reader.page(RESULTS, ResultFilter(), Position(), 10)
             found = await _prepared(partial(connections.reader, "results"))
         pages = [mode for statement, mode in found if "from results" in statement]
         assert bool(pages) is may_prepare

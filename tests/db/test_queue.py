@@ -25,17 +25,13 @@ from service.context import LocalContext
 from service.db import pool as connections_module
 from service.db.pool import DatabasePools
 from service.db.queued_records import QueuedRecordStore
-from service.db.records import Store, record_of
+from service.db.records import RecordStore, record_of
 from service.errors import ConfigurationError, DatabaseUnavailable
-from service.models import (
-    ArxivResponse,
-    Record,
-    ResultPayload,
-    WriteQueryRequest,
-    WriteResultsRequest,
-)
+from service.models.arxiv import ArxivResponse
+from service.models.records import Record
+from service.models.requests import ResultPayload, WriteQueryRequest, WriteResultsRequest
 from service.queue import rabbitmq as buffer_module
-from service.queue.rabbitmq import Buffer
+from service.queue.rabbitmq import RecordQueue
 from service.queue.worker import Writer
 from service.settings import Settings
 from tests.conftest import Gateway, Serve, copied
@@ -84,7 +80,7 @@ async def until(condition: Callable[[], Any], patience: float = 20) -> None:
 
 @asynccontextmanager
 async def buffered(database: str, url: str) -> AsyncIterator[QueuedRecordStore]:
-    async with DatabasePools(database) as connections, Buffer(url) as buffer:
+    async with DatabasePools(database) as connections, RecordQueue(url) as buffer:
         await until(lambda: buffer.connected)
         yield QueuedRecordStore(connections, buffer)
 
@@ -95,7 +91,7 @@ async def writing(connections: DatabasePools | str, url: str) -> AsyncIterator[W
     if isinstance(connections, str):
         connections = DatabasePools(connections)
     async with connections:
-        writer = Writer(url, Store(connections))
+        writer = Writer(url, RecordStore(connections))
         work = asyncio.create_task(writer.run())
         try:
             yield writer
@@ -118,7 +114,7 @@ def is_whole(db: psycopg.Connection, numbers: list[int], entries: int) -> bool:
     )
 
 
-async def record(store: Store, entries: int = 3) -> Record:
+async def record(store: RecordStore, entries: int = 3) -> Record:
     return record_of(answer(entries), await store.next_query_id())
 
 
@@ -273,7 +269,7 @@ async def test_what_ends_one_writer_after_the_other_is_parked_by_the_broker(
     limit = {"x-delivery-limit": 2}
     monkeypatch.setattr(buffer_module, "QUEUE", "limited")
     monkeypatch.setattr(buffer_module, "ARGUMENTS", buffer_module.ARGUMENTS | limit)
-    async with Buffer(broker.url) as buffer:
+    async with RecordQueue(broker.url) as buffer:
         await until(lambda: buffer.connected)
         await buffer.put(b"a killer")
     for _ in range(3):
@@ -369,19 +365,19 @@ async def test_a_broker_that_does_not_answer_holds_up_only_who_finds_out(
 async def test_a_write_that_postgresql_may_have_never_goes_into_the_queue(
     broker: Broker, database: str, db: psycopg.Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    save = Store._save  # noqa: SLF001
+    save = RecordStore._save  # noqa: SLF001
 
     async def unheard(*sent: Any) -> int:
         await save(*sent)
         raise psycopg.OperationalError("consuming input failed: server closed the connection")
 
     told = answer(3)
-    async with DatabasePools(database) as connections, Buffer(broker.url) as buffer:
+    async with DatabasePools(database) as connections, RecordQueue(broker.url) as buffer:
         store = QueuedRecordStore(connections, buffer)
-        monkeypatch.setattr(Store, "_save", unheard)
+        monkeypatch.setattr(RecordStore, "_save", unheard)
         with pytest.raises(DatabaseUnavailable):  # the broker is not there yet
             await store.save(told)
-        monkeypatch.setattr(Store, "_save", save)
+        monkeypatch.setattr(RecordStore, "_save", save)
         await until(lambda: buffer.connected)
         query_id = await store.save(told)
         store.forget(told.write_key)
@@ -551,7 +547,7 @@ async def test_many_searches_are_stored_in_one_round_trip(
 ) -> None:
     monkeypatch.setattr(connections_module, "POOL_SIZE", 1)
     async with proxied(database) as (proxy, url), DatabasePools(url) as connections:
-        store = Store(connections)
+        store = RecordStore(connections)
         first, *records = [await record(store, 10) for _ in range(101)]
         await store.store([first])
         proxy.forget()
@@ -566,7 +562,7 @@ async def test_a_paper_of_many_searches_is_kept_as_the_latest_tells_it(
     database: str, db: psycopg.Connection
 ) -> None:
     async with DatabasePools(database) as connections:
-        store = Store(connections)
+        store = RecordStore(connections)
         records = [
             record_of(
                 msgspec.structs.replace(answer(0), timestamp=moment, entries=[paper(1, title)]), id_
@@ -636,7 +632,7 @@ async def test_the_writer_keeps_the_order_where_results_live_apart(
     with copied(server, template) as queries, copied(server, template) as results:
         connections = DatabasePools(queries, results_url=results)
         async with connections:
-            store = Store(connections)
+            store = RecordStore(connections)
             whole = [await record(store) for _ in range(10)]
             # of these, a writer that died stored the results, or all
             await store._store_results(whole[:2])  # noqa: SLF001

@@ -19,10 +19,10 @@ import pytest
 from demo.arxiv import StandIn
 from service.db import rate_limiter as gate_module
 from service.db.pool import DatabasePools
-from service.db.rate_limiter import CacheProbe, RateLimiter, Turn
-from service.db.records import Store
+from service.db.rate_limiter import CacheProbe, Lease, RateLimiter
+from service.db.records import RecordStore
 from service.errors import DatabaseUnavailable, QueueTooLong
-from service.models import ArxivResponse
+from service.models.arxiv import ArxivResponse
 from tests.conftest import Serve
 from tests.support.haproxy import pgbouncer
 from tests.support.process import service
@@ -46,9 +46,9 @@ def soon(seconds: float = 30) -> float:
 
 
 async def pass_through(
-    gate: RateLimiter, log: list[tuple[float, float]], length: float = 0.01
+    rate_limiter: RateLimiter, log: list[tuple[float, float]], length: float = 0.01
 ) -> None:
-    async with gate.turn(soon()):
+    async with rate_limiter.acquire(soon()):
         began = monotonic()
         await asyncio.sleep(length)
         log.append((began, monotonic()))
@@ -72,13 +72,13 @@ async def test_turns_never_overlap_and_keep_their_pause(database: str) -> None:
 async def test_first_come_is_first_served_across_processes(database: str) -> None:
     order: list[int] = []
 
-    async def come(gate: RateLimiter, number: int) -> None:
-        async with gate.turn(soon()):
+    async def come(rate_limiter: RateLimiter, number: int) -> None:
+        async with rate_limiter.acquire(soon()):
             order.append(number)
 
     async with gates(database, 3, interval=0.1) as opened:
-        for gate in opened:  # new connections take their time
-            await asyncio.gather(*(gate.state() for _ in range(4)))
+        for rate_limiter in opened:  # new connections take their time
+            await asyncio.gather(*(rate_limiter.state() for _ in range(4)))
         tasks = []
         for number in range(12):
             tasks.append(asyncio.create_task(come(opened[number % 3], number)))
@@ -92,11 +92,11 @@ async def test_an_undisturbed_turn_costs_two_round_trips(
     database: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("service.db.pool.POOL_SIZE", 1)
-    async with proxied(database) as (proxy, url), gates(url, interval=0) as [gate]:
-        async with gate.turn(soon()):
+    async with proxied(database) as (proxy, url), gates(url, interval=0) as [rate_limiter]:
+        async with rate_limiter.acquire(soon()):
             pass
         proxy.forget()
-        async with gate.turn(soon()):
+        async with rate_limiter.acquire(soon()):
             assert proxy.trips == 1
 
         assert proxy.trips == 2
@@ -105,12 +105,12 @@ async def test_an_undisturbed_turn_costs_two_round_trips(
 async def test_who_would_wait_too_long_is_sent_away_without_joining(
     database: str, db: psycopg.Connection
 ) -> None:
-    async with gates(database, interval=10) as [gate]:
-        async with gate.turn(soon()):
+    async with gates(database, interval=10) as [rate_limiter]:
+        async with rate_limiter.acquire(soon()):
             pass
         began = monotonic()
         with pytest.raises(QueueTooLong) as caught:
-            async with gate.turn(soon(5)):
+            async with rate_limiter.acquire(soon(5)):
                 pass
 
     assert monotonic() - began < 1
@@ -119,10 +119,10 @@ async def test_who_would_wait_too_long_is_sent_away_without_joining(
 
 
 async def test_a_cancelled_wait_gives_its_place_up(database: str, db: psycopg.Connection) -> None:
-    async with gates(database, interval=2) as [gate]:
-        async with gate.turn(soon()):
+    async with gates(database, interval=2) as [rate_limiter]:
+        async with rate_limiter.acquire(soon()):
             pass
-        waiting = asyncio.create_task(pass_through(gate, []))
+        waiting = asyncio.create_task(pass_through(rate_limiter, []))
         await asyncio.sleep(0.3)
         assert db.execute("select count(*) from gate_queue").fetchone() == (1,)
         waiting.cancel()
@@ -140,8 +140,8 @@ async def test_a_dead_waiter_loses_its_place(
         [uuid4()],
     )
     began = monotonic()
-    async with gates(database) as [gate]:
-        await pass_through(gate, [])
+    async with gates(database) as [rate_limiter]:
+        await pass_through(rate_limiter, [])
 
     assert 0.4 < monotonic() - began < 2
 
@@ -152,9 +152,9 @@ async def test_in_one_process_turns_follow_each_other_at_once(
     for name in ("SHORTEST_LOOK", "LONGEST_LOOK", "LOOK_IN"):  # nobody happens to look in time
         monkeypatch.setattr(gate_module, name, 60.0)
     log: list[tuple[float, float]] = []
-    async with gates(database, interval=0) as [gate]:
+    async with gates(database, interval=0) as [rate_limiter]:
         began = monotonic()
-        tasks = [asyncio.create_task(pass_through(gate, log)) for _ in range(20)]
+        tasks = [asyncio.create_task(pass_through(rate_limiter, log)) for _ in range(20)]
         await asyncio.sleep(0.05)
         for task in tasks[::3]:
             task.cancel()
@@ -169,25 +169,25 @@ async def test_whatever_ends_a_turn_the_next_one_looks(
 ) -> None:
     for name in ("SHORTEST_LOOK", "LONGEST_LOOK", "LOOK_IN"):
         monkeypatch.setattr(gate_module, name, 60.0)
-    async with gates(database, interval=0) as [gate]:
+    async with gates(database, interval=0) as [rate_limiter]:
         held = asyncio.Event()
 
         async def hold() -> None:
-            async with gate.turn(soon()):
+            async with rate_limiter.acquire(soon()):
                 held.set()
                 await asyncio.sleep(0.1)
 
         holding = asyncio.create_task(hold())
         await held.wait()
-        waiting = asyncio.create_task(pass_through(gate, []))
+        waiting = asyncio.create_task(pass_through(rate_limiter, []))
         await asyncio.sleep(0.05)
-        release = gate._release  # noqa: SLF001
+        release = rate_limiter._release  # noqa: SLF001
 
         async def slowly(*args: Any) -> None:
             await asyncio.sleep(0.1)
             await release(*args)
 
-        monkeypatch.setattr(gate, "_release", slowly)
+        monkeypatch.setattr(rate_limiter, "_release", slowly)
         await asyncio.sleep(0.1)
         holding.cancel()
         await asyncio.wait_for(waiting, 5)
@@ -198,11 +198,11 @@ async def test_a_place_that_had_expired_makes_another_the_first(
 ) -> None:
     monkeypatch.setattr(gate_module, "LOOK_IN", 5.0)
     log: list[tuple[float, float]] = []
-    async with gates(database, 2, interval=0, lease=20) as [gate, other]:
-        async with other.turn(soon()):
+    async with gates(database, 2, interval=0, lease=20) as [rate_limiter, other]:
+        async with other.acquire(soon()):
             tasks = []
             for _ in range(3):
-                tasks.append(asyncio.create_task(pass_through(gate, log)))
+                tasks.append(asyncio.create_task(pass_through(rate_limiter, log)))
                 await asyncio.sleep(0.1)
             db.execute("delete from gate_queue where place = (select min(place) from gate_queue)")
             await asyncio.sleep(0.5)  # it has a new place by now
@@ -213,10 +213,10 @@ async def test_a_place_that_had_expired_makes_another_the_first(
 
 
 async def test_a_turn_that_outlives_its_lease_lets_its_neighbours_look(database: str) -> None:
-    async with gates(database, interval=0, lease=0.3) as [gate]:
+    async with gates(database, interval=0, lease=0.3) as [rate_limiter]:
         began = monotonic()
-        async with gate.turn(soon()):
-            await pass_through(gate, [])
+        async with rate_limiter.acquire(soon()):
+            await pass_through(rate_limiter, [])
 
     assert monotonic() - began < 1.5
 
@@ -226,8 +226,8 @@ async def test_a_dead_holder_frees_the_gate_when_its_lease_ends(
 ) -> None:
     db.execute("update gate set holder = %s, held_until = clock_timestamp() + '1 s'", [uuid4()])
     began = monotonic()
-    async with gates(database, interval=0.3) as [gate]:
-        await pass_through(gate, [])
+    async with gates(database, interval=0.3) as [rate_limiter]:
+        await pass_through(rate_limiter, [])
 
     assert 1.3 <= monotonic() - began < 2.5
 
@@ -236,18 +236,18 @@ async def test_a_turn_that_outlives_its_lease_does_not_free_the_next_one(
     database: str, db: psycopg.Connection
 ) -> None:
     async with gates(database, 2, interval=0, lease=0.3) as [slow, quick]:
-        late = slow.turn(soon())
+        late = slow.acquire(soon())
         await late.__aenter__()
         await asyncio.sleep(0.5)
-        async with quick.turn(soon()):
+        async with quick.acquire(soon()):
             holder = db.execute("select holder from gate").fetchone()
             await late.__aexit__(None, None, None)
             assert db.execute("select holder from gate").fetchone() == holder != (None,)
 
 
-async def refused(gate: RateLimiter, cooldown: float) -> None:
-    async with gate.turn(soon()) as turn:
-        assert isinstance(turn, Turn)
+async def refused(rate_limiter: RateLimiter, cooldown: float) -> None:
+    async with rate_limiter.acquire(soon()) as turn:
+        assert isinstance(turn, Lease)
         turn.cooldown = cooldown
     assert turn.closed >= cooldown * 0.9
 
@@ -268,8 +268,8 @@ async def test_a_refusal_closes_the_gate_for_all_and_longer_each_time(
         await refused(one, 100)
         found.append(db.execute(closed).fetchone())
         db.execute("update gate set closed_until = '-infinity'")
-        async with one.turn(soon()) as turn:
-            assert isinstance(turn, Turn)
+        async with one.acquire(soon()) as turn:
+            assert isinstance(turn, Lease)
             turn.answered = True
         await refused(one, 100)
         found.append(db.execute(closed).fetchone())
@@ -282,12 +282,12 @@ async def test_the_longest_pause_has_a_limit_unless_arxiv_names_one(
     database: str, db: psycopg.Connection
 ) -> None:
     closed = "select extract(epoch from closed_until - clock_timestamp())::float8 from gate"
-    async with gates(database, interval=0) as [gate]:
+    async with gates(database, interval=0) as [rate_limiter]:
         db.execute("update gate set refusals = 40")
-        await refused(gate, 100)
+        await refused(rate_limiter, 100)
         limited = db.execute(closed).fetchone() or [0]
         db.execute("update gate set closed_until = '-infinity'")
-        await refused(gate, 80_000)
+        await refused(rate_limiter, 80_000)
         named = db.execute(closed).fetchone() or [0]
 
     assert 21_500 < limited[0] <= 21_600
@@ -298,25 +298,25 @@ async def test_without_patience_any_pause_of_arxivs_is_too_long(
     database: str, db: psycopg.Connection
 ) -> None:
     db.execute("update gate set closed_until = clock_timestamp() + '2 s'")
-    async with gates(database) as [gate]:
+    async with gates(database) as [rate_limiter]:
         with pytest.raises(QueueTooLong):
-            async with gate.turn(soon(), patient=False):
+            async with rate_limiter.acquire(soon(), patient=False):
                 pass
-        await pass_through(gate, [])
+        await pass_through(rate_limiter, [])
 
 
 async def test_what_another_records_ends_the_waiting(database: str) -> None:
     key = uuid4()
     async with (
-        gates(database, interval=2) as [gate],
+        gates(database, interval=2) as [rate_limiter],
         DatabasePools(database) as connections,
     ):
-        async with gate.turn(soon()):
+        async with rate_limiter.acquire(soon()):
             pass
-        store = Store(connections)
+        store = RecordStore(connections)
 
         async def seek() -> object:
-            async with gate.turn(soon(), seek=CacheProbe(key, lambda _: True)) as given:
+            async with rate_limiter.acquire(soon(), seek=CacheProbe(key, lambda _: True)) as given:
                 return given
 
         waiting = asyncio.create_task(seek())
@@ -334,9 +334,9 @@ async def test_a_database_that_comes_back_keeps_the_queue(
 ) -> None:
     log: list[tuple[float, float]] = []
     async with gates(database, 2, interval=0.5) as opened:
-        async with opened[0].turn(soon()):
+        async with opened[0].acquire(soon()):
             pass
-        waiting = [asyncio.create_task(pass_through(gate, log)) for gate in opened]
+        waiting = [asyncio.create_task(pass_through(rate_limiter, log)) for rate_limiter in opened]
         for _ in range(5):
             await asyncio.sleep(0.1)
             db.execute(
@@ -350,16 +350,16 @@ async def test_a_database_that_comes_back_keeps_the_queue(
 
 
 async def test_a_turn_that_its_holder_did_not_hear_of_is_given_again(database: str) -> None:
-    async with proxied(database) as (proxy, url), gates(url, lease=20) as [gate]:
-        async with gate.turn(soon()):
+    async with proxied(database) as (proxy, url), gates(url, lease=20) as [rate_limiter]:
+        async with rate_limiter.acquire(soon()):
             pass
         await asyncio.sleep(0.2)
-        waiting = asyncio.create_task(pass_through(gate, []))
+        waiting = asyncio.create_task(pass_through(rate_limiter, []))
         await asyncio.sleep(0)
         proxy.cut_before_answer = True
         began = monotonic()
         await asyncio.gather(waiting, return_exceptions=True)
-        await pass_through(gate, [])
+        await pass_through(rate_limiter, [])
 
     assert monotonic() - began < 8
 
@@ -367,19 +367,19 @@ async def test_a_turn_that_its_holder_did_not_hear_of_is_given_again(database: s
 async def test_a_refusal_is_not_forgotten_when_the_database_is_away(
     database: str, db: psycopg.Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async with proxied(database) as (proxy, url), gates(url, interval=0, lease=1) as [gate]:
-        await pass_through(gate, [])  # now there is a connection, however long that took
+    async with proxied(database) as (proxy, url), gates(url, interval=0, lease=1) as [rate_limiter]:
+        await pass_through(rate_limiter, [])  # now there is a connection, however long that took
         monkeypatch.setattr("service.db.pool.PATIENCE", 0.5)
         monkeypatch.setattr("service.db.pool.CONNECTION_PATIENCE", 0.2)
-        async with gate.turn(soon()) as turn:
-            assert isinstance(turn, Turn)
+        async with rate_limiter.acquire(soon()) as turn:
+            assert isinstance(turn, Lease)
             turn.cooldown = 600
             proxy.open.clear()
         with pytest.raises(DatabaseUnavailable):
-            await pass_through(gate, [])
+            await pass_through(rate_limiter, [])
         proxy.open.set()
         with pytest.raises(QueueTooLong, match="asked for a pause"):
-            await pass_through(gate, [])
+            await pass_through(rate_limiter, [])
     async with gates(database) as [other]:
         with pytest.raises(QueueTooLong, match="asked for a pause"):
             await pass_through(other, [])
@@ -391,11 +391,14 @@ async def test_a_turn_whose_end_could_not_be_told_ends_when_the_database_is_back
 ) -> None:
     monkeypatch.setattr("service.db.pool.PATIENCE", 0.5)
     monkeypatch.setattr("service.db.pool.CONNECTION_PATIENCE", 0.2)
-    async with proxied(database) as (proxy, url), gates(url, interval=0, lease=60) as [gate]:
-        await pass_through(gate, [])
+    async with (
+        proxied(database) as (proxy, url),
+        gates(url, interval=0, lease=60) as [rate_limiter],
+    ):
+        await pass_through(rate_limiter, [])
         # the word that the turn began is lost, and then nothing more can be said
         proxy.cut_before_answer = True
-        waiting = asyncio.create_task(pass_through(gate, []))
+        waiting = asyncio.create_task(pass_through(rate_limiter, []))
         await asyncio.sleep(0.2)
         assert not proxy.cut_before_answer
         proxy.open.clear()
@@ -403,7 +406,7 @@ async def test_a_turn_whose_end_could_not_be_told_ends_when_the_database_is_back
         await asyncio.wait([waiting])
         proxy.open.set()
         began = monotonic()
-        await pass_through(gate, [])
+        await pass_through(rate_limiter, [])
 
     assert monotonic() - began < 5
 
@@ -414,12 +417,12 @@ async def test_who_waits_behind_a_pause_and_others_is_sent_away_at_once(
     db.execute(
         "update gate set closed_until = clock_timestamp() + '3 s', request_time = 2, refusals = 1"
     )
-    async with gates(database, interval=1) as [gate]:
-        waiting = [asyncio.create_task(pass_through(gate, [])) for _ in range(3)]
+    async with gates(database, interval=1) as [rate_limiter]:
+        waiting = [asyncio.create_task(pass_through(rate_limiter, [])) for _ in range(3)]
         await asyncio.sleep(0.5)
         began = monotonic()
         with pytest.raises(QueueTooLong):
-            async with gate.turn(soon(8)):
+            async with rate_limiter.acquire(soon(8)):
                 pass
         assert monotonic() - began < 1
         for task in waiting:
@@ -431,9 +434,9 @@ async def test_who_waits_behind_a_pause_and_others_is_sent_away_at_once(
 async def test_a_wait_that_is_cancelled_at_any_moment_frees_the_gate(
     database: str, db: psycopg.Connection, after: int
 ) -> None:
-    async with gates(database, interval=0) as [gate]:
-        await pass_through(gate, [])
-        waiting = asyncio.create_task(pass_through(gate, []))
+    async with gates(database, interval=0) as [rate_limiter]:
+        await pass_through(rate_limiter, [])
+        waiting = asyncio.create_task(pass_through(rate_limiter, []))
         await asyncio.sleep(after / 1000)
         waiting.cancel()
         await asyncio.gather(waiting, return_exceptions=True)
@@ -445,17 +448,17 @@ async def test_a_wait_that_is_cancelled_at_any_moment_frees_the_gate(
 async def test_who_ends_a_turn_leaves_the_word_of_it_to_nobody_who_is_leaving(
     database: str, db: psycopg.Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async with gates(database, interval=0) as [gate]:
-        tell = gate._tell  # noqa: SLF001
+    async with gates(database, interval=0) as [rate_limiter]:
+        tell = rate_limiter._tell  # noqa: SLF001
 
         async def linger() -> None:
             await tell()
             await asyncio.sleep(0.2)
 
-        async with gate.turn(soon()):
-            waiting = asyncio.create_task(pass_through(gate, []))
+        async with rate_limiter.acquire(soon()):
+            waiting = asyncio.create_task(pass_through(rate_limiter, []))
             await asyncio.sleep(0.1)
-            monkeypatch.setattr(gate, "_tell", linger)
+            monkeypatch.setattr(rate_limiter, "_tell", linger)
             waiting.cancel()
             await asyncio.sleep(0.1)  # it has told what there was, and is still here
         await asyncio.gather(waiting, return_exceptions=True)
@@ -468,9 +471,9 @@ async def test_however_turns_and_waits_end_the_gate_is_free_in_the_end(
     database: str, db: psycopg.Connection, seed: int
 ) -> None:
     chance = random.Random(seed)  # noqa: S311 - no secret
-    async with gates(database, interval=0) as [gate]:
+    async with gates(database, interval=0) as [rate_limiter]:
         for _ in range(10):
-            tasks = [asyncio.create_task(pass_through(gate, [], 0.002)) for _ in range(6)]
+            tasks = [asyncio.create_task(pass_through(rate_limiter, [], 0.002)) for _ in range(6)]
             for task in chance.sample(tasks, len(tasks)):
                 await asyncio.sleep(chance.random() / 100)
                 task.cancel()
@@ -486,9 +489,9 @@ async def test_the_end_of_a_turn_and_the_next_one_are_one_round_trip(
     monkeypatch.setattr("service.db.pool.POOL_SIZE", 1)
     monkeypatch.setattr(gate_module, "LONGEST_LOOK", 5.0)  # nobody happens to look in time
     monkeypatch.setattr(gate_module, "SHORTEST_LOOK", 5.0)
-    async with proxied(database) as (proxy, url), gates(url, interval=0) as [gate]:
-        async with gate.turn(soon()):
-            waiting = asyncio.create_task(pass_through(gate, []))
+    async with proxied(database) as (proxy, url), gates(url, interval=0) as [rate_limiter]:
+        async with rate_limiter.acquire(soon()):
+            waiting = asyncio.create_task(pass_through(rate_limiter, []))
             await asyncio.sleep(0.3)
             proxy.forget()
         await waiting
@@ -498,9 +501,9 @@ async def test_the_end_of_a_turn_and_the_next_one_are_one_round_trip(
 
 async def test_without_a_database_there_is_no_turn(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("service.db.pool.CONNECTION_PATIENCE", 0.2)
-    async with gates("host=127.0.0.1 port=9 dbname=x user=x") as [gate]:
+    async with gates("host=127.0.0.1 port=9 dbname=x user=x") as [rate_limiter]:
         with pytest.raises(DatabaseUnavailable):
-            await pass_through(gate, [])
+            await pass_through(rate_limiter, [])
 
 
 # with processes of its own each

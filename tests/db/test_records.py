@@ -13,18 +13,18 @@ from psycopg.conninfo import make_conninfo
 from service.db import pool as connections_module
 from service.db.conninfo import libpq_environment
 from service.db.pool import DatabasePools
-from service.db.records import Store
+from service.db.records import RecordStore
 from service.errors import ConfigurationError, DatabaseUnavailable
-from service.models import ArxivResponse, Entry
+from service.models.arxiv import ArxivResponse, Entry
 from tests.support.proxy import proxied
 
 COUNTS = "select (select count(*) from queries), (select count(*) from results)"
 
 
 @asynccontextmanager
-async def stored(url: str) -> AsyncIterator[Store]:
+async def stored(url: str) -> AsyncIterator[RecordStore]:
     async with DatabasePools(url) as connections:
-        yield Store(connections)
+        yield RecordStore(connections)
 
 
 def answer(entries: int, query: str = "search_query=x") -> ArxivResponse:

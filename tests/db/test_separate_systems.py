@@ -34,10 +34,10 @@ from service.db import reconcile as reconciliation_module
 from service.db.pool import DatabasePools
 from service.db.reader import RecordReader
 from service.db.reconcile import Reconciler
-from service.db.records import Store
+from service.db.records import RecordStore
 from service.errors import ConfigurationError, DatabaseUnavailable
 from service.harvest import Harvester
-from service.models import WriteQueryRequest, WriteResultsRequest
+from service.models.requests import WriteQueryRequest, WriteResultsRequest
 from service.settings import Settings
 from tests.conftest import Serve, copied
 from tests.db.test_milestones import INSERT, fill, page, plain, watch
@@ -70,9 +70,9 @@ class Apart:
         return DatabasePools(self.queries, results_url=self.results, sequence_url=self.sequence)
 
     @asynccontextmanager
-    async def stored(self) -> AsyncIterator[Store]:
+    async def stored(self) -> AsyncIterator[RecordStore]:
         async with self.connections() as connections:
-            yield Store(connections)
+            yield RecordStore(connections)
 
     def counts(self) -> tuple[int, int, int, int]:
         """Searches, and how many of them have another number of results than they say; results,
@@ -193,8 +193,8 @@ async def test_a_harvest_goes_on_where_it_was_on_three_systems(
     stand_in = httpx.ASGITransport(StandIn(generate(300)))
 
     async def harvested(most: int) -> list[int]:
-        async with LocalContext(settings(**apart.settings), stand_in) as parts:
-            harvester = Harvester("cat:cs.SE", most, parts.searcher, parts.store)
+        async with LocalContext(settings(**apart.settings), stand_in) as context:
+            harvester = Harvester("cat:cs.SE", most, context.search_service, context.store)
             return [progress.stored async for progress in harvester.run()]
 
     assert (await harvested(5))[-1] == 5
@@ -244,7 +244,7 @@ async def test_a_write_that_goes_on_after_its_repair_takes_another_number(
         raise DatabaseUnavailable("away")
 
     async with apart.connections() as connections:
-        store, reconciliation = Store(connections), Reconciler(connections)
+        store, reconciliation = RecordStore(connections), Reconciler(connections)
         kept = answer(3)
         monkeypatch.setattr(store, "_save_query", away)
         with pytest.raises(DatabaseUnavailable):
@@ -400,7 +400,7 @@ async def test_what_is_wrong_is_told_and_left_alone(apart: Apart) -> None:
 
 async def test_a_search_that_comes_before_its_repair_stays_as_it_is(apart: Apart) -> None:
     async with apart.connections() as connections:
-        store, reconciliation = Store(connections), Reconciler(connections)
+        store, reconciliation = RecordStore(connections), Reconciler(connections)
         await store.write_results(results(5, "one"))
         amiss = await reconciliation.look()
         await store.write_query(search(5, 1))
@@ -415,7 +415,7 @@ async def test_repairs_at_once_and_beside_writers_record_each_search_once(
 ) -> None:
     monkeypatch.setattr(reconciliation_module, "BATCH", 7)
     async with apart.connections() as connections:
-        store, reconciliation = Store(connections), Reconciler(connections)
+        store, reconciliation = RecordStore(connections), Reconciler(connections)
         for number in range(1001, 1041):
             await store.write_results(results(number, "one"))
         amiss = await reconciliation.look()
@@ -434,7 +434,7 @@ async def test_any_number_of_searches_is_compared_in_batches(
 ) -> None:
     monkeypatch.setattr(reconciliation_module, "BATCH", 3)
     async with apart.connections() as connections:
-        store, reconciliation = Store(connections), Reconciler(connections)
+        store, reconciliation = RecordStore(connections), Reconciler(connections)
         for number in range(1, 30):
             if number % 3:
                 await store.write_results(results(number, "one"))
@@ -457,16 +457,16 @@ async def test_who_writes_results_is_asked_where_they_are_written(
         db.autocommit = True
         fill(db, 20)
         async with apart.connections() as connections:
-            archive = RecordReader(connections)
+            reader = RecordReader(connections)
             late.execute(INSERT, (500, 1001, 5))
             for query_id in (501, 502, 503):
                 db.execute(INSERT, (query_id, 3000, 1))
-                assert await page(archive, 40) == plain(db, 40)
+                assert await page(reader, 40) == plain(db, 40)
             late.commit()
             for offset in range(6, 90, 3):
-                assert await page(archive, offset) == plain(db, offset)
-            asked = watch(archive)
-            await page(archive, 60)
+                assert await page(reader, offset) == plain(db, offset)
+            asked = watch(reader)
+            await page(reader, 60)
             assert asked[0]["offset"] == 0
 
 
@@ -480,7 +480,7 @@ async def test_an_instance_that_only_reads_starts_with_the_url_to_read_from(
     gateway: Serve, database: str
 ) -> None:
     async with DatabasePools(database) as connections:
-        await Store(connections).save(answer(3))
+        await RecordStore(connections).save(answer(3))
     async with gateway(**READING) as client:
         assert len((await client.get("/queries")).json()) == 1
         assert len((await client.get("/results")).json()) == 3
@@ -572,7 +572,7 @@ async def test_a_connection_that_turns_out_to_only_read_is_not_used_again(
     setting = f"database {db.info.dbname} set default_transaction_read_only"
     db.execute(f"alter {setting} = on".encode())
     async with DatabasePools(database) as connections:
-        store = Store(connections)
+        store = RecordStore(connections)
         with pytest.raises(DatabaseUnavailable, match="only reads"):
             await store.save(answer(1))
         db.execute("set default_transaction_read_only = off")
@@ -603,7 +603,7 @@ async def test_a_standby_that_lags_shows_no_search_without_its_results(
         gateway(**reading) as at_once,
         gateway(**reading, settle=2) as settled,
     ):
-        store = Store(connections)
+        store = RecordStore(connections)
         end = monotonic() + 3.5
         while monotonic() < end:
             waited = 100 * (len(told) % 2)  # some answers were recorded late

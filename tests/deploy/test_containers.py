@@ -580,12 +580,12 @@ def played(sandbox: Sandbox, stack: Stack) -> Iterator[dict[str, str]]:
             sandbox.must("podman", "--log-level=fatal", "secret", "create", secret, file)
         for port, name in enumerate(names, 8101):
             folder = ROOT / "deploy" / "kubernetes"
-            parts = [(folder / f"{part}.yaml").read_text() for part in ("settings", name)]
+            context = [(folder / f"{part}.yaml").read_text() for part in ("settings", name)]
             manifest = stack.folder / f"{name}.yaml"
             # podman publishes the port of each pod on the host, and knows no Services
             published = f"containerPort: 8000\n              hostPort: {port}"
             backend = f"http://{names['backend']}:8000"
-            text = "\n---\n".join(parts).replace("http://backend", backend)
+            text = "\n---\n".join(context).replace("http://backend", backend)
             manifest.write_text(text.replace("containerPort: 8000", published))
             play = ["podman", "kube", "play", f"--network={PROJECT}_default"]
             finished = sandbox.run(*play, manifest, env={"CONTAINERS_CONF": PODS})

@@ -24,7 +24,7 @@ from psycopg.sql import SQL, Identifier
 from demo.arxiv import StandIn
 from service import __main__ as command_line
 from service import api_keys
-from service.api_keys import Key, Rate
+from service.api_keys import ApiKey, Rate
 from service.app import create_app
 from service.backend import client as backend_client
 from service.backend.client import RemoteReader
@@ -400,7 +400,7 @@ async def test_a_frontend_asks_its_backend_which_keys_count_and_believes_it_for_
     behind = backing(allowed_hosts="example.org")
     key = api_keys.new()
     async with create_pools(behind) as pools:
-        await ApiKeyStore(pools).add(Key("team-a", Rate(7, 60)), api_keys.digest(key), "")
+        await ApiKeyStore(pools).add(ApiKey("team-a", Rate(7, 60)), api_keys.digest(key), "")
     monkeypatch.setattr(api_keys, "FRESH", 0)
     async with AsyncExitStack() as running:
         url = await running.enter_async_context(backend(behind))

@@ -16,7 +16,7 @@ from demo.query import Pair, Term, Tree, parse, rewrite
 from service.arxiv_query import LAST_RESULT, MAX_LENGTH, MAX_NAMES, TERMS, missing_ids, parameters
 from service.arxiv_xml import parse as parse_feed
 from service.errors import InvalidParameter
-from service.models import Entry, Search
+from service.models.arxiv import Entry, Search
 
 FIELDS = {
     "author": "au",

@@ -13,7 +13,7 @@ from demo.papers import generate
 from service.arxiv_query import HEADING, differences, parameters
 from service.arxiv_xml import parse
 from service.errors import InvalidParameter
-from service.models import Feed, Search
+from service.models.arxiv import Feed, Search
 from tests.support.captures import captured, catalogued
 from tests.unit.test_arxiv_query import TYPED
 from tests.unit.test_arxiv_query_parser import QUERIES

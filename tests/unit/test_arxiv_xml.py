@@ -22,7 +22,8 @@ from msgspec import structs
 from demo import feed as demo_feed
 from demo.papers import Paper, generate
 from service.arxiv_xml import InvalidFeed, parse
-from service.models import INT4_MAX, Entry, Feed, Link
+from service.models.arxiv import Entry, Feed, Link
+from service.models.records import INT4_MAX
 from tests.support.captures import captured, catalogued
 
 ATOM = "http://www.w3.org/2005/Atom"

@@ -20,8 +20,8 @@ from demo import feed
 from demo.papers import generate
 from service import arxiv_xml
 from service.context import create_pools
-from service.db.records import Store
-from service.models import ArxivResponse
+from service.db.records import RecordStore
+from service.models.arxiv import ArxivResponse
 from service.problems import AnyRequest
 from service.settings import Settings
 from tests.support.process import ROOT
@@ -138,4 +138,4 @@ def test_pgbench_records_what_the_store_does(
 
 async def _saved(settings: Settings, answer: ArxivResponse) -> None:
     async with create_pools(settings) as connections:
-        await Store(connections).save(answer)
+        await RecordStore(connections).save(answer)

@@ -23,8 +23,9 @@ from pybtex.database.input.bibtex import Parser
 
 from service.errors import InvalidParameter, NotAcceptable
 from service.formats import FORMATS, FeedHead, bibliographic, choose, tabular
-from service.formats.serializer import Writer
-from service.models import Outcome, Reference
+from service.formats.serializer import Serializer
+from service.models.arxiv import Outcome
+from service.models.responses import Reference
 
 NOON = datetime(2026, 11, 23, 12, 30, tzinfo=UTC)
 HEAD = FeedHead(
@@ -63,7 +64,7 @@ def seen(text: str) -> str:
     return " ".join("".join(kept).split())
 
 
-def written(writer: Writer[Any], *batches: Sequence[Any]) -> bytes:
+def written(writer: Serializer[Any], *batches: Sequence[Any]) -> bytes:
     return b"".join([writer.begin(), *map(writer.rows, batches), writer.end()])
 
 

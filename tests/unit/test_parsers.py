@@ -19,7 +19,8 @@ from service.errors import InvalidParameter
 from service.handlers import cursors
 from service.handlers.filters import _categories
 from service.middleware.conditional import _is_known
-from service.models import Place, Search
+from service.models.arxiv import Search
+from service.models.filters import Position
 from service.settings import Settings
 from tests.conftest import served
 
@@ -37,10 +38,10 @@ SHAPES = {
 }
 
 
-def like(*parts: str) -> st.SearchStrategy[str]:
+def like(*context: str) -> st.SearchStrategy[str]:
     """Any text, and text made of such parts."""
     return st.text(max_size=60) | st.lists(
-        st.sampled_from([*parts, " "]) | st.text(max_size=3), max_size=12
+        st.sampled_from([*context, " "]) | st.text(max_size=3), max_size=12
     ).map("".join)
 
 
@@ -48,7 +49,7 @@ def like(*parts: str) -> st.SearchStrategy[str]:
 def test_a_cursor_leads_back_to_its_place(name: str, back: bool, query: str) -> None:  # noqa: FBT001
     cursor = cursors.write(KEYS[name], query, back=back)
 
-    assert cursors.read(cursor, query, SHAPES[name]) == Place(KEYS[name], back)
+    assert cursors.read(cursor, query, SHAPES[name]) == Position(KEYS[name], back)
 
 
 @given(
@@ -76,7 +77,7 @@ def test_a_cursor_with_a_digest_of_its_own_is_a_place_or_refused(
     """Whoever makes up the digest too reaches the decoder."""
     made_up = cursors._text(cursors._digest(place, query) + place)  # noqa: SLF001
     with suppress(InvalidParameter):
-        assert isinstance(cursors.read(made_up, query, SHAPES[name]), Place)
+        assert isinstance(cursors.read(made_up, query, SHAPES[name]), Position)
 
 
 @given(

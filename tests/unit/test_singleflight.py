@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from service.errors import DatabaseUnavailable
-from service.singleflight import Shared
+from service.singleflight import SingleFlight
 
 
 class Table:
@@ -23,7 +23,7 @@ class Table:
 
 
 async def test_equal_reads_at_the_same_time_are_one() -> None:
-    shared, table = Shared[int](), Table()
+    shared, table = SingleFlight[int](), Table()
 
     counts = await asyncio.gather(*(shared.read(b"all", table.count) for _ in range(50)))
 
@@ -32,7 +32,7 @@ async def test_equal_reads_at_the_same_time_are_one() -> None:
 
 
 async def test_who_asks_while_a_read_is_under_way_sees_what_was_written_before_he_asked() -> None:
-    shared, table = Shared[int](), Table()
+    shared, table = SingleFlight[int](), Table()
     first = asyncio.create_task(shared.read(b"all", table.count))
     await asyncio.sleep(0.005)
     table.rows = 1
@@ -44,7 +44,7 @@ async def test_who_asks_while_a_read_is_under_way_sees_what_was_written_before_h
 
 
 async def test_reads_that_ask_for_something_else_do_not_wait_for_each_other() -> None:
-    shared, table = Shared[int](), Table()
+    shared, table = SingleFlight[int](), Table()
 
     async def never() -> int:
         await asyncio.Event().wait()
@@ -56,7 +56,7 @@ async def test_reads_that_ask_for_something_else_do_not_wait_for_each_other() ->
 
 
 async def test_everyone_who_shares_a_read_that_fails_is_told_and_the_next_one_is_new() -> None:
-    shared, table = Shared[int](), Table()
+    shared, table = SingleFlight[int](), Table()
 
     async def away() -> int:
         await asyncio.sleep(0.01)
@@ -70,7 +70,7 @@ async def test_everyone_who_shares_a_read_that_fails_is_told_and_the_next_one_is
 
 
 async def test_one_who_goes_does_not_take_the_read_from_the_others() -> None:
-    shared, table = Shared[int](), Table()
+    shared, table = SingleFlight[int](), Table()
     gone = asyncio.create_task(shared.read(b"all", table.count))
     stays = asyncio.create_task(shared.read(b"all", table.count))
     await asyncio.sleep(0)
@@ -83,7 +83,7 @@ async def test_one_who_goes_does_not_take_the_read_from_the_others() -> None:
 
 
 async def test_nothing_is_kept_of_what_has_ended() -> None:
-    shared, table = Shared[int](), Table()
+    shared, table = SingleFlight[int](), Table()
     for number in range(10):
         await asyncio.gather(*(shared.read(b"%d" % number, table.count) for _ in range(3)))
 

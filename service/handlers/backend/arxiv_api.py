@@ -7,9 +7,10 @@ from litestar.di import NamedDependency
 
 from ... import openapi
 from ...context import LocalContext
-from ...models import ArxivApiAnswer, Entry, Link, Search
+from ...models.arxiv import Entry, Link, Search
+from ...models.responses import ArxivApiAnswer
 from ...problems import AnyRequest
-from ..client_state import unless_gone
+from ..client_state import cancel_on_disconnect
 
 EXAMPLE = ArxivApiAnswer(
     data=[
@@ -42,11 +43,11 @@ RESPONSES = openapi.answer(EXAMPLE) | openapi.BACKEND_PROBLEMS | openapi.UPSTREA
 @get("/arxiv-api", responses=RESPONSES, operation_class=openapi.Kept, tags=["backend"])
 async def ask_arxiv(
     request: AnyRequest,
-    parts: NamedDependency[LocalContext],
+    context: NamedDependency[LocalContext],
     search: NamedDependency[Search],
 ) -> ArxivApiAnswer:
     """Search arXiv and return the papers with everything arXiv tells; record nothing."""
-    answer = await unless_gone(request, parts.searcher.ask(search))
+    answer = await cancel_on_disconnect(request, context.search_service.ask(search))
     return ArxivApiAnswer(
         data=answer.entries,
         timestamp=answer.timestamp,

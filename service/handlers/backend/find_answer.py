@@ -7,12 +7,14 @@ from litestar.di import NamedDependency
 
 from ... import openapi
 from ...context import LocalContext
-from ...models import RecordedSearch, Search, SearchRequest
+from ...models.arxiv import Search
+from ...models.records import RecordedSearch
+from ...models.requests import SearchRequest
 from ...problems import AnyRequest
-from ...search import Found
-from ..client_state import unless_gone
+from ...search import SearchReply
+from ..client_state import cancel_on_disconnect
 
-EXAMPLE = Found(
+EXAMPLE = SearchReply(
     RecordedSearch(
         query_id=42,
         timestamp=1_795_464_900,
@@ -37,14 +39,16 @@ RESPONSES = (
 @post("/find-answer", status_code=200, responses=RESPONSES, tags=["backend"])
 async def find_answer(
     request: AnyRequest,
-    parts: NamedDependency[LocalContext],
+    context: NamedDependency[LocalContext],
     data: Annotated[SearchRequest, openapi.body(WANTED)],
-) -> Found:
+) -> SearchReply:
     """The recorded answer to a search, as `/arxiv` finds it, and how it was found.
 
     Times are Unix seconds. With `anew`, arXiv is asked in any case.
     """
-    found = None if data.anew else parts.searcher.at_hand(data.asked)
+    found = None if data.anew else context.search_service.at_hand(data.asked)
     if found is None:
-        found = await unless_gone(request, parts.searcher.find(data.asked, anew=data.anew))
+        found = await cancel_on_disconnect(
+            request, context.search_service.find(data.asked, anew=data.anew)
+        )
     return found

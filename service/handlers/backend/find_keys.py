@@ -7,7 +7,8 @@ from litestar.di import NamedDependency
 
 from ... import openapi
 from ...context import LocalContext
-from ...models import ApiKeyInfo, ApiKeysRequest
+from ...models.requests import ApiKeysRequest
+from ...models.responses import ApiKeyInfo
 
 WANTED = ApiKeysRequest(
     digests=["9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"]
@@ -18,11 +19,11 @@ RESPONSES = openapi.answer([FOUND]) | openapi.BACKEND_PROBLEMS | openapi.BODY_PR
 
 @post("/find-keys", status_code=200, responses=RESPONSES, tags=["backend"])
 async def find_keys(
-    parts: NamedDependency[LocalContext],
+    context: NamedDependency[LocalContext],
     data: Annotated[ApiKeysRequest, openapi.body(WANTED)],
 ) -> list[ApiKeyInfo]:
     """Those keys that count, of those with these digests (SHA-256)."""
-    found = await parts.key_store.find([bytes.fromhex(digest) for digest in data.digests])
+    found = await context.key_store.find([bytes.fromhex(digest) for digest in data.digests])
     return [
         ApiKeyInfo(
             digest=digest.hex(), name=key.name, quota=key.rate.quota, seconds=key.rate.seconds

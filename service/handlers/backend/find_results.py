@@ -7,7 +7,8 @@ from litestar.di import NamedDependency
 
 from ... import openapi
 from ...context import LocalContext
-from ...models import ResultRow, ResultsRequest
+from ...models.records import ResultRow
+from ...models.requests import ResultsRequest
 from .read_results import EXAMPLE
 
 RESPONSES = openapi.answer([EXAMPLE]) | openapi.BACKEND_PROBLEMS | openapi.BODY_PROBLEMS
@@ -15,8 +16,8 @@ RESPONSES = openapi.answer([EXAMPLE]) | openapi.BACKEND_PROBLEMS | openapi.BODY_
 
 @post("/find-results", status_code=200, responses=RESPONSES, tags=["backend"])
 async def find_results(
-    parts: NamedDependency[LocalContext],
+    context: NamedDependency[LocalContext],
     data: Annotated[ResultsRequest, openapi.body(ResultsRequest(query_id=42))],
 ) -> list[ResultRow]:
     """The results of one search from where they are written: those who only read may lag behind."""
-    return await parts.store.results_of(data.query_id)
+    return await context.store.results_of(data.query_id)

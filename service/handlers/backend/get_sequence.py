@@ -6,7 +6,7 @@ from litestar.di import NamedDependency
 
 from ... import openapi
 from ...context import LocalContext
-from ...models import Sequence
+from ...models.responses import Sequence
 
 RESPONSES = openapi.answer(Sequence(42)) | openapi.BACKEND_PROBLEMS
 
@@ -17,6 +17,6 @@ RESPONSES = openapi.answer(Sequence(42)) | openapi.BACKEND_PROBLEMS
     tags=["backend"],
     cache_control=CacheControlHeader(no_store=True),
 )
-async def get_sequence(parts: NamedDependency[LocalContext]) -> Sequence:
+async def get_sequence(context: NamedDependency[LocalContext]) -> Sequence:
     """Take the next query_id; nobody else gets it, and unused ones are simply missing."""
-    return Sequence(await parts.store.next_query_id())
+    return Sequence(await context.store.next_query_id())

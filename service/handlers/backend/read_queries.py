@@ -8,10 +8,11 @@ from litestar.di import NamedDependency
 from ... import openapi
 from ...context import LocalContext
 from ...db.reader import QUERIES
-from ...models import Asked, QueryFilter, QueryRow
+from ...models.filters import ListQuery, QueryFilter
+from ...models.records import QueryRow
 from ...problems import AnyRequest
 from ..filters import Order
-from ..pagination import Listed
+from ..pagination import ListResponse
 from ..queries import StoredQueries
 
 EXAMPLE = QueryRow(
@@ -34,12 +35,14 @@ RESPONSES = openapi.listed([EXAMPLE]) | openapi.BACKEND_PROBLEMS
 )
 async def read_queries(
     request: AnyRequest,
-    parts: NamedDependency[LocalContext],
-    asked_stored_queries: NamedDependency[Asked[QueryFilter]],
+    context: NamedDependency[LocalContext],
+    asked_stored_queries: NamedDependency[ListQuery[QueryFilter]],
     order: Order = "oldest",
 ) -> Response[Any]:
     """Recorded searches that match, as `/queries` gives them, with Unix seconds."""
     view = StoredQueries(str(request.base_url))
     newest = order == "newest"
-    listed = Listed(request, parts.archive, QUERIES, asked_stored_queries, view, newest=newest)
+    listed = ListResponse(
+        request, context.reader, QUERIES, asked_stored_queries, view, newest=newest
+    )
     return await listed.answer(whole=True)

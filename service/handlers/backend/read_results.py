@@ -8,10 +8,11 @@ from litestar.di import NamedDependency
 from ... import openapi
 from ...context import LocalContext
 from ...db.reader import RESULTS
-from ...models import Asked, ResultFilter, ResultRow
+from ...models.filters import ListQuery, ResultFilter
+from ...models.records import ResultRow
 from ...problems import AnyRequest
 from ..filters import Order
-from ..pagination import Listed
+from ..pagination import ListResponse
 from ..results import StoredResults
 
 EXAMPLE = ResultRow(
@@ -35,12 +36,12 @@ RESPONSES = openapi.listed([EXAMPLE]) | openapi.BACKEND_PROBLEMS
 )
 async def read_results(
     request: AnyRequest,
-    parts: NamedDependency[LocalContext],
-    asked_results: NamedDependency[Asked[ResultFilter]],
+    context: NamedDependency[LocalContext],
+    asked_results: NamedDependency[ListQuery[ResultFilter]],
     order: Order = "oldest",
 ) -> Response[Any]:
     """What the searches found that match, as `/results` gives it, with Unix seconds."""
-    view = StoredResults(parts.archive, str(request.base_url))
+    view = StoredResults(context.reader, str(request.base_url))
     newest = order == "newest"
-    listed = Listed(request, parts.archive, RESULTS, asked_results, view, newest=newest)
+    listed = ListResponse(request, context.reader, RESULTS, asked_results, view, newest=newest)
     return await listed.answer()

@@ -9,7 +9,8 @@ from msgspec import structs
 from ... import openapi
 from ...arxiv_query import HEADING
 from ...context import LocalContext
-from ...models import Message, WriteQueryRequest
+from ...models.requests import WriteQueryRequest
+from ...models.responses import Message
 
 EXAMPLE = WriteQueryRequest(
     query_id=42,
@@ -24,8 +25,9 @@ RESPONSES = openapi.answer(Message("query 42 is recorded"), 201) | openapi.WRITE
 
 @post("/write-queries", responses=RESPONSES, tags=["backend"])
 async def write_queries(
-    parts: NamedDependency[LocalContext], data: Annotated[WriteQueryRequest, openapi.body(EXAMPLE)]
+    context: NamedDependency[LocalContext],
+    data: Annotated[WriteQueryRequest, openapi.body(EXAMPLE)],
 ) -> Message:
     """Record a search; sending the same again changes nothing."""
-    await parts.store.write_query(structs.replace(data, query=HEADING.sub("", data.query)))
+    await context.store.write_query(structs.replace(data, query=HEADING.sub("", data.query)))
     return Message(f"query {data.query_id} is recorded")

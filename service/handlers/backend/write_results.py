@@ -7,7 +7,8 @@ from litestar.di import NamedDependency
 
 from ... import openapi
 from ...context import LocalContext
-from ...models import Message, ResultPayload, WriteResultsRequest
+from ...models.requests import ResultPayload, WriteResultsRequest
+from ...models.responses import Message
 
 EXAMPLE = WriteResultsRequest(
     query_id=42,
@@ -27,9 +28,9 @@ RESPONSES = (
 
 @post("/write-results", responses=RESPONSES, tags=["backend"])
 async def write_results(
-    parts: NamedDependency[LocalContext],
+    context: NamedDependency[LocalContext],
     data: Annotated[WriteResultsRequest, openapi.body(EXAMPLE)],
 ) -> Message:
     """Record all the papers of a search, or none; sending the same again changes nothing."""
-    await parts.store.write_results(data)
+    await context.store.write_results(data)
     return Message(f"{len(data.results)} results of query {data.query_id} are recorded")
