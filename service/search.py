@@ -324,7 +324,7 @@ class LocalSearchService(SearchService):
             return SearchReply(found, f"fwd={why}; collapsed")
         if found.failure:
             raise found.failure
-        recorded = found.recorded
+        recorded = _recorded(found)
         self._remember(key, recorded)
         stored = "; stored" if recorded.outcome == Outcome.OK else ""
         return SearchReply(recorded, f"fwd={why}; fwd-status={found.status}{stored}")
@@ -367,6 +367,20 @@ class InFlight(Generic[T]):
         self.grounded = True
         if not self.upstream_started:
             self.task.cancel()
+
+
+def _recorded(response: ArxivResponse) -> RecordedSearch:
+    return RecordedSearch(
+        query_id=response.query_id,
+        timestamp=response.timestamp,
+        status=response.status,
+        num_results=response.num_results,
+        num_entries=len(response.entries),
+        query=response.query,
+        outcome=response.outcome,
+        remarks=response.remarks,
+        recorded=int(time()),
+    )
 
 
 def _expires_at(recorded: RecordedSearch) -> int:

@@ -10,7 +10,7 @@ from .. import embedded_postgres
 from ..errors import ConfigurationError
 from .conninfo import libpq_environment
 
-FOLDER = Path(__file__).resolve().parent.parent / "migrations"
+FOLDER = Path(__file__).resolve().parents[2] / "migrations"
 
 
 def files() -> list[Path]:

@@ -2,7 +2,6 @@
 
 from datetime import datetime
 from enum import StrEnum
-from time import time
 from typing import Annotated, Literal
 from uuid import UUID, uuid4
 
@@ -10,7 +9,6 @@ from msgspec import Meta, Struct, field
 
 from .. import timestamps
 from ..errors import UpstreamError
-from .records import RecordedSearch
 
 MAX_RESULTS = 2000
 """Papers of one search (arXiv's manual)."""
@@ -137,18 +135,3 @@ class ArxivResponse(Struct, frozen=True, kw_only=True):
     """Under which it is recorded once, however often that is tried."""
     query_id: int = 0
     """Under which it is recorded, once it is."""
-
-    @property
-    def recorded(self) -> "RecordedSearch":
-        """The row that records it."""
-        return RecordedSearch(
-            query_id=self.query_id,
-            timestamp=self.timestamp,
-            status=self.status,
-            num_results=self.num_results,
-            num_entries=len(self.entries),
-            query=self.query,
-            outcome=self.outcome,
-            remarks=self.remarks,
-            recorded=int(time()),
-        )

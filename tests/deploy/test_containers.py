@@ -27,7 +27,7 @@ from service import reach
 from service.settings import ENDPOINTS, Settings
 from tests.deploy.test_operations import blocks
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 CONTAINERS = ROOT / "tests" / "containers"
 # read before the tests clean the environment
 ENVIRONMENT = {

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-SCRIPT = Path(__file__).parents[1] / "wait-for"
+SCRIPT = Path(__file__).parents[2] / "wait-for"
 SHELLS = (["dash"], ["busybox", "sh"], ["bash", "--posix"])
 TOOLS = ("perl", "python3", "bash", "nc")
 

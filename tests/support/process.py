@@ -12,7 +12,7 @@ from time import monotonic, sleep
 
 import httpx
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 
 
 class Service:

@@ -24,7 +24,7 @@ from litestar.types import ASGIApp, Receive, Scope, Send
 from service.logging import BACKLOG, NOTICE, request_id, started
 from service.middleware.request_log import RequestLogMiddleware
 
-REPOSITORY = Path(__file__).parent.parent
+REPOSITORY = Path(__file__).parents[2]
 LINE = re.compile(
     r"(?P<time>\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z) (?P<level>[A-Z]+) (?P<logger>\S+)"
     r" \[(?P<request_id>\S+)\] (?P<message>.*)"

@@ -438,7 +438,7 @@ def test_the_program_ends_with_one_line_for_a_wrong_setting() -> None:
             "ARXIV_PORT": "many",
             "ARXIV_DATABASE_URL": f"postgresql://arxiv:{PASSWORD}@db/arxiv",
         },
-        cwd=Path(__file__).parent.parent,
+        cwd=Path(__file__).parents[2],
         capture_output=True,
         text=True,
         timeout=30,

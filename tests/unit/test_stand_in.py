@@ -28,7 +28,7 @@ from demo.arxiv import StandIn
 from demo.papers import Author, Paper, generate
 
 URL = "http://127.0.0.1/api/query"
-REPOSITORY = Path(__file__).parent.parent
+REPOSITORY = Path(__file__).parents[2]
 NS = {
     "a": "http://www.w3.org/2005/Atom",
     "o": "http://a9.com/-/spec/opensearch/1.1/",
