@@ -197,9 +197,9 @@ async def _trips(settings: Settings) -> tuple[list[float], int]:
                     trips.append(float(proxy.trips))
         behind = structs.replace(settings, database_url=url, database_ro_url=url)
         async with LocalContext(behind) as context:
-            await context.search_service.find(Search(query=QUERY.format(number=0)))
+            await context.search_service.search(Search(query=QUERY.format(number=0)))
             proxy.forget()
-            await context.search_service.find(Search(query=QUERY.format(number=1)))
+            await context.search_service.search(Search(query=QUERY.format(number=1)))
             whole = proxy.trips
     await asyncio.sleep(0.1)  # the proxy's last words
     return trips, whole

@@ -49,7 +49,7 @@ async def _searches(settings: Settings, words: list[str]) -> float:
     async with LocalContext(settings) as context:
 
         async def search(word: str) -> None:
-            await context.search_service.find(Search(query=f"all:testing OR all:{word}"))
+            await context.search_service.search(Search(query=f"all:testing OR all:{word}"))
 
         return await _cpu(search, words)
 

@@ -30,10 +30,8 @@ from .handlers.backend import (
 from .handlers.metrics import Metrics
 from .middleware.allowed_hosts import AllowedHostsMiddleware
 from .middleware.api_keys import ApiKeyMiddleware
-from .middleware.at_hand import AtHand
 from .middleware.conditional import ConditionalMiddleware
 from .middleware.cors import CorsMiddleware
-from .middleware.counting import counting
 from .middleware.head_options import HeadOptionsMiddleware
 from .middleware.query_params import QueryParamsMiddleware
 from .middleware.request_log import RequestLogMiddleware
@@ -41,7 +39,6 @@ from .middleware.request_timeout import RequestTimeoutMiddleware
 from .middleware.security_headers import SecurityHeadersMiddleware
 from .problems import EXCEPTION_HANDLERS
 from .settings import ENDPOINTS, Settings
-from .words import Words
 
 HANDLERS: dict[str, list[ControllerRouterHandler]] = {
     "arxiv": [arxiv.search_arxiv],
@@ -130,18 +127,15 @@ def create_app(settings: Settings, transport: httpx.AsyncBaseTransport | None = 
         },
         exception_handlers=EXCEPTION_HANDLERS,
         middleware=[
-            counting(PrometheusConfig(app_name="arxiv-gateway", prefix="http", group_path=True)),
+            PrometheusConfig(app_name="arxiv-gateway", prefix="http", group_path=True).middleware,
             *tracing.middleware(),
             RequestTimeoutMiddleware,
-            AtHand,
             QueryParamsMiddleware,
         ],
         openapi_config=openapi.config(),
         request_max_body_size=BODY_LIMIT,
         logging_config=None,
-        state=State(
-            {"settings": settings, "search_service": context.search_service, "pages": Words()}
-        ),
+        state=State({"settings": settings, "search_service": context.search_service}),
     )
     # outside of Litestar, so that unknown paths have them too; the log is outside of all
     layers: ASGIApp = HeadOptionsMiddleware(app.asgi_handler)

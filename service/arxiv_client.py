@@ -88,14 +88,14 @@ class ArxivClient:
             },
         )
 
-    async def ask(self, sent: dict[str, str], until: float) -> ArxivResponse:
+    async def search(self, sent: dict[str, str], until: float) -> ArxivResponse:
         """Send one request with these parameters; its end is by that moment of the loop's clock.
 
         The caller sees to the turns. Whatever arXiv does is an Answer.
         """
         meant = "&".join(f"{name}={value}" for name, value in sent.items())
         started = monotonic()
-        answer = await self._ask(sent, meant, until)
+        answer = await self._send(sent, meant, until)
         taken = monotonic() - started
         metrics.asked(answer, taken)
         self.latest = int(time()), answer.outcome
@@ -111,7 +111,7 @@ class ArxivClient:
             logger.warning("arXiv searched something else: %s (%r)", difference, meant)
         return answer
 
-    async def _ask(self, sent: dict[str, str], meant: str, until: float) -> ArxivResponse:
+    async def _send(self, sent: dict[str, str], meant: str, until: float) -> ArxivResponse:
         status, timestamp = 0, int(time())
         end = min(until, asyncio.get_running_loop().time() + self.settings.timeout)
         try:

@@ -98,11 +98,11 @@ def category(text: str) -> str | None:
     """The name of a category, or of all in an archive, in arXiv's spelling; None for any other."""
     if not (found := _CATEGORY.fullmatch(text)):
         return None
-    reader, subject = found["archive"].lower(), found["subject"]
+    archive, subject = found["archive"].lower(), found["subject"]
     if subject is None:
-        return reader
+        return archive
     short = len(subject) == len("AI")
-    return f"{reader}.{subject.upper() if short else subject.lower()}"
+    return f"{archive}.{subject.upper() if short else subject.lower()}"
 
 
 # Writing

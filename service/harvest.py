@@ -81,7 +81,7 @@ class Harvester:
         failures = 0
         while not self._state.finished and (self._room is None or self._room > 0):
             try:
-                answer = await self._search_service.ask(self._search(), self._keep)
+                answer = await self._search_service.search_arxiv(self._search(), self._keep)
                 if answer.outcome == Outcome.SUSPECT:
                     raise UpstreamInvalidResponse("arXiv leaves papers out")
             except Conflict:

@@ -20,7 +20,6 @@ from uvicorn.protocols.http.httptools_impl import (
 )
 
 from . import metrics
-from .joining import Joined
 from .logging import NOTICE, request_id
 from .middleware.security_headers import CLOSED, HEADERS
 from .models.responses import Problem
@@ -303,7 +302,7 @@ class LimitedHttpProtocol(HttpToolsProtocol):
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: "ASGI3Application") -> None:
         self._running = cycle
-        super()._start_asgi_task(cycle, Joined(cycle, app))
+        super()._start_asgi_task(cycle, app)
 
     def pause_writing(self) -> None:
         """Begin to lose patience with a client that takes nothing."""

@@ -37,7 +37,6 @@ from .models.arxiv import ArxivResponse, Outcome, Search
 from .models.records import Harvest, RecordedSearch
 from .settings import Settings
 from .singleflight import forget
-from .words import Words
 
 logger = logging.getLogger(__name__)
 
@@ -98,7 +97,6 @@ class SearchService(ABC):
         self._settings = settings
         self._flights: dict[UUID, InFlight[SearchReply]] = {}
         self._at_hand: OrderedDict[UUID, tuple[RecordedSearch, float]] = OrderedDict()
-        self._words: Words[UUID] = Words()
         self._under_way: set[InFlight[Any]] = set()
 
     async def __aenter__(self) -> Self:
@@ -115,24 +113,14 @@ class SearchService(ABC):
         for flight in list(self._under_way):
             flight.ground()
 
-    def at_hand(self, search: Search, words: bytes | None = None) -> SearchReply | None:
-        """A good answer that this process remembers; `words` are kept as another way to ask for it.
+    def at_hand(self, search: Search) -> SearchReply | None:
+        """A good answer that this process remembers.
 
         Raises BadInput for a search that is none.
         """
         if self._settings.cache == "off":
             return None
         key = self._key(self._sent(search))
-        if words:
-            self._words.keep(words, key)
-        return self._remembered(key)
-
-    def again(self, words: bytes) -> SearchReply | None:
-        """A good answer that this process remembers to a search that was asked in these words."""
-        key = self._words.get(words)
-        return self._remembered(key) if key else None
-
-    def _remembered(self, key: UUID) -> SearchReply | None:
         recorded, until = self._at_hand.get(key, (None, 0.0))
         if recorded is None or monotonic() > until or not _is_fresh(recorded):
             return None
@@ -141,8 +129,8 @@ class SearchService(ABC):
         return _hit(recorded)
 
     @metrics.counted
-    async def find(self, search: Search, *, anew: bool = False) -> SearchReply:
-        """Answer a search from memory, or by asking arXiv, which is recorded; `anew`: the latter.
+    async def search(self, search: Search, *, bypass_cache: bool = False) -> SearchReply:
+        """Answer a search from the cache, or from arXiv; `bypass_cache`: always from arXiv.
 
         Raises BadInput, TooBusy, StoreUnavailable, or the UpstreamError of arXiv's last answer. If
         arXiv cannot be asked, an answer that is no longer good is better than none.
@@ -151,12 +139,14 @@ class SearchService(ABC):
         # with what `max_results` means here
         search = structs.replace(search, max_results=int(sent["max_results"]))
         key = self._key(sent)
-        if anew or self._settings.cache == "off":
-            return await self._launch(lambda mine: self._found(search, key, mine, anew=True)).join()
+        if bypass_cache or self._settings.cache == "off":
+            return await self._launch(
+                lambda mine: self._found(search, key, mine, bypass_cache=True)
+            ).join()
         flight = self._flights.get(key)
         joined = flight is not None
         if flight is None:
-            flight = self._launch(lambda mine: self._found(search, key, mine, anew=False))
+            flight = self._launch(lambda mine: self._found(search, key, mine, bypass_cache=False))
             self._flights[key] = flight
         try:
             found = await flight.join()
@@ -171,9 +161,9 @@ class SearchService(ABC):
 
     @abstractmethod
     async def _found(
-        self, search: Search, key: UUID, flight: "InFlight[SearchReply]", *, anew: bool
+        self, search: Search, key: UUID, flight: "InFlight[SearchReply]", *, bypass_cache: bool
     ) -> SearchReply:
-        """The answer to a search; `anew`: from arXiv, else from memory if possible."""
+        """The answer to a search; `bypass_cache`: from arXiv, else from memory if possible."""
 
     def _sent(self, search: Search) -> dict[str, str]:
         return arxiv_query.parameters(search, self._settings.max_results)
@@ -211,7 +201,7 @@ class LocalSearchService(SearchService):
         self._rate_limiter = rate_limiter
 
     @metrics.counted
-    async def ask(self, search: Search, record: Record | None = None) -> ArxivResponse:
+    async def search_arxiv(self, search: Search, record: Record | None = None) -> ArxivResponse:
         """Ask arXiv in its turn; what `record` is for, it does with each answer, inside the turn.
 
         Raises what `find` raises, and what `record` does.
@@ -224,11 +214,11 @@ class LocalSearchService(SearchService):
         return answer
 
     async def _found(
-        self, search: Search, key: UUID, flight: "InFlight[SearchReply]", *, anew: bool
+        self, search: Search, key: UUID, flight: "InFlight[SearchReply]", *, bypass_cache: bool
     ) -> SearchReply:
         """From PostgreSQL, else from arXiv, else what is left of older answers."""
         sent, record = self._sent(search), partial(self._record, key)
-        if anew:
+        if bypass_cache:
             return self._kept(await self._asked(flight, sent, record), key, "request")
         stale = await self._store.recorded(key)
         if stale is not None and _is_fresh(stale):
@@ -268,7 +258,7 @@ class LocalSearchService(SearchService):
                     if isinstance(lease, RecordedSearch):
                         return lease
                     flight.upstream_started = True
-                    answer = await self._arxiv.ask(sent, lease.ends)
+                    answer = await self._arxiv.search(sent, lease.ends)
                     lease.answered = isinstance(answer.failure, UpstreamRejected | None)
                     if isinstance(answer.failure, UpstreamThrottled):
                         lease.cooldown = answer.failure.retry_after or self._settings.cooldown

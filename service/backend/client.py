@@ -210,14 +210,14 @@ class RemoteSearchService(SearchService):
         self._patience = settings.max_wait + settings.timeout + PERSISTENCE + READING
 
     async def _found(
-        self, search: Search, key: UUID, _: InFlight[SearchReply], *, anew: bool
+        self, search: Search, key: UUID, _: InFlight[SearchReply], *, bypass_cache: bool
     ) -> SearchReply:
         """From the backend."""
         deadline.set(None)  # others may wait longer than who came first; the last to leave ends it
-        wanted = SearchRequest(asked=search, anew=anew)
+        wanted = SearchRequest(asked=search, anew=bypass_cache)
         # what a lost search found is remembered; anew, another call would ask arXiv once more
         found: SearchReply = await self._backend.ask(
-            "/find-answer", wanted, SearchReply, self._patience, repeats=not anew
+            "/find-answer", wanted, SearchReply, self._patience, repeats=not bypass_cache
         )
         self._remember(key, found.recorded)
         return found

@@ -139,7 +139,7 @@ async def search(settings: Settings, options: argparse.Namespace) -> None:
         context=context,
     )
     async with context:
-        found = await context.search_service.find(asked, anew=options.no_cache)
+        found = await context.search_service.search(asked, bypass_cache=options.no_cache)
         answer = receipt(found, settings)
         answer.results = shown(await results_of(answer, context), settings.zone)
     if options.json:

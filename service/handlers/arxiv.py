@@ -4,15 +4,12 @@ import asyncio
 from functools import lru_cache
 from time import monotonic
 
-import msgspec
 from litestar import Response, get
 from litestar.di import NamedDependency
-from litestar.types import Scope
 
 from .. import openapi, timestamps
 from ..context import Context
 from ..errors import DatabaseUnavailable
-from ..middleware.at_hand import OPTION, Ready
 from ..models.arxiv import Search
 from ..models.records import ResultRow
 from ..models.responses import SearchSummary
@@ -33,19 +30,8 @@ EXAMPLE = SearchSummary(
 )
 
 
-async def again(scope: Scope) -> Ready | None:
-    """What is at hand for the words of a search that was asked in them: they are not read again."""
-    state = scope["litestar_app"].state
-    found = None if bypasses_cache(scope) else state["search_service"].again(scope["query_string"])
-    if found is None:
-        return None
-    headers = [(b"content-type", b"application/json"), *_headers(found)]
-    return Ready(headers, msgspec.json.encode(receipt(found, state["settings"])))
-
-
 @get(
     "/arxiv",
-    opt={OPTION: again},
     responses=openapi.answer(EXAMPLE) | openapi.UPSTREAM_PROBLEMS | openapi.KEY_PROBLEMS,
     operation_class=openapi.Recording,
     tags=["frontend"],
@@ -64,12 +50,12 @@ async def search_arxiv(
     its daily announcement; `Cache-Status`, `Age` and `Cache-Control` tell. A request with
     `Cache-Control: no-cache` asks arXiv again.
     """
-    anew = bypasses_cache(request.scope)
-    # other answers than the receipt alone are not to be had in the same words
-    words = None if include else request.scope["query_string"]
-    found = None if anew else context.search_service.at_hand(search, words)
+    bypass_cache = bypasses_cache(request.scope)
+    found = None if bypass_cache else context.search_service.at_hand(search)
     if found is None:
-        found = await cancel_on_disconnect(request, context.search_service.find(search, anew=anew))
+        found = await cancel_on_disconnect(
+            request, context.search_service.search(search, bypass_cache=bypass_cache)
+        )
     answer = receipt(found, context.settings)
     if include == "results":
         answer.results = shown(await results_of(answer, context), context.settings.zone)

@@ -183,7 +183,7 @@ def asked_results(  # noqa: PLR0913 - each of them is one filter
         journal=journal or None,
         words=" & ".join(words) or None,
         category=categories,
-        reader=archives,
+        archive=archives,
     )
     return ListQuery(wanted, listing)
 
@@ -232,7 +232,7 @@ def asked_papers(  # noqa: PLR0913 - each of them is one filter
         title=title or None,
         journal=journal or None,
         category=categories,
-        reader=archives,
+        archive=archives,
         all_versions=versions == "all",
         is_full_text=given is not None,
         mark_title=full_text.sought(given, "title") if given else "",
@@ -296,9 +296,9 @@ def _categories(texts: list[str] | None) -> tuple[list[str] | None, list[str] | 
             raise InvalidParameter(
                 "category", f"{text[:100]!r} is no category like cs.AI, hep-th or cs.*"
             )
-        reader, _, rest = name.partition(".")
+        archive, _, rest = name.partition(".")
         if rest == "*":
-            archives.append(reader)
+            archives.append(archive)
         else:
             names.append(name)
     return (names, archives or None) if names or archives else (None, None)

@@ -15,13 +15,12 @@ from uuid import NAMESPACE_URL, uuid5
 
 from litestar import Response
 from litestar.response import Stream
-from msgspec import Struct, msgpack
+from msgspec import Struct
 
 from .. import formats
 from ..db.reader import ListDefinition, RecordReader
 from ..errors import InvalidParameter
 from ..formats import FeedHead, Format, Serializer
-from ..middleware.at_hand import Ready
 from ..middleware.scope import header
 from ..models.filters import ListQuery, Position
 from ..models.responses import Reference
@@ -36,9 +35,6 @@ ROWS, REFERENCES = 1500, 200
 """Of a whole list at once, at most."""
 PIECE = 2**20
 """Bytes of a whole list at once, more or less: an author list may have thousands of names."""
-KEPT = 8 * 2**10
-"""Bytes of a page, and of its rows, that are kept for when they are the same again; there may be a
-thousand. A page may be of one column, and its rows have all."""
 SLICE = 10
 """References that are written before others have their turn: TeX takes its time."""
 PLACES = ("after", "page")
@@ -103,8 +99,6 @@ class ListResponse(Generic[T]):
         self._url = "" if self.is_tabular else str(request.url)
         if listing.after is not None and listing.page is not None:
             raise InvalidParameter("after", "and page exclude each other")
-        self._latest: tuple[bytes, Ready] | None = None
-        """The rows that were read last, and the page of them: most often the next are the same."""
         self._place = Position(offset=(listing.page or 0) * listing.size)
         if listing.after is not None:
             self._place = cursors.read(listing.after, self._query, kind.shape)
@@ -115,11 +109,6 @@ class ListResponse(Generic[T]):
     def is_tabular(self) -> bool:
         """Whether it comes as rows of columns."""
         return self.format.name in TABULAR
-
-    @property
-    def is_repeatable(self) -> bool:
-        """Whether `ready` gives what `answer` does: a page of nothing but its rows."""
-        return self.is_tabular and (self.is_page or self.format.name == "json")
 
     @property
     def is_page(self) -> bool:
@@ -133,22 +122,6 @@ class ListResponse(Generic[T]):
             page = await self.page()
             return self.response(await self.file(page.rows), page.links)
         return await self._stream()
-
-    async def ready(self) -> Ready:
-        """The page that is asked for, made once for all who ask for it at the same moment."""
-        return await self._reader.together(self, self._made)
-
-    async def _made(self) -> Ready:
-        read = await self._read()
-        rows = msgpack.encode(read)
-        if self._latest is not None and self._latest[0] == rows:
-            return self._latest[1]
-        page = self._page(read)
-        headers = self._headers() | {"link": page.links}
-        fields = [(name.encode(), value.encode()) for name, value in headers.items()]
-        ready = Ready(fields, await self.file(page.rows))
-        self._latest = (rows, ready) if max(len(rows), len(ready.body)) <= KEPT else None
-        return ready
 
     async def file(self, rows: list[T]) -> bytes:
         """These rows as a whole file."""

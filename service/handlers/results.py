@@ -6,14 +6,11 @@ from typing import Any
 
 from litestar import Response, get
 from litestar.di import NamedDependency
-from litestar.types import Scope
 
 from .. import openapi, timestamps
 from ..context import Context
 from ..db.reader import RESULTS, RecordReader
 from ..formats import references
-from ..middleware.at_hand import OPTION, Ready
-from ..middleware.scope import header
 from ..models.filters import ListQuery, ResultFilter
 from ..models.records import ResultRow
 from ..models.responses import Reference, Result
@@ -81,15 +78,8 @@ class Results(StoredResults):
         return [*shown(rows, self._tz)]
 
 
-async def again(scope: Scope) -> Ready | None:
-    """A page of the same list as for the same words before: they need not be read again."""
-    listed: ListResponse[ResultRow] | None = scope["litestar_app"].state["pages"].get(_words(scope))
-    return await listed.ready() if listed else None
-
-
 @get(
     "/results",
-    opt={OPTION: again},
     responses=openapi.listed([EXAMPLE]) | openapi.FRONTEND_PROBLEMS,
     operation_class=openapi.InAllFormats,
     tags=["frontend"],
@@ -109,16 +99,7 @@ async def list_results(
     view = Results(context.reader, str(request.base_url), context.settings.zone)
     newest = order == "newest"
     listed = ListResponse(request, context.reader, RESULTS, asked_results, view, newest=newest)
-    answer = await listed.answer()
-    if listed.is_repeatable:
-        request.app.state["pages"].keep(_words(request.scope), listed)
-    return answer
-
-
-def _words(scope: Scope) -> bytes:
-    """What an answer depends on that a request brings."""
-    accepted = header(scope, b"accept") or b""
-    return b" ".join((scope["raw_path"], scope["query_string"], accepted))
+    return await listed.answer()
 
 
 def shown(rows: Sequence[ResultRow], tz: tzinfo) -> list[Result]:

@@ -51,7 +51,7 @@ class ResultFilter(Struct, frozen=True, kw_only=True, tag="results", forbid_unkn
     """As `to_tsquery` understands it: the words of the three above."""
     category: list[str] | None = None
     """One of these, or one of `archive`."""
-    reader: list[str] | None = None
+    archive: list[str] | None = None
     """`cs` stands for all that begin with `cs.`"""
 
 
@@ -70,7 +70,7 @@ class PaperFilter(Struct, frozen=True, kw_only=True, tag="papers", forbid_unknow
     journal: str | None = None
     category: list[str] | None = None
     """One of these, or one of `archive`."""
-    reader: list[str] | None = None
+    archive: list[str] | None = None
     """`cs` stands for all that begin with `cs.`"""
     all_versions: bool = False
     """Whether versions are wanted that are not the latest known."""

@@ -182,14 +182,14 @@ async def test_a_search_that_all_gave_up_is_asked_by_the_next(
     db.execute("update gate set free_at = clock_timestamp() + '1 s'")
     async with LocalContext(settings()) as context:
         searches = [
-            asyncio.create_task(context.search_service.find(Search(title="x"))) for _ in range(2)
+            asyncio.create_task(context.search_service.search(Search(title="x"))) for _ in range(2)
         ]
         await asyncio.sleep(0.3)
         for search in searches:
             search.cancel()
             await asyncio.sleep(0)
         await asyncio.gather(*searches, return_exceptions=True)
-        found = await context.search_service.find(Search(title="x"))
+        found = await context.search_service.search(Search(title="x"))
         left = context.search_service._flights  # noqa: SLF001 - what is left over is not seen elsewhere
 
     assert found.how.startswith("fwd=uri-miss")

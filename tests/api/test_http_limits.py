@@ -110,10 +110,10 @@ class Client:
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.reader, self.writer = reader, writer
 
-    async def send(self, *context: bytes) -> None:
+    async def send(self, *parts: bytes) -> None:
         """Send the parts one by one, as far as they are taken."""
         with suppress(ConnectionError):
-            for part in context:
+            for part in parts:
                 self.writer.write(part)
                 await self.writer.drain()
                 await asyncio.sleep(0.002)
@@ -177,10 +177,10 @@ CHUNKED = POST + b"transfer-encoding: chunked\r\n\r\n"
     ],
 )
 async def test_what_is_no_request_or_too_much_is_answered_and_ended(
-    listening: Listening, context: list[bytes], status: int
+    listening: Listening, parts: list[bytes], status: int
 ) -> None:
     async with listening.client() as client:
-        await client.send(*context)
+        await client.send(*parts)
         assert await client.refusal() == status
     async with listening.client() as client:
         await client.send(ONE + b"\r\n")

@@ -137,7 +137,7 @@ async def test_bounds_and_formats_are_described_as_they_are(client: Gateway) -> 
     paper, *_ = schema["paths"]["/papers/{arxiv_id}"]["get"]["parameters"]
     assert "format" not in paper["schema"]  # it is no URI
     bodies = schema["components"]["schemas"]
-    assert bodies["QueryToWrite"]["properties"]["query_id"]["maximum"] == 2**63 - 1
+    assert bodies["WriteQueryRequest"]["properties"]["query_id"]["maximum"] == 2**63 - 1
     assert bodies["QueryRange"]["additionalProperties"] is False
     status, _null = bodies["QueryRange"]["properties"]["status"]["anyOf"]
     assert status["minimum"] == 0

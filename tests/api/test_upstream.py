@@ -354,8 +354,8 @@ async def test_calls_that_are_given_up_at_any_moment_leave_the_connection_free(
     sent = arxiv_query.parameters(Search(title="x"), 10)
     now = asyncio.get_running_loop().time
     async with ArxivClient(settings()) as arxiv:
-        impatient = [await arxiv.ask(sent, now() + n / 200_000) for n in range(150)]
-        answer = await arxiv.ask(sent, now() + 5)
+        impatient = [await arxiv.search(sent, now() + n / 200_000) for n in range(150)]
+        answer = await arxiv.search(sent, now() + 5)
 
     assert Outcome.TIMEOUT in {each.outcome for each in impatient}
     assert answer.outcome == Outcome.OK

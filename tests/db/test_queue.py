@@ -695,4 +695,4 @@ def test_a_queue_without_its_client_is_said_to_lack_it(
 def test_only_the_buffer_knows_the_client_of_the_queue() -> None:
     folder = Path(str(buffer_module.__file__)).parent
     users = [path.name for path in folder.rglob("*.py") if "aiormq" in path.read_text()]
-    assert users == ["buffer.py"]
+    assert users == ["rabbitmq.py"]

@@ -300,11 +300,11 @@ async def test_a_connection_cut_in_mid_write_loses_nothing(
 KILLED = """
 import asyncio, os, sys
 from contextlib import asynccontextmanager
-from service.db.pool import Connections
-from service.db.records import Store
+from service.db.pool import DatabasePools
+from service.db.records import RecordStore
 from tests.db.test_records import answer
 
-lend = Connections.writer
+lend = DatabasePools.writer
 step = last = 0
 
 def passed():
@@ -321,10 +321,10 @@ async def writer(self, system="queries"):
     passed()
 
 async def save(urls):
-    async with Connections(urls[0], results_url=urls[1], sequence_url=urls[2]) as connections:
-        print(await Store(connections).save(answer(5, f"{last}")), flush=True)
+    async with DatabasePools(urls[0], results_url=urls[1], sequence_url=urls[2]) as connections:
+        print(await RecordStore(connections).save(answer(5, f"{last}")), flush=True)
 
-Connections.writer = writer
+DatabasePools.writer = writer
 for last in range(1, 10):
     if not (child := os.fork()):
         asyncio.run(save(sys.argv[1:]))

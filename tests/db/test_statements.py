@@ -70,7 +70,7 @@ def test_statements_come_from_the_folder_and_values_as_parameters() -> None:
     service = Path(str(sql.__file__)).parent.parent
     functions = [
         (path.name, function)
-        for path in (service / "store").rglob("*.py")
+        for path in (service / "db").rglob("*.py")
         for function in ast.walk(ast.parse(path.read_text()))
         if isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef)
     ]
@@ -102,8 +102,8 @@ def test_only_the_store_knows_the_driver_and_only_the_two_clients_open_connectio
     driver = re.compile(r"^(import|from) psycopg", re.MULTILINE)
     drivers = [name for name, text in sources.items() if driver.search(text)]
     clients = [name for name, text in sources.items() if "httpx.AsyncClient(" in text]
-    assert {name.split("/")[0] for name in drivers} == {"store"}
-    assert sorted(clients) == ["arxiv.py", "remote.py"]
+    assert {name.split("/")[0] for name in drivers} == {"db"}
+    assert sorted(clients) == ["arxiv_client.py", "backend/client.py"]
 
 
 @pytest.mark.parametrize(

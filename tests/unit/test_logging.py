@@ -294,16 +294,14 @@ def test_the_last_line_has_method_path_status_and_duration(
 
     lines = written()
     assert {line["level"] for line in lines} == {"NOTICE"}
-    context = [
-        re.fullmatch(r"(\S+) (\S+) (\d+) in (\d+\.\d) ms", line["message"]) for line in lines
-    ]
-    assert [part.groups()[:3] for part in context if part] == [
+    parts = [re.fullmatch(r"(\S+) (\S+) (\d+) in (\d+\.\d) ms", line["message"]) for line in lines]
+    assert [part.groups()[:3] for part in parts if part] == [
         ("GET", "/slow", "200"),
         ("POST", "/slow", "405"),
         ("GET", "/no%0Asuch%20path", "404"),
     ]
-    assert context[0]
-    assert 50 <= float(context[0][4]) < 5000
+    assert parts[0]
+    assert 50 <= float(parts[0][4]) < 5000
 
 
 @pytest.mark.parametrize("name", ["x", "A-z_0.9", "a" * 64, "00000000-0000-0000-0000-000000000000"])

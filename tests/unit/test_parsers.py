@@ -38,10 +38,10 @@ SHAPES = {
 }
 
 
-def like(*context: str) -> st.SearchStrategy[str]:
+def like(*parts: str) -> st.SearchStrategy[str]:
     """Any text, and text made of such parts."""
     return st.text(max_size=60) | st.lists(
-        st.sampled_from([*context, " "]) | st.text(max_size=3), max_size=12
+        st.sampled_from([*parts, " "]) | st.text(max_size=3), max_size=12
     ).map("".join)
 
 

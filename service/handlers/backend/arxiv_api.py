@@ -47,7 +47,7 @@ async def ask_arxiv(
     search: NamedDependency[Search],
 ) -> ArxivApiAnswer:
     """Search arXiv and return the papers with everything arXiv tells; record nothing."""
-    answer = await cancel_on_disconnect(request, context.search_service.ask(search))
+    answer = await cancel_on_disconnect(request, context.search_service.search_arxiv(search))
     return ArxivApiAnswer(
         data=answer.entries,
         timestamp=answer.timestamp,

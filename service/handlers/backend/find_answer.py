@@ -49,6 +49,6 @@ async def find_answer(
     found = None if data.anew else context.search_service.at_hand(data.asked)
     if found is None:
         found = await cancel_on_disconnect(
-            request, context.search_service.find(data.asked, anew=data.anew)
+            request, context.search_service.search(data.asked, bypass_cache=data.anew)
         )
     return found
