@@ -146,7 +146,7 @@ async def test_bounds_and_formats_are_described_as_they_are(client: Gateway) -> 
 async def test_rows_may_lack_columns_in_the_description(client: Gateway) -> None:
     schema = await schema_of(client)
 
-    for name in ("Result", "Query", "StoredResult", "StoredQuery", "FoundPaper"):
+    for name in ("Result", "Query", "ResultRow", "QueryRow", "FoundPaper"):
         row = schema["components"]["schemas"][f"{name}Columns"]
         assert row["properties"]
         assert not row.get("required"), name
