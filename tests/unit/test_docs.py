@@ -1,50 +1,125 @@
-"""The documents say what the program does."""
+"""The documents match the code, and their links lead somewhere."""
 
 import re
+import tomllib
+from pathlib import Path
 
 import pytest
 
 from service.settings import ENDPOINTS, Settings
 from tests.support.process import ROOT
 
+DOCUMENTS = [
+    *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md")),
+    *sorted((ROOT / "docs").glob("*.md")),
+]
 README = (ROOT / "README.md").read_text()
+API = (ROOT / "docs" / "api.md").read_text()
+CONFIGURATION = (ROOT / "docs" / "configuration.md").read_text()
+ARCHITECTURE = (ROOT / "docs" / "architecture.md").read_text()
+
+SETTINGS = {f"ARXIV_{field.upper()}": field for field in Settings.__struct_fields__}
+FIRST_DIRECTORIES = "service|deploy|docs|demo|migrations|tests|benchmarks|fuzz"
+CODE_BLOCK = re.compile(r"^ *```.*?^ *```$", re.DOTALL | re.MULTILINE)
 
 
-@pytest.mark.parametrize("field", Settings.__struct_fields__)
-def test_the_readme_names_every_setting_with_its_default(field: str) -> None:
-    [row] = [line for line in README.splitlines() if line.startswith(f"| `ARXIV_{field.upper()}` ")]
-    default = getattr(Settings(), field)
-    said = row.split("|")[2].strip().strip("`")
+def anchors(document: Path) -> set[str]:
+    """The anchors that GitHub creates for the headings of a document."""
+    text = CODE_BLOCK.sub("", document.read_text())
+    headings = re.findall(r"^#+ (.+)$", text, re.MULTILINE)
+    plain = [re.sub(r"[^\w\- ]", "", heading).lower().replace(" ", "-") for heading in headings]
+    assert len(plain) == len(set(plain)), f"{document.name} has two headings of one name"
+    return set(plain)
+
+
+def listed_modules() -> set[str]:
+    """The modules and packages in the tree of docs/architecture.md, relative to service/."""
+    [tree] = re.findall(r"^```\nservice/\n(.*?)^```", ARCHITECTURE, re.DOTALL | re.MULTILINE)
+    modules: set[str] = set()
+    parents: list[str] = []
+    for line in tree.splitlines():
+        name = line.split()[0]
+        depth = (len(line) - len(line.lstrip())) // 2 - 1
+        parents = [*parents[:depth], name]
+        modules.add("".join(parents))
+    return modules
+
+
+@pytest.mark.parametrize("setting", SETTINGS)
+def test_setting_is_documented_with_its_default(setting: str) -> None:
+    rows = [line for line in CONFIGURATION.splitlines() if line.startswith(f"| `{setting}` ")]
+    assert len(rows) == 1
+    default = getattr(Settings(), SETTINGS[setting])
     if default is not None:
-        assert said in {str(default), f"{default:g}" if isinstance(default, float) else ""}
+        text = f"{default:g}" if isinstance(default, float) else str(default)
+        assert rows[0].split("|")[2].strip() == f"`{text}`"
 
 
-def test_the_readme_names_no_setting_that_is_not_there() -> None:
-    named = set(re.findall(r"ARXIV_[A-Z_]+[A-Z]", README))
-    assert named == {f"ARXIV_{field.upper()}" for field in Settings.__struct_fields__}
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_documents_name_only_existing_settings(document: Path) -> None:
+    names = set(re.findall(r"(?<!_)ARXIV_[A-Z_]*[A-Z]", document.read_text()))
+    assert names <= SETTINGS.keys()
 
 
-def test_the_readme_names_every_endpoint() -> None:
-    for names in ENDPOINTS.values():
-        for name in names:
-            assert f"/{name}" in README
+@pytest.mark.parametrize("endpoint", [name for names in ENDPOINTS.values() for name in names])
+def test_endpoint_is_documented(endpoint: str) -> None:
+    tables = [line for line in API.splitlines() if line.startswith("|")]
+    assert any(re.search(rf"`(GET|POST) /{endpoint}\b(?!-)", line) for line in tables)
 
 
-def test_each_statement_is_judged_for_a_distributed_engine_once() -> None:
+def test_readme_has_at_most_150_lines() -> None:
+    assert len(README.splitlines()) <= 150
+
+
+def test_readme_installs_the_wheel_of_this_version() -> None:
+    version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
+    assert f"arxiv_gateway-{version}-py3-none-any.whl" in README
+
+
+def test_architecture_lists_every_module() -> None:
+    service = ROOT / "service"
+    modules = {
+        path.relative_to(service).as_posix()
+        for path in service.rglob("*.py")
+        if path.name != "__init__.py"
+    }
+    packages = {
+        f"{path.parent.relative_to(service).as_posix()}/" for path in service.glob("*/__init__.py")
+    }
+    nested = {
+        f"{path.parent.relative_to(service).as_posix()}/"
+        for path in service.glob("*/*/__init__.py")
+    }
+    assert listed_modules() == modules | packages | nested
+
+
+def test_every_statement_is_assessed_once_for_a_distributed_engine() -> None:
     text = (ROOT / "docs" / "scaling.md").read_text()
     [table] = re.findall(r"\| statement in .*?\n\n", text + "\n\n", re.DOTALL)
-    judged = [
+    names = [
         name
         for row in table.strip().splitlines()[2:]
         for name in re.findall(r"`(\w+)`", row.split("|")[1])
     ]
+    assert sorted(names) == sorted(file.stem for file in (ROOT / "service" / "sql").glob("*.sql"))
 
-    assert sorted(judged) == sorted(file.stem for file in (ROOT / "service" / "sql").glob("*.sql"))
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_every_file_named_in_a_document_exists(document: Path) -> None:
+    names = re.findall(rf"`((?:{FIRST_DIRECTORIES})/[\w./-]+)`", document.read_text())
+    missing = [name for name in names if not (ROOT / name).exists()]
+    assert missing == []
 
 
-def test_every_file_a_document_names_is_there() -> None:
-    for document in [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]:
-        for path in re.findall(
-            r"`((?:service|deploy|docs|demo|migrations|tests)/[\w./-]+)`", document.read_text()
-        ):
-            assert (ROOT / path).exists(), path
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_links_between_documents_resolve(document: Path) -> None:
+    text = CODE_BLOCK.sub("", document.read_text())
+    broken = []
+    for target in re.findall(r"\]\(([^)\s]+)\)", text):
+        if re.match(r"[a-z]+:", target):
+            continue
+        path, _, anchor = target.partition("#")
+        file = (document.parent / path).resolve() if path else document
+        if not file.exists() or (anchor and anchor not in anchors(file)):
+            broken.append(target)
+    assert broken == []
