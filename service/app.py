@@ -142,7 +142,7 @@ def create_app(settings: Settings, transport: httpx.AsyncBaseTransport | None = 
     keys_count = settings.api_keys != "off"
     if keys_count:
         anonymous = settings.rate if settings.api_keys == "optional" else None
-        layers = ApiKeyMiddleware(layers, context.keys, anonymous)
+        layers = ApiKeyMiddleware(layers, context.api_keys, anonymous)
     layers = ConditionalMiddleware(
         AllowedHostsMiddleware(layers, settings.hosts, guarded=bool(settings.tokens))
     )

@@ -175,7 +175,7 @@ def _print(answer: SearchSummary, how: str) -> None:
 async def harvest(settings: Settings, options: argparse.Namespace) -> None:
     """Store all papers that match, showing how far it is. Raises what Harvester.run raises."""
     async with LocalContext(settings) as context:
-        harvester = Harvester(options.query, options.max, context.search_service, context.store)
+        harvester = Harvester(options.query, options.max, context.search_service, context.records)
         columns = (
             TextColumn("{task.description}"),
             BarColumn(),
@@ -197,16 +197,16 @@ async def harvest(settings: Settings, options: argparse.Namespace) -> None:
 async def reconcile(settings: Settings, options: argparse.Namespace) -> None:
     """Print the searches of which a part is missing. Ends with AMISS where any are left so."""
     async with LocalContext(settings) as context:
-        if context.buffer and options.repair:
-            await _check_nothing_waits(context.buffer)
-        amiss = await context.reconciliation.look()
+        if context.queue and options.repair:
+            await _check_nothing_waits(context.queue)
+        amiss = await context.reconciler.look()
         if amiss:
             sys.stderr.write(
                 f"{len(amiss)} amiss, or being written: looking again in {options.grace} s\n"
             )
             await asyncio.sleep(options.grace)
-            amiss = [each for each in await context.reconciliation.look() if each in amiss]
-        repaired = await context.reconciliation.repair(amiss) if options.repair else 0
+            amiss = [each for each in await context.reconciler.look() if each in amiss]
+        repaired = await context.reconciler.repair(amiss) if options.repair else 0
     console = Console(emoji=False, highlight=False)
     if amiss:
         table = Table("query", "results", "of", "", box=None, pad_edge=False)

@@ -78,7 +78,7 @@ async def results_of(answer: SearchSummary, context: Context) -> list[ResultRow]
     """
     end = monotonic() + PATIENCE
     while True:
-        rows = await context.store.results_of(answer.query_id)
+        rows = await context.records.results_of(answer.query_id)
         if len(rows) == answer.num_entries:
             return rows
         if monotonic() > end:

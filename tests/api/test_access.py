@@ -36,7 +36,7 @@ def make(settings: Settle) -> Callable[..., Any]:
     async def add(name: str, rate: str = "5/minute") -> str:
         text = api_keys.new()
         async with LocalContext(settings()) as context:
-            await context.key_store.add(
+            await context.api_key_store.add(
                 ApiKey(name, Rate.read(rate)), api_keys.digest(text), text[:8]
             )
         return text
@@ -125,12 +125,12 @@ async def test_a_revoked_key_ends_within_seconds(
 ) -> None:
     key = await make("team-a")
     async with LocalContext(settings()) as context:
-        assert (await context.keys.of(key)) == ApiKey("team-a", Rate(5, 60))
-        assert await context.key_store.revoke("team-a")
-        assert await context.keys.of(key)  # believed for a while
+        assert (await context.api_keys.of(key)) == ApiKey("team-a", Rate(5, 60))
+        assert await context.api_key_store.revoke("team-a")
+        assert await context.api_keys.of(key)  # believed for a while
         monkeypatch.setattr(api_keys, "FRESH", 0)
-        assert await context.keys.of(key) is None
-        assert not await context.key_store.revoke("team-a")
+        assert await context.api_keys.of(key) is None
+        assert not await context.api_key_store.revoke("team-a")
     assert await make("team-a") != key  # the name is free again
 
 

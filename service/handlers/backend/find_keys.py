@@ -23,7 +23,7 @@ async def find_keys(
     data: Annotated[ApiKeysRequest, openapi.body(WANTED)],
 ) -> list[ApiKeyInfo]:
     """Those keys that count, of those with these digests (SHA-256)."""
-    found = await context.key_store.find([bytes.fromhex(digest) for digest in data.digests])
+    found = await context.api_key_store.find([bytes.fromhex(digest) for digest in data.digests])
     return [
         ApiKeyInfo(
             digest=digest.hex(), name=key.name, quota=key.rate.quota, seconds=key.rate.seconds

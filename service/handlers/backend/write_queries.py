@@ -29,5 +29,5 @@ async def write_queries(
     data: Annotated[WriteQueryRequest, openapi.body(EXAMPLE)],
 ) -> Message:
     """Record a search; sending the same again changes nothing."""
-    await context.store.write_query(structs.replace(data, query=HEADING.sub("", data.query)))
+    await context.records.write_query(structs.replace(data, query=HEADING.sub("", data.query)))
     return Message(f"query {data.query_id} is recorded")

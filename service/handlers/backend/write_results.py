@@ -32,5 +32,5 @@ async def write_results(
     data: Annotated[WriteResultsRequest, openapi.body(EXAMPLE)],
 ) -> Message:
     """Record all the papers of a search, or none; sending the same again changes nothing."""
-    await context.store.write_results(data)
+    await context.records.write_results(data)
     return Message(f"{len(data.results)} results of query {data.query_id} are recorded")
