@@ -125,11 +125,11 @@ class LocalContext(Context):
         when, outcome = self.arxiv.latest or (None, None)
         closed_until = int(time() + state.closed) if state.closed else None
         return ArxivState(
-            last_request=timestamps.to_iso(when, zone) if when else None,
+            last_request=timestamps.format_iso(when, zone) if when else None,
             last_outcome=outcome,
             asking=state.asking,
             waiting=state.waiting,
-            closed_until=timestamps.to_iso(closed_until, zone) if closed_until else None,
+            closed_until=timestamps.format_iso(closed_until, zone) if closed_until else None,
         )
 
 

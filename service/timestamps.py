@@ -20,7 +20,7 @@ _MOMENT = re.compile(
 )
 
 
-def zone(name: str) -> tzinfo:
+def parse_zone(name: str) -> tzinfo:
     """The time zone of an IANA name, or of an offset +HH:MM. Raises ValueError for any other."""
     if offset := _OFFSET.fullmatch(name):
         sign, hours, minutes = offset.groups()
@@ -35,17 +35,17 @@ def zone(name: str) -> tzinfo:
         ) from error
 
 
-def name_of(tz: tzinfo) -> str:
+def format_zone(tz: tzinfo) -> str:
     """What `zone` makes this zone of."""
     return str(tz).removeprefix("UTC") or "UTC"
 
 
-def to_iso(seconds: int, tz: tzinfo) -> str:
+def format_iso(seconds: int, tz: tzinfo) -> str:
     """Unix seconds as wall-clock time of the zone, without an offset: 2026-11-23T20:15:00."""
     return datetime.fromtimestamp(seconds, tz).isoformat()[:19]
 
 
-class Clock(dict[int, str]):
+class IsoFormatter(dict[int, str]):
     """Unix seconds as wall-clock time of one zone, for many rows: most share theirs."""
 
     def __init__(self, tz: tzinfo) -> None:
@@ -55,18 +55,18 @@ class Clock(dict[int, str]):
 
     def __missing__(self, seconds: int) -> str:
         """The time, as `to_iso` writes it."""
-        self[seconds] = shown = to_iso(seconds, self._tz)
+        self[seconds] = shown = format_iso(seconds, self._tz)
         return shown
 
     __call__ = dict.__getitem__
 
 
-def first_second(text: str, tz: tzinfo) -> int:
+def parse_range_start(text: str, tz: tzinfo) -> int:
     """The first whole second not before the moment (or day) named; Unix seconds."""
     return _within_range(math.ceil(_parse(text, tz, end=False).timestamp()))
 
 
-def last_second(text: str, tz: tzinfo) -> int:
+def parse_range_end(text: str, tz: tzinfo) -> int:
     """The last whole second not after the moment (or in the day) named; Unix seconds."""
     return _within_range(math.floor(_parse(text, tz, end=True).timestamp()))
 
@@ -93,7 +93,7 @@ def _parse(text: str, tz: tzinfo, *, end: bool) -> datetime:
         return moment.replace(tzinfo=UTC)
     # an unencoded + in a query string arrives as a space
     signed = offset if offset[0] in "+-" else f"+{offset}"
-    return moment.replace(tzinfo=zone(signed))
+    return moment.replace(tzinfo=parse_zone(signed))
 
 
 def _in_zone(wall: datetime, tz: tzinfo, *, end: bool) -> datetime:

@@ -338,6 +338,6 @@ class RemoteReader(RecordReader):
     async def counts(self, wanted: PaperFilter, tz: tzinfo) -> list[Count]:
         """How many papers match."""
         counts: list[Count] = await self._ask(
-            requests.Counts(wanted, timestamps.name_of(tz)), list[Count]
+            requests.Counts(wanted, timestamps.format_zone(tz)), list[Count]
         )
         return counts

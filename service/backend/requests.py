@@ -89,7 +89,7 @@ class Counts(_Asked, frozen=True, tag="counts"):
 
     def __post_init__(self) -> None:
         """Check that there is such a zone here."""
-        timestamps.zone(self.zone)
+        timestamps.parse_zone(self.zone)
 
 
 ReadRequest = Page | Query | Runs | Results | Feed | Versions | Papers | Counts
@@ -113,4 +113,4 @@ async def answer(question: ReadRequest, reader: RecordReader) -> Any:  # noqa: A
         case Papers(names):
             return list((await reader.papers_of(names)).values())
         case Counts(wanted, zone):
-            return await reader.counts(wanted, timestamps.zone(zone))
+            return await reader.counts(wanted, timestamps.parse_zone(zone))

@@ -23,7 +23,7 @@ from .results import shown
 PATIENCE = 2.0
 """Seconds that an answer waits for results that are in the queue."""
 LOOK_AGAIN = 0.1
-_to_iso = lru_cache(maxsize=1024)(timestamps.to_iso)
+_to_iso = lru_cache(maxsize=1024)(timestamps.format_iso)
 """The answers that are at hand are told again and again."""
 EXAMPLE = SearchSummary(
     query_id=42, timestamp="2026-11-23T20:15:00", status=200, num_results=214_881, num_entries=10

@@ -225,14 +225,14 @@ def _shown(row: PaperRow, tz: tzinfo) -> Paper:
         abstract=row.abstract,
         journal=row.journal,
         comment=row.comment,
-        published=None if row.published is None else timestamps.to_iso(row.published, tz),
-        updated=None if row.updated is None else timestamps.to_iso(row.updated, tz),
+        published=None if row.published is None else timestamps.format_iso(row.published, tz),
+        updated=None if row.updated is None else timestamps.format_iso(row.updated, tz),
         dois=row.dois,
         primary_category=row.primary_category,
         categories=row.categories,
         links=msgspec.convert(row.links or [], list[Link]),
         withdrawn=row.withdrawn,
-        timestamp=timestamps.to_iso(row.timestamp, tz),
+        timestamp=timestamps.format_iso(row.timestamp, tz),
     )
 
 

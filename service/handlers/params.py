@@ -129,8 +129,8 @@ def search(  # noqa: PLR0913, PLR0917 - as many as arXiv has
         category=tuple(category or ()),
         id_list=tuple((id_list or "").split(",")),
         query=expression,
-        submitted_from=seconds("submitted_from", submitted_from, tz, timestamps.first_second),
-        submitted_to=seconds("submitted_to", submitted_to, tz, timestamps.last_second),
+        submitted_from=seconds("submitted_from", submitted_from, tz, timestamps.parse_range_start),
+        submitted_to=seconds("submitted_to", submitted_to, tz, timestamps.parse_range_end),
         start=start,
         max_results=max_results,
         sort_by=sort_by,
@@ -189,8 +189,8 @@ def time_range(
     names: tuple[str, str] = ("start_timestamp", "end_timestamp"),
 ) -> tuple[int, int]:
     """First and last second of a range, in Unix seconds. Raises BadInput for one that is none."""
-    first = seconds(names[0], start, tz, timestamps.first_second)
-    last = seconds(names[1], end, tz, timestamps.last_second)
+    first = seconds(names[0], start, tz, timestamps.parse_range_start)
+    last = seconds(names[1], end, tz, timestamps.parse_range_end)
     return ordered(
         timestamps.EARLIEST if first is None else first,
         timestamps.LATEST if last is None else last,

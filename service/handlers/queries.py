@@ -112,7 +112,7 @@ def shown(query: QueryRow, tz: tzinfo) -> Query:
     return Query(
         query.query_id,
         query.heading,
-        timestamps.to_iso(query.timestamp, tz),
+        timestamps.format_iso(query.timestamp, tz),
         query.status,
         query.num_results,
         query.num_entries,

@@ -104,7 +104,7 @@ async def list_results(
 
 def shown(rows: Sequence[ResultRow], tz: tzinfo) -> list[Result]:
     """Stored results as clients see them, with the time in this zone."""
-    clock = timestamps.Clock(tz)
+    clock = timestamps.IsoFormatter(tz)
     return [
         Result(
             row.author,
