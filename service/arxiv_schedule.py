@@ -10,22 +10,22 @@ from functools import lru_cache
 from zoneinfo import ZoneInfo
 
 ZONE = ZoneInfo("America/New_York")
-HOUR = time(20)
-DAYS = frozenset({6, 0, 1, 2, 3})
+ANNOUNCEMENT_TIME = time(20)
+ANNOUNCEMENT_DAYS = frozenset({6, 0, 1, 2, 3})
 """Sunday to Thursday, as `datetime.weekday` counts them."""
 INDEX_LAG = timedelta(hours=4)
 """The search index follows the announcement; arXiv's feeds used to be dated at midnight."""
 
 
 @lru_cache(maxsize=4096)
-def next_change(seconds: float) -> int:
+def next_publication(seconds: float) -> int:
     """The first moment after this one at which arXiv's answers may have changed; Unix seconds."""
     moment = datetime.fromtimestamp(seconds, UTC)
     # begin a day early: the lag may reach past midnight
     day = (moment - INDEX_LAG).astimezone(ZONE).date() - timedelta(days=1)
     while True:
-        if day.weekday() in DAYS:
-            change = datetime.combine(day, HOUR, ZONE).astimezone(UTC) + INDEX_LAG
+        if day.weekday() in ANNOUNCEMENT_DAYS:
+            change = datetime.combine(day, ANNOUNCEMENT_TIME, ZONE).astimezone(UTC) + INDEX_LAG
             if change > moment:
                 return int(change.timestamp())
         day += timedelta(days=1)

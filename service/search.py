@@ -375,7 +375,7 @@ def _recorded(response: ArxivResponse) -> RecordedSearch:
 
 def _expires_at(recorded: RecordedSearch) -> int:
     """When arXiv's answer may change; Unix seconds. Our clock counts, not what arXiv dates it."""
-    return arxiv_schedule.next_change(min(recorded.recorded, time()))
+    return arxiv_schedule.next_publication(min(recorded.recorded, time()))
 
 
 def _is_fresh(recorded: RecordedSearch) -> bool:
