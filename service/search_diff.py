@@ -13,13 +13,13 @@ def _name(result: ResultRow) -> Name:
     return (result.arxiv_id, "") if result.arxiv_id else (result.author, result.title)
 
 
-def came(now: Sequence[ResultRow], before: Sequence[ResultRow]) -> list[ResultRow]:
+def find_added(now: Sequence[ResultRow], before: Sequence[ResultRow]) -> list[ResultRow]:
     """Results whose paper was not there before, in whatever version."""
     known = {_name(result) for result in before}
     return [result for result in now if _name(result) not in known]
 
 
-def new_versions(now: Sequence[ResultRow], before: Sequence[ResultRow]) -> list[NewVersion]:
+def find_new_versions(now: Sequence[ResultRow], before: Sequence[ResultRow]) -> list[NewVersion]:
     """Papers that are there in another version than before."""
     return [
         NewVersion(
@@ -34,7 +34,7 @@ def new_versions(now: Sequence[ResultRow], before: Sequence[ResultRow]) -> list[
     ]
 
 
-def moved(now: Sequence[ResultRow], before: Sequence[ResultRow]) -> list[Moved]:
+def find_moved(now: Sequence[ResultRow], before: Sequence[ResultRow]) -> list[Moved]:
     """Papers that are in another place than before."""
     return [
         Moved(

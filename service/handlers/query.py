@@ -87,10 +87,10 @@ async def show_changes(context: NamedDependency[Context], query_id: PathId) -> C
     return Changes(
         query=queries.shown(run, tz),
         previous=queries.shown(previous, tz) if previous else None,
-        came=shown(search_diff.came(now, before), tz),
-        went=shown(search_diff.came(before, now), tz),
-        moved=search_diff.moved(now, before),
-        new_versions=search_diff.new_versions(now, before),
+        came=shown(search_diff.find_added(now, before), tz),
+        went=shown(search_diff.find_added(before, now), tz),
+        moved=search_diff.find_moved(now, before),
+        new_versions=search_diff.find_new_versions(now, before),
     )
 
 
