@@ -123,7 +123,7 @@ def serve(settings: Settings, _: argparse.Namespace) -> None:
 def _read_certificates() -> None:
     """Most of it without Python's lock; what is wrong with them, is said where they are needed."""
     with suppress(Exception):
-        import_module("service.http_pool").trust()
+        import_module("service.http_pool").ssl_context()
 
 
 def writer(settings: Settings, _: argparse.Namespace) -> None:

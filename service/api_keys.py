@@ -12,23 +12,23 @@ from msgspec import Struct
 
 from .errors import DatabaseUnavailable, ServiceError
 
-BEGINNING = "ag_"
+PREFIX = "ag_"
 """What every key begins with, so that a search for leaked secrets finds it."""
-SHOWN = 8
+VISIBLE_CHARS = 8
 """How many characters of a key are kept in the clear, to tell keys apart."""
-NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@-]{0,63}")
-FRESH = 5.0
+NAME_PATTERN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@-]{0,63}")
+FRESH_SECONDS = 5.0
 """Seconds for which is believed what the database said of a key: a revoked one ends within them."""
-STALE = 60.0
+STALE_SECONDS = 60.0
 """Seconds for which it is believed where the database cannot be asked again."""
-PATIENCE = 3.0
+LOOKUP_TIMEOUT = 3.0
 """Seconds that a request waits for word of its key."""
-AT_ONCE = 1000
+MAX_LOOKUP_KEYS = 1000
 """Keys in one question."""
-REMEMBERED = 10_000
+MAX_CACHED_KEYS = 10_000
 """Keys that are remembered, wrong ones too."""
 
-_LOOKS = re.compile(rf"{BEGINNING}[A-Za-z0-9_-]{{43}}")
+_LOOKS = re.compile(rf"{PREFIX}[A-Za-z0-9_-]{{43}}")
 _RATE = re.compile(r"([1-9][0-9]{0,8})/(second|minute|hour|day)")
 _SECONDS = {"second": 1, "minute": 60, "hour": 3600, "day": 86_400}
 
@@ -40,7 +40,7 @@ class Rate(Struct, frozen=True):
     seconds: int
 
     @classmethod
-    def read(cls, text: str) -> Self:
+    def parse(cls, text: str) -> Self:
         """Read `60/minute`. Raises ValueError."""
         if not (found := _RATE.fullmatch(text)):
             raise ValueError(
@@ -62,12 +62,12 @@ class ApiKey(Struct, frozen=True):
     rate: Rate
 
 
-def new() -> str:
+def generate_key() -> str:
     """A key that nobody has: 256 random bits."""
-    return BEGINNING + secrets.token_urlsafe(32)
+    return PREFIX + secrets.token_urlsafe(32)
 
 
-def digest(key: str) -> bytes:
+def hash_key(key: str) -> bytes:
     """What is stored of a key. Nobody can guess one, so one round of SHA-256 hides it."""
     return sha256(key.encode()).digest()
 
@@ -97,19 +97,19 @@ class ApiKeyCache:
         self._wanted: dict[bytes, asyncio.Future[ApiKey | None]] = {}
         self._asking: asyncio.Task[None] | None = None
 
-    async def of(self, text: str) -> ApiKey | None:
+    async def find(self, text: str) -> ApiKey | None:
         """The key that this is. Raises StoreUnavailable where nobody can say."""
         if not _LOOKS.fullmatch(text):
             return None
-        wanted = digest(text)
+        wanted = hash_key(text)
         known = self._known.get(wanted)
-        if known and monotonic() - known.since < FRESH:
+        if known and monotonic() - known.since < FRESH_SECONDS:
             return known.key
         try:
-            async with asyncio.timeout(PATIENCE):
+            async with asyncio.timeout(LOOKUP_TIMEOUT):
                 return await asyncio.shield(self._told(wanted))
         except (ServiceError, TimeoutError) as error:
-            if known and monotonic() - known.since < STALE:
+            if known and monotonic() - known.since < STALE_SECONDS:
                 return known.key
             raise DatabaseUnavailable("the API key cannot be checked now") from error
 
@@ -125,7 +125,7 @@ class ApiKeyCache:
 
     async def _ask(self) -> None:
         while self._wanted:
-            futures = dict(islice(self._wanted.items(), AT_ONCE))
+            futures = dict(islice(self._wanted.items(), MAX_LOOKUP_KEYS))
             for each in futures:
                 del self._wanted[each]
             since = monotonic()
@@ -139,7 +139,7 @@ class ApiKeyCache:
                 self._known.pop(each, None)
                 self._known[each] = _Known(found.get(each), since)
                 future.set_result(found.get(each))
-            while len(self._known) > REMEMBERED:
+            while len(self._known) > MAX_CACHED_KEYS:
                 del self._known[next(iter(self._known))]
 
 

@@ -9,17 +9,17 @@ from datetime import UTC, datetime
 from urllib.parse import parse_qs, urlsplit
 
 from . import arxiv_query_parser as language
-from .arxiv_query_parser import Term, Tree
+from .arxiv_query_parser import Node, Term
 from .errors import InvalidParameter
 from .models.arxiv import Entry, Feed, Search
 
-HEADING = re.compile(r"^arxiv query:\s*", re.IGNORECASE)
+QUERY_PREFIX = re.compile(r"^arxiv query:\s*", re.IGNORECASE)
 """How feeds title a query: `ArXiv` in the old family, `arXiv` in the new one."""
-LAST_RESULT = 10_000
+MAX_RESULT = 10_000
 """No page of arXiv's reaches beyond this result."""
-MAX_LENGTH = 5000
+MAX_QUERY_LENGTH = 5000
 """Characters of a query in arXiv's own syntax."""
-MAX_NAMES = 200
+MAX_LIST_ITEMS = 200
 """Ids, or categories, of one search."""
 
 FIELDS = {
@@ -30,7 +30,7 @@ FIELDS = {
     "comment": "co",
     "any": "all",
 }
-TERMS = (*FIELDS, "category", "id_list", "query", "submitted_from", "submitted_to")
+SEARCH_PARAMS = (*FIELDS, "category", "id_list", "query", "submitted_from", "submitted_to")
 """The parameters of which a search needs one."""
 
 _EARLIEST = "199101010000"
@@ -48,24 +48,24 @@ _AROUND_ID = re.compile(
 )
 
 
-def parameters(search: Search, default_max_results: int) -> dict[str, str]:
+def build_params(search: Search, default_max_results: int) -> dict[str, str]:
     """What is sent to arXiv. Raises BadInput where the search cannot mean anything."""
-    trees = _trees(search)
+    nodes = _nodes(search)
     ids = _ids(search.id_list)
-    if not (trees or ids):
-        raise InvalidParameter(", ".join(TERMS), "give at least one of them")
+    if not (nodes or ids):
+        raise InvalidParameter(", ".join(SEARCH_PARAMS), "give at least one of them")
     size = search.max_results
     if size is None:
         # of ids, too, arXiv answers no more than max_results
         size = len(ids) or default_max_results
-    if search.start + size > LAST_RESULT:
+    if search.start + size > MAX_RESULT:
         raise InvalidParameter(
             "start",
-            f"the page passes arXiv's last result, {LAST_RESULT:,}; narrow the search by"
+            f"the page passes arXiv's last result, {MAX_RESULT:,}; narrow the search by"
             " submitted_from and submitted_to, or use harvest, which does that itself",
         )
     sent = {
-        "search_query": _text(trees),
+        "search_query": _text(nodes),
         "id_list": ",".join(ids),
         "start": str(search.start),
         "max_results": str(size),
@@ -75,49 +75,49 @@ def parameters(search: Search, default_max_results: int) -> dict[str, str]:
     return sent
 
 
-def _text(trees: list[Tree]) -> str:
-    if not trees:
+def _text(nodes: list[Node]) -> str:
+    if not nodes:
         return ""
-    text = language.write(language.joined(trees, ["AND"] * (len(trees) - 1)))
+    text = language.format_query(language.join_nodes(nodes, ["AND"] * (len(nodes) - 1)))
     # arXiv replaces all authors by the second token if that has an underscore: let it be another
     return f"({text})" if "_" in text and not text.startswith("(") else text
 
 
-def _trees(search: Search) -> list[Tree]:
+def _nodes(search: Search) -> list[Node]:
     """What must match, all of it."""
-    trees: list[Tree] = []
+    nodes: list[Node] = []
     if search.query and search.query.strip():
-        trees.append(_query(search.query))
+        nodes.append(_query(search.query))
     for name, field in FIELDS.items():
         text = getattr(search, name)
         if text and text.strip():
-            trees.append(Term(field, _value(name, text)))
+            nodes.append(Term(field, _value(name, text)))
     if categories := _categories(search.category):
-        trees.append(language.joined(categories, ["OR"] * (len(categories) - 1)))
+        nodes.append(language.join_nodes(categories, ["OR"] * (len(categories) - 1)))
     if search.submitted_from is not None or search.submitted_to is not None:
-        trees.append(_submitted(search.submitted_from, search.submitted_to))
-    return trees
+        nodes.append(_submitted(search.submitted_from, search.submitted_to))
+    return nodes
 
 
-def _query(text: str) -> Tree:
-    if len(text) > MAX_LENGTH:
-        raise InvalidParameter("query", f"is longer than {MAX_LENGTH} characters")
+def _query(text: str) -> Node:
+    if len(text) > MAX_QUERY_LENGTH:
+        raise InvalidParameter("query", f"is longer than {MAX_QUERY_LENGTH} characters")
     try:
-        return language.parse(text)
-    except language.Unreadable as error:
+        return language.parse_query(text)
+    except language.InvalidQuery as error:
         raise InvalidParameter("query", str(error)) from None
 
 
 def _value(name: str, text: str) -> str:
-    if not (value := language.closed(language.plain(text))):
+    if not (value := language.strip_leading_wildcards(language.clean_value(text))):
         raise InvalidParameter(name, "has no characters that arXiv can search for")
     return value
 
 
-def _categories(texts: Iterable[str]) -> list[Tree]:
+def _categories(texts: Iterable[str]) -> list[Node]:
     names: set[str] = set()
     for text in filter(None, map(str.strip, texts)):
-        if (name := language.category(text)) is None:
+        if (name := language.parse_category(text)) is None:
             raise InvalidParameter(
                 "category", f"{text[:100]!r} is no category like cs.AI, hep-th or cs.*"
             )
@@ -126,7 +126,7 @@ def _categories(texts: Iterable[str]) -> list[Tree]:
     return [Term("cat", name) for name in sorted(names)]
 
 
-def paper(text: str, parameter: str) -> tuple[str, int | None]:
+def parse_arxiv_id(text: str, parameter: str) -> tuple[str, int | None]:
     """The id of a paper, and the version where one is named. Raises BadInput for what is no id."""
     inside = _AROUND_ID.fullmatch(text)
     found = _ID.fullmatch(inside["id"] if inside else text)
@@ -141,18 +141,20 @@ def paper(text: str, parameter: str) -> tuple[str, int | None]:
 
 
 def _ids(texts: Iterable[str]) -> list[str]:
-    names = [paper(name, "id_list") for text in texts for name in text.replace(",", " ").split()]
+    names = [
+        parse_arxiv_id(name, "id_list") for text in texts for name in text.replace(",", " ").split()
+    ]
     ids = {bare if version is None else f"{bare}v{version}" for bare, version in names}
     _check_number("id_list", ids)
     return sorted(ids)
 
 
 def _check_number(name: str, given: set[str]) -> None:
-    if len(given) > MAX_NAMES:
-        raise InvalidParameter(name, f"takes {MAX_NAMES} at most, not {len(given)}")
+    if len(given) > MAX_LIST_ITEMS:
+        raise InvalidParameter(name, f"takes {MAX_LIST_ITEMS} at most, not {len(given)}")
 
 
-def _submitted(since: int | None, until: int | None) -> Tree:
+def _submitted(since: int | None, until: int | None) -> Node:
     """A range of dates, to the minute as arXiv has them."""
     if since is not None and until is not None and until < since:
         raise InvalidParameter("submitted_to", "is before submitted_from")
@@ -178,7 +180,7 @@ _TITLE = re.compile(
 _LONE_WORD = re.compile(r'"([^"\s]*)"')
 
 
-def differences(sent: dict[str, str], feed: Feed) -> list[str]:
+def find_differences(sent: dict[str, str], feed: Feed) -> list[str]:
     """Where the query that arXiv says it executed is not the one meant; a sentence for each."""
     link, title = _link(feed.link), _title(feed.query)
     found = [_query_difference(sent["search_query"], link, title)]
@@ -193,30 +195,32 @@ def differences(sent: dict[str, str], feed: Feed) -> list[str]:
 
 def _query_difference(meant: str, link: dict[str, str], title: dict[str, str]) -> str | None:
     shown = link.get("search_query")
-    tree = language.read(shown or "")
-    if tree or shown == "":
-        # the link shows the tree, so there must be no doubt about the one that was meant
-        agree = shown == meant == "" or _same(_explicit(meant), tree)
+    node = language.parse_fielded_query(shown or "")
+    if node or shown == "":
+        # the link shows the node, so there must be no doubt about the one that was meant
+        agree = shown == meant == "" or _same(_explicit(meant), node)
     else:
         shown = title.get("search_query", meant)
-        tree = language.read(shown)
-        is_readable = tree or shown == ""
+        node = language.parse_fielded_query(shown)
+        is_readable = node or shown == ""
         agree = (
-            not is_readable or _loose(shown) == _loose(meant) or _same(language.read(meant), tree)
+            not is_readable
+            or _loose(shown) == _loose(meant)
+            or _same(language.parse_fielded_query(meant), node)
         )
     return None if agree else f"arXiv searched {_quoted(shown or '')}, not {_quoted(meant)}"
 
 
-def _explicit(text: str) -> Tree | None:
-    """The tree of a query as this module writes it; None where it may be misunderstood."""
+def _explicit(text: str) -> Node | None:
+    """The node of a query as this module writes it; None where it may be misunderstood."""
     fixed = re.sub(r'doi:"[^"]*"', "", text)
-    return None if "_" in fixed else language.read(text, is_explicit=True)
+    return None if "_" in fixed else language.parse_fielded_query(text, unambiguous=True)
 
 
-def _same(meant: Tree | None, executed: Tree | None) -> bool:
+def _same(meant: Node | None, executed: Node | None) -> bool:
     if meant is None or executed is None:
         return False
-    return language.write(meant).casefold() == language.write(executed).casefold()
+    return language.format_query(meant).casefold() == language.format_query(executed).casefold()
 
 
 def _loose(text: str) -> str:
@@ -248,10 +252,10 @@ def _names(text: str) -> list[str]:
 
 
 def _quoted(text: str) -> str:
-    return repr(text if len(text) <= MAX_LENGTH else f"{text[:MAX_LENGTH]}...")
+    return repr(text if len(text) <= MAX_QUERY_LENGTH else f"{text[:MAX_QUERY_LENGTH]}...")
 
 
-def missing_ids(sent: dict[str, str], entries: list[Entry]) -> list[str]:
+def find_missing_ids(sent: dict[str, str], entries: list[Entry]) -> list[str]:
     """The ids asked for that are not among the entries, in the order asked.
 
     An id without a version stands for any version.

@@ -21,7 +21,7 @@ MAX_DEPTH = 50
 """Parentheses within each other."""
 MAX_TERMS = 200
 """In one query; arXiv's server goes deeper into itself with every one."""
-MAX_SHOWN = 60
+MAX_EXCERPT = 60
 """Characters of a query that a message repeats."""
 
 FIELDS = {
@@ -39,7 +39,7 @@ FIELDS = {
 }
 
 
-class Unreadable(ValueError):
+class InvalidQuery(ValueError):
     """A query that arXiv would refuse, or take for something else; the message says why."""
 
 
@@ -52,15 +52,15 @@ class Term:
 
 
 @dataclass(frozen=True, slots=True)
-class Pair:
+class BinaryOp:
     """Two queries joined by an operator."""
 
-    left: "Tree"
+    left: "Node"
     operator: Operator
-    right: "Tree"
+    right: "Node"
 
 
-Tree = Term | Pair
+Node = Term | BinaryOp
 
 
 # Values
@@ -77,16 +77,16 @@ _FILLERS = "\u115f\u1160\u2800\u3164\uffa0"
 """Letters and symbols, says Unicode, that nobody can see."""
 
 
-def plain(text: str) -> str:
+def clean_value(text: str) -> str:
     """A value without what could change the structure of the query; empty where nothing is left."""
     squeezed = _MEANINGLESS.sub(" ", text).strip()
     return squeezed if any(map(_is_visible, squeezed)) else ""
 
 
-def closed(text: str) -> str:
+def strip_leading_wildcards(text: str) -> str:
     """A plain value without wildcards before it: arXiv cannot search for what begins with any."""
     begun = dropwhile(lambda c: c in "*? " or unicodedata.category(c) == "Cf", text)
-    return plain("".join(begun))
+    return clean_value("".join(begun))
 
 
 def _is_visible(character: str) -> bool:
@@ -94,7 +94,7 @@ def _is_visible(character: str) -> bool:
     return unicodedata.category(character)[0] in "LNPS" and character not in _FILLERS
 
 
-def category(text: str) -> str | None:
+def parse_category(text: str) -> str | None:
     """The name of a category, or of all in an archive, in arXiv's spelling; None for any other."""
     if not (found := _CATEGORY.fullmatch(text)):
         return None
@@ -108,17 +108,17 @@ def category(text: str) -> str | None:
 # Writing
 
 
-def write(tree: Tree) -> str:
-    """The query as it is sent: arXiv reads the same tree, whichever way operators bind."""
-    if isinstance(tree, Term):
-        return _term(tree)
-    right = write(tree.right)
-    if isinstance(tree.right, Pair) and not _is_chain(tree.operator, tree.right.operator):
+def format_query(node: Node) -> str:
+    """The query as it is sent: arXiv reads the same node, whichever way operators bind."""
+    if isinstance(node, Term):
+        return _term(node)
+    right = format_query(node.right)
+    if isinstance(node.right, BinaryOp) and not _is_chain(node.operator, node.right.operator):
         right = f"({right})"
-    left = write(tree.left)
-    if isinstance(tree.left, Pair):
+    left = format_query(node.left)
+    if isinstance(node.left, BinaryOp):
         left = f"({left})"
-    return f"{left} {tree.operator} {right}"
+    return f"{left} {node.operator} {right}"
 
 
 def _is_chain(operator: Operator, following: Operator) -> bool:
@@ -129,7 +129,7 @@ def _is_chain(operator: Operator, following: Operator) -> bool:
 def _term(term: Term) -> str:
     if term.field == "submittedDate":
         return f"submittedDate:[{term.value}]"
-    if term.field == "cat" and term.value == category(term.value):
+    if term.field == "cat" and term.value == parse_category(term.value):
         return f"cat:{term.value}"
     return f'{term.field}:"{term.value}"'
 
@@ -140,17 +140,17 @@ _OPERATORS: dict[str, Operator] = {"AND": "AND", "OR": "OR", "ANDNOT": "ANDNOT",
 """As arXiv understands them."""
 
 
-def joined(trees: list[Tree], operators: list[Operator]) -> Tree:
+def join_nodes(nodes: list[Node], operators: list[Operator]) -> Node:
     """Trees with an operator between each two of them."""
-    *others, tree = trees
+    *others, node = nodes
     for other, operator in zip(reversed(others), reversed(operators), strict=True):
-        tree = Pair(other, operator, tree)
-    return tree
+        node = BinaryOp(other, operator, node)
+    return node
 
 
 # Reading what arXiv writes
 
-MAX_READ = 500
+MAX_COLONS = 500
 """Colons, and so terms at most, of a query that is read; what is sent has fewer."""
 _WRITTEN = re.compile(
     r"\s*(?:(?P<mark>[()])|(?P<operator>ANDNOT|AND|OR)(?=[\s()]|$)"
@@ -159,15 +159,15 @@ _WRITTEN = re.compile(
 )
 
 
-def read(text: str, *, is_explicit: bool = False) -> Tree | None:
+def parse_fielded_query(text: str, *, unambiguous: bool = False) -> Node | None:
     """A query in which each term has its field, as arXiv understands it; None for any other.
 
-    With `is_explicit`, None also where a person may understand it differently.
+    With `unambiguous`, None also where a person may understand it differently.
     """
     # no more parentheses than one around each term and one around each operator
-    if text.count(":") > MAX_READ or text.count("(") > 2 * MAX_READ:
+    if text.count(":") > MAX_COLONS or text.count("(") > 2 * MAX_COLONS:
         return None
-    groups: list[list[Tree | Operator]] = [[]]
+    groups: list[list[Node | Operator]] = [[]]
     place, end = 0, len(text.rstrip())
     while place < end:
         if not (found := _WRITTEN.match(text, place)):
@@ -176,27 +176,27 @@ def read(text: str, *, is_explicit: bool = False) -> Tree | None:
         if found["mark"] == "(":
             groups.append([])
         elif found["mark"]:
-            tree = _grouped(groups.pop(), is_explicit=is_explicit)
-            if tree is None or not groups:
+            node = _grouped(groups.pop(), unambiguous=unambiguous)
+            if node is None or not groups:
                 return None
-            groups[-1].append(tree)
+            groups[-1].append(node)
         elif found["operator"]:
             groups[-1].append(_OPERATORS[found["operator"]])
         else:
             value = found["phrase"] or found["range"] or found["word"] or ""
             groups[-1].append(Term(found["field"], " ".join(value.split())))
-    return _grouped(groups[0], is_explicit=is_explicit) if len(groups) == 1 else None
+    return _grouped(groups[0], unambiguous=unambiguous) if len(groups) == 1 else None
 
 
-def _grouped(items: list[Tree | Operator], *, is_explicit: bool) -> Tree | None:
-    """Terms and operators in turn, as the tree they stand for; None where they are not in turn."""
-    trees = [item for item in items[::2] if not isinstance(item, str)]
+def _grouped(items: list[Node | Operator], *, unambiguous: bool) -> Node | None:
+    """Terms and operators in turn, as the node they stand for; None where they are not in turn."""
+    nodes = [item for item in items[::2] if not isinstance(item, str)]
     operators = [item for item in items[1::2] if isinstance(item, str)]
-    if len(trees) + len(operators) != len(items) or len(trees) != len(operators) + 1:
+    if len(nodes) + len(operators) != len(items) or len(nodes) != len(operators) + 1:
         return None
-    if is_explicit and not all(map(_is_chain, operators, operators[1:])):
+    if unambiguous and not all(map(_is_chain, operators, operators[1:])):
         return None
-    return joined(trees, operators)
+    return join_nodes(nodes, operators)
 
 
 # Reading what a person writes
@@ -216,24 +216,24 @@ _DATES = (
 )
 
 
-def parse(text: str) -> Tree:
-    """Read a query strictly. Raises Unreadable for what arXiv would refuse or misunderstand."""
+def parse_query(text: str) -> Node:
+    """Read a query strictly. Raises InvalidQuery for what arXiv would refuse or misunderstand."""
     parser = _Parser(text)
-    tree = parser.expression(None, "at the beginning")
+    node = parser.expression(None, "at the beginning")
     if parser.piece:
-        raise Unreadable("a ) has no ( before it")
-    if _depth(tree) > MAX_DEPTH:
-        raise Unreadable(f"different operators follow each other more than {MAX_DEPTH} times")
-    return tree
+        raise InvalidQuery("a ) has no ( before it")
+    if _depth(node) > MAX_DEPTH:
+        raise InvalidQuery(f"different operators follow each other more than {MAX_DEPTH} times")
+    return node
 
 
-def _depth(tree: Tree) -> int:
+def _depth(node: Node) -> int:
     """Parentheses within each other, as written."""
-    if isinstance(tree, Term):
+    if isinstance(node, Term):
         return 0
-    left, right = _depth(tree.left), _depth(tree.right)
-    left += isinstance(tree.left, Pair)
-    right += isinstance(tree.right, Pair) and not _is_chain(tree.operator, tree.right.operator)
+    left, right = _depth(node.left), _depth(node.right)
+    left += isinstance(node.left, BinaryOp)
+    right += isinstance(node.right, BinaryOp) and not _is_chain(node.operator, node.right.operator)
     return max(left, right)
 
 
@@ -253,14 +253,14 @@ class _Parser:
         self.match = next(self.found, None)
         self.piece = self.match["piece"] if self.match else ""
 
-    def expression(self, field: str | None, where: str) -> Tree:
+    def expression(self, field: str | None, where: str) -> Node:
         """Terms up to the end or to a closing parenthesis; `field` is that of terms without one."""
-        trees = [self.operand(field, where)]
+        nodes = [self.operand(field, where)]
         operators: list[Operator] = []
         while self.piece not in {"", ")"}:
             operators.append(self.operator())
-            trees.append(self.operand(field, f"after {operators[-1]}"))
-        return joined(trees, operators)
+            nodes.append(self.operand(field, f"after {operators[-1]}"))
+        return join_nodes(nodes, operators)
 
     def operator(self) -> Operator:
         piece = self.piece
@@ -271,18 +271,18 @@ class _Parser:
         if piece in _OPERATORS:
             return _OPERATORS[piece]
         if piece.upper() in _OPERATORS:
-            raise Unreadable(f"write {piece.upper()}, not {piece}, or arXiv takes it for a word")
-        raise Unreadable(
+            raise InvalidQuery(f"write {piece.upper()}, not {piece}, or arXiv takes it for a word")
+        raise InvalidQuery(
             f"an operator is missing before {_short(piece)}, and arXiv would put OR there;"
             " write AND, OR or ANDNOT, or a phrase in quotes"
         )
 
-    def operand(self, field: str | None, where: str) -> Tree:
+    def operand(self, field: str | None, where: str) -> Node:
         piece, match = self.piece, self.match
         if match is None or piece == ")" or piece.upper() in _OPERATORS:
             before = f", before {piece}" if match else ""
             hint = "; the word itself needs quotes" if piece.isalpha() else ""
-            raise Unreadable(f"a term is missing {where}{before}{hint}")
+            raise InvalidQuery(f"a term is missing {where}{before}{hint}")
         self.advance()
         if piece == "(":
             return self.group(field)
@@ -291,55 +291,55 @@ class _Parser:
         if found := _FIELD.fullmatch(piece):
             return self.fielded(*found.groups())
         if field is None and _DOTTED.fullmatch(piece):
-            raise Unreadable(
+            raise InvalidQuery(
                 f"{_short(piece)} has no field; write cat:{_short(piece)} for the category,"
                 " or quotes around it to find the word anywhere"
             )
         field = field or "all"
         return self.term(field, _value(field, piece))
 
-    def group(self, field: str | None) -> Tree:
+    def group(self, field: str | None) -> Node:
         self.depth += 1
         if self.depth > MAX_DEPTH:
-            raise Unreadable(f"parentheses are nested deeper than {MAX_DEPTH}")
-        tree = self.expression(field, "after (")
+            raise InvalidQuery(f"parentheses are nested deeper than {MAX_DEPTH}")
+        node = self.expression(field, "after (")
         if self.piece != ")":
-            raise Unreadable("a ( is not closed")
+            raise InvalidQuery("a ( is not closed")
         self.advance()
         self.depth -= 1
-        return tree
+        return node
 
-    def fielded(self, name: str, value: str) -> Tree:
+    def fielded(self, name: str, value: str) -> Node:
         """What a field is written before: a word, a phrase or a group."""
         field = "ti" if name == "title" else name
         if name == "lastUpdatedDate":
-            raise Unreadable(
+            raise InvalidQuery(
                 "arXiv cannot search lastUpdatedDate: it searches submittedDate instead,"
                 " and does not say so"
             )
         if field not in FIELDS:
             names = ", ".join(f"{field} ({meaning})" for field, meaning in FIELDS.items())
-            raise Unreadable(
+            raise InvalidQuery(
                 f"{_short(name)}: is not a field of arXiv's; it has {names}."
                 " A word with a colon needs quotes"
             )
         if field == "submittedDate":
-            raise Unreadable(_DATES)
+            raise InvalidQuery(_DATES)
         if (other := _FIELD.fullmatch(value)) and other[1] in {*FIELDS, "title", "lastUpdatedDate"}:
-            raise Unreadable(f"{name}: and {other[1]}: stand before the same value")
+            raise InvalidQuery(f"{name}: and {other[1]}: stand before the same value")
         if not value:
             value = self.piece
             if value in {"", ")"} or value in _OPERATORS or _FIELD.fullmatch(value):
-                raise Unreadable(f"{name}: has no value")
+                raise InvalidQuery(f"{name}: has no value")
             self.advance()
             if value == "(":
                 return self.group(field)
         return self.term(field, _value(field, value))
 
-    def term(self, field: str, value: str) -> Tree:
+    def term(self, field: str, value: str) -> Node:
         self.terms += 1
         if self.terms > MAX_TERMS:
-            raise Unreadable(f"it has more than {MAX_TERMS} terms")
+            raise InvalidQuery(f"it has more than {MAX_TERMS} terms")
         return Term(field, value)
 
 
@@ -347,23 +347,23 @@ def _value(field: str, piece: str) -> str:
     """The value in a word or a phrase."""
     if piece.startswith('"'):
         if len(piece) == 1 or not piece.endswith('"'):
-            raise Unreadable(f"the quotes that open {_short(piece)} are not closed")
+            raise InvalidQuery(f"the quotes that open {_short(piece)} are not closed")
         if piece.endswith('\\"'):
-            raise Unreadable(f"quotes cannot stand inside quotes, as in {_short(piece)}")
+            raise InvalidQuery(f"quotes cannot stand inside quotes, as in {_short(piece)}")
     # underscores belong to many a DOI; elsewhere they stand for spaces
     parts = piece.split("_") if field == "doi" else [piece]
-    value = "_".join(map(plain, parts))
+    value = "_".join(map(clean_value, parts))
     if not value.strip("_"):
-        raise Unreadable(f"{field}:{_short(piece)} has no characters that arXiv can search for")
+        raise InvalidQuery(f"{field}:{_short(piece)} has no characters that arXiv can search for")
     if _WILDCARD.search(value):
-        raise Unreadable(f"a wildcard can only end a word, unlike in {_short(piece)}")
+        raise InvalidQuery(f"a wildcard can only end a word, unlike in {_short(piece)}")
     return value
 
 
 def _range(first: str, last: str) -> str:
     start, end = _date(first, "0101000000"), _date(last, "1231235959")
     if start > end:
-        raise Unreadable(f"submittedDate:[{first} TO {last}] ends before it starts")
+        raise InvalidQuery(f"submittedDate:[{first} TO {last}] ends before it starts")
     return f"{start} TO {end}"
 
 
@@ -371,15 +371,15 @@ def _date(digits: str, rest: str) -> str:
     """A date filled out to the minute; `rest` is what follows the year."""
     year = len("YYYY")
     if len(digits) not in range(year, year + len(rest) + 1, 2):
-        raise Unreadable(f"{_short(digits)} is no date: {_DATES}")
+        raise InvalidQuery(f"{_short(digits)} is no date: {_DATES}")
     try:
         if len(digits) == len("YYYYMM") and rest.startswith("1231"):
             digits += str(monthrange(int(digits[:year]), int(digits[year:]))[1])
         filled = digits + rest[len(digits) - year :]
         return f"{datetime.strptime(f'{filled}+0000', '%Y%m%d%H%M%S%z'):%Y%m%d%H%M}".zfill(12)
     except ValueError:
-        raise Unreadable(f"{digits} is no date that exists") from None
+        raise InvalidQuery(f"{digits} is no date that exists") from None
 
 
 def _short(text: str) -> str:
-    return text if len(text) <= MAX_SHOWN else f"{text[:MAX_SHOWN]}..."
+    return text if len(text) <= MAX_EXCERPT else f"{text[:MAX_EXCERPT]}..."

@@ -11,7 +11,7 @@ from io import BytesIO
 
 from lxml import etree
 
-from .arxiv_query import HEADING
+from .arxiv_query import QUERY_PREFIX
 from .models.arxiv import Entry, Feed, Link
 from .models.records import INT4_MAX
 
@@ -39,7 +39,7 @@ class InvalidFeed(ValueError):
     """The bytes are no Atom feed of arXiv's; the message says why."""
 
 
-def parse(body: bytes) -> Feed:
+def parse_feed(body: bytes) -> Feed:
     """Read one answer.
 
     Raises NotAFeed for anything but a complete Atom feed with arXiv's totals, and for any document
@@ -63,7 +63,7 @@ def parse(body: bytes) -> Feed:
     if (total := _number(root, "totalResults")) is None:
         said = _text(root.find(f"{_OPENSEARCH}totalResults"))[:20]
         raise InvalidFeed(f"totalResults is {said!r}, not a number of papers")
-    title = HEADING.match(heading := _text(root.find(_TITLE)))
+    title = QUERY_PREFIX.match(heading := _text(root.find(_TITLE)))
     return Feed(
         query=heading[title.end() :] if title else None,
         link=next((link.href for link in map(_link, root.iterfind(_LINK)) if link), None),

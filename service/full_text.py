@@ -21,7 +21,7 @@ MIN_PREFIX = 3
 """Characters; a shorter one stands for too many words."""
 MAX_WORD = 2000
 """Bytes; PostgreSQL cannot search for a word of 2,047."""
-MAX_SHOWN = 60
+MAX_EXCERPT = 60
 """Characters of a query that a message repeats."""
 
 FIELDS = {
@@ -60,7 +60,7 @@ _SYMBOLS = re.compile(
 """Letters to PostgreSQL where the locale is C."""
 
 
-def fold(text: str) -> str:
+def unaccent_text(text: str) -> str:
     """The words of a text as they are searched: without accents, hyphens and symbols."""
     if not text.isascii():
         bare = _ACCENTS.sub("", unicodedata.normalize("NFKD", text))
@@ -98,7 +98,7 @@ _PIECE = re.compile(
 )
 
 
-def tsquery(q: str) -> str:
+def build_tsquery(q: str) -> str:
     """The text for `to_tsquery`, folded already. Raises BadInput with what is wrong and where.
 
     What holds no word, such as a lone dash, is left out. A colon makes a field only after a name:
@@ -107,12 +107,12 @@ def tsquery(q: str) -> str:
     return _read(q).text
 
 
-def words(text: str) -> list[str]:
+def build_word_tsqueries(text: str) -> list[str]:
     """The text for `to_tsquery` of each word of a text, wherever it stands; none where none is."""
     return [_quoted([word], "") for word in _found(text)]
 
 
-def sought(q: str, field: str) -> str:
+def build_highlight_tsquery(q: str, field: str) -> str:
     """The text for `to_tsquery` with which to mark this field: what the query looks for in it.
 
     `ts_headline` minds neither fields nor exclusions. Empty where nothing is looked for there.
@@ -221,7 +221,7 @@ class _Parser:
 
 
 def _found(text: str) -> list[str]:
-    return [word for word in fold(text).split() if any(map(str.isalnum, word))]
+    return [word for word in unaccent_text(text).split() if any(map(str.isalnum, word))]
 
 
 def _words(text: str, label: str, *, is_prefix: bool) -> _Part | None:
@@ -272,13 +272,13 @@ def _refuse(reason: str) -> NoReturn:
 
 
 def _short(text: str) -> str:
-    return text if len(text) <= MAX_SHOWN else f"{text[:MAX_SHOWN]}..."
+    return text if len(text) <= MAX_EXCERPT else f"{text[:MAX_EXCERPT]}..."
 
 
 # Highlights
 
 
-def marked(original: str, headline: str) -> str:
+def highlight_matches(original: str, headline: str) -> str:
     """The original as HTML with <mark> around the matches that its folded headline shows.
 
     Without marks where the two do not belong to each other: PostgreSQL's Unicode may be newer.
@@ -305,7 +305,7 @@ def _walked(original: str) -> tuple[str, list[int], list[int]]:
     starts: list[int] = []
     ends: list[int] = []
     for piece in _PIECES.finditer(original):
-        text = fold(piece[0])
+        text = unaccent_text(piece[0])
         folded += text
         if piece[0].isascii():
             starts += range(piece.start(), piece.end())

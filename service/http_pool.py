@@ -17,7 +17,7 @@ from .errors import ConfigurationError
 
 
 @cache
-def trust() -> SSLContext:
+def ssl_context() -> SSLContext:
     """Whose certificates the clients trust: read once, since that takes 20 ms.
 
     Raises NotConfigured where there are none to be read.
@@ -44,15 +44,15 @@ class HTTPConnectionPool:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        await self.hang_up()
+        await self.close_idle()
 
-    async def hang_up(self) -> None:
+    async def close_idle(self) -> None:
         """Close what is not lent."""
         while self._idle:
             await self._idle.pop().aclose()
 
     @asynccontextmanager
-    async def lend(self) -> AsyncIterator[httpx.AsyncClient]:
+    async def acquire(self) -> AsyncIterator[httpx.AsyncClient]:
         """A client for the block. Raises httpx.PoolTimeout where none gets free in time."""
         try:
             async with asyncio.timeout(self._patience):

@@ -7,11 +7,11 @@ from msgspec import Struct
 
 from .api_keys import Rate
 
-CALLERS = 10_000
+MAX_CALLERS = 10_000
 """Callers whose windows are remembered; the one that came first is forgotten for another."""
 
 
-class Window(Struct):
+class Quota(Struct):
     """What a caller may still do, and until when that counts."""
 
     rate: Rate
@@ -32,21 +32,21 @@ class Window(Struct):
         return max(ceil(self.ends - monotonic()), 1)
 
 
-class Rates:
+class QuotaCounter:
     """The windows of this process: an instance beside it counts for itself."""
 
     def __init__(self) -> None:
         """Begin without any."""
-        self._windows: dict[str, Window] = {}
+        self._windows: dict[str, Quota] = {}
 
-    def count(self, caller: str, rate: Rate) -> tuple[Window, bool]:
+    def count(self, caller: str, rate: Rate) -> tuple[Quota, bool]:
         """The caller's window with this request in it, and whether there was room for it."""
         now = monotonic()
         window = self._windows.get(caller)
         if window is None or window.ends <= now or window.rate != rate:
             self._windows.pop(caller, None)
-            window = self._windows[caller] = Window(rate, now + rate.seconds)
-            if len(self._windows) > CALLERS:
+            window = self._windows[caller] = Quota(rate, now + rate.seconds)
+            if len(self._windows) > MAX_CALLERS:
                 del self._windows[next(iter(self._windows))]
         if window.used >= rate.quota:
             return window, False

@@ -12,13 +12,13 @@ import httpx
 import msgspec
 
 from .. import timestamps
-from ..api_keys import PATIENCE as KEYS_PATIENCE
+from ..api_keys import LOOKUP_TIMEOUT as KEY_LOOKUP_TIMEOUT
 from ..api_keys import ApiKey, Rate
 from ..db import migrations
 from ..db.pool import PATIENCE
 from ..db.reader import SLOW_PATIENCE, Filter, ListDefinition, R, RecordReader, T
 from ..errors import BackendError, BackendUnavailable, DatabaseUnavailable, ServiceError
-from ..http_pool import HTTPConnectionPool, trust
+from ..http_pool import HTTPConnectionPool, ssl_context
 from ..logging import request_id
 from ..middleware.request_timeout import NAME as REQUEST_TIMEOUT
 from ..middleware.request_timeout import deadline
@@ -69,7 +69,7 @@ class Backend:
         """Call what is at `url` with the token of the settings."""
         self._url = url.rstrip("/")
         self._token = settings.backend_token
-        self._tls = trust()
+        self._tls = ssl_context()
         self._clients = HTTPConnectionPool(self._client, CONNECTIONS, CONNECTION_PATIENCE)
         self.health: Health | None = None
         """What it said when it was last asked for it."""
@@ -78,7 +78,7 @@ class Backend:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        await self._clients.hang_up()
+        await self._clients.close_idle()
 
     async def ask(
         self,
@@ -128,7 +128,7 @@ class Backend:
                     if not repeats and not isinstance(error, httpx.ConnectError):
                         raise
                     logger.info("a call of the backend was lost: repeating it (%r)", error)
-                    await self._clients.hang_up()  # what else is idle leads to the same end
+                    await self._clients.close_idle()  # what else is idle leads to the same end
                     return await self._send(method, path, body, headers, until)
         except httpx.PoolTimeout as error:
             raise BackendUnavailable("too many calls of the backend are under way") from error
@@ -145,7 +145,7 @@ class Backend:
         left = min(until, deadline.get() or until) - asyncio.get_running_loop().time()
         headers = {**headers, REQUEST_TIMEOUT: f"{max(left, 0):.3f}"}
         async with (
-            self._clients.lend() as client,
+            self._clients.acquire() as client,
             client.stream(method, url, content=body, headers=headers) as response,
         ):
             async for piece in response.aiter_bytes():
@@ -262,7 +262,7 @@ class RemoteApiKeys:
         """The keys that count, of those with these digests."""
         wanted = ApiKeysRequest(digests=[digest.hex() for digest in digests])
         found: list[ApiKeyInfo] = await self._backend.ask(
-            "/find-keys", wanted, list[ApiKeyInfo], KEYS_PATIENCE
+            "/find-keys", wanted, list[ApiKeyInfo], KEY_LOOKUP_TIMEOUT
         )
         return {
             bytes.fromhex(key.digest): ApiKey(key.name, Rate(key.quota, key.seconds))

@@ -7,7 +7,7 @@ from litestar.openapi.spec import Example
 from litestar.params import QueryParameter
 
 from .. import arxiv_query_parser, full_text, timestamps
-from ..arxiv_query import HEADING
+from ..arxiv_query import QUERY_PREFIX
 from ..context import Context
 from ..errors import InvalidParameter
 from ..formats import FORMATS
@@ -223,7 +223,7 @@ def asked_papers(  # noqa: PLR0913 - each of them is one filter
     categories, archives = _categories(category)
     given = q if q and q.strip() else None
     if given:
-        words.append(f"({full_text.tsquery(given)})")
+        words.append(f"({full_text.build_tsquery(given)})")
     wanted = PaperFilter(
         since=first,
         until=last,
@@ -235,9 +235,9 @@ def asked_papers(  # noqa: PLR0913 - each of them is one filter
         archive=archives,
         all_versions=versions == "all",
         is_full_text=given is not None,
-        mark_title=full_text.sought(given, "title") if given else "",
-        mark_author=full_text.sought(given, "author") if given else "",
-        mark_abstract=full_text.sought(given, "abstract") if given else "",
+        mark_title=full_text.build_highlight_tsquery(given, "title") if given else "",
+        mark_author=full_text.build_highlight_tsquery(given, "author") if given else "",
+        mark_abstract=full_text.build_highlight_tsquery(given, "abstract") if given else "",
     )
     return ListQuery(wanted, listing)
 
@@ -276,7 +276,7 @@ def _words(**texts: str | None) -> list[str]:
     words = []
     for name, text in texts.items():
         if text:
-            found = full_text.words(text)
+            found = full_text.build_word_tsqueries(text)
             if not found:
                 raise InvalidParameter(name, f"there is no word in {text!r} to search for")
             words += found
@@ -285,14 +285,14 @@ def _words(**texts: str | None) -> list[str]:
 
 def _bare(text: str | None) -> str | None:
     """The part of a query that is looked for, without the heading that is not stored."""
-    return HEADING.sub("", text) or None if text else None
+    return QUERY_PREFIX.sub("", text) or None if text else None
 
 
 def _categories(texts: list[str] | None) -> tuple[list[str] | None, list[str] | None]:
     """Categories by their names, and archives of which all are meant; None where there are none."""
     names, archives = [], []
     for text in filter(None, map(str.strip, texts or ())):
-        if (name := arxiv_query_parser.category(text)) is None:
+        if (name := arxiv_query_parser.parse_category(text)) is None:
             raise InvalidParameter(
                 "category", f"{text[:100]!r} is no category like cs.AI, hep-th or cs.*"
             )

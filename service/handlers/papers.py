@@ -179,7 +179,7 @@ async def show_paper(
     wanted = formats.choose(format_name, request.headers.get("accept"))
     # as a path, an address of arXiv's has lost one of its slashes
     text = str(arxiv_id).strip("/").replace(":/", "://")
-    name, version = arxiv_query.paper(text, "arxiv_id")
+    name, version = arxiv_query.parse_arxiv_id(text, "arxiv_id")
     versions = await context.reader.versions(name)
     chosen = [each for each in versions if version in {None, each.version}]
     if not chosen:
@@ -245,7 +245,7 @@ def _highlights(row: PaperRow) -> dict[str, str]:
         "abstract": (row.abstract, row.marked_abstract),
     }
     marked = {
-        name: full_text.marked(text, headline)
+        name: full_text.highlight_matches(text, headline)
         for name, (text, headline) in texts.items()
         if text and headline and full_text.START in headline
     }

@@ -53,7 +53,7 @@ def search(  # noqa: PLR0913, PLR0917 - as many as arXiv has
     id_list: Annotated[
         str | None,
         QueryParameter(
-            max_length=arxiv_query.MAX_LENGTH,
+            max_length=arxiv_query.MAX_QUERY_LENGTH,
             description="arXiv ids with commas between them, with or without versions; at most 200",
             examples=[Example(value="2101.00001,hep-th/9901001v1")],
         ),
@@ -62,7 +62,7 @@ def search(  # noqa: PLR0913, PLR0917 - as many as arXiv has
         str | None,
         QueryParameter(
             name="query",
-            max_length=arxiv_query.MAX_LENGTH,
+            max_length=arxiv_query.MAX_QUERY_LENGTH,
             description="arXiv's own query language: ti au abs co jr cat rn id all, AND OR ANDNOT",
             examples=[Example(value='ti:"unit test" ANDNOT (cat:cs.AI OR cat:cs.LG)')],
         ),
@@ -88,7 +88,7 @@ def search(  # noqa: PLR0913, PLR0917 - as many as arXiv has
         QueryParameter(
             ge=0,
             schema_extra=FROM_ZERO,
-            le=arxiv_query.LAST_RESULT - 1,
+            le=arxiv_query.MAX_RESULT - 1,
             description="how many papers to pass over; start + max_results is at most 10,000",
             examples=[Example(value=0)],
         ),

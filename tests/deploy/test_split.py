@@ -398,10 +398,10 @@ async def test_a_frontend_asks_its_backend_which_keys_count_and_believes_it_for_
     backing: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     behind = backing(allowed_hosts="example.org")
-    key = api_keys.new()
+    key = api_keys.generate_key()
     async with create_pools(behind) as pools:
-        await ApiKeyStore(pools).add(ApiKey("team-a", Rate(7, 60)), api_keys.digest(key), "")
-    monkeypatch.setattr(api_keys, "FRESH", 0)
+        await ApiKeyStore(pools).add(ApiKey("team-a", Rate(7, 60)), api_keys.hash_key(key), "")
+    monkeypatch.setattr(api_keys, "FRESH_SECONDS", 0)
     async with AsyncExitStack() as running:
         url = await running.enter_async_context(backend(behind))
         settings = frontend(url, api_keys="required")
@@ -410,12 +410,14 @@ async def test_a_frontend_asks_its_backend_which_keys_count_and_believes_it_for_
             async def asked(path: str, text: str) -> httpx.Response:
                 return await client.get(path, headers={"authorization": f"Bearer {text}"})
 
-            answers = [await asked("/results", text) for text in (key, api_keys.new(), "none")]
+            answers = [
+                await asked("/results", text) for text in (key, api_keys.generate_key(), "none")
+            ]
             assert [answer.status_code for answer in answers] == [200, 401, 401]
             assert answers[0].headers["ratelimit"] == '"default";r=6;t=60'
             await running.aclose()
             assert (await asked("/nowhere", key)).status_code == 404
-            assert (await asked("/nowhere", api_keys.new())).status_code == 503
+            assert (await asked("/nowhere", api_keys.generate_key())).status_code == 503
 
 
 async def test_the_backends_problems_are_told_as_they_are(

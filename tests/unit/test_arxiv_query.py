@@ -13,8 +13,15 @@ from msgspec import structs
 from demo.feed import render
 from demo.papers import generate
 from demo.query import Pair, Term, Tree, parse, rewrite
-from service.arxiv_query import LAST_RESULT, MAX_LENGTH, MAX_NAMES, TERMS, missing_ids, parameters
-from service.arxiv_xml import parse as parse_feed
+from service.arxiv_query import (
+    MAX_LIST_ITEMS,
+    MAX_QUERY_LENGTH,
+    MAX_RESULT,
+    SEARCH_PARAMS,
+    build_params,
+    find_missing_ids,
+)
+from service.arxiv_xml import parse_feed
 from service.errors import InvalidParameter
 from service.models.arxiv import Entry, Search
 
@@ -40,7 +47,7 @@ TYPED = st.text(max_size=30) | st.lists(_PIECES, max_size=8).map("".join)
 
 
 def sent(**given_parameters: Any) -> dict[str, str]:
-    return parameters(Search(**given_parameters), 10)
+    return build_params(Search(**given_parameters), 10)
 
 
 def query(**given_parameters: Any) -> str:
@@ -173,8 +180,8 @@ def test_an_empty_field_is_left_out(empty: str | None) -> None:
 def test_a_search_for_nothing_names_all_parameters(empty: str | None) -> None:
     error = refused(author=empty, query=empty, category=("",), id_list=(" ",), max_results=5)
 
-    assert error.parameter == ", ".join(TERMS)
-    assert set(TERMS) < set(Search.__struct_fields__)
+    assert error.parameter == ", ".join(SEARCH_PARAMS)
+    assert set(SEARCH_PARAMS) < set(Search.__struct_fields__)
 
 
 @pytest.mark.parametrize(
@@ -240,7 +247,7 @@ def test_one_of_several_categories_must_match_in_any_order() -> None:
 def test_too_many_categories_are_refused() -> None:
     names = [f"{a}{b}.{c}{d}" for a in "abcd" for b in "abcd" for c in "abcd" for d in "abcd"]
 
-    assert query(category=tuple(names[:MAX_NAMES])).count(" OR ") == MAX_NAMES - 1
+    assert query(category=tuple(names[:MAX_LIST_ITEMS])).count(" OR ") == MAX_LIST_ITEMS - 1
     assert refused(category=tuple(names)).parameter == "category"
 
 
@@ -340,9 +347,9 @@ def test_ids_in_any_order_and_number_are_the_same_search() -> None:
 
 
 def test_too_many_ids_are_refused() -> None:
-    ids = tuple(f"2101.{number:05}" for number in range(MAX_NAMES + 1))
+    ids = tuple(f"2101.{number:05}" for number in range(MAX_LIST_ITEMS + 1))
 
-    assert sent(id_list=ids[1:])["max_results"] == str(MAX_NAMES)
+    assert sent(id_list=ids[1:])["max_results"] == str(MAX_LIST_ITEMS)
     assert refused(id_list=ids).parameter == "id_list"
 
 
@@ -368,9 +375,9 @@ def test_an_order_is_sent_unless_it_is_arxivs_own(by: str, order: str) -> None:
 
 
 def test_no_page_passes_the_last_result() -> None:
-    assert sent(title="x", start=LAST_RESULT - 10)["start"] == "9990"
+    assert sent(title="x", start=MAX_RESULT - 10)["start"] == "9990"
 
-    error = refused(title="x", start=LAST_RESULT - 9)
+    error = refused(title="x", start=MAX_RESULT - 9)
     assert error.parameter == "start"
     assert "submitted_from" in error.detail
     assert "harvest" in error.detail
@@ -388,7 +395,7 @@ def test_a_query_is_one_of_the_terms() -> None:
     assert query(query="ti:a", title="c") == 'ti:"a" AND ti:"c"'
 
 
-@pytest.mark.parametrize("wrong", ["ti:a b", "author:x", "(", "ti:" + "x" * MAX_LENGTH])
+@pytest.mark.parametrize("wrong", ["ti:a b", "author:x", "(", "ti:" + "x" * MAX_QUERY_LENGTH])
 def test_a_query_that_cannot_be_read_is_named(wrong: str) -> None:
     assert refused(query=wrong, title="x").parameter == "query"
 
@@ -444,10 +451,10 @@ def test_ids_that_did_not_come_back_are_listed(asked: str, missing: list[str]) -
         entry(None, None),
     ]
 
-    assert missing_ids({"id_list": asked}, entries) == missing
+    assert find_missing_ids({"id_list": asked}, entries) == missing
 
 
 def test_the_id_that_arxiv_does_not_know_is_listed() -> None:
     asked = sent(id_list=("0808.05394", "1707.08567"))
 
-    assert missing_ids(asked, [entry("1707.08567", 2)]) == ["0808.05394"]
+    assert find_missing_ids(asked, [entry("1707.08567", 2)]) == ["0808.05394"]

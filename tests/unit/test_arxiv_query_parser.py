@@ -13,17 +13,17 @@ from service.arxiv_query_parser import (
     FIELDS,
     MAX_DEPTH,
     MAX_TERMS,
+    BinaryOp,
+    InvalidQuery,
+    Node,
     Operator,
-    Pair,
     Term,
-    Tree,
-    Unreadable,
-    parse,
-    read,
-    write,
+    format_query,
+    parse_fielded_query,
+    parse_query,
 )
 
-Meant = Term | Pair
+Meant = Term | BinaryOp
 
 
 def understood(text: str) -> Meant:
@@ -36,14 +36,14 @@ def ours(tree: demo.Tree) -> Meant:
         case demo.Term(field, value):
             return Term(field, value)
         case demo.Pair(left, operator, right):
-            return Pair(ours(left), operator, ours(right))
+            return BinaryOp(ours(left), operator, ours(right))
         case demo.Not():
             raise AssertionError(tree)
 
 
 def reason(text: str) -> str:
-    with pytest.raises(Unreadable) as refused:
-        parse(text)
+    with pytest.raises(InvalidQuery) as refused:
+        parse_query(text)
     return str(refused.value)
 
 
@@ -97,58 +97,60 @@ TERMS = st.builds(
     st.sampled_from([name for name in FIELDS if name != "submittedDate"]),
     st.from_regex(r"[A-Za-z0-9().:,é-]{1,9}( [a-zA-Z()]{1,5}){0,2}", fullmatch=True),
 )
-TREES: st.SearchStrategy[Tree] = st.recursive(
+TREES: st.SearchStrategy[Node] = st.recursive(
     TERMS,
-    lambda trees: st.builds(Pair, trees, BINARY, trees),
+    lambda trees: st.builds(BinaryOp, trees, BINARY, trees),
     max_leaves=20,
 )
 
 
 @given(QUERIES)
 def test_what_is_sent_is_what_arxiv_would_have_read(text: str) -> None:
-    tree = parse(text)
+    tree = parse_query(text)
 
     assert understood(text) == tree
-    assert understood(write(tree)) == tree
+    assert understood(format_query(tree)) == tree
 
 
 @given(TREES)
-def test_a_tree_is_written_so_that_arxiv_reads_it_again(tree: Tree) -> None:
-    text = write(tree)
+def test_a_tree_is_written_so_that_arxiv_reads_it_again(tree: Node) -> None:
+    text = format_query(tree)
 
     assert understood(text) == tree
-    assert parse(text) == tree
-    assert read(text, is_explicit=True) == tree
-    assert read(demo.shown(demo.parse(demo.rewrite('ti:"a b"')))) == Term("ti", "a b")
+    assert parse_query(text) == tree
+    assert parse_fielded_query(text, unambiguous=True) == tree
+    assert parse_fielded_query(demo.shown(demo.parse(demo.rewrite('ti:"a b"')))) == Term(
+        "ti", "a b"
+    )
 
 
 @given(QUERIES)
 def test_writing_again_changes_nothing(text: str) -> None:
-    written = write(parse(text))
+    written = format_query(parse_query(text))
 
-    assert write(parse(written)) == written
+    assert format_query(parse_query(written)) == written
 
 
 @given(st.lists(QUERIES | st.sampled_from([*'()":_*\\', "AND", "ti:", " "]), max_size=8))
 def test_any_text_is_read_or_refused_and_what_is_read_means_that(parts: list[str]) -> None:
     text = "".join(parts)
     try:
-        tree = parse(text)
-    except Unreadable:
+        tree = parse_query(text)
+    except InvalidQuery:
         return
 
-    assert understood(write(tree)) == tree
+    assert understood(format_query(tree)) == tree
 
 
 @given(st.text(max_size=60))
 def test_no_text_breaks_the_reader(text: str) -> None:
-    read(text)
+    parse_fielded_query(text)
     try:
-        tree = parse(text)
-    except Unreadable:
+        tree = parse_query(text)
+    except InvalidQuery:
         return
 
-    assert understood(write(tree)) == tree
+    assert understood(format_query(tree)) == tree
 
 
 # Reading what a person writes
@@ -200,7 +202,7 @@ def test_no_text_breaks_the_reader(text: str) -> None:
     ],
 )
 def test_a_query_is_sent_in_words_that_leave_nothing_open(text: str, written: str) -> None:
-    assert write(parse(text)) == written
+    assert format_query(parse_query(text)) == written
 
 
 @pytest.mark.parametrize(
@@ -265,14 +267,14 @@ def test_what_arxiv_would_refuse_or_misread_is_refused_with_the_reason(
 
 
 def test_parentheses_have_a_limit() -> None:
-    assert parse("(" * MAX_DEPTH + "a" + ")" * MAX_DEPTH) == Term("all", "a")
+    assert parse_query("(" * MAX_DEPTH + "a" + ")" * MAX_DEPTH) == Term("all", "a")
     assert "nested deeper" in reason("(" * (MAX_DEPTH + 1) + "a" + ")" * (MAX_DEPTH + 1))
     assert "nested deeper" in reason("(" * 100_000)
     assert "not closed" in reason("(" * MAX_DEPTH + "a")
 
 
 def test_terms_have_a_limit() -> None:
-    assert understood(write(parse(" OR ".join(["a"] * MAX_TERMS))))
+    assert understood(format_query(parse_query(" OR ".join(["a"] * MAX_TERMS))))
     assert "more than" in reason(" OR ".join(["a"] * (MAX_TERMS + 1)))
     assert "follow each other" in reason(" ANDNOT ".join(["a"] * MAX_TERMS))
 
@@ -288,9 +290,9 @@ def test_messages_repeat_little_of_a_query() -> None:
 )
 def test_no_text_takes_long(text: str) -> None:
     started = time.monotonic()
-    assert read(text) is None
-    with pytest.raises(Unreadable):
-        parse(text)
+    assert parse_fielded_query(text) is None
+    with pytest.raises(InvalidQuery):
+        parse_query(text)
 
     assert time.monotonic() - started < 3
 
@@ -299,10 +301,10 @@ def test_no_text_takes_long(text: str) -> None:
 
 
 @given(TREES)
-def test_the_tree_that_arxiv_shows_is_read(tree: Tree) -> None:
-    shown = demo.shown(demo.parse(demo.rewrite(write(tree))))
-    values = re.findall(r'"([^"]*)"', write(tree))
-    assert read(shown) == tree or any(set("()") & set(value) for value in values)
+def test_the_tree_that_arxiv_shows_is_read(tree: Node) -> None:
+    shown = demo.shown(demo.parse(demo.rewrite(format_query(tree))))
+    values = re.findall(r'"([^"]*)"', format_query(tree))
+    assert parse_fielded_query(shown) == tree or any(set("()") & set(value) for value in values)
 
 
 @pytest.mark.parametrize(
@@ -317,10 +319,10 @@ def test_the_tree_that_arxiv_shows_is_read(tree: Tree) -> None:
     ],
 )  # fmt: skip
 def test_what_arxiv_shows_is_read_as_it_stands(shown: str, written: str) -> None:
-    tree = read(shown)
+    tree = parse_fielded_query(shown)
 
     assert tree is not None
-    assert write(tree) == written
+    assert format_query(tree) == written
 
 
 @pytest.mark.parametrize(
@@ -328,12 +330,12 @@ def test_what_arxiv_shows_is_read_as_it_stands(shown: str, written: str) -> None
     ["", "a", "ti:a b", "ti:a AND", "AND ti:a", "(ti:a", "ti:a)", '""', "ti::(", "ti:a NOT ti:b"],
 )
 def test_what_has_no_plain_meaning_is_not_read(text: str) -> None:
-    assert read(text) is None
+    assert parse_fielded_query(text) is None
 
 
 @pytest.mark.parametrize(
     "text", ["ti:a AND ti:b OR ti:c", "ti:a OR ti:b AND ti:c", "ti:a ANDNOT ti:b ANDNOT ti:c"]
 )
 def test_what_people_read_differently_is_not_explicit(text: str) -> None:
-    assert read(text) == understood(text)
-    assert read(text, is_explicit=True) is None
+    assert parse_fielded_query(text) == understood(text)
+    assert parse_fielded_query(text, unambiguous=True) is None

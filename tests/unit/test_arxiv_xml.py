@@ -21,7 +21,7 @@ from msgspec import structs
 
 from demo import feed as demo_feed
 from demo.papers import Paper, generate
-from service.arxiv_xml import InvalidFeed, parse
+from service.arxiv_xml import InvalidFeed, parse_feed
 from service.models.arxiv import Entry, Feed, Link
 from service.models.records import INT4_MAX
 from tests.support.captures import captured, catalogued
@@ -70,7 +70,7 @@ def feed(
 
 def one(*parts: str, **options: Any) -> Entry:
     """The entry that its parts make, read in a feed."""
-    [entry] = parse(feed(f"<entry>{''.join(parts)}</entry>", **options)).entries
+    [entry] = parse_feed(feed(f"<entry>{''.join(parts)}</entry>", **options)).entries
     return entry
 
 
@@ -148,7 +148,7 @@ with its own lines.
 
 
 def test_every_part_of_a_new_feed_is_read() -> None:
-    found = parse(feed(NEW_ENTRY, total=230))
+    found = parse_feed(feed(NEW_ENTRY, total=230))
 
     assert found == Feed(
         query="search_query=all:x",
@@ -182,7 +182,7 @@ def test_every_part_of_a_new_feed_is_read() -> None:
 
 
 def test_every_part_of_an_old_feed_is_read() -> None:
-    assert parse(OLD_FEED) == Feed(
+    assert parse_feed(OLD_FEED) == Feed(
         query="search_query=all:ice&id_list=&start=0",
         link="http://arxiv.org/api/query?search_query%3Dall%3Aice",
         total=71,
@@ -213,7 +213,7 @@ def test_every_part_of_an_old_feed_is_read() -> None:
 
 
 def test_a_search_without_hits_is_a_feed() -> None:
-    assert parse(feed(total=0)) == Feed(
+    assert parse_feed(feed(total=0)) == Feed(
         query="search_query=all:x",
         link="https://arxiv.org/api/query?search_query=all:x",
         total=0,
@@ -397,9 +397,9 @@ def test_unknown_elements_and_attributes_are_ignored() -> None:
 
 def test_names_without_the_namespaces_of_a_feed_are_nothing() -> None:
     with pytest.raises(InvalidFeed):
-        parse(b"<feed><totalResults>1</totalResults></feed>")
+        parse_feed(b"<feed><totalResults>1</totalResults></feed>")
     with pytest.raises(InvalidFeed):
-        parse(feed().replace(ATOM.encode(), b"http://purl.org/atom/ns#"))
+        parse_feed(feed().replace(ATOM.encode(), b"http://purl.org/atom/ns#"))
 
 
 PREFIXES = [
@@ -411,10 +411,10 @@ PREFIXES = [
 
 @pytest.mark.parametrize("prefixes", PREFIXES)
 def test_prefixes_are_only_names(prefixes: Prefixes) -> None:
-    entry = parse(feed(NEW_ENTRY)).entries[0]
+    entry = parse_feed(feed(NEW_ENTRY)).entries[0]
     written = rendered(entry, prefixes=prefixes)
 
-    found = parse(feed(written, prefixes=prefixes, link="", title=None))
+    found = parse_feed(feed(written, prefixes=prefixes, link="", title=None))
     assert found == Feed(query=None, link=None, total=1, entries=[entry], error=None)
 
 
@@ -436,7 +436,7 @@ def test_prefixes_are_only_names(prefixes: Prefixes) -> None:
     ],
 )
 def test_the_query_is_the_title_without_its_prefix(title: str | None, query: str | None) -> None:
-    assert parse(feed(title=title)).query == query
+    assert parse_feed(feed(title=title)).query == query
 
 
 @pytest.mark.parametrize(
@@ -449,15 +449,15 @@ def test_the_query_is_the_title_without_its_prefix(title: str | None, query: str
     ],
 )
 def test_the_link_is_that_of_the_feed(link: str, href: str | None) -> None:
-    assert parse(feed(NEW_ENTRY, link=link)).link == href
+    assert parse_feed(feed(NEW_ENTRY, link=link)).link == href
 
 
 @pytest.mark.parametrize("total", [0, 1, 214_881, INT4_MAX, " 7\n", "007", "<!-- -->5"])
 def test_the_total_is_what_arxiv_says_whatever_it_sent(total: object) -> None:
     expected = int(re.sub("<.*>", "", str(total)))
 
-    assert parse(feed(NEW_ENTRY, NEW_ENTRY, total=total)).total == expected
-    assert len(parse(feed(NEW_ENTRY, NEW_ENTRY, total=total)).entries) == 2
+    assert parse_feed(feed(NEW_ENTRY, NEW_ENTRY, total=total)).total == expected
+    assert len(parse_feed(feed(NEW_ENTRY, NEW_ENTRY, total=total)).entries) == 2
 
 
 @pytest.mark.parametrize(
@@ -469,7 +469,7 @@ def test_the_total_is_what_arxiv_says_whatever_it_sent(total: object) -> None:
 )
 def test_a_total_that_is_none_is_refused(total: object) -> None:
     with pytest.raises(InvalidFeed, match=r"^totalResults is .* not a number of papers$"):
-        parse(feed(NEW_ENTRY, total=total))
+        parse_feed(feed(NEW_ENTRY, total=total))
 
 
 # Errors
@@ -481,7 +481,7 @@ def test_an_error_feed_of_either_family_says_what_is_wrong(family: demo_feed.Fam
         "incorrect id format for x", f"{demo_feed.ERRORS}#incorrect_id", family=family
     )
 
-    assert parse(body).error == "incorrect id format for x"
+    assert parse_feed(body).error == "incorrect id format for x"
 
 
 @pytest.mark.parametrize(
@@ -498,23 +498,23 @@ def test_an_error_feed_of_either_family_says_what_is_wrong(family: demo_feed.Fam
 def test_an_error_is_known_by_its_id_and_not_by_its_title(name: str) -> None:
     entry = f"<entry><id>{name}</id><title>Fine</title><summary> a\n b </summary></entry>"
 
-    assert parse(feed(entry)).error == "a b"
-    assert parse(feed(NEW_ENTRY, entry)).error == "a b"
+    assert parse_feed(feed(entry)).error == "a b"
+    assert parse_feed(feed(NEW_ENTRY, entry)).error == "a b"
 
 
 def test_an_error_without_a_reason_is_an_error() -> None:
-    assert parse(feed("<entry><id>http://arxiv.org/api/errors</id></entry>")).error
+    assert parse_feed(feed("<entry><id>http://arxiv.org/api/errors</id></entry>")).error
 
 
 def test_a_paper_called_error_is_none() -> None:
     entry = "<entry><id>http://arxiv.org/abs/2405.00001v1</id><title>Error</title></entry>"
 
-    assert parse(feed(entry)).error is None
+    assert parse_feed(feed(entry)).error is None
 
 
 def test_an_entry_in_an_entry_is_none() -> None:
     inner = "<entry><id>http://arxiv.org/api/errors</id><title>inner</title></entry>"
-    found = parse(feed(f"<entry><source>{inner}</source><title>outer {inner}</title></entry>"))
+    found = parse_feed(feed(f"<entry><source>{inner}</source><title>outer {inner}</title></entry>"))
 
     assert [entry.title for entry in found.entries] == ["outer http://arxiv.org/api/errorsinner"]
     assert found.error is None
@@ -525,7 +525,7 @@ def test_large_feeds_are_the_same_in_any_encoding() -> None:
     body = demo_feed.render(generate(100))
     wide = body.decode().replace("encoding='UTF-8'", "encoding='UTF-16'").encode("utf-16")
 
-    assert parse(wide) == parse(body)
+    assert parse_feed(wide) == parse_feed(body)
 
 
 # What is no feed
@@ -567,7 +567,7 @@ WHOLE = feed(NEW_ENTRY)
 )
 def test_what_is_no_feed_is_refused(body: bytes) -> None:
     with pytest.raises(InvalidFeed) as refused:
-        parse(body)
+        parse_feed(body)
 
     assert 0 < len(str(refused.value)) < 400
 
@@ -576,18 +576,18 @@ def test_what_is_no_feed_is_refused(body: bytes) -> None:
 def test_two_documents_are_none_wherever_the_first_one_ends(length: int) -> None:
     first = WHOLE[: WHOLE.index(b"</entry>")].replace(b"&amp;", b"&nbsp;")
     with pytest.raises(InvalidFeed, match="nbsp"):
-        parse(first + b" " * (length - len(first)) + WHOLE)
+        parse_feed(first + b" " * (length - len(first)) + WHOLE)
 
 
 @pytest.mark.parametrize("part", range(1, 40))
 def test_a_feed_that_broke_off_is_refused(part: int) -> None:
     with pytest.raises(InvalidFeed):
-        parse(WHOLE[: len(WHOLE) * part // 40])
+        parse_feed(WHOLE[: len(WHOLE) * part // 40])
 
 
 def test_the_reason_stays_short_whatever_was_sent() -> None:
     with pytest.raises(InvalidFeed) as refused:
-        parse(f"<{'x' * 40_000}></y>".encode())
+        parse_feed(f"<{'x' * 40_000}></y>".encode())
 
     assert len(str(refused.value)) < 400
 
@@ -614,7 +614,7 @@ def test_a_feed_is_read_in_the_encoding_it_declares(declared: str | None, real: 
     entry = f"<entry><title>{TITLE}</title></entry>"
     body = feed(entry, declaration=head).decode().encode(real)
 
-    assert parse(body).entries[0].title == TITLE
+    assert parse_feed(body).entries[0].title == TITLE
 
 
 @pytest.mark.parametrize(
@@ -625,7 +625,7 @@ def test_a_feed_that_lies_about_its_encoding_is_refused(declared: str, real: str
     head = f'<?xml version="1.0" encoding="{declared}"?>'
     entry = f"<entry><title>{TITLE}</title></entry>"
     with pytest.raises(InvalidFeed):
-        parse(feed(entry, declaration=head).decode().encode(real))
+        parse_feed(feed(entry, declaration=head).decode().encode(real))
 
 
 # Attacks
@@ -680,7 +680,7 @@ def test_document_types_are_refused_and_nothing_is_opened(
     entry = f"<entry><title>{reference}</title></entry>"
 
     with pytest.raises(InvalidFeed) as refused:
-        parse(feed(entry, declaration=head).decode().encode(encoding))
+        parse_feed(feed(entry, declaration=head).decode().encode(encoding))
     assert "the secret" not in str(refused.value)
     assert secret.stat().st_atime == 0
     assert_untouched(listener)
@@ -735,7 +735,7 @@ def test_entities_are_no_bombs(name: str, place: str) -> None:
 
     began = time.perf_counter()
     with pytest.raises(InvalidFeed):
-        parse(body)
+        parse_feed(body)
     assert time.perf_counter() - began < 1
 
 
@@ -756,7 +756,7 @@ def test_monstrous_documents_are_refused_quickly(inside: str) -> None:
 
     began = time.perf_counter()
     with pytest.raises(InvalidFeed):
-        parse(body)
+        parse_feed(body)
     assert time.perf_counter() - began < 2
 
 
@@ -773,7 +773,7 @@ def test_the_largest_answer_is_read_quickly() -> None:
     body = demo_feed.render(papers)
 
     began = time.perf_counter()
-    found = parse(body)
+    found = parse_feed(body)
     assert time.perf_counter() - began < 3
     assert [entry.arxiv_id for entry in found.entries] == [paper.arxiv_id for paper in papers]
 
@@ -873,12 +873,12 @@ def test_entries_in_any_order_of_their_parts_are_read_back(
 ) -> None:
     written = [rendered(paper, order, prefixes) for paper in papers]
 
-    assert parse(feed(*written, link="", prefixes=prefixes)).entries == papers
+    assert parse_feed(feed(*written, link="", prefixes=prefixes)).entries == papers
 
 
 def parsed_or_refused(body: bytes) -> None:
     try:
-        found = parse(body)
+        found = parse_feed(body)
     except InvalidFeed as error:
         assert 0 < len(str(error)) < 400  # noqa: PT017
     else:
@@ -955,7 +955,7 @@ def meant(paper: Paper, family: demo_feed.Family) -> Entry:
 @pytest.mark.parametrize("family", ["new", "old"])
 def test_generated_papers_are_read_as_they_are_meant(family: demo_feed.Family) -> None:
     papers = generate(300)
-    found = parse(demo_feed.render(papers, query='ti:"a b"', total=5000, family=family))
+    found = parse_feed(demo_feed.render(papers, query='ti:"a b"', total=5000, family=family))
 
     assert found.total == 5000
     assert found.error is None
@@ -995,7 +995,7 @@ def unbroken(entry: Entry) -> Entry:
 @captured
 def test_a_captured_feed_is_what_its_catalogue_says(path: Path) -> None:
     row = catalogued(path)
-    found = parse(path.read_bytes())
+    found = parse_feed(path.read_bytes())
 
     assert len(found.entries) == int(row["entries"])
     assert found.total == int(row["totalResults"])
@@ -1010,7 +1010,7 @@ def test_a_captured_feed_is_what_its_catalogue_says(path: Path) -> None:
 
 @captured
 def test_a_captured_paper_has_all_that_every_paper_has(path: Path) -> None:
-    found = parse(path.read_bytes())
+    found = parse_feed(path.read_bytes())
     if found.error is not None:
         assert all(entry.arxiv_id is None for entry in found.entries)
         return
@@ -1100,4 +1100,4 @@ def test_a_captured_paper_is_what_a_second_reading_finds(path: Path) -> None:
     found = [
         SecondReading(entry).entry() for entry in second.element.findall("a:entry", second.names)
     ]
-    assert parse(body).entries == found
+    assert parse_feed(body).entries == found

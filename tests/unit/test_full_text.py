@@ -22,10 +22,10 @@ from service.full_text import (
     MAX_WORDS,
     START,
     STOP,
-    fold,
-    marked,
-    sought,
-    tsquery,
+    build_highlight_tsquery,
+    build_tsquery,
+    highlight_matches,
+    unaccent_text,
 )
 
 WORDS = ("quark", "lepton", "boson", "gluon")
@@ -45,14 +45,14 @@ def words(server: str, template: str) -> Iterator[psycopg.Connection]:
 
 def read(text: str) -> str | None:
     try:
-        return tsquery(text)
+        return build_tsquery(text)
     except InvalidParameter:
         return None
 
 
 def reason(text: str) -> str:
     with pytest.raises(InvalidParameter) as refused:
-        tsquery(text)
+        build_tsquery(text)
     assert len(refused.value.detail) < 300
     return refused.value.detail
 
@@ -114,7 +114,7 @@ def headline(words: psycopg.Connection, text: str, query: str) -> str:
     ],
 )
 def test_a_query_means_this_to_postgresql(text: str, query: str) -> None:
-    assert tsquery(text) == query
+    assert build_tsquery(text) == query
 
 
 @pytest.mark.parametrize(
@@ -154,9 +154,9 @@ def test_what_cannot_be_meant_is_refused_with_the_reason(text: str, words: str) 
 
 
 def test_parentheses_and_operands_have_a_limit() -> None:
-    assert tsquery("(" * MAX_DEPTH + "a" + ")" * MAX_DEPTH) == "'a'"
+    assert build_tsquery("(" * MAX_DEPTH + "a" + ")" * MAX_DEPTH) == "'a'"
     assert "nested deeper" in reason("(" * (MAX_DEPTH + 1) + "a" + ")" * (MAX_DEPTH + 1))
-    assert tsquery(" ".join(["a"] * MAX_WORDS)).count("'a'") == MAX_WORDS
+    assert build_tsquery(" ".join(["a"] * MAX_WORDS)).count("'a'") == MAX_WORDS
     assert "more than" in reason(" ".join(["a"] * (MAX_WORDS + 1)))
 
 
@@ -199,7 +199,7 @@ def test_any_text_is_refused_or_a_query_that_is_not_empty(
     assert empty == []
     for text in texts:
         if read(text):
-            sought(text, "title")
+            build_highlight_tsquery(text, "title")
 
 
 Meaning = Callable[[set[str]], bool]
@@ -232,7 +232,7 @@ def test_operators_find_the_papers_that_they_say(
         "select array(select to_tsvector('arxiv', paper) @@ to_tsquery('arxiv', query)"
         " from unnest(%s::text[]) with ordinality as papers (paper, place) order by place)"
         " from unnest(%s::text[]) with ordinality as queries (query, place) order by place",
-        [PAPERS, [tsquery(text) for text, _ in queries]],
+        [PAPERS, [build_tsquery(text) for text, _ in queries]],
     ).fetchall()
 
     expected = [[meaning(set(paper.split())) for paper in PAPERS] for _, meaning in queries]
@@ -260,7 +260,8 @@ def test_words_are_found_however_they_are_written(
     words: psycopg.Connection, paper: str, text: str
 ) -> None:
     row = words.execute(
-        "select to_tsvector('arxiv', fold(%s)) @@ to_tsquery('arxiv', %s)", [paper, tsquery(text)]
+        "select to_tsvector('arxiv', fold(%s)) @@ to_tsquery('arxiv', %s)",
+        [paper, build_tsquery(text)],
     ).fetchone()
 
     assert row == (True,)
@@ -279,7 +280,7 @@ def test_a_field_is_searched_alone(words: psycopg.Connection) -> None:
         "ti:ber*": False,
         "berg -title:berg": True,
     }.items():
-        found = words.execute(f"select {vector} @@ to_tsquery('arxiv', %s)", [tsquery(text)])
+        found = words.execute(f"select {vector} @@ to_tsquery('arxiv', %s)", [build_tsquery(text)])
         assert found.fetchone() == (expected,), text
 
 
@@ -295,7 +296,7 @@ def test_folding_here_and_in_the_database_is_the_same(words: psycopg.Connection)
     rows = words.execute(
         "select character from unnest(%s::text[], %s::text[]) as folded (character, ours)"
         " where fold(character) <> ours",
-        [known, [fold(character) for character in known]],
+        [known, [unaccent_text(character) for character in known]],
     ).fetchall()
 
     assert rows == []
@@ -331,7 +332,7 @@ def test_folding_here_and_in_the_database_is_the_same(words: psycopg.Connection)
 def test_matches_are_marked_in_the_original(
     words: psycopg.Connection, original: str, text: str, html: str
 ) -> None:
-    assert marked(original, headline(words, original, tsquery(text))) == html
+    assert highlight_matches(original, headline(words, original, build_tsquery(text))) == html
 
 
 @given(st.lists(STORED, min_size=60, max_size=60))
@@ -347,7 +348,7 @@ def test_marks_change_no_character(words: psycopg.Connection, texts: list[str]) 
     ).fetchall()
 
     for original, (shown,) in zip(originals, rows, strict=True):
-        html = marked(original, shown)
+        html = highlight_matches(original, shown)
         assert unescape(re.sub("</?mark>", "", html)) == original
         assert not re.search("[<>\"']", re.sub("</?mark>", "", html))
         if not {START, STOP} & set(original):
@@ -358,27 +359,31 @@ def test_marks_change_no_character(words: psycopg.Connection, texts: list[str]) 
     "shown", ["", "dark", f"{START}dark{STOP} x", f"a {START}d\u0131rk{STOP}", START, STOP * 3]
 )
 def test_a_headline_of_another_text_marks_nothing(shown: str) -> None:
-    assert marked("a <dark>", shown) == "a &lt;dark&gt;"
-    assert marked(f"{START}a{STOP} dark", f"a {START}dark{STOP}") == f"{START}a{STOP} dark"
+    assert highlight_matches("a <dark>", shown) == "a &lt;dark&gt;"
+    assert (
+        highlight_matches(f"{START}a{STOP} dark", f"a {START}dark{STOP}") == f"{START}a{STOP} dark"
+    )
 
 
 def test_what_is_excluded_or_meant_for_another_field_is_not_marked(
     words: psycopg.Connection,
 ) -> None:
     query = "dark title:halo -author:mass gal*"
-    assert sought(query, "title") == "'dark' | 'halo':A | 'gal':*"
-    assert sought(query, "abstract") == "'dark' | 'gal':*"
-    assert sought("au:x", "note") == ""
+    assert build_highlight_tsquery(query, "title") == "'dark' | 'halo':A | 'gal':*"
+    assert build_highlight_tsquery(query, "abstract") == "'dark' | 'gal':*"
+    assert build_highlight_tsquery("au:x", "note") == ""
 
-    shown = headline(words, "dark halo mass of galaxies", sought(query, "abstract"))
+    shown = headline(
+        words, "dark halo mass of galaxies", build_highlight_tsquery(query, "abstract")
+    )
     expected = "<mark>dark</mark> halo mass of <mark>galaxies</mark>"
-    assert marked("dark halo mass of galaxies", shown) == expected
+    assert highlight_matches("dark halo mass of galaxies", shown) == expected
 
 
 @pytest.mark.parametrize("character", ["a", "é", "e\u0301", "\u0301"])
 def test_long_texts_are_marked_in_little_time(character: str) -> None:
     original = character * 100_000
     started = time.monotonic()
-    marked(original, fold(original))
+    highlight_matches(original, unaccent_text(original))
 
     assert time.monotonic() - started < 2

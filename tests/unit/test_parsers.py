@@ -93,7 +93,7 @@ def test_an_if_none_match_knows_only_tags_that_it_names(known: bytes, tag: bytes
 @example("arxiv:" + "?" * 5000)
 def test_any_text_is_the_id_of_a_paper_or_refused(text: str) -> None:
     try:
-        name, version = arxiv_query.paper(text, "arxiv_id")
+        name, version = arxiv_query.parse_arxiv_id(text, "arxiv_id")
     except InvalidParameter as refused:
         assert refused.parameter == "arxiv_id"  # noqa: PT017
     else:
@@ -134,7 +134,7 @@ SECONDS = st.none() | st.integers(-62_135_510_400, 253_402_214_400)
 )
 def test_any_search_is_one_for_arxiv_or_refused(search: Search) -> None:
     with suppress(InvalidParameter):
-        sent = arxiv_query.parameters(search, 10)
+        sent = arxiv_query.build_params(search, 10)
         assert sent["search_query"] or sent["id_list"]
         assert not any(unicodedata.category(each) == "Cc" for each in sent["search_query"])
 
@@ -144,8 +144,8 @@ def test_any_search_is_one_for_arxiv_or_refused(search: Search) -> None:
 )
 def test_any_full_text_query_is_read_or_refused(q: str) -> None:
     with suppress(InvalidParameter):
-        assert full_text.tsquery(q)
-        full_text.sought(q, "title")
+        assert full_text.build_tsquery(q)
+        full_text.build_highlight_tsquery(q, "title")
 
 
 # Over HTTP: what stands before the parsers, and between them

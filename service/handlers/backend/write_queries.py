@@ -7,7 +7,7 @@ from litestar.di import NamedDependency
 from msgspec import structs
 
 from ... import openapi
-from ...arxiv_query import HEADING
+from ...arxiv_query import QUERY_PREFIX
 from ...context import LocalContext
 from ...models.requests import WriteQueryRequest
 from ...models.responses import Message
@@ -29,5 +29,5 @@ async def write_queries(
     data: Annotated[WriteQueryRequest, openapi.body(EXAMPLE)],
 ) -> Message:
     """Record a search; sending the same again changes nothing."""
-    await context.records.write_query(structs.replace(data, query=HEADING.sub("", data.query)))
+    await context.records.write_query(structs.replace(data, query=QUERY_PREFIX.sub("", data.query)))
     return Message(f"query {data.query_id} is recorded")
