@@ -30,9 +30,10 @@ from service.errors import ConfigurationError, DatabaseUnavailable
 from service.models.arxiv import ArxivResponse
 from service.models.records import Record
 from service.models.requests import ResultPayload, WriteQueryRequest, WriteResultsRequest
-from service.queue import rabbitmq as buffer_module
+from service.queue import rabbitmq
+from service.queue import worker as worker_module
 from service.queue.rabbitmq import RecordQueue
-from service.queue.worker import Writer
+from service.queue.worker import QueueWorker
 from service.settings import Settings
 from tests.conftest import Gateway, Serve, copied
 from tests.db.test_records import COUNTS, answer, paper
@@ -68,7 +69,8 @@ async def broker(node: Broker) -> Broker:
 
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(buffer_module, "PAUSES", (0.05, 0.2))
+    for module in (rabbitmq, worker_module):
+        monkeypatch.setattr(module, "RETRY_PAUSES", (0.05, 0.2))
 
 
 async def until(condition: Callable[[], Any], patience: float = 20) -> None:
@@ -86,12 +88,12 @@ async def buffered(database: str, url: str) -> AsyncIterator[QueuedRecordStore]:
 
 
 @asynccontextmanager
-async def writing(connections: DatabasePools | str, url: str) -> AsyncIterator[Writer]:
+async def writing(connections: DatabasePools | str, url: str) -> AsyncIterator[QueueWorker]:
     """A writer at work."""
     if isinstance(connections, str):
         connections = DatabasePools(connections)
     async with connections:
-        writer = Writer(url, RecordStore(connections))
+        writer = QueueWorker(url, RecordStore(connections))
         work = asyncio.create_task(writer.run())
         try:
             yield writer
@@ -267,14 +269,14 @@ async def test_what_ends_one_writer_after_the_other_is_parked_by_the_broker(
     broker: Broker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     limit = {"x-delivery-limit": 2}
-    monkeypatch.setattr(buffer_module, "QUEUE", "limited")
-    monkeypatch.setattr(buffer_module, "ARGUMENTS", buffer_module.ARGUMENTS | limit)
+    monkeypatch.setattr(rabbitmq, "QUEUE", "limited")
+    monkeypatch.setattr(rabbitmq, "ARGUMENTS", rabbitmq.ARGUMENTS | limit)
     async with RecordQueue(broker.url) as buffer:
         await until(lambda: buffer.connected)
         await buffer.put(b"a killer")
     for _ in range(3):
-        async with buffer_module.messages(broker.url) as messages:
-            await messages.take(1, 1)
+        async with rabbitmq.consume(broker.url) as consumer:
+            await consumer.fetch_batch(1, 1)
 
     end = monotonic() + 5
     while not (parked := await broker.parked()):
@@ -328,15 +330,15 @@ async def test_a_broker_that_is_killed_under_load_loses_nothing_and_blocks_nobod
         await until(lambda: len(stored(db)) == len(numbers))
         print(f"{len(numbers)} searches, slowest {slowest:.2f} s, well {monotonic() - back:.2f} s")  # noqa: T201
 
-    assert slowest < buffer_module.PATIENCE + 3
+    assert slowest < rabbitmq.PUBLISH_TIMEOUT + 3
     assert is_whole(db, numbers, 5)
 
 
 async def test_a_broker_that_does_not_answer_holds_up_only_who_finds_out(
     broker: Broker, database: str, db: psycopg.Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(buffer_module, "PATIENCE", 0.4)
-    monkeypatch.setattr(buffer_module, "LOOK_PATIENCE", 0.2)
+    monkeypatch.setattr(rabbitmq, "PUBLISH_TIMEOUT", 0.4)
+    monkeypatch.setattr(rabbitmq, "BACKLOG_TIMEOUT", 0.2)
     async with buffered(database, broker.url) as store:
         numbers = [await store.save(answer(2))]
         broker.send(signal.SIGSTOP)
@@ -493,7 +495,7 @@ async def test_without_a_broker_searches_are_written_directly(
     assert health.json().items() >= {"status": "ready", "queue": "away"}.items()
     assert "arxiv_gateway_queue_connected 0.0" in metrics.text
     assert "arxiv_gateway_queue_waiting" not in metrics.text
-    assert caplog.text.count("no queue") == 1
+    assert caplog.text.count("no connection to the queue") == 1
     assert "secret-word" not in caplog.text
 
 
@@ -501,8 +503,8 @@ async def test_a_full_queue_is_passed_by(
     broker: Broker, database: str, db: psycopg.Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # with a bound, which operators set by a policy
-    monkeypatch.setattr(buffer_module, "QUEUE", "bounded")
-    monkeypatch.setattr(buffer_module, "ARGUMENTS", buffer_module.ARGUMENTS | {"x-max-length": 2})
+    monkeypatch.setattr(rabbitmq, "QUEUE", "bounded")
+    monkeypatch.setattr(rabbitmq, "ARGUMENTS", rabbitmq.ARGUMENTS | {"x-max-length": 2})
     async with buffered(database, broker.url) as store:
         numbers = [await store.save(answer(1)) for _ in range(20)]
         directly = stored(db)
@@ -535,7 +537,7 @@ async def test_the_writer_outlasts_a_database_that_is_away(
             )
             for one in more:
                 await broker.publish(encode(one))
-            await until(lambda: "nothing is stored" in caplog.text)
+            await until(lambda: "could not store searches" in caplog.text)
             admin.execute(f"alter database {name} with allow_connections true".encode())
         await until(lambda: len(stored(db)) == 21)
 
@@ -693,6 +695,6 @@ def test_a_queue_without_its_client_is_said_to_lack_it(
 
 
 def test_only_the_buffer_knows_the_client_of_the_queue() -> None:
-    folder = Path(str(buffer_module.__file__)).parent
+    folder = Path(str(rabbitmq.__file__)).parent
     users = [path.name for path in folder.rglob("*.py") if "aiormq" in path.read_text()]
     assert users == ["rabbitmq.py"]
