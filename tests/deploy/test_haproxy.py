@@ -22,7 +22,7 @@ from psycopg.conninfo import make_conninfo
 from psycopg.sql import SQL, Identifier
 
 from demo.arxiv import StandIn
-from service.backend.client import READING as READING_PATIENCE
+from service.backend.client import READ_TIMEOUT
 from service.handlers.arxiv import PATIENCE as RESULTS_PATIENCE
 from service.search import PERSISTENCE
 from service.settings import ENDPOINTS, Settings
@@ -368,8 +368,8 @@ def test_each_waits_longer_than_who_is_behind_it() -> None:
     [end] = re.findall(r"hard-stop-after (\d+)s", text)
     ingress = (ROOT / "deploy" / "kubernetes" / "ingress.yaml").read_text()
     settings = Settings.from_env({})
-    frontend = settings.max_wait + settings.timeout + PERSISTENCE + READING_PATIENCE
-    shown = frontend + READING_PATIENCE + RESULTS_PATIENCE
+    frontend = settings.max_wait + settings.timeout + PERSISTENCE + READ_TIMEOUT
+    shown = frontend + READ_TIMEOUT + RESULTS_PATIENCE
 
     assert float(pools["backends"]) == float(pools["backends_unready"]) > frontend
     assert float(pools["frontends_search"]) == float(pools["frontends_unready"]) > shown

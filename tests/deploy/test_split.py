@@ -351,7 +351,10 @@ async def test_a_backend_that_is_away_is_told_with_when_to_come_again(
             assert answer.headers["retry-after"] == "5"
             assert answer.json()["title"] == "The backend is not available"
         ready = await client.get("/health/ready")
-        assert (ready.status_code, ready.json()["detail"]) == (503, "backend: the backend is away")
+        assert (ready.status_code, ready.json()["detail"]) == (
+            503,
+            "backend: the backend is unavailable",
+        )
         assert (await client.get("/health/live")).status_code == 200
 
 
@@ -451,31 +454,34 @@ UNKNOWN = json.dumps(
 @pytest.mark.parametrize(
     ("answer", "said"),
     [
-        (b"HTTP/1.1 503 Service Unavailable\r\ncontent-length: 2\r\n\r\nno", "answers 503"),
-        (b"HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\n\r\n", "answers 404"),
+        (b"HTTP/1.1 503 Service Unavailable\r\ncontent-length: 2\r\n\r\nno", "(status 503)"),
+        (b"HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\n\r\n", "(status 404)"),
         (b"HTTP/1.1 200 OK\r\ncontent-length: 6\r\n\r\n<html>", "same release"),
         (
             b"HTTP/1.1 500 Oh\r\ncontent-type: text/html\r\ncontent-length: 6\r\n\r\n<html>",
-            "does not serve /read-archive: it answers 500",
+            "does not serve /read-archive (status 500)",
         ),
         (PROBLEM + b"content-length: 6\r\n\r\n<html>", "same release"),
         (
             PROBLEM + b"content-length: %d\r\n\r\n%s" % (len(UNKNOWN), UNKNOWN),
-            "does not understand /read-archive (body: has no",
+            "rejects a request to /read-archive (body: has no",
         ),
-        (b"HTTP/1.1 200 OK\r\ncontent-length: 600\r\n\r\n[", "is away"),
-        (b"HTTP/1.1 200 OK\r\ncontent-length: 5000\r\n\r\n" + b" " * 5000, "more than 4,096"),
-        (b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\nzz\r\n", "is away"),
-        (b"HTTP/1.1 200 OK\r\ncontent-encoding: gzip\r\ncontent-length: 2\r\n\r\n[]", "is away"),
-        (b"HTTP/1.1 302 Found\r\nlocation: /x\r\ncontent-length: 0\r\n\r\n", "answers 302"),
-        (b"", "is away"),
-        (b"SSH-2.0\r\n", "is away"),
+        (b"HTTP/1.1 200 OK\r\ncontent-length: 600\r\n\r\n[", "is unavailable"),
+        (b"HTTP/1.1 200 OK\r\ncontent-length: 5000\r\n\r\n" + b" " * 5000, "exceeds 4,096"),
+        (b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\nzz\r\n", "is unavailable"),
+        (
+            b"HTTP/1.1 200 OK\r\ncontent-encoding: gzip\r\ncontent-length: 2\r\n\r\n[]",
+            "is unavailable",
+        ),
+        (b"HTTP/1.1 302 Found\r\nlocation: /x\r\ncontent-length: 0\r\n\r\n", "(status 302)"),
+        (b"", "is unavailable"),
+        (b"SSH-2.0\r\n", "is unavailable"),
     ],
 )
 async def test_what_no_backend_answers_is_unavailable(
     answer: bytes, said: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(backend_client, "MOST", 4096)
+    monkeypatch.setattr(backend_client, "MAX_RESPONSE_BYTES", 4096)
 
     async def odd(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"\r\n\r\n")
@@ -548,7 +554,7 @@ async def test_the_id_and_the_deadline_of_a_request_are_passed_on(path: str) -> 
 async def test_a_backend_that_never_answers_is_not_waited_for(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(backend_client, "READING", 0.2)
+    monkeypatch.setattr(backend_client, "READ_TIMEOUT", 0.2)
 
     async def trickle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"\r\n\r\n")
@@ -563,7 +569,7 @@ async def test_a_backend_that_never_answers_is_not_waited_for(
             answer = await client.get("/results")
 
         assert answer.status_code == 503
-        assert answer.json()["detail"] == "the backend does not answer in time"
+        assert answer.json()["detail"] == "the backend does not respond in time"
 
 
 @pytest.mark.parametrize(
@@ -605,7 +611,7 @@ async def test_a_call_lost_on_an_old_connection_is_repeated_unless_it_asks_arxiv
 async def test_those_who_hang_up_leave_no_connection_taken(
     backing: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(backend_client, "CONNECTIONS", 3)
+    monkeypatch.setattr(backend_client, "MAX_CONNECTIONS", 3)
     async with backend(backing()) as url, client_of(create_app(frontend(url))) as client:
         for path in ("/results", "/papers", "/queries/1", EXPORT, SEARCH):
             hurried = [
@@ -671,7 +677,7 @@ async def test_who_hangs_up_ends_the_call_of_the_backend() -> None:
 
 async def test_equal_searches_share_one_call(monkeypatch: pytest.MonkeyPatch) -> None:
     """Or those who wait would take all connections from those who read."""
-    monkeypatch.setattr(backend_client, "CONNECTIONS", 2)
+    monkeypatch.setattr(backend_client, "MAX_CONNECTIONS", 2)
     silent = Silent()
     async with listening(silent) as url, client_of(create_app(frontend(url))) as client:
         headers = {"request-timeout": "0.3"}

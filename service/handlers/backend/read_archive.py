@@ -27,4 +27,4 @@ async def read_archive(
 
     `type` says which question it is. One search is answered alone, or null; all else is a list.
     """
-    return Response(await cancel_on_disconnect(request, requests.answer(data, context.reader)))
+    return Response(await cancel_on_disconnect(request, requests.execute(data, context.reader)))
