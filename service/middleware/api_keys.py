@@ -54,8 +54,8 @@ class ApiKeyMiddleware:
         if has_room:
             await self.app(scope, receive, send_counted)
         else:
-            detail = f"{rate} are allowed: wait {window.rest} seconds"
-            await refuse(TooManyRequests(detail, retry_after=window.rest), send_counted)
+            detail = f"{rate} are allowed: wait {window.seconds_left} seconds"
+            await refuse(TooManyRequests(detail, retry_after=window.seconds_left), send_counted)
 
     async def _caller(self, scope: HTTPScope) -> tuple[str, Rate]:
         """Whose request it is, and how many of them there may be. Raises KeyRefused."""
