@@ -12,7 +12,7 @@ _WITHDRAWN = re.compile(
 )
 _PARTICIPLE = r"(?:withdrawn|retracted)\b"
 _LATER = rf"(?:(?!(?<!of )\bthis (?:\w+ )?(?:is|has|was)\b)[^.;]|\.(?=\w)){{0,200}}?\b{_PARTICIPLE}"
-"""Later in the sentence, unless it refers to this paper. The dot in arXiv:0901.1234 is not an end."""
+"""Later in a sentence that does not refer to this paper. A dot as in arXiv:0901.1234 is allowed."""
 _VERB = r"(?:,? (?:which|that))? ?(?:(?:has|have|was|were|is|are)(?: since| now| been)* )?"
 _OTHER_SUBJECT = re.compile(
     rf"\b(?:replac|supersed|substitut|correct)(?:e?s|ing)\b{_LATER}"

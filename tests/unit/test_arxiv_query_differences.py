@@ -192,7 +192,7 @@ def test_another_page_is_told(family: StandIn, name: str, value: str) -> None:
 
     told = find_differences(sent, answer(sent | {name: value}, family))
 
-    assert told == [f"arXiv took {name} for {value!r}, not {sent[name]!r}"]
+    assert told == [f"arXiv used {value!r} as {name}, not {sent[name]!r}"]
 
 
 def test_the_order_of_ids_makes_no_difference() -> None:
