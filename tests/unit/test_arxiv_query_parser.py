@@ -105,7 +105,7 @@ TREES: st.SearchStrategy[Node] = st.recursive(
 
 
 @given(QUERIES)
-def test_what_is_sent_is_what_arxiv_would_have_read(text: str) -> None:
+def test_formatted_query_has_arxiv_meaning_of_original(text: str) -> None:
     tree = parse_query(text)
 
     assert understood(text) == tree
@@ -113,7 +113,7 @@ def test_what_is_sent_is_what_arxiv_would_have_read(text: str) -> None:
 
 
 @given(TREES)
-def test_a_tree_is_written_so_that_arxiv_reads_it_again(tree: Node) -> None:
+def test_formatted_tree_is_parsed_back(tree: Node) -> None:
     text = format_query(tree)
 
     assert understood(text) == tree
@@ -125,14 +125,14 @@ def test_a_tree_is_written_so_that_arxiv_reads_it_again(tree: Node) -> None:
 
 
 @given(QUERIES)
-def test_writing_again_changes_nothing(text: str) -> None:
+def test_formatting_is_idempotent(text: str) -> None:
     written = format_query(parse_query(text))
 
     assert format_query(parse_query(written)) == written
 
 
 @given(st.lists(QUERIES | st.sampled_from([*'()":_*\\', "AND", "ti:", " "]), max_size=8))
-def test_any_text_is_read_or_refused_and_what_is_read_means_that(parts: list[str]) -> None:
+def test_any_text_is_rejected_or_keeps_its_meaning(parts: list[str]) -> None:
     text = "".join(parts)
     try:
         tree = parse_query(text)
@@ -143,7 +143,7 @@ def test_any_text_is_read_or_refused_and_what_is_read_means_that(parts: list[str
 
 
 @given(st.text(max_size=60))
-def test_no_text_breaks_the_reader(text: str) -> None:
+def test_any_text_is_accepted_by_parse_fielded_query(text: str) -> None:
     parse_fielded_query(text)
     try:
         tree = parse_query(text)
@@ -201,7 +201,7 @@ def test_no_text_breaks_the_reader(text: str) -> None:
         ),
     ],
 )
-def test_a_query_is_sent_in_words_that_leave_nothing_open(text: str, written: str) -> None:
+def test_query_is_formatted_unambiguously(text: str, written: str) -> None:
     assert format_query(parse_query(text)) == written
 
 
@@ -260,26 +260,24 @@ def test_a_query_is_sent_in_words_that_leave_nothing_open(text: str, written: st
         ("submittedDate:[2021 TO 2020]", "ends before it starts"),
     ],
 )
-def test_what_arxiv_would_refuse_or_misread_is_refused_with_the_reason(
-    text: str, words: str
-) -> None:
+def test_misinterpreted_query_is_rejected_with_reason(text: str, words: str) -> None:
     assert words in reason(text)
 
 
-def test_parentheses_have_a_limit() -> None:
+def test_nesting_is_limited() -> None:
     assert parse_query("(" * MAX_DEPTH + "a" + ")" * MAX_DEPTH) == Term("all", "a")
     assert "nested deeper" in reason("(" * (MAX_DEPTH + 1) + "a" + ")" * (MAX_DEPTH + 1))
     assert "nested deeper" in reason("(" * 100_000)
     assert "not closed" in reason("(" * MAX_DEPTH + "a")
 
 
-def test_terms_have_a_limit() -> None:
+def test_number_of_terms_is_limited() -> None:
     assert understood(format_query(parse_query(" OR ".join(["a"] * MAX_TERMS))))
     assert "more than" in reason(" OR ".join(["a"] * (MAX_TERMS + 1)))
     assert "operators alternate" in reason(" ANDNOT ".join(["a"] * MAX_TERMS))
 
 
-def test_messages_repeat_little_of_a_query() -> None:
+def test_messages_quote_only_an_excerpt() -> None:
     for text in ("a " + "b" * 4000, '"' + "b" * 4000, "b" * 4000 + ":x", "ti:*" + "b" * 4000):
         assert len(reason(text)) < 600
 
@@ -288,7 +286,7 @@ def test_messages_repeat_little_of_a_query() -> None:
     "text",
     ["(" * 10**6, 'a "' * 10**6, "a " * 10**6, "ti:" * 10**6, "ti:(" * 10**6, ":((" * 10**6],
 )
-def test_no_text_takes_long(text: str) -> None:
+def test_long_texts_are_parsed_quickly(text: str) -> None:
     started = time.monotonic()
     assert parse_fielded_query(text) is None
     with pytest.raises(InvalidQuery):
@@ -301,7 +299,7 @@ def test_no_text_takes_long(text: str) -> None:
 
 
 @given(TREES)
-def test_the_tree_that_arxiv_shows_is_read(tree: Node) -> None:
+def test_reported_tree_is_parsed(tree: Node) -> None:
     shown = demo.shown(demo.parse(demo.rewrite(format_query(tree))))
     values = re.findall(r'"([^"]*)"', format_query(tree))
     assert parse_fielded_query(shown) == tree or any(set("()") & set(value) for value in values)
@@ -318,7 +316,7 @@ def test_the_tree_that_arxiv_shows_is_read(tree: Node) -> None:
          "submittedDate:[202001010000 TO 202112312359]"),
     ],
 )  # fmt: skip
-def test_what_arxiv_shows_is_read_as_it_stands(shown: str, written: str) -> None:
+def test_reported_query_is_parsed_literally(shown: str, written: str) -> None:
     tree = parse_fielded_query(shown)
 
     assert tree is not None
@@ -329,13 +327,13 @@ def test_what_arxiv_shows_is_read_as_it_stands(shown: str, written: str) -> None
     "text",
     ["", "a", "ti:a b", "ti:a AND", "AND ti:a", "(ti:a", "ti:a)", '""', "ti::(", "ti:a NOT ti:b"],
 )
-def test_what_has_no_plain_meaning_is_not_read(text: str) -> None:
+def test_query_without_fields_is_not_parsed(text: str) -> None:
     assert parse_fielded_query(text) is None
 
 
 @pytest.mark.parametrize(
     "text", ["ti:a AND ti:b OR ti:c", "ti:a OR ti:b AND ti:c", "ti:a ANDNOT ti:b ANDNOT ti:c"]
 )
-def test_what_people_read_differently_is_not_explicit(text: str) -> None:
+def test_ambiguous_query_is_not_parsed_as_unambiguous(text: str) -> None:
     assert parse_fielded_query(text) == understood(text)
     assert parse_fielded_query(text, unambiguous=True) is None

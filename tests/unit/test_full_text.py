@@ -113,7 +113,7 @@ def headline(words: psycopg.Connection, text: str, query: str) -> str:
         ("Schrödinger AT&T", "'Schrodinger' & 'AT T'"),
     ],
 )
-def test_a_query_means_this_to_postgresql(text: str, query: str) -> None:
+def test_query_is_converted_to_tsquery(text: str, query: str) -> None:
     assert build_tsquery(text) == query
 
 
@@ -152,11 +152,11 @@ def test_a_query_means_this_to_postgresql(text: str, query: str) -> None:
         ("é" * MAX_WORD + "e", "too long for a word"),
     ],
 )
-def test_what_cannot_be_meant_is_refused_with_the_reason(text: str, words: str) -> None:
+def test_invalid_query_is_rejected_with_reason(text: str, words: str) -> None:
     assert words in reason(text)
 
 
-def test_parentheses_and_operands_have_a_limit() -> None:
+def test_nesting_and_words_are_limited() -> None:
     assert build_tsquery("(" * MAX_DEPTH + "a" + ")" * MAX_DEPTH) == "'a'"
     assert "nested deeper" in reason("(" * (MAX_DEPTH + 1) + "a" + ")" * (MAX_DEPTH + 1))
     assert build_tsquery(" ".join(["a"] * MAX_WORDS)).count("'a'") == MAX_WORDS
@@ -166,7 +166,7 @@ def test_parentheses_and_operands_have_a_limit() -> None:
 @pytest.mark.parametrize(
     "part", ["(", "a(", 'a "', "-", "title:", "NOT ", "a ", "a:", "()", "é\u0301"]
 )
-def test_no_text_takes_long_or_too_deep(part: str) -> None:
+def test_long_texts_are_parsed_quickly(part: str) -> None:
     started = time.monotonic()
     read(part * 100_000)
 
@@ -189,7 +189,7 @@ STORED = st.text(KNOWN, max_size=30) | st.lists(PIECES, max_size=12).map("".join
 
 @given(st.lists(TYPED, min_size=80, max_size=80))
 @settings(max_examples=40)
-def test_any_text_is_refused_or_a_query_that_is_not_empty(
+def test_any_text_is_rejected_or_a_valid_tsquery(
     words: psycopg.Connection, texts: list[str]
 ) -> None:
     queries = [query for text in texts if (query := read(text))]
@@ -228,7 +228,7 @@ QUERIES: st.SearchStrategy[tuple[str, Meaning]] = st.recursive(
 
 @given(st.lists(QUERIES, min_size=40, max_size=40))
 @settings(max_examples=20)
-def test_operators_find_the_papers_that_they_say(
+def test_operators_select_the_right_papers(
     words: psycopg.Connection, queries: list[tuple[str, Meaning]]
 ) -> None:
     found = words.execute(
@@ -259,9 +259,7 @@ def test_operators_find_the_papers_that_they_say(
         ("see https://arxiv.org/abs/2101.00001v2", "arxiv.org 2101.00001v2"),
     ],
 )
-def test_words_are_found_however_they_are_written(
-    words: psycopg.Connection, paper: str, text: str
-) -> None:
+def test_words_are_found_in_any_spelling(words: psycopg.Connection, paper: str, text: str) -> None:
     row = words.execute(
         "select to_tsvector('arxiv', fold(%s)) @@ to_tsquery('arxiv', %s)",
         [paper, build_tsquery(text)],
@@ -270,7 +268,7 @@ def test_words_are_found_however_they_are_written(
     assert row == (True,)
 
 
-def test_a_field_is_searched_alone(words: psycopg.Connection) -> None:
+def test_field_restricts_the_search(words: psycopg.Connection) -> None:
     vector = (
         "setweight(to_tsvector('arxiv', 'dark matter'), 'A')"
         " || setweight(to_tsvector('arxiv', 'm berg'), 'B')"
@@ -290,7 +288,7 @@ def test_a_field_is_searched_alone(words: psycopg.Connection) -> None:
 # Highlights
 
 
-def test_folding_here_and_in_the_database_is_the_same(words: psycopg.Connection) -> None:
+def test_normalization_equals_that_of_the_database(words: psycopg.Connection) -> None:
     known = [
         character
         for character in map(chr, range(1, sys.maxunicode + 1))
@@ -332,7 +330,7 @@ def test_folding_here_and_in_the_database_is_the_same(words: psycopg.Connection)
         ("dark  \n\tmatter\n", "dark matter", "<mark>dark</mark>  \n\t<mark>matter</mark>\n"),
     ],
 )
-def test_matches_are_marked_in_the_original(
+def test_matches_are_highlighted_in_original(
     words: psycopg.Connection, original: str, text: str, html: str
 ) -> None:
     assert highlight_matches(original, headline(words, original, build_tsquery(text))) == html
@@ -340,7 +338,7 @@ def test_matches_are_marked_in_the_original(
 
 @given(st.lists(STORED, min_size=60, max_size=60))
 @settings(max_examples=30)
-def test_marks_change_no_character(words: psycopg.Connection, texts: list[str]) -> None:
+def test_highlighting_preserves_text(words: psycopg.Connection, texts: list[str]) -> None:
     originals = [f"{text} quark <lepton>{text}boson" for text in texts]
     rows = words.execute(
         "select ts_headline('arxiv', fold(original),"
@@ -361,14 +359,14 @@ def test_marks_change_no_character(words: psycopg.Connection, texts: list[str]) 
 @pytest.mark.parametrize(
     "shown", ["", "dark", f"{START}dark{STOP} x", f"a {START}d\u0131rk{STOP}", START, STOP * 3]
 )
-def test_a_headline_of_another_text_marks_nothing(shown: str) -> None:
+def test_headline_of_other_text_highlights_nothing(shown: str) -> None:
     assert highlight_matches("a <dark>", shown) == "a &lt;dark&gt;"
     assert (
         highlight_matches(f"{START}a{STOP} dark", f"a {START}dark{STOP}") == f"{START}a{STOP} dark"
     )
 
 
-def test_what_is_excluded_or_meant_for_another_field_is_not_marked(
+def test_negated_words_and_other_fields_are_not_highlighted(
     words: psycopg.Connection,
 ) -> None:
     query = "dark title:halo -author:mass gal*"
@@ -384,7 +382,7 @@ def test_what_is_excluded_or_meant_for_another_field_is_not_marked(
 
 
 @pytest.mark.parametrize("character", ["a", "é", "e\u0301", "\u0301"])
-def test_long_texts_are_marked_in_little_time(character: str) -> None:
+def test_long_texts_are_highlighted_quickly(character: str) -> None:
     original = character * 100_000
     started = time.monotonic()
     highlight_matches(original, unaccent_text(original))
