@@ -1,4 +1,4 @@
-"""A real PostgreSQL, a real arXiv stand-in over HTTP, and the service between them."""
+"""Fixtures: a real PostgreSQL, a stand-in for arXiv over HTTP, and the service."""
 
 import asyncio
 import logging
@@ -31,7 +31,7 @@ from service.app import create_app
 from service.db import migrations
 from service.settings import Settings
 
-# the same examples in every run: a failure is found where it is made, not by chance elsewhere
+# the same examples in every run, so that failures are reproducible
 hypothesis.settings.register_profile("repeatable", derandomize=True, deadline=None)
 hypothesis.settings.load_profile("repeatable")
 hypothesis.settings.register_profile("long", deadline=None, max_examples=2000)
@@ -41,14 +41,14 @@ Serve = Callable[..., Any]
 
 
 def pytest_report_header() -> str:
-    """Say which PostgreSQL and which libpq the run is about."""
+    """Show the versions of PostgreSQL and libpq."""
     version = psycopg.pq.version()
     server = f"PostgreSQL {embedded_postgres.VERSION} (embedded)"
     return f"{server}, libpq {version}, psycopg {psycopg.__version__}"
 
 
 def pytest_sessionstart() -> None:
-    """Let root's first PostgreSQL be alone: workers would race to make the user that runs it."""
+    """As root, start one PostgreSQL first: xdist workers would race to create its user."""
     if os.geteuid() == 0:
         try:
             pwd.getpwnam(embedded_postgres.STAND_IN)
@@ -59,7 +59,7 @@ def pytest_sessionstart() -> None:
 
 @pytest.fixture(autouse=True, scope="session")
 def _clean_environment() -> None:
-    """The developer's own settings and proxies change no result."""
+    """Remove the developer's settings and proxies from the environment."""
     for name in list(os.environ):
         if name.startswith(("ARXIV_", "PG")) or name.lower().endswith("_proxy"):
             del os.environ[name]
@@ -67,8 +67,8 @@ def _clean_environment() -> None:
 
 @pytest.fixture(scope="session")
 def quick_path(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A folder for databases: in memory where there is room, as copies are many and short-lived."""
-    memory = Path("/dev/shm")  # noqa: S108 - the folder in it gets a name that nobody can foresee
+    """Folder for databases, in memory if possible: there are many short-lived copies."""
+    memory = Path("/dev/shm")  # noqa: S108 - the folder in it gets a random name
     try:
         roomy = shutil.disk_usage(memory).free > 2**30
     except OSError:
@@ -82,17 +82,17 @@ def quick_path(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 @pytest.fixture(scope="session")
 def server(quick_path: Path) -> Iterator[str]:
-    """A PostgreSQL server of this run's own; the superuser's connection string."""
+    """Start a PostgreSQL server for the session; the superuser's connection string."""
     with embedded_postgres.server(quick_path / "server") as url:
         with psycopg.connect(url, autocommit=True) as admin:
-            admin.execute("alter system set fsync = off")  # nothing here outlives the run
+            admin.execute("alter system set fsync = off")  # no data is kept
             admin.execute("select pg_reload_conf()")
         yield url
 
 
 @pytest.fixture(scope="session")
 def template(server: str) -> str:
-    """The name of a database with all migrations, applied as in production."""
+    """Name of a database with all migrations applied."""
     with psycopg.connect(server, autocommit=True) as admin:
         admin.execute("create database template")
     migrations.apply(make_conninfo(server, dbname="template"))
@@ -101,7 +101,7 @@ def template(server: str) -> str:
 
 @contextmanager
 def copied(server: str, template: str) -> Iterator[str]:
-    """A copy of a database, dropped afterwards; the superuser's connection string."""
+    """Copy a database and drop it afterwards; the superuser's connection string."""
     name = f"test_{uuid4().hex}"
     with psycopg.connect(server, autocommit=True) as admin:
         new = Identifier(name)
@@ -116,20 +116,20 @@ def copied(server: str, template: str) -> Iterator[str]:
 
 @pytest.fixture
 def database(server: str, template: str) -> Iterator[str]:
-    """A migrated database of this test's own; the superuser's connection string."""
+    """A migrated database for one test; the superuser's connection string."""
     with copied(server, template) as url:
         yield url
 
 
 @pytest.fixture
 def db(database: str) -> Iterator[psycopg.Connection]:
-    """A connection to look into the database with."""
+    """Superuser connection to the test database."""
     with psycopg.connect(database, autocommit=True) as conn:
         yield conn
 
 
 def undelayed() -> socket.socket:
-    """A listener on loopback whose answers wait for nothing: asyncio sees to its own only."""
+    """Listen on loopback with TCP_NODELAY, which asyncio sets only for its own sockets."""
     listener = socket.create_server(("127.0.0.1", 0))
     listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     return listener
@@ -137,7 +137,7 @@ def undelayed() -> socket.socket:
 
 @pytest.fixture(scope="session")
 def arxiv_server() -> Iterator[tuple[StandIn, str]]:
-    """The stand-in for arXiv behind a real HTTP server, and its URL."""
+    """Start the stand-in for arXiv on an HTTP server; the stand-in and its URL."""
     app = StandIn(generate(1000))
     config = uvicorn.Config(app, lifespan="off", log_config=None, access_log=False)
     listener = undelayed()
@@ -152,7 +152,7 @@ def arxiv_server() -> Iterator[tuple[StandIn, str]]:
 
 @pytest.fixture
 def arxiv(arxiv_server: tuple[StandIn, str]) -> StandIn:
-    """The stand-in, with no requests so far."""
+    """The stand-in for arXiv, reset."""
     app, _ = arxiv_server
     app.requests.clear()
     app.min_interval, app.delay = 0.0, 0.0
@@ -161,7 +161,7 @@ def arxiv(arxiv_server: tuple[StandIn, str]) -> StandIn:
 
 @pytest.fixture
 def settings(database: str, arxiv_server: tuple[StandIn, str]) -> Callable[..., Settings]:
-    """Settings for this test's database and stand-in; changes by keyword."""
+    """Factory of settings for the test's database and stand-in; keywords override them."""
 
     def make(**changes: Any) -> Settings:
         defaults: dict[str, Any] = {
@@ -177,7 +177,7 @@ def settings(database: str, arxiv_server: tuple[StandIn, str]) -> Callable[..., 
 
 @asynccontextmanager
 async def running(app: Litestar) -> AsyncIterator[None]:
-    """The lifespan of an application in one task, as under a server: fixtures change tasks."""
+    """Run the lifespan of an application in one task; fixtures may change tasks."""
     started, ending = asyncio.Event(), asyncio.Event()
 
     async def live() -> None:
@@ -199,9 +199,9 @@ async def running(app: Litestar) -> AsyncIterator[None]:
 
 @pytest.fixture
 def gateway(settings: Callable[..., Settings]) -> Callable[..., Any]:
-    """The service, as an async context that gives a client; settings by keyword.
+    """Factory of services: an async context manager that returns a client.
 
-    A `transport` takes the place of the network to arXiv.
+    Keywords are settings; `transport` replaces the network to arXiv.
     """
 
     @asynccontextmanager
@@ -222,16 +222,16 @@ def gateway(settings: Callable[..., Settings]) -> Callable[..., Any]:
 @pytest.fixture
 async def client(
     gateway: Serve,
-    arxiv: StandIn,  # noqa: ARG001 - a clean one
+    arxiv: StandIn,  # noqa: ARG001 - resets it
 ) -> AsyncIterator[Gateway]:
-    """A client of the service with the settings of most tests."""
+    """Client of a service with default settings."""
     async with gateway() as made:
         yield made
 
 
 @contextmanager
 def served(settings: Settings) -> Iterator[str]:
-    """The service behind a real HTTP server, in a thread of its own; its URL."""
+    """Run the service on an HTTP server in a thread; its URL."""
     listener = undelayed()
     server = uvicorn.Server(
         uvicorn.Config(create_app(settings), log_config=None, access_log=False, lifespan="on")
@@ -254,7 +254,7 @@ Answering = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[Non
 
 @asynccontextmanager
 async def listening(answer: Answering) -> AsyncIterator[str]:
-    """A server on loopback that does with each connection what `answer` says; its URL."""
+    """Run a TCP server that handles each connection with `answer`; its URL."""
 
     async def once(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
@@ -273,7 +273,7 @@ async def listening(answer: Answering) -> AsyncIterator[str]:
 
 @pytest.fixture(autouse=True)
 def _keep_log_levels() -> Iterator[None]:
-    """What a test does to the root logger ends with it."""
+    """Restore the handlers and the level of the root logger."""
     root = logging.getLogger()
     handlers, level = root.handlers[:], root.level
     yield

@@ -1,6 +1,6 @@
-"""Two of each behind HAProxy, as deploy/ sets them up, under load: what is lost when one dies.
+"""Failover under load, with two of each component behind HAProxy as configured in deploy/.
 
-Each test says in the log what it counted (--log-cli-level=INFO).
+Each test logs its counts (--log-cli-level=INFO).
 """
 
 import asyncio
@@ -36,14 +36,14 @@ TOKEN = "the token of the tests"  # noqa: S105
 LAG, SETTLE = 0.5, 3
 SEARCHERS, READERS = 4, 2
 LOSS = 1.0
-"""Seconds around the primary's death: what was acknowledged then may not be on its standby."""
+"""Seconds around the failure: searches acknowledged then may be missing on the standby."""
 SET = ("synchronous_standby_names", "synchronous_commit", "recovery_min_apply_delay")
-"""What tests change in a server."""
+"""Server settings that tests change."""
 NUMBERS = itertools.count()
 
 
 class Pair:
-    """A primary and its standby, in two folders that keep their addresses."""
+    """A primary and its standby with fixed addresses."""
 
     def __init__(self, origin: str, folder: Path) -> None:
         self._folders = [folder / "one", folder / "two"]
@@ -67,18 +67,18 @@ class Pair:
         server.run("select pg_reload_conf()")
 
     def confirms_what_both_have(self) -> None:
-        """A commit is confirmed once readers of the standby see it too."""
+        """Confirm commits only when they are visible on the standby."""
         self.set(self.primary, synchronous_commit="remote_apply")
         self.standby.follows(self.primary)
 
     def fail_over(self) -> None:
-        """The primary dies, and the standby takes its place."""
+        """Kill the primary and promote the standby."""
         self.primary.kill()
         self.standby.promote()
         self.primary, self.standby = self.standby, self.primary
 
     def mend(self) -> None:
-        """A new standby where the last primary was, and no settings of a test."""
+        """Create a new standby in place of the old primary, and reset the settings."""
         if not self.standby.runs:
             self.standby = self._standby()
         for server in (self.primary, self.standby):
@@ -92,7 +92,7 @@ class Pair:
 
 
 class Instances:
-    """Two frontends, two backends and a writer, each with an address that it keeps."""
+    """Two frontends, two backends and a queue worker, each with a fixed address."""
 
     def __init__(self, stack: ExitStack, environments: dict[str, dict[str, str]]) -> None:
         self._stack = stack
@@ -116,11 +116,11 @@ class Instances:
 
     @property
     def said(self) -> str:
-        """The end of what each has said."""
+        """The last output of each instance."""
         return "\n".join(f"{name}:\n{each.output[-3000:]}" for name, each in self.running.items())
 
     def stop(self) -> None:
-        for instance in self.running.values():  # all at once
+        for instance in self.running.values():  # stop them concurrently
             instance.process.terminate()
 
 
@@ -130,13 +130,13 @@ class Stack:
     instances: Instances
     router: Router
     queue: Broker | None
-    """Where there is RabbitMQ."""
+    """None if RabbitMQ is not installed."""
 
 
 @pytest.fixture(scope="module")
 def stack(
     server: str,
-    template: str,  # noqa: ARG001 - what is copied
+    template: str,  # noqa: ARG001 - the database that is copied
     quick_path: Path,
     arxiv_server: tuple[StandIn, str],
     tmp_path_factory: pytest.TempPathFactory,
@@ -180,7 +180,7 @@ def stack(
 
 
 def mend(stack: Stack) -> None:
-    """Whatever a test has ended runs again for the next one, and all know of each other."""
+    """Restart everything that a test has stopped, and wait until all components are connected."""
     stack.pair.mend()
     stack.instances.mend()
     end = monotonic() + 30
@@ -190,7 +190,7 @@ def mend(stack: Stack) -> None:
 
 
 def is_whole(stack: Stack) -> bool:
-    """Whether HAProxy knows all instances, backends the queue, and the queue the writer."""
+    """Whether HAProxy sees all instances, backends the queue, and the queue its worker."""
     up = httpx.get(f"{stack.router.inside}/metrics").text
     state = 'haproxy_backend_agg_server_status{proxy="%s",state="UP"} 2'
     if not all(state % pool in up for pool in ("frontends_search", "frontends_read", "backends")):
@@ -203,17 +203,17 @@ def is_whole(stack: Stack) -> bool:
 
 
 @pytest.fixture
-def whole(stack: Stack, arxiv: StandIn) -> Stack:  # noqa: ARG001 - a clean one
+def whole(stack: Stack, arxiv: StandIn) -> Stack:  # noqa: ARG001 - resets it
     mend(stack)
     return stack
 
 
 @dataclass
 class Load:
-    """Searches that are each made until they are acknowledged, and readers beside them."""
+    """Searches that are repeated until acknowledged, and concurrent readers."""
 
     after: int
-    """The highest number of a search before."""
+    """The highest query_id before the test."""
     begun: float = field(default_factory=monotonic)
     event: float = 0.0
     acknowledged: list[tuple[float, int]] = field(default_factory=list)
@@ -225,7 +225,7 @@ class Load:
     ended: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def write(self, client: httpx.AsyncClient) -> None:
-        """Each search is one of its own."""
+        """Send different searches."""
         for number in NUMBERS:
             path = f"/arxiv?title=testing&start={number // 5}&max_results={number % 5 + 1}"
             while True:
@@ -246,7 +246,7 @@ class Load:
                 return
 
     async def look(self, client: httpx.AsyncClient) -> None:
-        """The newest searches, and for each whether its results are all there."""
+        """Read the newest searches and check that their results are complete."""
         while not self.ended.is_set():
             shown = await self.get(client, "/queries?order=newest&items_per_page=3")
             for search in shown or ():
@@ -268,23 +268,23 @@ class Load:
             await asyncio.sleep(0.05)
             return None
         self.read.append(monotonic())
-        await asyncio.sleep(0.05)  # or else they would leave nothing to who searches
+        await asyncio.sleep(0.05)  # leave capacity to the searches
         return answer.json()
 
     def gap(self, moments: list[float]) -> float:
-        """The longest time without any of these since the event."""
+        """The longest gap between these times since the event."""
         since = [self.event, *(each for each in moments if each > self.event)]
         return max(later - earlier for earlier, later in itertools.pairwise(since))
 
     def until_well(self) -> float:
-        """Seconds from the event to the last error of anybody; 0 where there was none."""
+        """Seconds from the event to the last error; 0 without errors."""
         last = [moment for moment, _ in self.refused + self.failed if moment > self.event]
         return max(last, default=self.event) - self.event
 
 
 @asynccontextmanager
 async def under_load(stack: Stack) -> AsyncIterator[Load]:
-    """Four that search and two that read, until the block has ended."""
+    """Run four searching and two reading clients during the block."""
     with psycopg.connect(stack.pair.primary.url) as conn:
         [[after]] = conn.execute("select coalesce(max(query_id), 0) from queries")
     load = Load(after)
@@ -308,37 +308,37 @@ async def under_load(stack: Stack) -> AsyncIterator[Load]:
 
 
 async def until_acknowledged(load: Load, more: int = 20) -> None:
-    """Wait until so many more searches are recorded."""
+    """Wait until this number of further searches is acknowledged."""
     before = len(load.acknowledged)
     async with asyncio.timeout(60):
-        while len(load.acknowledged) < before + more:  # noqa: ASYNC110 - they know nothing of it
+        while len(load.acknowledged) < before + more:  # noqa: ASYNC110 - no event to wait for
             await asyncio.sleep(0.05)
 
 
 async def until_seen(load: Load, number: int) -> None:
-    """Wait until readers have seen so many of these searches, which takes SETTLE seconds."""
+    """Wait until readers have seen this number of new searches, which takes SETTLE seconds."""
     async with asyncio.timeout(60):
-        while len(load.whole) < number:  # noqa: ASYNC110 - they know nothing of it
+        while len(load.whole) < number:  # noqa: ASYNC110 - no event to wait for
             await asyncio.sleep(0.05)
 
 
 @dataclass(frozen=True)
 class Counted:
-    """What the database tells after all, of the searches of one test."""
+    """The state of the database after a test."""
 
     acknowledged: int
     lost: list[float]
-    """When they were acknowledged, in seconds after the event."""
+    """Seconds after the event at which lost searches were acknowledged."""
     doubled: int
-    """Numbers that two searches were told."""
+    """Numbers acknowledged for two searches."""
     again: int
-    """Searches that arXiv answered, and that are recorded, more than once."""
+    """Searches recorded more than once."""
     partial: int
     parked: list[tuple[bytes, Any]]
 
 
 async def counted(stack: Stack, load: Load, what: str) -> Counted:
-    """The same once what waited in the queue is recorded, and what befell those who asked."""
+    """Wait until the queue is empty, then count and log the results."""
     began = monotonic()
     parked = await drained(stack)
     waited = monotonic() - began
@@ -383,9 +383,9 @@ async def counted(stack: Stack, load: Load, what: str) -> Counted:
 
 
 async def drained(stack: Stack) -> list[tuple[bytes, Any]]:
-    """Wait until all that is in the queue is recorded; what is parked instead.
+    """Wait until all queued messages are recorded; the parked messages.
 
-    A message of our own comes after all others.
+    The last message is published here.
     """
     if stack.queue is None:
         return []
@@ -403,8 +403,8 @@ async def drained(stack: Stack) -> list[tuple[bytes, Any]]:
 async def test_messages_survive_killed_broker(whole: Stack) -> None:
     if whole.queue is None:
         pytest.skip("not installed: rabbitmq-server")
-    # RabbitMQ 3.10 writes down a moment later which queues it has: one that was made just before it
-    # is killed never gets a leader again
+    # RabbitMQ 3.10 saves its list of queues with a delay: a queue created just before a kill never
+    # gets a leader again
     await asyncio.sleep(2)
     async with under_load(whole) as load:
         await asyncio.to_thread(whole.queue.kill)
@@ -414,7 +414,7 @@ async def test_messages_survive_killed_broker(whole: Stack) -> None:
         await until_acknowledged(load)
     found = await counted(whole, load, "the queue dies")
     assert (found.lost, found.doubled, found.partial, found.parked) == ([], 0, 0, [])
-    # what the dead queue did not confirm was written under the same number: nobody asked again
+    # unconfirmed messages were written with the same number, so no search was repeated
     assert found.again == 0
     assert load.refused + load.failed == []
 
@@ -433,10 +433,10 @@ async def test_replicated_records_survive_killed_primary(
     found = await counted(
         whole, load, "the primary dies" + (", synchronous" if synchronous else "")
     )
-    # what the primary had confirmed alone has died with it
+    # commits confirmed only by the primary are lost with it
     assert all(not synchronous and abs(moment) < LOSS for moment in found.lost)
     assert (found.doubled, found.partial, found.parked) == (0, 0, [])
-    # whoever was refused has asked again, perhaps for what was on its way into the record
+    # clients repeat failed searches, which may have been recorded already
     assert found.again <= len(load.refused)
     assert load.until_well() < 30
 
@@ -460,7 +460,7 @@ async def test_killed_backend_and_frontend_cause_at_most_one_error(whole: Stack)
 
     found = await counted(whole, load, "a backend dies, then a frontend")
     assert (found.lost, found.doubled, found.partial, found.parked) == ([], 0, 0, [])
-    # HAProxy has asked again for what the dead were at; on a busy machine, once in twenty times, it
-    # said 504 instead, for a reason that was not found
+    # HAProxy retries the requests of killed instances. On a busy machine, one of twenty runs got a
+    # 504 instead, for an unknown reason
     assert found.again <= 2 * SEARCHERS
     assert len(load.refused + load.failed) <= 1

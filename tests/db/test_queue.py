@@ -1,4 +1,4 @@
-"""Through the queue, a search that was acknowledged is stored once and whole, whatever ends."""
+"""Acknowledged searches are stored exactly once and completely through the queue."""
 
 import asyncio
 import logging
@@ -62,7 +62,7 @@ def node() -> Iterator[Broker]:
 
 @pytest.fixture
 async def broker(node: Broker) -> Broker:
-    """The broker, with nothing in its queues."""
+    """The broker with empty queues."""
     await node.purge()
     return node
 
@@ -89,7 +89,7 @@ async def buffered(database: str, url: str) -> AsyncIterator[QueuedRecordStore]:
 
 @asynccontextmanager
 async def writing(connections: DatabasePools | str, url: str) -> AsyncIterator[QueueWorker]:
-    """A writer at work."""
+    """Run a queue worker."""
     if isinstance(connections, str):
         connections = DatabasePools(connections)
     async with connections:
@@ -107,7 +107,7 @@ def stored(db: psycopg.Connection) -> set[int]:
 
 
 def is_whole(db: psycopg.Connection, numbers: list[int], entries: int) -> bool:
-    """Whether just these searches are stored, each once, each with all its results."""
+    """Whether exactly these searches are stored, once and with all results."""
     return (
         len(set(numbers)) == len(numbers)
         and stored(db) == set(numbers)
@@ -144,7 +144,7 @@ async def test_search_is_acknowledged_by_broker_and_stored_by_worker(
     assert seen.json()["results"] == first.json()["results"]
     assert len(seen.json()["results"]) == 10
     assert is_whole(db, [query_id], 10)
-    # it is as old as its answer, not as its row
+    # its age is that of the response, not of the row
     acknowledged = db.execute(
         "select acknowledged <= %s, recorded > %s from queries", [recorded] * 2
     )
@@ -178,7 +178,7 @@ async def test_killed_workers_lose_and_duplicate_nothing(
             *killed, last = [stack.enter_context(service(environment, command)) for _ in range(3)]
             for writer in killed:
                 await until(lambda w=writer: "stored" in w.output)  # type: ignore[misc]
-                await asyncio.sleep(random.uniform(0, 0.2))  # noqa: S311 - no secret
+                await asyncio.sleep(random.uniform(0, 0.2))  # noqa: S311 - not a secret
                 writer.end(signal.SIGKILL)
                 assert db.execute(PARTIAL).fetchall() == []
             await load
@@ -247,7 +247,7 @@ async def test_rejected_messages_are_parked_and_the_rest_is_stored(
         bad = [b"{}", b"\xff", encode(short), encode(absurd)]
         bad += [encode(with_nul), encode(taken), encode(others)]
         bodies = [encode(one) for one in good] + bad
-        random.Random(1).shuffle(bodies)  # noqa: S311 - no secret
+        random.Random(1).shuffle(bodies)  # noqa: S311 - not a secret
         for body in bodies:
             await broker.publish(body)
         async with writing(database, broker.url):
@@ -318,7 +318,7 @@ async def test_broker_killed_under_load_loses_and_blocks_nothing(
         await asyncio.to_thread(broker.kill)
         before = len(numbers)
         await asyncio.sleep(0.5)
-        assert len(numbers) > before  # it goes on without
+        assert len(numbers) > before  # searches continue without the broker
         broker.start()
         await asyncio.to_thread(broker.wait)
         back = monotonic()
@@ -353,7 +353,7 @@ async def test_silent_broker_delays_only_one_search(
             broker.send(signal.SIGCONT)
         assert len(stored(db)) == 6
         async with writing(database, broker.url):
-            # the one that was not confirmed in time may be in the queue as well
+            # the unconfirmed message may be in the queue as well
             await until(lambda: len(stored(db)) == 7)
             await until_empty(store)
 
@@ -375,7 +375,7 @@ async def test_write_with_unknown_outcome_is_not_queued(
     async with DatabasePools(database) as connections, RecordQueue(broker.url) as buffer:
         store = QueuedRecordStore(connections, buffer)
         monkeypatch.setattr(RecordStore, "_save", unheard)
-        with pytest.raises(DatabaseUnavailable):  # the broker is not there yet
+        with pytest.raises(DatabaseUnavailable):  # not connected yet
             await store.save(told)
         monkeypatch.setattr(RecordStore, "_save", save)
         await until(lambda: buffer.connected)
@@ -392,7 +392,7 @@ async def test_write_with_unknown_outcome_is_not_queued(
 async def test_searches_with_same_query_id_keep_their_own_results(
     broker: Broker, server: str, template: str, sizes: tuple[int, int], *, apart: bool
 ) -> None:
-    """As after the loss of a primary, whose standby had not heard of the last numbers."""
+    """As after a failover to a standby that has not received the last numbers."""
     with copied(server, template) as queries, ExitStack() as opened:
         results = opened.enter_context(copied(server, template)) if apart else queries
         async with buffered(queries, broker.url) as store:
@@ -500,7 +500,7 @@ async def test_without_a_broker_searches_are_written_directly(
 async def test_full_queue_is_bypassed(
     broker: Broker, database: str, db: psycopg.Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # with a bound, which operators set by a policy
+    # operators set the limit with a policy
     monkeypatch.setattr(rabbitmq, "QUEUE", "bounded")
     monkeypatch.setattr(rabbitmq, "ARGUMENTS", rabbitmq.ARGUMENTS | {"x-max-length": 2})
     async with buffered(database, broker.url) as store:
@@ -632,7 +632,7 @@ async def test_worker_stores_results_first_on_separate_systems(
         async with connections:
             store = RecordStore(connections)
             whole = [await record(store) for _ in range(10)]
-            # of these, a writer that died stored the results, or all
+            # a killed worker has stored only the results of some records, and others completely
             await store._store_results(whole[:2])  # noqa: SLF001
             await store.store(whole[2:4])
             others = await record(store)
@@ -644,7 +644,7 @@ async def test_worker_stores_results_first_on_separate_systems(
                 )
             )
         async with buffered(queries, broker.url) as one:
-            await one.save(answer(0))  # so that the queue is there
+            await one.save(answer(0))  # creates the queue
         for each in [*whole, others]:
             await broker.publish(encode(each))
         with psycopg.connect(queries, autocommit=True) as db:

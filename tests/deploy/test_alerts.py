@@ -1,4 +1,4 @@
-"""What deploy/ gives Prometheus and Grafana: all of it exists, and alerts fire when they should."""
+"""The alerts and the dashboard in deploy/ use existing metrics and work as intended."""
 
 import json
 import re
@@ -26,10 +26,10 @@ CASES = yaml.safe_load((ROOT / "tests" / "alerts.yml").read_text())["tests"]
 OPERATIONS = (ROOT / "docs" / "operations.md").read_text()
 
 SELECTOR = re.compile(r"\b([a-z]+(?:_[a-z]+)+)(?:\{([^}]*)\}|\[|\)| |$)")
-"""A series with its labels. Names of one word are functions, and `up`, which Prometheus makes."""
+"""A series with its labels. Names without underscore are functions, or `up` of Prometheus."""
 FUNCTIONS = {"histogram_quantile", "clamp_min"}
 GIVEN = {"job", "instance"}
-"""Labels that Prometheus adds."""
+"""Labels added by Prometheus."""
 
 
 def rules() -> list[dict[str, Any]]:
@@ -39,15 +39,15 @@ def rules() -> list[dict[str, Any]]:
 
 
 def promtool(*arguments: str | Path) -> None:
-    """Run Prometheus's own checker; the test skips where it is not."""
+    """Run promtool; skip the test if it is not installed."""
     if shutil.which("promtool") is None:
         pytest.skip("not installed: promtool")
     ran = subprocess.run(["promtool", *arguments], capture_output=True, text=True, check=False)
     assert ran.returncode == 0, ran.stdout + ran.stderr
 
 
-def told_of_a_queue() -> str:
-    """What there is of a queue, which the service of these tests does without."""
+def queue_metrics() -> str:
+    """Return the metrics of a queue, which the service in these tests does not have."""
     queue, registry = Queue(), CollectorRegistry()
     queue.connected, queue.backlog = True, Backlog(waiting=0, writers=0, parked=0)
     registry.register(queue)
@@ -57,7 +57,7 @@ def told_of_a_queue() -> str:
 async def test_every_used_series_exists_with_its_labels(client: Gateway) -> None:
     for path in ("/arxiv?title=testing", "/results", "/nowhere"):
         await client.get(path)
-    text = (await client.get("/metrics")).text + told_of_a_queue()
+    text = (await client.get("/metrics")).text + queue_metrics()
     labels: dict[str, set[str]] = {}
     for family in text_string_to_metric_families(text):
         for sample in family.samples:
@@ -106,8 +106,8 @@ def test_each_alert_links_to_its_runbook(rule: dict[str, Any]) -> None:
 
 
 def test_runbook_has_no_unknown_alert() -> None:
-    told = re.findall(r"^### (ArxivGateway\w+)$", OPERATIONS, re.MULTILINE)
-    assert sorted(told) == sorted(rule["alert"] for rule in rules())
+    documented = re.findall(r"^### (ArxivGateway\w+)$", OPERATIONS, re.MULTILINE)
+    assert sorted(documented) == sorted(rule["alert"] for rule in rules())
 
 
 def test_dashboard_queries_are_valid(tmp_path: Path) -> None:
@@ -158,12 +158,12 @@ async def test_metrics_pass_promtool(client: Gateway) -> None:
     answer: httpx.Response = await client.get("/metrics")
     ours = "".join(
         f"{line}\n"
-        for line in (answer.text + told_of_a_queue()).splitlines()
+        for line in (answer.text + queue_metrics()).splitlines()
         if re.match(r"(# \w+ )?arxiv_gateway", line)
     )
     if shutil.which("promtool") is None:
         pytest.skip("not installed: promtool")
-    ran = subprocess.run(  # noqa: ASYNC221 - it takes a moment
+    ran = subprocess.run(  # noqa: ASYNC221 - short
         ["promtool", "check", "metrics"], input=ours, capture_output=True, text=True, check=False
     )
     assert (ran.returncode, ran.stdout, ran.stderr) == (0, "", "")

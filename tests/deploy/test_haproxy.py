@@ -1,4 +1,4 @@
-"""HAProxy with deploy/haproxy.cfg before real instances: what it opens, what it survives."""
+"""HAProxy with deploy/haproxy.cfg in front of real instances: routing, failover and limits."""
 
 import asyncio
 import http.client
@@ -41,7 +41,7 @@ READING = {"ARXIV_ENDPOINTS": "queries,results,papers"}
 
 
 class Instances:
-    """Two instances that search and two that read, each with an address that it keeps."""
+    """Two instances that search and two that read, each with a fixed address."""
 
     def __init__(self, stack: ExitStack, common: dict[str, str]) -> None:
         self._stack = stack
@@ -59,14 +59,14 @@ class Instances:
 
     @staticmethod
     def _reading(common: dict[str, str]) -> dict[str, str]:
-        """They have the role that may only read."""
+        """Use the read-only database role."""
         return READING | {"ARXIV_DATABASE_URL": common["ARXIV_DATABASE_RO_URL"]}
 
     def start(self, name: str) -> None:
         self.running[name] = self._stack.enter_context(service(self._environments[name]))
 
     def mend(self) -> None:
-        """Start again what has ended, or is about to."""
+        """Restart stopped instances."""
         ended = [name for name, each in self.running.items() if each.process.poll() is not None]
         for name in ended:
             self.running[name].wait()
@@ -82,8 +82,8 @@ class Instances:
         }
         return pools | {"BACKEND1": pools["FRONTEND1"], "BACKEND2": pools["FRONTEND2"]}
 
-    def that_answered(self, request_id: str, patience: float = 2) -> set[str]:
-        """The instances in whose logs the request is, or soon will be."""
+    def find_by_request_id(self, request_id: str, patience: float = 2) -> set[str]:
+        """Return the instances that log this request within the time."""
         end = monotonic() + patience
         while monotonic() < end:
             seen = {name for name, each in self.running.items() if f"[{request_id}]" in each.output}
@@ -95,7 +95,7 @@ class Instances:
 
 @pytest.fixture(scope="module")
 def filled(server: str, template: str) -> Iterator[str]:
-    """A database with so many results, whose text does not compress."""
+    """A database with ROWS results whose text does not compress."""
     name = f"routed_{uuid4().hex}"
     url = make_conninfo(server, dbname=name)
     with psycopg.connect(server, autocommit=True) as admin:
@@ -124,7 +124,7 @@ def instances(filled: str, arxiv_server: tuple[StandIn, str]) -> Iterator[Instan
     with ExitStack() as stack:
         running = Instances(stack, common)
         yield running
-        for instance in running.running.values():  # all at once
+        for instance in running.running.values():  # stop them concurrently
             instance.process.terminate()
 
 
@@ -136,14 +136,14 @@ def router(instances: Instances, tmp_path_factory: pytest.TempPathFactory) -> It
 
 @pytest.fixture
 def single(instances: Instances, tmp_path: Path) -> Iterator[Router]:
-    """HAProxy with one instance to read from, so that a test need not look for the right one."""
+    """HAProxy with a single instance for reading."""
     with haproxy(tmp_path, instances.pools | {"READ2": instances.pools["READ1"]}) as running:
         yield running
 
 
 @pytest.fixture(autouse=True)
-def _mended(instances: Instances, router: Router) -> Iterator[None]:
-    """Whatever a test has ended runs again for the next one, and HAProxy knows."""
+def _restart_instances(instances: Instances, router: Router) -> Iterator[None]:
+    """Restart stopped instances after each test, and wait until HAProxy detects them."""
     yield
     instances.mend()
     end = monotonic() + 10
@@ -159,7 +159,7 @@ async def client_of(router: Router) -> AsyncIterator[httpx.AsyncClient]:
 
 
 def raw(url: str, path: str, method: str = "GET", **headers: str) -> tuple[int, str]:
-    """The status of a request whose path is sent as it stands, and its text."""
+    """Send the path unchanged; the status and the body of the response."""
     conn = http.client.HTTPConnection(urlsplit(url).netloc, timeout=10)
     conn.putrequest(method, path)
     for name, value in headers.items():
@@ -171,7 +171,7 @@ def raw(url: str, path: str, method: str = "GET", **headers: str) -> tuple[int, 
     return answer.status, text
 
 
-# Which path goes where
+# Routing
 
 
 def test_haproxy_routes_every_endpoint() -> None:
@@ -209,7 +209,7 @@ def test_path_is_routed_to_its_pool(
 
     assert answer.status_code == status
     assert answer.headers["x-request-id"] == given
-    assert {name[:-1] for name in instances.that_answered(given)} == {pool}
+    assert {name[:-1] for name in instances.find_by_request_id(given)} == {pool}
 
 
 @pytest.mark.parametrize(
@@ -233,7 +233,7 @@ def test_internal_paths_are_not_found_outside(
         "detail": "there is no such path",
         "request_id": given,
     }
-    assert instances.that_answered(given, 0.05) == set()
+    assert instances.find_by_request_id(given, 0.05) == set()
 
 
 def test_internal_port_serves_only_backend_paths(router: Router) -> None:
@@ -262,18 +262,18 @@ async def test_missing_request_id_is_generated_and_logged(router: Router) -> Non
 
 
 def _logged(router: Router, names: list[str]) -> dict[str, Any]:
-    """The lines of these requests, once they are all there: they come after the answers."""
+    """Return the log lines of these requests, or nothing until all of them are written."""
     lines = [line for line in router.log.read_text().splitlines() if line.startswith("{")]
     logged = {line["request_id"]: line for line in map(json.loads, lines)}
     return logged if logged.keys() >= {*names} else {}
 
 
-# Instances that come and go
+# Failover
 
 
 @dataclass
 class Load:
-    """Readers that ask without a pause until they are told to stop."""
+    """Readers that send requests continuously until cancelled."""
 
     answers: list[int] = field(default_factory=list)
     errors: list[Any] = field(default_factory=list)
@@ -357,7 +357,7 @@ async def test_search_is_retried_on_other_instance(
         answer = await asking
 
     assert answer.status_code == 200, answer.text
-    [other] = instances.that_answered(given)
+    [other] = instances.find_by_request_id(given)
     assert {victim, other} == {"FRONTEND1", "FRONTEND2"}
     assert len(arxiv.requests) >= 2
 
@@ -378,25 +378,25 @@ def test_timeouts_increase_towards_the_client() -> None:
 
 
 @pytest.mark.parametrize(
-    ("door", "path", "headers"),
+    ("side", "path", "headers"),
     [
         ("outside", "/arxiv", {"cache-control": "max-age=0, No-Cache"}),
         ("inside", "/arxiv-api", {"authorization": f"Bearer {TOKEN}"}),
     ],
 )
 async def test_search_that_bypasses_cache_is_not_retried(
-    router: Router, instances: Instances, arxiv: StandIn, door: str, path: str, headers: Any
+    router: Router, instances: Instances, arxiv: StandIn, side: str, path: str, headers: Any
 ) -> None:
     arxiv.delay = 0.5
-    pool = "frontends_search" if door == "outside" else "backends"
-    base_url = getattr(router, door)
+    pool = "frontends_search" if side == "outside" else "backends"
+    base_url = getattr(router, side)
     async with httpx.AsyncClient(base_url=base_url, headers=headers, timeout=30) as client:
         asking = asyncio.create_task(client.get(f"{path}?title=anew"))
         await until(lambda: arxiv.requests)
         victim = await asyncio.to_thread(_asking, router, pool)
         await asyncio.to_thread(instances.running[victim].end, signal.SIGKILL)
         lost, asked = await asking, len(arxiv.requests)
-        # who takes nothing any more is another matter
+        # the timeout for clients that read nothing is tested elsewhere
         answers = [await client.get(f"{path}?title=anew+{number}") for number in range(2)]
 
     assert (lost.status_code, asked) == (502, 1)
@@ -404,7 +404,7 @@ async def test_search_that_bypasses_cache_is_not_retried(
 
 
 def _asking(router: Router, pool: str = "frontends_search") -> str:
-    """The instance that searches just now, as HAProxy sees it."""
+    """Return the instance to which HAProxy has sent the current search."""
     sessions = rf'haproxy_server_current_sessions\{{proxy="{pool}",server="\w+(\d)"\}} 1'
     [number] = re.findall(sessions, httpx.get(f"{router.inside}/metrics").text)
     return f"FRONTEND{number}"

@@ -1,4 +1,4 @@
-"""The manifests in deploy/kubernetes: valid, of one piece, and closed where they should be."""
+"""The manifests in deploy/kubernetes are valid, consistent and restrictive."""
 
 import re
 import shutil
@@ -129,7 +129,7 @@ def test_pods_have_minimal_privileges(name: str) -> None:
     pod = pod_of(name)
     [container] = pod["containers"]
 
-    # variables like ARXIV_PORT would be refused as settings
+    # variables like ARXIV_PORT would be rejected as unknown settings
     assert pod["enableServiceLinks"] is False
     assert pod["automountServiceAccountToken"] is False
     assert pod["securityContext"]["runAsNonRoot"] is True

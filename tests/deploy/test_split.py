@@ -1,4 +1,4 @@
-"""A frontend without a database answers as one with it, through a backend over real HTTP."""
+"""A frontend without a database behaves like a single service, through a backend over HTTP."""
 
 import asyncio
 import json
@@ -35,7 +35,7 @@ from service.db.api_keys import ApiKeyStore
 from service.db.reader import RecordReader
 from service.errors import ConfigurationError
 from service.settings import ENDPOINTS, Settings
-from tests.api.test_cache import (  # noqa: F401 - the same claims hold for a pair
+from tests.api.test_cache import (  # noqa: F401 - run with a frontend and a backend
     _no_pauses,
     age,
     test_a_failure_that_was_shared_is_over_when_it_is_over,
@@ -66,7 +66,7 @@ Make = Callable[..., Settings]
 
 
 def frontend(url: str, **changes: Any) -> Settings:
-    """Settings of a frontend before this backend."""
+    """Return settings of a frontend for this backend."""
     defaults: dict[str, Any] = {"backend_url": url, "backend_token": TOKEN}
     return Settings(**(defaults | changes))
 
@@ -81,7 +81,7 @@ async def backend(
 
 @pytest.fixture
 def backing(settings: Make) -> Callable[..., Settings]:
-    """Settings of a backend; changes by keyword."""
+    """Factory of settings of a backend; keywords override them."""
 
     def make(**changes: Any) -> Settings:
         return settings(**({"endpoints": "backend", "backend_token": TOKEN} | changes))
@@ -91,7 +91,7 @@ def backing(settings: Make) -> Callable[..., Settings]:
 
 @pytest.fixture
 def gateway(backing: Make) -> Serve:
-    """A pair in the place of the one service, for the tests that come from elsewhere."""
+    """Run a frontend and a backend instead of a single service, for the imported tests."""
 
     @asynccontextmanager
     async def serve(
@@ -161,7 +161,7 @@ Ask = tuple[str, str, dict[str, str], Any]
 
 @pytest.fixture(scope="module")
 def shelf(server: str, template: str, arxiv_server: tuple[StandIn, str]) -> Iterator[str]:
-    """The name of a database with some searches: runs of the same, one that failed, old results."""
+    """A database with several runs of a search, a failed search and old results."""
     name = f"shelf_{uuid4().hex}"
     new = Identifier(name)
 
@@ -192,7 +192,7 @@ def shelf(server: str, template: str, arxiv_server: tuple[StandIn, str]) -> Iter
 
 @pytest.fixture
 async def both(shelf: str, settings: Make, backing: Make) -> AsyncIterator[list[Gateway]]:
-    """One service, and a pair, on the same database; neither is in the zone of the backend."""
+    """Clients of a single service and a split one on the same database, in another time zone."""
     same = {"database_url": shelf, "database_ro_url": None}
     shown = {"timezone": "+05:30", "items_per_page": 7}
     async with (
@@ -204,7 +204,7 @@ async def both(shelf: str, settings: Make, backing: Make) -> AsyncIterator[list[
 
 
 async def compare(both: list[Gateway], ask: Ask) -> httpx.Response:
-    """The answer, which is the same from both: status, headers, and every byte."""
+    """Assert that status, headers and body are equal; the response."""
     method, path, headers, body = ask
     given = {"x-request-id": "same"} | headers
 
@@ -214,7 +214,7 @@ async def compare(both: list[Gateway], ask: Ask) -> httpx.Response:
             got.headers[name] = re.sub("[0-9]+", "n", got.headers[name])  # seconds
         return got, (got.status_code, got.headers, got.content)
 
-    for _ in range(3):  # some feeds tell the time
+    for _ in range(3):  # some feeds contain the time
         (there, alone), (here, split) = [await answer(client) for client in both]
         if split == alone:
             return here
@@ -235,7 +235,7 @@ async def test_split_responses_equal_single_service(both: list[Gateway], what: s
         await compare(both, ("HEAD", path, {}, None))
         if tag := answer.headers.get("etag"):
             known = await compare(both, ("GET", path, {"if-none-match": tag}, None))
-            assert known.status_code == 304 or "atom" in path  # it tells the time
+            assert known.status_code == 304 or "atom" in path  # it contains the time
 
 
 async def test_split_handles_headers_and_bodies_like_single_service(both: list[Gateway]) -> None:
@@ -280,7 +280,7 @@ def test_remote_reader_overrides_every_method() -> None:
         name: method for name, method in vars(RecordReader).items() if not name.startswith("_")
     }
 
-    for name in asked.keys() - {"batches"}:  # they are made of pages
+    for name in asked.keys() - {"batches"}:  # composed of pages
         assert signature(vars(RemoteReader)[name]) == signature(asked[name])
 
 
@@ -308,7 +308,7 @@ async def test_frontends_and_backends_share_requests_and_rate_limiter(
 async def test_frontend_and_command_line_work_without_database(
     backing: Make, tmp_path: Path, arxiv: StandIn, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    del arxiv  # a clean one
+    del arxiv  # reset
     async with backend(backing()) as url:
         environment = {
             "ARXIV_BACKEND_URL": url,
@@ -331,13 +331,13 @@ async def test_frontend_and_command_line_work_without_database(
     assert not (tmp_path / "data").exists()
 
 
-# What goes wrong
+# Failures
 
 
 async def test_unavailable_backend_is_reported_with_retry_after(
     backing: Make, arxiv: StandIn
 ) -> None:
-    del arxiv  # a clean one
+    del arxiv  # reset
     async with backend(backing()) as url, client_of(create_app(frontend(url))) as client:
         assert (await client.get("/health/ready")).json()["status"] == "ready"
         port = urlsplit(url).port
@@ -440,7 +440,7 @@ async def test_backend_problems_are_passed_on(
         "query_id": 3,
     }
     errors = [record for record in caplog.records if record.levelno >= logging.ERROR]
-    assert len(errors) == 1  # the backend's
+    assert len(errors) == 1  # logged by the backend
 
 
 PROBLEM = b"HTTP/1.1 400 Bad Request\r\ncontent-type: application/problem+json\r\n"
@@ -510,13 +510,13 @@ async def test_pipelined_request_does_not_inherit_deadline() -> None:
             await reader.read()
             writer.close()
 
-    told = re.search(rb"request-timeout: ([0-9.]+)", heads[0])
-    assert told
-    assert float(told[1]) > 5
+    timeout = re.search(rb"request-timeout: ([0-9.]+)", heads[0])
+    assert timeout
+    assert float(timeout[1]) > 5
 
 
 class Silent:
-    """A backend that hears and does not answer."""
+    """A backend that does not respond."""
 
     def __init__(self) -> None:
         self.heads: list[str] = []
@@ -536,16 +536,16 @@ async def test_request_id_and_deadline_are_passed_on(path: str) -> None:
         headers = {"request-timeout": "0.3", "x-request-id": "job-7"}
         answer = await client.get(path, headers=headers)
         taken = monotonic() - begun
-        await asyncio.wait_for(silent.gone.wait(), 1)  # the call ended with the request
+        await asyncio.wait_for(silent.gone.wait(), 1)  # the call was cancelled with the request
 
     assert answer.status_code == 504
     assert answer.json()["detail"] == "the 0.3 seconds of Request-Timeout are over"
-    assert 0.25 < taken < 5  # far below what a backend may take, on a busy machine too
+    assert 0.25 < taken < 5  # far below the timeout of the backend, even on a busy machine
     [head] = silent.heads
     assert "\r\nx-request-id: job-7\r\n" in head
     assert f"\r\nauthorization: bearer {TOKEN}\r\n" in head
     [seconds] = re.findall(r"\r\nrequest-timeout: ([0-9.]+)\r\n", head)
-    # others may join a search, and wait longer: it ends with the last of them
+    # searches are shared with clients that may wait longer
     assert float(seconds) > 60 if path == SEARCH else 0 < float(seconds) <= 0.3
 
 
@@ -574,14 +574,14 @@ async def test_silent_backend_times_out(
     ("path", "headers", "status", "calls"),
     [
         ("/results", {}, 200, 3),
-        (SEARCH, {}, 503, 3),  # the answer is none: it was asked again all the same
+        (SEARCH, {}, 503, 3),  # the response is invalid; the call was retried nevertheless
         (SEARCH, {"cache-control": "no-cache"}, 503, 2),
     ],
 )
 async def test_lost_call_is_retried_once_unless_cache_is_bypassed(
     path: str, headers: dict[str, str], status: int, calls: int
 ) -> None:
-    """As when a backend is started anew."""
+    """As when a backend restarts."""
     heads: list[bytes] = []
 
     async def once(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -599,7 +599,7 @@ async def test_lost_call_is_retried_once_unless_cache_is_bypassed(
 
     assert answer.status_code == status
     assert len(heads) == calls
-    # HAProxy on the way must not repeat it either
+    # HAProxy must not retry it either
     assert (b"\r\ncache-control: no-cache\r\n" in heads[1]) == bool(headers)
     left = [re.findall(rb"request-timeout: ([0-9.]+)", head) for head in heads[1:]]
     seconds = [float(each) for [each] in left]
@@ -621,7 +621,7 @@ async def test_cancelled_requests_release_connections(
 
 
 async def test_identical_pages_keep_their_own_deadlines() -> None:
-    """In the one service it is made for all who ask at that moment."""
+    """Unlike in a single service, where concurrent identical reads are coalesced."""
     heads: list[bytes] = []
     hung_up = asyncio.Semaphore(0)
 
@@ -647,8 +647,8 @@ async def test_identical_pages_keep_their_own_deadlines() -> None:
         assert not waiting[1].done()
         waiting[1].cancel()
 
-    told = [float(re.findall(rb"request-timeout: ([0-9.]+)", head)[0]) for head in heads[1:]]
-    assert sorted(told) == [pytest.approx(0.2, abs=0.1), pytest.approx(5, abs=0.5)]
+    timeouts = [float(re.findall(rb"request-timeout: ([0-9.]+)", head)[0]) for head in heads[1:]]
+    assert sorted(timeouts) == [pytest.approx(0.2, abs=0.1), pytest.approx(5, abs=0.5)]
 
 
 async def test_deadline_applies_in_single_service(gateway: Serve, arxiv: StandIn) -> None:
@@ -674,7 +674,7 @@ async def test_client_disconnect_cancels_backend_call() -> None:
 
 
 async def test_identical_searches_share_one_call(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Or those who wait would take all connections from those who read."""
+    """Otherwise waiting searches would use all connections."""
     monkeypatch.setattr(backend_client, "MAX_CONNECTIONS", 2)
     silent = Silent()
     async with listening(silent) as url, client_of(create_app(frontend(url))) as client:
@@ -716,7 +716,7 @@ async def test_invalid_read_request_is_rejected(backing: Make) -> None:
 
 
 async def test_whole_list_is_streamed(large: Settings) -> None:  # noqa: F811
-    """Both sides are in this process; `tests/test_exports.py` looks at the memory of one."""
+    """Both run in this process; `tests/api/test_exports.py` measures memory."""
     async with (
         backend(large) as behind,
         served(create_app(frontend(behind))) as url,
@@ -733,7 +733,7 @@ async def test_whole_list_is_streamed(large: Settings) -> None:  # noqa: F811
 
 
 def of_process(settings: Settings) -> dict[str, str]:
-    """The environment of a backend with these settings."""
+    """Return the environment of a backend with these settings."""
     return {
         "ARXIV_DATABASE_URL": str(settings.database_url),
         "ARXIV_BACKEND_TOKEN": TOKEN,
@@ -748,7 +748,7 @@ async def test_stream_survives_killed_backend_if_another_exists(
         ports = [urlsplit(await asyncio.to_thread(each.url)).port for each in (doomed, other)]
 
         async def balance(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-            """Carry a connection to the first of the two that is there."""
+            """Forward a connection to the first of the two that is running."""
             for port in ports:
                 try:
                     there, back = await asyncio.open_connection("127.0.0.1", port)

@@ -1,4 +1,4 @@
-"""The stack file for Docker Swarm: of one piece, and with all that the others have."""
+"""The stack file for Docker Swarm is consistent with the other deployments."""
 
 import re
 from typing import Any
@@ -13,7 +13,7 @@ FOLDER = ROOT / "deploy"
 TEXT = (FOLDER / "swarm.yml").read_text()
 STACK = yaml.safe_load(TEXT)
 SERVICES: dict[str, dict[str, Any]] = STACK["services"]
-# by docker/cli's own list; it leaves them out, with a warning or without
+# keys that docker/cli ignores
 NOT_FOR_SWARM = {"build", "depends_on", "restart", "security_opt", "tmpfs", "container_name"}
 DEFAULT = re.compile(r"\$\{\w+:-(.*?)\}")
 INSTANCES = ("frontend1", "frontend2", "backend1", "backend2", "writer")
@@ -27,7 +27,7 @@ def test_stack_uses_only_keys_supported_by_swarm() -> None:
 
 
 def test_stack_has_the_services_of_the_compose_files() -> None:
-    composed = {"backend1"}  # the one called service there
+    composed = {"backend1"}  # called `service` there
     for name in ("podman-compose.yml", "deploy/compose.scale.yml"):
         composed |= yaml.safe_load((ROOT / name).read_text())["services"].keys()
 
@@ -63,5 +63,5 @@ def test_settings_are_valid(name: str) -> None:
 
 def test_missing_secret_stops_the_deployment() -> None:
     for variable in re.findall(r"\$\{(\w*(?:PASSWORD|TOKEN)[^}]*)\}", TEXT):
-        # the second token is there only while the first is being changed
+        # the second token is set only while the token is changed
         assert ":?" in variable or variable == "ARXIV_BACKEND_TOKEN_ALSO:-"

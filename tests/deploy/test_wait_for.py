@@ -1,5 +1,6 @@
-"""The script `wait-for`, in each of the shells that an image may have as its sh."""
+"""The script `wait-for` in dash, busybox and bash."""
 
+import shlex
 import shutil
 import signal
 import socket
@@ -37,7 +38,7 @@ def wait_for(shell: list[str]) -> Run:
 
 @pytest.fixture
 def start(shell: list[str]) -> Iterator[Start]:
-    """Start the script in the background; whatever still runs at the end of the test is ended."""
+    """Start the script in the background and kill it after the test."""
     started: list[subprocess.Popen[str]] = []
 
     def start(*arguments: str) -> subprocess.Popen[str]:
@@ -75,7 +76,7 @@ def open_port(host: str = "127.0.0.1") -> Iterator[int]:
 
 @contextmanager
 def closed_port() -> Iterator[tuple[int, Callable[[], None]]]:
-    """Give a port that refuses connections, and a way to open it."""
+    """Return a port that refuses connections, and a function that opens it."""
     with socket.socket() as server:
         server.bind(("127.0.0.1", 0))
         yield server.getsockname()[1], server.listen
@@ -83,7 +84,7 @@ def closed_port() -> Iterator[tuple[int, Callable[[], None]]]:
 
 @contextmanager
 def silent_port() -> Iterator[int]:
-    """Give a port that neither accepts nor refuses: its queue is full."""
+    """Return a port that neither accepts nor refuses connections, because its backlog is full."""
     with socket.create_server(("127.0.0.1", 0), backlog=0) as server:
         waiting: list[socket.socket] = []
         try:
@@ -95,7 +96,7 @@ def silent_port() -> Iterator[int]:
         except TimeoutError:
             yield server.getsockname()[1]
         else:
-            pytest.skip("this system lets every connection into a full queue")
+            pytest.skip("this system accepts connections beyond the backlog")
         finally:
             for client in waiting:
                 client.close()
@@ -257,7 +258,7 @@ def test_help_prints_usage(wait_for: Run) -> None:
 
 @pytest.mark.parametrize(("sent", "status"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
 def test_signal_ends_wait_immediately(start: Start, sent: signal.Signals, status: int) -> None:
-    # a shell cannot catch what it was started to ignore, as background jobs are with SIGINT
+    # shells cannot catch signals ignored at their start, such as SIGINT in background jobs
     before = signal.signal(sent, signal.SIG_DFL)
     try:
         with closed_port() as (port, _):
@@ -283,7 +284,7 @@ def test_signal_ends_hanging_attempt(start: Start) -> None:
 
 def test_attempts_are_one_second_apart(shell: list[str], tmp_path: Path) -> None:
     attempts = tmp_path / "attempts"
-    (tmp_path / "perl").write_text(f"#!/bin/sh\necho >>{attempts}\nexit 1\n")
+    (tmp_path / "perl").write_text(f"#!/bin/sh\necho >>{shlex.quote(str(attempts))}\nexit 1\n")
     (tmp_path / "perl").chmod(0o755)
     _link(tmp_path, "sleep")
 
@@ -325,9 +326,9 @@ def test_missing_tools_are_reported(shell: list[str], tmp_path: Path) -> None:
 
 
 def _link(folder: Path, *names: str) -> None:
-    """Make a PATH of these programs alone."""
+    """Create a PATH with only these programs."""
     for name in names:
-        # the python3 found first may be a wrapper that needs other programs
+        # the python3 in PATH may be a wrapper that needs other programs
         path = sys.executable if name == "python3" else shutil.which(name)
         if path is None:
             pytest.skip(f"{name} is not installed")

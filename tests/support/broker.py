@@ -1,4 +1,4 @@
-"""A RabbitMQ of the tests' own, which can be killed, stalled and started again."""
+"""A RabbitMQ node that tests can kill, stop and start again."""
 
 import os
 import shutil
@@ -16,14 +16,14 @@ import aiormq
 from service.queue.rabbitmq import PARKED, QUEUE
 from tests.support.haproxy import free_port
 
-# not the one in /usr/sbin, which runs as root or rabbitmq alone, in the system's folders
+# not the script in /usr/sbin, which requires root or rabbitmq and uses system folders
 PROGRAM = Path("/usr/lib/rabbitmq/bin/rabbitmq-server")
 START = 60.0
-"""Seconds; it takes five when nobody disturbs."""
+"""Seconds; a start takes about five on an idle machine."""
 
 
 class Broker:
-    """A node with all that is its own in one folder."""
+    """A node with all of its files in one folder."""
 
     def __init__(self, folder: Path) -> None:
         self.port, distribution, epmd = (free_port() for _ in range(3))
@@ -45,11 +45,11 @@ class Broker:
             "RABBITMQ_NODENAME": f"gateway{self.port}@localhost",
         }
 
-        # in the foreground, and ours: the one that the node would start outlives it
+        # started here because an epmd started by the node would outlive it
         self._names = subprocess.Popen(["epmd"], env=self._environment)
 
     def start(self) -> None:
-        """Start it; it may take a while until it listens."""
+        """Start the node without waiting until it listens."""
         with (self._folder / "output").open("ab") as output:
             self._process = subprocess.Popen(
                 [PROGRAM],
@@ -61,7 +61,7 @@ class Broker:
             )
 
     def wait(self) -> None:
-        """Wait until it listens."""
+        """Wait until the node listens."""
         end = monotonic() + START
         while monotonic() < end and self._process.poll() is None:
             with suppress(OSError), socket.create_connection(("127.0.0.1", self.port), 1):
@@ -70,23 +70,23 @@ class Broker:
         raise AssertionError((self._folder / "output").read_text())
 
     def send(self, number: int) -> None:
-        """Send a signal to all its processes."""
+        """Send a signal to all processes of the node."""
         os.killpg(self._process.pid, number)
 
     def kill(self) -> None:
-        """End it as a power cut would."""
-        with suppress(ProcessLookupError):  # it may have been killed before
+        """Kill the node, like a power failure."""
+        with suppress(ProcessLookupError):  # already killed
             self.send(signal.SIGKILL)
         self._process.wait()
 
     def end(self) -> None:
-        """End it, and what it is found by."""
+        """Kill the node and epmd."""
         self.kill()
         self._names.kill()
         self._names.wait()
 
     async def purge(self) -> None:
-        """Empty both queues, where they are there."""
+        """Empty both queues if they exist."""
         for queue in (QUEUE, PARKED):
             async with aiormq.connect(self.url) as connection:
                 channel = await connection.channel()
@@ -94,19 +94,19 @@ class Broker:
                     await channel.queue_purge(queue)
 
     async def publish(self, body: bytes) -> None:
-        """Put a message into the queue."""
+        """Publish a message."""
         async with aiormq.connect(self.url) as connection:
             channel = await connection.channel()
             await channel.basic_publish(body, routing_key=QUEUE, mandatory=True)
 
     async def waiting(self) -> int:
-        """How many messages wait, beside those that a writer has in hand."""
+        """Count the messages that are not held by a worker."""
         async with aiormq.connect(self.url) as connection:
             channel = await connection.channel()
             return (await channel.queue_declare(QUEUE, passive=True)).message_count or 0
 
     async def parked(self) -> list[tuple[bytes, Any]]:
-        """Take out what is parked: bodies and headers."""
+        """Remove and return the parked messages: bodies and headers."""
         found = []
         async with aiormq.connect(self.url) as connection:
             channel = await connection.channel()
@@ -122,7 +122,7 @@ def is_there() -> bool:
 
 @contextmanager
 def broker(folder: Path) -> Iterator[Broker]:
-    """A broker that is gone afterwards, whatever happens."""
+    """Run a node."""
     node = Broker(folder)
     node.start()
     try:

@@ -1,4 +1,4 @@
-"""Real answers of arXiv, kept beside the project: read by tests where they are there."""
+"""Captured responses of arXiv, stored beside the project. Tests skip without them."""
 
 import csv
 from pathlib import Path
@@ -13,9 +13,7 @@ CAPTURES = sorted(FEEDS.glob("*.xml"))
 captured = pytest.mark.parametrize(
     "path",
     CAPTURES
-    or [
-        pytest.param(FEEDS, marks=pytest.mark.skip(reason=f"captured feeds are not there: {FEEDS}"))
-    ],
+    or [pytest.param(FEEDS, marks=pytest.mark.skip(reason=f"captured feeds are missing: {FEEDS}"))],
     ids=lambda path: path.stem,
 )
 

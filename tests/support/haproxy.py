@@ -1,4 +1,4 @@
-"""HAProxy and PgBouncer as the files in deploy/ set them up, as processes on free ports."""
+"""Runs HAProxy and PgBouncer with the configuration in deploy/ on free ports."""
 
 import os
 import pwd
@@ -19,31 +19,31 @@ from psycopg.conninfo import conninfo_to_dict
 from tests.support.process import ROOT
 
 NOBODY = "127.0.0.1:1"
-"""An address where nothing listens."""
+"""An address without a listener."""
 POOLS = ("FRONTEND1", "FRONTEND2", "READ1", "READ2", "BACKEND1", "BACKEND2")
 
 
 def program(name: str) -> str:
-    """Where a program is; the test skips where it is not."""
+    """Return the path of a program; skip the test if it is not installed."""
     if not (found := shutil.which(name, path=f"{os.environ['PATH']}:/usr/sbin")):
         pytest.skip(f"not installed: {name}")
     return found
 
 
 def free_port() -> int:
-    """A port for a program that starts later, or again.
+    """Return a free port for a program that starts later.
 
-    Those that the system gives out itself may be a client's until then.
+    It is not one of the ephemeral ports, which clients could use until then.
     """
     while True:
-        port = random.randrange(10_000, 32_000)  # noqa: S311 - no secret
+        port = random.randrange(10_000, 32_000)  # noqa: S311 - not a secret
         with suppress(OSError), socket.create_server(("127.0.0.1", port)):
             return port
 
 
 @dataclass(frozen=True)
 class Router:
-    """A running HAProxy: its two doors, and the file its log goes to."""
+    """A running HAProxy: its public and internal URL and its log file."""
 
     process: subprocess.Popen[bytes]
     outside: str
@@ -55,7 +55,7 @@ class Router:
 def haproxy(
     folder: Path, pools: Mapping[str, str], changes: Mapping[str, str] | None = None
 ) -> Iterator[Router]:
-    """HAProxy with deploy/haproxy.cfg before these instances; `changes` replace parts of it."""
+    """Run HAProxy in front of these instances; `changes` are replaced in haproxy.cfg."""
     config, log = folder / "haproxy.cfg", folder / "haproxy.log"
     config.write_text(_changed("haproxy.cfg", changes or {}))
     doors = {name: f"127.0.0.1:{free_port()}" for name in ("OUTSIDE", "INSIDE")}
@@ -76,9 +76,9 @@ def haproxy(
 def pgbouncer(
     folder: Path, database: str, changes: Mapping[str, str] | None = None
 ) -> Iterator[str]:
-    """PgBouncer with deploy/pgbouncer.ini before a database; its connection string, without user.
+    """Run PgBouncer in front of a database; its connection string without user.
 
-    Its databases are `arxiv` and `arxiv_ro`. `changes` replace parts of the file.
+    Its databases are `arxiv` and `arxiv_ro`. `changes` are replaced in pgbouncer.ini.
     """
     target = conninfo_to_dict(database)
     where = f"host={target['host']} port={target['port']} dbname={target['dbname']}"
@@ -95,7 +95,9 @@ def pgbouncer(
     }
     config.write_text(_changed("pgbouncer.ini", here | dict(changes or {})))
     identity: dict[str, Any] = {}
-    if os.geteuid() == 0:  # it refuses to run as root; the socket is open to its owner alone
+    if (
+        os.geteuid() == 0
+    ):  # PgBouncer does not run as root; the socket is readable only by its owner
         user = pwd.getpwuid(Path(str(target["host"])).stat().st_uid)
         identity = {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": []}
         for path in (config, users, folder, *folder.parents):
@@ -113,7 +115,7 @@ def pgbouncer(
 
 
 def _changed(name: str, changes: Mapping[str, str]) -> str:
-    """A file of deploy/ with some of its parts replaced."""
+    """Return a file of deploy/ with replacements."""
     text = (ROOT / "deploy" / name).read_text()
     for old, new in changes.items():
         assert old in text

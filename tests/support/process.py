@@ -1,4 +1,4 @@
-"""The service as a process of its own, as `make run` starts it."""
+"""Runs the service as a separate process."""
 
 import os
 import re
@@ -16,7 +16,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 class Service:
-    """A running `python -m service serve`, its address and its lines so far."""
+    """A running `python -m service serve` and its output."""
 
     def __init__(self, command: list[str], environment: dict[str, str]) -> None:
         self.process = subprocess.Popen(
@@ -41,7 +41,7 @@ class Service:
         return "\n".join(self.lines)
 
     def url(self, patience: float = 60) -> str:
-        """Wait until the service listens."""
+        """Wait until the service listens, and return its URL."""
         end = monotonic() + patience
         while monotonic() < end:
             if found := re.search(r"listening on (http://\S+)", self.output):
@@ -55,7 +55,7 @@ class Service:
         return httpx.get(self.url() + path, params=parameters, timeout=60)
 
     def end(self, how: int, patience: float = 60) -> int:
-        """Send a signal and wait for the end; the exit status."""
+        """Send a signal and return the exit status."""
         self.process.send_signal(how)
         return self.wait(patience)
 
@@ -69,7 +69,7 @@ class Service:
 def service(
     environment: dict[str, str], command: tuple[str, ...] = ("service", "serve")
 ) -> Iterator[Service]:
-    """A service that is gone afterwards, whatever happens."""
+    """Run a service and stop it afterwards."""
     running = Service(list(command), environment)
     try:
         yield running

@@ -1,4 +1,4 @@
-"""A TCP proxy in front of PostgreSQL that counts, cuts and stalls."""
+"""A TCP proxy in front of PostgreSQL that counts round trips, cuts and stalls connections."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -8,37 +8,37 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 
 class Proxy:
-    """What went over the wire, and what shall become of the next bytes."""
+    """Counts the traffic and controls the following bytes."""
 
     def __init__(self, database: str) -> None:
         self._target = conninfo_to_dict(database)
         self._writers: list[asyncio.StreamWriter] = []
         self.open = asyncio.Event()
-        """Cleared: bytes wait, as behind a network that is gone."""
+        """While cleared, bytes are held back, as by a network failure."""
         self.open.set()
         self.trips = 0
-        """How often the client spoke after the server had."""
+        """Round trips: how often the client sent data after the server."""
         self.answers = 0
-        """How many times the server said that it is ready for the next query."""
+        """How often the server sent ReadyForQuery."""
         self.cut_after: int | None = None
-        """Cut every connection once so many bytes more have come from the client."""
+        """Cut all connections after this number of bytes from the client."""
         self.cut_before_answer = False
-        """Cut the connection instead of passing the server's next words on."""
+        """Cut the connection instead of forwarding the server's next bytes."""
         self._server_spoke = True
 
     def forget(self) -> None:
-        """Count from zero."""
+        """Reset the counters."""
         self.trips = self.answers = 0
         self._server_spoke = True
 
     def cut(self) -> None:
-        """End all connections at once."""
+        """Abort all connections."""
         for writer in self._writers:
             writer.transport.abort()
         self._writers.clear()
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """Carry one connection to the server's socket and back."""
+        """Forward one connection to the server's socket."""
         path = f"{self._target['host']}/.s.PGSQL.{self._target['port']}"
         server_reader, server_writer = await asyncio.open_unix_connection(path)
         self._writers += [writer, server_writer]
@@ -71,7 +71,7 @@ class Proxy:
                 self.cut()
                 return
             self._server_spoke = True
-            # ReadyForQuery: its type, its length (5), and the state of the transaction
+            # ReadyForQuery: type, length (5) and transaction status
             self.answers += sum(data.count(b"Z\0\0\0\5" + state) for state in (b"I", b"T", b"E"))
             await self.open.wait()
             writer.write(data)
@@ -81,7 +81,7 @@ class Proxy:
 
 @asynccontextmanager
 async def proxied(database: str) -> AsyncIterator[tuple[Proxy, str]]:
-    """A proxy before a database, and the connection string that leads through it."""
+    """Run a proxy in front of a database; the proxy and its connection string."""
     proxy = Proxy(database)
     server = await asyncio.start_server(proxy.serve, "127.0.0.1", 0)
     port = server.sockets[0].getsockname()[1]

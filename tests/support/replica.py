@@ -1,4 +1,4 @@
-"""PostgreSQL servers that are killed and promoted: copies of a running one, each in a folder."""
+"""Copies and standbys of a running PostgreSQL server that tests can kill and promote."""
 
 import os
 import shutil
@@ -18,11 +18,11 @@ from service.db.conninfo import libpq_environment
 
 
 class Replica:
-    """A server that runs on a copy of another one's files."""
+    """A server on a copy of another server's files."""
 
     def __init__(self, origin: str, folder: Path, *arguments: str) -> None:
         run(origin, "pg_basebackup", "-D", folder, "-X", "stream", "-c", "fast", *arguments)
-        # the lock of the origin's socket, which may be in the folder too
+        # the lock file of the origin's socket, if it is in the data folder
         (folder / ".s.PGSQL.5432.lock").unlink(missing_ok=True)
         owner = Path(str(conninfo_to_dict(origin)["host"])).stat()
         identity: dict[str, Any] = {}
@@ -54,7 +54,7 @@ class Replica:
             conn.execute(statement.encode())
 
     def follows(self, primary: "Replica") -> None:
-        """Wait until the primary sends everything here before it confirms a commit."""
+        """Wait until this server is a synchronous standby of the primary."""
         primary.run("alter system set synchronous_standby_names = '*'")
         primary.run("select pg_reload_conf()")
         primary.wait_for("select from pg_stat_replication where sync_state = 'sync'")
@@ -63,7 +63,10 @@ class Replica:
         self.run("select pg_promote()")
 
     def kill(self) -> None:
-        """End it as its machine would; where there is no /proc, its sessions a bit later."""
+        """Kill the server and its sessions, like a machine that fails.
+
+        Without /proc the sessions end a little later.
+        """
         children = Path(f"/proc/{self._process.pid}/task/{self._process.pid}/children")
         sessions = children.read_text().split() if children.exists() else []
         self._process.kill()
@@ -73,12 +76,12 @@ class Replica:
         self._process.wait()
 
     def stop(self) -> None:
-        """End it, if it has not ended, without waiting for clients."""
+        """Stop the server immediately."""
         self._process.send_signal(signal.SIGQUIT)
         self._process.wait()
 
     def wait_for(self, statement: str) -> None:
-        """Wait until a statement finds a row."""
+        """Wait until a statement returns a row."""
         end = monotonic() + 20
         while monotonic() < end:
             try:
@@ -89,7 +92,7 @@ class Replica:
                 pass
             sleep(0.02)
         log = self._log.read_text(errors="replace")
-        raise AssertionError(f"in vain: {statement}\n{log}")
+        raise AssertionError(f"no row: {statement}\n{log}")
 
 
 def run(url: str, program: str, *arguments: str | Path) -> None:
@@ -105,7 +108,7 @@ def run(url: str, program: str, *arguments: str | Path) -> None:
 
 @contextmanager
 def copy_of(origin: str, folder: Path, *arguments: str) -> Iterator[Replica]:
-    """A server of its own with the data of another, or with -R its standby."""
+    """Run a copy of a server, or with -R a standby."""
     replica = Replica(origin, folder, *arguments)
     try:
         yield replica

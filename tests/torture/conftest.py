@@ -1,6 +1,6 @@
-"""How long the torture lasts, and the table of what came of it.
+"""Duration of the torture tests and the table of their results.
 
-`TORTURE=long` is the run of `make torture`; without it, the same tests do the same a few times.
+`make torture` sets `TORTURE=long`; otherwise each test repeats its fault only a few times.
 """
 
 import os
@@ -22,7 +22,7 @@ from tests.torture.load import Verdict
 
 IS_LONG = os.environ.get("TORTURE") == "long"
 BEGUN, LONGEST = monotonic(), 360.0
-"""Seconds after which nothing is done once more: all has to end within ten minutes."""
+"""Seconds after which no further round starts, so that the run ends within ten minutes."""
 HEAD = ("fault", "tried", "lost", "duplicated", "partial", "longest outage")
 
 Tally = Callable[[str, int, Verdict, float], None]
@@ -30,12 +30,12 @@ Environment = Callable[..., dict[str, str]]
 
 
 def times(short: int, long: int) -> int:
-    """How much of something is done."""
+    """Return the number for the short or the long form."""
     return long if IS_LONG else short
 
 
 def rounds(short: int, long: int) -> Iterator[int]:
-    """Do something so often; where time runs out, less often than in the long form."""
+    """Yield round numbers; fewer than in the long form if the time is over."""
     for number in range(1, times(short, long) + 1):
         if number > short and monotonic() > BEGUN + LONGEST:
             break
@@ -44,7 +44,7 @@ def rounds(short: int, long: int) -> Iterator[int]:
 
 @pytest.fixture
 def tally(record_property: Callable[[str, object], None]) -> Tally:
-    """Write a line of the table, and see that nothing was lost."""
+    """Add a line to the table, and check that nothing was lost."""
 
     def note(fault: str, tried: int, found: Verdict, outage: float) -> None:
         record_property("torture", (fault, tried, *found, outage))
@@ -54,7 +54,7 @@ def tally(record_property: Callable[[str, object], None]) -> Tally:
 
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:
-    """Show the table; the lines of one fault are one."""
+    """Show the table with one line per fault."""
     lines: dict[str, list[tuple[int, int, int, int, float]]] = defaultdict(list)
     notes = []
     for report in terminalreporter.getreports("passed") + terminalreporter.getreports("failed"):
@@ -70,28 +70,28 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
     terminalreporter.write_line(row.format(*HEAD))
     for fault, found in lines.items():
         *numbers, outages = zip(*found, strict=True)
-        told = *map(sum, numbers), f"{max(outages):.2f} s"
-        terminalreporter.write_line(row.format(fault, *told))
+        totals = *map(sum, numbers), f"{max(outages):.2f} s"
+        terminalreporter.write_line(row.format(fault, *totals))
     for note in notes:
         terminalreporter.write_line(note)
 
 
 @pytest.fixture
 def portal() -> Iterator[BlockingPortal]:
-    """A thread with an event loop, for what goes on beside a test."""
+    """A thread with an event loop for background tasks."""
     with start_blocking_portal() as opened:
         yield opened
 
 
 @pytest.fixture(scope="session")
 def files(quick_path: Path) -> Path:
-    """The files of a PostgreSQL with all migrations."""
+    """Data folder of a PostgreSQL with all migrations applied."""
     return postgres.make(quick_path / "torture")
 
 
 @pytest.fixture
 def own(files: Path, quick_path: Path) -> Iterator[postgres.PostgreSQL]:
-    """A PostgreSQL for one test, to be hurt."""
+    """A PostgreSQL server for one test."""
     with (
         TemporaryDirectory(dir=quick_path) as folder,
         postgres.running(files, Path(folder)) as server,
@@ -101,8 +101,8 @@ def own(files: Path, quick_path: Path) -> Iterator[postgres.PostgreSQL]:
 
 @pytest.fixture
 def environment(arxiv: StandIn, arxiv_server: tuple[StandIn, str]) -> Environment:
-    """The settings of a service on this database, behind which is the stand-in; more by name."""
-    del arxiv  # a clean one
+    """Factory of environment variables for a service with a database and the stand-in."""
+    del arxiv  # reset
 
     def make(database: str, **settings: str | float) -> dict[str, str]:
         names = {

@@ -1,4 +1,4 @@
-"""The service, which also tells how many tasks there are whenever it gets SIGUSR1."""
+"""The service, which also prints its number of asyncio tasks on SIGUSR1."""
 
 import asyncio
 import signal
@@ -7,11 +7,11 @@ import sys
 from service.__main__ import main
 
 
-def tell(*_: object) -> None:
+def print_tasks(*_: object) -> None:
     sys.stdout.write(f"tasks: {len(asyncio.all_tasks(asyncio.get_running_loop()))}\n")
     sys.stdout.flush()
 
 
 if __name__ == "__main__":
-    signal.signal(signal.SIGUSR1, tell)
+    signal.signal(signal.SIGUSR1, print_tasks)
     sys.exit(main())

@@ -1,4 +1,4 @@
-"""Clients that search without a pause and remember what they were told, to judge by it."""
+"""Clients that search continuously and compare the responses with the database."""
 
 import asyncio
 from collections import Counter
@@ -13,44 +13,44 @@ import psycopg
 from anyio.from_thread import BlockingPortal
 
 PLACES = 900
-"""Pages of the stand-in's 1,000 papers that begin at different places and are not empty."""
+"""Different start values for non-empty pages of the stand-in's 1,000 papers."""
 _numbers = count()
 
 
 def search() -> dict[str, str | int]:
-    """The parameters of a search that nobody has made, with ten results or more."""
+    """Return the parameters of a new search with at least ten results."""
     number = next(_numbers)
     return {"query": "all:the", "start": number % PLACES, "max_results": 10 + number // PLACES}
 
 
 class Verdict(NamedTuple):
-    """What must be zero."""
+    """Counts that must be zero."""
 
     lost: int
-    """Searches that were answered and are not recorded as they were."""
+    """Acknowledged searches that are missing or recorded differently."""
     duplicated: int
-    """Searches that were made once and have several good records."""
+    """Searches sent once that have several successful records."""
     partial: int
-    """Records with more or less results than they say, and results without a record."""
+    """Records with a wrong number of results, and results without a record."""
 
 
 class Load:
-    """What the clients sent to a service, and what they were told."""
+    """Clients of a service, and the responses that they received."""
 
     def __init__(self, url: str) -> None:
         self.url = url
         self.ended = False
         self.answers: list[tuple[int, int]] = []
-        """The query_id and num_entries of every search that was answered."""
+        """query_id and num_entries of every acknowledged search."""
         self.successes: list[float] = [monotonic()]
-        """When; also when it began."""
+        """Times of the start and of every acknowledged search."""
         self.statuses: Counter[int] = Counter()
-        """Of all answers; 0 where the connection broke."""
+        """Count of responses by status; 0 for a broken connection."""
         self.slowest = 0.0
-        """Seconds that the slowest call took, whatever came of it."""
+        """Duration of the slowest request in seconds."""
 
     async def search(self, clients: int) -> None:
-        """Search with so many clients at once, until `ended` is set."""
+        """Search with several concurrent clients until `ended` is set."""
         await asyncio.gather(*(self._client() for _ in range(clients)))
 
     async def _client(self) -> None:
@@ -59,7 +59,7 @@ class Load:
                 await self.one(client)
 
     async def one(self, client: httpx.AsyncClient) -> None:
-        """One search."""
+        """Send one search."""
         began = monotonic()
         try:
             response = await client.get("/arxiv", params=search())
@@ -71,8 +71,8 @@ class Load:
             self.slowest = max(self.slowest, monotonic() - began)
         self.statuses[response.status_code] += 1
         if response.status_code == httpx.codes.OK:
-            told = response.json()
-            self.answers.append((told["query_id"], told["num_entries"]))
+            summary = response.json()
+            self.answers.append((summary["query_id"], summary["num_entries"]))
             self.successes.append(monotonic())
         else:
             assert response.headers["content-type"] == "application/problem+json"
@@ -80,23 +80,23 @@ class Load:
 
     @property
     def outage(self) -> float:
-        """The longest time without a success."""
+        """The longest time without an acknowledged search."""
         return max((later - earlier for earlier, later in pairwise(self.successes)), default=0.0)
 
     def wait_for_success(self, patience: float = 60, *, number: int = 1) -> None:
-        """Until so many more searches are answered."""
+        """Wait until this number of further searches is acknowledged."""
         wanted, end = len(self.successes) + number, monotonic() + patience
         while len(self.successes) < wanted:
             assert monotonic() < end, self.statuses
             sleep(0.005)
 
     def judged(self, db: psycopg.Connection) -> Verdict:
-        """Compare what was told with what is recorded."""
+        """Compare the responses with the records."""
         rows = db.execute("select query_id, num_entries from queries where outcome = 'ok'")
         recorded: dict[int, int] = dict(rows.fetchall())
         lost = sum(recorded.get(query_id) != entries for query_id, entries in self.answers)
-        told_twice = len(self.answers) - len(dict(self.answers))
-        return Verdict(lost + told_twice, _number(db, DUPLICATED), _number(db, PARTIAL))
+        repeated_ids = len(self.answers) - len(dict(self.answers))
+        return Verdict(lost + repeated_ids, _number(db, DUPLICATED), _number(db, PARTIAL))
 
 
 DUPLICATED = """
@@ -119,7 +119,7 @@ def _number(db: psycopg.Connection, statement: str) -> int:
 
 @contextmanager
 def searching(portal: BlockingPortal, url: str, clients: int = 4) -> Iterator[Load]:
-    """Clients that search while the block runs; at its end none has a search under way."""
+    """Run searching clients during the block, and wait for their last searches."""
     load = Load(url)
     work = portal.start_task_soon(load.search, clients)
     try:

@@ -1,4 +1,4 @@
-"""A PostgreSQL that may be stopped, killed and frozen, and that nobody else starts again."""
+"""A PostgreSQL server that tests can stop, kill and freeze."""
 
 import os
 import shutil
@@ -11,35 +11,38 @@ from time import monotonic, sleep
 from typing import Any
 
 import psycopg
+from psycopg.conninfo import make_conninfo
 
 from service import embedded_postgres
 from service.db import migrations
 
 
 def make(folder: Path) -> Path:
-    """The files of a server with all migrations."""
+    """Create the data folder of a server with all migrations applied."""
     with embedded_postgres.server(folder) as url:
         migrations.apply(url)
     return folder / "postgres"
 
 
 class PostgreSQL:
-    """The server on a copy of these files."""
+    """A server on a copy of a data folder."""
 
     def __init__(self, files: Path, folder: Path) -> None:
         self.files = folder / "postgres"
-        folder.chmod(0o711)  # for the user who runs it, where we are root
+        folder.chmod(0o711)  # accessible to the server's user if we are root
         subprocess.run(["cp", "-a", str(files), str(self.files)], check=True)
-        self.url = f"host={self.files} port=5432 user=postgres dbname=postgres"
+        self.url = make_conninfo(
+            host=str(self.files), port=5432, user="postgres", dbname="postgres"
+        )
         owner = self.files.stat()
         self._identity: dict[str, Any] = {}
         if os.geteuid() == 0:
             self._identity = {"user": owner.st_uid, "group": owner.st_gid, "extra_groups": []}
-        self.log = folder.with_suffix(".log")  # beside it: a full disk takes no lines
+        self.log = folder.with_suffix(".log")  # outside the folder, whose disk may be full
         self.process: subprocess.Popen[bytes]
 
     def start(self) -> None:
-        """Start, and wait until it answers; after a kill, its children may have to die first."""
+        """Start and wait for connections; after a kill, the old children must end first."""
         end = monotonic() + 20
         self._spawn()
         while True:
@@ -64,23 +67,23 @@ class PostgreSQL:
             )
 
     def connect(self) -> psycopg.Connection:
-        """A connection of the superuser's."""
+        """Connect as superuser."""
         return psycopg.connect(self.url, autocommit=True)
 
     def end(self, how: int) -> None:
-        """SIGINT is the fast way to stop, SIGQUIT the immediate one, SIGKILL none at all."""
+        """Stop the server: SIGINT is a fast, SIGQUIT an immediate shutdown, SIGKILL a crash."""
         self.process.send_signal(how)
         self.process.wait(60)
 
     def backends(self) -> list[int]:
-        """The processes that serve the service."""
+        """Return the process ids of the service's connections."""
         with self.connect() as db:
             rows = db.execute("select pid from pg_stat_activity where usename like 'arxiv%'")
             return [pid for (pid,) in rows]
 
     @contextmanager
     def frozen(self, *, whole: bool) -> Iterator[None]:
-        """Let the connections of the service, or all of the server, do nothing."""
+        """Freeze the service's connections, or with `whole` also the server."""
         pids = self.backends() + ([self.process.pid] if whole else [])
         for pid in pids:
             os.kill(pid, signal.SIGSTOP)
@@ -94,7 +97,7 @@ class PostgreSQL:
 
 @contextmanager
 def running(files: Path, folder: Path) -> Iterator[PostgreSQL]:
-    """A server that is gone afterwards, with its files."""
+    """Run a server and delete its files afterwards."""
     server = PostgreSQL(files, folder)
     try:
         server.start()

@@ -1,4 +1,4 @@
-"""Clients that come in crowds, and clients that vanish."""
+"""Many concurrent clients, and clients that disconnect."""
 
 import re
 import signal
@@ -31,12 +31,12 @@ WIDE = f"""
     insert into results (query_id, timestamp, result_number, author, title)
     select -n, n, 0, 'A', repeat('long title ', 90) from generate_series(1, {ROWS}) as n
 """.encode()
-"""Results for an export that no socket holds; of no search, so that they have to go afterwards."""
+"""Results for an export larger than socket buffers. They have no search and are deleted later."""
 
 
 @contextmanager
 def locked(db: psycopg.Connection, table: str) -> Iterator[None]:
-    """Let every statement on a table wait."""
+    """Block every statement on a table."""
     with db.transaction():
         db.execute(f"lock table {table} in access exclusive mode".encode())
         yield
@@ -55,7 +55,7 @@ def test_exhausted_pool_rejects_requests_in_time_and_recovers(
 
             def read(page: int) -> tuple[httpx.Response, float]:
                 begun = monotonic()
-                # other pages, as equal reads are one
+                # different pages, because identical reads are coalesced
                 asked = {"page": page, "items_per_page": 5}
                 response = client.get("/results", params=asked)
                 return response, monotonic() - begun
@@ -78,15 +78,15 @@ def test_exhausted_pool_rejects_requests_in_time_and_recovers(
                     for response in refused:
                         assert response.status_code == 503
                         assert int(response.headers["retry-after"]) > 0
-                    # three seconds for each connection, and a page takes two, one after the other
+                    # three seconds per connection; a page uses two in sequence
                     assert max(taken for _, taken in found) < 10
             load.wait_for_success()
         assert running.end(signal.SIGTERM) == 0
-    tally("pool used up", crowds, load.judged(db), load.outage)
+    tally("connection pool exhausted", crowds, load.judged(db), load.outage)
 
 
 def vanish(wire: socket.socket, *, politely: bool) -> None:
-    """Go with a FIN, or with a RST."""
+    """Close the connection with a FIN or an RST."""
     if not politely:
         wire.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     wire.close()
@@ -130,12 +130,12 @@ def test_disconnecting_clients_leave_clean_connections_and_complete_records(
         assert connections <= 20
         assert running.end(signal.SIGTERM) == 0
     assert "Traceback" not in running.output
-    # whatever arXiv was asked is recorded, whoever had asked
+    # every request to arXiv is recorded, even if its client has disconnected
     asked = {request.raw_query for request in arxiv.requests}
     [(recorded,)] = db.execute("select count(distinct search_key) from queries")
     assert recorded == len(asked)
     tally(
-        "client gone (FIN or RST) in a search or an export",
+        "client disconnects (FIN or RST) in a search or export",
         number,
         load.judged(db),
         load.outage,
@@ -143,7 +143,7 @@ def test_disconnecting_clients_leave_clean_connections_and_complete_records(
 
 
 def _settled(db: psycopg.Connection) -> None:
-    """Wait until nothing of the service's runs any more."""
+    """Wait until the service runs no statement."""
     end = monotonic() + 5
     while found := db.execute(RUNNING).fetchall():
         assert monotonic() < end, found
@@ -151,11 +151,11 @@ def _settled(db: psycopg.Connection) -> None:
 
 
 def _answers_are_right(url: str, load: Load) -> None:
-    """On every connection of the pools: each search shows its own results."""
+    """Check on all connections of the pools that each search returns its own results."""
     with httpx.Client(base_url=url) as client, ThreadPoolExecutor(20) as pool:
-        told = load.answers[-40:]
-        paths = [f"/queries/{query_id}" for query_id, _ in told]
-        for (query_id, entries), response in zip(told, pool.map(client.get, paths), strict=True):
+        answers = load.answers[-40:]
+        paths = [f"/queries/{query_id}" for query_id, _ in answers]
+        for (query_id, entries), response in zip(answers, pool.map(client.get, paths), strict=True):
             found = response.json()
             assert found["query_id"] == query_id
             assert [row["result_number"] for row in found["results"]] == list(range(entries))
@@ -186,7 +186,7 @@ def test_sigterm_finishes_started_requests_and_rejects_new_ones(
                 load.ended = True
                 running.process.send_signal(signal.SIGTERM)
                 begun = monotonic()
-            # what arXiv is asked is answered, what waits in the queue is sent away: by an answer
+            # requests sent to arXiv are completed, waiting ones get 503
             assert set(load.statuses) <= {200, 503}, load.statuses
             assert monotonic() - begun < 10
             with pytest.raises(ConnectionRefusedError):
@@ -197,16 +197,16 @@ def test_sigterm_finishes_started_requests_and_rejects_new_ones(
                 with closing(wire):
                     answer = b"".join(iter(partial(wire.recv, 2**20), b""))
                 assert answer.endswith(b"\r\n0\r\n\r\n")
-                assert answer.count(b"\n{") >= ROWS - 1  # the first may have been read before
+                assert answer.count(b"\n{") >= ROWS - 1  # the first row may have been read already
             assert running.wait(10) == 0
             assert "Traceback" not in running.output
     db.execute("delete from results where query_id < 0")
     for load in loads:
-        tally("SIGTERM under load, with exports under way", 1, load.judged(db), 0)
+        tally("SIGTERM under load with open exports", 1, load.judged(db), 0)
 
 
 def _export(port: int) -> socket.socket:
-    """A client that has the first bytes of an export, and lets the others wait."""
+    """Request an export and read only its first bytes."""
     wire = socket.socket()
     wire.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
     wire.settimeout(30)

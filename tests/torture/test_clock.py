@@ -1,4 +1,4 @@
-"""The service's clock stepped forward and back (libfaketime); PostgreSQL's and ours stay right."""
+"""Steps the clock of the service (libfaketime), but not those of PostgreSQL and the test."""
 
 import signal
 from itertools import pairwise
@@ -19,7 +19,7 @@ LIBRARY = "faketime/libfaketime.so.1"
 STEPS = ("+1h", "-1h", "+1d", "-1d", "+0")
 INTERVAL = 0.1
 LONGEST_LIFE = 5 * 86_400
-"""Seconds; announcements are four days apart at most, where no holiday comes in between."""
+"""Seconds; announcements are at most four days apart."""
 
 
 @pytest.fixture
@@ -66,6 +66,6 @@ def test_clock_steps_affect_neither_rate_limit_nor_records(
         assert set(load.statuses) == {200}
         assert running.end(signal.SIGTERM) == 0
     assert "Traceback" not in running.output
-    turns = sorted((request.started, request.ended) for request in arxiv.requests)
-    assert min(later[0] - earlier[1] for earlier, later in pairwise(turns)) >= INTERVAL
-    tally("the service's clock stepped by an hour or a day", steps, load.judged(db), load.outage)
+    requests = sorted((request.started, request.ended) for request in arxiv.requests)
+    assert min(later[0] - earlier[1] for earlier, later in pairwise(requests)) >= INTERVAL
+    tally("clock of the service stepped by an hour or a day", steps, load.judged(db), load.outage)

@@ -1,4 +1,4 @@
-"""PostgreSQL stopped, killed, cut off, frozen and full, under a service that goes on."""
+"""PostgreSQL is stopped, killed, disconnected, or out of disk space while the service runs."""
 
 import os
 import signal
@@ -68,7 +68,7 @@ def test_connections_terminated_by_server_lose_nothing(
             load.wait_for_success()
         assert running.end(signal.SIGTERM) == 0
     assert "Traceback" not in running.output
-    tally("connections ended by PostgreSQL", cuts, load.judged(db), load.outage)
+    tally("connections terminated by PostgreSQL", cuts, load.judged(db), load.outage)
 
 
 def test_connections_cut_at_any_byte_lose_nothing(
@@ -86,7 +86,7 @@ def test_connections_cut_at_any_byte_lose_nothing(
         with searching(portal, running.url()) as load:
             load.wait_for_success()
             for cuts in rounds(12, 1000):
-                # a search is some 50 kB to the server; where it answers, all was received
+                # a search sends about 50 kB; once the server responds, it has received all of it
                 if dice.random() < 0.7:
                     proxy.cut_after = dice.randrange(100_000)
                 else:
@@ -101,7 +101,7 @@ def test_connections_cut_at_any_byte_lose_nothing(
 
 @contextmanager
 def small_disk(folder: Path) -> Iterator[Path]:
-    """A disk in memory that a database just fits on."""
+    """Mount a small file system in memory that barely fits a database."""
     if os.geteuid() != 0:
         pytest.skip("only root can mount a small disk")
     disk = folder / "disk"
@@ -119,7 +119,7 @@ def small_disk(folder: Path) -> Iterator[Path]:
 
 @contextmanager
 def _filled(ballast: Path) -> Iterator[None]:
-    """Take all the room there is."""
+    """Fill the file system."""
     try:
         with ballast.open("wb", buffering=0) as file, suppress(OSError):
             while True:

@@ -1,4 +1,4 @@
-"""PostgreSQL frozen (SIGSTOP): nothing of it answers, and no connection ends."""
+"""PostgreSQL is frozen (SIGSTOP): it does not respond, but connections stay open."""
 
 import signal
 from concurrent.futures import ThreadPoolExecutor
@@ -38,7 +38,7 @@ def test_frozen_postgresql_delays_no_request_beyond_its_timeout(
                 load.wait_for_success()
                 assert read(0)[0] == 200
         assert running.end(signal.SIGTERM) == 0
-    # it waits for its turn, asks, records again for a while, and frees the gate in three tries
+    # rate limiter, request, retried save, and up to three attempts to release the lease
     assert load.slowest < MAX_WAIT + TIMEOUT + 4 * PATIENCE
     assert "Traceback" not in running.output
     with own.connect() as db:

@@ -1,4 +1,4 @@
-"""That the judgement of the others sees what it is there for."""
+"""The checks used by the other torture tests."""
 
 import psycopg
 import pytest

@@ -1,4 +1,4 @@
-"""The service killed (SIGKILL) while it records."""
+"""The service is killed (SIGKILL) while it records searches."""
 
 import signal
 from random import Random
@@ -14,7 +14,7 @@ from tests.torture.conftest import Environment, Tally, rounds
 from tests.torture.load import searching
 
 
-# in two halves, so that two processors have something to do
+# two seeds, so that two CPUs are used
 @pytest.mark.parametrize("seed", [1, 2])
 def test_killed_service_has_complete_records_of_all_acknowledged_searches(
     database: str,
@@ -26,8 +26,8 @@ def test_killed_service_has_complete_records_of_all_acknowledged_searches(
 ) -> None:
     dice = Random(seed)
     port = free_port()
-    # the gate waits for a killed process until its request would have ended, and its queue ten
-    # seconds for one that waited: so there is one client, whose searches are recorded all the time
+    # one client only: after a kill, the lease of a started request must expire, and a waiting
+    # place in the queue of the rate limiter takes ten seconds to expire
     settings = environment(database, port=port, timeout=0.3)
     with searching(portal, f"http://127.0.0.1:{port}", clients=1) as load:
         for kills in rounds(3, 100):
@@ -40,4 +40,4 @@ def test_killed_service_has_complete_records_of_all_acknowledged_searches(
             load.ended = True
             assert running.end(signal.SIGTERM) == 0
 
-    tally("service killed while it records", kills, load.judged(db), load.outage)
+    tally("service killed while recording", kills, load.judged(db), load.outage)

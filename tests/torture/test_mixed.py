@@ -1,4 +1,4 @@
-"""Many requests of all kinds at once, while arXiv misbehaves in every way: nothing may grow."""
+"""Mixed load while arXiv misbehaves: memory, descriptors and tasks must not grow."""
 
 import asyncio
 import gzip
@@ -49,8 +49,8 @@ READS = (
 EXPECTED = {200, 400, 404, 409, 502, 503, 504}
 
 
-class Wicked:
-    """An arXiv that does something else than to answer, now and then."""
+class FaultyArxiv:
+    """An arXiv that sometimes misbehaves."""
 
     def __init__(self, stand_in: StandIn) -> None:
         self._stand_in = stand_in
@@ -58,7 +58,7 @@ class Wicked:
         self.asked: Counter[str] = Counter()
 
     async def answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """One request."""
+        """Handle one request."""
         path = (await reader.readuntil(b"\r\n\r\n")).split()[1].decode()
         [fate] = self._dice.choices([*FATES], [*FATES.values()])
         self.asked[fate] += 1
@@ -87,14 +87,14 @@ class Wicked:
 
 
 class Mixed(Load):
-    """Clients that do all there is to do, and at times leave in the middle."""
+    """Clients that use all endpoints and sometimes disconnect early."""
 
     def __init__(self, url: str) -> None:
         super().__init__(url)
         self._dice = Random(1)
 
     async def send(self, requests: int) -> None:
-        """So many requests of sixteen clients."""
+        """Send this number of requests from sixteen clients."""
         left = iter(range(requests))
         await asyncio.gather(*(self._send(left) for _ in range(16)))
 
@@ -119,24 +119,24 @@ class Mixed(Load):
 
 
 class Size(NamedTuple):
-    """What a process takes, at rest."""
+    """Resources of an idle process."""
 
     memory: float
-    """MiB, what it shares in proportion."""
+    """MiB, with a proportional part of shared memory."""
     descriptors: int
     threads: int
     tasks: int
 
 
 def size_of(running: Service) -> Size:
-    """Once connections are closed and what runs has ended."""
+    """Measure the idle process."""
     process = Path(f"/proc/{running.process.pid}")
     sizes: list[Size] = []
     for _ in range(3):
         sleep(0.5)
-        told = running.output.count("tasks: ")
+        reports = running.output.count("tasks: ")
         running.process.send_signal(signal.SIGUSR1)
-        while running.output.count("tasks: ") == told:
+        while running.output.count("tasks: ") == reports:
             sleep(0.01)
         tasks = int(re.findall(r"tasks: (\d+)", running.output)[-1])
         memory = re.search(r"^Pss: +(\d+) kB", (process / "smaps_rollup").read_text(), re.MULTILINE)
@@ -146,7 +146,7 @@ def size_of(running: Service) -> Size:
     return Size(*map(min, zip(*sizes, strict=True)))
 
 
-@pytest.mark.skipif(not Path("/proc/self/smaps_rollup").exists(), reason="only Linux tells this")
+@pytest.mark.skipif(not Path("/proc/self/smaps_rollup").exists(), reason="needs Linux")
 def test_mixed_load_leaks_no_memory_descriptors_or_tasks(
     database: str,
     db: psycopg.Connection,
@@ -156,9 +156,9 @@ def test_mixed_load_leaks_no_memory_descriptors_or_tasks(
     tally: Tally,
     record_property: Callable[[str, object], None],
 ) -> None:
-    wicked = Wicked(arxiv)
+    faulty = FaultyArxiv(arxiv)
     requests = times(150, 500)
-    with portal.wrap_async_context_manager(listening(wicked.answer)) as url:
+    with portal.wrap_async_context_manager(listening(faulty.answer)) as url:
         settings = environment(database, api_url=url, timeout=1, cooldown=0.05)
         with service(settings, ("tests.torture.counted", "serve")) as running:
             load = Mixed(running.url())
@@ -166,13 +166,13 @@ def test_mixed_load_leaks_no_memory_descriptors_or_tasks(
             for _ in rounds(1, 6):
                 portal.call(load.send, requests)
                 sizes.append(size_of(running))
-            # at rest, memory goes up and down by a tenth
+            # the memory of an idle process varies by ten percent
             before = sizes[-1]._replace(memory=max(size.memory for size in sizes))
             for _ in rounds(1, 12):
                 portal.call(load.send, requests)
             after = size_of(running)
-            told = sorted(load.statuses.items())
-            record_property("note", f"mixed load: {before} -> {after}, {told}, {wicked.asked}")
+            statuses = sorted(load.statuses.items())
+            record_property("note", f"mixed load: {before} -> {after}, {statuses}, {faulty.asked}")
             assert running.end(signal.SIGTERM) == 0
     assert load.statuses.keys() <= EXPECTED
     assert after.memory < before.memory * 1.1 + 8
@@ -183,7 +183,7 @@ def test_mixed_load_leaks_no_memory_descriptors_or_tasks(
     assert "Traceback" not in running.output
     tally(
         "arXiv misbehaves under mixed load",
-        wicked.asked.total() - wicked.asked["good"],
+        faulty.asked.total() - faulty.asked["good"],
         load.judged(db),
         load.outage,
     )

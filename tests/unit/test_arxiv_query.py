@@ -1,4 +1,4 @@
-"""Whatever is typed, what is sent asks for that, and for nothing else, in the same words."""
+"""Search parameters are converted to arXiv requests with the same meaning and a stable text."""
 
 import re
 import unicodedata
@@ -34,7 +34,7 @@ FIELDS = {
     "any": "all",
 }
 
-# Hostile on purpose: words and marks of the query language, glued in any way.
+# words and symbols of the query language in any combination
 _PIECES = st.sampled_from(
     [
         *('"', "\\", "_", "(", ")", "[", "]", ":", "*", "?", "+", "-", "%22", "&", " ", "\t", "\n"),
@@ -62,7 +62,7 @@ def refused(**given_parameters: Any) -> InvalidParameter:
 
 
 def terms(tree: Tree) -> list[Term]:
-    """The terms of a tree in which everything must match."""
+    """Return the terms of a tree that contains only AND."""
     if isinstance(tree, Term):
         return [tree]
     assert isinstance(tree, Pair)
@@ -71,7 +71,7 @@ def terms(tree: Tree) -> list[Term]:
 
 
 def words(text: str) -> list[str]:
-    """What an index knows of a text: its letters, with their accents, and its digits."""
+    """Return the letters and digits of a text, as indexed."""
     return re.findall(
         r"\S+", "".join(c if unicodedata.category(c)[0] in "LMN" else " " for c in text)
     )
@@ -105,7 +105,7 @@ def test_each_field_becomes_one_term_with_all_words(typed: dict[str, str]) -> No
     assert [term.field for term in found] == list(given_terms)
     for term in found:
         assert words(term.value) == words(given_terms[term.field])
-        # arXiv's rewriting of a query did not touch it
+        # arXiv's rewriting did not change the query
         assert f'{term.field}:"{term.value}"' in built
 
 
@@ -353,7 +353,7 @@ def test_too_many_ids_are_rejected() -> None:
     assert refused(id_list=ids).parameter == "id_list"
 
 
-# Pages and order
+# Paging and sorting
 
 
 def test_plain_search_sends_four_parameters() -> None:
@@ -423,7 +423,7 @@ def test_same_search_is_sent_as_same_text(categories: list[str], ids: list[str])
     assert list(one.items()) == list(other.items())
 
 
-# Ids that did not come back
+# Missing ids
 
 ENTRY = parse_feed(render(generate(1))).entries[0]
 

@@ -1,4 +1,4 @@
-"""Where arXiv did not search what was meant, the answer is told from; where it did, nothing is."""
+"""Differences between the query sent and the query that arXiv executed."""
 
 import re
 from pathlib import Path
@@ -36,7 +36,7 @@ def feed(link: str | None = None, title: str | None = None) -> Feed:
     return Feed(query=title, link=link, total=0, entries=[], error=None)
 
 
-# Silence
+# No difference
 
 
 @captured
@@ -90,7 +90,7 @@ def test_any_query_is_searched_as_written(query: str, title: str) -> None:
         sent = build_params(Search(query=query, title=title), 10)
     except InvalidParameter:
         return
-    # the stand-in has no shelf for these
+    # the stand-in does not support these
     status, body = ARXIV.answer(sent)
     if status == 200:
         assert find_differences(sent, parse_feed(body)) == []
@@ -124,7 +124,7 @@ def test_unreadable_feed_reports_no_difference(link: str | None, title: str | No
     assert find_differences(asked('ti:"a"'), feed(link, title)) == []
 
 
-# Speech
+# Differences
 
 
 @pytest.mark.parametrize(
@@ -170,9 +170,9 @@ def test_different_query_is_reported(executed: str, where: str) -> None:
     shown = f"search_query={executed}&id_list="
     found = feed(f"https://arxiv.org/api/query?{shown}") if where == "link" else feed(None, shown)
 
-    told = find_differences(asked('ti:"a" AND ti:"b"'), found)
+    differences = find_differences(asked('ti:"a" AND ti:"b"'), found)
 
-    assert told == [f'arXiv searched {executed!r}, not \'ti:"a" AND ti:"b"\'']
+    assert differences == [f'arXiv searched {executed!r}, not \'ti:"a" AND ti:"b"\'']
 
 
 def test_unexpected_query_is_reported() -> None:
@@ -190,9 +190,9 @@ def test_unexpected_query_is_reported() -> None:
 def test_different_page_is_reported(family: StandIn, name: str, value: str) -> None:
     sent = asked('ti:"testing"', "2101.00001,2101.00002")
 
-    told = find_differences(sent, answer(sent | {name: value}, family))
+    differences = find_differences(sent, answer(sent | {name: value}, family))
 
-    assert told == [f"arXiv used {value!r} as {name}, not {sent[name]!r}"]
+    assert differences == [f"arXiv used {value!r} as {name}, not {sent[name]!r}"]
 
 
 def test_order_of_ids_is_not_a_difference() -> None:
@@ -205,17 +205,19 @@ def test_order_of_ids_is_not_a_difference() -> None:
     "executed", ["(" * 5000 + "ti:a" + ")" * 5000, " AND ".join(["ti:a"] * 5000), "ti:" * 10**5]
 )
 def test_very_long_query_is_truncated(executed: str) -> None:
-    told = find_differences(asked('ti:"b"'), feed(f"https://arxiv.org/?search_query={executed}"))
+    differences = find_differences(
+        asked('ti:"b"'), feed(f"https://arxiv.org/?search_query={executed}")
+    )
 
-    assert all(len(sentence) < 6000 for sentence in told)
+    assert all(len(sentence) < 6000 for sentence in differences)
 
 
 def test_control_characters_are_escaped() -> None:
-    told = find_differences(
+    differences = find_differences(
         asked('ti:"b"'), feed("https://arxiv.org/?search_query=ti:%22a%0a%00%1b%22")
     )
 
-    assert told == ["arXiv searched 'ti:\"a\\n\\x00\\x1b\"', not 'ti:\"b\"'"]
+    assert differences == ["arXiv searched 'ti:\"a\\n\\x00\\x1b\"', not 'ti:\"b\"'"]
 
 
 def test_title_is_used_without_link() -> None:

@@ -1,4 +1,4 @@
-"""arXiv's query language: what it would misread is refused, the rest means the same to it."""
+"""The query parser rejects what arXiv would misinterpret and preserves the meaning of the rest."""
 
 import re
 import time
@@ -27,7 +27,7 @@ Meant = Term | BinaryOp
 
 
 def understood(text: str) -> Meant:
-    """What arXiv makes of a query."""
+    """Parse a query like arXiv."""
     return ours(demo.parse(demo.rewrite(text)))
 
 
@@ -47,7 +47,7 @@ def reason(text: str) -> str:
     return str(refused.value)
 
 
-# Queries as people write them
+# Queries written by users
 
 WORDS = st.from_regex(r"[a-z]{1,6}(-[a-z0-9]{1,3})?\*?", fullmatch=True).filter(
     lambda word: word.strip("*").upper() not in {"AND", "OR", "NOT", "ANDNOT"}
@@ -89,7 +89,7 @@ QUERIES = st.recursive(
     max_leaves=12,
 )
 
-# Trees as programs build them
+# Generated trees
 
 BINARY: st.SearchStrategy[Operator] = st.sampled_from(["AND", "OR", "ANDNOT"])
 TERMS = st.builds(
@@ -153,7 +153,7 @@ def test_any_text_is_accepted_by_parse_fielded_query(text: str) -> None:
     assert understood(format_query(tree)) == tree
 
 
-# Reading what a person writes
+# Parsing the queries of users
 
 
 @pytest.mark.parametrize(
@@ -295,7 +295,7 @@ def test_long_texts_are_parsed_quickly(text: str) -> None:
     assert time.monotonic() - started < 3
 
 
-# Reading what arXiv writes
+# Parsing reported queries
 
 
 @given(TREES)

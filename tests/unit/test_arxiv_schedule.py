@@ -1,4 +1,4 @@
-"""An answer is good until arXiv's next announcement, Sunday to Thursday at 20:00 US Eastern."""
+"""Responses are fresh until arXiv's next announcement, Sunday to Thursday 20:00 US Eastern."""
 
 from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
@@ -23,10 +23,10 @@ def eastern(text: str) -> float:
         ("2026-11-23T19:59", "2026-11-23T20:00"),
         ("2026-11-24T03:00", "2026-11-24T20:00"),
         ("2026-11-26T12:00", "2026-11-26T20:00"),  # a Thursday
-        ("2026-11-27T12:00", "2026-11-29T20:00"),  # from Friday to Sunday
+        ("2026-11-27T12:00", "2026-11-29T20:00"),  # Friday to Sunday
         ("2026-11-28T23:00", "2026-11-29T20:00"),
-        ("2026-03-08T12:00", "2026-03-08T20:00"),  # the day the clocks go forward
-        ("2026-11-01T12:00", "2026-11-01T20:00"),  # and back
+        ("2026-03-08T12:00", "2026-03-08T20:00"),  # start of daylight saving time
+        ("2026-11-01T12:00", "2026-11-01T20:00"),  # and its end
         ("2026-07-01T12:00", "2026-07-01T20:00"),
     ],
 )

@@ -1,4 +1,4 @@
-"""arXiv's feeds to structs: every part, in any shape; and whatever is no feed is refused."""
+"""arXiv's feeds are parsed in every form, and other documents are rejected."""
 
 import os
 import random
@@ -30,12 +30,12 @@ ATOM = "http://www.w3.org/2005/Atom"
 ARXIV = "http://arxiv.org/schemas/atom"
 OPENSEARCH = "http://a9.com/-/spec/opensearch/1.1/"
 
-# Feeds of our own
+# Building feeds
 
 
 @dataclass
 class Prefixes:
-    """How a feed names its namespaces; Atom may be the default one."""
+    """Namespace prefixes of a feed; Atom may be the default namespace."""
 
     atom: str = ""
     arxiv: str = "arxiv:"
@@ -59,7 +59,7 @@ def feed(
     prefixes: Prefixes = USUAL,
     declaration: str = "<?xml version='1.0' encoding='UTF-8'?>\n",
 ) -> bytes:
-    """A feed around entries written out."""
+    """Return a feed with these entries."""
     a, o = prefixes.atom, prefixes.opensearch
     counts = "" if total is None else f"<{o}totalResults>{total}</{o}totalResults>"
     heading = "" if title is None else f"<{a}title>{escape(title)}</{a}title>"
@@ -69,7 +69,7 @@ def feed(
 
 
 def one(*parts: str, **options: Any) -> Entry:
-    """The entry that its parts make, read in a feed."""
+    """Parse an entry with these elements."""
     [entry] = parse_feed(feed(f"<entry>{''.join(parts)}</entry>", **options)).entries
     return entry
 
@@ -222,7 +222,7 @@ def test_feed_without_entries_is_parsed() -> None:
     )
 
 
-# One part at a time
+# Single elements
 
 
 @pytest.mark.parametrize("scheme", ["http", "https"])
@@ -418,7 +418,7 @@ def test_namespace_prefixes_are_arbitrary(prefixes: Prefixes) -> None:
     assert found == Feed(query=None, link=None, total=1, entries=[entry], error=None)
 
 
-# The feed's own parts
+# Elements of the feed
 
 
 @pytest.mark.parametrize(
@@ -521,14 +521,14 @@ def test_nested_entry_is_ignored() -> None:
 
 
 def test_large_feed_is_parsed_in_any_encoding() -> None:
-    """They are read in pieces, which may end within a letter."""
+    """The size exceeds the buffers of the parser."""
     body = demo_feed.render(generate(100))
     wide = body.decode().replace("encoding='UTF-8'", "encoding='UTF-16'").encode("utf-16")
 
     assert parse_feed(wide) == parse_feed(body)
 
 
-# What is no feed
+# Other documents
 
 WHOLE = feed(NEW_ENTRY)
 
@@ -633,7 +633,7 @@ def test_wrong_encoding_is_rejected(declared: str, real: str) -> None:
 
 @pytest.fixture
 def listener() -> Iterator[socket.socket]:
-    """A server on loopback that should get no connection."""
+    """A server on loopback that must not receive a connection."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         server.setblocking(False)  # noqa: FBT003
         yield server
@@ -674,7 +674,7 @@ def test_document_type_is_rejected_and_nothing_is_opened(
 ) -> None:
     secret = tmp_path / "secret"
     secret.write_text("<!ENTITY e 'the secret'>")
-    os.utime(secret, (0, 1))  # a reader would leave its trace
+    os.utime(secret, (0, 1))  # reading the file would change atime
     head = f'<?xml version="1.0" encoding="{encoding}"?>'
     head += dtd.replace("{url}", url_of(listener)).replace("{file}", secret.as_uri())
     entry = f"<entry><title>{reference}</title></entry>"
@@ -782,9 +782,9 @@ def test_largest_response_is_parsed_quickly() -> None:
 
 
 def rendered(entry: Entry, order: random.Random | None = None, prefixes: Prefixes = USUAL) -> str:
-    """An entry as XML: in the order of our struct, or in any other.
+    """Return an entry as XML with its elements in the given order.
 
-    What may occur several times keeps its own order, which means something.
+    Repeated elements keep their relative order, which has a meaning.
     """
     a, x = prefixes.atom, prefixes.arxiv
 
@@ -925,11 +925,11 @@ def test_misplaced_elements_are_parsed_or_rejected(
     parsed_or_refused(b"".join(parts))
 
 
-# The stand-in's feeds
+# Feeds of the stand-in
 
 
 def meant(paper: Paper, family: demo_feed.Family) -> Entry:
-    """What a paper of the stand-in should be read as, apart from its links."""
+    """Return the entry expected for a paper of the stand-in, without its links."""
 
     def flat(text: str) -> str:
         return re.sub(r"\s+", " ", text).strip()
@@ -974,7 +974,7 @@ def test_generated_papers_are_parsed_back(family: demo_feed.Family) -> None:
 
 
 def unbroken(entry: Entry) -> Entry:
-    """The entry in whole seconds, and without the breaks that old feeds make after hyphens."""
+    """Return the entry in whole seconds and without the line breaks of old feeds after hyphens."""
     assert entry.published
     assert entry.updated
     texts = {
@@ -989,7 +989,7 @@ def unbroken(entry: Entry) -> Entry:
     return structs.replace(entry, **texts, **moments)
 
 
-# Captured feeds, where there are any
+# Captured feeds
 
 
 @captured
@@ -1041,7 +1041,7 @@ def test_captured_paper_has_mandatory_fields(path: Path) -> None:
 
 @dataclass
 class SecondReading:
-    """A feed read by the standard library, simply."""
+    """Parse a feed with the standard library."""
 
     element: ET.Element
     names: dict[str, str] = field(default_factory=lambda: {"a": ATOM, "x": ARXIV})
@@ -1095,7 +1095,7 @@ class SecondReading:
 @captured
 def test_captured_paper_matches_feedparser(path: Path) -> None:
     body = path.read_bytes()
-    second = SecondReading(ET.fromstring(body))  # noqa: S314 - files of our own
+    second = SecondReading(ET.fromstring(body))  # noqa: S314 - trusted files
 
     found = [
         SecondReading(entry).entry() for entry in second.element.findall("a:entry", second.names)

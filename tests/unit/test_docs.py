@@ -1,4 +1,4 @@
-"""The documents match the code, and their links lead somewhere."""
+"""The documentation matches the code, and its links resolve."""
 
 import re
 import tomllib

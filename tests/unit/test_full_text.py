@@ -1,4 +1,4 @@
-"""Full text search: whatever is typed is refused or understood, and marks change no character."""
+"""Full text queries are converted or rejected, and highlighting preserves the text."""
 
 import re
 import sys
@@ -34,7 +34,7 @@ PAPERS = [" ".join(words) for count in range(5) for words in combinations(WORDS,
 
 @pytest.fixture(scope="module")
 def words(server: str, template: str) -> Iterator[psycopg.Connection]:
-    """A database of this module's own."""
+    """A database for this module."""
     with psycopg.connect(server, autocommit=True) as admin:
         new, old = Identifier("words"), Identifier(template)
         admin.execute(SQL("create database {} template {}").format(new, old))
@@ -182,7 +182,7 @@ PIECES = st.sampled_from(
 )  # fmt: skip
 TYPED = st.text(max_size=30) | st.lists(PIECES, max_size=12).map("".join)
 
-# no characters that the database's Unicode has and ours may not
+# characters that the Unicode versions of Python and PostgreSQL both know
 KNOWN = st.characters(exclude_categories=["Cs", "Cn"], exclude_characters="\0")
 STORED = st.text(KNOWN, max_size=30) | st.lists(PIECES, max_size=12).map("".join)
 
@@ -249,7 +249,7 @@ def test_operators_select_the_right_papers(
         ("the dark matter halo", "dark-matter"),
         ("AdS/CFT and GPT-4", "CFT GPT 4"),
         ("for $m<n$ and $k>0$ we", "n and k"),
-        ("Chern–Simons theories", "theory Simons"),  # noqa: RUF001 - as typeset
+        ("Chern–Simons theories", "theory Simons"),  # noqa: RUF001 - as printed
         ("J. Schro\u0308dinger, Ł. Erdős", "schrödinger lukas OR ł erdos"),
         ("ﬁeld of R²", "field R2"),
         ("non-Abelian gauge", "nonabelian OR non-abel*"),

@@ -1,4 +1,4 @@
-"""Whatever is sent where text is parsed, it is understood or refused: nothing else comes of it."""
+"""Property tests of all parsers of client input: any input is accepted or rejected cleanly."""
 
 import re
 import unicodedata
@@ -39,7 +39,7 @@ SHAPES = {
 
 
 def like(*parts: str) -> st.SearchStrategy[str]:
-    """Any text, and text made of such parts."""
+    """Any text, and text composed of these parts."""
     return st.text(max_size=60) | st.lists(
         st.sampled_from([*parts, " "]) | st.text(max_size=3), max_size=12
     ).map("".join)
@@ -72,7 +72,7 @@ def test_modified_cursor_is_rejected(
 @given(st.sampled_from([*SHAPES]), st.binary(max_size=40), st.text(max_size=10))
 @example("queries", b"\x93\xc3\x01\xcf\xff\xff\xff\xff\xff\xff\xff\xff", "")
 def test_forged_cursor_is_a_position_or_rejected(name: str, place: bytes, query: str) -> None:
-    """Whoever makes up the digest too reaches the decoder."""
+    """With a forged digest the decoder is reached."""
     made_up = cursors._text(cursors._digest(place, query) + place)  # noqa: SLF001
     with suppress(InvalidParameter):
         assert isinstance(cursors.read(made_up, query, SHAPES[name]), Position)
@@ -97,7 +97,7 @@ def test_any_text_is_an_id_or_rejected(text: str) -> None:
     else:
         assert re.fullmatch(r"\d{4}\.\d{4,5}|[a-z-]+/\d{7}", name, re.ASCII)
         assert version is None or 0 < version < 10_000
-        assert name in text or "." in text  # the subject class is left out
+        assert name in text or "." in text  # the subject class is omitted
 
 
 @given(st.lists(like("cs", ".", "AI", "*", "hep-th", "math", "-"), max_size=4))
@@ -146,7 +146,7 @@ def test_any_full_text_query_is_valid_or_rejected(q: str) -> None:
         full_text.build_highlight_tsquery(q, "title")
 
 
-# Over HTTP: what stands before the parsers, and between them
+# Over HTTP
 
 HEADERS = (
     "accept",
@@ -184,9 +184,9 @@ PATHS = ("/results", "/queries", "/papers", "/read-results", "/read-queries", "/
 @pytest.fixture
 def wire(
     settings: Callable[..., Settings],
-    arxiv: StandIn,  # noqa: ARG001 - a clean one
+    arxiv: StandIn,  # noqa: ARG001 - resets it
 ) -> Iterator[httpx.Client]:
-    """A client of a service with a search in it, over real HTTP."""
+    """HTTP client of a service with one recorded search."""
     with served(settings(cors_origins="https://example.org")) as url, httpx.Client() as client:
         client.base_url = httpx.URL(url)
         client.get("/arxiv?title=testing").raise_for_status()
@@ -201,7 +201,7 @@ ANY_REQUEST = settings(
 @ANY_REQUEST
 @given(headers=st.lists(st.tuples(st.sampled_from(HEADERS), VALUES), max_size=4))
 def test_any_header_is_handled(wire: httpx.Client, headers: list[tuple[str, bytes]]) -> None:
-    # the server refuses what is no header before the service sees it
+    # the server rejects invalid headers itself
     visible = [
         (name.encode(), bytes(byte for byte in value if byte > 31 and byte != 127).strip())
         for name, value in headers

@@ -1,4 +1,4 @@
-"""What the stand-in for arXiv promises: the quirks of the real one, on generated papers."""
+"""The stand-in for arXiv behaves like arXiv, on generated papers."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ PAPER = Paper(
 
 
 class ArxivResponse:
-    """A feed, read back."""
+    """Parse a feed."""
 
     def __init__(self, status: int, content: bytes) -> None:
         self.status = status
@@ -63,23 +63,23 @@ class ArxivResponse:
 
     @property
     def executed(self) -> str:
-        """The query in the title, as rewritten."""
+        """Return the rewritten query in the title."""
         return self.title.removeprefix("arXiv Query: search_query=").split("&id_list=")[0]
 
     @property
     def tree(self) -> str:
-        """The query in the link, as parsed."""
+        """Return the parsed query in the link."""
         (link,) = self.root.iterfind("a:link", NS)
         return parse_qs(urlsplit(link.get("href", "")).query)["search_query"][0]
 
     @property
     def names(self) -> list[str]:
-        """Ids with versions, in order."""
+        """Return ids with versions in order."""
         return [text.split("/abs/")[1] for text in self.texts("a:id")]
 
     @property
     def error(self) -> tuple[str, str]:
-        """The id and the message of an Error entry."""
+        """Return the id and the message of an error entry."""
         assert self.texts("a:title") == ["Error"]
         return self.texts("a:id")[0], self.texts("a:summary")[0]
 
@@ -93,7 +93,7 @@ def stand_in() -> StandIn:
 
 
 def shelf(*papers: Paper) -> StandIn:
-    """A stand-in with just these papers, each with an id of its own."""
+    """Return a stand-in with these papers and unique ids."""
     return StandIn([replace(p, arxiv_id=f"2002.{n:05}") for n, p in enumerate(papers, 1)])
 
 
@@ -198,7 +198,7 @@ def test_readable_query_is_rewritten_once(text: str, words: list[str]) -> None:
     assert query.rewrite(rewritten) == rewritten
 
 
-# What is found
+# Results
 
 
 def test_quoted_value_is_a_case_insensitive_phrase() -> None:
@@ -295,7 +295,7 @@ def test_unknown_word_finds_nothing(stand_in: StandIn) -> None:
     assert (answer.status, answer.total, answer.names) == (200, 0, [])
 
 
-# Pages and order
+# Paging and sorting
 
 
 def test_pages_cover_every_result_once(stand_in: StandIn) -> None:
@@ -547,7 +547,7 @@ def test_papers_have_the_irregularities_of_arxiv(family: feed.Family) -> None:
     assert ask(stand_in, id_list=everything, max_results=2000).status == 200
 
 
-# The wire
+# HTTP
 
 
 def client(stand_in: StandIn) -> httpx.AsyncClient:
@@ -678,7 +678,7 @@ def test_stand_in_exits_with_the_service(tmp_path: Path, ending: signal.Signals,
         assert demo.stdout is not None
         announced, started = demo.stdout.readline(), demo.stdout.readline()
         demo.send_signal(ending)
-        rest = demo.stdout.read()  # ends when the last process that could write has gone
+        rest = demo.stdout.read()  # ends after the last process with this pipe
 
     assert "http://127.0.0.1:" in announced
     assert started == "0 ['serve'] 200\n"

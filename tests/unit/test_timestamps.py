@@ -1,4 +1,4 @@
-"""Text to Unix seconds and back, in any zone, at either end of a range."""
+"""Conversion between text and Unix seconds in any time zone."""
 
 from datetime import UTC, datetime, timedelta, timezone, tzinfo
 from zoneinfo import ZoneInfo
@@ -22,12 +22,12 @@ ZONES = [
     "UTC",
     "Europe/Berlin",
     "America/New_York",
-    "America/Sao_Paulo",  # changed its clocks at midnight
-    "America/Havana",  # repeats the hour before one in the morning
+    "America/Sao_Paulo",  # changes clocks at midnight
+    "America/Havana",  # repeats the hour before 1:00
     "Asia/Kolkata",
     "Asia/Kathmandu",
-    "Australia/Lord_Howe",  # changes its clocks by half an hour
-    "Pacific/Apia",  # left out a whole day in 2011
+    "Australia/Lord_Howe",  # changes clocks by half an hour
+    "Pacific/Apia",  # skipped a day in 2011
     "Pacific/Kiritimati",
     "+23:59",
     "-23:59",
@@ -36,7 +36,7 @@ ZONES = [
 
 
 def seconds(text: str) -> int:
-    """Unix seconds of a moment written with its offset."""
+    """Return the Unix seconds of a time with offset."""
     return int(datetime.fromisoformat(text).timestamp())
 
 
@@ -93,21 +93,21 @@ def test_offset_in_text_overrides_zone() -> None:
         # 23 and 25 hours
         ("2026-03-29", "Europe/Berlin", "2026-03-29T00:00:00+01:00", "2026-03-29T23:59:59+02:00"),
         ("2026-10-25", "Europe/Berlin", "2026-10-25T00:00:00+02:00", "2026-10-25T23:59:59+01:00"),
-        # begins at one in the morning, since midnight was left out
+        # begins at 1:00: midnight is skipped
         (
             "2018-11-04",
             "America/Sao_Paulo",
             "2018-11-04T01:00:00-02:00",
             "2018-11-04T23:59:59-02:00",
         ),
-        # ends with the second of two last hours
+        # ends with the second of two 23:00 hours
         (
             "2018-02-17",
             "America/Sao_Paulo",
             "2018-02-17T00:00:00-02:00",
             "2018-02-17T23:59:59-03:00",
         ),
-        # begins with the first of two first hours
+        # begins with the first of two 0:00 hours
         ("2026-11-01", "America/Havana", "2026-11-01T00:00:00-04:00", "2026-11-01T23:59:59-05:00"),
     ],
 )
@@ -153,7 +153,7 @@ def test_skipped_half_hour_is_the_clock_change() -> None:
         *("2026-11-23T20:15:00+01:0", "2026-11-23T20:15:00++01:00", " 2026-11-23", "2026-11-23 "),
         *("2026-11-23\n", "2026-11-23T20:15:00Z\n", "-2026-11-23", "2026-1-1", "1795464900"),
         *("2026-11-23T20:15:00.1234567890", "2026-11-23T20:15:00Europe/Berlin", "2026/11/23"),
-        # seconds or an offset with a digit too many, or without its sign
+        # too many digits, or an offset without sign
         *("2026-11-23T20:15:0001:00", "2026-11-23T20:151500", "2026-11-23T20:15:3000"),
         *("2026-11-23T20:15:00\t01:00", "2026-11-23T20:15:00\u00a001:00"),
     ],
@@ -233,7 +233,7 @@ def test_formatted_timestamp_finds_its_second(second: int, tz: tzinfo) -> None:
     written = format_iso(second, tz)
 
     assert parse_range_start(written, tz) <= second <= parse_range_end(written, tz)
-    # a change of clocks repeats an hour, here and there more, but never a day
+    # a clock change repeats an hour or more, but never a day
     assert parse_range_end(written, tz) - parse_range_start(written, tz) < 86_400
 
 
@@ -243,14 +243,14 @@ def test_timestamp_is_within_its_day(second: int, tz: tzinfo) -> None:
     try:
         start, end = parse_range_start(day, tz), parse_range_end(day, tz)
     except ValueError:
-        # the first and the last day of time are cut off by the range
+        # EARLIEST and LATEST exclude the first and last day
         assert second < EARLIEST + 86_400 or second > LATEST - 86_400
         return
 
     assert start <= second <= end
 
 
-_WALLS = st.datetimes(datetime(1950, 1, 1), datetime(2040, 1, 1))  # noqa: DTZ001 - wall clocks
+_WALLS = st.datetimes(datetime(1950, 1, 1), datetime(2040, 1, 1))  # noqa: DTZ001 - local times
 
 
 @given(_WALLS, ANY_ZONE)
@@ -260,7 +260,7 @@ def test_range_includes_every_local_time_between_its_ends(wall: datetime, tz: tz
     text = wall.isoformat(timespec="seconds")
     start, end = parse_range_start(text, tz), parse_range_end(text, tz)
 
-    # the second before the start shows less, that after the end more; so does each that is near
+    # local times before the start are earlier, those after the end are later
     for step in (1, 60, 1800, 3599):
         assert format_iso(start - step, tz) < text
         assert format_iso(end + step, tz) > text

@@ -1,4 +1,4 @@
-"""A comment tells whether its own paper is withdrawn, in the words that authors have for it."""
+"""Withdrawn papers are detected by their comment."""
 
 from time import monotonic
 
