@@ -136,7 +136,7 @@ def test_a_port_that_stays_closed_ends_the_wait_with_1_in_time(wait_for: Run) ->
         finished = wait_for(f"127.0.0.1:{port}", "-t", "1")
 
     assert finished.returncode == 1
-    assert finished.stderr == f"wait-for: 127.0.0.1:{port} accepted no connection within 1 s\n"
+    assert finished.stderr == f"wait-for: 127.0.0.1:{port} did not accept a connection within 1 s\n"
     assert 1 <= time.monotonic() - before < 3
 
 
@@ -146,7 +146,7 @@ def test_a_port_that_never_answers_ends_the_wait_with_1_in_time(wait_for: Run) -
         finished = wait_for(f"127.0.0.1:{port}", "-t", "1")
 
     assert finished.returncode == 1
-    assert finished.stderr == f"wait-for: 127.0.0.1:{port} accepted no connection within 1 s\n"
+    assert finished.stderr == f"wait-for: 127.0.0.1:{port} did not accept a connection within 1 s\n"
     assert 1 <= time.monotonic() - before < 4
 
 

@@ -119,7 +119,7 @@ def test_a_tree_is_written_so_that_arxiv_reads_it_again(tree: Tree) -> None:
     assert understood(text) == tree
     assert parse(text) == tree
     assert read(text, is_explicit=True) == tree
-    assert read(demo.shown(demo.parse(demo.rewrite('ti:"a b"')))) == Term("ti", "a b")
+    assert read(demo.format_tree(demo.parse(demo.rewrite('ti:"a b"')))) == Term("ti", "a b")
 
 
 @given(QUERIES)
@@ -300,7 +300,7 @@ def test_no_text_takes_long(text: str) -> None:
 
 @given(TREES)
 def test_the_tree_that_arxiv_shows_is_read(tree: Tree) -> None:
-    shown = demo.shown(demo.parse(demo.rewrite(write(tree))))
+    shown = demo.format_tree(demo.parse(demo.rewrite(write(tree))))
     values = re.findall(r'"([^"]*)"', write(tree))
     assert read(shown) == tree or any(set("()") & set(value) for value in values)
 
