@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from service.formats import FORMATS
-from service.handlers import params
+from service.middleware import query_params
 from tests.conftest import Gateway, Serve
 
 
@@ -105,7 +105,7 @@ async def test_requests_before_it_take_nothing_from_the_description(
     client: Gateway, gateway: Serve, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     untouched = await schema_of(client)
-    monkeypatch.setattr(params, "_known", {})  # as in a new process
+    monkeypatch.setattr(query_params, "_parameters", {})  # as in a new process
 
     async with gateway() as asked:
         await asked.get("/arxiv?title=testing")
@@ -182,7 +182,7 @@ async def test_the_page_for_people_loads_nothing_from_elsewhere(client: Gateway)
 
     assert page.headers["content-type"].startswith("text/html")
     sources = re.findall(r"(?:src|href)=['\"]([^'\"]+)['\"]", page.text)
-    assert len(sources) == 3
+    assert len(sources) == 2
     for source in sources:
         assert source.startswith("/")
         asset = await client.get(source)
