@@ -277,10 +277,12 @@ def _negotiate(request: problems.AnyRequest) -> Response[bytes] | None:
     path = request.url.path.rstrip("/")
     if path not in {SCHEMA_PATH, JSON_PATH}:
         raise NotFoundException
-    if path == JSON_PATH or MediaType.HTML in request.headers.get("accept", ""):
+    if path == SCHEMA_PATH and MediaType.HTML in request.headers.get("accept", ""):
         return None
-    schema = encode_json(request.app.openapi_schema.to_schema())
-    return Response(schema, media_type=OpenAPIMediaType.OPENAPI_JSON)
+    state = request.app.state
+    if "openapi_json" not in state:  # encoding it takes 0.1 s
+        state.openapi_json = encode_json(request.app.openapi_schema.to_schema())
+    return Response(state.openapi_json, media_type=OpenAPIMediaType.OPENAPI_JSON)
 
 
 def create_assets_router() -> Router:

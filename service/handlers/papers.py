@@ -28,6 +28,7 @@ from ..models.responses import (
     Paper,
     Papers,
     PaperWithVersions,
+    describe,
 )
 from ..problems import AnyRequest
 from .pagination import ListResponse
@@ -65,7 +66,14 @@ PAPERS_PAGE = Papers(
 )
 PapersWithFields = defstruct(
     "PapersWithFields",
-    [("papers", openapi.list_with_optional_fields(FoundPaper))],
+    [
+        (
+            "papers",
+            Annotated[
+                openapi.list_with_optional_fields(FoundPaper), describe("the papers on this page")
+            ],
+        )
+    ],
     bases=(Papers,),
     frozen=True,
     kw_only=True,

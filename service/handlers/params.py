@@ -43,9 +43,9 @@ def describe(
     return QueryParameter(description=description, examples=[Example(value=example)], **options)
 
 
-def describe_term(description: str, example: str, **options: Any) -> QueryParameter:
+def describe_term(description: str, example: str, name: str | None = None) -> QueryParameter:
     """Describe a parameter that holds words."""
-    return describe(description, example, max_length=MAX_TERM_LENGTH, **options)
+    return describe(description, example, max_length=MAX_TERM_LENGTH, name=name)
 
 
 def describe_time(description: str, example: str) -> QueryParameter:

@@ -164,7 +164,7 @@ class NewVersion(Struct, frozen=True, kw_only=True):
 class Changes(Struct, frozen=True, kw_only=True):
     """A search compared with its previous run."""
 
-    query: Query
+    query: Annotated[Query, describe("a recorded search")]
     previous: Annotated[
         Query | None,
         describe("the previous run; null if there is none, and then all lists are empty"),
