@@ -23,7 +23,7 @@ from rich.text import Text
 from ..arxiv_query import LAST_RESULT, MAX_LENGTH
 from ..context import LocalContext, create_context
 from ..db.reconcile import Mismatch
-from ..handlers.arxiv import results_of
+from ..handlers.arxiv import receipt, results_of
 from ..harvest import Harvester
 from ..models.arxiv import MAX_RESULTS, SortBy, SortOrder
 from ..models.responses import Result, SearchSummary
@@ -139,7 +139,7 @@ async def search(settings: Settings, options: argparse.Namespace) -> None:
     )
     async with context:
         found = await context.search_service.search(asked, bypass_cache=options.no_cache)
-        answer = SearchSummary.from_record(found.recorded, settings.zone)
+        answer = receipt(found, settings)
         answer.results = Result.from_rows(await results_of(answer, context), settings.zone)
     if options.json:
         sys.stdout.write(msgspec.json.format(msgspec.json.encode(answer)).decode() + "\n")

@@ -1,12 +1,13 @@
 """`/arxiv`: search arXiv, or remember what it answered, and record it."""
 
 import asyncio
+from functools import lru_cache
 from time import monotonic
 
 from litestar import Response, get
 from litestar.di import NamedDependency
 
-from .. import openapi
+from .. import openapi, timestamps
 from ..context import Context
 from ..errors import DatabaseUnavailable
 from ..models.arxiv import Search
@@ -14,12 +15,15 @@ from ..models.records import ResultRow
 from ..models.responses import Result, SearchSummary
 from ..problems import AnyRequest
 from ..search import SearchReply
+from ..settings import Settings
 from .client_state import bypasses_cache, cancel_on_disconnect
 from .params import Include
 
 PATIENCE = 2.0
 """Seconds that an answer waits for results that are in the queue."""
 LOOK_AGAIN = 0.1
+_to_iso = lru_cache(maxsize=1024)(timestamps.format_iso)
+"""The answers that are at hand are told again and again."""
 EXAMPLE = SearchSummary(
     query_id=42, timestamp="2026-11-23T20:15:00", status=200, num_results=214_881, num_entries=10
 )
@@ -41,19 +45,21 @@ async def search_arxiv(
     search: NamedDependency[Search],
     include: Include = None,
 ) -> Response[SearchSummary]:
-    """Search arXiv, record its response with all papers, and return where it is recorded.
+    """Search arXiv, record the answer with all its papers, and tell where it is recorded.
 
-    All parameters must match; at least one term is required. A recorded search answers identical
-    searches until arXiv's next publication; `Cache-Status`, `Age` and `Cache-Control` describe the
-    source of the response. `Cache-Control: no-cache` in a request bypasses the cache.
+    Every parameter given must match; at least one term is needed. `status` is the HTTP status of
+    arXiv's answer, `num_results` how many papers match in all, `num_entries` how many of them are
+    now in `/results`. The same search is answered from the record until arXiv's answers change, at
+    its daily announcement; `Cache-Status`, `Age` and `Cache-Control` tell. A request with
+    `Cache-Control: no-cache` asks arXiv again.
     """
-    bypass_cache = bypasses_cache(request.scope)
+    bypass_cache = bypasses_cache(request)
     found = None if bypass_cache else context.search_service.at_hand(search)
     if found is None:
         found = await cancel_on_disconnect(
             request, context.search_service.search(search, bypass_cache=bypass_cache)
         )
-    answer = SearchSummary.from_record(found.recorded, context.settings.zone)
+    answer = receipt(found, context.settings)
     if include == "results":
         rows = await results_of(answer, context)
         answer.results = Result.from_rows(rows, context.settings.zone)
@@ -85,3 +91,21 @@ async def results_of(answer: SearchSummary, context: Context) -> list[ResultRow]
                 query_id=answer.query_id,
             )
         await asyncio.sleep(LOOK_AGAIN)
+
+
+def receipt(found: SearchReply, settings: Settings) -> SearchSummary:
+    """What is said of a recorded search."""
+    recorded = found.recorded
+    remarks = recorded.remarks or {}
+    warnings = list(remarks.get("differences", ()))
+    if recorded.outcome == "suspect":
+        warnings.append("arXiv sent fewer papers than it has: ask again later")
+    return SearchSummary(
+        query_id=recorded.query_id,
+        timestamp=_to_iso(recorded.timestamp, settings.zone),
+        status=recorded.status,
+        num_results=recorded.num_results,
+        num_entries=recorded.num_entries,
+        warnings=warnings,
+        missing_ids=remarks.get("missing_ids", []),
+    )

@@ -4,19 +4,16 @@ import asyncio
 from collections.abc import Coroutine
 from typing import Any, TypeVar
 
-from litestar.types import Scope
-
 from ..errors import ClientDisconnected
-from ..middleware.scope import joined
 from ..problems import AnyRequest
 
 T = TypeVar("T")
 
 
-def bypasses_cache(scope: Scope) -> bool:
+def bypasses_cache(request: AnyRequest) -> bool:
     """Return whether the request has `Cache-Control: no-cache` (RFC 9111, section 5.2.1.4)."""
-    directives = joined(scope, b"cache-control").split(b",")
-    return b"no-cache" in {directive.strip().lower() for directive in directives}
+    directives = ",".join(request.headers.getall("cache-control", [])).split(",")
+    return "no-cache" in {directive.strip().lower() for directive in directives}
 
 
 async def cancel_on_disconnect(request: AnyRequest, work: Coroutine[Any, Any, T]) -> T:

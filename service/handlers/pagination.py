@@ -33,7 +33,6 @@ from ..formats import (
     TableFormat,
     select_format,
 )
-from ..middleware.scope import header
 from ..models.filters import ListQuery, PageParams, Position, SortKey
 from ..problems import AnyRequest
 
@@ -95,8 +94,7 @@ class ListResponse(Generic[T]):
         self._params = params
         self._view = view
         self._newest = newest
-        accept = header(request.scope, b"accept")
-        self.format = select_format(params.format, accept and accept.decode("latin-1"))
+        self.format = select_format(params.format, request.headers.get("accept"))
         self._columns = _select_columns(view.columns, params.fields, self.format)
         self._url = _ListUrl(request, params)
         self._position = self._parse_position(params)

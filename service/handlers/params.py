@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
 from litestar.di import NamedDependency
+from litestar.handlers import BaseRouteHandler
 from litestar.openapi.spec import Example
 from litestar.params import PathParameter, QueryParameter
 
@@ -425,3 +426,25 @@ def _parse_words(**texts: str | None) -> list[str]:
 def _remove_heading(text: str | None) -> str | None:
     """Remove arXiv's heading of the query, which is not stored."""
     return arxiv_query.HEADING.sub("", text) or None if text else None
+
+
+_parameters: dict[Any, dict[str, QueryParameter]] = {}
+"""The results of `get_parameters` by the function of the handler."""
+
+
+def get_parameters(handler: BaseRouteHandler) -> dict[str, QueryParameter]:
+    """Return the query parameters of a handler and of its dependencies by name."""
+    if (parameters := _parameters.get(handler.fn)) is not None:
+        return parameters
+    fields = dict(handler.parsed_fn_signature.parameters)
+    # a copy: Litestar uses its own for the OpenAPI description
+    dependencies = dict(handler.resolve_dependencies())
+    while names := fields.keys() & dependencies.keys():
+        for name in names:
+            fields |= dependencies.pop(name).parsed_fn_signature.parameters
+    _parameters[handler.fn] = parameters = {
+        field.kwarg_definition.name or name: field.kwarg_definition
+        for name, field in fields.items()
+        if isinstance(field.kwarg_definition, QueryParameter)
+    }
+    return parameters

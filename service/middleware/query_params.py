@@ -2,15 +2,14 @@
 
 from collections import Counter
 from functools import lru_cache
-from typing import Any
 from urllib.parse import parse_qsl
 
 from litestar.enums import HttpMethod
 from litestar.handlers import BaseRouteHandler
-from litestar.params import QueryParameter
 from litestar.types import ASGIApp, Receive, Scope, Send
 
 from ..errors import InvalidParameter, UnsupportedMediaType
+from ..handlers.params import get_parameters
 from ..problems import answer
 from .scope import header
 
@@ -60,7 +59,7 @@ def _check(query: bytes, handler: BaseRouteHandler, path: str) -> None:
         pairs = parse_qsl(text, keep_blank_values=True, errors="strict")
     except ValueError:
         raise InvalidParameter("query string", "is not percent-encoded UTF-8") from None
-    known = _list_parameters(handler)
+    known = get_parameters(handler)
     for name, times in Counter(name for name, _ in pairs).items():
         if name not in known:
             hint = f"it takes {', '.join(known)}" if known else "it takes none"
@@ -70,25 +69,3 @@ def _check(query: bytes, handler: BaseRouteHandler, path: str) -> None:
     for name, value in pairs:
         if "\0" in value:
             raise InvalidParameter(name, "holds a NUL character")
-
-
-_parameters: dict[Any, dict[str, QueryParameter]] = {}
-"""The results of `_list_parameters` by the function of the handler."""
-
-
-def _list_parameters(handler: BaseRouteHandler) -> dict[str, QueryParameter]:
-    """Return the query parameters of a handler and its dependencies by name."""
-    if (parameters := _parameters.get(handler.fn)) is not None:
-        return parameters
-    fields = dict(handler.parsed_fn_signature.parameters)
-    # a copy: Litestar uses its own for the OpenAPI description
-    dependencies = dict(handler.resolve_dependencies())
-    while names := fields.keys() & dependencies.keys():
-        for name in names:
-            fields |= dependencies.pop(name).parsed_fn_signature.parameters
-    _parameters[handler.fn] = parameters = {
-        field.kwarg_definition.name or name: field.kwarg_definition
-        for name, field in fields.items()
-        if isinstance(field.kwarg_definition, QueryParameter)
-    }
-    return parameters

@@ -9,7 +9,7 @@ from msgspec import Meta, Struct
 
 from .. import timestamps
 from .arxiv import Entry, Link, Outcome
-from .records import PaperRow, QueryRow, RecordedSearch, ResultRow
+from .records import PaperRow, QueryRow, ResultRow
 
 FormatTime = Callable[[int], str]
 """Unix seconds -> ISO 8601, such as `timestamps.IsoFormatter`."""
@@ -59,23 +59,6 @@ class SearchSummary(Struct, kw_only=True, omit_defaults=True):
     results: Annotated[
         list["Result"] | None, describe("the papers, if requested by `include=results`")
     ] = None
-
-    @classmethod
-    def from_record(cls, record: RecordedSearch, tz: tzinfo) -> "SearchSummary":
-        """Summarize a recorded search, with the time in this zone."""
-        remarks = record.remarks or {}
-        warnings = list(remarks.get("differences", ()))
-        if record.outcome == Outcome.SUSPECT:
-            warnings.append("arXiv sent fewer papers than it counted; repeat the search later")
-        return cls(
-            query_id=record.query_id,
-            timestamp=timestamps.format_iso(record.timestamp, tz),
-            status=record.status,
-            num_results=record.num_results,
-            num_entries=record.num_entries,
-            warnings=warnings,
-            missing_ids=remarks.get("missing_ids", []),
-        )
 
 
 class Query(Struct, frozen=True, gc=False):

@@ -12,7 +12,7 @@ from msgspec import Struct
 
 from demo.arxiv import StandIn
 from service.formats import FORMATS
-from service.middleware import query_params
+from service.handlers import params
 from service.models import responses
 from service.settings import Settings
 from tests.conftest import Gateway, Serve, served
@@ -187,7 +187,7 @@ async def test_earlier_requests_do_not_change_the_schema(
     client: Gateway, gateway: Serve, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     schema = await fetch_schema(client)
-    monkeypatch.setattr(query_params, "_parameters", {})  # as in a new process
+    monkeypatch.setattr(params, "_parameters", {})  # as in a new process
 
     async with gateway() as other:
         await other.get("/arxiv?title=testing")
