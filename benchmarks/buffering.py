@@ -17,7 +17,7 @@ from service.db.queued_records import QueuedRecordStore
 from service.db.records import RecordStore
 from service.models.arxiv import ArxivResponse
 from service.queue.rabbitmq import RecordQueue
-from service.queue.worker import Writer
+from service.queue.worker import QueueWorker
 from service.settings import Settings
 from tests.support import broker
 
@@ -60,7 +60,7 @@ async def _rates(settings: Settings, url: str) -> tuple[float, float, float]:
         await _record(store, answers, len(answers))  # they are known from now on
         directly = await _record(store, answers, SEARCHES)
         taken = await _record(QueuedRecordStore(connections, buffer), answers, SEARCHES)
-        return directly, taken, await _drain(Writer(url, store), store)
+        return directly, taken, await _drain(QueueWorker(url, store), store)
 
 
 async def _record(store: RecordStore, answers: list[ArxivResponse], number: int) -> float:
@@ -76,7 +76,7 @@ async def _record(store: RecordStore, answers: list[ArxivResponse], number: int)
     return number / (time.perf_counter() - began)
 
 
-async def _drain(writer: Writer, store: RecordStore) -> float:
+async def _drain(writer: QueueWorker, store: RecordStore) -> float:
     """Store what waits; how many a second."""
     stored, store_some = 0, store.store
 

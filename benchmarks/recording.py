@@ -80,7 +80,7 @@ def _answers(api_url: str) -> list[ArxivResponse]:
 
 def answer_of(content: bytes) -> ArxivResponse:
     """What is recorded of a feed."""
-    found = arxiv_xml.parse(content)
+    found = arxiv_xml.parse_feed(content)
     return ArxivResponse(
         timestamp=int(time.time()),
         status=200,

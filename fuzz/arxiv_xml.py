@@ -32,7 +32,7 @@ LIMITS = (f"-max_len={SIZE}", "-timeout=10", "-rss_limit_mb=1024", "-malloc_limi
 def read(body: bytes) -> None:
     """Fail unless the bytes are a feed that can be recorded, or refused with a short reason."""
     try:
-        found = arxiv_xml.parse(body)
+        found = arxiv_xml.parse_feed(body)
     except arxiv_xml.InvalidFeed as error:
         assert len(str(error)) < 400, "a reason is for the log"  # noqa: S101, PLR2004, PT017
     else:

@@ -12,7 +12,7 @@ from . import timestamps
 from .api_keys import ApiKeyCache
 from .arxiv_client import ArxivClient
 from .backend.client import (
-    Backend,
+    BackendClient,
     RemoteApiKeys,
     RemoteReader,
     RemoteRecords,
@@ -137,7 +137,7 @@ class RemoteContext(Context):
     """All dependencies through a backend over HTTP."""
 
     def __init__(self, settings: Settings, backend_url: str) -> None:
-        backend = Backend(settings, backend_url)
+        backend = BackendClient(settings, backend_url)
         self.records = RemoteRecords(backend)
         self.search_service = RemoteSearchService(settings, backend)
         self.api_keys = ApiKeyCache(RemoteApiKeys(backend))

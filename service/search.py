@@ -166,7 +166,7 @@ class SearchService(ABC):
         """The answer to a search; `bypass_cache`: from arXiv, else from memory if possible."""
 
     def _sent(self, search: Search) -> dict[str, str]:
-        return arxiv_query.parameters(search, self._settings.max_results)
+        return arxiv_query.build_params(search, self._settings.max_results)
 
     def _key(self, sent: dict[str, str]) -> UUID:
         """A digest of who is asked for what: the same for the same search, page and order."""

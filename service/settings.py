@@ -160,7 +160,7 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
                 " is possible only with an ARXIV_API_URL that is not arXiv's"
             )
         try:
-            Rate.read(self.anonymous_rate)
+            Rate.parse(self.anonymous_rate)
         except ValueError as error:
             raise ValueError(f"ARXIV_ANONYMOUS_RATE: {error}") from error
         _ = self.served, self.origins, self.hosts
@@ -246,7 +246,7 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     @property
     def rate(self) -> Rate:
         """How often a client without a key may ask."""
-        return Rate.read(self.anonymous_rate)
+        return Rate.parse(self.anonymous_rate)
 
     @property
     def hosts(self) -> frozenset[str]:

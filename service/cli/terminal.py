@@ -20,7 +20,7 @@ from rich.progress import (
 from rich.table import Table
 from rich.text import Text
 
-from ..arxiv_query import LAST_RESULT, MAX_LENGTH
+from ..arxiv_query import MAX_QUERY_LENGTH, MAX_RESULT
 from ..context import LocalContext, create_context
 from ..db.reconcile import Mismatch
 from ..handlers.arxiv import receipt, results_of
@@ -46,13 +46,13 @@ OTHERS = ("id-list", "query", "submitted-from", "submitted-to")
 
 def add_search(parser: argparse.ArgumentParser) -> None:
     """Describe the options of `search`: the parameters of `/arxiv`."""
-    limits = dict.fromkeys(TERMS, MAX_TERM_LENGTH) | dict.fromkeys(OTHERS, MAX_LENGTH)
+    limits = dict.fromkeys(TERMS, MAX_TERM_LENGTH) | dict.fromkeys(OTHERS, MAX_QUERY_LENGTH)
     for name, longest in limits.items():
         parser.add_argument(f"--{name}", type=_text(longest), help="as the parameter of /arxiv")
     parser.add_argument(
         "--category", type=_text(100), action="append", help="may be given several times: any"
     )
-    parser.add_argument("--start", type=_whole(0, LAST_RESULT - 1), default=0, metavar="N")
+    parser.add_argument("--start", type=_whole(0, MAX_RESULT - 1), default=0, metavar="N")
     parser.add_argument("--max-results", type=_whole(1, MAX_RESULTS), metavar="N")
     parser.add_argument("--sort-by", choices=get_args(SortBy), default="relevance")
     parser.add_argument("--sort-order", choices=get_args(SortOrder), default="descending")
@@ -64,7 +64,7 @@ def add_harvest(parser: argparse.ArgumentParser) -> None:
     """Describe the options of `harvest`."""
     parser.add_argument(
         "query",
-        type=_text(MAX_LENGTH),
+        type=_text(MAX_QUERY_LENGTH),
         metavar="QUERY",
         help="in arXiv's query language: cat:cs.SE",
     )

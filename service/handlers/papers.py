@@ -191,7 +191,7 @@ async def get_paper(
     paper_format = select_format(format_name, request.headers.get("accept"))
     # the path of a request lacks one of the slashes after https:
     text = str(arxiv_id).strip("/").replace(":/", "://")
-    name, version = arxiv_query.paper(text, "arxiv_id")
+    name, version = arxiv_query.parse_arxiv_id(text, "arxiv_id")
     versions = await context.reader.versions(name)
     matches = [row for row in versions if version in {None, row.version}]
     if not matches:
@@ -244,7 +244,7 @@ def _highlight_fields(row: PaperRow) -> dict[str, str]:
         "abstract": (row.abstract, row.marked_abstract),
     }
     highlights = {
-        name: full_text.marked(text, headline)
+        name: full_text.highlight_matches(text, headline)
         for name, (text, headline) in texts.items()
         if text and headline and full_text.START in headline
     }

@@ -122,7 +122,7 @@ def provide_search(  # noqa: PLR0913, PLR0917 - arXiv has as many
         describe(
             "up to 200 arXiv identifiers separated by commas, with or without versions",
             "2101.00001,hep-th/9901001v1",
-            max_length=arxiv_query.MAX_LENGTH,
+            max_length=arxiv_query.MAX_QUERY_LENGTH,
         ),
     ] = None,
     expression: Annotated[
@@ -132,7 +132,7 @@ def provide_search(  # noqa: PLR0913, PLR0917 - arXiv has as many
             " operators AND, OR, ANDNOT",
             'ti:"unit test" ANDNOT (cat:cs.AI OR cat:cs.LG)',
             name="query",
-            max_length=arxiv_query.MAX_LENGTH,
+            max_length=arxiv_query.MAX_QUERY_LENGTH,
         ),
     ] = None,
     submitted_from: Annotated[
@@ -151,7 +151,7 @@ def provide_search(  # noqa: PLR0913, PLR0917 - arXiv has as many
             "number of papers to skip; `start` + `max_results` is at most 10,000",
             0,
             ge=0,
-            le=arxiv_query.LAST_RESULT - 1,
+            le=arxiv_query.MAX_RESULT - 1,
         ),
     ] = 0,
     max_results: Annotated[
@@ -316,7 +316,7 @@ def provide_papers_query(  # noqa: PLR0913 - one parameter per filter
     categories, archives = parse_categories(category)
     text = q if q and q.strip() else None
     if text:
-        words.append(f"({full_text.tsquery(text)})")
+        words.append(f"({full_text.build_tsquery(text)})")
     filters = PaperFilter(
         since=first,
         until=last,
@@ -328,9 +328,9 @@ def provide_papers_query(  # noqa: PLR0913 - one parameter per filter
         archive=archives,
         all_versions=versions == "all",
         is_full_text=text is not None,
-        mark_title=full_text.sought(text, "title") if text else "",
-        mark_author=full_text.sought(text, "author") if text else "",
-        mark_abstract=full_text.sought(text, "abstract") if text else "",
+        mark_title=full_text.build_highlight_tsquery(text, "title") if text else "",
+        mark_author=full_text.build_highlight_tsquery(text, "author") if text else "",
+        mark_abstract=full_text.build_highlight_tsquery(text, "abstract") if text else "",
     )
     return ListQuery(filters, page_params)
 
@@ -361,7 +361,7 @@ def provide_queries_query(
     since, until = parse_time_range(
         start_timestamp, end_timestamp, context.settings.zone, QUERY_TIMES
     )
-    filters = QueryFilter(since=since, until=until, status=status, text=_remove_heading(text))
+    filters = QueryFilter(since=since, until=until, status=status, text=_remove_prefix(text))
     return ListQuery(filters, page_params)
 
 
@@ -391,7 +391,7 @@ def provide_stored_queries_query(
 ) -> ListQuery[QueryFilter]:
     """Parse the parameters of a list of recorded searches, with Unix seconds."""
     since, until = check_time_range(start_timestamp, end_timestamp, QUERY_TIMES)
-    filters = QueryFilter(since=since, until=until, status=status, text=_remove_heading(text))
+    filters = QueryFilter(since=since, until=until, status=status, text=_remove_prefix(text))
     return ListQuery(filters, page_params)
 
 
@@ -399,7 +399,7 @@ def parse_categories(texts: Sequence[str] | None) -> tuple[list[str] | None, lis
     """Return categories, and archives given as `cs.*`; each None if there are none."""
     names, archives = [], []
     for text in filter(None, map(str.strip, texts or ())):
-        if (name := arxiv_query_parser.category(text)) is None:
+        if (name := arxiv_query_parser.parse_category(text)) is None:
             raise InvalidParameter(
                 "category", f"{text[:100]!r} is not a category; use for example cs.AI or cs.*"
             )
@@ -416,16 +416,16 @@ def _parse_words(**texts: str | None) -> list[str]:
     words = []
     for name, text in texts.items():
         if text:
-            parsed = full_text.words(text)
+            parsed = full_text.build_word_tsqueries(text)
             if not parsed:
                 raise InvalidParameter(name, f"{text!r} contains no word; use letters or digits")
             words += parsed
     return words
 
 
-def _remove_heading(text: str | None) -> str | None:
-    """Remove arXiv's heading of the query, which is not stored."""
-    return arxiv_query.HEADING.sub("", text) or None if text else None
+def _remove_prefix(text: str | None) -> str | None:
+    """Remove arXiv's prefix of the query, which is not stored."""
+    return arxiv_query.QUERY_PREFIX.sub("", text) or None if text else None
 
 
 _parameters: dict[Any, dict[str, QueryParameter]] = {}

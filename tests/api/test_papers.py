@@ -112,7 +112,7 @@ async def test_a_search_keeps_all_that_arxiv_told(client: Gateway, arxiv: StandI
     asked: dict[str, str | int] = {"title": "testing", "max_results": 100}
     receipt = (await client.get("/arxiv", params=asked)).json()
     _, content = arxiv.answer(arxiv.requests[-1].params)
-    entries = arxiv_xml.parse(content).entries
+    entries = arxiv_xml.parse_feed(content).entries
     kept = (await client.get("/papers?format=ndjson")).text.splitlines()
     papers = {f"{each['arxiv_id']}v{each['version']}": each for each in map(json.loads, kept)}
 
@@ -409,7 +409,7 @@ async def test_a_date_at_the_end_of_time_breaks_no_answer(client: Gateway, publi
 
 SHELF = generate(1000)
 EARLIER = [paper.at(1) for paper in SHELF[:300] if paper.version > 1]
-ON_SHELF = arxiv_xml.parse(feed.render([*SHELF, *EARLIER])).entries
+ON_SHELF = arxiv_xml.parse_feed(feed.render([*SHELF, *EARLIER])).entries
 OLD_STYLE = "math/0309136"
 HOLES = [
     entry(arxiv_id=OLD_STYLE, version=version, comment=f"v{version}") for version in (1, 10, 2)

@@ -115,7 +115,7 @@ def test_pgbench_records_what_the_store_does(
             for table, names in columns.items()
         ]
 
-    found = arxiv_xml.parse(feed.render(generate(10)))
+    found = arxiv_xml.parse_feed(feed.render(generate(10)))
     answer = ArxivResponse(
         timestamp=1_700_000_000,
         status=200,

@@ -101,7 +101,7 @@ async def read_archive(
 
     `type` selects what is read. `query` returns one search or null, all others a list.
     """
-    return Response(await cancel_on_disconnect(request, requests.answer(data, context.reader)))
+    return Response(await cancel_on_disconnect(request, requests.execute(data, context.reader)))
 
 
 @post(

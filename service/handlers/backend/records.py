@@ -8,7 +8,7 @@ from litestar.di import NamedDependency, Provide
 from msgspec.structs import replace
 
 from ... import openapi
-from ...arxiv_query import HEADING
+from ...arxiv_query import QUERY_PREFIX
 from ...context import LocalContext
 from ...db.reader import QUERIES, RESULTS
 from ...models.filters import ListQuery, QueryFilter, ResultFilter
@@ -87,7 +87,7 @@ async def write_queries(
     data: Annotated[WriteQueryRequest, openapi.describe_body(WRITE_QUERY)],
 ) -> Message:
     """Record a search under a number from `/get-sequence`. Repeating the request is harmless."""
-    await context.records.write_query(replace(data, query=HEADING.sub("", data.query)))
+    await context.records.write_query(replace(data, query=QUERY_PREFIX.sub("", data.query)))
     return Message(f"query {data.query_id} is recorded")
 
 
