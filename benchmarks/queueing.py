@@ -17,7 +17,7 @@ from service.db.queued_records import QueuedRecordStore
 from service.db.records import RecordStore
 from service.models.arxiv import ArxivResponse
 from service.queue.rabbitmq import RecordQueue
-from service.queue.worker import Writer
+from service.queue.worker import QueueWorker
 from service.settings import Settings
 from tests.support import broker
 
@@ -63,7 +63,7 @@ async def _measure_round(settings: Settings, url: str) -> tuple[float, float, fl
         direct = await _record_searches(store, responses, SEARCHES)
         buffered = QueuedRecordStore(connections, buffer)
         acknowledged = await _record_searches(buffered, responses, SEARCHES)
-        return direct, acknowledged, await _drain_queue(Writer(url, store), store)
+        return direct, acknowledged, await _drain_queue(QueueWorker(url, store), store)
 
 
 async def _record_searches(store: RecordStore, responses: list[ArxivResponse], count: int) -> float:

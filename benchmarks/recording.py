@@ -87,7 +87,7 @@ def _fetch_responses(api_url: str) -> list[ArxivResponse]:
 
 def create_response(content: bytes) -> ArxivResponse:
     """Create a response to a new search from a feed."""
-    parsed = arxiv_xml.parse(content)
+    parsed = arxiv_xml.parse_feed(content)
     return ArxivResponse(
         timestamp=int(time.time()),
         status=200,

@@ -123,17 +123,17 @@ def serve(settings: Settings, _: argparse.Namespace) -> None:
 def _read_certificates() -> None:
     """Most of it without Python's lock; what is wrong with them, is said where they are needed."""
     with suppress(Exception):
-        import_module("service.http_pool").trust()
+        import_module("service.http_pool").ssl_context()
 
 
 def writer(settings: Settings, _: argparse.Namespace) -> None:
     """Store what waits in the queue until a signal ends it."""
     if settings.queue_url is None:
         raise ConfigurationError("ARXIV_QUEUE_URL is not set: there is nothing to write from")
-    from .queue.worker import work  # noqa: PLC0415 - it needs the extra `queue`
+    from .queue.worker import run_worker  # noqa: PLC0415 - it needs the extra `queue`
 
     with started(settings.log_level, settings.log_format):
-        asyncio.run(work(settings))
+        asyncio.run(run_worker(settings))
 
 
 def migrate(settings: Settings, _: argparse.Namespace) -> None:

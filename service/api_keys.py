@@ -1,4 +1,4 @@
-"""Keys of those who use the API: how they look, how often each may ask, which of them count."""
+"""API keys: their format, their rate, and a cache of valid and invalid ones."""
 
 import asyncio
 import re
@@ -8,142 +8,140 @@ from itertools import islice
 from time import monotonic
 from typing import Protocol, Self
 
+from cachetools import LRUCache
 from msgspec import Struct
 
 from .errors import DatabaseUnavailable, ServiceError
 
-BEGINNING = "ag_"
-"""What every key begins with, so that a search for leaked secrets finds it."""
-SHOWN = 8
-"""How many characters of a key are kept in the clear, to tell keys apart."""
-NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@-]{0,63}")
-FRESH = 5.0
-"""Seconds for which is believed what the database said of a key: a revoked one ends within them."""
-STALE = 60.0
-"""Seconds for which it is believed where the database cannot be asked again."""
-PATIENCE = 3.0
-"""Seconds that a request waits for word of its key."""
-AT_ONCE = 1000
-"""Keys in one question."""
-REMEMBERED = 10_000
-"""Keys that are remembered, wrong ones too."""
+PREFIX = "ag_"
+"""Lets scanners for leaked secrets find keys."""
+VISIBLE_CHARS = 8
+"""Characters of a key that are stored in plain text, to identify it in lists."""
+NAME_PATTERN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@-]{0,63}")
+FRESH_SECONDS = 5.0
+"""How long a lookup is valid; a revoked key is rejected after this time."""
+STALE_SECONDS = 60.0
+"""How long a lookup is used while the database is unavailable."""
+LOOKUP_TIMEOUT = 3.0
+"""Seconds that a request waits for a lookup."""
+MAX_LOOKUP_KEYS = 1000
+"""Keys per lookup."""
+MAX_CACHED_KEYS = 10_000
+"""Cached lookups, including those of invalid keys."""
 
-_LOOKS = re.compile(rf"{BEGINNING}[A-Za-z0-9_-]{{43}}")
-_RATE = re.compile(r"([1-9][0-9]{0,8})/(second|minute|hour|day)")
-_SECONDS = {"second": 1, "minute": 60, "hour": 3600, "day": 86_400}
+_KEY_PATTERN = re.compile(rf"{PREFIX}[A-Za-z0-9_-]{{43}}")
+_RATE_PATTERN = re.compile(r"([1-9][0-9]{0,8})/(second|minute|hour|day)")
+_UNIT_SECONDS = {"second": 1, "minute": 60, "hour": 3600, "day": 86_400}
 
 
 class Rate(Struct, frozen=True):
-    """So many requests in so many seconds."""
+    """A number of requests per number of seconds."""
 
     quota: int
     seconds: int
 
     @classmethod
-    def read(cls, text: str) -> Self:
-        """Read `60/minute`. Raises ValueError."""
-        if not (found := _RATE.fullmatch(text)):
+    def parse(cls, text: str) -> Self:
+        """Parse `60/minute`. Raises ValueError."""
+        if not (match := _RATE_PATTERN.fullmatch(text)):
             raise ValueError(
-                f"{text!r} is no rate: give one like 60/minute, or per second, hour, day"
+                f"{text!r} is not a valid rate; write a number and a unit (second, minute, hour or"
+                " day), such as 60/minute"
             )
-        return cls(int(found[1]), _SECONDS[found[2]])
+        return cls(int(match[1]), _UNIT_SECONDS[match[2]])
 
     def __str__(self) -> str:
-        """As it is read."""
-        units = (unit for unit, seconds in _SECONDS.items() if seconds == self.seconds)
+        """Return the text that `parse` accepts."""
+        units = (unit for unit, seconds in _UNIT_SECONDS.items() if seconds == self.seconds)
         unit = next(units, f"{self.seconds} seconds")
         return f"{self.quota}/{unit}"
 
 
 class ApiKey(Struct, frozen=True):
-    """Whose key it is, and what it allows."""
+    """The name and rate of a valid key."""
 
     name: str
     rate: Rate
 
 
-def new() -> str:
-    """A key that nobody has: 256 random bits."""
-    return BEGINNING + secrets.token_urlsafe(32)
+def generate_key() -> str:
+    """Return a new key with 256 random bits."""
+    return PREFIX + secrets.token_urlsafe(32)
 
 
-def digest(key: str) -> bytes:
-    """What is stored of a key. Nobody can guess one, so one round of SHA-256 hides it."""
+def hash_key(key: str) -> bytes:
+    """Return the stored digest. Keys are random, so SHA-256 without salt or rounds is enough."""
     return sha256(key.encode()).digest()
 
 
 class ApiKeyLookup(Protocol):
-    """Who knows the keys: the database, or a backend that has one."""
+    """Looks up keys in the database or through a backend."""
 
     async def find(self, digests: list[bytes]) -> dict[bytes, ApiKey]:
-        """The keys that count, of those with these digests. Raises ServiceError."""
+        """Return the valid keys by digest. Raises ServiceError."""
 
 
-class _Known(Struct):
+class _CachedKey(Struct):
     key: ApiKey | None
     since: float
 
 
 class ApiKeyCache:
-    """What the finder said lately. Whoever asks while it is asked goes with its next question.
+    """Caches lookups.
 
-    So one question at a time is under way, however many wrong keys strangers make up.
+    Only one lookup is in progress at a time, and the keys that arrive meanwhile are looked up
+    together in the next one. This bounds the load that random keys can cause.
     """
 
-    def __init__(self, finder: ApiKeyLookup) -> None:
-        """Ask this one."""
-        self._finder = finder
-        self._known: dict[bytes, _Known] = {}
-        self._wanted: dict[bytes, asyncio.Future[ApiKey | None]] = {}
-        self._asking: asyncio.Task[None] | None = None
+    def __init__(self, lookup: ApiKeyLookup) -> None:
+        self._lookup = lookup
+        self._known: LRUCache[bytes, _CachedKey] = LRUCache(MAX_CACHED_KEYS)
+        self._pending: dict[bytes, asyncio.Future[ApiKey | None]] = {}
+        self._task: asyncio.Task[None] | None = None
 
-    async def of(self, text: str) -> ApiKey | None:
-        """The key that this is. Raises StoreUnavailable where nobody can say."""
-        if not _LOOKS.fullmatch(text):
+    async def find(self, text: str) -> ApiKey | None:
+        """Return the key, or None if it is not valid. Raises DatabaseUnavailable."""
+        if not _KEY_PATTERN.fullmatch(text):
             return None
-        wanted = digest(text)
-        known = self._known.get(wanted)
-        if known and monotonic() - known.since < FRESH:
-            return known.key
+        digest = hash_key(text)
+        cached = self._known.get(digest)
+        if cached and monotonic() - cached.since < FRESH_SECONDS:
+            return cached.key
         try:
-            async with asyncio.timeout(PATIENCE):
-                return await asyncio.shield(self._told(wanted))
+            async with asyncio.timeout(LOOKUP_TIMEOUT):
+                return await asyncio.shield(self._request_lookup(digest))
         except (ServiceError, TimeoutError) as error:
-            if known and monotonic() - known.since < STALE:
-                return known.key
-            raise DatabaseUnavailable("the API key cannot be checked now") from error
+            if cached and monotonic() - cached.since < STALE_SECONDS:
+                return cached.key
+            raise DatabaseUnavailable("the API key cannot be checked now; try again") from error
 
-    def _told(self, wanted: bytes) -> asyncio.Future[ApiKey | None]:
-        """Done once the finder has been asked for this one."""
-        future = self._wanted.get(wanted)
+    def _request_lookup(self, digest: bytes) -> asyncio.Future[ApiKey | None]:
+        future = self._pending.get(digest)
         if future is None:
-            future = self._wanted[wanted] = asyncio.get_running_loop().create_future()
-            future.add_done_callback(_heard)
-        if self._asking is None or self._asking.done():
-            self._asking = asyncio.create_task(self._ask())
+            future = self._pending[digest] = asyncio.get_running_loop().create_future()
+            future.add_done_callback(_consume_exception)
+        if self._task is None or self._task.done():
+            self._task = asyncio.create_task(self._run_lookups())
         return future
 
-    async def _ask(self) -> None:
-        while self._wanted:
-            futures = dict(islice(self._wanted.items(), AT_ONCE))
-            for each in futures:
-                del self._wanted[each]
+    async def _run_lookups(self) -> None:
+        while self._pending:
+            futures = dict(islice(self._pending.items(), MAX_LOOKUP_KEYS))
+            for digest in futures:
+                del self._pending[digest]
             since = monotonic()
             try:
-                found = await self._finder.find(list(futures))
+                keys = await self._lookup.find(list(futures))
             except ServiceError as error:
                 for future in futures.values():
                     future.set_exception(error)
                 continue
-            for each, future in futures.items():
-                self._known.pop(each, None)
-                self._known[each] = _Known(found.get(each), since)
-                future.set_result(found.get(each))
-            while len(self._known) > REMEMBERED:
-                del self._known[next(iter(self._known))]
+            for digest, future in futures.items():
+                self._known[digest] = _CachedKey(keys.get(digest), since)
+                future.set_result(keys.get(digest))
 
 
-def _heard(future: asyncio.Future[ApiKey | None]) -> None:
-    """Whoever waits gets the error; when nobody does, asyncio must not complain of that."""
+def _consume_exception(future: asyncio.Future[ApiKey | None]) -> None:
+    """Keep asyncio from logging an exception that no caller waits for any more."""
     if not future.cancelled():
         future.exception()

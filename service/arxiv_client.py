@@ -24,7 +24,7 @@ from .errors import (
     UpstreamTimeout,
     UpstreamUnreachable,
 )
-from .http_pool import HTTPConnectionPool, trust
+from .http_pool import HTTPConnectionPool, ssl_context
 from .models.arxiv import ArxivResponse, Feed, Outcome
 from .settings import Settings
 
@@ -63,14 +63,14 @@ class ArxivClient:
         self.latest: tuple[int, Outcome] | None = None
         """When it last answered, or did not (Unix seconds), and what came of it."""
         self._transport = transport
-        self._tls = trust()
+        self._tls = ssl_context()
         self._clients = HTTPConnectionPool(self._client, 1, settings.timeout)
 
     async def __aenter__(self) -> Self:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        await self._clients.hang_up()
+        await self._clients.close_idle()
 
     def _client(self) -> httpx.AsyncClient:
         contact = f" (mailto:{self.settings.contact})" if self.settings.contact else ""
@@ -117,7 +117,7 @@ class ArxivClient:
         try:
             async with (
                 asyncio.timeout_at(end),
-                self._clients.lend() as client,
+                self._clients.acquire() as client,
                 client.stream("GET", self.settings.api_url, params=sent) as response,
             ):
                 status = response.status_code
@@ -166,8 +166,8 @@ def _answer(
     # on a page of many, an id that is not there may be on another
     whole = start == 0 and wanted >= len(sent["id_list"].split(","))
     remarks = {
-        "differences": arxiv_query.differences(sent, feed),
-        "missing_ids": arxiv_query.missing_ids(sent, entries) if whole else [],
+        "differences": arxiv_query.find_differences(sent, feed),
+        "missing_ids": arxiv_query.find_missing_ids(sent, entries) if whole else [],
     }
     return ArxivResponse(
         timestamp=timestamp,
@@ -225,7 +225,7 @@ def _raw(response: httpx.Response) -> httpx.AsyncByteStream:
 def _parsed(body: bytes, status: int) -> Feed:
     """The feed in an answer. Raises the UpstreamError that its status or its content means."""
     try:
-        feed = arxiv_xml.parse(body)
+        feed = arxiv_xml.parse_feed(body)
     except arxiv_xml.InvalidFeed as error:
         if status == HTTPStatus.BAD_REQUEST:
             raise UpstreamRejected("arXiv refuses the query, and does not say why") from error

@@ -1,6 +1,7 @@
-"""From a search to what arXiv is asked, and from its answer to whether it did what was meant.
+"""Search parameters to arXiv's request parameters, and a check that arXiv executed the same query.
 
-The same search is always asked in the same words, so that they can be its key.
+A search always produces the same text, whatever the order and spelling of its parameters, because
+the text identifies it in the cache.
 """
 
 import re
@@ -8,19 +9,19 @@ from collections.abc import Iterable
 from datetime import UTC, datetime
 from urllib.parse import parse_qs, urlsplit
 
-from . import arxiv_query_parser as language
-from .arxiv_query_parser import Term, Tree
+from . import arxiv_query_parser as parser
+from .arxiv_query_parser import Node, Term
 from .errors import InvalidParameter
 from .models.arxiv import Entry, Feed, Search
 
-HEADING = re.compile(r"^arxiv query:\s*", re.IGNORECASE)
-"""How feeds title a query: `ArXiv` in the old family, `arXiv` in the new one."""
-LAST_RESULT = 10_000
-"""No page of arXiv's reaches beyond this result."""
-MAX_LENGTH = 5000
+QUERY_PREFIX = re.compile(r"^arxiv query:\s*", re.IGNORECASE)
+"""The prefix of a feed's title: `ArXiv` before November 2025, `arXiv` since then."""
+MAX_RESULT = 10_000
+"""arXiv returns no result beyond this one."""
+MAX_QUERY_LENGTH = 5000
 """Characters of a query in arXiv's own syntax."""
-MAX_NAMES = 200
-"""Ids, or categories, of one search."""
+MAX_LIST_ITEMS = 200
+"""Ids or categories per search."""
 
 FIELDS = {
     "author": "au",
@@ -30,8 +31,8 @@ FIELDS = {
     "comment": "co",
     "any": "all",
 }
-TERMS = (*FIELDS, "category", "id_list", "query", "submitted_from", "submitted_to")
-"""The parameters of which a search needs one."""
+SEARCH_PARAMS = (*FIELDS, "category", "id_list", "query", "submitted_from", "submitted_to")
+"""A search needs at least one of these parameters."""
 
 _EARLIEST = "199101010000"
 _LATEST = "209912312359"
@@ -40,7 +41,7 @@ _ID = re.compile(
     r"(?P<version>v[1-9]\d{0,3})?",
     re.ASCII,
 )
-_AROUND_ID = re.compile(
+_ID_IN_URL = re.compile(
     r"(?:arxiv:\s*|(?:https?://(?:dx\.)?doi\.org/)?10\.48550/arxiv\."
     r"|(?:https?://)?(?:\w+\.)?arxiv\.org/(?:abs|pdf|html)/)(?P<id>.*?)(?:\.pdf|/)?"
     r"(?:[?#].*)?",
@@ -48,184 +49,187 @@ _AROUND_ID = re.compile(
 )
 
 
-def parameters(search: Search, default_max_results: int) -> dict[str, str]:
-    """What is sent to arXiv. Raises BadInput where the search cannot mean anything."""
-    trees = _trees(search)
-    ids = _ids(search.id_list)
-    if not (trees or ids):
-        raise InvalidParameter(", ".join(TERMS), "give at least one of them")
+def build_params(search: Search, default_max_results: int) -> dict[str, str]:
+    """Return the parameters to send to arXiv. Raises InvalidParameter."""
+    nodes = _build_nodes(search)
+    ids = _parse_ids(search.id_list)
+    if not (nodes or ids):
+        raise InvalidParameter(", ".join(SEARCH_PARAMS), "give at least one of them")
     size = search.max_results
     if size is None:
-        # of ids, too, arXiv answers no more than max_results
+        # arXiv applies max_results to ids, too
         size = len(ids) or default_max_results
-    if search.start + size > LAST_RESULT:
+    if search.start + size > MAX_RESULT:
         raise InvalidParameter(
             "start",
-            f"the page passes arXiv's last result, {LAST_RESULT:,}; narrow the search by"
-            " submitted_from and submitted_to, or use harvest, which does that itself",
+            f"the page exceeds arXiv's last result, {MAX_RESULT:,}; narrow the search with"
+            " submitted_from and submitted_to, or use harvest, which does so itself",
         )
-    sent = {
-        "search_query": _text(trees),
+    params = {
+        "search_query": _format_query(nodes),
         "id_list": ",".join(ids),
         "start": str(search.start),
         "max_results": str(size),
     }
     if (search.sort_by, search.sort_order) != ("relevance", "descending"):
-        sent |= {"sortBy": search.sort_by, "sortOrder": search.sort_order}
-    return sent
+        params |= {"sortBy": search.sort_by, "sortOrder": search.sort_order}
+    return params
 
 
-def _text(trees: list[Tree]) -> str:
-    if not trees:
+def _format_query(nodes: list[Node]) -> str:
+    if not nodes:
         return ""
-    text = language.write(language.joined(trees, ["AND"] * (len(trees) - 1)))
-    # arXiv replaces all authors by the second token if that has an underscore: let it be another
+    text = parser.format_query(parser.join_nodes(nodes, ["AND"] * (len(nodes) - 1)))
+    # if the second token contains an underscore, arXiv replaces all authors by it; the parenthesis
+    # becomes a token of its own
     return f"({text})" if "_" in text and not text.startswith("(") else text
 
 
-def _trees(search: Search) -> list[Tree]:
-    """What must match, all of it."""
-    trees: list[Tree] = []
+def _build_nodes(search: Search) -> list[Node]:
+    """Return one node per parameter; all of them must match."""
+    nodes: list[Node] = []
     if search.query and search.query.strip():
-        trees.append(_query(search.query))
+        nodes.append(_parse_query(search.query))
     for name, field in FIELDS.items():
         text = getattr(search, name)
         if text and text.strip():
-            trees.append(Term(field, _value(name, text)))
-    if categories := _categories(search.category):
-        trees.append(language.joined(categories, ["OR"] * (len(categories) - 1)))
+            nodes.append(Term(field, _clean_value(name, text)))
+    if categories := _parse_categories(search.category):
+        nodes.append(parser.join_nodes(categories, ["OR"] * (len(categories) - 1)))
     if search.submitted_from is not None or search.submitted_to is not None:
-        trees.append(_submitted(search.submitted_from, search.submitted_to))
-    return trees
+        nodes.append(_build_date_range(search.submitted_from, search.submitted_to))
+    return nodes
 
 
-def _query(text: str) -> Tree:
-    if len(text) > MAX_LENGTH:
-        raise InvalidParameter("query", f"is longer than {MAX_LENGTH} characters")
+def _parse_query(text: str) -> Node:
+    if len(text) > MAX_QUERY_LENGTH:
+        raise InvalidParameter("query", f"is longer than {MAX_QUERY_LENGTH} characters")
     try:
-        return language.parse(text)
-    except language.Unreadable as error:
+        return parser.parse_query(text)
+    except parser.InvalidQuery as error:
         raise InvalidParameter("query", str(error)) from None
 
 
-def _value(name: str, text: str) -> str:
-    if not (value := language.closed(language.plain(text))):
+def _clean_value(name: str, text: str) -> str:
+    if not (value := parser.strip_leading_wildcards(parser.clean_value(text))):
         raise InvalidParameter(name, "has no characters that arXiv can search for")
     return value
 
 
-def _categories(texts: Iterable[str]) -> list[Tree]:
+def _parse_categories(texts: Iterable[str]) -> list[Node]:
     names: set[str] = set()
     for text in filter(None, map(str.strip, texts)):
-        if (name := language.category(text)) is None:
+        if (name := parser.parse_category(text)) is None:
             raise InvalidParameter(
-                "category", f"{text[:100]!r} is no category like cs.AI, hep-th or cs.*"
+                "category", f"{text[:100]!r} is not a category like cs.AI, hep-th or cs.*"
             )
         names.add(name)
     _check_number("category", names)
     return [Term("cat", name) for name in sorted(names)]
 
 
-def paper(text: str, parameter: str) -> tuple[str, int | None]:
-    """The id of a paper, and the version where one is named. Raises BadInput for what is no id."""
-    inside = _AROUND_ID.fullmatch(text)
-    found = _ID.fullmatch(inside["id"] if inside else text)
-    if not found:
+def parse_arxiv_id(text: str, parameter: str) -> tuple[str, int | None]:
+    """Return the id of a paper and the version if the text has one. Raises InvalidParameter."""
+    url = _ID_IN_URL.fullmatch(text)
+    match = _ID.fullmatch(url["id"] if url else text)
+    if not match:
         raise InvalidParameter(
             parameter,
-            f"{text[:100]!r} is no arXiv id like 2101.00001, 2101.00001v2, hep-th/9901001",
+            f"{text[:100]!r} is not an arXiv id like 2101.00001, 2101.00001v2, hep-th/9901001",
         )
-    # arXiv itself leaves the subject class out: math.GT/0309136 is math/0309136
-    bare = found["new"] or f"{found['archive']}/{found['number']}"
-    return bare, int(found["version"][1:]) if found["version"] else None
+    # arXiv itself omits the subject class: math.GT/0309136 is math/0309136
+    arxiv_id = match["new"] or f"{match['archive']}/{match['number']}"
+    return arxiv_id, int(match["version"][1:]) if match["version"] else None
 
 
-def _ids(texts: Iterable[str]) -> list[str]:
-    names = [paper(name, "id_list") for text in texts for name in text.replace(",", " ").split()]
-    ids = {bare if version is None else f"{bare}v{version}" for bare, version in names}
+def _parse_ids(texts: Iterable[str]) -> list[str]:
+    words = (word for text in texts for word in text.replace(",", " ").split())
+    pairs = [parse_arxiv_id(word, "id_list") for word in words]
+    ids = {arxiv_id if version is None else f"{arxiv_id}v{version}" for arxiv_id, version in pairs}
     _check_number("id_list", ids)
     return sorted(ids)
 
 
-def _check_number(name: str, given: set[str]) -> None:
-    if len(given) > MAX_NAMES:
-        raise InvalidParameter(name, f"takes {MAX_NAMES} at most, not {len(given)}")
+def _check_number(name: str, items: set[str]) -> None:
+    if len(items) > MAX_LIST_ITEMS:
+        raise InvalidParameter(name, f"takes at most {MAX_LIST_ITEMS} values, not {len(items)}")
 
 
-def _submitted(since: int | None, until: int | None) -> Tree:
-    """A range of dates, to the minute as arXiv has them."""
+def _build_date_range(since: int | None, until: int | None) -> Node:
     if since is not None and until is not None and until < since:
         raise InvalidParameter("submitted_to", "is before submitted_from")
     first, last = (
-        bound if seconds is None else min(max(_minute(seconds), _EARLIEST), _LATEST)
+        bound if seconds is None else min(max(_format_minute(seconds), _EARLIEST), _LATEST)
         for seconds, bound in ((since, _EARLIEST), (until, _LATEST))
     )
     return Term("submittedDate", f"{first} TO {last}")
 
 
-def _minute(seconds: int) -> str:
+def _format_minute(seconds: int) -> str:
     moment = datetime.fromtimestamp(seconds, UTC)
     return f"{moment.year:04}{moment:%m%d%H%M}"
 
 
-# What arXiv did
+# Comparing the query that arXiv executed
 
 _TITLE = re.compile(
     r"search_query=(?P<search_query>.*)&id_list=(?P<id_list>[^&]*)"
     r"(?:&start=(?P<start>[^&]*)&max_results=(?P<max_results>[^&]*))?",
     re.DOTALL,
 )
-_LONE_WORD = re.compile(r'"([^"\s]*)"')
+_QUOTED_WORD = re.compile(r'"([^"\s]*)"')
 
 
-def differences(sent: dict[str, str], feed: Feed) -> list[str]:
-    """Where the query that arXiv says it executed is not the one meant; a sentence for each."""
-    link, title = _link(feed.link), _title(feed.query)
-    found = [_query_difference(sent["search_query"], link, title)]
+def find_differences(sent: dict[str, str], feed: Feed) -> list[str]:
+    """Compare the query that the feed reports with the one sent; one sentence per difference."""
+    link, title = _parse_link(feed.link), _parse_title(feed.query)
     executed = title | link
-    found += [
-        f"arXiv took {name} for {_quoted(executed[name])}, not {_quoted(sent[name])}"
+    differences = [_compare_queries(sent["search_query"], link, title)]
+    differences += [
+        f"arXiv used {_quote(executed[name])} as {name}, not {_quote(sent[name])}"
         for name in ("id_list", "start", "max_results")
-        if name in sent and name in executed and _names(sent[name]) != _names(executed[name])
+        if name in sent and name in executed and _split(sent[name]) != _split(executed[name])
     ]
-    return [sentence for sentence in found if sentence]
+    return [sentence for sentence in differences if sentence]
 
 
-def _query_difference(meant: str, link: dict[str, str], title: dict[str, str]) -> str | None:
-    shown = link.get("search_query")
-    tree = language.read(shown or "")
-    if tree or shown == "":
-        # the link shows the tree, so there must be no doubt about the one that was meant
-        agree = shown == meant == "" or _same(_explicit(meant), tree)
+def _compare_queries(sent: str, link: dict[str, str], title: dict[str, str]) -> str | None:
+    executed = link.get("search_query")
+    node = parser.parse_fielded_query(executed or "")
+    if node or executed == "":
+        # the link shows arXiv's parse tree: compare it with the tree that was sent
+        equal = sent == executed == "" or _are_equal(_parse_unambiguous(sent), node)
     else:
-        shown = title.get("search_query", meant)
-        tree = language.read(shown)
-        is_readable = tree or shown == ""
-        agree = (
-            not is_readable or _loose(shown) == _loose(meant) or _same(language.read(meant), tree)
+        executed = title.get("search_query", sent)
+        node = parser.parse_fielded_query(executed)
+        is_readable = node or executed == ""
+        equal = (
+            not is_readable
+            or _normalize(executed) == _normalize(sent)
+            or _are_equal(parser.parse_fielded_query(sent), node)
         )
-    return None if agree else f"arXiv searched {_quoted(shown or '')}, not {_quoted(meant)}"
+    return None if equal else f"arXiv searched {_quote(executed or '')}, not {_quote(sent)}"
 
 
-def _explicit(text: str) -> Tree | None:
-    """The tree of a query as this module writes it; None where it may be misunderstood."""
-    fixed = re.sub(r'doi:"[^"]*"', "", text)
-    return None if "_" in fixed else language.read(text, is_explicit=True)
+def _parse_unambiguous(text: str) -> Node | None:
+    """Parse a query that was sent; None if arXiv may interpret it differently."""
+    without_dois = re.sub(r'doi:"[^"]*"', "", text)
+    return None if "_" in without_dois else parser.parse_fielded_query(text, unambiguous=True)
 
 
-def _same(meant: Tree | None, executed: Tree | None) -> bool:
-    if meant is None or executed is None:
+def _are_equal(one: Node | None, other: Node | None) -> bool:
+    if one is None or other is None:
         return False
-    return language.write(meant).casefold() == language.write(executed).casefold()
+    return parser.format_query(one).casefold() == parser.format_query(other).casefold()
 
 
-def _loose(text: str) -> str:
-    """A query without the differences of spelling that mean nothing."""
-    return _LONE_WORD.sub(r"\1", " ".join(text.casefold().split()))
+def _normalize(text: str) -> str:
+    """Remove differences of spelling without a meaning: case, spaces, quotes around one word."""
+    return _QUOTED_WORD.sub(r"\1", " ".join(text.casefold().split()))
 
 
-def _link(href: str | None) -> dict[str, str]:
-    """The parameters in a feed's link; of the old family's links, none."""
+def _parse_link(href: str | None) -> dict[str, str]:
+    """Return the parameters in a feed's link; links before November 2025 have none."""
     try:
         values = parse_qs(urlsplit(href or "").query, keep_blank_values=True, max_num_fields=20)
     except ValueError:
@@ -233,30 +237,23 @@ def _link(href: str | None) -> dict[str, str]:
     return {name: texts[0] for name, texts in values.items()} if "search_query" in values else {}
 
 
-def _title(query: str | None) -> dict[str, str]:
-    """The parameters in a feed's title."""
-    found = _TITLE.fullmatch(query or "")
-    return (
-        {name: text for name, text in found.groupdict().items() if text is not None}
-        if found
-        else {}
-    )
+def _parse_title(query: str | None) -> dict[str, str]:
+    match = _TITLE.fullmatch(query or "")
+    groups = match.groupdict() if match else {}
+    return {name: text for name, text in groups.items() if text is not None}
 
 
-def _names(text: str) -> list[str]:
+def _split(text: str) -> list[str]:
     return sorted(set(text.split(",")))
 
 
-def _quoted(text: str) -> str:
-    return repr(text if len(text) <= MAX_LENGTH else f"{text[:MAX_LENGTH]}...")
+def _quote(text: str) -> str:
+    return repr(text if len(text) <= MAX_QUERY_LENGTH else f"{text[:MAX_QUERY_LENGTH]}...")
 
 
-def missing_ids(sent: dict[str, str], entries: list[Entry]) -> list[str]:
-    """The ids asked for that are not among the entries, in the order asked.
-
-    An id without a version stands for any version.
-    """
-    came: set[str] = set()
+def find_missing_ids(sent: dict[str, str], entries: list[Entry]) -> list[str]:
+    """Return the requested ids without an entry. An id without a version means any version."""
+    returned: set[str] = set()
     for entry in entries:
-        came |= {f"{entry.arxiv_id}", f"{entry.arxiv_id}v{entry.version}"}
-    return [name for name in sent["id_list"].split(",") if name and name not in came]
+        returned |= {f"{entry.arxiv_id}", f"{entry.arxiv_id}v{entry.version}"}
+    return [name for name in sent["id_list"].split(",") if name and name not in returned]

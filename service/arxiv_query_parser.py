@@ -1,9 +1,9 @@
-"""arXiv's query language: what a person writes in it, checked, and what arXiv writes, read.
+"""Parser and formatter for arXiv's query language.
 
-The language has traps: no precedence (every operator takes all that follows it as its right side),
-OR where an operator is missing, `all:` where a field is missing or unknown. `parse` therefore
-refuses what arXiv would read in its own way without a word, and `write` leaves nothing open: one
-field a term, quotes around every value, parentheses wherever operators differ.
+The language has no precedence (an operator takes everything to its right), reads OR where an
+operator is missing, and `all:` where a field is missing or unknown. `parse_query` therefore rejects
+queries that arXiv would silently interpret in its own way, and `format_query` writes unambiguous
+ones: one field per term, quotes around every value, parentheses where operators differ.
 https://info.arxiv.org/help/api/user-manual.html#query_details
 """
 
@@ -18,11 +18,11 @@ from typing import Literal
 Operator = Literal["AND", "OR", "ANDNOT"]
 
 MAX_DEPTH = 50
-"""Parentheses within each other."""
+"""Nested parentheses."""
 MAX_TERMS = 200
-"""In one query; arXiv's server goes deeper into itself with every one."""
-MAX_SHOWN = 60
-"""Characters of a query that a message repeats."""
+"""Terms per query: arXiv's server recurses for every one."""
+MAX_EXCERPT = 60
+"""Characters of a query quoted in an error message."""
 
 FIELDS = {
     "ti": "title",
@@ -35,175 +35,173 @@ FIELDS = {
     "id": "identifier",
     "doi": "DOI",
     "all": "all fields",
-    "submittedDate": "a range of dates",
+    "submittedDate": "date range",
 }
 
 
-class Unreadable(ValueError):
-    """A query that arXiv would refuse, or take for something else; the message says why."""
+class InvalidQuery(ValueError):
+    """A query that arXiv would reject or misinterpret; the message is the reason."""
 
 
 @dataclass(frozen=True, slots=True)
 class Term:
-    """A value looked for in one field; of submittedDate, `YYYYMMDDHHMM TO YYYYMMDDHHMM`."""
+    """A field and its value; for submittedDate, `YYYYMMDDHHMM TO YYYYMMDDHHMM`."""
 
     field: str
     value: str
 
 
 @dataclass(frozen=True, slots=True)
-class Pair:
-    """Two queries joined by an operator."""
+class BinaryOp:
+    """Two nodes combined by an operator."""
 
-    left: "Tree"
+    left: "Node"
     operator: Operator
-    right: "Tree"
+    right: "Node"
 
 
-Tree = Term | Pair
+Node = Term | BinaryOp
 
 
 # Values
 
-# A quote or a backslash would end the value; arXiv reads an underscore in some fields as another
-# field's words, and rewrites submittedDate:[...] even inside quotes, adding quotes of its own;
-# control characters mean nothing to it.
-_MEANINGLESS = re.compile(r'(?:["\\_\x00-\x1f\x7f-\x9f\s]|(?<=Date):)+')
+# A quote or a backslash would end the value. In some fields arXiv replaces the value if it contains
+# an underscore. It rewrites submittedDate:[...] even inside quotes and adds quotes of its own.
+# Control characters have no meaning.
+_UNSAFE = re.compile(r'(?:["\\_\x00-\x1f\x7f-\x9f\s]|(?<=Date):)+')
 _CATEGORY = re.compile(
     r"(?P<archive>[a-z]+(?:-[a-z]+)*)(?:\.(?P<subject>\*|[a-z]+(?:-[a-z]+)*))?",
     re.ASCII | re.IGNORECASE,
 )
-_FILLERS = "\u115f\u1160\u2800\u3164\uffa0"
-"""Letters and symbols, says Unicode, that nobody can see."""
+_INVISIBLE = "\u115f\u1160\u2800\u3164\uffa0"
+"""Letters and symbols of Unicode that are displayed as nothing."""
 
 
-def plain(text: str) -> str:
-    """A value without what could change the structure of the query; empty where nothing is left."""
-    squeezed = _MEANINGLESS.sub(" ", text).strip()
-    return squeezed if any(map(_is_visible, squeezed)) else ""
+def clean_value(text: str) -> str:
+    """Remove characters that could change the structure of the query; the result may be empty."""
+    value = _UNSAFE.sub(" ", text).strip()
+    return value if any(map(_is_visible, value)) else ""
 
 
-def closed(text: str) -> str:
-    """A plain value without wildcards before it: arXiv cannot search for what begins with any."""
-    begun = dropwhile(lambda c: c in "*? " or unicodedata.category(c) == "Cf", text)
-    return plain("".join(begun))
+def strip_leading_wildcards(text: str) -> str:
+    """Remove leading wildcards, which arXiv rejects, from a value."""
+    rest = dropwhile(lambda c: c in "*? " or unicodedata.category(c) == "Cf", text)
+    return clean_value("".join(rest))
 
 
 def _is_visible(character: str) -> bool:
-    # of the other categories, marks need a letter, separators and controls show nothing
-    return unicodedata.category(character)[0] in "LNPS" and character not in _FILLERS
+    # of the other categories, marks need a letter, and separators and controls are invisible
+    return unicodedata.category(character)[0] in "LNPS" and character not in _INVISIBLE
 
 
-def category(text: str) -> str | None:
-    """The name of a category, or of all in an archive, in arXiv's spelling; None for any other."""
-    if not (found := _CATEGORY.fullmatch(text)):
+def parse_category(text: str) -> str | None:
+    """Return a category such as `cs.AI` or `cs.*` in arXiv's spelling, or None."""
+    if not (match := _CATEGORY.fullmatch(text)):
         return None
-    archive, subject = found["archive"].lower(), found["subject"]
+    archive, subject = match["archive"].lower(), match["subject"]
     if subject is None:
         return archive
-    short = len(subject) == len("AI")
-    return f"{archive}.{subject.upper() if short else subject.lower()}"
+    is_short = len(subject) == len("AI")
+    return f"{archive}.{subject.upper() if is_short else subject.lower()}"
 
 
-# Writing
+# Formatting
 
 
-def write(tree: Tree) -> str:
-    """The query as it is sent: arXiv reads the same tree, whichever way operators bind."""
-    if isinstance(tree, Term):
-        return _term(tree)
-    right = write(tree.right)
-    if isinstance(tree.right, Pair) and not _is_chain(tree.operator, tree.right.operator):
+def format_query(node: Node) -> str:
+    """Return query text that arXiv parses to the same tree, whatever the precedence."""
+    if isinstance(node, Term):
+        return _format_term(node)
+    right = format_query(node.right)
+    if isinstance(node.right, BinaryOp) and not _is_associative(node.operator, node.right.operator):
         right = f"({right})"
-    left = write(tree.left)
-    if isinstance(tree.left, Pair):
+    left = format_query(node.left)
+    if isinstance(node.left, BinaryOp):
         left = f"({left})"
-    return f"{left} {tree.operator} {right}"
+    return f"{left} {node.operator} {right}"
 
 
-def _is_chain(operator: Operator, following: Operator) -> bool:
-    """Whether `a operator (b following c)` needs no parentheses."""
-    return operator == following != "ANDNOT"
+def _is_associative(operator: Operator, next_operator: Operator) -> bool:
+    """Whether `a operator (b next_operator c)` needs no parentheses."""
+    return operator == next_operator != "ANDNOT"
 
 
-def _term(term: Term) -> str:
+def _format_term(term: Term) -> str:
     if term.field == "submittedDate":
         return f"submittedDate:[{term.value}]"
-    if term.field == "cat" and term.value == category(term.value):
+    if term.field == "cat" and term.value == parse_category(term.value):
         return f"cat:{term.value}"
     return f'{term.field}:"{term.value}"'
 
 
-# Reading: the last operator binds first
-
 _OPERATORS: dict[str, Operator] = {"AND": "AND", "OR": "OR", "ANDNOT": "ANDNOT", "NOT": "ANDNOT"}
-"""As arXiv understands them."""
+"""Accepted spellings."""
 
 
-def joined(trees: list[Tree], operators: list[Operator]) -> Tree:
-    """Trees with an operator between each two of them."""
-    *others, tree = trees
-    for other, operator in zip(reversed(others), reversed(operators), strict=True):
-        tree = Pair(other, operator, tree)
-    return tree
+def join_nodes(nodes: list[Node], operators: list[Operator]) -> Node:
+    """Combine nodes from right to left, as arXiv does."""
+    *left_nodes, node = nodes
+    for left, operator in zip(reversed(left_nodes), reversed(operators), strict=True):
+        node = BinaryOp(left, operator, node)
+    return node
 
 
-# Reading what arXiv writes
+# Parsing the queries that arXiv reports
 
-MAX_READ = 500
-"""Colons, and so terms at most, of a query that is read; what is sent has fewer."""
-_WRITTEN = re.compile(
+MAX_COLONS = 500
+"""Colons, and thus terms, of a reported query; queries that are sent have fewer."""
+_FIELDED_TOKEN = re.compile(
     r"\s*(?:(?P<mark>[()])|(?P<operator>ANDNOT|AND|OR)(?=[\s()]|$)"
     r'|(?P<field>\w+):(?:"(?P<phrase>[^"]*)"|\[(?P<range>[0-9]+ TO [0-9]+)\]'
     r'|(?P<word>(?:[^\s"()]|\([^\s"()]*\))+)))'
 )
 
 
-def read(text: str, *, is_explicit: bool = False) -> Tree | None:
-    """A query in which each term has its field, as arXiv understands it; None for any other.
+def parse_fielded_query(text: str, *, unambiguous: bool = False) -> Node | None:
+    """Parse a query in which every term has a field, as arXiv does; None for any other text.
 
-    With `is_explicit`, None also where a person may understand it differently.
+    With `unambiguous`, None also if the result depends on the precedence of operators.
     """
-    # no more parentheses than one around each term and one around each operator
-    if text.count(":") > MAX_READ or text.count("(") > 2 * MAX_READ:
+    # at most one pair of parentheses around each term and each operator
+    if text.count(":") > MAX_COLONS or text.count("(") > 2 * MAX_COLONS:
         return None
-    groups: list[list[Tree | Operator]] = [[]]
-    place, end = 0, len(text.rstrip())
-    while place < end:
-        if not (found := _WRITTEN.match(text, place)):
+    groups: list[list[Node | Operator]] = [[]]
+    position, end = 0, len(text.rstrip())
+    while position < end:
+        if not (match := _FIELDED_TOKEN.match(text, position)):
             return None
-        place = found.end()
-        if found["mark"] == "(":
+        position = match.end()
+        if match["mark"] == "(":
             groups.append([])
-        elif found["mark"]:
-            tree = _grouped(groups.pop(), is_explicit=is_explicit)
-            if tree is None or not groups:
+        elif match["mark"]:
+            node = _build_group(groups.pop(), unambiguous=unambiguous)
+            if node is None or not groups:
                 return None
-            groups[-1].append(tree)
-        elif found["operator"]:
-            groups[-1].append(_OPERATORS[found["operator"]])
+            groups[-1].append(node)
+        elif match["operator"]:
+            groups[-1].append(_OPERATORS[match["operator"]])
         else:
-            value = found["phrase"] or found["range"] or found["word"] or ""
-            groups[-1].append(Term(found["field"], " ".join(value.split())))
-    return _grouped(groups[0], is_explicit=is_explicit) if len(groups) == 1 else None
+            value = match["phrase"] or match["range"] or match["word"] or ""
+            groups[-1].append(Term(match["field"], " ".join(value.split())))
+    return _build_group(groups[0], unambiguous=unambiguous) if len(groups) == 1 else None
 
 
-def _grouped(items: list[Tree | Operator], *, is_explicit: bool) -> Tree | None:
-    """Terms and operators in turn, as the tree they stand for; None where they are not in turn."""
-    trees = [item for item in items[::2] if not isinstance(item, str)]
+def _build_group(items: list[Node | Operator], *, unambiguous: bool) -> Node | None:
+    """Combine alternating nodes and operators; None if they do not alternate."""
+    nodes = [item for item in items[::2] if not isinstance(item, str)]
     operators = [item for item in items[1::2] if isinstance(item, str)]
-    if len(trees) + len(operators) != len(items) or len(trees) != len(operators) + 1:
+    if len(nodes) + len(operators) != len(items) or len(nodes) != len(operators) + 1:
         return None
-    if is_explicit and not all(map(_is_chain, operators, operators[1:])):
+    if unambiguous and not all(map(_is_associative, operators, operators[1:])):
         return None
-    return joined(trees, operators)
+    return join_nodes(nodes, operators)
 
 
-# Reading what a person writes
+# Parsing the queries of users
 
-_PIECE = re.compile(
-    r"\s*(?P<piece>[()]"
-    r'|"[^"]*"?'  # a phrase; its end may be missing
+_TOKEN = re.compile(
+    r"\s*(?P<lexeme>[()]"
+    r'|"[^"]*"?'  # a phrase; the closing quote may be missing
     r"|submittedDate:\s*\[\s*(?P<first>[0-9]+)\s+TO\s+(?P<last>[0-9]+)\s*\]"
     r'|[^\s"()]+)'
 )
@@ -211,175 +209,182 @@ _FIELD = re.compile(r"([A-Za-z]\w*):(.*)")
 _DOTTED = re.compile(r"[a-z]+(?:-[a-z]+)*\.[A-Z]{2}")
 _WILDCARD = re.compile(r"(?:^|(?<=\s))[*?]|\*(?=\S)")
 _DATES = (
-    "write submittedDate:[202001010000 TO 202112312359]; a date is YYYYMMDDHHMMSS or its beginning,"
-    " digits only, and arXiv understands no * there"
+    "write submittedDate:[202001010000 TO 202112312359]; a date is YYYYMMDDHHMMSS or a prefix,"
+    " digits only, without *"
 )
 
 
-def parse(text: str) -> Tree:
-    """Read a query strictly. Raises Unreadable for what arXiv would refuse or misunderstand."""
+def parse_query(text: str) -> Node:
+    """Parse a query. Raises InvalidQuery if arXiv would reject or misinterpret it."""
     parser = _Parser(text)
-    tree = parser.expression(None, "at the beginning")
-    if parser.piece:
-        raise Unreadable("a ) has no ( before it")
-    if _depth(tree) > MAX_DEPTH:
-        raise Unreadable(f"different operators follow each other more than {MAX_DEPTH} times")
-    return tree
+    node = parser.parse_expression(None, "at the beginning")
+    if parser.lexeme:
+        raise InvalidQuery("a closing parenthesis has no opening one")
+    if _count_depth(node) > MAX_DEPTH:
+        raise InvalidQuery(f"operators alternate more than {MAX_DEPTH} times")
+    return node
 
 
-def _depth(tree: Tree) -> int:
-    """Parentheses within each other, as written."""
-    if isinstance(tree, Term):
+def _count_depth(node: Node) -> int:
+    """Count the nested parentheses that `format_query` writes."""
+    if isinstance(node, Term):
         return 0
-    left, right = _depth(tree.left), _depth(tree.right)
-    left += isinstance(tree.left, Pair)
-    right += isinstance(tree.right, Pair) and not _is_chain(tree.operator, tree.right.operator)
+    left, right = _count_depth(node.left), _count_depth(node.right)
+    left += isinstance(node.left, BinaryOp)
+    right += isinstance(node.right, BinaryOp) and not _is_associative(
+        node.operator, node.right.operator
+    )
     return max(left, right)
 
 
 class _Parser:
-    """Recursive descent; `piece` is the one to be read next, empty at the end."""
+    """Recursive descent parser; `lexeme` is the next one, empty at the end."""
 
-    piece: str
+    lexeme: str
     match: re.Match[str] | None
 
     def __init__(self, text: str) -> None:
-        self.found = _PIECE.finditer(text)
+        self.matches = _TOKEN.finditer(text)
         self.depth = 0
         self.terms = 0
         self.advance()
 
     def advance(self) -> None:
-        self.match = next(self.found, None)
-        self.piece = self.match["piece"] if self.match else ""
+        self.match = next(self.matches, None)
+        self.lexeme = self.match["lexeme"] if self.match else ""
 
-    def expression(self, field: str | None, where: str) -> Tree:
-        """Terms up to the end or to a closing parenthesis; `field` is that of terms without one."""
-        trees = [self.operand(field, where)]
+    def parse_expression(self, field: str | None, where: str) -> Node:
+        """Parse up to the end or a closing parenthesis; `field` is the default for terms."""
+        nodes = [self.parse_operand(field, where)]
         operators: list[Operator] = []
-        while self.piece not in {"", ")"}:
-            operators.append(self.operator())
-            trees.append(self.operand(field, f"after {operators[-1]}"))
-        return joined(trees, operators)
+        while self.lexeme not in {"", ")"}:
+            operators.append(self.parse_operator())
+            nodes.append(self.parse_operand(field, f"after {operators[-1]}"))
+        return join_nodes(nodes, operators)
 
-    def operator(self) -> Operator:
-        piece = self.piece
+    def parse_operator(self) -> Operator:
+        lexeme = self.lexeme
         self.advance()
-        if piece == "AND" and self.piece == "NOT":
-            piece = "ANDNOT"
+        if lexeme == "AND" and self.lexeme == "NOT":
+            lexeme = "ANDNOT"
             self.advance()
-        if piece in _OPERATORS:
-            return _OPERATORS[piece]
-        if piece.upper() in _OPERATORS:
-            raise Unreadable(f"write {piece.upper()}, not {piece}, or arXiv takes it for a word")
-        raise Unreadable(
-            f"an operator is missing before {_short(piece)}, and arXiv would put OR there;"
+        if lexeme in _OPERATORS:
+            return _OPERATORS[lexeme]
+        if lexeme.upper() in _OPERATORS:
+            raise InvalidQuery(
+                f"write {lexeme.upper()}, not {lexeme}, which arXiv searches as a word"
+            )
+        raise InvalidQuery(
+            f"an operator is missing before {_shorten(lexeme)}, where arXiv would assume OR;"
             " write AND, OR or ANDNOT, or a phrase in quotes"
         )
 
-    def operand(self, field: str | None, where: str) -> Tree:
-        piece, match = self.piece, self.match
-        if match is None or piece == ")" or piece.upper() in _OPERATORS:
-            before = f", before {piece}" if match else ""
-            hint = "; the word itself needs quotes" if piece.isalpha() else ""
-            raise Unreadable(f"a term is missing {where}{before}{hint}")
+    def parse_operand(self, field: str | None, where: str) -> Node:
+        lexeme, match = self.lexeme, self.match
+        if match is None or lexeme == ")" or lexeme.upper() in _OPERATORS:
+            before = f", before {lexeme}" if match else ""
+            hint = "; put it in quotes to search for the word" if lexeme.isalpha() else ""
+            raise InvalidQuery(f"a term is missing {where}{before}{hint}")
         self.advance()
-        if piece == "(":
-            return self.group(field)
+        if lexeme == "(":
+            return self.parse_group(field)
         if match["first"]:
-            return self.term("submittedDate", _range(match["first"], match["last"]))
-        if found := _FIELD.fullmatch(piece):
-            return self.fielded(*found.groups())
-        if field is None and _DOTTED.fullmatch(piece):
-            raise Unreadable(
-                f"{_short(piece)} has no field; write cat:{_short(piece)} for the category,"
-                " or quotes around it to find the word anywhere"
+            return self.create_term("submittedDate", _parse_range(match["first"], match["last"]))
+        if fielded := _FIELD.fullmatch(lexeme):
+            return self.parse_fielded_term(*fielded.groups())
+        if field is None and _DOTTED.fullmatch(lexeme):
+            raise InvalidQuery(
+                f"{_shorten(lexeme)} has no field; write cat:{_shorten(lexeme)} for the category,"
+                " or put it in quotes to search for the word"
             )
         field = field or "all"
-        return self.term(field, _value(field, piece))
+        return self.create_term(field, _clean_token(field, lexeme))
 
-    def group(self, field: str | None) -> Tree:
+    def parse_group(self, field: str | None) -> Node:
         self.depth += 1
         if self.depth > MAX_DEPTH:
-            raise Unreadable(f"parentheses are nested deeper than {MAX_DEPTH}")
-        tree = self.expression(field, "after (")
-        if self.piece != ")":
-            raise Unreadable("a ( is not closed")
+            raise InvalidQuery(f"parentheses are nested deeper than {MAX_DEPTH}")
+        node = self.parse_expression(field, "after (")
+        if self.lexeme != ")":
+            raise InvalidQuery("an opening parenthesis is not closed")
         self.advance()
         self.depth -= 1
-        return tree
+        return node
 
-    def fielded(self, name: str, value: str) -> Tree:
-        """What a field is written before: a word, a phrase or a group."""
+    def parse_fielded_term(self, name: str, value: str) -> Node:
+        """Parse the word, phrase or group after a field."""
         field = "ti" if name == "title" else name
         if name == "lastUpdatedDate":
-            raise Unreadable(
-                "arXiv cannot search lastUpdatedDate: it searches submittedDate instead,"
-                " and does not say so"
+            raise InvalidQuery(
+                "arXiv does not support lastUpdatedDate: it silently searches submittedDate instead"
             )
         if field not in FIELDS:
             names = ", ".join(f"{field} ({meaning})" for field, meaning in FIELDS.items())
-            raise Unreadable(
-                f"{_short(name)}: is not a field of arXiv's; it has {names}."
-                " A word with a colon needs quotes"
+            raise InvalidQuery(
+                f"{_shorten(name)}: is not a field; arXiv's fields are {names}."
+                " Put a word with a colon in quotes"
             )
         if field == "submittedDate":
-            raise Unreadable(_DATES)
+            raise InvalidQuery(_DATES)
         if (other := _FIELD.fullmatch(value)) and other[1] in {*FIELDS, "title", "lastUpdatedDate"}:
-            raise Unreadable(f"{name}: and {other[1]}: stand before the same value")
+            raise InvalidQuery(f"{name}: and {other[1]}: apply to the same value")
         if not value:
-            value = self.piece
+            value = self.lexeme
             if value in {"", ")"} or value in _OPERATORS or _FIELD.fullmatch(value):
-                raise Unreadable(f"{name}: has no value")
+                raise InvalidQuery(f"{name}: has no value")
             self.advance()
             if value == "(":
-                return self.group(field)
-        return self.term(field, _value(field, value))
+                return self.parse_group(field)
+        return self.create_term(field, _clean_token(field, value))
 
-    def term(self, field: str, value: str) -> Tree:
+    def create_term(self, field: str, value: str) -> Node:
         self.terms += 1
         if self.terms > MAX_TERMS:
-            raise Unreadable(f"it has more than {MAX_TERMS} terms")
+            raise InvalidQuery(f"it has more than {MAX_TERMS} terms")
         return Term(field, value)
 
 
-def _value(field: str, piece: str) -> str:
-    """The value in a word or a phrase."""
-    if piece.startswith('"'):
-        if len(piece) == 1 or not piece.endswith('"'):
-            raise Unreadable(f"the quotes that open {_short(piece)} are not closed")
-        if piece.endswith('\\"'):
-            raise Unreadable(f"quotes cannot stand inside quotes, as in {_short(piece)}")
-    # underscores belong to many a DOI; elsewhere they stand for spaces
-    parts = piece.split("_") if field == "doi" else [piece]
-    value = "_".join(map(plain, parts))
+def _clean_token(field: str, lexeme: str) -> str:
+    """Return the value of a word or phrase. Raises InvalidQuery."""
+    if lexeme.startswith('"'):
+        if len(lexeme) == 1 or not lexeme.endswith('"'):
+            raise InvalidQuery(f"the quotes that open {_shorten(lexeme)} are not closed")
+        if lexeme.endswith('\\"'):
+            raise InvalidQuery(f"a phrase cannot contain quotes, as in {_shorten(lexeme)}")
+    # DOIs contain underscores; elsewhere clean_value replaces them by spaces
+    parts = lexeme.split("_") if field == "doi" else [lexeme]
+    value = "_".join(map(clean_value, parts))
     if not value.strip("_"):
-        raise Unreadable(f"{field}:{_short(piece)} has no characters that arXiv can search for")
+        raise InvalidQuery(
+            f"{field}:{_shorten(lexeme)} has no characters that arXiv can search for"
+        )
     if _WILDCARD.search(value):
-        raise Unreadable(f"a wildcard can only end a word, unlike in {_short(piece)}")
+        raise InvalidQuery(
+            f"a wildcard is allowed only at the end of a word, unlike in {_shorten(lexeme)}"
+        )
     return value
 
 
-def _range(first: str, last: str) -> str:
-    start, end = _date(first, "0101000000"), _date(last, "1231235959")
+def _parse_range(first: str, last: str) -> str:
+    start, end = _parse_date(first, "0101000000"), _parse_date(last, "1231235959")
     if start > end:
-        raise Unreadable(f"submittedDate:[{first} TO {last}] ends before it starts")
+        raise InvalidQuery(f"submittedDate:[{first} TO {last}] ends before it starts")
     return f"{start} TO {end}"
 
 
-def _date(digits: str, rest: str) -> str:
-    """A date filled out to the minute; `rest` is what follows the year."""
+def _parse_date(digits: str, rest: str) -> str:
+    """Complete a date to the minute; `rest` supplies the missing digits after the year."""
     year = len("YYYY")
     if len(digits) not in range(year, year + len(rest) + 1, 2):
-        raise Unreadable(f"{_short(digits)} is no date: {_DATES}")
+        raise InvalidQuery(f"{_shorten(digits)} is not a date: {_DATES}")
     try:
         if len(digits) == len("YYYYMM") and rest.startswith("1231"):
             digits += str(monthrange(int(digits[:year]), int(digits[year:]))[1])
         filled = digits + rest[len(digits) - year :]
         return f"{datetime.strptime(f'{filled}+0000', '%Y%m%d%H%M%S%z'):%Y%m%d%H%M}".zfill(12)
     except ValueError:
-        raise Unreadable(f"{digits} is no date that exists") from None
+        raise InvalidQuery(f"{digits} does not exist") from None
 
 
-def _short(text: str) -> str:
-    return text if len(text) <= MAX_SHOWN else f"{text[:MAX_SHOWN]}..."
+def _shorten(text: str) -> str:
+    return text if len(text) <= MAX_EXCERPT else f"{text[:MAX_EXCERPT]}..."

@@ -1,8 +1,8 @@
-"""When arXiv's answers change: once a day, with its announcements.
+"""When arXiv's search results change: once a day, after its announcement.
 
 New papers are announced from Sunday to Thursday at 20:00 US Eastern time
-(https://info.arxiv.org/help/availability.html). On arXiv's holidays there is none; then an answer
-is merely asked for once more than it need be.
+(https://info.arxiv.org/help/availability.html). arXiv's holidays are ignored: they only cause one
+unnecessary request per search.
 """
 
 from datetime import UTC, datetime, time, timedelta
@@ -10,22 +10,22 @@ from functools import lru_cache
 from zoneinfo import ZoneInfo
 
 ZONE = ZoneInfo("America/New_York")
-HOUR = time(20)
-DAYS = frozenset({6, 0, 1, 2, 3})
-"""Sunday to Thursday, as `datetime.weekday` counts them."""
+ANNOUNCEMENT_TIME = time(20)
+ANNOUNCEMENT_DAYS = frozenset({6, 0, 1, 2, 3})
+"""Sunday to Thursday, as numbered by `datetime.weekday`."""
 INDEX_LAG = timedelta(hours=4)
-"""The search index follows the announcement; arXiv's feeds used to be dated at midnight."""
+"""arXiv's search index is updated after the announcement; its feeds used to be dated midnight."""
 
 
 @lru_cache(maxsize=4096)
-def next_change(seconds: float) -> int:
-    """The first moment after this one at which arXiv's answers may have changed; Unix seconds."""
+def next_publication(seconds: float) -> int:
+    """Return when arXiv's search results may change next after this time, in Unix seconds."""
     moment = datetime.fromtimestamp(seconds, UTC)
-    # begin a day early: the lag may reach past midnight
+    # start one day early: the lag may extend beyond midnight
     day = (moment - INDEX_LAG).astimezone(ZONE).date() - timedelta(days=1)
     while True:
-        if day.weekday() in DAYS:
-            change = datetime.combine(day, HOUR, ZONE).astimezone(UTC) + INDEX_LAG
-            if change > moment:
-                return int(change.timestamp())
+        if day.weekday() in ANNOUNCEMENT_DAYS:
+            announcement = datetime.combine(day, ANNOUNCEMENT_TIME, ZONE).astimezone(UTC)
+            if announcement + INDEX_LAG > moment:
+                return int((announcement + INDEX_LAG).timestamp())
         day += timedelta(days=1)

@@ -1,4 +1,4 @@
-"""The parts of the service, wired together, for the application and for the command line."""
+"""The dependencies of the handlers and of the command line: clients, pools and services."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Collection
@@ -11,6 +11,13 @@ import httpx
 from . import timestamps
 from .api_keys import ApiKeyCache
 from .arxiv_client import ArxivClient
+from .backend.client import (
+    BackendClient,
+    RemoteApiKeys,
+    RemoteReader,
+    RemoteRecords,
+    RemoteSearchService,
+)
 from .db.api_keys import ApiKeyStore
 from .db.pool import DatabasePools
 from .db.rate_limiter import RateLimiter
@@ -27,69 +34,68 @@ if TYPE_CHECKING:
     from .queue.rabbitmq import RecordQueue
 
 LEASE_MARGIN = 1.0
-"""Seconds between the end of a request's time and the moment when the gate takes it for dead."""
+"""Seconds between the timeout of a request to arXiv and the expiry of its lease."""
 
 
-class Written(Protocol):
-    """What frontends need to know of what was just written."""
+class Records(Protocol):
+    """The part of the record store that frontends need."""
 
     async def results_of(self, query_id: int) -> list[ResultRow]:
-        """The results of one search, in their order."""
+        """Return the results of one search in their order."""
 
     @property
     def systems(self) -> Collection[str]:
-        """The names of what is needed."""
+        """Names of the systems that must be reachable."""
 
     async def migrations(self, system: str) -> set[str]:
-        """The names of the migrations that one of them has had."""
+        """Return the names of the migrations applied to a system."""
 
 
 class Context(ABC):
-    """What frontends work with, wherever it is. Enter the context to open it."""
+    """The dependencies of the frontend endpoints. Enter the context to open them in order."""
 
-    store: Written
+    records: Records
     search_service: SearchService
-    keys: ApiKeyCache
-    buffer: "RecordQueue | None" = None
+    api_keys: ApiKeyCache
+    queue: "RecordQueue | None" = None
 
     def __init__(
         self,
         settings: Settings,
         reader: RecordReader,
-        *to_open: AbstractAsyncContextManager[Any],
+        *resources: AbstractAsyncContextManager[Any],
     ) -> None:
-        """Open these parts in their order."""
         self.settings = settings
         self.reader = reader
-        self._to_open = to_open
-        self._open = AsyncExitStack()
+        self._resources = resources
+        self._exit_stack = AsyncExitStack()
 
     @abstractmethod
     async def arxiv_state(self) -> ArxivState | None:
-        """How things stand with arXiv, where that is known. Raises StoreUnavailable."""
+        """Return the state of the requests to arXiv if known. Raises DatabaseUnavailable."""
 
     async def __aenter__(self) -> Self:
-        for part in self._to_open:
-            await self._open.enter_async_context(part)
+        for resource in self._resources:
+            await self._exit_stack.enter_async_context(resource)
         return self
 
     async def __aexit__(self, *error: object) -> None:
-        await self._open.aclose()
+        await self._exit_stack.aclose()
 
 
 class LocalContext(Context):
-    """The database and the way to arXiv, in this process."""
+    """Database and arXiv client in this process."""
 
-    store: RecordStore
+    records: RecordStore
     search_service: LocalSearchService
 
     def __init__(
         self, settings: Settings, transport: httpx.AsyncBaseTransport | None = None
     ) -> None:
-        """Wire; `transport` replaces the network to arXiv.
+        """Create the clients; `transport` replaces the network to arXiv.
 
-        Raises NotConfigured where `database_url` is missing, although something here writes, or
-        not understood.
+        Raises ConfigurationError if an enabled endpoint needs `database_url` and it is not set,
+        or if a database URL is invalid.
         """
         if settings.only_reads and (writing := settings.served - READING):
             raise ConfigurationError(
@@ -99,66 +105,56 @@ class LocalContext(Context):
         if settings.database_url is None and not settings.only_reads:
             raise ConfigurationError("ARXIV_DATABASE_URL is not set")
         lease = settings.timeout + LEASE_MARGIN
-        connections = create_pools(settings)
+        pools = create_pools(settings)
         self.arxiv = ArxivClient(settings, transport)
-        self.rate_limiter = RateLimiter(connections, interval=settings.interval, lease=lease)
-        self.buffer, self.store = _store(settings.queue_url, connections)
-        self.reconciliation = Reconciler(connections)
+        self.rate_limiter = RateLimiter(pools, interval=settings.interval, lease=lease)
+        self.queue, self.records = _create_records(settings.queue_url, pools)
+        self.reconciler = Reconciler(pools)
         self.search_service = LocalSearchService(
-            settings, self.arxiv, self.store, self.rate_limiter
+            settings, self.arxiv, self.records, self.rate_limiter
         )
-        self.key_store = ApiKeyStore(connections)
-        self.keys = ApiKeyCache(self.key_store)
-        reader = RecordReader(connections, settle=settings.settle)
-        buffers = [self.buffer] if self.buffer else []
-        super().__init__(settings, reader, connections, *buffers, self.arxiv, self.search_service)
+        self.api_key_store = ApiKeyStore(pools)
+        self.api_keys = ApiKeyCache(self.api_key_store)
+        reader = RecordReader(pools, settle=settings.settle)
+        queues = [self.queue] if self.queue else []
+        super().__init__(settings, reader, pools, *queues, self.arxiv, self.search_service)
 
     async def arxiv_state(self) -> ArxivState:
-        """As the gate and the latest request of this process tell."""
+        """Combine the state of the rate limiter with this process's latest request to arXiv."""
         state, zone = await self.rate_limiter.state(), self.settings.zone
         when, outcome = self.arxiv.latest or (None, None)
         closed_until = int(time() + state.closed) if state.closed else None
         return ArxivState(
-            last_request=timestamps.to_iso(when, zone) if when else None,
+            last_request=timestamps.format_iso(when, zone) if when else None,
             last_outcome=outcome,
             asking=state.asking,
             waiting=state.waiting,
-            closed_until=timestamps.to_iso(closed_until, zone) if closed_until else None,
+            closed_until=timestamps.format_iso(closed_until, zone) if closed_until else None,
         )
 
 
 class RemoteContext(Context):
-    """The same behind a backend."""
+    """All dependencies through a backend over HTTP."""
 
     def __init__(self, settings: Settings, backend_url: str) -> None:
-        """Wire a client of the backend."""
-        # here, since most have no backend, and start sooner without
-        from .backend.client import (  # noqa: PLC0415
-            Backend,
-            RemoteApiKeys,
-            RemoteReader,
-            RemoteRecords,
-            RemoteSearchService,
-        )
-
-        backend = Backend(settings, backend_url)
-        self.store = RemoteRecords(backend)
+        backend = BackendClient(settings, backend_url)
+        self.records = RemoteRecords(backend)
         self.search_service = RemoteSearchService(settings, backend)
-        self.keys = ApiKeyCache(RemoteApiKeys(backend))
+        self.api_keys = ApiKeyCache(RemoteApiKeys(backend))
         super().__init__(settings, RemoteReader(backend), backend, self.search_service)
         self._backend = backend
 
     async def arxiv_state(self) -> ArxivState | None:
-        """As the backend told when it was asked whether it is ready."""
+        """Return the state from the backend's latest readiness response."""
         return self._backend.health.arxiv if self._backend.health else None
 
 
 def create_context(
     settings: Settings, transport: httpx.AsyncBaseTransport | None = None
 ) -> Context:
-    """What the settings ask for; `transport` replaces the network to arXiv.
+    """Create a local or remote context; `transport` replaces the network to arXiv.
 
-    Raises NotConfigured where `database_url` is missing or not understood.
+    Raises ConfigurationError if a database URL is missing or invalid.
     """
     if settings.backend_url is not None:
         return RemoteContext(settings, settings.backend_url)
@@ -166,7 +162,7 @@ def create_context(
 
 
 def create_pools(settings: Settings) -> DatabasePools:
-    """Ways to the systems that the settings name."""
+    """Create the connection pools for the configured systems."""
     return DatabasePools(
         settings.database_url,
         settings.database_ro_url,
@@ -176,14 +172,14 @@ def create_pools(settings: Settings) -> DatabasePools:
     )
 
 
-def _store(
-    queue_url: str | None, connections: DatabasePools
+def _create_records(
+    queue_url: str | None, pools: DatabasePools
 ) -> "tuple[RecordQueue | None, RecordStore]":
     if queue_url is None:
-        return None, RecordStore(connections)
-    # here, since they need the extra `queue`
+        return None, RecordStore(pools)
+    # imported here: these modules need the extra `queue`
     from .db.queued_records import QueuedRecordStore  # noqa: PLC0415
     from .queue.rabbitmq import RecordQueue  # noqa: PLC0415
 
-    buffer = RecordQueue(queue_url)
-    return buffer, QueuedRecordStore(connections, buffer)
+    queue = RecordQueue(queue_url)
+    return queue, QueuedRecordStore(pools, queue)

@@ -1,8 +1,9 @@
-"""Full text search: what a person types as PostgreSQL's tsquery, and its marks as HTML.
+"""Full text search: the parameter `q` to PostgreSQL's tsquery, and highlights as HTML.
 
-The language: words are ANDed; `"a phrase"`; `-word`, `-"a phrase"` or `NOT word` excludes; `OR`
-between alternatives, and AND binds closer; parentheses; `word*` for all that begins so; `title:`,
-`author:`, `abstract:` and `note:` before a word, a phrase or a group. Quotes make all this literal.
+The language: words are combined with AND; `"a phrase"`; `-word`, `-"a phrase"` or `NOT word`
+excludes; `OR` between alternatives, with a lower precedence than AND; parentheses; `word*` for a
+prefix; `title:`, `author:`, `abstract:` and `note:` before a word, a phrase or a group. Quotes make
+all of these literal.
 """
 
 import re
@@ -14,15 +15,15 @@ from typing import NamedTuple, NoReturn
 from .errors import InvalidParameter
 
 MAX_DEPTH = 20
-"""Parentheses within each other."""
+"""Nested parentheses."""
 MAX_WORDS = 60
-"""In one query, those of phrases too: PostgreSQL looks for each."""
+"""Words per query including those of phrases: PostgreSQL looks up each one."""
 MIN_PREFIX = 3
-"""Characters; a shorter one stands for too many words."""
+"""Characters; a shorter prefix matches too many words."""
 MAX_WORD = 2000
-"""Bytes; PostgreSQL cannot search for a word of 2,047."""
-MAX_SHOWN = 60
-"""Characters of a query that a message repeats."""
+"""Bytes; PostgreSQL does not support words of 2,047 bytes or more."""
+MAX_EXCERPT = 60
+"""Characters of a query quoted in an error message."""
 
 FIELDS = {
     "title": "A",
@@ -33,142 +34,141 @@ FIELDS = {
     "abs": "C",
     "note": "D",
 }
-"""The weights in the tsvector of a paper."""
+"""The weights in a paper's tsvector."""
 
 START, STOP = "\x02", "\x03"
-"""Around each match in a headline: XML has no such characters, so no feed brings them."""
+"""Enclose each match in a headline. XML does not allow them, so no feed contains them."""
 
 _MATCH = re.compile(f"[{START}{STOP}]")
 
 
-# Folding: the same as the function `fold` of the database, character for character
+# Normalization: identical to the database function `fold`, character by character
 
 _ACCENTS = re.compile("[\u0300-\u036f]+")
 _MARKS = "[\u0300-\u036f\u3099\u309a]"
-_PIECES = re.compile(
+_CHARACTERS = re.compile(
     f"[\0-\x7f]+(?!{_MARKS})|(?:[\u1100-\u1112][\u1161-\u1175][\u11a8-\u11c2]?|.){_MARKS}*",
     re.DOTALL,
 )
-"""Plain characters, or one with its marks; a syllable of Hangul may be written in two or three."""
+"""A run of ASCII, or one character with its combining marks or Hangul letters."""
 _LETTERS = str.maketrans("øØłŁđĐħĦı", "oOlLdDhHi")
 _SIGNS = str.maketrans("<>&/-+~.", " " * 8)
-"""PostgreSQL takes <x> for a tag, AdS/CFT for a file, -4 for a number, Phys.Rev for a host."""
+"""PostgreSQL parses <x> as a tag, AdS/CFT as a file, -4 as a number and Phys.Rev as a host."""
 _SYMBOLS = re.compile(
     "[\u0080-\u00bf\u00d7\u00f7\u02b9-\u02ff\u1680\u2000-\u2bff\u2e00-\u2e7f\u3000-\u3020\u3030"
     "\ue000-\uf8ff\ufe00-\ufe6f\ufeff\ufff9-\uffff\U0001f000-\U0001faff]"
 )
-"""Letters to PostgreSQL where the locale is C."""
+"""PostgreSQL treats them as letters in the locale C."""
 
 
-def fold(text: str) -> str:
-    """The words of a text as they are searched: without accents, hyphens and symbols."""
+def unaccent_text(text: str) -> str:
+    """Remove accents, hyphens and symbols, as in the indexed text."""
     if not text.isascii():
-        bare = _ACCENTS.sub("", unicodedata.normalize("NFKD", text))
-        text = _SYMBOLS.sub(" ", unicodedata.normalize("NFC", bare).translate(_LETTERS))
+        text = _ACCENTS.sub("", unicodedata.normalize("NFKD", text))
+        text = _SYMBOLS.sub(" ", unicodedata.normalize("NFC", text).translate(_LETTERS))
     return text.translate(_SIGNS)
 
 
-# Reading
+# Parsing
 
 
 class _Part(NamedTuple):
-    """Some of a tsquery."""
+    """A part of a tsquery."""
 
     text: str
-    finds: bool = True
-    """Whether papers need a word of it; else nearly every paper matches."""
-    finds_negated: bool = False
-    """The same of its negation."""
+    is_selective: bool = True
+    """Whether matching papers contain one of its words; otherwise nearly every paper matches."""
+    is_negation_selective: bool = False
     operator: str = ""
-    """Between its own parts, where it has several."""
-    sought: tuple[tuple[str, str], ...] = ()
-    """The label and the text of each operand that is not negated."""
+    """The operator between its operands, if it has several."""
+    positive: tuple[tuple[str, str], ...] = ()
+    """The label and text of each operand that is not negated."""
 
 
 _QUOTES = str.maketrans("“”„‟«»", '"' * 6)
-_PIECE = re.compile(
+_TOKEN = re.compile(
     r"\s*(?:(?P<mark>[()])"
-    r'|(?P<phrase>"[^"]*"?)'  # its end may be missing
+    r'|(?P<phrase>"[^"]*"?)'  # the closing quote may be missing
     r'|(?P<operator>AND|OR|NOT)(?=[\s()"]|$)'
     r"|(?<![^\s(:])(?P<minus>-)(?=[^\s)-])"
     rf"|(?P<field>(?i:{'|'.join(FIELDS)})):"
     r"|(?P<unknown>[A-Za-z]\w*):(?=[^\s)/]|/(?!/))"
-    # a parenthesis right after a letter belongs to the word, as in SU(2)
+    # a parenthesis after a letter belongs to the word, as in SU(2)
     r'|(?P<word>[^\s"()](?:[^\s"()]|\([^\s"()]*\))*))'
 )
 
 
-def tsquery(q: str) -> str:
-    """The text for `to_tsquery`, folded already. Raises BadInput with what is wrong and where.
+def build_tsquery(q: str) -> str:
+    """Return normalized text for `to_tsquery`. Raises InvalidParameter.
 
-    What holds no word, such as a lone dash, is left out. A colon makes a field only after a name:
-    `3:1`, `http://arxiv.org` and the word before `: ` are words.
+    Tokens without letters or digits, such as a single dash, are ignored. A colon follows a field
+    only after a name: `3:1`, `http://arxiv.org` and a word before `: ` are words.
     """
-    return _read(q).text
+    return _parse(q).text
 
 
-def words(text: str) -> list[str]:
-    """The text for `to_tsquery` of each word of a text, wherever it stands; none where none is."""
-    return [_quoted([word], "") for word in _found(text)]
+def build_word_tsqueries(text: str) -> list[str]:
+    """Return text for `to_tsquery` for each word of a text."""
+    return [_quote([word], "") for word in _split_words(text)]
 
 
-def sought(q: str, field: str) -> str:
-    """The text for `to_tsquery` with which to mark this field: what the query looks for in it.
+def build_highlight_tsquery(q: str, field: str) -> str:
+    """Return text for `to_tsquery` that matches what the query searches for in this field.
 
-    `ts_headline` minds neither fields nor exclusions. Empty where nothing is looked for there.
+    `ts_headline` ignores fields and negations. The text is empty if nothing is searched for.
     """
-    found = _read(q).sought
-    return " | ".join(dict.fromkeys(text for label, text in found if label in {"", FIELDS[field]}))
+    labels = {"", FIELDS[field]}
+    return " | ".join(dict.fromkeys(text for label, text in _parse(q).positive if label in labels))
 
 
 @lru_cache(maxsize=64)
-def _read(q: str) -> _Part:
-    """The query, read once for its tsquery and for the marks in each field."""
+def _parse(q: str) -> _Part:
+    """Parse a query once for its tsquery and for the highlights of each field."""
     if "\0" in q:
-        _refuse("it holds a NUL character")
+        _reject("it contains a NUL character")
     parser = _Parser(q)
-    part = parser.alternatives("")
+    part = parser.parse_or("")
     if parser.kind:
-        _refuse(f"the ) at character {parser.place} has no ( before it")
+        _reject(f"the ) at character {parser.position} has no ( before it")
     if part is None:
-        _refuse("there is no word in it to search for")
-    if not part.finds:
-        _refuse("it would find nearly everything: say what to find, not only what to leave out")
+        _reject("there is no word in it to search for")
+    if not part.is_selective:
+        _reject("it would match nearly every paper: say what to find, not only what to leave out")
     return part
 
 
 class _Parser:
-    """Recursive descent; `kind` and `text` are the next piece's, and empty at the end."""
+    """Recursive descent parser; `kind` and `text` describe the next token, empty at the end."""
 
     def __init__(self, q: str) -> None:
-        self.found = _PIECE.finditer(q.translate(_QUOTES))
+        self.matches = _TOKEN.finditer(q.translate(_QUOTES))
         self.depth = 0
         self.words = 0
         self.advance()
 
     def advance(self) -> None:
-        piece = next(self.found, None)
-        self.kind = (piece and piece.lastgroup) or ""
-        self.text = piece[self.kind] if piece else ""
-        self.place = piece.start(self.kind) + 1 if piece else 0
+        match = next(self.matches, None)
+        self.kind = (match and match.lastgroup) or ""
+        self.text = match[self.kind] if match else ""
+        self.position = match.start(self.kind) + 1 if match else 0
 
-    def alternatives(self, label: str) -> _Part | None:
-        """Parts up to the end or to a closing parenthesis; `label` is that of the field around."""
-        parts = [] if self.text in {"", ")"} else [self.together(label)]
-        while self.kind == "operator":  # only OR ends what belongs together
+    def parse_or(self, label: str) -> _Part | None:
+        """Parse up to the end or a closing parenthesis; `label` is the enclosing field's."""
+        parts = [] if self.text in {"", ")"} else [self.parse_and(label)]
+        while self.kind == "operator":  # parse_and stops only at OR
             self.advance()
-            parts.append(self.together(label))
-        return _joined(parts, "|")
+            parts.append(self.parse_and(label))
+        return _combine(parts, "|")
 
-    def together(self, label: str) -> _Part | None:
-        parts = [self.operand(label)]
+    def parse_and(self, label: str) -> _Part | None:
+        parts = [self.parse_operand(label)]
         while self.text not in {"", ")"} and (self.kind, self.text) != ("operator", "OR"):
             if (self.kind, self.text) == ("operator", "AND"):
                 self.advance()
-            parts.append(self.operand(label))
-        return _joined(parts, "&")
+            parts.append(self.parse_operand(label))
+        return _combine(parts, "&")
 
-    def operand(self, label: str) -> _Part | None:
+    def parse_operand(self, label: str) -> _Part | None:
         is_negated = False
         while self.kind == "minus" or (self.kind, self.text) == ("operator", "NOT"):
             is_negated = not is_negated
@@ -177,140 +177,142 @@ class _Parser:
             field, label = self.text, FIELDS[self.text.lower()]
             self.advance()
             if self.kind in {"", "operator", "field", "minus"} or self.text == ")":
-                _refuse(
+                _reject(
                     f"{field}: has no value; put it in quotes to search for the word,"
                     f" and write -{field}:word to exclude one"
                 )
-        part = self.term(label)
-        return _negated(part) if part and is_negated else part
+        part = self.parse_term(label)
+        return _negate(part) if part and is_negated else part
 
-    def term(self, label: str) -> _Part | None:
-        """A group, a phrase or a word."""
-        kind, text, place = self.kind, self.text, self.place
+    def parse_term(self, label: str) -> _Part | None:
+        """Parse a group, a phrase or a word."""
+        kind, text, position = self.kind, self.text, self.position
         if kind == "unknown":
-            _refuse(
-                f"there is no field {_short(text)}: a paper has title, author, abstract and note"
-                " (comment and journal reference); put it in quotes to search for it as it is"
+            _reject(
+                f"there is no field {_shorten(text)}: a paper has title, author, abstract and note"
+                " (comment and journal reference); put it in quotes to search for the text"
             )
         if kind in {"", "operator"} or text == ")":
-            before = f"before {text} at character {place}" if kind else "at the end"
-            hint = "; in quotes it is a word" if kind == "operator" else ""
-            _refuse(f"a word is missing {before}{hint}")
+            before = f"before {text} at character {position}" if kind else "at the end"
+            hint = "; put it in quotes to search for the word" if kind == "operator" else ""
+            _reject(f"a word is missing {before}{hint}")
         self.advance()
         if text == "(":
-            return self.group(label, place)
-        self.words += max(1, len(_found(text)))
+            return self.parse_group(label, position)
+        self.words += max(1, len(_split_words(text)))
         if self.words > MAX_WORDS:
-            _refuse(f"it has more than {MAX_WORDS} words")
+            _reject(f"it has more than {MAX_WORDS} words")
         if kind == "word":
-            return _words(text.rstrip("*"), label, is_prefix=text.endswith("*"))
+            return _create_part(text.rstrip("*"), label, is_prefix=text.endswith("*"))
         if len(text) == 1 or not text.endswith('"'):
-            _refuse(f"the quote at character {place} is not closed")
-        return _words(text[1:-1], label, is_prefix=False)
+            _reject(f"the quote at character {position} is not closed")
+        return _create_part(text[1:-1], label, is_prefix=False)
 
-    def group(self, label: str, place: int) -> _Part | None:
+    def parse_group(self, label: str, position: int) -> _Part | None:
         self.depth += 1
         if self.depth > MAX_DEPTH:
-            _refuse(f"parentheses are nested deeper than {MAX_DEPTH}")
-        part = self.alternatives(label)
+            _reject(f"parentheses are nested deeper than {MAX_DEPTH}")
+        part = self.parse_or(label)
         if self.text != ")":
-            _refuse(f"the ( at character {place} is not closed")
+            _reject(f"the ( at character {position} is not closed")
         self.advance()
         self.depth -= 1
         return part
 
 
-def _found(text: str) -> list[str]:
-    return [word for word in fold(text).split() if any(map(str.isalnum, word))]
+def _split_words(text: str) -> list[str]:
+    return [word for word in unaccent_text(text).split() if any(map(str.isalnum, word))]
 
 
-def _words(text: str, label: str, *, is_prefix: bool) -> _Part | None:
-    """Words that follow each other, as one operand; None where there is none."""
-    words = _found(text)
+def _create_part(text: str, label: str, *, is_prefix: bool) -> _Part | None:
+    """Return an operand for consecutive words; None if there are none."""
+    words = _split_words(text)
     if not words:
         return None
     if any(len(word.encode()) > MAX_WORD for word in words):
-        _refuse(f"{_short(text)} is too long for a word")
-    quoted = _quoted(words, label)
+        _reject(f"{_shorten(text)} is too long for a word")
+    quoted = _quote(words, label)
     if is_prefix:
         if len(words[-1]) < MIN_PREFIX:
-            _refuse(f"{_short(text)}* needs {MIN_PREFIX} letters before the *")
-        quoted = _quoted(words[-1:], f"*{label}")
-        if before := words[:-1]:
-            quoted = f"({_quoted(before, label)} <-> {quoted})"
-    return _Part(quoted, sought=((label, quoted),))
+            _reject(f"{_shorten(text)}* needs {MIN_PREFIX} letters before the *")
+        quoted = _quote(words[-1:], f"*{label}")
+        if preceding := words[:-1]:
+            quoted = f"({_quote(preceding, label)} <-> {quoted})"
+    return _Part(quoted, positive=((label, quoted),))
 
 
-def _quoted(words: list[str], label: str) -> str:
+def _quote(words: list[str], label: str) -> str:
     text = " ".join(words).replace("\\", "\\\\").replace("'", "''")
     return f"'{text}':{label}" if label else f"'{text}'"
 
 
-def _negated(part: _Part) -> _Part:
+def _negate(part: _Part) -> _Part:
     text = f"!({part.text})" if part.operator else f"!{part.text}"
-    return _Part(text, finds=part.finds_negated, finds_negated=part.finds)
-
-
-def _joined(parts: list[_Part | None], operator: str) -> _Part | None:
-    """Parts with an operator between them; those without words are left out."""
-    held = [part for part in parts if part]
-    if len(held) < 2:  # noqa: PLR2004 - nothing to join
-        return held[0] if held else None
-    texts = [part.text if part.operator in {"", operator} else f"({part.text})" for part in held]
-    every, some = (any, all) if operator == "&" else (all, any)
     return _Part(
-        f" {operator} ".join(texts),
-        finds=every(part.finds for part in held),
-        finds_negated=some(part.finds_negated for part in held),
-        operator=operator,
-        sought=sum((part.sought for part in held), ()),
+        text, is_selective=part.is_negation_selective, is_negation_selective=part.is_selective
     )
 
 
-def _refuse(reason: str) -> NoReturn:
+def _combine(parts: list[_Part | None], operator: str) -> _Part | None:
+    """Combine the parts that contain words."""
+    present = [part for part in parts if part]
+    if len(present) < 2:  # noqa: PLR2004 - nothing to combine
+        return present[0] if present else None
+    texts = [part.text if part.operator in {"", operator} else f"({part.text})" for part in present]
+    any_or_all, all_or_any = (any, all) if operator == "&" else (all, any)
+    return _Part(
+        f" {operator} ".join(texts),
+        is_selective=any_or_all(part.is_selective for part in present),
+        is_negation_selective=all_or_any(part.is_negation_selective for part in present),
+        operator=operator,
+        positive=sum((part.positive for part in present), ()),
+    )
+
+
+def _reject(reason: str) -> NoReturn:
     raise InvalidParameter("q", reason)
 
 
-def _short(text: str) -> str:
-    return text if len(text) <= MAX_SHOWN else f"{text[:MAX_SHOWN]}..."
+def _shorten(text: str) -> str:
+    return text if len(text) <= MAX_EXCERPT else f"{text[:MAX_EXCERPT]}..."
 
 
 # Highlights
 
 
-def marked(original: str, headline: str) -> str:
-    """The original as HTML with <mark> around the matches that its folded headline shows.
+def highlight_matches(original: str, headline: str) -> str:
+    """Return the original as HTML with <mark> around the matches in its normalized headline.
 
-    Without marks where the two do not belong to each other: PostgreSQL's Unicode may be newer.
+    Without marks if the texts differ: PostgreSQL's Unicode version may be newer than Python's.
     """
     texts = _MATCH.split(headline)
-    folded, starts, ends = _walked(original)
-    if folded != "".join(texts):
+    normalized, starts, ends = _map_offsets(original)
+    if normalized != "".join(texts):
         return escape(original)
-    html, place, done = [], 0, 0
+    html, position, done = [], 0, 0
     for text, match in zip(texts[::2], texts[1::2], strict=False):
-        first = place + len(text)
-        place = first + len(match)
+        first = position + len(text)
+        position = first + len(match)
         # two matches may share a character, as in ½
-        start, end = max(done, starts[first]), ends[place - 1]
+        start, end = max(done, starts[first]), ends[position - 1]
         if start < end:
             html += [escape(original[done:start]), "<mark>", escape(original[start:end]), "</mark>"]
             done = end
     return "".join([*html, escape(original[done:])])
 
 
-def _walked(original: str) -> tuple[str, list[int], list[int]]:
-    """The folded text, and where in the original each of its characters starts and ends."""
-    folded = ""
+def _map_offsets(original: str) -> tuple[str, list[int], list[int]]:
+    """Return the normalized text, and the start and end in the original of each character."""
+    normalized = ""
     starts: list[int] = []
     ends: list[int] = []
-    for piece in _PIECES.finditer(original):
-        text = fold(piece[0])
-        folded += text
-        if piece[0].isascii():
-            starts += range(piece.start(), piece.end())
-            ends += range(piece.start() + 1, piece.end() + 1)
+    for match in _CHARACTERS.finditer(original):
+        text = unaccent_text(match[0])
+        normalized += text
+        if match[0].isascii():
+            starts += range(match.start(), match.end())
+            ends += range(match.start() + 1, match.end() + 1)
         else:
-            starts += [piece.start()] * len(text)
-            ends += [piece.end()] * len(text)
-    return folded, starts, ends
+            starts += [match.start()] * len(text)
+            ends += [match.end()] * len(text)
+    return normalized, starts, ends

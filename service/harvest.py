@@ -34,7 +34,7 @@ logger = logging.getLogger(__name__)
 
 PAGE = 1000
 """Papers of one request."""
-LIMIT = arxiv_query.LAST_RESULT
+LIMIT = arxiv_query.MAX_RESULT
 """How many papers of one search arXiv gives."""
 BEGINNING = 662_688_000
 """Unix seconds of 1991-01-01: arXiv's first papers are of August 1991."""
@@ -64,7 +64,7 @@ class Harvester:
         """Raises BadInput for a query that is none."""
         search = Search(query=query, max_results=PAGE)
         self._query = query
-        self._name = arxiv_query.parameters(search, PAGE)["search_query"]
+        self._name = arxiv_query.build_params(search, PAGE)["search_query"]
         self._most = most
         self._search_service = search_service
         self._store = store

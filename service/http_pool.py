@@ -1,7 +1,8 @@
-"""HTTP clients of one connection each, lent for one call.
+"""A pool of HTTP clients with one connection each.
 
-A pool of httpcore 1.0 never gets back the connection of a call that was given up too early
-(https://github.com/encode/httpcore/issues/1093). Here, what such a call used is thrown away.
+The pool of httpcore 1.0 can lose the connection of a cancelled request for good
+(https://github.com/encode/httpcore/issues/1093). Here, a client whose request failed or was
+cancelled is closed and replaced.
 """
 
 import asyncio
@@ -17,11 +18,8 @@ from .errors import ConfigurationError
 
 
 @cache
-def trust() -> SSLContext:
-    """Whose certificates the clients trust: read once, since that takes 20 ms.
-
-    Raises NotConfigured where there are none to be read.
-    """
+def ssl_context() -> SSLContext:
+    """Load the trusted certificates once, since that takes 20 ms. Raises ConfigurationError."""
     try:
         return httpx.create_ssl_context()
     except OSError as error:
@@ -31,36 +29,38 @@ def trust() -> SSLContext:
 
 
 class HTTPConnectionPool:
-    """Lends clients, those that were used last first. Enter the context to end them all with it."""
+    """Reuses the most recently used client first. Leaving the context closes the idle clients."""
 
-    def __init__(self, make: Callable[[], httpx.AsyncClient], most: int, patience: float) -> None:
-        """Lend no more than `most` at a time; a borrower waits so many seconds for one."""
-        self._make = make
-        self._free = asyncio.Semaphore(most)
-        self._patience = patience
+    def __init__(
+        self, create_client: Callable[[], httpx.AsyncClient], max_clients: int, timeout: float
+    ) -> None:
+        """`timeout`: seconds that `acquire` waits for a free client."""
+        self._create_client = create_client
+        self._free = asyncio.Semaphore(max_clients)
+        self._timeout = timeout
         self._idle: list[httpx.AsyncClient] = []
 
     async def __aenter__(self) -> Self:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        await self.hang_up()
+        await self.close_idle()
 
-    async def hang_up(self) -> None:
-        """Close what is not lent."""
+    async def close_idle(self) -> None:
+        """Close the clients that are not in use."""
         while self._idle:
             await self._idle.pop().aclose()
 
     @asynccontextmanager
-    async def lend(self) -> AsyncIterator[httpx.AsyncClient]:
-        """A client for the block. Raises httpx.PoolTimeout where none gets free in time."""
+    async def acquire(self) -> AsyncIterator[httpx.AsyncClient]:
+        """Return a client for the block. Raises httpx.PoolTimeout."""
         try:
-            async with asyncio.timeout(self._patience):
+            async with asyncio.timeout(self._timeout):
                 await self._free.acquire()
         except TimeoutError as error:
-            raise httpx.PoolTimeout("all connections are taken") from error
+            raise httpx.PoolTimeout("all connections are in use") from error
         try:
-            client = self._idle.pop() if self._idle else self._make()
+            client = self._idle.pop() if self._idle else self._create_client()
             try:
                 yield client
             except BaseException:

@@ -1,54 +1,51 @@
-"""How often each caller has asked: windows of time that begin with a first request."""
+"""Request quotas: fixed windows that begin with a caller's first request."""
 
 from math import ceil
 from time import monotonic
 
+from cachetools import FIFOCache
 from msgspec import Struct
 
 from .api_keys import Rate
 
-CALLERS = 10_000
-"""Callers whose windows are remembered; the one that came first is forgotten for another."""
+MAX_CALLERS = 10_000
+"""Callers with a window; beyond that, the oldest window is dropped."""
 
 
-class Window(Struct):
-    """What a caller may still do, and until when that counts."""
+class Quota(Struct):
+    """The use of a caller's quota in the current window."""
 
     rate: Rate
     ends: float
     used: int = 0
 
     def fields(self) -> list[tuple[bytes, bytes]]:
-        """The header fields of draft-ietf-httpapi-ratelimit-headers."""
+        """Return the header fields of draft-ietf-httpapi-ratelimit-headers."""
         left = max(self.rate.quota - self.used, 0)
         return [
             (b"ratelimit-policy", b'"default";q=%d;w=%d' % (self.rate.quota, self.rate.seconds)),
-            (b"ratelimit", b'"default";r=%d;t=%d' % (left, self.rest)),
+            (b"ratelimit", b'"default";r=%d;t=%d' % (left, self.seconds_left)),
         ]
 
     @property
-    def rest(self) -> int:
-        """Seconds until the next window may begin."""
+    def seconds_left(self) -> int:
+        """Seconds until the window ends."""
         return max(ceil(self.ends - monotonic()), 1)
 
 
-class Rates:
-    """The windows of this process: an instance beside it counts for itself."""
+class QuotaCounter:
+    """Counts the requests to this process; other processes count their own."""
 
     def __init__(self) -> None:
-        """Begin without any."""
-        self._windows: dict[str, Window] = {}
+        self._windows: FIFOCache[str, Quota] = FIFOCache(MAX_CALLERS)
 
-    def count(self, caller: str, rate: Rate) -> tuple[Window, bool]:
-        """The caller's window with this request in it, and whether there was room for it."""
+    def count(self, caller: str, rate: Rate) -> tuple[Quota, bool]:
+        """Count a request. Return the caller's quota, and whether the request is within it."""
         now = monotonic()
-        window = self._windows.get(caller)
-        if window is None or window.ends <= now or window.rate != rate:
-            self._windows.pop(caller, None)
-            window = self._windows[caller] = Window(rate, now + rate.seconds)
-            if len(self._windows) > CALLERS:
-                del self._windows[next(iter(self._windows))]
-        if window.used >= rate.quota:
-            return window, False
-        window.used += 1
-        return window, True
+        quota = self._windows.get(caller)
+        if quota is None or quota.ends <= now or quota.rate != rate:
+            quota = self._windows[caller] = Quota(rate, now + rate.seconds)
+        if quota.used >= rate.quota:
+            return quota, False
+        quota.used += 1
+        return quota, True

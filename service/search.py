@@ -166,7 +166,7 @@ class SearchService(ABC):
         """The answer to a search; `bypass_cache`: from arXiv, else from memory if possible."""
 
     def _sent(self, search: Search) -> dict[str, str]:
-        return arxiv_query.parameters(search, self._settings.max_results)
+        return arxiv_query.build_params(search, self._settings.max_results)
 
     def _key(self, sent: dict[str, str]) -> UUID:
         """A digest of who is asked for what: the same for the same search, page and order."""
@@ -375,7 +375,7 @@ def _recorded(response: ArxivResponse) -> RecordedSearch:
 
 def _expires_at(recorded: RecordedSearch) -> int:
     """When arXiv's answer may change; Unix seconds. Our clock counts, not what arXiv dates it."""
-    return arxiv_schedule.next_change(min(recorded.recorded, time()))
+    return arxiv_schedule.next_publication(min(recorded.recorded, time()))
 
 
 def _is_fresh(recorded: RecordedSearch) -> bool:

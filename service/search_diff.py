@@ -1,26 +1,29 @@
-"""What is new in a search: its results now against those of the run before."""
+"""Differences between the results of two runs of a search."""
 
 from collections.abc import Sequence
 
 from .models.records import ResultRow
 from .models.responses import Moved, NewVersion
 
-Name = tuple[str, str]
+Identity = tuple[str, str]
 
 
-def _name(result: ResultRow) -> Name:
-    """What makes a result the same in both: the paper, or where it has no id its own words."""
+def _identify(result: ResultRow) -> Identity:
+    """Identify a paper by its arXiv id, or by author and title for results stored without one."""
     return (result.arxiv_id, "") if result.arxiv_id else (result.author, result.title)
 
 
-def came(now: Sequence[ResultRow], before: Sequence[ResultRow]) -> list[ResultRow]:
-    """Results whose paper was not there before, in whatever version."""
-    known = {_name(result) for result in before}
-    return [result for result in now if _name(result) not in known]
+def find_added(now: Sequence[ResultRow], before: Sequence[ResultRow]) -> list[ResultRow]:
+    """Return the results whose paper was not found before in any version.
+
+    With the arguments exchanged, it returns the results that were removed.
+    """
+    known = {_identify(result) for result in before}
+    return [result for result in now if _identify(result) not in known]
 
 
-def new_versions(now: Sequence[ResultRow], before: Sequence[ResultRow]) -> list[NewVersion]:
-    """Papers that are there in another version than before."""
+def find_new_versions(now: Sequence[ResultRow], before: Sequence[ResultRow]) -> list[NewVersion]:
+    """Return the papers that were found in another version before."""
     return [
         NewVersion(
             arxiv_id=result.arxiv_id,
@@ -29,13 +32,13 @@ def new_versions(now: Sequence[ResultRow], before: Sequence[ResultRow]) -> list[
             previous_version=previous.version,
             result_number=result.result_number,
         )
-        for result, previous in _pairs(now, before)
+        for result, previous in _pair_results(now, before)
         if result.arxiv_id and previous.version != result.version
     ]
 
 
-def moved(now: Sequence[ResultRow], before: Sequence[ResultRow]) -> list[Moved]:
-    """Papers that are in another place than before."""
+def find_moved(now: Sequence[ResultRow], before: Sequence[ResultRow]) -> list[Moved]:
+    """Return the papers whose result number has changed."""
     return [
         Moved(
             arxiv_id=result.arxiv_id,
@@ -43,30 +46,30 @@ def moved(now: Sequence[ResultRow], before: Sequence[ResultRow]) -> list[Moved]:
             result_number=result.result_number,
             previous_result_number=previous.result_number,
         )
-        for result, previous in _pairs(now, before)
+        for result, previous in _pair_results(now, before)
         if previous.result_number != result.result_number
     ]
 
 
-def _pairs(
+def _pair_results(
     now: Sequence[ResultRow], before: Sequence[ResultRow]
 ) -> list[tuple[ResultRow, ResultRow]]:
-    """What is there now as it was before, for all that was.
+    """Pair each result with the previous result of the same paper, if there is one.
 
-    A search by ids may find several versions of a paper, so that the same version goes first, and
-    of the same version the same place.
+    A search by ids can return several versions of a paper: the same version is preferred, then the
+    same result number.
     """
-    known: dict[Name, list[ResultRow]] = {}
+    known: dict[Identity, list[ResultRow]] = {}
     for result in before:
-        known.setdefault(_name(result), []).append(result)
+        known.setdefault(_identify(result), []).append(result)
     return [
-        (result, max(known[_name(result)], key=lambda previous: _likeness(result, previous)))
+        (result, max(known[_identify(result)], key=lambda previous: _similarity(result, previous)))
         for result in now
-        if _name(result) in known
+        if _identify(result) in known
     ]
 
 
-def _likeness(one: ResultRow, other: ResultRow) -> tuple[bool, bool, int]:
+def _similarity(one: ResultRow, other: ResultRow) -> tuple[bool, bool, int]:
     return (
         one.version == other.version,
         one.result_number == other.result_number,

@@ -138,7 +138,7 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     def __post_init__(self) -> None:
         """Check what no type can say. Raises ValueError, which msgspec turns into its own."""
         try:
-            timestamps.zone(self.timezone)
+            timestamps.parse_zone(self.timezone)
         except ValueError as error:
             raise ValueError(f"ARXIV_TIMEZONE: {error}") from error
         if self.contact is not None and not (
@@ -160,7 +160,7 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
                 " is possible only with an ARXIV_API_URL that is not arXiv's"
             )
         try:
-            Rate.read(self.anonymous_rate)
+            Rate.parse(self.anonymous_rate)
         except ValueError as error:
             raise ValueError(f"ARXIV_ANONYMOUS_RATE: {error}") from error
         _ = self.served, self.origins, self.hosts
@@ -246,7 +246,7 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     @property
     def rate(self) -> Rate:
         """How often a client without a key may ask."""
-        return Rate.read(self.anonymous_rate)
+        return Rate.parse(self.anonymous_rate)
 
     @property
     def hosts(self) -> frozenset[str]:
@@ -275,7 +275,7 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     @property
     def zone(self) -> tzinfo:
         """The time zone of timestamps without an offset."""
-        return timestamps.zone(self.timezone)
+        return timestamps.parse_zone(self.timezone)
 
     @property
     def data_path(self) -> Path:

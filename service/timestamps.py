@@ -1,4 +1,4 @@
-"""Between ISO 8601 text in the configured zone and Unix seconds."""
+"""Conversion between ISO 8601 text in a time zone and Unix seconds."""
 
 import math
 import re
@@ -7,26 +7,26 @@ from datetime import UTC, datetime, time, timedelta, timezone, tzinfo
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 EARLIEST = -62_135_510_400
-"""Unix seconds of 0001-01-02T00:00:00 UTC: a day inside datetime's range, for any zone."""
+"""0001-01-02T00:00:00 UTC: one day inside datetime's range, so that every zone can represent it."""
 LATEST = 253_402_214_400
-"""Unix seconds of 9999-12-31T00:00:00 UTC: a day inside datetime's range, for any zone."""
+"""9999-12-31T00:00:00 UTC: one day inside datetime's range, so that every zone can represent it."""
 
 _OFFSET = re.compile(r"([+-])(\d\d):?([0-5]\d)")
 _DATE = re.compile(r"\d{4}-\d\d-\d\d")
-_MOMENT = re.compile(
+_DATE_TIME = re.compile(
     r"(\d{4}-\d\d-\d\d)[T ](\d\d:\d\d(?::\d\d(?:[.,]\d{1,9})?)?)"
     r"( ?(?:Z|[+-]\d\d:?\d\d)| \d\d:?\d\d)?",
     re.IGNORECASE,
 )
 
 
-def zone(name: str) -> tzinfo:
-    """The time zone of an IANA name, or of an offset +HH:MM. Raises ValueError for any other."""
-    if offset := _OFFSET.fullmatch(name):
-        sign, hours, minutes = offset.groups()
-        shift = timedelta(hours=int(hours), minutes=int(minutes))
-        if shift < timedelta(hours=24):
-            return timezone(-shift if sign == "-" else shift)
+def parse_zone(name: str) -> tzinfo:
+    """Return the time zone of an IANA name or of an offset like +01:00. Raises ValueError."""
+    if match := _OFFSET.fullmatch(name):
+        sign, hours, minutes = match.groups()
+        offset = timedelta(hours=int(hours), minutes=int(minutes))
+        if offset < timedelta(hours=24):
+            return timezone(-offset if sign == "-" else offset)
     try:
         return ZoneInfo(name)
     except (ZoneInfoNotFoundError, ValueError, OSError) as error:
@@ -35,84 +35,80 @@ def zone(name: str) -> tzinfo:
         ) from error
 
 
-def name_of(tz: tzinfo) -> str:
-    """What `zone` makes this zone of."""
+def format_zone(tz: tzinfo) -> str:
+    """Return a text that `parse_zone` converts back."""
     return str(tz).removeprefix("UTC") or "UTC"
 
 
-def to_iso(seconds: int, tz: tzinfo) -> str:
-    """Unix seconds as wall-clock time of the zone, without an offset: 2026-11-23T20:15:00."""
+def format_iso(seconds: int, tz: tzinfo) -> str:
+    """Return the local time without an offset: 2026-11-23T20:15:00."""
     return datetime.fromtimestamp(seconds, tz).isoformat()[:19]
 
 
-class Clock(dict[int, str]):
-    """Unix seconds as wall-clock time of one zone, for many rows: most share theirs."""
+class IsoFormatter(dict[int, str]):
+    """Caches `format_iso` for the rows of one export, many of which have the same timestamp."""
 
     def __init__(self, tz: tzinfo) -> None:
-        """Show the time of this zone."""
         super().__init__()
         self._tz = tz
 
     def __missing__(self, seconds: int) -> str:
-        """The time, as `to_iso` writes it."""
-        self[seconds] = shown = to_iso(seconds, self._tz)
-        return shown
+        """Format and cache a timestamp."""
+        self[seconds] = text = format_iso(seconds, self._tz)
+        return text
 
     __call__ = dict.__getitem__
 
 
-def first_second(text: str, tz: tzinfo) -> int:
-    """The first whole second not before the moment (or day) named; Unix seconds."""
-    return _within_range(math.ceil(_parse(text, tz, end=False).timestamp()))
+def parse_range_start(text: str, tz: tzinfo) -> int:
+    """Return the first whole second of a range that starts at this time or with this day."""
+    return _limit(math.ceil(_parse(text, tz, end=False).timestamp()))
 
 
-def last_second(text: str, tz: tzinfo) -> int:
-    """The last whole second not after the moment (or in the day) named; Unix seconds."""
-    return _within_range(math.floor(_parse(text, tz, end=True).timestamp()))
+def parse_range_end(text: str, tz: tzinfo) -> int:
+    """Return the last whole second of a range that ends at this time or with this day."""
+    return _limit(math.floor(_parse(text, tz, end=True).timestamp()))
 
 
-def _within_range(seconds: int) -> int:
-    """The nearest second that every zone can show: no row is older or younger."""
+def _limit(seconds: int) -> int:
     return min(max(seconds, EARLIEST), LATEST)
 
 
 def _parse(text: str, tz: tzinfo, *, end: bool) -> datetime:
-    """Read a date, which stands for its start or its end, or a date with time."""
+    """Parse a date with time, or a date, which means its start or its end."""
     if _DATE.fullmatch(text):
-        day = _checked(text).date()
-        clock = time(23, 59, 59) if end else time()
-        return _in_zone(datetime.combine(day, clock), tz, end=end)
-    if not (parts := _MOMENT.fullmatch(text)):
+        clock_time = time(23, 59, 59) if end else time()
+        return _localize(datetime.combine(_parse_iso(text).date(), clock_time), tz, end=end)
+    if not (match := _DATE_TIME.fullmatch(text)):
         raise ValueError("is not an ISO 8601 date or time like 2026-11-23T20:15:00")
-    date, clock_text, offset = parts.groups()
-    moment = _checked(f"{date}T{clock_text.replace(',', '.')}")
+    date, clock_text, offset = match.groups()
+    local = _parse_iso(f"{date}T{clock_text.replace(',', '.')}")
     if offset is None:
-        return _in_zone(moment, tz, end=end)
+        return _localize(local, tz, end=end)
     offset = offset.strip()
     if offset in {"Z", "z"}:
-        return moment.replace(tzinfo=UTC)
-    # an unencoded + in a query string arrives as a space
-    signed = offset if offset[0] in "+-" else f"+{offset}"
-    return moment.replace(tzinfo=zone(signed))
+        return local.replace(tzinfo=UTC)
+    # in a query string, an unencoded + is decoded as a space
+    return local.replace(tzinfo=parse_zone(offset if offset[0] in "+-" else f"+{offset}"))
 
 
-def _in_zone(wall: datetime, tz: tzinfo, *, end: bool) -> datetime:
-    """When the clocks of a zone show this.
+def _localize(local: datetime, tz: tzinfo, *, end: bool) -> datetime:
+    """Attach the zone to a local time so that a range never misses rows at clock changes.
 
-    An hour that a clock change repeats is its first occurrence at the start of a range and its
-    second at the end; one that it skips is the change itself. So no row is left out.
+    A time that occurs twice is its first occurrence at the start of a range and the second at the
+    end. A time that is skipped is the time of the clock change.
     """
-    before, after = (wall.replace(tzinfo=tz, fold=fold).timestamp() for fold in (1, 0))
-    if before >= after:
-        return wall.replace(tzinfo=tz, fold=int(end))
-    seconds = range(math.floor(before), math.ceil(after))
+    later, earlier = (local.replace(tzinfo=tz, fold=fold).timestamp() for fold in (1, 0))
+    if later >= earlier:
+        return local.replace(tzinfo=tz, fold=int(end))
+    seconds = range(math.floor(later), math.ceil(earlier))
     change = seconds.start + bisect_left(
-        seconds, wall, key=lambda second: datetime.fromtimestamp(second, tz).replace(tzinfo=None)
+        seconds, local, key=lambda second: datetime.fromtimestamp(second, tz).replace(tzinfo=None)
     )
     return datetime.fromtimestamp(change - int(end), tz)
 
 
-def _checked(text: str) -> datetime:
+def _parse_iso(text: str) -> datetime:
     try:
         return datetime.fromisoformat(text)
     except ValueError as error:

@@ -1,4 +1,4 @@
-"""The backend of a frontend that has no database: the same doors, each a call over HTTP."""
+"""The services of a frontend without a database: each call is an HTTP request to its backend."""
 
 import asyncio
 import logging
@@ -12,13 +12,12 @@ import httpx
 import msgspec
 
 from .. import timestamps
-from ..api_keys import PATIENCE as KEYS_PATIENCE
-from ..api_keys import ApiKey, Rate
+from ..api_keys import LOOKUP_TIMEOUT, ApiKey, Rate
 from ..db import migrations
 from ..db.pool import PATIENCE
 from ..db.reader import SLOW_PATIENCE, Filter, ListDefinition, R, RecordReader, T
 from ..errors import BackendError, BackendUnavailable, DatabaseUnavailable, ServiceError
-from ..http_pool import HTTPConnectionPool, trust
+from ..http_pool import HTTPConnectionPool, ssl_context
 from ..logging import request_id
 from ..middleware.request_timeout import NAME as REQUEST_TIMEOUT
 from ..middleware.request_timeout import deadline
@@ -34,251 +33,255 @@ from . import requests
 
 logger = logging.getLogger(__name__)
 
-CONNECTIONS = 100
-"""Each waits for one answer; equal searches share one."""
-IDLE = 3.0
-"""Seconds for which a connection is kept; uvicorn closes those that are idle for five."""
-CONNECTION_PATIENCE = 3.0
-"""Seconds that a call may wait for a connection."""
-MARGIN = 2.0
-"""Seconds more than the backend takes at most: what it says then tells more than our timeout."""
-READING = 2 * (SLOW_PATIENCE + PATIENCE) + MARGIN
-"""Seconds that the answer to a question about what is stored may take: two shared reads."""
-MOST = 2**26
-"""Bytes of an answer: 64 KiB for each of the thousand papers of the longest page, a paper of a
-thousand authors has 20."""
+MAX_CONNECTIONS = 100
+"""Each carries one call at a time; concurrent identical searches share a call."""
+KEEPALIVE_SECONDS = 3.0
+"""Idle connections are closed after this; uvicorn closes them after five seconds."""
+CONNECT_TIMEOUT = 3.0
+"""Seconds to wait for a free connection, and to connect."""
+TIMEOUT_MARGIN = 2.0
+"""Seconds added to the backend's own timeouts: its error explains more than a timeout here."""
+READ_TIMEOUT = 2 * (SLOW_PATIENCE + PATIENCE) + TIMEOUT_MARGIN
+"""Seconds for a read request, which may wait for two coalesced reads."""
+MAX_RESPONSE_BYTES = 2**26
+"""64 KiB for each of the 1,000 papers of the longest page; 1,000 authors take 20 KiB."""
 
 _NOT_SERVED = {HTTPStatus.NOT_FOUND, HTTPStatus.METHOD_NOT_ALLOWED}
-"""No question is answered so: what is not recorded is null, or no rows."""
+"""A backend never uses these: it sends null or an empty list if nothing is recorded."""
 _encode = msgspec.json.Encoder().encode
 
 
 class BackendResponse(NamedTuple):
-    """An answer, read to its end."""
+    """A complete response."""
 
     status: int
-    kind: str
-    """Its content-type."""
+    content_type: str
     content: bytearray
 
 
-class Backend:
-    """The one client of the backend. Enter the context to open its connections."""
+class BackendClient:
+    """HTTP client for the backend. Leaving the context closes its connections.
+
+    A call is retried once if its connection is lost, for example because the backend restarts,
+    except when a retry could send a second request to arXiv (`retry=False`).
+    """
 
     def __init__(self, settings: Settings, url: str) -> None:
-        """Call what is at `url` with the token of the settings."""
         self._url = url.rstrip("/")
         self._token = settings.backend_token
-        self._tls = trust()
-        self._clients = HTTPConnectionPool(self._client, CONNECTIONS, CONNECTION_PATIENCE)
+        self._ssl_context = ssl_context()
+        self._pool = HTTPConnectionPool(self._create_client, MAX_CONNECTIONS, CONNECT_TIMEOUT)
         self.health: Health | None = None
-        """What it said when it was last asked for it."""
+        """The latest readiness response."""
 
     async def __aenter__(self) -> Self:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        await self._clients.hang_up()
+        await self._pool.close_idle()
 
-    async def ask(
+    async def call(
         self,
         path: str,
-        question: object,
-        kind: Any,  # noqa: ANN401 - mypy knows no type of types such as `Run | None`
-        patience: float | None = None,
+        request: object,
+        response_type: Any,  # noqa: ANN401 - mypy has no type for types such as `Run | None`
+        time_limit: float | None = None,
         *,
-        repeats: bool = True,
+        retry: bool = True,
     ) -> Any:  # noqa: ANN401
-        """The answer to a question, as what it is. Raises BackendProblem or BackendUnavailable.
+        """Send a request and decode the response. Raises BackendError or BackendUnavailable.
 
-        `repeats`: whether it does no harm to ask once more; HAProxy on the way is told so as well.
+        `retry=False` also keeps HAProxy from retrying (header `Cache-Control: no-cache`).
         """
-        body = _encode(question)
-        said = await self._call("POST", path, body, patience or READING, repeats=repeats)
-        if said.status != HTTPStatus.OK:
-            raise _problem(path, said)
-        return _read(said, kind)
+        body = _encode(request)
+        response = await self._send("POST", path, body, time_limit or READ_TIMEOUT, retry=retry)
+        if response.status != HTTPStatus.OK:
+            raise _create_error(path, response)
+        return _decode(response, response_type)
 
-    async def check(self) -> None:
-        """Raises StoreUnavailable where the backend is not ready."""
-        said = await self._call("GET", "/health/ready", None, READING)
-        self.health = _read(said, Health)
-        if said.status != HTTPStatus.OK:
+    async def check_ready(self) -> None:
+        """Raise DatabaseUnavailable if the backend is not ready."""
+        response = await self._send("GET", "/health/ready", None, READ_TIMEOUT)
+        self.health = _decode(response, Health)
+        if response.status != HTTPStatus.OK:
             raise DatabaseUnavailable(self.health.detail or "the backend is not ready")
 
-    async def _call(
+    async def _send(
         self,
         method: str,
         path: str,
         body: bytes | None,
-        patience: float,
+        time_limit: float,
         *,
-        repeats: bool = True,
+        retry: bool = True,
     ) -> BackendResponse:
-        until = asyncio.get_running_loop().time() + patience
+        until = asyncio.get_running_loop().time() + time_limit
         headers = {"x-request-id": request_id.get()}
-        if not repeats:
+        if not retry:
             headers["cache-control"] = "no-cache"
         try:
-            # where the caller's own deadline comes first, what set it ends this call
+            # an earlier deadline of the caller cancels this call from outside
             async with asyncio.timeout_at(until):
                 try:
-                    return await self._send(method, path, body, headers, until)
+                    return await self._send_once(method, path, body, headers, until)
                 except (httpx.NetworkError, httpx.RemoteProtocolError) as error:
-                    if not repeats and not isinstance(error, httpx.ConnectError):
+                    # a request that found no connection was not sent, so it is always retried
+                    if not retry and not isinstance(error, httpx.ConnectError):
                         raise
-                    logger.info("a call of the backend was lost: repeating it (%r)", error)
-                    await self._clients.hang_up()  # what else is idle leads to the same end
-                    return await self._send(method, path, body, headers, until)
+                    logger.info("retrying a backend call: the connection was lost (%r)", error)
+                    await self._pool.close_idle()  # they lead to the same backend
+                    return await self._send_once(method, path, body, headers, until)
         except httpx.PoolTimeout as error:
-            raise BackendUnavailable("too many calls of the backend are under way") from error
+            raise BackendUnavailable("too many calls to the backend are in progress") from error
         except (TimeoutError, httpx.TimeoutException) as error:
-            raise BackendUnavailable("the backend does not answer in time") from error
+            raise BackendUnavailable("the backend does not respond in time") from error
         except httpx.HTTPError as error:
-            raise BackendUnavailable("the backend is away") from error
+            raise BackendUnavailable("the backend is unavailable") from error
 
-    async def _send(
+    async def _send_once(
         self, method: str, path: str, body: bytes | None, headers: dict[str, str], until: float
     ) -> BackendResponse:
         url, content = self._url + path, bytearray()
-        # each time anew: a first try has taken some of it
+        # computed for each attempt: the first one has used some of the time
         left = min(until, deadline.get() or until) - asyncio.get_running_loop().time()
         headers = {**headers, REQUEST_TIMEOUT: f"{max(left, 0):.3f}"}
         async with (
-            self._clients.lend() as client,
+            self._pool.acquire() as client,
             client.stream(method, url, content=body, headers=headers) as response,
         ):
-            async for piece in response.aiter_bytes():
-                content += piece
-                if len(content) > MOST:
-                    raise BackendUnavailable(f"the backend answers more than {MOST:,} bytes")
+            async for chunk in response.aiter_bytes():
+                content += chunk
+                if len(content) > MAX_RESPONSE_BYTES:
+                    raise BackendUnavailable(
+                        f"the response of the backend exceeds {MAX_RESPONSE_BYTES:,} bytes"
+                    )
         return BackendResponse(
             response.status_code, response.headers.get("content-type", ""), content
         )
 
-    def _client(self) -> httpx.AsyncClient:
+    def _create_client(self) -> httpx.AsyncClient:
         return httpx.AsyncClient(
-            timeout=httpx.Timeout(None, connect=CONNECTION_PATIENCE),
-            limits=httpx.Limits(max_connections=1, keepalive_expiry=IDLE),
+            timeout=httpx.Timeout(None, connect=CONNECT_TIMEOUT),
+            limits=httpx.Limits(max_connections=1, keepalive_expiry=KEEPALIVE_SECONDS),
             headers={"accept-encoding": "identity", "content-type": "application/json"}
             | ({"authorization": f"Bearer {self._token}"} if self._token else {}),
-            # a redirect, or somebody's proxy, would take the token elsewhere
+            # a redirect or a proxy from the environment would leak the token
             follow_redirects=False,
             trust_env=False,
-            verify=self._tls,
+            verify=self._ssl_context,
         )
 
 
-def _read(said: BackendResponse, kind: Any) -> Any:  # noqa: ANN401 - see ask
+def _decode(response: BackendResponse, response_type: Any) -> Any:  # noqa: ANN401 - see call
     try:
-        return msgspec.json.decode(said.content, type=kind)
+        return msgspec.json.decode(response.content, type=response_type)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise BackendUnavailable(
-            f"{said.status} from the backend is not what one answers: is it one, and of"
-            " the same release?"
+            f"the response of the backend (status {response.status}) cannot be read: check that"
+            " ARXIV_BACKEND_URL is a backend of the same release"
         ) from error
 
 
-def _problem(path: str, said: BackendResponse) -> ServiceError:
-    """What the backend says is wrong, if it is the backend who says it."""
-    if said.status == HTTPStatus.UNAUTHORIZED:
-        return BackendUnavailable("the backend refuses this frontend's ARXIV_BACKEND_TOKEN")
-    if said.status in _NOT_SERVED or said.kind != MEDIA_TYPE:
-        return BackendUnavailable(f"the backend does not serve {path}: it answers {said.status}")
-    problem: Problem = _read(said, Problem)
-    if problem.parameter is not None:  # those of our own caller are found out here
+def _create_error(path: str, response: BackendResponse) -> ServiceError:
+    """Return the backend's own error, or BackendUnavailable if the response is not from one."""
+    if response.status == HTTPStatus.UNAUTHORIZED:
+        return BackendUnavailable("the backend rejects the ARXIV_BACKEND_TOKEN of this frontend")
+    if response.status in _NOT_SERVED or response.content_type != MEDIA_TYPE:
         return BackendUnavailable(
-            f"the backend does not understand {path} ({problem.detail}): is it of the same release?"
+            f"the backend does not serve {path} (status {response.status}): check ARXIV_BACKEND_URL"
+            " and the ARXIV_ENDPOINTS of the backend"
+        )
+    problem: Problem = _decode(response, Problem)
+    if problem.parameter is not None:  # parameters of clients are validated by the frontend
+        return BackendUnavailable(
+            f"the backend rejects a request to {path} ({problem.detail}): check that it is of the"
+            " same release"
         )
     return BackendError(
         problem.detail,
         title=problem.title,
-        status_code=said.status,
+        status_code=response.status,
         retry_after=problem.retry_after,
         query_id=problem.query_id,
     )
 
 
 class RemoteSearchService(SearchService):
-    """Has the backend find what is not at hand: its gate and its memory are everybody's."""
+    """Forwards searches to the backend, whose cache and rate limiter all frontends share."""
 
-    def __init__(self, settings: Settings, backend: Backend) -> None:
-        """Take from the settings how long the backend may take."""
+    def __init__(self, settings: Settings, backend: BackendClient) -> None:
         super().__init__(settings)
         self._backend = backend
-        # the wait for a turn, arXiv's last answer, and its record while the database is away
-        self._patience = settings.max_wait + settings.timeout + PERSISTENCE + READING
+        # the rate limiter, the request to arXiv, and saving while the database is unavailable
+        self._timeout = settings.max_wait + settings.timeout + PERSISTENCE + READ_TIMEOUT
 
     async def _found(
         self, search: Search, key: UUID, _: InFlight[SearchReply], *, bypass_cache: bool
     ) -> SearchReply:
-        """From the backend."""
-        deadline.set(None)  # others may wait longer than who came first; the last to leave ends it
-        wanted = SearchRequest(asked=search, anew=bypass_cache)
-        # what a lost search found is remembered; anew, another call would ask arXiv once more
-        found: SearchReply = await self._backend.ask(
-            "/find-answer", wanted, SearchReply, self._patience, repeats=not bypass_cache
+        # other callers may join this search and wait longer than the deadline of the first one
+        deadline.set(None)
+        request = SearchRequest(asked=search, anew=bypass_cache)
+        # not retried with `bypass_cache`: it could send a second request to arXiv
+        reply: SearchReply = await self._backend.call(
+            "/find-answer", request, SearchReply, self._timeout, retry=not bypass_cache
         )
-        self._remember(key, found.recorded)
-        return found
+        self._remember(key, reply.recorded)
+        return reply
 
 
 class RemoteRecords:
-    """What was just written, read where it was written."""
+    """Reads from the primary what was just written, through the backend."""
 
-    def __init__(self, backend: Backend) -> None:
-        """Ask this backend."""
+    def __init__(self, backend: BackendClient) -> None:
         self._backend = backend
 
     async def results_of(self, query_id: int) -> list[ResultRow]:
-        """The results of one search, in their order."""
-        wanted = ResultsRequest(query_id=query_id)
-        rows: list[ResultRow] = await self._backend.ask("/find-results", wanted, list[ResultRow])
+        """Return the results of one search in their order."""
+        request = ResultsRequest(query_id=query_id)
+        rows: list[ResultRow] = await self._backend.call("/find-results", request, list[ResultRow])
         return rows
 
     @property
     def systems(self) -> Collection[str]:
-        """The backend alone: it speaks for its systems."""
+        """Only the backend, which checks its own systems."""
         return ("backend",)
 
     async def migrations(self, system: str) -> set[str]:  # noqa: ARG002 - there is one
-        """Those we know of: a backend that lacks any says so. Raises StoreUnavailable then.
+        """Check the backend and its token, and return all migrations known here.
 
-        It is also asked something that needs the token.
+        Raises DatabaseUnavailable if the backend is not ready, as when migrations are missing.
         """
-        await self._backend.check()
-        await self._backend.ask("/read-archive", requests.Query(query_id=1), Run | None)
+        await self._backend.check_ready()
+        await self._backend.call("/read-archive", requests.Query(query_id=1), Run | None)
         return set(migrations.names())
 
 
 class RemoteApiKeys:
-    """Which API keys count, as the backend says."""
+    """Looks up API keys through the backend."""
 
-    def __init__(self, backend: Backend) -> None:
-        """Ask this backend."""
+    def __init__(self, backend: BackendClient) -> None:
         self._backend = backend
 
     async def find(self, digests: list[bytes]) -> dict[bytes, ApiKey]:
-        """The keys that count, of those with these digests."""
-        wanted = ApiKeysRequest(digests=[digest.hex() for digest in digests])
-        found: list[ApiKeyInfo] = await self._backend.ask(
-            "/find-keys", wanted, list[ApiKeyInfo], KEYS_PATIENCE
+        """Return the valid keys by digest."""
+        request = ApiKeysRequest(digests=[digest.hex() for digest in digests])
+        keys: list[ApiKeyInfo] = await self._backend.call(
+            "/find-keys", request, list[ApiKeyInfo], LOOKUP_TIMEOUT
         )
         return {
             bytes.fromhex(key.digest): ApiKey(key.name, Rate(key.quota, key.seconds))
-            for key in found
+            for key in keys
         }
 
 
 class RemoteReader(RecordReader):
-    """Each question is one call; whole lists are read in batches as ever."""
+    """Reads through the backend, one call per read; whole lists are read in batches."""
 
-    def __init__(self, backend: Backend) -> None:
-        """Ask this backend."""
+    def __init__(self, backend: BackendClient) -> None:
         self._backend = backend
 
-    async def _ask(self, question: requests.ReadRequest, kind: Any) -> Any:  # noqa: ANN401 - see ask
-        return await self._backend.ask("/read-archive", question, kind)
+    async def _read(self, request: requests.ReadRequest, response_type: Any) -> Any:  # noqa: ANN401 - see call
+        return await self._backend.call("/read-archive", request, response_type)
 
     async def page(
         self,
@@ -289,11 +292,11 @@ class RemoteReader(RecordReader):
         *,
         newest: bool = False,
     ) -> list[T]:
-        """For each who asks."""
+        """Read without coalescing: each caller has its own deadline."""
         return await self._page(kind, wanted, place, limit, newest=newest)
 
     async def together(self, asked: Hashable, read: Callable[[], Coroutine[Any, Any, R]]) -> R:  # noqa: ARG002
-        """For each who asks: they do not wait equally long."""
+        """Read without coalescing: each caller has its own deadline."""
         return await read()
 
     async def _page(
@@ -301,43 +304,42 @@ class RemoteReader(RecordReader):
     ) -> list[T]:
         name: Any = next(name for name, (each, _) in requests.LISTS.items() if each is kind)
         page = requests.Page(name, wanted, place, limit, newest)
-        rows: list[T] = await self._ask(page, list[kind.rows])  # type: ignore[name-defined]
+        rows: list[T] = await self._read(page, list[kind.rows])  # type: ignore[name-defined]
         return rows
 
     async def query(self, query_id: int) -> Run | None:
-        """One search."""
-        run: Run | None = await self._ask(requests.Query(query_id), Run | None)
+        """Return one search."""
+        run: Run | None = await self._read(requests.Query(query_id), Run | None)
         return run
 
     async def runs(self, run: Run, limit: int) -> list[Run]:
-        """The runs of the same search up to this one."""
-        runs: list[Run] = await self._ask(requests.Runs(run, limit), list[Run])
+        """Return the runs of the same search up to this one."""
+        runs: list[Run] = await self._read(requests.Runs(run, limit), list[Run])
         return runs
 
     async def results_of(self, run: Run) -> list[ResultRow]:
-        """The results of a search."""
-        rows: list[ResultRow] = await self._ask(requests.Results(run), list[ResultRow])
+        """Return the results of a search."""
+        rows: list[ResultRow] = await self._read(requests.Results(run), list[ResultRow])
         return rows
 
     async def feed(self, runs: Sequence[Run]) -> list[PaperRow]:
-        """What these runs found."""
-        papers: list[PaperRow] = await self._ask(requests.Feed(list(runs)), list[PaperRow])
+        """Return the papers found by these runs."""
+        papers: list[PaperRow] = await self._read(requests.Feed(list(runs)), list[PaperRow])
         return papers
 
     async def versions(self, arxiv_id: str) -> list[PaperRow]:
-        """The versions of one paper."""
-        papers: list[PaperRow] = await self._ask(requests.Versions(arxiv_id), list[PaperRow])
+        """Return the versions of one paper."""
+        papers: list[PaperRow] = await self._read(requests.Versions(arxiv_id), list[PaperRow])
         return papers
 
     async def papers_of(self, names: Collection[PaperVersion]) -> dict[PaperVersion, PaperRow]:
-        """The papers of these names."""
-        wanted = requests.Papers(list(names))
-        found: list[PaperRow] = await self._ask(wanted, list[PaperRow])
-        return {(paper.arxiv_id, paper.version): paper for paper in found}
+        """Return papers by id and version."""
+        papers: list[PaperRow] = await self._read(requests.Papers(list(names)), list[PaperRow])
+        return {(paper.arxiv_id, paper.version): paper for paper in papers}
 
     async def counts(self, wanted: PaperFilter, tz: tzinfo) -> list[Count]:
-        """How many papers match."""
-        counts: list[Count] = await self._ask(
-            requests.Counts(wanted, timestamps.name_of(tz)), list[Count]
+        """Count the matching papers."""
+        counts: list[Count] = await self._read(
+            requests.Counts(wanted, timestamps.format_zone(tz)), list[Count]
         )
         return counts

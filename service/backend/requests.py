@@ -1,9 +1,13 @@
-"""What can be asked of an archive, each question one struct: they travel to the backend as JSON."""
+"""The read requests that frontends send to `/read-archive`, one struct each, encoded as JSON.
+
+Frontends and backends of different releases exchange them during upgrades, so tags and keys do not
+change.
+"""
 
 from typing import Annotated, Any, Literal
 
 import msgspec
-from msgspec import Meta, Struct
+from msgspec import Meta, Struct, field
 
 from .. import timestamps
 from ..db.reader import PAPERS, QUERIES, RANKED, RESULTS, ListDefinition, RecordReader
@@ -19,87 +23,87 @@ LISTS: dict[str, tuple[ListDefinition[Any], type[Struct]]] = {
 }
 
 
-class _Asked(Struct, frozen=True, forbid_unknown_fields=True):
+class _Request(Struct, frozen=True, forbid_unknown_fields=True):
     pass
 
 
-class Page(_Asked, frozen=True, tag="page"):
-    """Rows of a list, from a place on."""
+class Page(_Request, frozen=True, tag="page"):
+    """Rows of a list from a position on."""
 
     list: Literal["queries", "results", "papers", "ranked"]
-    wanted: QueryFilter | ResultFilter | PaperFilter
-    place: Position
+    filter: QueryFilter | ResultFilter | PaperFilter = field(name="wanted")
+    position: Position = field(name="place")
     limit: Limit
     newest: bool = False
 
     def __post_init__(self) -> None:
-        """Check what no type can say. Raises ValueError, which msgspec turns into its own."""
-        kind, filtered = LISTS[self.list]
-        if not isinstance(self.wanted, filtered):
-            raise ValueError(f"wanted: does not filter {self.list}")  # noqa: TRY004
-        if self.list == "ranked" and self.place.back:
-            raise ValueError("place: there is no way back in what is ranked")
-        if self.place.key is not None:
-            msgspec.convert(self.place.key, tuple.__class_getitem__(kind.shape))
+        """Raise ValueError for invalid combinations; msgspec turns it into a ValidationError."""
+        definition, filter_type = LISTS[self.list]
+        if not isinstance(self.filter, filter_type):
+            raise ValueError(f"wanted: is not a filter of {self.list}")  # noqa: TRY004
+        if self.list == "ranked" and self.position.back:
+            raise ValueError("place: a ranked list cannot be read backwards")
+        if self.position.key is not None:
+            msgspec.convert(self.position.key, tuple.__class_getitem__(definition.shape))
 
 
-class Query(_Asked, frozen=True, tag="query"):
+class Query(_Request, frozen=True, tag="query"):
     """One search."""
 
     query_id: QueryId
 
 
-class Runs(_Asked, frozen=True, tag="runs"):
-    """The runs of the same search with a good answer up to this one, the latest first."""
+class Runs(_Request, frozen=True, tag="runs"):
+    """The successful runs of the same search up to this one, latest first."""
 
     run: Run
     limit: Limit
 
 
-class Results(_Asked, frozen=True, tag="results"):
+class Results(_Request, frozen=True, tag="results"):
     """The results of a search."""
 
     run: Run
 
 
-class Feed(_Asked, frozen=True, tag="feed"):
-    """What these runs of a search found, the latest first."""
+class Feed(_Request, frozen=True, tag="feed"):
+    """The papers found by these runs of a search, latest run first."""
 
     runs: list[Run]
 
 
-class Versions(_Asked, frozen=True, tag="versions"):
+class Versions(_Request, frozen=True, tag="versions"):
     """The versions of one paper."""
 
     arxiv_id: str
 
 
-class Papers(_Asked, frozen=True, tag="papers"):
-    """The papers of these names."""
+class Papers(_Request, frozen=True, tag="papers"):
+    """Papers by id and version."""
 
     names: list[PaperVersion]
 
 
-class Counts(_Asked, frozen=True, tag="counts"):
-    """How many papers match, in all, of each category and of each year."""
+class Counts(_Request, frozen=True, tag="counts"):
+    """The number of matching papers: in total, per category and per year."""
 
-    wanted: PaperFilter
+    filter: PaperFilter = field(name="wanted")
     zone: Annotated[str, Meta(max_length=100, pattern="^[^\\x00]*$")]
-    """In which the years begin: the frontend's."""
+    """The frontend's time zone, in which years begin."""
 
     def __post_init__(self) -> None:
-        """Check that there is such a zone here."""
-        timestamps.zone(self.zone)
+        """Raise ValueError for an unknown time zone."""
+        timestamps.parse_zone(self.zone)
 
 
 ReadRequest = Page | Query | Runs | Results | Feed | Versions | Papers | Counts
 
 
-async def answer(question: ReadRequest, reader: RecordReader) -> Any:  # noqa: ANN401, PLR0911 - one each
-    """What the archive has to say: rows, or one, or null."""
-    match question:
-        case Page(name, wanted, place, limit, newest):
-            return await reader.page(LISTS[name][0], wanted, place, limit, newest=newest)
+async def execute(request: ReadRequest, reader: RecordReader) -> Any:  # noqa: ANN401, PLR0911 - one each
+    """Return the rows, one row or None that the request asks for."""
+    match request:
+        case Page(name, filters, position, limit, newest):
+            return await reader.page(LISTS[name][0], filters, position, limit, newest=newest)
         case Query(query_id):
             return await reader.query(query_id)
         case Runs(run, limit):
@@ -112,5 +116,5 @@ async def answer(question: ReadRequest, reader: RecordReader) -> Any:  # noqa: A
             return await reader.versions(arxiv_id)
         case Papers(names):
             return list((await reader.papers_of(names)).values())
-        case Counts(wanted, zone):
-            return await reader.counts(wanted, timestamps.zone(zone))
+        case Counts(filters, zone):
+            return await reader.counts(filters, timestamps.parse_zone(zone))

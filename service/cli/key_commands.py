@@ -28,7 +28,7 @@ def add_keys(parser: argparse.ArgumentParser) -> None:
     add.add_argument(
         "--rate",
         type=_rate,
-        default=Rate.read(DEFAULT_RATE),
+        default=Rate.parse(DEFAULT_RATE),
         metavar="N/UNIT",
         help=f"requests per second, minute, hour or day and instance (default: {DEFAULT_RATE})",
     )
@@ -38,14 +38,14 @@ def add_keys(parser: argparse.ArgumentParser) -> None:
 
 
 def _name(text: str) -> str:
-    if not api_keys.NAME.fullmatch(text):
+    if not api_keys.NAME_PATTERN.fullmatch(text):
         raise argparse.ArgumentTypeError(f"{text!r}: give letters, digits and ._@-, 64 at most")
     return text
 
 
 def _rate(text: str) -> Rate:
     try:
-        return Rate.read(text)
+        return Rate.parse(text)
     except ValueError as error:
         raise argparse.ArgumentTypeError(str(error)) from error
 
@@ -64,8 +64,8 @@ async def run(settings: Settings, options: argparse.Namespace) -> None:
 
 
 async def _add(store: ApiKeyStore, key: ApiKey) -> None:
-    text = api_keys.new()
-    await store.add(key, api_keys.digest(text), text[: api_keys.SHOWN])
+    text = api_keys.generate_key()
+    await store.add(key, api_keys.hash_key(text), text[: api_keys.VISIBLE_CHARS])
     print(text)  # noqa: T201 - alone on standard output, for a pipe
     sys.stderr.write(f"{key.name} may ask {key.rate}; nobody can show this key again\n")
 
@@ -73,7 +73,7 @@ async def _add(store: ApiKeyStore, key: ApiKey) -> None:
 async def _revoke(store: ApiKeyStore, name: str) -> None:
     if not await store.revoke(name):
         raise NotFound(f"no key that counts is named {name}")
-    sys.stderr.write(f"revoked; every instance knows within {api_keys.FRESH:g} seconds\n")
+    sys.stderr.write(f"revoked; every instance knows within {api_keys.FRESH_SECONDS:g} seconds\n")
 
 
 async def _list(store: ApiKeyStore) -> None:

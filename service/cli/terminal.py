@@ -20,15 +20,14 @@ from rich.progress import (
 from rich.table import Table
 from rich.text import Text
 
-from ..arxiv_query import LAST_RESULT, MAX_LENGTH
+from ..arxiv_query import MAX_QUERY_LENGTH, MAX_RESULT
 from ..context import LocalContext, create_context
 from ..db.reconcile import Mismatch
-from ..handlers import params
 from ..handlers.arxiv import receipt, results_of
-from ..handlers.results import shown
 from ..harvest import Harvester
 from ..models.arxiv import MAX_RESULTS, SortBy, SortOrder
-from ..models.responses import SearchSummary
+from ..models.responses import Result, SearchSummary
+from ..search_params import MAX_TERM_LENGTH, parse_search
 from ..settings import Settings
 
 if TYPE_CHECKING:
@@ -47,13 +46,13 @@ OTHERS = ("id-list", "query", "submitted-from", "submitted-to")
 
 def add_search(parser: argparse.ArgumentParser) -> None:
     """Describe the options of `search`: the parameters of `/arxiv`."""
-    limits = dict.fromkeys(TERMS, params.MAX_LENGTH) | dict.fromkeys(OTHERS, MAX_LENGTH)
+    limits = dict.fromkeys(TERMS, MAX_TERM_LENGTH) | dict.fromkeys(OTHERS, MAX_QUERY_LENGTH)
     for name, longest in limits.items():
         parser.add_argument(f"--{name}", type=_text(longest), help="as the parameter of /arxiv")
     parser.add_argument(
         "--category", type=_text(100), action="append", help="may be given several times: any"
     )
-    parser.add_argument("--start", type=_whole(0, LAST_RESULT - 1), default=0, metavar="N")
+    parser.add_argument("--start", type=_whole(0, MAX_RESULT - 1), default=0, metavar="N")
     parser.add_argument("--max-results", type=_whole(1, MAX_RESULTS), metavar="N")
     parser.add_argument("--sort-by", choices=get_args(SortBy), default="relevance")
     parser.add_argument("--sort-order", choices=get_args(SortOrder), default="descending")
@@ -65,7 +64,7 @@ def add_harvest(parser: argparse.ArgumentParser) -> None:
     """Describe the options of `harvest`."""
     parser.add_argument(
         "query",
-        type=_text(MAX_LENGTH),
+        type=_text(MAX_QUERY_LENGTH),
         metavar="QUERY",
         help="in arXiv's query language: cat:cs.SE",
     )
@@ -120,15 +119,16 @@ def _plain(text: str) -> Text:
 async def search(settings: Settings, options: argparse.Namespace) -> None:
     """Print the papers that match, from memory or from arXiv. Raises what Searcher.find raises."""
     context = create_context(settings)
-    asked = params.search(
+    asked = parse_search(
+        settings.zone,
         author=options.author,
         title=options.title,
         journal=options.journal,
         abstract=options.abstract,
         comment=options.comment,
-        any_field=options.any,
+        any=options.any,
         id_list=options.id_list,
-        expression=options.query,
+        query=options.query,
         submitted_from=options.submitted_from,
         submitted_to=options.submitted_to,
         category=options.category,
@@ -136,12 +136,11 @@ async def search(settings: Settings, options: argparse.Namespace) -> None:
         max_results=options.max_results,
         sort_by=options.sort_by,
         sort_order=options.sort_order,
-        context=context,
     )
     async with context:
         found = await context.search_service.search(asked, bypass_cache=options.no_cache)
         answer = receipt(found, settings)
-        answer.results = shown(await results_of(answer, context), settings.zone)
+        answer.results = Result.from_rows(await results_of(answer, context), settings.zone)
     if options.json:
         sys.stdout.write(msgspec.json.format(msgspec.json.encode(answer)).decode() + "\n")
     else:
@@ -175,7 +174,7 @@ def _print(answer: SearchSummary, how: str) -> None:
 async def harvest(settings: Settings, options: argparse.Namespace) -> None:
     """Store all papers that match, showing how far it is. Raises what Harvester.run raises."""
     async with LocalContext(settings) as context:
-        harvester = Harvester(options.query, options.max, context.search_service, context.store)
+        harvester = Harvester(options.query, options.max, context.search_service, context.records)
         columns = (
             TextColumn("{task.description}"),
             BarColumn(),
@@ -197,16 +196,16 @@ async def harvest(settings: Settings, options: argparse.Namespace) -> None:
 async def reconcile(settings: Settings, options: argparse.Namespace) -> None:
     """Print the searches of which a part is missing. Ends with AMISS where any are left so."""
     async with LocalContext(settings) as context:
-        if context.buffer and options.repair:
-            await _check_nothing_waits(context.buffer)
-        amiss = await context.reconciliation.look()
+        if context.queue and options.repair:
+            await _check_nothing_waits(context.queue)
+        amiss = await context.reconciler.look()
         if amiss:
             sys.stderr.write(
                 f"{len(amiss)} amiss, or being written: looking again in {options.grace} s\n"
             )
             await asyncio.sleep(options.grace)
-            amiss = [each for each in await context.reconciliation.look() if each in amiss]
-        repaired = await context.reconciliation.repair(amiss) if options.repair else 0
+            amiss = [each for each in await context.reconciler.look() if each in amiss]
+        repaired = await context.reconciler.repair(amiss) if options.repair else 0
     console = Console(emoji=False, highlight=False)
     if amiss:
         table = Table("query", "results", "of", "", box=None, pad_edge=False)

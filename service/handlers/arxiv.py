@@ -12,18 +12,17 @@ from ..context import Context
 from ..errors import DatabaseUnavailable
 from ..models.arxiv import Search
 from ..models.records import ResultRow
-from ..models.responses import SearchSummary
+from ..models.responses import Result, SearchSummary
 from ..problems import AnyRequest
 from ..search import SearchReply
 from ..settings import Settings
 from .client_state import bypasses_cache, cancel_on_disconnect
 from .params import Include
-from .results import shown
 
 PATIENCE = 2.0
 """Seconds that an answer waits for results that are in the queue."""
 LOOK_AGAIN = 0.1
-_to_iso = lru_cache(maxsize=1024)(timestamps.to_iso)
+_to_iso = lru_cache(maxsize=1024)(timestamps.format_iso)
 """The answers that are at hand are told again and again."""
 EXAMPLE = SearchSummary(
     query_id=42, timestamp="2026-11-23T20:15:00", status=200, num_results=214_881, num_entries=10
@@ -32,8 +31,12 @@ EXAMPLE = SearchSummary(
 
 @get(
     "/arxiv",
-    responses=openapi.answer(EXAMPLE) | openapi.UPSTREAM_PROBLEMS | openapi.KEY_PROBLEMS,
-    operation_class=openapi.Recording,
+    summary="Search arXiv",
+    operation_id="searchArxiv",
+    responses=openapi.describe_json(EXAMPLE, "The recorded search.")
+    | openapi.UPSTREAM_PROBLEMS
+    | openapi.API_KEY_PROBLEMS,
+    operation_class=openapi.SearchOperation,
     tags=["frontend"],
 )
 async def search_arxiv(
@@ -50,7 +53,7 @@ async def search_arxiv(
     its daily announcement; `Cache-Status`, `Age` and `Cache-Control` tell. A request with
     `Cache-Control: no-cache` asks arXiv again.
     """
-    bypass_cache = bypasses_cache(request.scope)
+    bypass_cache = bypasses_cache(request)
     found = None if bypass_cache else context.search_service.at_hand(search)
     if found is None:
         found = await cancel_on_disconnect(
@@ -58,7 +61,8 @@ async def search_arxiv(
         )
     answer = receipt(found, context.settings)
     if include == "results":
-        answer.results = shown(await results_of(answer, context), context.settings.zone)
+        rows = await results_of(answer, context)
+        answer.results = Result.from_rows(rows, context.settings.zone)
     headers = {name.decode(): value.decode() for name, value in _headers(found)}
     return Response(answer, headers=headers)
 
@@ -78,7 +82,7 @@ async def results_of(answer: SearchSummary, context: Context) -> list[ResultRow]
     """
     end = monotonic() + PATIENCE
     while True:
-        rows = await context.store.results_of(answer.query_id)
+        rows = await context.records.results_of(answer.query_id)
         if len(rows) == answer.num_entries:
             return rows
         if monotonic() > end:

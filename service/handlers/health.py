@@ -30,8 +30,11 @@ EXAMPLE = Health(
 
 @get(
     "/health/live",
-    tags=["operation"],
-    responses=openapi.answer(Health(status="live")) | openapi.BAD_INPUT,
+    summary="Check whether the process responds",
+    operation_id="getLiveness",
+    tags=["operations"],
+    responses=openapi.describe_json(Health(status="live"), "The process responds.")
+    | openapi.INVALID_PARAMETER,
     cache_control=NOT_KEPT,
 )
 async def live() -> Health:
@@ -41,10 +44,12 @@ async def live() -> Health:
 
 @get(
     "/health/ready",
-    tags=["operation"],
-    responses=openapi.answer(EXAMPLE)
-    | openapi.BAD_INPUT
-    | {503: ResponseSpec(Health, description="not ready; `detail` tells why")},
+    summary="Check whether the service is ready",
+    operation_id="getReadiness",
+    tags=["operations"],
+    responses=openapi.describe_json(EXAMPLE, "The service is ready.")
+    | openapi.INVALID_PARAMETER
+    | {503: ResponseSpec(Health, description="Not ready; `detail` gives the reason.")},
     cache_control=NOT_KEPT,
 )
 async def ready(context: NamedDependency[Context]) -> Response[Health]:
@@ -56,10 +61,10 @@ async def ready(context: NamedDependency[Context]) -> Response[Health]:
     searches are recorded through a queue, `queue` tells whether that is there; without it they
     are written directly.
     """
-    looks = await asyncio.gather(*(_look(context, system) for system in context.store.systems))
+    looks = await asyncio.gather(*(_look(context, system) for system in context.records.systems))
     queue = None
-    if context.buffer:
-        queue = "connected" if context.buffer.connected else "away"
+    if context.queue:
+        queue = "connected" if context.queue.connected else "away"
     if detail := "; ".join(look.amiss for look in looks if look.amiss):
         health = Health(status="not ready", detail=detail, queue=queue)
         return Response(health, status_code=503)
@@ -78,7 +83,7 @@ class _Look(NamedTuple):
 async def _look(context: Context, system: str) -> _Look:
     try:
         async with asyncio.timeout(PATIENCE):
-            applied = await context.store.migrations(system)
+            applied = await context.records.migrations(system)
     except (ServiceError, TimeoutError) as error:
         return _Look(amiss=f"{system}: {str(error) or f'no answer within {PATIENCE:g} seconds'}")
     if missing := sorted(migrations.names() - applied):

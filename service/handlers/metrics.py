@@ -19,7 +19,7 @@ class Metrics(PrometheusController):
     @get()
     async def get(self, context: NamedDependency[Context]) -> Response[bytes]:
         """Look into the queue, and tell everything."""
-        QUEUE.backlog = await context.buffer.backlog() if context.buffer else None
-        QUEUE.connected = context.buffer.connected if context.buffer else None
+        QUEUE.backlog = await context.queue.backlog() if context.queue else None
+        QUEUE.connected = context.queue.connected if context.queue else None
         answer: Response[bytes] = await PrometheusController.get.fn(self)
         return answer

@@ -9,7 +9,7 @@ from ..api_keys import ApiKeyCache, Rate
 from ..errors import InvalidApiKey, ServiceError, TooManyRequests
 from ..logging import caller
 from ..problems import refuse
-from ..quotas import Rates
+from ..quotas import QuotaCounter
 from ..settings import ENDPOINTS
 from .paths import first_segment
 from .scope import header
@@ -27,7 +27,7 @@ class ApiKeyMiddleware:
         self.app = app
         self.keys = keys
         self.anonymous = anonymous
-        self.rates = Rates()
+        self.rates = QuotaCounter()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection."""
@@ -54,15 +54,15 @@ class ApiKeyMiddleware:
         if has_room:
             await self.app(scope, receive, send_counted)
         else:
-            detail = f"{rate} are allowed: wait {window.rest} seconds"
-            await refuse(TooManyRequests(detail, retry_after=window.rest), send_counted)
+            detail = f"{rate} are allowed: wait {window.seconds_left} seconds"
+            await refuse(TooManyRequests(detail, retry_after=window.seconds_left), send_counted)
 
     async def _caller(self, scope: HTTPScope) -> tuple[str, Rate]:
         """Whose request it is, and how many of them there may be. Raises KeyRefused."""
         given = header(scope, b"authorization") or b""
         scheme, _, text = given.decode("latin-1").partition(" ")
         if scheme.lower() == "bearer":
-            key = await self.keys.of(text.strip())
+            key = await self.keys.find(text.strip())
             if key is None:
                 raise InvalidApiKey(f"this key does not count: {SEND} that is not revoked")
             caller.set(key.name)

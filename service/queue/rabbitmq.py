@@ -1,8 +1,8 @@
-"""The queue at RabbitMQ in which recorded searches wait for PostgreSQL: the one user of AMQP.
+"""The RabbitMQ queue in which recorded searches wait for PostgreSQL. Only this module uses AMQP.
 
-It is a quorum queue, and a message counts as taken once the broker has confirmed that it is on the
-disks of a majority. Messages that cannot be stored are parked in a queue beside it, for a person to
-look at.
+It is a quorum queue: a message is safe once the broker confirms that a majority of nodes have
+written it to disk. Messages that cannot be stored are moved to a second queue, where an operator
+can inspect them.
 """
 
 import asyncio
@@ -14,6 +14,7 @@ from typing import Any, Self
 
 from msgspec import Struct
 
+from ..backoff import Backoff
 from ..errors import ConfigurationError, QueueUnavailable
 from ..logging import NOTICE
 
@@ -29,73 +30,61 @@ try:
         PublishError,
     )
     from yarl import URL
-except ImportError as error:  # pragma: no cover - whoever has no queue needs no client
+except ImportError as error:  # pragma: no cover - without a queue the client is not needed
     raise ConfigurationError(
         "ARXIV_QUEUE_URL is set, but the extra `queue` is not installed: install it, or unset that"
     ) from error
 
 logger = logging.getLogger(__name__)
-logging.getLogger("aiormq").setLevel(logging.CRITICAL)  # what it means is said here
+logging.getLogger("aiormq").setLevel(logging.CRITICAL)  # this module logs the same errors
 
 QUEUE = "arxiv-gateway"
 PARKED = f"{QUEUE}.parked"
-DELIVERIES = 100
-"""How often a message is handed out again, when a writer ends without a word, before the broker
-parks it: one that kills writers must not do so for ever, and one in their hands at a restart is
-innocent."""
+MAX_DELIVERIES = 100
+"""How often the broker redelivers a message whose worker died before it parks the message.
+
+A message that crashes workers must not do so forever. The limit is high because messages held by a
+worker during restarts are redelivered too.
+"""
 QUORUM: dict[str, Any] = {"x-queue-type": "quorum"}
 ARGUMENTS = QUORUM | {
-    # never to be changed: the broker would refuse the queue that is there. A policy can do more
-    "x-delivery-limit": DELIVERIES,
+    # do not change: the broker refuses to declare an existing queue with other arguments; operators
+    # can set policies instead
+    "x-delivery-limit": MAX_DELIVERIES,
     "x-dead-letter-exchange": "",
     "x-dead-letter-routing-key": PARKED,
-    # else what the broker parks could be lost on its way; it takes this only with the next
+    # so that parked messages cannot be lost; requires reject-publish
     "x-dead-letter-strategy": "at-least-once",
     "x-overflow": "reject-publish",
 }
-KEPT: dict[str, Any] = {
-    # RabbitMQ 4 throws away what was looked at and put back twenty times; 3 knows no "never"
+PARKED_ARGUMENTS = QUORUM | {
+    # RabbitMQ 4 drops a message that was inspected and requeued 20 times; 3 has no "unlimited"
     "x-delivery-limit": 10**9,
 }
-CONNECTION_PATIENCE = 5.0
-"""Seconds that it may take until the queues are there."""
-PATIENCE = 3.0
-"""Seconds that the broker may take to confirm a message."""
-PAUSES = 0.5, 5.0
-"""Seconds before the next try when the queue or PostgreSQL is away: the first, doubled each time,
-and the longest."""
+CONNECT_TIMEOUT = 5.0
+"""Seconds to connect and declare the queues."""
+PUBLISH_TIMEOUT = 3.0
+"""Seconds to wait for the broker's confirmation."""
+BACKLOG_TIMEOUT = 1.0
+"""Seconds to count the messages."""
+RETRY_PAUSES = 0.5, 5.0
+"""Seconds between attempts while the broker or PostgreSQL is unavailable: shortest and longest."""
 HEARTBEAT = 10
-"""Seconds, unless the URL says otherwise: after three of them a silent broker is gone."""
-LOOK_PATIENCE = 1.0
-"""Seconds that it may take to count what waits."""
-HELD = 50
-"""Messages that one writer has in hand: the largest are 4 MiB, and each dies with a writer."""
+"""Seconds, unless the URL sets it. A broker that misses three heartbeats is considered lost."""
+PREFETCH = 50
+"""Messages held by one worker. The largest have 4 MiB, and a crash returns all of them."""
 PERSISTENT = 2
-"""AMQP's number for messages that outlive the broker."""
-MOST_REASON = 1000
-"""Characters."""
-_AWAY = AMQPError, RuntimeError, OSError, EOFError, ValueError, LookupError
-"""What the client raises: of a state that does not fit, and of a wrong URL, too."""
+"""AMQP's delivery mode for messages that survive a restart of the broker."""
+MAX_REASON = 1000
+"""Characters of the reason in the header of a parked message."""
+_CLIENT_ERRORS = AMQPError, RuntimeError, OSError, EOFError, ValueError, LookupError
+"""All that aiormq raises, including for unexpected frames and invalid URLs."""
 
-
-__all__ = ["Backlog", "Message", "Messages", "Pauses", "RecordQueue", "messages"]
-
-
-class Pauses:
-    """Between tries of the same: each twice as long as the one before."""
-
-    def __init__(self) -> None:
-        """Begin with the shortest."""
-        self._next, self._longest = PAUSES
-
-    def next(self) -> float:
-        """Seconds."""
-        pause, self._next = self._next, min(2 * self._next, self._longest)
-        return pause
+__all__ = ["Backlog", "Consumer", "Message", "RecordQueue", "consume"]
 
 
 class Backlog(Struct, frozen=True):
-    """How many messages wait, beside those in the hands of writers, and how many are parked."""
+    """Messages ready for delivery, connected workers, and parked messages."""
 
     waiting: int
     writers: int
@@ -103,35 +92,35 @@ class Backlog(Struct, frozen=True):
 
 
 class RecordQueue:
-    """The way into the queue; it heals in the background while its context is entered."""
+    """Publishes messages. Reconnects in the background while its context is entered."""
 
     def __init__(self, url: str) -> None:
-        """`url` is amqp:// or amqps://, with its password."""
+        """`url` is amqp:// or amqps://, with the password."""
         self._url = url
         self._channel: AbstractChannel | None = None
-        self._look: AbstractChannel | None = None
-        self._pauses = Pauses()
-        self._is_full = False
-        self._is_told = False
+        self._backlog_channel: AbstractChannel | None = None
+        self._backoff = Backoff(*RETRY_PAUSES)
+        self._full_logged = False
+        self._lost_logged = False
 
     async def __aenter__(self) -> Self:
-        self._life = asyncio.create_task(self._live())
+        self._connecting = asyncio.create_task(self._keep_connected())
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        self._life.cancel()
-        await asyncio.gather(self._life, return_exceptions=True)
+        self._connecting.cancel()
+        await asyncio.gather(self._connecting, return_exceptions=True)
 
     @property
     def connected(self) -> bool:
-        """Whether the broker is there, as far as is known."""
+        """Whether there is a connection to the broker."""
         return self._channel is not None
 
     async def put(self, message: bytes) -> None:
-        """Hand a message over; it is safe once this returns.
+        """Publish a message; it is safe on disk once this returns.
 
-        Raises QueueUnavailable; then nobody knows whether it is in the queue. A broker that did not
-        answer is left alone for a while: others need not wait for it as well.
+        Raises QueueUnavailable; the message may be in the queue nevertheless. If the broker does
+        not respond in time, the connection is closed, so that other callers do not wait for it.
         """
         if self._channel is None:
             raise QueueUnavailable("there is no connection")
@@ -139,162 +128,158 @@ class RecordQueue:
         try:
             await _publish(channel, QUEUE, message)
         except DeliveryError as error:
-            if not self._is_full:
-                logger.warning("the queue takes nothing more: searches are written directly")
-            self._is_full = True
-            raise QueueUnavailable("the queue takes nothing more") from error
+            if not self._full_logged:
+                logger.warning("the queue is full: searches are written directly")
+            self._full_logged = True
+            raise QueueUnavailable("the queue is full") from error
         except QueueUnavailable as error:
             if not lost.done():
                 self._channel = None
                 lost.set_result(error.detail)
             raise
-        self._is_full = False
-        self._pauses = Pauses()
+        self._full_logged = False
+        self._backoff.reset()
 
     async def backlog(self) -> Backlog | None:
-        """What is in the queues; None where that cannot be told at once."""
+        """Count the messages in both queues; None if the broker does not respond at once."""
         if self._channel is None:
             return None
         try:
-            async with _answering(), asyncio.timeout(LOOK_PATIENCE):
-                # on a channel of its own: a queue that is missing closes it
-                if self._look is None or self._look.is_closed:
+            async with _map_errors(), asyncio.timeout(BACKLOG_TIMEOUT):
+                # on a separate channel: the broker closes it if a queue does not exist
+                if self._backlog_channel is None or self._backlog_channel.is_closed:
                     connection = self._channel.connection
-                    self._look = await connection.channel(publisher_confirms=False)
-                waiting = await self._look.queue_declare(QUEUE, passive=True)
-                parked = await self._look.queue_declare(PARKED, passive=True)
+                    self._backlog_channel = await connection.channel(publisher_confirms=False)
+                queue = await self._backlog_channel.queue_declare(QUEUE, passive=True)
+                parked = await self._backlog_channel.queue_declare(PARKED, passive=True)
         except QueueUnavailable:
-            self._look = None
+            self._backlog_channel = None
             return None
         return Backlog(
-            waiting.message_count or 0, waiting.consumer_count or 0, parked.message_count or 0
+            queue.message_count or 0, queue.consumer_count or 0, parked.message_count or 0
         )
 
-    async def _live(self) -> None:
-        """Connect, whenever there is no connection."""
+    async def _keep_connected(self) -> None:
         while True:
-            reason = await self._stay()
-            if not self._is_told:
-                logger.warning("no queue: %s; searches are written directly", reason)
-            self._is_told = True
-            await asyncio.sleep(self._pauses.next())
+            reason = await self._connect()
+            if not self._lost_logged:
+                logger.warning("no connection to the queue: %s; writing searches directly", reason)
+            self._lost_logged = True
+            await asyncio.sleep(self._backoff.next_pause())
 
-    async def _stay(self) -> str:
-        """Connect and stay connected; why that has an end."""
+    async def _connect(self) -> str:
+        """Connect, wait until the connection is lost, and return the reason."""
         try:
-            async with _opened(self._url) as channel:
+            async with _open_channel(self._url) as channel:
                 self._lost = lost = asyncio.Future[str]()
-                channel.closing.add_done_callback(partial(self._hung_up, lost))
+                channel.closing.add_done_callback(partial(self._connection_lost, lost))
                 self._channel = channel
                 logger.log(NOTICE, "connected to the queue")
-                self._is_told = False
+                self._lost_logged = False
                 return await lost
         except QueueUnavailable as error:
             return error.detail
         finally:
-            self._channel = self._look = None
+            self._channel = self._backlog_channel = None
 
-    def _hung_up(self, lost: asyncio.Future[str], closing: asyncio.Future[Any]) -> None:
+    def _connection_lost(self, lost: asyncio.Future[str], closing: asyncio.Future[Any]) -> None:
         if not lost.done():
             self._channel = None
-            reason = None if closing.cancelled() else closing.exception()
-            lost.set_result(_reason(reason) if reason else "the broker hung up")
+            error = None if closing.cancelled() else closing.exception()
+            lost.set_result(_describe(error) if error else "the broker closed the connection")
 
 
-class Messages:
-    """What comes out of the queue, one batch after the other; each is ours until it is settled."""
+class Consumer:
+    """Receives messages in batches. A message that is not acknowledged is delivered again."""
 
     def __init__(self, channel: AbstractChannel) -> None:
-        """Take from this channel."""
         self._channel = channel
         self._arrived: asyncio.Queue[Message | None] = asyncio.Queue()
-        self._spare: Message | None = None
+        self._left_over: Message | None = None
 
-    async def begin(self) -> None:
-        """Let them come."""
-        await self._channel.basic_qos(prefetch_count=HELD)
-        self._channel.closing.add_done_callback(lambda _: self.end())
-        self._channel.on_consumer_cancel_callbacks.add(lambda _: self.end())
+    async def start(self) -> None:
+        """Subscribe to the queue."""
+        await self._channel.basic_qos(prefetch_count=PREFETCH)
+        self._channel.closing.add_done_callback(lambda _: self.stop())
+        self._channel.on_consumer_cancel_callbacks.add(lambda _: self.stop())
         await self._channel.basic_consume(QUEUE, self._arrived.put)
 
-    def end(self) -> None:
-        """Let no further batch be taken."""
+    def stop(self) -> None:
+        """Make `fetch_batch` return an empty batch after the messages received so far."""
         self._arrived.put_nowait(None)
 
-    async def take(self, most: int, most_bytes: int) -> list[Message]:
-        """Wait for one, and take with it what else is there; none at the end."""
-        first = self._spare or await self._arrived.get()
-        self._spare = None
-        taken: list[Message] = []
+    async def fetch_batch(self, max_messages: int, max_bytes: int) -> list[Message]:
+        """Wait for a message and return it with others already received; empty once stopped."""
+        message = self._left_over or await self._arrived.get()
+        self._left_over = None
+        batch: list[Message] = []
         size = 0
-        while first is not None:
-            size += len(first.body)
-            if taken and size > most_bytes:
-                self._spare = first
+        while message is not None:
+            size += len(message.body)
+            if batch and size > max_bytes:
+                self._left_over = message
                 break
-            taken.append(first)
-            if len(taken) == most or self._arrived.empty():
+            batch.append(message)
+            if len(batch) == max_messages or self._arrived.empty():
                 break
-            first = self._arrived.get_nowait()
+            message = self._arrived.get_nowait()
         else:
-            self.end()  # after these
-        return taken
+            self.stop()  # for the next call: this one has consumed the end marker
+        return batch
 
-    async def settle(self, message: Message, *, all_before: bool = False) -> None:
-        """Let the broker forget this one, or all up to it. Raises QueueUnavailable."""
-        async with _answering():
-            await self._channel.basic_ack(_tag(message), multiple=all_before)
+    async def acknowledge(self, message: Message, *, multiple: bool = False) -> None:
+        """Acknowledge a message, or all up to it. Raises QueueUnavailable."""
+        tag = message.delivery_tag
+        assert tag is not None  # noqa: S101 - only a response to basic.get may lack it
+        async with _map_errors():
+            await self._channel.basic_ack(tag, multiple=multiple)
 
     async def park(self, message: Message, reason: str) -> None:
-        """Put a copy aside, with the reason as a header. Raises QueueUnavailable."""
-        headers = {"x-reason": reason[:MOST_REASON]}
+        """Copy a message to the parked queue with the reason as header. Raises QueueUnavailable."""
+        headers = {"x-reason": reason[:MAX_REASON]}
         try:
             await _publish(self._channel, PARKED, message.body, headers)
         except DeliveryError as error:
-            raise QueueUnavailable("the queue of what is parked takes nothing more") from error
+            raise QueueUnavailable("the queue of parked messages is full") from error
 
 
 @asynccontextmanager
-async def messages(url: str) -> AsyncIterator[Messages]:
-    """What comes out of the queue. Raises QueueUnavailable, also when the connection ends."""
-    async with _opened(url) as channel:
-        taken = Messages(channel)
-        async with _answering(), asyncio.timeout(CONNECTION_PATIENCE):
-            await taken.begin()
-        yield taken
+async def consume(url: str) -> AsyncIterator[Consumer]:
+    """Connect and subscribe. Raises QueueUnavailable, also when the connection is lost."""
+    async with _open_channel(url) as channel:
+        consumer = Consumer(channel)
+        async with _map_errors(), asyncio.timeout(CONNECT_TIMEOUT):
+            await consumer.start()
+        yield consumer
         if channel.is_closed:
-            raise QueueUnavailable("the broker hung up")
+            raise QueueUnavailable("the broker closed the connection")
 
 
 @asynccontextmanager
-async def _opened(url: str) -> AsyncIterator[AbstractChannel]:
-    """A channel on a connection of its own, with the queues there. Raises QueueUnavailable."""
+async def _open_channel(url: str) -> AsyncIterator[AbstractChannel]:
+    """Connect, open a channel and declare the queues. Raises QueueUnavailable."""
     async with AsyncExitStack() as stack:
-        async with _answering(), asyncio.timeout(CONNECTION_PATIENCE):
+        async with _map_errors(), asyncio.timeout(CONNECT_TIMEOUT):
             connection = await aiormq.connect(
-                _with_heartbeat(url), client_properties={"connection_name": "arxiv-gateway"}
+                _set_heartbeat(url), client_properties={"connection_name": "arxiv-gateway"}
             )
             stack.push_async_callback(_close, connection)
             channel = await connection.channel(publisher_confirms=True)
-            await _declare(channel)
+            await channel.queue_declare(PARKED, durable=True, arguments=PARKED_ARGUMENTS)
+            await channel.queue_declare(QUEUE, durable=True, arguments=ARGUMENTS)
         yield channel
 
 
-def _with_heartbeat(url: str) -> URL:
-    given = URL(url)
-    return given if "heartbeat" in given.query else given % {"heartbeat": HEARTBEAT}
+def _set_heartbeat(text: str) -> URL:
+    url = URL(text)
+    return url if "heartbeat" in url.query else url % {"heartbeat": HEARTBEAT}
 
 
 async def _close(connection: Any) -> None:  # noqa: ANN401 - aiormq's own type is abstract
-    # whoever waits for an answer must not take this for a cancellation of his own
-    with suppress(*_AWAY):
-        async with asyncio.timeout(PATIENCE):
+    with suppress(*_CLIENT_ERRORS):
+        async with asyncio.timeout(PUBLISH_TIMEOUT):
+            # pending calls must fail with this error: a plain close would cancel their tasks
             await connection.close(ConnectionClosed(0, "closed by us"))
-
-
-async def _declare(channel: AbstractChannel) -> None:
-    await channel.queue_declare(PARKED, durable=True, arguments=QUORUM | KEPT)
-    await channel.queue_declare(QUEUE, durable=True, arguments=ARGUMENTS)
 
 
 async def _publish(
@@ -303,7 +288,7 @@ async def _publish(
     properties = aiormq.spec.Basic.Properties(
         content_type="application/json", delivery_mode=PERSISTENT, headers=headers
     )
-    async with _answering(), asyncio.timeout(PATIENCE):
+    async with _map_errors(), asyncio.timeout(PUBLISH_TIMEOUT):
         try:
             await channel.basic_publish(
                 body, routing_key=queue, properties=properties, mandatory=True
@@ -313,33 +298,27 @@ async def _publish(
 
 
 @asynccontextmanager
-async def _answering() -> AsyncIterator[None]:
-    """Turn the client's errors into one; they name neither the URL nor its password."""
+async def _map_errors() -> AsyncIterator[None]:
+    """Raise aiormq's errors as QueueUnavailable, without the URL and its password."""
     try:
         yield
     except DeliveryError:
         raise
-    except _AWAY as error:
-        raise QueueUnavailable(_reason(error)) from error
+    except _CLIENT_ERRORS as error:
+        raise QueueUnavailable(_describe(error)) from error
     except asyncio.CancelledError as error:
-        # the client ends so what waits for a connection that is lost
+        # aiormq cancels pending calls when the connection is lost
         task = asyncio.current_task()
         if task is None or task.cancelling():
             raise
-        raise QueueUnavailable("the broker hung up") from error
+        raise QueueUnavailable("the broker closed the connection") from error
 
 
-def _reason(error: BaseException) -> str:
+def _describe(error: BaseException) -> str:
     if isinstance(error, TimeoutError):
-        return "the broker does not answer"
+        return "the broker does not respond"
     if isinstance(error, InvalidFrameError):
-        return "the broker has no such virtual host, or this user may not use it"
+        return "the virtual host does not exist, or the user has no access to it"
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
     return f"{type(error).__name__}: {error}"
-
-
-def _tag(message: Message) -> int:
-    tag = message.delivery_tag
-    assert tag is not None  # noqa: S101 - only an answer to basic.get may lack it
-    return tag

@@ -1,8 +1,8 @@
-"""The other end of the queue: `python -m service writer` stores what waits there, many at once.
+"""The queue worker: stores queued searches in PostgreSQL, many in one transaction.
 
-A message is settled once it is stored, so one may come again after any fault; PostgreSQL knows it
-by its number and its key, and it changes nothing. What can never be stored is parked, with the
-reason; it takes nothing else with it.
+Messages are acknowledged after they are stored, so a message may be delivered again after a
+failure; PostgreSQL recognizes its number and write key and ignores it. A message that can never be
+stored is parked with the reason, and the rest of its batch is stored.
 """
 
 import asyncio
@@ -15,147 +15,162 @@ from typing import TypeVar
 
 import msgspec
 
+from ..backoff import Backoff
 from ..context import create_pools
 from ..db.records import RecordStore
 from ..errors import DatabaseUnavailable, QueueUnavailable, RecordRejected, ServiceError
 from ..logging import NOTICE
 from ..models.records import Record
 from ..settings import Settings
-from .rabbitmq import Message, Messages, Pauses, messages
+from .rabbitmq import RETRY_PAUSES, Consumer, Message, consume
 
 logger = logging.getLogger(__name__)
 
-BATCH = 50
-"""Searches of one transaction."""
-BATCH_BYTES = 5 * 2**20
-"""As many papers as PostgreSQL takes a second for, if all are new."""
+MAX_BATCH = 50
+"""Searches per transaction."""
+MAX_BATCH_BYTES = 5 * 2**20
+"""Bytes per transaction: PostgreSQL needs about a second for as many new papers."""
 T = TypeVar("T")
-Unfit = tuple[Message, str]
-"""A message that is parked, and why."""
+Rejected = tuple[Message, str]
+"""A message that cannot be stored, and the reason."""
 _decode = msgspec.json.Decoder(Record).decode
 
 
-async def work(settings: Settings) -> None:
-    """Run a writer until SIGTERM or SIGINT."""
-    assert settings.queue_url  # noqa: S101 - the command line has looked
-    connections = create_pools(settings)
-    writer = Writer(settings.queue_url, RecordStore(connections))
+async def run_worker(settings: Settings) -> None:
+    """Run a worker until SIGTERM or SIGINT."""
+    assert settings.queue_url  # noqa: S101 - checked by the command line
+    pools = create_pools(settings)
+    worker = QueueWorker(settings.queue_url, RecordStore(pools))
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, writer.stop)
-    async with connections:
-        await writer.run()
+        loop.add_signal_handler(number, worker.stop)
+    async with pools:
+        await worker.run()
 
 
-class Writer:
-    """Moves searches from the queue into PostgreSQL until it is told to stop."""
+class QueueWorker:
+    """Moves records from the queue to PostgreSQL until `stop` is called."""
 
-    def __init__(self, queue_url: str, store: RecordStore) -> None:
-        """Take from there, store here."""
+    def __init__(self, queue_url: str, records: RecordStore) -> None:
         self._queue_url = queue_url
-        self._store = store
+        self._records = records
         self._stopping = asyncio.Event()
 
     def stop(self) -> None:
-        """End after the batch under way; what is not stored stays in the queue."""
+        """Stop after the current batch. Messages that are not stored remain in the queue."""
         self._stopping.set()
 
     async def run(self) -> None:
-        """Work until `stop`, through any absence of the queue or PostgreSQL."""
-        pauses = Pauses()
+        """Process messages until stopped; retry while the queue or PostgreSQL is unavailable."""
+        backoff = Backoff(*RETRY_PAUSES)
         with suppress(_Stopped):
             while not self._stopping.is_set():
                 try:
-                    async with messages(self._queue_url) as taken:
-                        logger.log(NOTICE, "taking searches from the queue")
-                        pauses = Pauses()
-                        await self._work(taken)
+                    async with consume(self._queue_url) as consumer:
+                        logger.log(NOTICE, "receiving searches from the queue")
+                        backoff.reset()
+                        await self._process_messages(consumer)
                 except QueueUnavailable as error:
-                    await self._rest(pauses, error)
+                    await self._pause(backoff, error)
 
-    async def _work(self, taken: Messages) -> None:
-        while batch := await self._unless_stopped(taken.take(BATCH, BATCH_BYTES)):
-            began, records, unfit = monotonic(), [], []
-            for message in batch:
-                try:
-                    records.append((message, _read(message.body)))
-                except msgspec.MsgspecError as error:
-                    unfit.append((message, f"it cannot be read: {error}"))
-            unfit += await self._store_all(records)
-            parked = [message for message, _ in unfit]
-            stored = [record for message, record in records if message not in parked]
-            if unfit:
-                # first: a broker that is short of memory takes nothing that would be parked
-                for message in batch:
-                    if message not in parked:
-                        await taken.settle(message)
-                for message, reason in unfit:
-                    await taken.park(message, reason)
-                    await taken.settle(message)
-                    logger.error("a search is parked: %s", reason)
-            else:
-                await taken.settle(batch[-1], all_before=True)
+    async def _process_messages(self, consumer: Consumer) -> None:
+        while batch := await self._unless_stopped(consumer.fetch_batch(MAX_BATCH, MAX_BATCH_BYTES)):
+            start = monotonic()
+            records, rejected = _decode_batch(batch)
+            rejected += await self._store_batch(records)
+            await _settle_batch(consumer, batch, rejected)
+            rejected_messages = [message for message, _ in rejected]
+            stored = [record for message, record in records if message not in rejected_messages]
             if stored:
                 logger.log(
                     NOTICE,
                     "stored %d searches with %d results in %.0f ms; the oldest waited %d s",
                     len(stored),
                     sum(record.num_entries for record in stored),
-                    (monotonic() - began) * 1000,
+                    (monotonic() - start) * 1000,
                     max(0, int(time()) - min(record.acknowledged for record in stored)),
                 )
 
-    async def _store_all(self, batch: Sequence[tuple[Message, Record]]) -> list[Unfit]:
-        """Store a batch, by halves where that fails; those of it that cannot be, and why.
+    async def _store_batch(self, batch: Sequence[tuple[Message, Record]]) -> list[Rejected]:
+        """Store a batch and return the rejected messages.
 
-        So what PostgreSQL refuses is found, and what takes it too long as a whole goes in parts.
+        If that fails, each half is stored separately. This finds the record that PostgreSQL
+        rejects, and divides a batch that exceeds the statement timeout.
         """
-        pauses = Pauses()
+        backoff = Backoff(*RETRY_PAUSES)
         while batch:
             try:
-                refused = await self._store.store([record for _, record in batch])
+                conflicts = await self._records.store([record for _, record in batch])
                 break
             except DatabaseUnavailable as error:
-                await self._rest(pauses, error)
+                await self._pause(backoff, error)
             except RecordRejected as error:
                 if len(batch) == 1:
                     return [(batch[0][0], error.detail)]
             if middle := len(batch) // 2:
-                unfit = await self._store_all(batch[:middle])
-                return unfit + await self._store_all(batch[middle:])
+                rejected = await self._store_batch(batch[:middle])
+                return rejected + await self._store_batch(batch[middle:])
         else:
             return []
         return [
-            (message, f"something else is recorded under its number {record.query_id}")
+            (message, f"something else is recorded under its query_id {record.query_id}")
             for message, record in batch
-            if record.write_key in refused
+            if record.write_key in conflicts
         ]
 
-    async def _rest(self, pauses: Pauses, error: ServiceError) -> None:
-        pause = pauses.next()
-        logger.warning("nothing is stored: %s; trying again in %g s", error.detail, pause)
+    async def _pause(self, backoff: Backoff, error: ServiceError) -> None:
+        pause = backoff.next_pause()
+        logger.warning("could not store searches: %s; retrying in %.1f s", error.detail, pause)
         await self._unless_stopped(asyncio.sleep(pause))
 
-    async def _unless_stopped(self, waiting: Awaitable[T]) -> T:
-        """What it gives. Raises _Stopped if told to stop before or meanwhile."""
+    async def _unless_stopped(self, awaitable: Awaitable[T]) -> T:
+        """Return the awaitable's result. Raises _Stopped if the worker is stopped before that."""
         stopped = asyncio.ensure_future(self._stopping.wait())
-        wanted = asyncio.ensure_future(waiting)
+        result = asyncio.ensure_future(awaitable)
         try:
-            await asyncio.wait([stopped, wanted], return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait([stopped, result], return_when=asyncio.FIRST_COMPLETED)
             if self._stopping.is_set():
                 raise _Stopped
-            return wanted.result()
+            return result.result()
         finally:
             stopped.cancel()
-            wanted.cancel()
+            result.cancel()
 
 
 class _Stopped(Exception):
-    """The writer has been told to stop."""
+    pass
 
 
-def _read(body: bytes) -> Record:
-    """What a message says. Raises msgspec.MsgspecError."""
+async def _settle_batch(consumer: Consumer, batch: list[Message], rejected: list[Rejected]) -> None:
+    """Acknowledge the stored messages and park the rejected ones."""
+    if not rejected:
+        await consumer.acknowledge(batch[-1], multiple=True)
+        return
+    rejected_messages = [message for message, _ in rejected]
+    # stored messages first: a broker that is short of memory blocks publishing
+    for message in batch:
+        if message not in rejected_messages:
+            await consumer.acknowledge(message)
+    for message, reason in rejected:
+        await consumer.park(message, reason)
+        await consumer.acknowledge(message)
+        logger.error("could not store a search, it is parked: %s", reason)
+
+
+def _decode_batch(
+    batch: list[Message],
+) -> tuple[list[tuple[Message, Record]], list[Rejected]]:
+    records: list[tuple[Message, Record]] = []
+    rejected: list[Rejected] = []
+    for message in batch:
+        try:
+            records.append((message, _decode_record(message.body)))
+        except msgspec.MsgspecError as error:
+            rejected.append((message, f"the message cannot be read: {error}"))
+    return records, rejected
+
+
+def _decode_record(body: bytes) -> Record:
     record = _decode(body)
     if len(record.results) != record.num_entries:
         raise msgspec.ValidationError(

@@ -21,7 +21,7 @@ from service.errors import ApiKeyNameTaken, ConfigurationError, DatabaseUnavaila
 from service.middleware.allowed_hosts import host_of
 from service.middleware.api_keys import ApiKeyMiddleware
 from service.middleware.security_headers import HEADERS
-from service.quotas import CALLERS, Rates
+from service.quotas import MAX_CALLERS, QuotaCounter
 from service.settings import Settings
 from tests.conftest import Gateway, Serve
 from tests.support.process import ROOT, service
@@ -34,10 +34,10 @@ def make(settings: Settle) -> Callable[..., Any]:
     """Makes a key as the command line does."""
 
     async def add(name: str, rate: str = "5/minute") -> str:
-        text = api_keys.new()
+        text = api_keys.generate_key()
         async with LocalContext(settings()) as context:
-            await context.key_store.add(
-                ApiKey(name, Rate.read(rate)), api_keys.digest(text), text[:8]
+            await context.api_key_store.add(
+                ApiKey(name, Rate.parse(rate)), api_keys.hash_key(text), text[:8]
             )
         return text
 
@@ -54,7 +54,12 @@ def bearer(key: str) -> dict[str, str]:
 async def test_who_has_no_key_gets_nothing_but_what_is_open(gateway: Serve) -> None:
     async with gateway(api_keys="required", backend_token="x" * 16) as client:
         for path in ("/results", "/queries", "/papers", "/arxiv?title=x", "//results", "/unknown"):
-            for headers in ({}, bearer(api_keys.new()), bearer("x"), {"authorization": "Basic x"}):
+            for headers in (
+                {},
+                bearer(api_keys.generate_key()),
+                bearer("x"),
+                {"authorization": "Basic x"},
+            ):
                 refused = await client.get(path, headers=headers)
                 assert refused.status_code == 401
                 assert refused.headers["www-authenticate"] == "Bearer"
@@ -117,7 +122,9 @@ async def test_where_keys_are_optional_addresses_have_a_rate(
         statuses = [(await client.get("/results")).status_code for _ in range(3)]
         assert statuses == [200, 200, 429]
         assert (await client.get("/results", headers=bearer(key))).status_code == 200
-        assert (await client.get("/results", headers=bearer(api_keys.new()))).status_code == 401
+        assert (
+            await client.get("/results", headers=bearer(api_keys.generate_key()))
+        ).status_code == 401
 
 
 async def test_a_revoked_key_ends_within_seconds(
@@ -125,12 +132,12 @@ async def test_a_revoked_key_ends_within_seconds(
 ) -> None:
     key = await make("team-a")
     async with LocalContext(settings()) as context:
-        assert (await context.keys.of(key)) == ApiKey("team-a", Rate(5, 60))
-        assert await context.key_store.revoke("team-a")
-        assert await context.keys.of(key)  # believed for a while
-        monkeypatch.setattr(api_keys, "FRESH", 0)
-        assert await context.keys.of(key) is None
-        assert not await context.key_store.revoke("team-a")
+        assert (await context.api_keys.find(key)) == ApiKey("team-a", Rate(5, 60))
+        assert await context.api_key_store.revoke("team-a")
+        assert await context.api_keys.find(key)  # believed for a while
+        monkeypatch.setattr(api_keys, "FRESH_SECONDS", 0)
+        assert await context.api_keys.find(key) is None
+        assert not await context.api_key_store.revoke("team-a")
     assert await make("team-a") != key  # the name is free again
 
 
@@ -140,7 +147,7 @@ class Database:
     def __init__(self) -> None:
         self.asked: list[int] = []
         self.away = False
-        self.key = api_keys.new()
+        self.key = api_keys.generate_key()
 
     async def find(self, digests: list[bytes]) -> dict[bytes, ApiKey]:
         self.asked.append(len(digests))
@@ -148,20 +155,20 @@ class Database:
         if self.away:
             raise DatabaseUnavailable("away")
         return {
-            each: ApiKey("a", Rate(1, 1)) for each in digests if each == api_keys.digest(self.key)
+            each: ApiKey("a", Rate(1, 1)) for each in digests if each == api_keys.hash_key(self.key)
         }
 
 
 async def test_made_up_keys_are_looked_for_together() -> None:
     database = Database()
     ring = ApiKeyCache(database)
-    wrong = [api_keys.new() for _ in range(200)]
-    found = await asyncio.gather(*[ring.of(key) for key in [*wrong, database.key, *wrong]])
+    wrong = [api_keys.generate_key() for _ in range(200)]
+    found = await asyncio.gather(*[ring.find(key) for key in [*wrong, database.key, *wrong]])
 
     assert [each for each in found if each] == [ApiKey("a", Rate(1, 1))]
     assert database.asked == [201]
-    assert await ring.of("no key at all") is None
-    assert await ring.of(wrong[0]) is None
+    assert await ring.find("no key at all") is None
+    assert await ring.find(wrong[0]) is None
     assert database.asked == [201]
 
 
@@ -170,33 +177,33 @@ async def test_a_known_key_outlives_the_database_for_a_minute(
 ) -> None:
     database = Database()
     ring = ApiKeyCache(database)
-    assert await ring.of(database.key)
+    assert await ring.find(database.key)
     database.away = True
-    monkeypatch.setattr(api_keys, "FRESH", 0)
-    assert await ring.of(database.key)
+    monkeypatch.setattr(api_keys, "FRESH_SECONDS", 0)
+    assert await ring.find(database.key)
     with pytest.raises(DatabaseUnavailable):
-        await ring.of(api_keys.new())
-    monkeypatch.setattr(api_keys, "STALE", 0)
+        await ring.find(api_keys.generate_key())
+    monkeypatch.setattr(api_keys, "STALE_SECONDS", 0)
     with pytest.raises(DatabaseUnavailable):
-        await ring.of(database.key)
+        await ring.find(database.key)
     database.away = False
-    assert await ring.of(database.key)
+    assert await ring.find(database.key)
 
 
 async def test_what_is_remembered_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(api_keys, "REMEMBERED", 10)
+    monkeypatch.setattr(api_keys, "MAX_CACHED_KEYS", 10)
     ring = ApiKeyCache(Database())
     for _ in range(30):
-        await ring.of(api_keys.new())
+        await ring.find(api_keys.generate_key())
     assert len(ring._known) == 10  # noqa: SLF001
 
-    found = await asyncio.gather(*(ring.of(api_keys.new()) for _ in range(30)))
+    found = await asyncio.gather(*(ring.find(api_keys.generate_key()) for _ in range(30)))
     assert found == [None] * 30
 
-    rates = Rates()
-    for number in range(CALLERS + 5):
+    rates = QuotaCounter()
+    for number in range(MAX_CALLERS + 5):
         rates.count(f"from {number}", Rate(1, 60))
-    assert len(rates._windows) == CALLERS  # noqa: SLF001
+    assert len(rates._windows) == MAX_CALLERS  # noqa: SLF001
 
 
 @pytest.mark.parametrize(
@@ -422,10 +429,10 @@ def test_no_log_and_no_answer_has_a_secret(
     *,
     database_is_there: bool,
 ) -> None:
-    key = api_keys.new()
+    key = api_keys.generate_key()
     db.execute(
         "insert into api_keys (name, digest, beginning, quota, seconds) values ('a', %s, '', 9, 9)",
-        [api_keys.digest(key)],
+        [api_keys.hash_key(key)],
     )
     urls = {}
     if database_is_there:
@@ -438,7 +445,7 @@ def test_no_log_and_no_answer_has_a_secret(
     with service(PLANTED | urls) as running:
         asked = [
             ("/health/ready", ""),
-            ("/results", api_keys.new()),
+            ("/results", api_keys.generate_key()),
             ("/get-sequence", f"{SECRET}x"),
             ("/write-queries", SECRET),
         ]

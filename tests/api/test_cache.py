@@ -12,7 +12,7 @@ from demo import feed
 from demo.arxiv import StandIn
 from demo.papers import generate
 from service import search as search_module
-from service.arxiv_schedule import next_change
+from service.arxiv_schedule import next_publication
 from service.context import LocalContext
 from service.models.arxiv import Search
 from service.settings import Settings
@@ -88,7 +88,7 @@ async def test_an_answer_is_good_until_the_next_change(client: Gateway) -> None:
     await client.get("/arxiv", params=TITLE)
     response = await client.get("/arxiv", params=TITLE)
 
-    left = next_change(time()) - time()
+    left = next_publication(time()) - time()
     name, _, seconds = response.headers["cache-control"].partition("=")
     assert name == "max-age"
     assert abs(int(seconds) - left) < 5

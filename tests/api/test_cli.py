@@ -121,7 +121,7 @@ def small_pages(monkeypatch: pytest.MonkeyPatch) -> None:
 
 async def harvested(settings: Settings, stand_in: StandIn, most: int | None = None) -> list[int]:
     async with LocalContext(settings, httpx.ASGITransport(stand_in)) as context:
-        harvester = Harvester("cat:cs.SE", most, context.search_service, context.store)
+        harvester = Harvester("cat:cs.SE", most, context.search_service, context.records)
         return [progress.stored async for progress in harvester.run()]
 
 
@@ -226,7 +226,7 @@ async def test_a_page_that_lies_is_asked_for_again_and_nothing_stored_twice(
         return httpx.Response(status, content=body)
 
     async with LocalContext(settings(), httpx.MockTransport(answer)) as context:
-        harvester = Harvester("cat:cs.SE", None, context.search_service, context.store)
+        harvester = Harvester("cat:cs.SE", None, context.search_service, context.records)
         progress = [each.stored async for each in harvester.run()]
 
     assert progress[-1] == 100
@@ -258,7 +258,7 @@ async def test_a_harvest_perseveres_and_then_says_why_it_ends(
 async def test_a_query_that_is_none_is_no_harvest(settings: Settle) -> None:
     async with LocalContext(settings()) as context:
         with pytest.raises(InvalidParameter):
-            Harvester("ti:(a", None, context.search_service, context.store)
+            Harvester("ti:(a", None, context.search_service, context.records)
 
 
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])

@@ -26,7 +26,7 @@ TOKEN = "a token of the tests' own"  # noqa: S105
 LONG = hypothesis_settings.get_current_profile_name() == "long"
 EXAMPLES = 50 if LONG else 5
 BOUND_TOGETHER = {
-    ", ".join(arxiv_query.TERMS),  # one of them is needed
+    ", ".join(arxiv_query.SEARCH_PARAMS),  # one of them is needed
     "start",  # with max_results no more than 10,000
     "after",  # a cursor is good for its own query, and not beside a page
     "order",  # relevance needs q
@@ -110,9 +110,9 @@ CONFIG = {
 
 async def keyed(made: Settings) -> str:
     """An API key in this database, with which one may ask without end."""
-    text = api_keys.new()
+    text = api_keys.generate_key()
     async with create_pools(made) as pools:
-        await ApiKeyStore(pools).add(ApiKey("a", Rate(10**9, 1)), api_keys.digest(text), "")
+        await ApiKeyStore(pools).add(ApiKey("a", Rate(10**9, 1)), api_keys.hash_key(text), "")
     return text
 
 

@@ -256,17 +256,17 @@ def test_changes_lead_from_one_run_to_the_other(now: Any, before: Any) -> None:
     def names(run: Sequence[ResultRow]) -> set[str]:
         return {each.arxiv_id or f"{each.author}: {each.title}" for each in run}
 
-    assert names(search_diff.came(new, old)) == names(new) - names(old)
-    assert names(search_diff.came(old, new)) == names(old) - names(new)
-    for move in search_diff.moved(new, old):
+    assert names(search_diff.find_added(new, old)) == names(new) - names(old)
+    assert names(search_diff.find_added(old, new)) == names(old) - names(new)
+    for move in search_diff.find_moved(new, old):
         assert move.result_number != move.previous_result_number
         assert old[move.previous_result_number].arxiv_id == move.arxiv_id
-    for change in search_diff.new_versions(new, old):
+    for change in search_diff.find_new_versions(new, old):
         versions = {each.version for each in old if each.arxiv_id == change.arxiv_id}
         assert change.version not in versions
         assert change.previous_version in versions
-    assert not search_diff.moved(new, new)
-    assert not search_diff.new_versions(new, new)
+    assert not search_diff.find_moved(new, new)
+    assert not search_diff.find_new_versions(new, new)
 
 
 # Through arXiv

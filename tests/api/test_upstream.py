@@ -351,7 +351,7 @@ async def test_without_any_patience_a_free_turn_is_taken(gateway: Serve) -> None
 async def test_calls_that_are_given_up_at_any_moment_leave_the_connection_free(
     settings: Callable[..., Settings],
 ) -> None:
-    sent = arxiv_query.parameters(Search(title="x"), 10)
+    sent = arxiv_query.build_params(Search(title="x"), 10)
     now = asyncio.get_running_loop().time
     async with ArxivClient(settings()) as arxiv:
         impatient = [await arxiv.search(sent, now() + n / 200_000) for n in range(150)]

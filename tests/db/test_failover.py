@@ -400,7 +400,7 @@ async def drained(stack: Stack) -> list[tuple[bytes, Any]]:
     return await stack.queue.parked()
 
 
-async def test_the_queue_dies_and_what_waited_in_it_is_recorded(whole: Stack) -> None:
+async def test_messages_survive_killed_broker(whole: Stack) -> None:
     if whole.queue is None:
         pytest.skip("not installed: rabbitmq-server")
     # RabbitMQ 3.10 writes down a moment later which queues it has: one that was made just before it
@@ -420,7 +420,7 @@ async def test_the_queue_dies_and_what_waited_in_it_is_recorded(whole: Stack) ->
 
 
 @pytest.mark.parametrize("synchronous", [True, False], ids=["synchronous", "asynchronous"])
-async def test_the_primary_dies_and_what_both_had_is_there(
+async def test_replicated_records_survive_killed_primary(
     whole: Stack, *, synchronous: bool
 ) -> None:
     if synchronous:
@@ -441,7 +441,7 @@ async def test_the_primary_dies_and_what_both_had_is_there(
     assert load.until_well() < 30
 
 
-async def test_a_standby_that_lags_shows_no_search_without_its_results(whole: Stack) -> None:
+async def test_lagging_standby_shows_no_search_without_results(whole: Stack) -> None:
     async with under_load(whole) as load:
         whole.pair.set(whole.pair.standby, recovery_min_apply_delay=f"{LAG}s")
         await until_seen(load, 10)
@@ -452,7 +452,7 @@ async def test_a_standby_that_lags_shows_no_search_without_its_results(whole: St
     assert load.refused + load.failed == []
 
 
-async def test_a_backend_and_a_frontend_die_and_hardly_anybody_notices(whole: Stack) -> None:
+async def test_killed_backend_and_frontend_cause_at_most_one_error(whole: Stack) -> None:
     async with under_load(whole) as load:
         for name in ("BACKEND1", "FRONTEND1"):
             await asyncio.to_thread(whole.instances.kill, name)

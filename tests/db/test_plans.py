@@ -158,7 +158,7 @@ def test_a_page_of_searches_reads_little_at_any_depth(
     assert pages <= most
 
 
-NOVEL = PaperFilter(words=full_text.tsquery("title:word77"))
+NOVEL = PaperFilter(words=full_text.build_tsquery("title:word77"))
 DEEP = {"after_published": 1_570_000_000, "after_arxiv_id": "2001.00000", "after_version": 1}
 PAPER_PAGES = [
     (sql.SELECT_PAPERS, PAPERS, PaperFilter(), {}, "papers_published", 80),

@@ -30,9 +30,10 @@ from service.errors import ConfigurationError, DatabaseUnavailable
 from service.models.arxiv import ArxivResponse
 from service.models.records import Record
 from service.models.requests import ResultPayload, WriteQueryRequest, WriteResultsRequest
-from service.queue import rabbitmq as buffer_module
+from service.queue import rabbitmq
+from service.queue import worker as worker_module
 from service.queue.rabbitmq import RecordQueue
-from service.queue.worker import Writer
+from service.queue.worker import QueueWorker
 from service.settings import Settings
 from tests.conftest import Gateway, Serve, copied
 from tests.db.test_records import COUNTS, answer, paper
@@ -68,7 +69,8 @@ async def broker(node: Broker) -> Broker:
 
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(buffer_module, "PAUSES", (0.05, 0.2))
+    for module in (rabbitmq, worker_module):
+        monkeypatch.setattr(module, "RETRY_PAUSES", (0.05, 0.2))
 
 
 async def until(condition: Callable[[], Any], patience: float = 20) -> None:
@@ -86,12 +88,12 @@ async def buffered(database: str, url: str) -> AsyncIterator[QueuedRecordStore]:
 
 
 @asynccontextmanager
-async def writing(connections: DatabasePools | str, url: str) -> AsyncIterator[Writer]:
+async def writing(connections: DatabasePools | str, url: str) -> AsyncIterator[QueueWorker]:
     """A writer at work."""
     if isinstance(connections, str):
         connections = DatabasePools(connections)
     async with connections:
-        writer = Writer(url, RecordStore(connections))
+        writer = QueueWorker(url, RecordStore(connections))
         work = asyncio.create_task(writer.run())
         try:
             yield writer
@@ -118,7 +120,7 @@ async def record(store: RecordStore, entries: int = 3) -> Record:
     return record_of(answer(entries), await store.next_query_id())
 
 
-async def test_a_search_is_answered_once_the_broker_has_it_and_stored_by_the_writer(
+async def test_search_is_acknowledged_by_broker_and_stored_by_worker(
     gateway: Serve, broker: Broker, database: str, db: psycopg.Connection, arxiv: StandIn
 ) -> None:
     asked = {"title": "testing", "include": "results"}
@@ -157,7 +159,7 @@ async def connected(client: Gateway) -> None:
         await asyncio.sleep(0.02)
 
 
-async def test_killed_writers_lose_nothing_and_double_nothing(
+async def test_killed_workers_lose_and_duplicate_nothing(
     broker: Broker, database: str, db: psycopg.Connection
 ) -> None:
     url = make_conninfo(database, user="arxiv_rw")
@@ -191,7 +193,7 @@ async def test_killed_writers_lose_nothing_and_double_nothing(
     assert broker.url not in last.output
 
 
-async def test_what_comes_again_changes_nothing(
+async def test_redelivered_messages_change_nothing(
     broker: Broker, database: str, db: psycopg.Connection
 ) -> None:
     async with buffered(database, broker.url) as store:
@@ -210,7 +212,7 @@ async def test_what_comes_again_changes_nothing(
     assert await broker.parked() == []
 
 
-async def test_what_can_never_be_stored_is_parked_with_the_reason_and_the_rest_is_stored(
+async def test_rejected_messages_are_parked_and_the_rest_is_stored(
     broker: Broker, database: str, db: psycopg.Connection, caplog: pytest.LogCaptureFixture
 ) -> None:
     async with buffered(database, broker.url) as store:
@@ -263,18 +265,18 @@ async def test_what_can_never_be_stored_is_parked_with_the_reason_and_the_rest_i
     assert db.execute("select count(*) from results").fetchone() == (91,)
 
 
-async def test_what_ends_one_writer_after_the_other_is_parked_by_the_broker(
+async def test_message_that_crashes_workers_is_parked_by_broker(
     broker: Broker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     limit = {"x-delivery-limit": 2}
-    monkeypatch.setattr(buffer_module, "QUEUE", "limited")
-    monkeypatch.setattr(buffer_module, "ARGUMENTS", buffer_module.ARGUMENTS | limit)
+    monkeypatch.setattr(rabbitmq, "QUEUE", "limited")
+    monkeypatch.setattr(rabbitmq, "ARGUMENTS", rabbitmq.ARGUMENTS | limit)
     async with RecordQueue(broker.url) as buffer:
         await until(lambda: buffer.connected)
         await buffer.put(b"a killer")
     for _ in range(3):
-        async with buffer_module.messages(broker.url) as messages:
-            await messages.take(1, 1)
+        async with rabbitmq.consume(broker.url) as consumer:
+            await consumer.fetch_batch(1, 1)
 
     end = monotonic() + 5
     while not (parked := await broker.parked()):
@@ -284,9 +286,7 @@ async def test_what_ends_one_writer_after_the_other_is_parked_by_the_broker(
     assert headers["x-death"][0]["reason"] == "delivery_limit"
 
 
-async def test_a_number_that_an_operator_has_used_is_passed_over(
-    broker: Broker, database: str
-) -> None:
+async def test_query_id_used_by_operator_is_skipped(broker: Broker, database: str) -> None:
     async with buffered(database, broker.url) as store:
         first = await store.save(answer(1))
         await store.write_query(
@@ -297,7 +297,7 @@ async def test_a_number_that_an_operator_has_used_is_passed_over(
         assert await store.save(answer(1)) == first + 2
 
 
-async def test_a_broker_that_is_killed_under_load_loses_nothing_and_blocks_nobody(
+async def test_broker_killed_under_load_loses_and_blocks_nothing(
     broker: Broker, database: str, db: psycopg.Connection
 ) -> None:
     numbers: list[int] = []
@@ -328,15 +328,15 @@ async def test_a_broker_that_is_killed_under_load_loses_nothing_and_blocks_nobod
         await until(lambda: len(stored(db)) == len(numbers))
         print(f"{len(numbers)} searches, slowest {slowest:.2f} s, well {monotonic() - back:.2f} s")  # noqa: T201
 
-    assert slowest < buffer_module.PATIENCE + 3
+    assert slowest < rabbitmq.PUBLISH_TIMEOUT + 3
     assert is_whole(db, numbers, 5)
 
 
-async def test_a_broker_that_does_not_answer_holds_up_only_who_finds_out(
+async def test_silent_broker_delays_only_one_search(
     broker: Broker, database: str, db: psycopg.Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(buffer_module, "PATIENCE", 0.4)
-    monkeypatch.setattr(buffer_module, "LOOK_PATIENCE", 0.2)
+    monkeypatch.setattr(rabbitmq, "PUBLISH_TIMEOUT", 0.4)
+    monkeypatch.setattr(rabbitmq, "BACKLOG_TIMEOUT", 0.2)
     async with buffered(database, broker.url) as store:
         numbers = [await store.save(answer(2))]
         broker.send(signal.SIGSTOP)
@@ -362,7 +362,7 @@ async def test_a_broker_that_does_not_answer_holds_up_only_who_finds_out(
     assert is_whole(db, numbers, 2)
 
 
-async def test_a_write_that_postgresql_may_have_never_goes_into_the_queue(
+async def test_write_with_unknown_outcome_is_not_queued(
     broker: Broker, database: str, db: psycopg.Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     save = RecordStore._save  # noqa: SLF001
@@ -389,7 +389,7 @@ async def test_a_write_that_postgresql_may_have_never_goes_into_the_queue(
 
 @pytest.mark.parametrize("apart", [False, True], ids=["one system", "results apart"])
 @pytest.mark.parametrize("sizes", [(0, 3), (3, 0), (3, 2)])
-async def test_of_two_searches_with_one_number_each_keeps_its_own_results(
+async def test_searches_with_same_query_id_keep_their_own_results(
     broker: Broker, server: str, template: str, sizes: tuple[int, int], *, apart: bool
 ) -> None:
     """As after the loss of a primary, whose standby had not heard of the last numbers."""
@@ -411,7 +411,7 @@ async def test_of_two_searches_with_one_number_each_keeps_its_own_results(
         assert "x-reason" in headers
 
 
-async def test_what_waited_is_young_for_readers_and_old_for_searchers(
+async def test_queued_record_is_new_to_readers_and_old_to_cache(
     gateway: Serve, broker: Broker, database: str, db: psycopg.Connection
 ) -> None:
     async with buffered(database, broker.url) as store:
@@ -435,7 +435,7 @@ async def test_what_waited_is_young_for_readers_and_old_for_searchers(
     assert (seen.json(), one.status_code) == ([], 404)
 
 
-async def test_a_database_that_fails_parks_nothing(
+async def test_database_failure_parks_nothing(
     broker: Broker, database: str, db: psycopg.Connection, caplog: pytest.LogCaptureFixture
 ) -> None:
     db.execute(
@@ -456,7 +456,7 @@ async def test_a_database_that_fails_parks_nothing(
     assert await broker.parked() == []
 
 
-async def test_nothing_is_repaired_while_its_search_may_still_come(
+async def test_reconcile_waits_for_queued_searches(
     broker: Broker,
     database: str,
     settings: Callable[..., Settings],
@@ -493,16 +493,16 @@ async def test_without_a_broker_searches_are_written_directly(
     assert health.json().items() >= {"status": "ready", "queue": "away"}.items()
     assert "arxiv_gateway_queue_connected 0.0" in metrics.text
     assert "arxiv_gateway_queue_waiting" not in metrics.text
-    assert caplog.text.count("no queue") == 1
+    assert caplog.text.count("no connection to the queue") == 1
     assert "secret-word" not in caplog.text
 
 
-async def test_a_full_queue_is_passed_by(
+async def test_full_queue_is_bypassed(
     broker: Broker, database: str, db: psycopg.Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # with a bound, which operators set by a policy
-    monkeypatch.setattr(buffer_module, "QUEUE", "bounded")
-    monkeypatch.setattr(buffer_module, "ARGUMENTS", buffer_module.ARGUMENTS | {"x-max-length": 2})
+    monkeypatch.setattr(rabbitmq, "QUEUE", "bounded")
+    monkeypatch.setattr(rabbitmq, "ARGUMENTS", rabbitmq.ARGUMENTS | {"x-max-length": 2})
     async with buffered(database, broker.url) as store:
         numbers = [await store.save(answer(1)) for _ in range(20)]
         directly = stored(db)
@@ -514,7 +514,7 @@ async def test_a_full_queue_is_passed_by(
     assert is_whole(db, numbers, 1)
 
 
-async def test_the_writer_outlasts_a_database_that_is_away(
+async def test_worker_survives_unavailable_database(
     broker: Broker,
     server: str,
     database: str,
@@ -535,7 +535,7 @@ async def test_the_writer_outlasts_a_database_that_is_away(
             )
             for one in more:
                 await broker.publish(encode(one))
-            await until(lambda: "nothing is stored" in caplog.text)
+            await until(lambda: "could not store searches" in caplog.text)
             admin.execute(f"alter database {name} with allow_connections true".encode())
         await until(lambda: len(stored(db)) == 21)
 
@@ -558,7 +558,7 @@ async def test_many_searches_are_stored_in_one_round_trip(
     assert is_whole(db, [one.query_id for one in [first, *records]], 10)
 
 
-async def test_a_paper_of_many_searches_is_kept_as_the_latest_tells_it(
+async def test_paper_in_several_records_keeps_latest_description(
     database: str, db: psycopg.Connection
 ) -> None:
     async with DatabasePools(database) as connections:
@@ -575,7 +575,7 @@ async def test_a_paper_of_many_searches_is_kept_as_the_latest_tells_it(
     assert papers == [("Last 1", 30, 10)]
 
 
-async def test_writers_at_once_share_the_work(
+async def test_concurrent_workers_share_the_work(
     broker: Broker, database: str, db: psycopg.Connection
 ) -> None:
     async with buffered(database, broker.url) as store:
@@ -587,7 +587,7 @@ async def test_writers_at_once_share_the_work(
     assert await broker.parked() == []
 
 
-async def test_the_backlog_is_in_the_metrics(
+async def test_backlog_is_in_metrics(
     gateway: Serve, broker: Broker, database: str, db: psycopg.Connection
 ) -> None:
     async with gateway(queue_url=broker.url) as client, buffered(database, broker.url) as store:
@@ -614,9 +614,7 @@ async def broker_shows(client: Gateway, line: str) -> None:
         await asyncio.sleep(0.1)
 
 
-async def test_a_harvest_does_not_wait_in_the_queue(
-    broker: Broker, database: str, db: psycopg.Connection
-) -> None:
+async def test_harvest_is_not_queued(broker: Broker, database: str, db: psycopg.Connection) -> None:
     async with buffered(database, broker.url) as store:
         await store.begin_harvest("cat:cs.SE", 0, 1)
         harvest = await store.harvest("cat:cs.SE")
@@ -626,7 +624,7 @@ async def test_a_harvest_does_not_wait_in_the_queue(
     assert is_whole(db, [query_id], 4)
 
 
-async def test_the_writer_keeps_the_order_where_results_live_apart(
+async def test_worker_stores_results_first_on_separate_systems(
     broker: Broker, server: str, template: str
 ) -> None:
     with copied(server, template) as queries, copied(server, template) as results:
@@ -666,7 +664,7 @@ async def test_the_writer_keeps_the_order_where_results_live_apart(
     assert body == encode(others)
 
 
-async def test_results_that_another_process_has_in_the_queue_are_said_to_come(
+async def test_queued_results_of_other_process_are_reported(
     gateway: Serve, db: psycopg.Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("service.handlers.arxiv.PATIENCE", 0.2)
@@ -682,7 +680,7 @@ async def test_results_that_another_process_has_in_the_queue_are_said_to_come(
     assert "still in the queue" in response.json()["detail"]
 
 
-def test_a_queue_without_its_client_is_said_to_lack_it(
+def test_missing_queue_extra_is_reported(
     settings: Callable[..., Settings], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in ("service.queue.rabbitmq", "service.db.queued_records"):
@@ -692,7 +690,7 @@ def test_a_queue_without_its_client_is_said_to_lack_it(
         LocalContext(settings(queue_url="amqp://mq/"))
 
 
-def test_only_the_buffer_knows_the_client_of_the_queue() -> None:
-    folder = Path(str(buffer_module.__file__)).parent
+def test_only_one_module_imports_aiormq() -> None:
+    folder = Path(str(rabbitmq.__file__)).parent
     users = [path.name for path in folder.rglob("*.py") if "aiormq" in path.read_text()]
     assert users == ["rabbitmq.py"]

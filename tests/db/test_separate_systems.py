@@ -194,7 +194,7 @@ async def test_a_harvest_goes_on_where_it_was_on_three_systems(
 
     async def harvested(most: int) -> list[int]:
         async with LocalContext(settings(**apart.settings), stand_in) as context:
-            harvester = Harvester("cat:cs.SE", most, context.search_service, context.store)
+            harvester = Harvester("cat:cs.SE", most, context.search_service, context.records)
             return [progress.stored async for progress in harvester.run()]
 
     assert (await harvested(5))[-1] == 5

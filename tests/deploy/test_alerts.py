@@ -54,7 +54,7 @@ def told_of_a_queue() -> str:
     return generate_latest(registry).decode()
 
 
-async def test_every_series_named_is_there_with_its_labels(client: Gateway) -> None:
+async def test_every_used_series_exists_with_its_labels(client: Gateway) -> None:
     for path in ("/arxiv?title=testing", "/results", "/nowhere"):
         await client.get(path)
     text = (await client.get("/metrics")).text + told_of_a_queue()
@@ -76,17 +76,17 @@ async def test_every_series_named_is_there_with_its_labels(client: Gateway) -> N
     assert unseen == set()
 
 
-def test_prometheus_takes_its_files() -> None:
+def test_prometheus_files_are_valid() -> None:
     promtool("check", "rules", PROMETHEUS / "alerts.yml")
     promtool("check", "config", PROMETHEUS / "prometheus.yml")
 
 
-def test_alerts_fire_and_stay_silent_as_they_should() -> None:
+def test_alerts_fire_only_when_expected() -> None:
     promtool("test", "rules", ROOT / "tests" / "alerts.yml")
 
 
 @pytest.mark.parametrize("rule", rules(), ids=lambda rule: str(rule["alert"]))
-def test_each_alert_is_tried_both_ways(rule: dict[str, Any]) -> None:
+def test_each_alert_has_positive_and_negative_case(rule: dict[str, Any]) -> None:
     tried = {
         bool(each["exp_alerts"])
         for case in CASES
@@ -97,7 +97,7 @@ def test_each_alert_is_tried_both_ways(rule: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize("rule", rules(), ids=lambda rule: str(rule["alert"]))
-def test_each_alert_leads_to_what_to_do(rule: dict[str, Any]) -> None:
+def test_each_alert_links_to_its_runbook(rule: dict[str, Any]) -> None:
     document, _, anchor = rule["annotations"]["runbook"].partition("#")
     assert document == "docs/operations.md"
     assert anchor == rule["alert"].lower()
@@ -105,12 +105,12 @@ def test_each_alert_leads_to_what_to_do(rule: dict[str, Any]) -> None:
     assert rule["labels"]["severity"] in {"critical", "warning"}
 
 
-def test_the_document_knows_no_other_alert() -> None:
+def test_runbook_has_no_unknown_alert() -> None:
     told = re.findall(r"^### (ArxivGateway\w+)$", OPERATIONS, re.MULTILINE)
     assert sorted(told) == sorted(rule["alert"] for rule in rules())
 
 
-def test_prometheus_understands_what_the_dashboard_asks(tmp_path: Path) -> None:
+def test_dashboard_queries_are_valid(tmp_path: Path) -> None:
     asked = [
         {"record": f"panel:{number}", "expr": expression.replace("$__rate_interval", "1m")}
         for number, expression in enumerate(SHOWN)
@@ -120,7 +120,7 @@ def test_prometheus_understands_what_the_dashboard_asks(tmp_path: Path) -> None:
     promtool("check", "rules", file)
 
 
-def test_the_dashboard_is_of_one_piece() -> None:
+def test_dashboard_is_consistent() -> None:
     ids = [panel["id"] for panel in PANELS]
     assert len(ids) == len(set(ids))
     assert len({panel["title"] for panel in PANELS}) == len(PANELS)
@@ -139,7 +139,7 @@ def test_the_dashboard_is_of_one_piece() -> None:
             assert len(refs) == len(set(refs))
 
 
-def test_no_panel_lies_upon_another() -> None:
+def test_dashboard_panels_do_not_overlap() -> None:
     taken: set[tuple[int, int]] = set()
     for panel in PANELS:
         at = panel["gridPos"]
@@ -153,7 +153,7 @@ def test_no_panel_lies_upon_another() -> None:
         taken |= cells
 
 
-async def test_promtool_finds_nothing_to_say_of_the_metrics(client: Gateway) -> None:
+async def test_metrics_pass_promtool(client: Gateway) -> None:
     await client.get("/arxiv?title=testing")
     answer: httpx.Response = await client.get("/metrics")
     ours = "".join(

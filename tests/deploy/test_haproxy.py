@@ -22,7 +22,7 @@ from psycopg.conninfo import make_conninfo
 from psycopg.sql import SQL, Identifier
 
 from demo.arxiv import StandIn
-from service.backend.client import READING as READING_PATIENCE
+from service.backend.client import READ_TIMEOUT
 from service.handlers.arxiv import PATIENCE as RESULTS_PATIENCE
 from service.search import PERSISTENCE
 from service.settings import ENDPOINTS, Settings
@@ -174,7 +174,7 @@ def raw(url: str, path: str, method: str = "GET", **headers: str) -> tuple[int, 
 # Which path goes where
 
 
-def test_the_doors_open_what_the_service_has() -> None:
+def test_haproxy_routes_every_endpoint() -> None:
     text = (ROOT / "deploy" / "haproxy.cfg").read_text()
     opened = {
         path.strip("/")
@@ -201,7 +201,7 @@ def test_the_doors_open_what_the_service_has() -> None:
         ("/schema/openapi.json", "READ", 200),
     ],
 )
-def test_a_path_goes_to_its_pool(
+def test_path_is_routed_to_its_pool(
     router: Router, instances: Instances, path: str, pool: str, status: int
 ) -> None:
     given = uuid4().hex
@@ -220,7 +220,7 @@ def test_a_path_goes_to_its_pool(
         *("/get-sequence", "/GET-SEQUENCE", "/write-queries", "/read-results?page=1", "/"),
     ],
 )
-def test_what_is_internal_does_not_exist_outside(
+def test_internal_paths_are_not_found_outside(
     router: Router, instances: Instances, path: str
 ) -> None:
     given = uuid4().hex
@@ -236,7 +236,7 @@ def test_what_is_internal_does_not_exist_outside(
     assert instances.that_answered(given, 0.05) == set()
 
 
-def test_the_inner_door_leads_to_the_backend_and_nowhere_else(router: Router) -> None:
+def test_internal_port_serves_only_backend_paths(router: Router) -> None:
     token = {"authorization": f"Bearer {TOKEN}"}
 
     assert httpx.get(f"{router.inside}/get-sequence", headers=token).json()["sequence"] > 0
@@ -247,7 +247,7 @@ def test_the_inner_door_leads_to_the_backend_and_nowhere_else(router: Router) ->
     assert "haproxy_backend_active_servers" in httpx.get(f"{router.inside}/metrics").text
 
 
-async def test_who_sends_no_request_id_gets_one_and_the_log_has_it(router: Router) -> None:
+async def test_missing_request_id_is_generated_and_logged(router: Router) -> None:
     async with client_of(router) as client:
         given = [
             (await client.get(path, headers=headers)).headers["x-request-id"]
@@ -314,7 +314,7 @@ async def under_load(router: Router) -> AsyncIterator[Load]:
 
 
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM])
-async def test_an_instance_that_ends_under_load_is_not_noticed_by_readers(
+async def test_readers_do_not_notice_stopped_instance(
     router: Router, instances: Instances, how: signal.Signals
 ) -> None:
     async with under_load(router) as load:
@@ -327,7 +327,7 @@ async def test_an_instance_that_ends_under_load_is_not_noticed_by_readers(
     assert load.errors == []
 
 
-async def test_an_export_under_way_outlives_the_sigterm_of_its_instance(
+async def test_export_completes_after_sigterm_of_instance(
     single: Router, instances: Instances
 ) -> None:
     reader = instances.running["READ1"]
@@ -342,7 +342,7 @@ async def test_an_export_under_way_outlives_the_sigterm_of_its_instance(
     assert status == 0
 
 
-async def test_a_search_whose_instance_dies_is_made_by_the_other(
+async def test_search_is_retried_on_other_instance(
     router: Router, instances: Instances, arxiv: StandIn
 ) -> None:
     arxiv.delay = 0.5
@@ -362,14 +362,14 @@ async def test_a_search_whose_instance_dies_is_made_by_the_other(
     assert len(arxiv.requests) >= 2
 
 
-def test_each_waits_longer_than_who_is_behind_it() -> None:
+def test_timeouts_increase_towards_the_client() -> None:
     text = (ROOT / "deploy" / "haproxy.cfg").read_text()
     pools = dict(re.findall(r"\nbackend (\w+)\n(?:    .*\n)*?    timeout server (\d+)s", text))
     [end] = re.findall(r"hard-stop-after (\d+)s", text)
     ingress = (ROOT / "deploy" / "kubernetes" / "ingress.yaml").read_text()
     settings = Settings.from_env({})
-    frontend = settings.max_wait + settings.timeout + PERSISTENCE + READING_PATIENCE
-    shown = frontend + READING_PATIENCE + RESULTS_PATIENCE
+    frontend = settings.max_wait + settings.timeout + PERSISTENCE + READ_TIMEOUT
+    shown = frontend + READ_TIMEOUT + RESULTS_PATIENCE
 
     assert float(pools["backends"]) == float(pools["backends_unready"]) > frontend
     assert float(pools["frontends_search"]) == float(pools["frontends_unready"]) > shown
@@ -384,7 +384,7 @@ def test_each_waits_longer_than_who_is_behind_it() -> None:
         ("inside", "/arxiv-api", {"authorization": f"Bearer {TOKEN}"}),
     ],
 )
-async def test_arxiv_is_not_asked_twice_by_who_asks_it_in_any_case(
+async def test_search_that_bypasses_cache_is_not_retried(
     router: Router, instances: Instances, arxiv: StandIn, door: str, path: str, headers: Any
 ) -> None:
     arxiv.delay = 0.5
@@ -413,7 +413,7 @@ def _asking(router: Router, pool: str = "frontends_search") -> str:
 # Exports
 
 
-async def test_an_export_passes_while_it_is_made(single: Router, instances: Instances) -> None:
+async def test_export_is_streamed(single: Router, instances: Instances) -> None:
     reader = instances.running["READ1"].process
     async with client_of(single) as client, client.stream("GET", EXPORT) as answer:
         reader.send_signal(signal.SIGSTOP)
@@ -428,7 +428,7 @@ async def test_an_export_passes_while_it_is_made(single: Router, instances: Inst
     assert (first + rest).count(b"\n") == ROWS
 
 
-async def test_an_export_that_breaks_stays_broken(single: Router, instances: Instances) -> None:
+async def test_truncated_export_is_detectable(single: Router, instances: Instances) -> None:
     reader = instances.running["READ1"]
 
     async def read(coding: str, first: asyncio.Barrier) -> None:
@@ -451,9 +451,7 @@ async def test_an_export_that_breaks_stays_broken(single: Router, instances: Ins
     assert [type(end) for end in ends] == [httpx.RemoteProtocolError] * 2
 
 
-async def test_a_router_that_is_stopped_lets_an_export_come_to_its_end(
-    instances: Instances, tmp_path: Path
-) -> None:
+async def test_haproxy_finishes_exports_when_stopped(instances: Instances, tmp_path: Path) -> None:
     with haproxy(tmp_path, instances.pools) as stopping:
         async with client_of(stopping) as client, client.stream("GET", EXPORT) as answer:
             stopping.process.send_signal(signal.SIGUSR1)
@@ -469,7 +467,7 @@ async def test_a_router_that_is_stopped_lets_an_export_come_to_its_end(
 # Limits
 
 
-async def test_what_is_too_much_is_sent_away_at_once(
+async def test_excess_requests_are_rejected_immediately(
     instances: Instances, filled: str, tmp_path: Path
 ) -> None:
     narrow = {
@@ -493,7 +491,7 @@ async def test_what_is_too_much_is_sent_away_at_once(
     assert [each.status_code for each in answers].count(200) == 20 - len(turned_away)
 
 
-def test_headers_and_bodies_have_their_sizes(router: Router) -> None:
+def test_header_and_body_sizes_are_limited(router: Router) -> None:
     assert raw(router.outside, "/results?items_per_page=1", a="b" * 12_000)[0] == 200
     assert raw(router.outside, "/results?items_per_page=1", a="b" * 17_000)[0] == 400
     assert httpx.post(f"{router.outside}/queries", content=b" " * 70_000).status_code == 413
@@ -501,7 +499,7 @@ def test_headers_and_bodies_have_their_sizes(router: Router) -> None:
     assert (unbounded.status_code, unbounded.json()["status"]) == (411, 411)
 
 
-def test_where_no_instance_is_ready_it_is_said(tmp_path: Path, instances: Instances) -> None:
+def test_no_ready_instance_is_reported(tmp_path: Path, instances: Instances) -> None:
     nobody = dict.fromkeys(("READ1", "READ2", "BACKEND1", "BACKEND2"), NOBODY)
     with haproxy(tmp_path, instances.pools | nobody) as router:
         answer = httpx.get(f"{router.outside}/results", timeout=10)
@@ -517,11 +515,11 @@ def test_where_no_instance_is_ready_it_is_said(tmp_path: Path, instances: Instan
     assert found == (503, UNREADY)
 
 
-def test_a_load_balancer_before_it_can_ask_for_its_health(router: Router) -> None:
+def test_load_balancer_can_check_health(router: Router) -> None:
     assert raw(router.outside, "/health/ready")[0] == 200
 
 
-def test_who_sends_no_request_holds_no_connection(instances: Instances, tmp_path: Path) -> None:
+def test_idle_connections_are_closed(instances: Instances, tmp_path: Path) -> None:
     hasty = {"timeout http-request 10s": "timeout http-request 300ms"}
     with haproxy(tmp_path, instances.pools, hasty) as router:
         address = urlsplit(router.outside)

@@ -46,7 +46,7 @@ def called(kind: str) -> dict[str, Manifest]:
 @pytest.mark.parametrize(
     "manifest", MANIFESTS, ids=[f"{each['kind']}-{each['metadata']['name']}" for each in MANIFESTS]
 )
-def test_every_manifest_is_what_kubernetes_takes(manifest: Manifest, version: str) -> None:
+def test_manifests_are_valid(manifest: Manifest, version: str) -> None:
     kubernetes_validate.validate(manifest, version, strict=True)
 
 
@@ -60,7 +60,7 @@ def kustomized(folder: Path) -> list[Manifest]:
     return documents(built.stdout)
 
 
-def test_kustomize_takes_all_of_them() -> None:
+def test_kustomize_builds_all_manifests() -> None:
     assert sorted(KUSTOMIZATION["resources"]) == FILES
     made = kustomized(FOLDER)
 
@@ -68,7 +68,7 @@ def test_kustomize_takes_all_of_them() -> None:
     assert {each["metadata"]["namespace"] for each in made} == {"arxiv"}
 
 
-def test_with_the_queue_there_is_a_writer_and_backends_know_where_the_queue_is(
+def test_queue_component_adds_worker_and_queue_url(
     tmp_path: Path,
 ) -> None:
     shutil.copytree(FOLDER, tmp_path, dirs_exist_ok=True)
@@ -84,8 +84,8 @@ def test_with_the_queue_there_is_a_writer_and_backends_know_where_the_queue_is(
 
 
 @pytest.mark.parametrize("name", ["frontend", "backend"])
-class TestADeployment:
-    def test_what_belongs_to_it_finds_it(self, name: str) -> None:
+class TestDeployment:
+    def test_selectors_match_labels(self, name: str) -> None:
         labels = {"app.kubernetes.io/name": name}
         deployment = called("Deployment")[name]["spec"]
 
@@ -101,7 +101,7 @@ class TestADeployment:
         assert policy["podSelector"]["matchLabels"] == labels
         assert policy["ingress"]
 
-    def test_its_settings_are_settings(self, name: str) -> None:
+    def test_settings_are_valid(self, name: str) -> None:
         [container] = pod_of(name)["containers"]
         given = called("ConfigMap")["arxiv-settings"]["data"] | {
             each["name"]: each.get("value", "what a secret has") for each in container["env"]
@@ -117,7 +117,7 @@ class TestADeployment:
         if settings.backend_url:
             assert settings.backend_url.removeprefix("http://") in called("Service")
 
-    def test_its_probes_ask_what_there_is(self, name: str) -> None:
+    def test_probes_use_health_endpoints(self, name: str) -> None:
         [container] = pod_of(name)["containers"]
         asked = {kind: container[f"{kind}Probe"]["httpGet"]["path"] for kind in PROBES}
 
@@ -125,7 +125,7 @@ class TestADeployment:
 
 
 @pytest.mark.parametrize("name", ["frontend", "backend", "writer"])
-def test_a_pod_has_only_what_it_needs(name: str) -> None:
+def test_pods_have_minimal_privileges(name: str) -> None:
     pod = pod_of(name)
     [container] = pod["containers"]
 
@@ -140,7 +140,7 @@ def test_a_pod_has_only_what_it_needs(name: str) -> None:
     }
 
 
-def test_only_frontends_get_to_backends_and_only_backends_out() -> None:
+def test_network_policies_restrict_access() -> None:
     policies = called("NetworkPolicy")
     [ingress] = policies["backend"]["spec"]["ingress"]
     [pods, monitoring] = ingress["from"]
@@ -161,7 +161,7 @@ def pod_of(name: str) -> Manifest:
     return pod
 
 
-def test_the_ingress_opens_the_frontend_and_nothing_else() -> None:
+def test_ingress_exposes_only_the_frontend() -> None:
     [ingress] = of("Ingress")
     [rule] = ingress["spec"]["rules"]
     paths = rule["http"]["paths"]
@@ -171,7 +171,7 @@ def test_the_ingress_opens_the_frontend_and_nothing_else() -> None:
     assert {path["backend"]["service"]["name"] for path in paths} == {"frontend"}
 
 
-def test_passwords_are_referred_to_and_told_how_to_make() -> None:
+def test_passwords_are_secrets_with_instructions() -> None:
     how = "".join((each / "kustomization.yaml").read_text() for each in (FOLDER, QUEUE))
     pods = [each["spec"]["template"]["spec"] for each in [*of("Deployment"), *of("Job"), PATCH]]
     secrets = [
@@ -189,7 +189,7 @@ def test_passwords_are_referred_to_and_told_how_to_make() -> None:
         assert f"--from-literal={secret['key']}=" in how
 
 
-def test_migrations_have_their_passwords_in_the_environment_alone() -> None:
+def test_migration_passwords_are_only_in_environment() -> None:
     [job] = of("Job")
     [psql] = job["spec"]["template"]["spec"]["containers"]
     how = (FOLDER / "kustomization.yaml").read_text()
@@ -203,7 +203,7 @@ def test_migrations_have_their_passwords_in_the_environment_alone() -> None:
         assert f"--from-literal={name}=" in how
 
 
-def test_the_queue_is_reached_with_and_without_tls() -> None:
+def test_queue_is_reachable_with_and_without_tls() -> None:
     [egress] = called("NetworkPolicy")["queue"]["spec"]["egress"]
 
     assert {each["port"] for each in egress["ports"]} == {5671, 5672}

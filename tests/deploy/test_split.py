@@ -224,9 +224,7 @@ async def compare(both: list[Gateway], ask: Ask) -> httpx.Response:
 
 
 @pytest.mark.parametrize("what", ASKED)
-async def test_a_pair_answers_as_the_one_service_to_the_byte(
-    both: list[Gateway], what: str
-) -> None:
+async def test_split_responses_equal_single_service(both: list[Gateway], what: str) -> None:
     first = await both[0].get("/papers?versions=all&order=oldest&items_per_page=1")
     paper = first.json()["papers"][0]["arxiv_id"]
     good = {"unknown": {200, 404, 400}, "wrong": {400}}.get(what, {200, 409})
@@ -240,7 +238,7 @@ async def test_a_pair_answers_as_the_one_service_to_the_byte(
             assert known.status_code == 304 or "atom" in path  # it tells the time
 
 
-async def test_a_pair_reads_headers_and_bodies_as_the_one_service(both: list[Gateway]) -> None:
+async def test_split_handles_headers_and_bodies_like_single_service(both: list[Gateway]) -> None:
     asked: list[Ask] = [
         *(("GET", path, headers, None) for path in LISTS for headers in ODD_HEADERS),
         *(("POST", path, {}, body) for path, body, _ in BAD_BODIES if path == "/queries"),
@@ -263,7 +261,7 @@ async def test_a_pair_reads_headers_and_bodies_as_the_one_service(both: list[Gat
         ("/results?format=csv&items_per_page=90", 3),
     ],
 )
-async def test_the_cursors_of_a_pair_are_those_of_the_one_service(
+async def test_split_cursors_equal_single_service(
     both: list[Gateway], path: str, pages: int
 ) -> None:
     answer, followed = await compare(both, ("GET", path, {}, None)), 1
@@ -277,7 +275,7 @@ async def test_the_cursors_of_a_pair_are_those_of_the_one_service(
     assert followed >= pages
 
 
-def test_whatever_an_archive_answers_a_remote_one_does_too() -> None:
+def test_remote_reader_overrides_every_method() -> None:
     asked = {
         name: method for name, method in vars(RecordReader).items() if not name.startswith("_")
     }
@@ -286,7 +284,7 @@ def test_whatever_an_archive_answers_a_remote_one_does_too() -> None:
         assert signature(vars(RemoteReader)[name]) == signature(asked[name])
 
 
-async def test_two_frontends_and_two_backends_share_one_flight_and_the_gate(
+async def test_frontends_and_backends_share_requests_and_rate_limiter(
     backing: Make, arxiv: StandIn
 ) -> None:
     async with AsyncExitStack() as stack:
@@ -307,7 +305,7 @@ async def test_two_frontends_and_two_backends_share_one_flight_and_the_gate(
     assert {request.status for request in arxiv.requests} == {200}
 
 
-async def test_a_frontend_needs_no_database_and_its_terminal_searches(
+async def test_frontend_and_command_line_work_without_database(
     backing: Make, tmp_path: Path, arxiv: StandIn, capsys: pytest.CaptureFixture[str]
 ) -> None:
     del arxiv  # a clean one
@@ -336,7 +334,7 @@ async def test_a_frontend_needs_no_database_and_its_terminal_searches(
 # What goes wrong
 
 
-async def test_a_backend_that_is_away_is_told_with_when_to_come_again(
+async def test_unavailable_backend_is_reported_with_retry_after(
     backing: Make, arxiv: StandIn
 ) -> None:
     del arxiv  # a clean one
@@ -351,11 +349,14 @@ async def test_a_backend_that_is_away_is_told_with_when_to_come_again(
             assert answer.headers["retry-after"] == "5"
             assert answer.json()["title"] == "The backend is not available"
         ready = await client.get("/health/ready")
-        assert (ready.status_code, ready.json()["detail"]) == (503, "backend: the backend is away")
+        assert (ready.status_code, ready.json()["detail"]) == (
+            503,
+            "backend: the backend is unavailable",
+        )
         assert (await client.get("/health/live")).status_code == 200
 
 
-async def test_a_backend_whose_database_is_away_is_not_ready_and_says_so(
+async def test_backend_without_database_is_not_ready(
     backing: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(pool, "CONNECTION_PATIENCE", 0.2)
@@ -368,7 +369,7 @@ async def test_a_backend_whose_database_is_away_is_not_ready_and_says_so(
     assert results.json()["title"] == "The database is not available"
 
 
-async def test_the_token_is_needed_and_never_shown(
+async def test_token_is_required_and_never_exposed(
     backing: Make, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.DEBUG)
@@ -394,14 +395,14 @@ async def test_the_token_is_needed_and_never_shown(
         assert secret not in caplog.text
 
 
-async def test_a_frontend_asks_its_backend_which_keys_count_and_believes_it_for_a_while(
+async def test_frontend_looks_up_api_keys_through_backend(
     backing: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     behind = backing(allowed_hosts="example.org")
-    key = api_keys.new()
+    key = api_keys.generate_key()
     async with create_pools(behind) as pools:
-        await ApiKeyStore(pools).add(ApiKey("team-a", Rate(7, 60)), api_keys.digest(key), "")
-    monkeypatch.setattr(api_keys, "FRESH", 0)
+        await ApiKeyStore(pools).add(ApiKey("team-a", Rate(7, 60)), api_keys.hash_key(key), "")
+    monkeypatch.setattr(api_keys, "FRESH_SECONDS", 0)
     async with AsyncExitStack() as running:
         url = await running.enter_async_context(backend(behind))
         settings = frontend(url, api_keys="required")
@@ -410,15 +411,17 @@ async def test_a_frontend_asks_its_backend_which_keys_count_and_believes_it_for_
             async def asked(path: str, text: str) -> httpx.Response:
                 return await client.get(path, headers={"authorization": f"Bearer {text}"})
 
-            answers = [await asked("/results", text) for text in (key, api_keys.new(), "none")]
+            answers = [
+                await asked("/results", text) for text in (key, api_keys.generate_key(), "none")
+            ]
             assert [answer.status_code for answer in answers] == [200, 401, 401]
             assert answers[0].headers["ratelimit"] == '"default";r=6;t=60'
             await running.aclose()
             assert (await asked("/nowhere", key)).status_code == 404
-            assert (await asked("/nowhere", api_keys.new())).status_code == 503
+            assert (await asked("/nowhere", api_keys.generate_key())).status_code == 503
 
 
-async def test_the_backends_problems_are_told_as_they_are(
+async def test_backend_problems_are_passed_on(
     gateway: Serve, caplog: pytest.LogCaptureFixture
 ) -> None:
     def answer(_: httpx.Request) -> httpx.Response:
@@ -449,31 +452,34 @@ UNKNOWN = json.dumps(
 @pytest.mark.parametrize(
     ("answer", "said"),
     [
-        (b"HTTP/1.1 503 Service Unavailable\r\ncontent-length: 2\r\n\r\nno", "answers 503"),
-        (b"HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\n\r\n", "answers 404"),
+        (b"HTTP/1.1 503 Service Unavailable\r\ncontent-length: 2\r\n\r\nno", "(status 503)"),
+        (b"HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\n\r\n", "(status 404)"),
         (b"HTTP/1.1 200 OK\r\ncontent-length: 6\r\n\r\n<html>", "same release"),
         (
             b"HTTP/1.1 500 Oh\r\ncontent-type: text/html\r\ncontent-length: 6\r\n\r\n<html>",
-            "does not serve /read-archive: it answers 500",
+            "does not serve /read-archive (status 500)",
         ),
         (PROBLEM + b"content-length: 6\r\n\r\n<html>", "same release"),
         (
             PROBLEM + b"content-length: %d\r\n\r\n%s" % (len(UNKNOWN), UNKNOWN),
-            "does not understand /read-archive (body: has no",
+            "rejects a request to /read-archive (body: has no",
         ),
-        (b"HTTP/1.1 200 OK\r\ncontent-length: 600\r\n\r\n[", "is away"),
-        (b"HTTP/1.1 200 OK\r\ncontent-length: 5000\r\n\r\n" + b" " * 5000, "more than 4,096"),
-        (b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\nzz\r\n", "is away"),
-        (b"HTTP/1.1 200 OK\r\ncontent-encoding: gzip\r\ncontent-length: 2\r\n\r\n[]", "is away"),
-        (b"HTTP/1.1 302 Found\r\nlocation: /x\r\ncontent-length: 0\r\n\r\n", "answers 302"),
-        (b"", "is away"),
-        (b"SSH-2.0\r\n", "is away"),
+        (b"HTTP/1.1 200 OK\r\ncontent-length: 600\r\n\r\n[", "is unavailable"),
+        (b"HTTP/1.1 200 OK\r\ncontent-length: 5000\r\n\r\n" + b" " * 5000, "exceeds 4,096"),
+        (b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\nzz\r\n", "is unavailable"),
+        (
+            b"HTTP/1.1 200 OK\r\ncontent-encoding: gzip\r\ncontent-length: 2\r\n\r\n[]",
+            "is unavailable",
+        ),
+        (b"HTTP/1.1 302 Found\r\nlocation: /x\r\ncontent-length: 0\r\n\r\n", "(status 302)"),
+        (b"", "is unavailable"),
+        (b"SSH-2.0\r\n", "is unavailable"),
     ],
 )
-async def test_what_no_backend_answers_is_unavailable(
+async def test_invalid_backend_response_is_unavailable(
     answer: bytes, said: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(backend_client, "MOST", 4096)
+    monkeypatch.setattr(backend_client, "MAX_RESPONSE_BYTES", 4096)
 
     async def odd(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"\r\n\r\n")
@@ -487,7 +493,7 @@ async def test_what_no_backend_answers_is_unavailable(
     assert said in response.json()["detail"]
 
 
-async def test_a_request_right_behind_another_has_not_its_deadline() -> None:
+async def test_pipelined_request_does_not_inherit_deadline() -> None:
     heads = []
 
     async def backend(reader: asyncio.StreamReader, _: asyncio.StreamWriter) -> None:
@@ -523,7 +529,7 @@ class Silent:
 
 
 @pytest.mark.parametrize("path", [SEARCH, "/results", EXPORT])
-async def test_the_id_and_the_deadline_of_a_request_are_passed_on(path: str) -> None:
+async def test_request_id_and_deadline_are_passed_on(path: str) -> None:
     silent = Silent()
     async with listening(silent) as url, client_of(create_app(frontend(url))) as client:
         begun = monotonic()
@@ -543,10 +549,10 @@ async def test_the_id_and_the_deadline_of_a_request_are_passed_on(path: str) -> 
     assert float(seconds) > 60 if path == SEARCH else 0 < float(seconds) <= 0.3
 
 
-async def test_a_backend_that_never_answers_is_not_waited_for(
+async def test_silent_backend_times_out(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(backend_client, "READING", 0.2)
+    monkeypatch.setattr(backend_client, "READ_TIMEOUT", 0.2)
 
     async def trickle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"\r\n\r\n")
@@ -561,7 +567,7 @@ async def test_a_backend_that_never_answers_is_not_waited_for(
             answer = await client.get("/results")
 
         assert answer.status_code == 503
-        assert answer.json()["detail"] == "the backend does not answer in time"
+        assert answer.json()["detail"] == "the backend does not respond in time"
 
 
 @pytest.mark.parametrize(
@@ -572,7 +578,7 @@ async def test_a_backend_that_never_answers_is_not_waited_for(
         (SEARCH, {"cache-control": "no-cache"}, 503, 2),
     ],
 )
-async def test_a_call_lost_on_an_old_connection_is_repeated_unless_it_asks_arxiv_anew(
+async def test_lost_call_is_retried_once_unless_cache_is_bypassed(
     path: str, headers: dict[str, str], status: int, calls: int
 ) -> None:
     """As when a backend is started anew."""
@@ -600,10 +606,10 @@ async def test_a_call_lost_on_an_old_connection_is_repeated_unless_it_asks_arxiv
     assert all(later <= earlier - 0.04 for earlier, later in pairwise(seconds))
 
 
-async def test_those_who_hang_up_leave_no_connection_taken(
+async def test_cancelled_requests_release_connections(
     backing: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(backend_client, "CONNECTIONS", 3)
+    monkeypatch.setattr(backend_client, "MAX_CONNECTIONS", 3)
     async with backend(backing()) as url, client_of(create_app(frontend(url))) as client:
         for path in ("/results", "/papers", "/queries/1", EXPORT, SEARCH):
             hurried = [
@@ -614,7 +620,7 @@ async def test_those_who_hang_up_leave_no_connection_taken(
             assert (await client.get("/results")).status_code == 200
 
 
-async def test_a_page_that_is_asked_for_again_ends_with_its_own_request() -> None:
+async def test_identical_pages_keep_their_own_deadlines() -> None:
     """In the one service it is made for all who ask at that moment."""
     heads: list[bytes] = []
     hung_up = asyncio.Semaphore(0)
@@ -645,7 +651,7 @@ async def test_a_page_that_is_asked_for_again_ends_with_its_own_request() -> Non
     assert sorted(told) == [pytest.approx(0.2, abs=0.1), pytest.approx(5, abs=0.5)]
 
 
-async def test_a_deadline_holds_in_the_one_service_too(gateway: Serve, arxiv: StandIn) -> None:
+async def test_deadline_applies_in_single_service(gateway: Serve, arxiv: StandIn) -> None:
     async with gateway() as client:
         arxiv.delay = 0.5
         late = await client.get(SEARCH, headers={"request-timeout": "0.1"})
@@ -658,7 +664,7 @@ async def test_a_deadline_holds_in_the_one_service_too(gateway: Serve, arxiv: St
     assert (odd.status_code, odd.json()["parameter"]) == (400, "Request-Timeout")
 
 
-async def test_who_hangs_up_ends_the_call_of_the_backend() -> None:
+async def test_client_disconnect_cancels_backend_call() -> None:
     silent = Silent()
     async with listening(silent) as url, served(create_app(frontend(url))) as address:
         with pytest.raises(httpx.ReadTimeout):
@@ -667,9 +673,9 @@ async def test_who_hangs_up_ends_the_call_of_the_backend() -> None:
         await asyncio.wait_for(silent.gone.wait(), 1)
 
 
-async def test_equal_searches_share_one_call(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_identical_searches_share_one_call(monkeypatch: pytest.MonkeyPatch) -> None:
     """Or those who wait would take all connections from those who read."""
-    monkeypatch.setattr(backend_client, "CONNECTIONS", 2)
+    monkeypatch.setattr(backend_client, "MAX_CONNECTIONS", 2)
     silent = Silent()
     async with listening(silent) as url, client_of(create_app(frontend(url))) as client:
         headers = {"request-timeout": "0.3"}
@@ -678,7 +684,7 @@ async def test_equal_searches_share_one_call(monkeypatch: pytest.MonkeyPatch) ->
     assert len(silent.heads) == 1
 
 
-async def test_a_question_that_is_none_is_refused(backing: Make) -> None:
+async def test_invalid_read_request_is_rejected(backing: Make) -> None:
     page = {"type": "page", "list": "results", "wanted": {"type": "results"}, "limit": 2}
     wrong: list[Any] = [
         {},
@@ -709,7 +715,7 @@ async def test_a_question_that_is_none_is_refused(backing: Make) -> None:
 # Whole lists
 
 
-async def test_a_whole_list_passes_through_in_pieces(large: Settings) -> None:  # noqa: F811
+async def test_whole_list_is_streamed(large: Settings) -> None:  # noqa: F811
     """Both sides are in this process; `tests/test_exports.py` looks at the memory of one."""
     async with (
         backend(large) as behind,
@@ -735,7 +741,7 @@ def of_process(settings: Settings) -> dict[str, str]:
     }
 
 
-async def test_a_backend_killed_in_mid_stream_breaks_it_unless_there_is_another(
+async def test_stream_survives_killed_backend_if_another_exists(
     large: Settings,  # noqa: F811
 ) -> None:
     with service(of_process(large)) as doomed, service(of_process(large)) as other:
@@ -790,9 +796,7 @@ async def _carry(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> 
         ({"endpoints": "backend"}, "ARXIV_ENDPOINTS"),
     ],
 )
-def test_a_frontend_has_no_database_and_serves_nothing_that_needs_one(
-    changes: dict[str, str], name: str
-) -> None:
+def test_frontend_rejects_database_settings(changes: dict[str, str], name: str) -> None:
     with pytest.raises(ValueError, match=f"^{name}: "):
         frontend("http://backend", **changes)
     with pytest.raises(ConfigurationError, match=f"^{name}: "):
@@ -803,10 +807,10 @@ def test_a_frontend_has_no_database_and_serves_nothing_that_needs_one(
 
 
 @pytest.mark.parametrize("command", ["migrate", "harvest", "keys"])
-def test_what_needs_a_database_is_done_where_it_is(command: str) -> None:
+def test_database_commands_are_rejected_on_frontend(command: str) -> None:
     with pytest.raises(ConfigurationError, match="ARXIV_BACKEND_URL"):
         command_line.COMMANDS[command](frontend("http://backend"), Namespace())
 
 
-def test_all_that_a_frontend_serves_is_of_the_frontend() -> None:
+def test_frontend_serves_frontend_endpoints() -> None:
     assert frontend("http://backend").served == set(ENDPOINTS["frontend"])

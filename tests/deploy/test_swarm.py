@@ -19,14 +19,14 @@ DEFAULT = re.compile(r"\$\{\w+:-(.*?)\}")
 INSTANCES = ("frontend1", "frontend2", "backend1", "backend2", "writer")
 
 
-def test_nothing_is_asked_for_that_swarm_does_not_do() -> None:
+def test_stack_uses_only_keys_supported_by_swarm() -> None:
     assert STACK["version"] == "3.8"
     for service in SERVICES.values():
         assert service.keys() & NOT_FOR_SWARM == set()
         assert not [each for each in service.get("volumes", ()) if str(each).startswith((".", "/"))]
 
 
-def test_it_has_what_the_compose_files_have() -> None:
+def test_stack_has_the_services_of_the_compose_files() -> None:
     composed = {"backend1"}  # the one called service there
     for name in ("podman-compose.yml", "deploy/compose.scale.yml"):
         composed |= yaml.safe_load((ROOT / name).read_text())["services"].keys()
@@ -34,7 +34,7 @@ def test_it_has_what_the_compose_files_have() -> None:
     assert SERVICES.keys() == composed - {"service"}
 
 
-def test_every_config_is_a_file_that_is_mounted_and_every_migration_is_one() -> None:
+def test_configs_are_existing_mounted_files() -> None:
     configs = STACK["configs"]
     mounted = [each for service in SERVICES.values() for each in service.get("configs", ())]
     migrations = {path.stem for path in (ROOT / "migrations").glob("*.sql")}
@@ -47,7 +47,7 @@ def test_every_config_is_a_file_that_is_mounted_and_every_migration_is_one() -> 
 
 
 @pytest.mark.parametrize("name", INSTANCES)
-def test_its_settings_are_settings(name: str) -> None:
+def test_settings_are_valid(name: str) -> None:
     given = {
         variable: re.sub(r"\$\{\w+:\?.*?\}", "a-secret-of-sixteen", DEFAULT.sub(r"\1", value))
         for variable, value in SERVICES[name]["environment"].items()
@@ -61,7 +61,7 @@ def test_its_settings_are_settings(name: str) -> None:
     assert (settings.queue_url is None) == (served == "frontend")
 
 
-def test_a_secret_that_is_not_set_ends_the_deployment() -> None:
+def test_missing_secret_stops_the_deployment() -> None:
     for variable in re.findall(r"\$\{(\w*(?:PASSWORD|TOKEN)[^}]*)\}", TEXT):
         # the second token is there only while the first is being changed
         assert ":?" in variable or variable == "ARXIV_BACKEND_TOKEN_ALSO:-"

@@ -101,14 +101,14 @@ def silent_port() -> Iterator[int]:
                 client.close()
 
 
-def test_the_file_runs_by_itself() -> None:
+def test_script_is_executable() -> None:
     with open_port() as port:
         finished = subprocess.run([SCRIPT, f"127.0.0.1:{port}"], check=False)
 
     assert finished.returncode == 0
 
 
-def test_an_open_port_is_not_waited_for(wait_for: Run) -> None:
+def test_open_port_returns_immediately(wait_for: Run) -> None:
     before = time.monotonic()
     with open_port() as port:
         finished = wait_for(f"127.0.0.1:{port}")
@@ -119,7 +119,7 @@ def test_an_open_port_is_not_waited_for(wait_for: Run) -> None:
 
 
 @pytest.mark.parametrize("limit", ["0", "10"])
-def test_a_port_may_open_later(start: Start, limit: str) -> None:
+def test_port_can_open_later(start: Start, limit: str) -> None:
     with closed_port() as (port, open_it):
         waiting = start(f"127.0.0.1:{port}", "-t", limit)
         time.sleep(0.5)
@@ -130,7 +130,7 @@ def test_a_port_may_open_later(start: Start, limit: str) -> None:
         assert waiting.wait(timeout=5) == 0
 
 
-def test_a_port_that_stays_closed_ends_the_wait_with_1_in_time(wait_for: Run) -> None:
+def test_closed_port_times_out_with_status_1(wait_for: Run) -> None:
     before = time.monotonic()
     with closed_port() as (port, _):
         finished = wait_for(f"127.0.0.1:{port}", "-t", "1")
@@ -140,7 +140,7 @@ def test_a_port_that_stays_closed_ends_the_wait_with_1_in_time(wait_for: Run) ->
     assert 1 <= time.monotonic() - before < 3
 
 
-def test_a_port_that_never_answers_ends_the_wait_with_1_in_time(wait_for: Run) -> None:
+def test_silent_port_times_out_with_status_1(wait_for: Run) -> None:
     before = time.monotonic()
     with silent_port() as port:
         finished = wait_for(f"127.0.0.1:{port}", "-t", "1")
@@ -150,7 +150,7 @@ def test_a_port_that_never_answers_ends_the_wait_with_1_in_time(wait_for: Run) -
     assert 1 <= time.monotonic() - before < 4
 
 
-def test_every_port_has_to_accept(wait_for: Run) -> None:
+def test_every_port_must_accept(wait_for: Run) -> None:
     with open_port() as one, open_port() as other, closed_port() as (third, _):
         both = wait_for(f"127.0.0.1:{one}", f"localhost:{other}")
         one_closed = wait_for(f"127.0.0.1:{one}", f"127.0.0.1:{third}", "-t", "1")
@@ -159,7 +159,7 @@ def test_every_port_has_to_accept(wait_for: Run) -> None:
     assert one_closed.returncode == 1
 
 
-def test_an_ipv6_address_is_given_in_brackets(wait_for: Run) -> None:
+def test_ipv6_address_in_brackets_is_accepted(wait_for: Run) -> None:
     try:
         with open_port("::1") as port:
             finished = wait_for(f"[::1]:{port}", "-t", "2")
@@ -169,7 +169,7 @@ def test_an_ipv6_address_is_given_in_brackets(wait_for: Run) -> None:
     assert finished.returncode == 0
 
 
-def test_the_command_gets_its_arguments_as_they_were(wait_for: Run) -> None:
+def test_command_gets_its_arguments_unchanged(wait_for: Run) -> None:
     arguments = ["", "two words", "*", "-t", "--", "'\"\\$HOME"]
     show = "import sys; print(sys.argv[1:])"
     with open_port() as port:
@@ -178,7 +178,7 @@ def test_the_command_gets_its_arguments_as_they_were(wait_for: Run) -> None:
     assert finished.stdout == f"{arguments}\n"
 
 
-def test_the_script_becomes_the_command(start: Start) -> None:
+def test_script_is_replaced_by_command(start: Start) -> None:
     with open_port() as port:
         process = start("-q", f"127.0.0.1:{port}", "--", "sh", "-c", "echo $$; exit 7")
         output, errors = process.communicate(timeout=5)
@@ -188,7 +188,7 @@ def test_the_script_becomes_the_command(start: Start) -> None:
     assert process.returncode == 7
 
 
-def test_after_a_timeout_the_command_runs_unless_the_wait_is_strict(start: Start) -> None:
+def test_command_runs_after_timeout_unless_strict(start: Start) -> None:
     with closed_port() as (port, _):
         lenient = start(f"127.0.0.1:{port}", "-t", "1", "--", "echo", "started")
         strict = start(f"127.0.0.1:{port}", "-t", "1", "-s", "--", "echo", "started")
@@ -198,14 +198,14 @@ def test_after_a_timeout_the_command_runs_unless_the_wait_is_strict(start: Start
     assert outputs == ["started\n", ""]
 
 
-def test_a_strict_wait_that_succeeds_runs_the_command(wait_for: Run) -> None:
+def test_successful_strict_wait_runs_command(wait_for: Run) -> None:
     with open_port() as port:
         finished = wait_for("-s", f"127.0.0.1:{port}", "--", "echo", "started")
 
     assert finished.stdout == "started\n"
 
 
-def test_a_quiet_wait_says_nothing(wait_for: Run) -> None:
+def test_quiet_wait_prints_nothing(wait_for: Run) -> None:
     with open_port() as one, closed_port() as (other, _):
         finished = wait_for("-q", f"127.0.0.1:{one}", f"127.0.0.1:{other}", "-t", "1")
 
@@ -240,9 +240,7 @@ def test_a_quiet_wait_says_nothing(wait_for: Run) -> None:
     ],
     ids=" ".join,
 )
-def test_arguments_that_make_no_sense_end_with_2_and_the_usage(
-    wait_for: Run, arguments: list[str]
-) -> None:
+def test_invalid_arguments_print_usage_with_status_2(wait_for: Run, arguments: list[str]) -> None:
     finished = wait_for("-q", *arguments)
 
     assert (finished.returncode, finished.stdout) == (2, "")
@@ -250,7 +248,7 @@ def test_arguments_that_make_no_sense_end_with_2_and_the_usage(
     assert "usage: wait-for HOST:PORT" in finished.stderr
 
 
-def test_the_usage_can_be_asked_for(wait_for: Run) -> None:
+def test_help_prints_usage(wait_for: Run) -> None:
     finished = wait_for("-h")
 
     assert (finished.returncode, finished.stderr) == (0, "")
@@ -258,7 +256,7 @@ def test_the_usage_can_be_asked_for(wait_for: Run) -> None:
 
 
 @pytest.mark.parametrize(("sent", "status"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
-def test_a_signal_ends_the_wait_at_once(start: Start, sent: signal.Signals, status: int) -> None:
+def test_signal_ends_wait_immediately(start: Start, sent: signal.Signals, status: int) -> None:
     # a shell cannot catch what it was started to ignore, as background jobs are with SIGINT
     before = signal.signal(sent, signal.SIG_DFL)
     try:
@@ -273,7 +271,7 @@ def test_a_signal_ends_the_wait_at_once(start: Start, sent: signal.Signals, stat
     assert (waiting.returncode, output) == (status, "")
 
 
-def test_a_signal_ends_even_an_attempt_that_hangs(start: Start) -> None:
+def test_signal_ends_hanging_attempt(start: Start) -> None:
     with silent_port() as port:
         waiting = start(f"127.0.0.1:{port}", "-t", "0")
         time.sleep(0.5)
@@ -283,7 +281,7 @@ def test_a_signal_ends_even_an_attempt_that_hangs(start: Start) -> None:
     assert waiting.returncode == 143
 
 
-def test_there_is_about_one_attempt_a_second(shell: list[str], tmp_path: Path) -> None:
+def test_attempts_are_one_second_apart(shell: list[str], tmp_path: Path) -> None:
     attempts = tmp_path / "attempts"
     (tmp_path / "perl").write_text(f"#!/bin/sh\necho >>{attempts}\nexit 1\n")
     (tmp_path / "perl").chmod(0o755)
@@ -296,7 +294,7 @@ def test_there_is_about_one_attempt_a_second(shell: list[str], tmp_path: Path) -
 
 
 @pytest.mark.parametrize("tool", TOOLS)
-def test_any_of_four_tools_can_connect(tool: str, tmp_path: Path) -> None:
+def test_each_of_four_tools_can_connect(tool: str, tmp_path: Path) -> None:
     _link(tmp_path, "sleep", "timeout", tool)
     run = _runner(["/bin/sh"], tmp_path)
 
@@ -317,7 +315,7 @@ def test_any_of_four_tools_can_connect(tool: str, tmp_path: Path) -> None:
     assert unanswered.stderr.count("\n") == 1
 
 
-def test_without_any_tool_the_script_says_so(shell: list[str], tmp_path: Path) -> None:
+def test_missing_tools_are_reported(shell: list[str], tmp_path: Path) -> None:
     _link(tmp_path, "cat")
 
     finished = _runner(shell, tmp_path)("db:5432")

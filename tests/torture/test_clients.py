@@ -42,7 +42,7 @@ def locked(db: psycopg.Connection, table: str) -> Iterator[None]:
         yield
 
 
-def test_a_pool_that_is_used_up_sends_the_others_away_in_time_and_recovers(
+def test_exhausted_pool_rejects_requests_in_time_and_recovers(
     database: str,
     db: psycopg.Connection,
     environment: Environment,
@@ -92,7 +92,7 @@ def vanish(wire: socket.socket, *, politely: bool) -> None:
     wire.close()
 
 
-def test_clients_that_vanish_at_any_moment_leave_clean_connections_and_whole_records(
+def test_disconnecting_clients_leave_clean_connections_and_complete_records(
     database: str,
     db: psycopg.Connection,
     environment: Environment,
@@ -162,7 +162,7 @@ def _answers_are_right(url: str, load: Load) -> None:
 
 
 @pytest.mark.parametrize("interval", [0.0, 0.2], ids=["busy", "queued"])
-def test_a_service_told_to_stop_finishes_what_is_under_way_and_refuses_what_is_new(
+def test_sigterm_finishes_started_requests_and_rejects_new_ones(
     database: str,
     db: psycopg.Connection,
     environment: Environment,

@@ -30,7 +30,7 @@ def library() -> Path:
     return found[0]
 
 
-def test_a_clock_that_steps_changes_neither_the_pause_nor_what_is_recorded(
+def test_clock_steps_affect_neither_rate_limit_nor_records(
     database: str,
     db: psycopg.Connection,
     environment: Environment,

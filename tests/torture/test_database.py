@@ -27,7 +27,7 @@ STOPS = {
 }
 
 
-def test_a_postgresql_that_is_started_again_is_found_again_and_has_all_that_was_answered(
+def test_restarted_postgresql_has_all_acknowledged_searches(
     own: postgres.PostgreSQL, environment: Environment, portal: BlockingPortal, tally: Tally
 ) -> None:
     dice = Random(1)
@@ -47,7 +47,7 @@ def test_a_postgresql_that_is_started_again_is_found_again_and_has_all_that_was_
     assert "Traceback" not in running.output
 
 
-def test_connections_that_the_server_ends_lose_nothing(
+def test_connections_terminated_by_server_lose_nothing(
     database: str,
     db: psycopg.Connection,
     environment: Environment,
@@ -129,7 +129,7 @@ def _filled(ballast: Path) -> Iterator[None]:
         ballast.unlink()
 
 
-def test_a_full_disk_lets_reads_go_on_and_searches_as_soon_as_there_is_room(
+def test_full_disk_allows_reads_and_searches_recover(
     files: Path, quick_path: Path, environment: Environment, portal: BlockingPortal, tally: Tally
 ) -> None:
     with (

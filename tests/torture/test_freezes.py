@@ -16,7 +16,7 @@ from tests.torture.load import searching
 MAX_WAIT, TIMEOUT = 2.0, 1.0
 
 
-def test_a_frozen_postgresql_holds_no_call_beyond_its_deadline(
+def test_frozen_postgresql_delays_no_request_beyond_its_timeout(
     own: postgres.PostgreSQL, environment: Environment, portal: BlockingPortal, tally: Tally
 ) -> None:
     with service(environment(own.url, max_wait=MAX_WAIT, timeout=TIMEOUT)) as running:

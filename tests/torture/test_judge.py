@@ -30,7 +30,7 @@ RESULTS = """
         ([], {1: [0, 1]}, [], (0, 0, 1)),
     ],
 )
-def test_what_is_lost_double_or_half_is_seen(
+def test_lost_duplicated_and_partial_records_are_detected(
     db: psycopg.Connection,
     records: list[tuple[int, str]],
     results: dict[int, list[int]],

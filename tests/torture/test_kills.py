@@ -16,7 +16,7 @@ from tests.torture.load import searching
 
 # in two halves, so that two processors have something to do
 @pytest.mark.parametrize("seed", [1, 2])
-def test_a_service_killed_at_any_moment_has_recorded_whole_searches_and_all_it_answered(
+def test_killed_service_has_complete_records_of_all_acknowledged_searches(
     database: str,
     db: psycopg.Connection,
     environment: Environment,

@@ -147,7 +147,7 @@ def size_of(running: Service) -> Size:
 
 
 @pytest.mark.skipif(not Path("/proc/self/smaps_rollup").exists(), reason="only Linux tells this")
-def test_half_an_hour_of_everything_leaves_memory_descriptors_and_tasks_as_they_were(
+def test_mixed_load_leaks_no_memory_descriptors_or_tasks(
     database: str,
     db: psycopg.Connection,
     environment: Environment,

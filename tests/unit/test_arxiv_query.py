@@ -13,8 +13,15 @@ from msgspec import structs
 from demo.feed import render
 from demo.papers import generate
 from demo.query import Pair, Term, Tree, parse, rewrite
-from service.arxiv_query import LAST_RESULT, MAX_LENGTH, MAX_NAMES, TERMS, missing_ids, parameters
-from service.arxiv_xml import parse as parse_feed
+from service.arxiv_query import (
+    MAX_LIST_ITEMS,
+    MAX_QUERY_LENGTH,
+    MAX_RESULT,
+    SEARCH_PARAMS,
+    build_params,
+    find_missing_ids,
+)
+from service.arxiv_xml import parse_feed
 from service.errors import InvalidParameter
 from service.models.arxiv import Entry, Search
 
@@ -40,7 +47,7 @@ TYPED = st.text(max_size=30) | st.lists(_PIECES, max_size=8).map("".join)
 
 
 def sent(**given_parameters: Any) -> dict[str, str]:
-    return parameters(Search(**given_parameters), 10)
+    return build_params(Search(**given_parameters), 10)
 
 
 def query(**given_parameters: Any) -> str:
@@ -85,7 +92,7 @@ def has_letters(text: str) -> bool:
 @example(dict.fromkeys(FIELDS, 'submittedDate":[2020 TO 2021]'))
 @example(dict.fromkeys(FIELDS, 'b\\"'))
 @example(dict.fromkeys(FIELDS, "a\\"))
-def test_arxiv_reads_one_term_for_each_field_and_no_word_is_lost(typed: dict[str, str]) -> None:
+def test_each_field_becomes_one_term_with_all_words(typed: dict[str, str]) -> None:
     try:
         built = query(**typed)
     except InvalidParameter as error:
@@ -103,7 +110,7 @@ def test_arxiv_reads_one_term_for_each_field_and_no_word_is_lost(typed: dict[str
 
 
 @given(st.sampled_from(list(FIELDS)), TYPED)
-def test_a_field_alone_is_one_term(name: str, text: str) -> None:
+def test_single_field_is_one_term(name: str, text: str) -> None:
     try:
         built = query(**{name: text})
     except InvalidParameter:
@@ -114,7 +121,7 @@ def test_a_field_alone_is_one_term(name: str, text: str) -> None:
 
 
 @given(st.text("abcdefgXYZäé0123456789.,:;()[]{}<>+-&|!^~/'$#%=@", min_size=1, max_size=40))
-def test_ordinary_characters_are_sent_as_they_are_typed(text: str) -> None:
+def test_ordinary_characters_are_sent_unchanged(text: str) -> None:
     assert query(title=text) == f'ti:"{text}"'
 
 
@@ -140,11 +147,11 @@ def test_ordinary_characters_are_sent_as_they_are_typed(text: str) -> None:
         ("submittedDate:[2020 TO 2021]", "submittedDate [2020 TO 2021]"),
     ],
 )
-def test_only_what_has_no_meaning_is_taken_out(typed: str, meant: str) -> None:
+def test_only_unsafe_characters_are_removed(typed: str, meant: str) -> None:
     assert query(title=typed) == f'ti:"{meant}"'
 
 
-def test_all_parameters_given_must_match() -> None:
+def test_parameters_are_combined_with_and() -> None:
     built = query(
         author="Noether",
         title="Invariants",
@@ -165,16 +172,16 @@ def test_all_parameters_given_must_match() -> None:
 
 
 @pytest.mark.parametrize("empty", [None, "", " ", "\t\n", "\u3000"])
-def test_an_empty_field_is_left_out(empty: str | None) -> None:
+def test_empty_field_is_omitted(empty: str | None) -> None:
     assert query(author=empty, title="x", query=empty) == 'ti:"x"'
 
 
 @pytest.mark.parametrize("empty", [None, "", " \n"])
-def test_a_search_for_nothing_names_all_parameters(empty: str | None) -> None:
+def test_search_without_parameters_is_rejected(empty: str | None) -> None:
     error = refused(author=empty, query=empty, category=("",), id_list=(" ",), max_results=5)
 
-    assert error.parameter == ", ".join(TERMS)
-    assert set(TERMS) < set(Search.__struct_fields__)
+    assert error.parameter == ", ".join(SEARCH_PARAMS)
+    assert set(SEARCH_PARAMS) < set(Search.__struct_fields__)
 
 
 @pytest.mark.parametrize(
@@ -185,7 +192,7 @@ def test_a_search_for_nothing_names_all_parameters(empty: str | None) -> None:
     ],
 )
 @pytest.mark.parametrize("name", list(FIELDS))
-def test_a_field_without_anything_to_search_for_is_named(name: str, typed: str) -> None:
+def test_field_without_searchable_characters_is_rejected(name: str, typed: str) -> None:
     others = dict.fromkeys(FIELDS, "x")
 
     assert refused(**(others | {name: typed})).parameter == name
@@ -202,7 +209,7 @@ def test_a_field_without_anything_to_search_for_is_named(name: str, typed: str) 
     ],
 )
 @pytest.mark.parametrize("spell", [str, str.upper, str.lower, lambda name: f" {name}\n"])
-def test_a_category_is_sent_in_arxivs_spelling(name: str, spell: Any) -> None:
+def test_category_is_sent_in_arxiv_spelling(name: str, spell: Any) -> None:
     assert query(category=(spell(name),)) == f"cat:{name}"
 
 
@@ -224,23 +231,23 @@ def test_a_category_is_sent_in_arxivs_spelling(name: str, spell: Any) -> None:
         *("cs.AI.LG", "-cs", "cs-", "c--s", "Kcs.AI".replace("K", "\u212a"), "cs,AI", "1"),
     ],
 )
-def test_what_is_no_category_is_refused(name: str) -> None:
+def test_invalid_category_is_rejected(name: str) -> None:
     error = refused(title="x", category=("cs.AI", name))
 
     assert error.parameter == "category"
     assert "cs.AI, hep-th or cs.*" in error.detail
 
 
-def test_one_of_several_categories_must_match_in_any_order() -> None:
+def test_categories_are_combined_with_or_in_stable_order() -> None:
     built = query(title="x", category=("hep-th", "cs.AI", "cs.ai", "hep-th", "math.*"))
 
     assert built == 'ti:"x" AND (cat:cs.AI OR cat:hep-th OR cat:math.*)'
 
 
-def test_too_many_categories_are_refused() -> None:
+def test_too_many_categories_are_rejected() -> None:
     names = [f"{a}{b}.{c}{d}" for a in "abcd" for b in "abcd" for c in "abcd" for d in "abcd"]
 
-    assert query(category=tuple(names[:MAX_NAMES])).count(" OR ") == MAX_NAMES - 1
+    assert query(category=tuple(names[:MAX_LIST_ITEMS])).count(" OR ") == MAX_LIST_ITEMS - 1
     assert refused(category=tuple(names)).parameter == "category"
 
 
@@ -262,14 +269,14 @@ def seconds(*moment: int) -> int:
         ((2020, 1, 2), (2020, 1, 2), "202001020000 TO 202001020000"),
     ],
 )
-def test_dates_are_sent_in_minutes_of_gmt(since: Any, until: Any, meant: str) -> None:
+def test_dates_are_sent_as_minutes_in_utc(since: Any, until: Any, meant: str) -> None:
     built = query(submitted_from=since and seconds(*since), submitted_to=until and seconds(*until))
 
     assert built == f"submittedDate:[{meant}]"
     assert parse(rewrite(built)) == Term("submittedDate", meant)
 
 
-def test_a_range_that_ends_before_it_starts_is_refused() -> None:
+def test_range_that_ends_before_it_starts_is_rejected() -> None:
     assert refused(submitted_from=1, submitted_to=0).parameter == "submitted_to"
 
 
@@ -295,7 +302,7 @@ def test_a_range_that_ends_before_it_starts_is_refused() -> None:
         (" 2101.00001\n", "2101.00001"),
     ],
 )
-def test_ids_are_sent_bare(typed: str, meant: str) -> None:
+def test_ids_are_sent_without_url_and_subject_class(typed: str, meant: str) -> None:
     assert sent(id_list=(typed,)) == {
         "search_query": "",
         "id_list": meant,
@@ -313,14 +320,14 @@ def test_ids_are_sent_bare(typed: str, meant: str) -> None:
         *("\u0662101.00001", "https://arxiv.org.example.org/abs/2101.00001", "../2101.00001"),
     ],
 )
-def test_what_is_no_id_is_refused(typed: str) -> None:
+def test_invalid_id_is_rejected(typed: str) -> None:
     error = refused(id_list=("2101.00001", typed))
 
     assert error.parameter == "id_list"
     assert repr(typed) in error.detail
 
 
-def test_max_results_is_the_number_of_ids_unless_it_is_given() -> None:
+def test_max_results_defaults_to_number_of_ids() -> None:
     ids = tuple(f"2101.{number:05}" for number in range(25))
 
     assert sent(id_list=ids)["max_results"] == "25"
@@ -329,7 +336,7 @@ def test_max_results_is_the_number_of_ids_unless_it_is_given() -> None:
     assert sent(title="x")["max_results"] == "10"
 
 
-def test_ids_in_any_order_and_number_are_the_same_search() -> None:
+def test_order_and_repetition_of_ids_do_not_matter() -> None:
     wanted = sent(id_list=("2101.00002", "2101.00001", "2101.00001v1"))
 
     assert wanted["id_list"] == "2101.00001,2101.00001v1,2101.00002"
@@ -339,17 +346,17 @@ def test_ids_in_any_order_and_number_are_the_same_search() -> None:
     )
 
 
-def test_too_many_ids_are_refused() -> None:
-    ids = tuple(f"2101.{number:05}" for number in range(MAX_NAMES + 1))
+def test_too_many_ids_are_rejected() -> None:
+    ids = tuple(f"2101.{number:05}" for number in range(MAX_LIST_ITEMS + 1))
 
-    assert sent(id_list=ids[1:])["max_results"] == str(MAX_NAMES)
+    assert sent(id_list=ids[1:])["max_results"] == str(MAX_LIST_ITEMS)
     assert refused(id_list=ids).parameter == "id_list"
 
 
 # Pages and order
 
 
-def test_a_plain_search_sends_four_parameters() -> None:
+def test_plain_search_sends_four_parameters() -> None:
     assert list(sent(title="x").items()) == [
         ("search_query", 'ti:"x"'),
         ("id_list", ""),
@@ -360,17 +367,17 @@ def test_a_plain_search_sends_four_parameters() -> None:
 
 @pytest.mark.parametrize("by", ["relevance", "lastUpdatedDate", "submittedDate"])
 @pytest.mark.parametrize("order", ["descending", "ascending"])
-def test_an_order_is_sent_unless_it_is_arxivs_own(by: str, order: str) -> None:
+def test_sort_order_is_sent_unless_default(by: str, order: str) -> None:
     extra = dict(list(sent(title="x", sort_by=by, sort_order=order).items())[4:])
 
     usual = (by, order) == ("relevance", "descending")
     assert extra == ({} if usual else {"sortBy": by, "sortOrder": order})
 
 
-def test_no_page_passes_the_last_result() -> None:
-    assert sent(title="x", start=LAST_RESULT - 10)["start"] == "9990"
+def test_page_beyond_last_result_is_rejected() -> None:
+    assert sent(title="x", start=MAX_RESULT - 10)["start"] == "9990"
 
-    error = refused(title="x", start=LAST_RESULT - 9)
+    error = refused(title="x", start=MAX_RESULT - 9)
     assert error.parameter == "start"
     assert "submitted_from" in error.detail
     assert "harvest" in error.detail
@@ -379,21 +386,21 @@ def test_no_page_passes_the_last_result() -> None:
 # Queries
 
 
-def test_a_query_alone_needs_no_parentheses() -> None:
+def test_query_alone_has_no_parentheses() -> None:
     assert query(query=" ti:a   AND(au:b OR c)") == 'ti:"a" AND (au:"b" OR all:"c")'
 
 
-def test_a_query_is_one_of_the_terms() -> None:
+def test_query_is_combined_with_other_parameters() -> None:
     assert query(query="ti:a OR ti:b", title="c") == '(ti:"a" OR ti:"b") AND ti:"c"'
     assert query(query="ti:a", title="c") == 'ti:"a" AND ti:"c"'
 
 
-@pytest.mark.parametrize("wrong", ["ti:a b", "author:x", "(", "ti:" + "x" * MAX_LENGTH])
-def test_a_query_that_cannot_be_read_is_named(wrong: str) -> None:
+@pytest.mark.parametrize("wrong", ["ti:a b", "author:x", "(", "ti:" + "x" * MAX_QUERY_LENGTH])
+def test_invalid_query_is_rejected(wrong: str) -> None:
     assert refused(query=wrong, title="x").parameter == "query"
 
 
-def test_an_underscore_in_a_doi_does_not_spoil_the_author() -> None:
+def test_underscore_in_doi_does_not_affect_author() -> None:
     built = query(query='doi:"10.1007/978-3-030-58452-8_13"', author="Carion")
 
     assert terms(parse(rewrite(built))) == [
@@ -403,7 +410,7 @@ def test_an_underscore_in_a_doi_does_not_spoil_the_author() -> None:
 
 
 @given(st.permutations(["cs.AI", "cs.LG", "hep-th"]), st.permutations(["2101.00001", "2101.00002"]))
-def test_the_same_search_is_sent_in_the_same_words(categories: list[str], ids: list[str]) -> None:
+def test_same_search_is_sent_as_same_text(categories: list[str], ids: list[str]) -> None:
     one = sent(title=" a  b", category=categories, id_list=ids, query="ti:a  AND (b)", comment="")
     other = sent(
         title="a b",
@@ -436,7 +443,7 @@ def entry(arxiv_id: str | None, version: int | None) -> Entry:
         ("hep-th/9901001", []),
     ],
 )
-def test_ids_that_did_not_come_back_are_listed(asked: str, missing: list[str]) -> None:
+def test_missing_ids_are_listed(asked: str, missing: list[str]) -> None:
     entries = [
         entry("2101.00001", 3),
         entry("2101.00002", None),
@@ -444,10 +451,10 @@ def test_ids_that_did_not_come_back_are_listed(asked: str, missing: list[str]) -
         entry(None, None),
     ]
 
-    assert missing_ids({"id_list": asked}, entries) == missing
+    assert find_missing_ids({"id_list": asked}, entries) == missing
 
 
-def test_the_id_that_arxiv_does_not_know_is_listed() -> None:
+def test_id_unknown_to_arxiv_is_listed() -> None:
     asked = sent(id_list=("0808.05394", "1707.08567"))
 
-    assert missing_ids(asked, [entry("1707.08567", 2)]) == ["0808.05394"]
+    assert find_missing_ids(asked, [entry("1707.08567", 2)]) == ["0808.05394"]

@@ -10,8 +10,8 @@ from msgspec import structs
 
 from demo.arxiv import StandIn
 from demo.papers import generate
-from service.arxiv_query import HEADING, differences, parameters
-from service.arxiv_xml import parse
+from service.arxiv_query import QUERY_PREFIX, build_params, find_differences
+from service.arxiv_xml import parse_feed
 from service.errors import InvalidParameter
 from service.models.arxiv import Feed, Search
 from tests.support.captures import captured, catalogued
@@ -25,7 +25,7 @@ OLD_ARXIV = StandIn(generate(50), family="old")
 def answer(sent: dict[str, str], arxiv: StandIn = ARXIV) -> Feed:
     status, body = arxiv.answer(sent)
     assert status == 200, body
-    return parse(body)
+    return parse_feed(body)
 
 
 def asked(search_query: str, ids: str = "") -> dict[str, str]:
@@ -40,11 +40,11 @@ def feed(link: str | None = None, title: str | None = None) -> Feed:
 
 
 @captured
-def test_captured_answers_say_what_was_asked(path: Path) -> None:
+def test_captured_responses_have_no_differences(path: Path) -> None:
     title = catalogued(path)["title"]
-    sent = dict(re.findall(r"(\w+)=(.*?)(?=&\w+=|$)", HEADING.sub("", title)))
+    sent = dict(re.findall(r"(\w+)=(.*?)(?=&\w+=|$)", QUERY_PREFIX.sub("", title)))
 
-    assert differences(asked("") | sent, parse(path.read_bytes())) == []
+    assert find_differences(asked("") | sent, parse_feed(path.read_bytes())) == []
 
 
 SEARCHES: list[dict[str, Any]] = [
@@ -68,32 +68,32 @@ SEARCHES: list[dict[str, Any]] = [
 
 @pytest.mark.parametrize("search", SEARCHES)
 @pytest.mark.parametrize("arxiv", [ARXIV, OLD_ARXIV])
-def test_ordinary_searches_do_what_was_meant(search: dict[str, Any], arxiv: StandIn) -> None:
-    sent = parameters(Search(**search), 10)
+def test_ordinary_searches_have_no_differences(search: dict[str, Any], arxiv: StandIn) -> None:
+    sent = build_params(Search(**search), 10)
 
-    assert differences(sent, answer(sent, arxiv)) == []
+    assert find_differences(sent, answer(sent, arxiv)) == []
 
 
 @given(TYPED, TYPED, TYPED)
-def test_whatever_is_typed_is_what_is_searched(author: str, title: str, anything: str) -> None:
+def test_any_text_is_searched_as_typed(author: str, title: str, anything: str) -> None:
     try:
-        sent = parameters(Search(author=author, title=title, any=anything), 10)
+        sent = build_params(Search(author=author, title=title, any=anything), 10)
     except InvalidParameter:
         return
 
-    assert differences(sent, answer(sent)) == []
+    assert find_differences(sent, answer(sent)) == []
 
 
 @given(QUERIES, TYPED)
-def test_a_query_is_what_is_searched(query: str, title: str) -> None:
+def test_any_query_is_searched_as_written(query: str, title: str) -> None:
     try:
-        sent = parameters(Search(query=query, title=title), 10)
+        sent = build_params(Search(query=query, title=title), 10)
     except InvalidParameter:
         return
     # the stand-in has no shelf for these
     status, body = ARXIV.answer(sent)
     if status == 200:
-        assert differences(sent, parse(body)) == []
+        assert find_differences(sent, parse_feed(body)) == []
 
 
 @pytest.mark.parametrize(
@@ -104,10 +104,10 @@ def test_a_query_is_what_is_searched(query: str, title: str) -> None:
         "(TI:a".lower() + " AND au:b)",
     ],
 )
-def test_spelling_makes_no_difference(shown: str) -> None:
+def test_spelling_is_not_a_difference(shown: str) -> None:
     link = f"https://arxiv.org/api/query?search_query={shown.replace(' ', '+')}"
 
-    assert differences(asked('ti:"a" AND au:"b"'), feed(link)) == []
+    assert find_differences(asked('ti:"a" AND au:"b"'), feed(link)) == []
 
 
 @pytest.mark.parametrize(
@@ -120,8 +120,8 @@ def test_spelling_makes_no_difference(shown: str) -> None:
         ("https://arxiv.org/api/query?search_query=%22", "search_query=((&id_list="),
     ],
 )
-def test_nothing_is_said_where_nothing_can_be_read(link: str | None, title: str | None) -> None:
-    assert differences(asked('ti:"a"'), feed(link, title)) == []
+def test_unreadable_feed_reports_no_difference(link: str | None, title: str | None) -> None:
+    assert find_differences(asked('ti:"a"'), feed(link, title)) == []
 
 
 # Speech
@@ -143,10 +143,12 @@ def test_nothing_is_said_where_nothing_can_be_read(link: str | None, title: str 
         ("[2020 TO *]", "all:[2020 OR (all:TO OR all:*])"),
     ],
 )
-def test_every_trap_is_told(trap: str, executed: str) -> None:
+def test_misinterpreted_query_is_reported(trap: str, executed: str) -> None:
     link = f"https://arxiv.org/api/query?search_query={executed.replace(' ', '+')}&id_list="
 
-    assert differences(asked(trap), feed(link)) == [f"arXiv searched {executed!r}, not {trap!r}"]
+    assert find_differences(asked(trap), feed(link)) == [
+        f"arXiv searched {executed!r}, not {trap!r}"
+    ]
 
 
 @pytest.mark.parametrize(
@@ -156,65 +158,69 @@ def test_every_trap_is_told(trap: str, executed: str) -> None:
         *("ti:a_b AND au:bob", "ti:x AND au:del_maestro", "cat:cs.AI OR cs.LG"),
     ],
 )
-def test_the_stand_in_falls_into_every_trap(trap: str) -> None:
-    assert len(differences(asked(trap), answer(asked(trap)))) == 1
+def test_stand_in_misinterprets_queries_like_arxiv(trap: str) -> None:
+    assert len(find_differences(asked(trap), answer(asked(trap)))) == 1
 
 
 @pytest.mark.parametrize(
     "executed", ["all:x", "", "ti:a OR ti:b", "au:a AND ti:b", "ti:b AND ti:a"]
 )
 @pytest.mark.parametrize("where", ["link", "title"])
-def test_another_query_is_told(executed: str, where: str) -> None:
+def test_different_query_is_reported(executed: str, where: str) -> None:
     shown = f"search_query={executed}&id_list="
     found = feed(f"https://arxiv.org/api/query?{shown}") if where == "link" else feed(None, shown)
 
-    told = differences(asked('ti:"a" AND ti:"b"'), found)
+    told = find_differences(asked('ti:"a" AND ti:"b"'), found)
 
     assert told == [f'arXiv searched {executed!r}, not \'ti:"a" AND ti:"b"\'']
 
 
-def test_a_query_that_nobody_asked_is_told() -> None:
+def test_unexpected_query_is_reported() -> None:
     link = "https://arxiv.org/api/query?search_query=all:x&id_list=2101.00001"
 
-    assert differences(asked("", "2101.00001"), feed(link)) == ["arXiv searched 'all:x', not ''"]
+    assert find_differences(asked("", "2101.00001"), feed(link)) == [
+        "arXiv searched 'all:x', not ''"
+    ]
 
 
 @pytest.mark.parametrize("family", [ARXIV, OLD_ARXIV])
 @pytest.mark.parametrize(
     ("name", "value"), [("id_list", "2101.00009"), ("start", "5"), ("max_results", "7")]
 )
-def test_another_page_is_told(family: StandIn, name: str, value: str) -> None:
+def test_different_page_is_reported(family: StandIn, name: str, value: str) -> None:
     sent = asked('ti:"testing"', "2101.00001,2101.00002")
 
-    told = differences(sent, answer(sent | {name: value}, family))
+    told = find_differences(sent, answer(sent | {name: value}, family))
 
-    assert told == [f"arXiv took {name} for {value!r}, not {sent[name]!r}"]
+    assert told == [f"arXiv used {value!r} as {name}, not {sent[name]!r}"]
 
 
-def test_the_order_of_ids_makes_no_difference() -> None:
+def test_order_of_ids_is_not_a_difference() -> None:
     sent = asked("", "2101.00001,2101.00002")
 
-    assert differences(sent, answer(asked("", "2101.00002,2101.00001"))) == []
+    assert find_differences(sent, answer(asked("", "2101.00002,2101.00001"))) == []
 
 
 @pytest.mark.parametrize(
     "executed", ["(" * 5000 + "ti:a" + ")" * 5000, " AND ".join(["ti:a"] * 5000), "ti:" * 10**5]
 )
-def test_an_endless_query_is_no_problem(executed: str) -> None:
-    told = differences(asked('ti:"b"'), feed(f"https://arxiv.org/?search_query={executed}"))
+def test_very_long_query_is_truncated(executed: str) -> None:
+    told = find_differences(asked('ti:"b"'), feed(f"https://arxiv.org/?search_query={executed}"))
 
     assert all(len(sentence) < 6000 for sentence in told)
 
 
-def test_control_characters_do_not_get_into_the_log() -> None:
-    told = differences(asked('ti:"b"'), feed("https://arxiv.org/?search_query=ti:%22a%0a%00%1b%22"))
+def test_control_characters_are_escaped() -> None:
+    told = find_differences(
+        asked('ti:"b"'), feed("https://arxiv.org/?search_query=ti:%22a%0a%00%1b%22")
+    )
 
     assert told == ["arXiv searched 'ti:\"a\\n\\x00\\x1b\"', not 'ti:\"b\"'"]
 
 
-def test_the_title_speaks_where_the_link_does_not() -> None:
+def test_title_is_used_without_link() -> None:
     sent = asked('ti:"a"')
     found = answer(sent)
 
-    assert differences(sent, structs.replace(found, link=None)) == []
-    assert len(differences(asked('ti:"b"'), structs.replace(found, link=None))) == 1
+    assert find_differences(sent, structs.replace(found, link=None)) == []
+    assert len(find_differences(asked('ti:"b"'), structs.replace(found, link=None))) == 1

@@ -13,17 +13,17 @@ from service.arxiv_query_parser import (
     FIELDS,
     MAX_DEPTH,
     MAX_TERMS,
+    BinaryOp,
+    InvalidQuery,
+    Node,
     Operator,
-    Pair,
     Term,
-    Tree,
-    Unreadable,
-    parse,
-    read,
-    write,
+    format_query,
+    parse_fielded_query,
+    parse_query,
 )
 
-Meant = Term | Pair
+Meant = Term | BinaryOp
 
 
 def understood(text: str) -> Meant:
@@ -36,14 +36,14 @@ def ours(tree: demo.Tree) -> Meant:
         case demo.Term(field, value):
             return Term(field, value)
         case demo.Pair(left, operator, right):
-            return Pair(ours(left), operator, ours(right))
+            return BinaryOp(ours(left), operator, ours(right))
         case demo.Not():
             raise AssertionError(tree)
 
 
 def reason(text: str) -> str:
-    with pytest.raises(Unreadable) as refused:
-        parse(text)
+    with pytest.raises(InvalidQuery) as refused:
+        parse_query(text)
     return str(refused.value)
 
 
@@ -97,58 +97,60 @@ TERMS = st.builds(
     st.sampled_from([name for name in FIELDS if name != "submittedDate"]),
     st.from_regex(r"[A-Za-z0-9().:,é-]{1,9}( [a-zA-Z()]{1,5}){0,2}", fullmatch=True),
 )
-TREES: st.SearchStrategy[Tree] = st.recursive(
+TREES: st.SearchStrategy[Node] = st.recursive(
     TERMS,
-    lambda trees: st.builds(Pair, trees, BINARY, trees),
+    lambda trees: st.builds(BinaryOp, trees, BINARY, trees),
     max_leaves=20,
 )
 
 
 @given(QUERIES)
-def test_what_is_sent_is_what_arxiv_would_have_read(text: str) -> None:
-    tree = parse(text)
+def test_formatted_query_has_arxiv_meaning_of_original(text: str) -> None:
+    tree = parse_query(text)
 
     assert understood(text) == tree
-    assert understood(write(tree)) == tree
+    assert understood(format_query(tree)) == tree
 
 
 @given(TREES)
-def test_a_tree_is_written_so_that_arxiv_reads_it_again(tree: Tree) -> None:
-    text = write(tree)
+def test_formatted_tree_is_parsed_back(tree: Node) -> None:
+    text = format_query(tree)
 
     assert understood(text) == tree
-    assert parse(text) == tree
-    assert read(text, is_explicit=True) == tree
-    assert read(demo.format_tree(demo.parse(demo.rewrite('ti:"a b"')))) == Term("ti", "a b")
+    assert parse_query(text) == tree
+    assert parse_fielded_query(text, unambiguous=True) == tree
+    assert parse_fielded_query(demo.format_tree(demo.parse(demo.rewrite('ti:"a b"')))) == Term(
+        "ti", "a b"
+    )
 
 
 @given(QUERIES)
-def test_writing_again_changes_nothing(text: str) -> None:
-    written = write(parse(text))
+def test_formatting_is_idempotent(text: str) -> None:
+    written = format_query(parse_query(text))
 
-    assert write(parse(written)) == written
+    assert format_query(parse_query(written)) == written
 
 
 @given(st.lists(QUERIES | st.sampled_from([*'()":_*\\', "AND", "ti:", " "]), max_size=8))
-def test_any_text_is_read_or_refused_and_what_is_read_means_that(parts: list[str]) -> None:
+def test_any_text_is_rejected_or_keeps_its_meaning(parts: list[str]) -> None:
     text = "".join(parts)
     try:
-        tree = parse(text)
-    except Unreadable:
+        tree = parse_query(text)
+    except InvalidQuery:
         return
 
-    assert understood(write(tree)) == tree
+    assert understood(format_query(tree)) == tree
 
 
 @given(st.text(max_size=60))
-def test_no_text_breaks_the_reader(text: str) -> None:
-    read(text)
+def test_any_text_is_accepted_by_parse_fielded_query(text: str) -> None:
+    parse_fielded_query(text)
     try:
-        tree = parse(text)
-    except Unreadable:
+        tree = parse_query(text)
+    except InvalidQuery:
         return
 
-    assert understood(write(tree)) == tree
+    assert understood(format_query(tree)) == tree
 
 
 # Reading what a person writes
@@ -199,30 +201,30 @@ def test_no_text_breaks_the_reader(text: str) -> None:
         ),
     ],
 )
-def test_a_query_is_sent_in_words_that_leave_nothing_open(text: str, written: str) -> None:
-    assert write(parse(text)) == written
+def test_query_is_formatted_unambiguously(text: str, written: str) -> None:
+    assert format_query(parse_query(text)) == written
 
 
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("ti:a b", "an operator is missing before b, and arXiv would put OR there"),
+        ("ti:a b", "an operator is missing before b, where arXiv would assume OR"),
         ("ti:(a b)", "an operator is missing before b"),
         ("ti:(a) ti:b", "an operator is missing before ti:b"),
         ("ti:f(R)", "an operator is missing before ("),
         ('ti:a"b"', 'an operator is missing before "b"'),
         ("a and b", "write AND, not and"),
         ("a Or b", "write OR, not Or"),
-        ("a AND not", "a term is missing after AND, before not; the word itself needs quotes"),
-        ("author:x", "author: is not a field of arXiv's; it has ti (title), au (author)"),
+        ("a AND not", "a term is missing after AND, before not; put it in quotes"),
+        ("author:x", "author: is not a field; arXiv's fields are ti (title), au (author)"),
         ("TI:x", "TI: is not a field"),
-        ("https://arxiv.org", "A word with a colon needs quotes"),
-        ("ti:au:x", "ti: and au: stand before the same value"),
+        ("https://arxiv.org", "Put a word with a colon in quotes"),
+        ("ti:au:x", "ti: and au: apply to the same value"),
         ("ti:", "ti: has no value"),
         ("ti: AND x", "ti: has no value"),
         ("ti: au:x", "ti: has no value"),
         ("(ti:)", "ti: has no value"),
-        ("lastUpdatedDate:[2020 TO 2021]", "it searches submittedDate instead"),
+        ("lastUpdatedDate:[2020 TO 2021]", "it silently searches submittedDate instead"),
         ("cat:cs.AI OR cs.LG", "cs.LG has no field; write cat:cs.LG"),
         ("ti:foo AND", "a term is missing after AND"),
         ("AND ti:foo", "a term is missing at the beginning, before AND"),
@@ -232,52 +234,50 @@ def test_a_query_is_sent_in_words_that_leave_nothing_open(text: str, written: st
         ("ti:a OR NOT ti:b", "a term is missing after OR, before NOT"),
         ("", "a term is missing at the beginning"),
         ("()", "a term is missing after (, before )"),
-        ("(ti:foo", "a ( is not closed"),
-        ("ti:foo)", "a ) has no ( before it"),
+        ("(ti:foo", "an opening parenthesis is not closed"),
+        ("ti:foo)", "a closing parenthesis has no opening one"),
         (")", "a term is missing at the beginning, before )"),
         ('ti:"foo', 'the quotes that open "foo are not closed'),
         ('"', "are not closed"),
-        ('ti:"say \\"hi\\""', "quotes cannot stand inside quotes"),
+        ('ti:"say \\"hi\\""', "a phrase cannot contain quotes"),
         ('ti:""', "no characters that arXiv can search for"),
         ("ti:_", "no characters that arXiv can search for"),
         ('"\u200b"', "no characters that arXiv can search for"),
-        ("ti:*x", "a wildcard can only end a word"),
-        ("ti:a*b", "a wildcard can only end a word"),
-        ('ti:"a ?b"', "a wildcard can only end a word"),
-        ("cat:*", "a wildcard can only end a word"),
+        ("ti:*x", "a wildcard is allowed only at the end of a word"),
+        ("ti:a*b", "a wildcard is allowed only at the end of a word"),
+        ('ti:"a ?b"', "a wildcard is allowed only at the end of a word"),
+        ("cat:*", "a wildcard is allowed only at the end of a word"),
         ("submittedDate:2020", "write submittedDate:[202001010000 TO 202112312359]"),
-        ("submittedDate:[2020 TO *]", "arXiv understands no * there"),
+        ("submittedDate:[2020 TO *]", "digits only, without *"),
         ("submittedDate:[2020-01-01 TO 2021-01-01]", "digits only"),
-        ("submittedDate:[202 TO 2021]", "202 is no date"),
-        ("submittedDate:[20201 TO 2021]", "20201 is no date"),
-        ("submittedDate:[202001010000000 TO 2021]", "is no date"),
-        ("submittedDate:[202013 TO 202014]", "202013 is no date that exists"),
-        ("submittedDate:[2020 TO 202013]", "202013 is no date that exists"),
-        ("submittedDate:[0000 TO 2020]", "0000 is no date that exists"),
-        ("submittedDate:[20200230 TO 2021]", "20200230 is no date that exists"),
+        ("submittedDate:[202 TO 2021]", "202 is not a date"),
+        ("submittedDate:[20201 TO 2021]", "20201 is not a date"),
+        ("submittedDate:[202001010000000 TO 2021]", "is not a date"),
+        ("submittedDate:[202013 TO 202014]", "202013 does not exist"),
+        ("submittedDate:[2020 TO 202013]", "202013 does not exist"),
+        ("submittedDate:[0000 TO 2020]", "0000 does not exist"),
+        ("submittedDate:[20200230 TO 2021]", "20200230 does not exist"),
         ("submittedDate:[2021 TO 2020]", "ends before it starts"),
     ],
 )
-def test_what_arxiv_would_refuse_or_misread_is_refused_with_the_reason(
-    text: str, words: str
-) -> None:
+def test_misinterpreted_query_is_rejected_with_reason(text: str, words: str) -> None:
     assert words in reason(text)
 
 
-def test_parentheses_have_a_limit() -> None:
-    assert parse("(" * MAX_DEPTH + "a" + ")" * MAX_DEPTH) == Term("all", "a")
+def test_nesting_is_limited() -> None:
+    assert parse_query("(" * MAX_DEPTH + "a" + ")" * MAX_DEPTH) == Term("all", "a")
     assert "nested deeper" in reason("(" * (MAX_DEPTH + 1) + "a" + ")" * (MAX_DEPTH + 1))
     assert "nested deeper" in reason("(" * 100_000)
     assert "not closed" in reason("(" * MAX_DEPTH + "a")
 
 
-def test_terms_have_a_limit() -> None:
-    assert understood(write(parse(" OR ".join(["a"] * MAX_TERMS))))
+def test_number_of_terms_is_limited() -> None:
+    assert understood(format_query(parse_query(" OR ".join(["a"] * MAX_TERMS))))
     assert "more than" in reason(" OR ".join(["a"] * (MAX_TERMS + 1)))
-    assert "follow each other" in reason(" ANDNOT ".join(["a"] * MAX_TERMS))
+    assert "operators alternate" in reason(" ANDNOT ".join(["a"] * MAX_TERMS))
 
 
-def test_messages_repeat_little_of_a_query() -> None:
+def test_messages_quote_only_an_excerpt() -> None:
     for text in ("a " + "b" * 4000, '"' + "b" * 4000, "b" * 4000 + ":x", "ti:*" + "b" * 4000):
         assert len(reason(text)) < 600
 
@@ -286,11 +286,11 @@ def test_messages_repeat_little_of_a_query() -> None:
     "text",
     ["(" * 10**6, 'a "' * 10**6, "a " * 10**6, "ti:" * 10**6, "ti:(" * 10**6, ":((" * 10**6],
 )
-def test_no_text_takes_long(text: str) -> None:
+def test_long_texts_are_parsed_quickly(text: str) -> None:
     started = time.monotonic()
-    assert read(text) is None
-    with pytest.raises(Unreadable):
-        parse(text)
+    assert parse_fielded_query(text) is None
+    with pytest.raises(InvalidQuery):
+        parse_query(text)
 
     assert time.monotonic() - started < 3
 
@@ -299,10 +299,10 @@ def test_no_text_takes_long(text: str) -> None:
 
 
 @given(TREES)
-def test_the_tree_that_arxiv_shows_is_read(tree: Tree) -> None:
-    shown = demo.format_tree(demo.parse(demo.rewrite(write(tree))))
-    values = re.findall(r'"([^"]*)"', write(tree))
-    assert read(shown) == tree or any(set("()") & set(value) for value in values)
+def test_reported_tree_is_parsed(tree: Node) -> None:
+    shown = demo.format_tree(demo.parse(demo.rewrite(format_query(tree))))
+    values = re.findall(r'"([^"]*)"', format_query(tree))
+    assert parse_fielded_query(shown) == tree or any(set("()") & set(value) for value in values)
 
 
 @pytest.mark.parametrize(
@@ -316,24 +316,24 @@ def test_the_tree_that_arxiv_shows_is_read(tree: Tree) -> None:
          "submittedDate:[202001010000 TO 202112312359]"),
     ],
 )  # fmt: skip
-def test_what_arxiv_shows_is_read_as_it_stands(shown: str, written: str) -> None:
-    tree = read(shown)
+def test_reported_query_is_parsed_literally(shown: str, written: str) -> None:
+    tree = parse_fielded_query(shown)
 
     assert tree is not None
-    assert write(tree) == written
+    assert format_query(tree) == written
 
 
 @pytest.mark.parametrize(
     "text",
     ["", "a", "ti:a b", "ti:a AND", "AND ti:a", "(ti:a", "ti:a)", '""', "ti::(", "ti:a NOT ti:b"],
 )
-def test_what_has_no_plain_meaning_is_not_read(text: str) -> None:
-    assert read(text) is None
+def test_query_without_fields_is_not_parsed(text: str) -> None:
+    assert parse_fielded_query(text) is None
 
 
 @pytest.mark.parametrize(
     "text", ["ti:a AND ti:b OR ti:c", "ti:a OR ti:b AND ti:c", "ti:a ANDNOT ti:b ANDNOT ti:c"]
 )
-def test_what_people_read_differently_is_not_explicit(text: str) -> None:
-    assert read(text) == understood(text)
-    assert read(text, is_explicit=True) is None
+def test_ambiguous_query_is_not_parsed_as_unambiguous(text: str) -> None:
+    assert parse_fielded_query(text) == understood(text)
+    assert parse_fielded_query(text, unambiguous=True) is None

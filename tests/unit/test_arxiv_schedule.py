@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.arxiv_schedule import INDEX_LAG, next_change
+from service.arxiv_schedule import INDEX_LAG, next_publication
 
 EASTERN = ZoneInfo("America/New_York")
 
@@ -30,23 +30,21 @@ def eastern(text: str) -> float:
         ("2026-07-01T12:00", "2026-07-01T20:00"),
     ],
 )
-def test_answers_change_with_the_next_announcement_and_the_lag_of_the_index(
-    asked: str, announced: str
-) -> None:
-    assert next_change(eastern(asked)) == eastern(announced) + INDEX_LAG.total_seconds()
+def test_results_change_after_announcement_and_index_lag(asked: str, announced: str) -> None:
+    assert next_publication(eastern(asked)) == eastern(announced) + INDEX_LAG.total_seconds()
 
 
-def test_an_answer_from_between_announcement_and_index_lasts_only_until_the_index() -> None:
+def test_response_between_announcement_and_index_expires_with_index() -> None:
     asked = eastern("2026-11-23T21:00")
-    assert next_change(asked) == eastern("2026-11-23T20:00") + INDEX_LAG.total_seconds()
+    assert next_publication(asked) == eastern("2026-11-23T20:00") + INDEX_LAG.total_seconds()
 
 
 @given(st.integers(0, 4_000_000_000))
-def test_the_next_change_is_later_and_never_more_than_three_days_away(seconds: int) -> None:
-    change = next_change(seconds)
+def test_next_publication_is_within_three_days(seconds: int) -> None:
+    change = next_publication(seconds)
 
     assert seconds < change <= seconds + timedelta(days=3, hours=1).total_seconds()
     announced = (datetime.fromtimestamp(change, UTC) - INDEX_LAG).astimezone(EASTERN)
     assert (announced.hour, announced.minute) == (20, 0)
     assert announced.strftime("%a") in {"Sun", "Mon", "Tue", "Wed", "Thu"}
-    assert next_change(change) > change
+    assert next_publication(change) > change

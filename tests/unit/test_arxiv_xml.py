@@ -21,7 +21,7 @@ from msgspec import structs
 
 from demo import feed as demo_feed
 from demo.papers import Paper, generate
-from service.arxiv_xml import InvalidFeed, parse
+from service.arxiv_xml import InvalidFeed, parse_feed
 from service.models.arxiv import Entry, Feed, Link
 from service.models.records import INT4_MAX
 from tests.support.captures import captured, catalogued
@@ -70,7 +70,7 @@ def feed(
 
 def one(*parts: str, **options: Any) -> Entry:
     """The entry that its parts make, read in a feed."""
-    [entry] = parse(feed(f"<entry>{''.join(parts)}</entry>", **options)).entries
+    [entry] = parse_feed(feed(f"<entry>{''.join(parts)}</entry>", **options)).entries
     return entry
 
 
@@ -147,8 +147,8 @@ with its own lines.
 """.encode()
 
 
-def test_every_part_of_a_new_feed_is_read() -> None:
-    found = parse(feed(NEW_ENTRY, total=230))
+def test_new_feed_is_parsed_completely() -> None:
+    found = parse_feed(feed(NEW_ENTRY, total=230))
 
     assert found == Feed(
         query="search_query=all:x",
@@ -181,8 +181,8 @@ def test_every_part_of_a_new_feed_is_read() -> None:
     )
 
 
-def test_every_part_of_an_old_feed_is_read() -> None:
-    assert parse(OLD_FEED) == Feed(
+def test_old_feed_is_parsed_completely() -> None:
+    assert parse_feed(OLD_FEED) == Feed(
         query="search_query=all:ice&id_list=&start=0",
         link="http://arxiv.org/api/query?search_query%3Dall%3Aice",
         total=71,
@@ -212,8 +212,8 @@ def test_every_part_of_an_old_feed_is_read() -> None:
     )
 
 
-def test_a_search_without_hits_is_a_feed() -> None:
-    assert parse(feed(total=0)) == Feed(
+def test_feed_without_entries_is_parsed() -> None:
+    assert parse_feed(feed(total=0)) == Feed(
         query="search_query=all:x",
         link="https://arxiv.org/api/query?search_query=all:x",
         total=0,
@@ -239,7 +239,7 @@ def test_a_search_without_hits_is_a_feed() -> None:
         ("solv-int/9901001v100", "solv-int/9901001", 100),
     ],
 )
-def test_ids_are_parted_from_their_versions(
+def test_id_and_version_are_separated(
     scheme: str, host: str, text: str, arxiv_id: str, version: int | None
 ) -> None:
     assert identified(f"{scheme}://{host}/abs/{text}") == (arxiv_id, version)
@@ -268,7 +268,7 @@ def test_ids_are_parted_from_their_versions(
         ),
     ],
 )
-def test_what_names_no_paper_has_no_id(text: str) -> None:
+def test_url_of_other_page_has_no_id(text: str) -> None:
     assert identified(text) == (None, None)
 
 
@@ -293,14 +293,14 @@ def test_what_names_no_paper_has_no_id(text: str) -> None:
         ("", None),
     ],
 )
-def test_dates_are_in_utc_or_do_not_exist(text: str, moment: datetime | None) -> None:
+def test_dates_are_converted_to_utc_or_none(text: str, moment: datetime | None) -> None:
     entry = one(f"<published>{text}</published><updated>{text}</updated>")
 
     assert entry.published == entry.updated == moment
     assert moment is None or entry.published.tzinfo is UTC  # type: ignore[union-attr]
 
 
-def test_an_empty_entry_has_no_part() -> None:
+def test_empty_entry_has_empty_fields() -> None:
     assert one() == Entry(
         arxiv_id=None,
         version=None,
@@ -319,7 +319,7 @@ def test_an_empty_entry_has_no_part() -> None:
     )
 
 
-def test_empty_elements_are_as_good_as_none() -> None:
+def test_empty_elements_are_ignored() -> None:
     empty = one(
         "<id/><title/><summary> </summary><published/><updated/><author/>",
         "<author><name> </name><arxiv:affiliation>X</arxiv:affiliation></author>",
@@ -330,7 +330,7 @@ def test_empty_elements_are_as_good_as_none() -> None:
     assert empty == one()
 
 
-def test_an_empty_affiliation_is_left_out() -> None:
+def test_empty_affiliation_is_omitted() -> None:
     entry = one(
         "<author><name>A</name><arxiv:affiliation/></author>",
         "<author><arxiv:affiliation>X</arxiv:affiliation><name>B</name></author>",
@@ -341,7 +341,7 @@ def test_an_empty_affiliation_is_left_out() -> None:
 
 
 @pytest.mark.parametrize("text", ["0", "00", "False", "None", "-"])
-def test_a_text_that_looks_like_nothing_stays(text: str) -> None:
+def test_falsy_looking_text_is_kept(text: str) -> None:
     entry = one(
         f"<title>{text}</title><summary>{text}</summary><arxiv:comment>{text}</arxiv:comment>",
         f"<arxiv:journal_ref>{text}</arxiv:journal_ref><arxiv:doi>{text}</arxiv:doi>",
@@ -374,7 +374,7 @@ def test_a_text_that_looks_like_nothing_stays(text: str) -> None:
         ("<i>a<b> b</b></i> c", "a b c"),
     ],
 )
-def test_text_is_all_that_is_inside_with_single_spaces(inside: str, text: str) -> None:
+def test_text_is_joined_with_single_spaces(inside: str, text: str) -> None:
     entry = one(
         f"<title>{inside}</title><summary>{inside}</summary>",
         f"<arxiv:comment>{inside}</arxiv:comment><author><name>{inside}</name></author>",
@@ -395,11 +395,11 @@ def test_unknown_elements_and_attributes_are_ignored() -> None:
     assert entry == structs.replace(one(), title="right")
 
 
-def test_names_without_the_namespaces_of_a_feed_are_nothing() -> None:
+def test_elements_without_namespace_are_ignored() -> None:
     with pytest.raises(InvalidFeed):
-        parse(b"<feed><totalResults>1</totalResults></feed>")
+        parse_feed(b"<feed><totalResults>1</totalResults></feed>")
     with pytest.raises(InvalidFeed):
-        parse(feed().replace(ATOM.encode(), b"http://purl.org/atom/ns#"))
+        parse_feed(feed().replace(ATOM.encode(), b"http://purl.org/atom/ns#"))
 
 
 PREFIXES = [
@@ -410,11 +410,11 @@ PREFIXES = [
 
 
 @pytest.mark.parametrize("prefixes", PREFIXES)
-def test_prefixes_are_only_names(prefixes: Prefixes) -> None:
-    entry = parse(feed(NEW_ENTRY)).entries[0]
+def test_namespace_prefixes_are_arbitrary(prefixes: Prefixes) -> None:
+    entry = parse_feed(feed(NEW_ENTRY)).entries[0]
     written = rendered(entry, prefixes=prefixes)
 
-    found = parse(feed(written, prefixes=prefixes, link="", title=None))
+    found = parse_feed(feed(written, prefixes=prefixes, link="", title=None))
     assert found == Feed(query=None, link=None, total=1, entries=[entry], error=None)
 
 
@@ -435,8 +435,8 @@ def test_prefixes_are_only_names(prefixes: Prefixes) -> None:
         (None, None),
     ],
 )
-def test_the_query_is_the_title_without_its_prefix(title: str | None, query: str | None) -> None:
-    assert parse(feed(title=title)).query == query
+def test_query_is_title_without_prefix(title: str | None, query: str | None) -> None:
+    assert parse_feed(feed(title=title)).query == query
 
 
 @pytest.mark.parametrize(
@@ -448,16 +448,16 @@ def test_the_query_is_the_title_without_its_prefix(title: str | None, query: str
         ("", None),
     ],
 )
-def test_the_link_is_that_of_the_feed(link: str, href: str | None) -> None:
-    assert parse(feed(NEW_ENTRY, link=link)).link == href
+def test_link_of_feed_is_parsed(link: str, href: str | None) -> None:
+    assert parse_feed(feed(NEW_ENTRY, link=link)).link == href
 
 
 @pytest.mark.parametrize("total", [0, 1, 214_881, INT4_MAX, " 7\n", "007", "<!-- -->5"])
-def test_the_total_is_what_arxiv_says_whatever_it_sent(total: object) -> None:
+def test_total_is_independent_of_entries(total: object) -> None:
     expected = int(re.sub("<.*>", "", str(total)))
 
-    assert parse(feed(NEW_ENTRY, NEW_ENTRY, total=total)).total == expected
-    assert len(parse(feed(NEW_ENTRY, NEW_ENTRY, total=total)).entries) == 2
+    assert parse_feed(feed(NEW_ENTRY, NEW_ENTRY, total=total)).total == expected
+    assert len(parse_feed(feed(NEW_ENTRY, NEW_ENTRY, total=total)).entries) == 2
 
 
 @pytest.mark.parametrize(
@@ -467,21 +467,21 @@ def test_the_total_is_what_arxiv_says_whatever_it_sent(total: object) -> None:
         *("\u0661\u0662", "\u00b2", "1_000", "1,000", "NaN"),
     ],
 )
-def test_a_total_that_is_none_is_refused(total: object) -> None:
+def test_invalid_total_is_rejected(total: object) -> None:
     with pytest.raises(InvalidFeed, match=r"^totalResults is .* not a number of papers$"):
-        parse(feed(NEW_ENTRY, total=total))
+        parse_feed(feed(NEW_ENTRY, total=total))
 
 
 # Errors
 
 
 @pytest.mark.parametrize("family", ["new", "old"])
-def test_an_error_feed_of_either_family_says_what_is_wrong(family: demo_feed.Family) -> None:
+def test_error_feed_has_error_message(family: demo_feed.Family) -> None:
     body = demo_feed.error(
         "incorrect id format for x", f"{demo_feed.ERRORS}#incorrect_id", family=family
     )
 
-    assert parse(body).error == "incorrect id format for x"
+    assert parse_feed(body).error == "incorrect id format for x"
 
 
 @pytest.mark.parametrize(
@@ -495,37 +495,37 @@ def test_an_error_feed_of_either_family_says_what_is_wrong(family: demo_feed.Fam
         "https://arxiv.org/help/api/user-manual#_details",
     ],
 )
-def test_an_error_is_known_by_its_id_and_not_by_its_title(name: str) -> None:
+def test_error_is_recognized_by_id(name: str) -> None:
     entry = f"<entry><id>{name}</id><title>Fine</title><summary> a\n b </summary></entry>"
 
-    assert parse(feed(entry)).error == "a b"
-    assert parse(feed(NEW_ENTRY, entry)).error == "a b"
+    assert parse_feed(feed(entry)).error == "a b"
+    assert parse_feed(feed(NEW_ENTRY, entry)).error == "a b"
 
 
-def test_an_error_without_a_reason_is_an_error() -> None:
-    assert parse(feed("<entry><id>http://arxiv.org/api/errors</id></entry>")).error
+def test_error_without_message_is_an_error() -> None:
+    assert parse_feed(feed("<entry><id>http://arxiv.org/api/errors</id></entry>")).error
 
 
-def test_a_paper_called_error_is_none() -> None:
+def test_paper_titled_error_is_not_an_error() -> None:
     entry = "<entry><id>http://arxiv.org/abs/2405.00001v1</id><title>Error</title></entry>"
 
-    assert parse(feed(entry)).error is None
+    assert parse_feed(feed(entry)).error is None
 
 
-def test_an_entry_in_an_entry_is_none() -> None:
+def test_nested_entry_is_ignored() -> None:
     inner = "<entry><id>http://arxiv.org/api/errors</id><title>inner</title></entry>"
-    found = parse(feed(f"<entry><source>{inner}</source><title>outer {inner}</title></entry>"))
+    found = parse_feed(feed(f"<entry><source>{inner}</source><title>outer {inner}</title></entry>"))
 
     assert [entry.title for entry in found.entries] == ["outer http://arxiv.org/api/errorsinner"]
     assert found.error is None
 
 
-def test_large_feeds_are_the_same_in_any_encoding() -> None:
+def test_large_feed_is_parsed_in_any_encoding() -> None:
     """They are read in pieces, which may end within a letter."""
     body = demo_feed.render(generate(100))
     wide = body.decode().replace("encoding='UTF-8'", "encoding='UTF-16'").encode("utf-16")
 
-    assert parse(wide) == parse(body)
+    assert parse_feed(wide) == parse_feed(body)
 
 
 # What is no feed
@@ -565,29 +565,29 @@ WHOLE = feed(NEW_ENTRY)
         WHOLE.replace(b"<arxiv:comment>", b"<unknown:comment>"),
     ],
 )
-def test_what_is_no_feed_is_refused(body: bytes) -> None:
+def test_other_documents_are_rejected(body: bytes) -> None:
     with pytest.raises(InvalidFeed) as refused:
-        parse(body)
+        parse_feed(body)
 
     assert 0 < len(str(refused.value)) < 400
 
 
 @pytest.mark.parametrize("length", [2**10, 2**15, 2**16])
-def test_two_documents_are_none_wherever_the_first_one_ends(length: int) -> None:
+def test_concatenated_documents_are_rejected(length: int) -> None:
     first = WHOLE[: WHOLE.index(b"</entry>")].replace(b"&amp;", b"&nbsp;")
     with pytest.raises(InvalidFeed, match="nbsp"):
-        parse(first + b" " * (length - len(first)) + WHOLE)
+        parse_feed(first + b" " * (length - len(first)) + WHOLE)
 
 
 @pytest.mark.parametrize("part", range(1, 40))
-def test_a_feed_that_broke_off_is_refused(part: int) -> None:
+def test_truncated_feed_is_rejected(part: int) -> None:
     with pytest.raises(InvalidFeed):
-        parse(WHOLE[: len(WHOLE) * part // 40])
+        parse_feed(WHOLE[: len(WHOLE) * part // 40])
 
 
-def test_the_reason_stays_short_whatever_was_sent() -> None:
+def test_error_message_is_short() -> None:
     with pytest.raises(InvalidFeed) as refused:
-        parse(f"<{'x' * 40_000}></y>".encode())
+        parse_feed(f"<{'x' * 40_000}></y>".encode())
 
     assert len(str(refused.value)) < 400
 
@@ -609,23 +609,23 @@ TITLE = "Stra\u00dfe \u00e9"
         (None, "utf-16"),
     ],
 )
-def test_a_feed_is_read_in_the_encoding_it_declares(declared: str | None, real: str) -> None:
+def test_declared_encoding_is_used(declared: str | None, real: str) -> None:
     head = f'<?xml version="1.0" encoding="{declared}"?>' if declared else ""
     entry = f"<entry><title>{TITLE}</title></entry>"
     body = feed(entry, declaration=head).decode().encode(real)
 
-    assert parse(body).entries[0].title == TITLE
+    assert parse_feed(body).entries[0].title == TITLE
 
 
 @pytest.mark.parametrize(
     ("declared", "real"),
     [("UTF-8", "latin-1"), ("US-ASCII", "utf-8"), ("UTF-16", "utf-8"), ("no-such", "utf-8")],
 )
-def test_a_feed_that_lies_about_its_encoding_is_refused(declared: str, real: str) -> None:
+def test_wrong_encoding_is_rejected(declared: str, real: str) -> None:
     head = f'<?xml version="1.0" encoding="{declared}"?>'
     entry = f"<entry><title>{TITLE}</title></entry>"
     with pytest.raises(InvalidFeed):
-        parse(feed(entry, declaration=head).decode().encode(real))
+        parse_feed(feed(entry, declaration=head).decode().encode(real))
 
 
 # Attacks
@@ -669,7 +669,7 @@ DTDS = [
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-16"])
 @pytest.mark.parametrize("reference", ["", "&e;"])
 @pytest.mark.parametrize("dtd", DTDS)
-def test_document_types_are_refused_and_nothing_is_opened(
+def test_document_type_is_rejected_and_nothing_is_opened(
     listener: socket.socket, tmp_path: Path, dtd: str, reference: str, encoding: str
 ) -> None:
     secret = tmp_path / "secret"
@@ -680,13 +680,13 @@ def test_document_types_are_refused_and_nothing_is_opened(
     entry = f"<entry><title>{reference}</title></entry>"
 
     with pytest.raises(InvalidFeed) as refused:
-        parse(feed(entry, declaration=head).decode().encode(encoding))
+        parse_feed(feed(entry, declaration=head).decode().encode(encoding))
     assert "the secret" not in str(refused.value)
     assert secret.stat().st_atime == 0
     assert_untouched(listener)
 
 
-def test_inclusions_and_schemas_are_not_followed(listener: socket.socket, tmp_path: Path) -> None:
+def test_inclusions_and_schemas_are_not_loaded(listener: socket.socket, tmp_path: Path) -> None:
     secret = tmp_path / "secret"
     secret.write_text("the secret")
     include = "".join(
@@ -725,7 +725,7 @@ BOMBS = {
 
 @pytest.mark.parametrize("name", BOMBS)
 @pytest.mark.parametrize("place", ["text", "attribute"])
-def test_entities_are_no_bombs(name: str, place: str) -> None:
+def test_entity_expansion_is_rejected(name: str, place: str) -> None:
     dtd, references = BOMBS[name]
     inside = {
         "text": f"<title>{references}</title>",
@@ -735,7 +735,7 @@ def test_entities_are_no_bombs(name: str, place: str) -> None:
 
     began = time.perf_counter()
     with pytest.raises(InvalidFeed):
-        parse(body)
+        parse_feed(body)
     assert time.perf_counter() - began < 1
 
 
@@ -751,16 +751,16 @@ def test_entities_are_no_bombs(name: str, place: str) -> None:
     ],
     ids=["unclosed", "deep", "text", "attribute", "comment", "name"],
 )
-def test_monstrous_documents_are_refused_quickly(inside: str) -> None:
+def test_oversized_documents_are_rejected_quickly(inside: str) -> None:
     body = feed(f"<entry><title>{inside}</title></entry>")
 
     began = time.perf_counter()
     with pytest.raises(InvalidFeed):
-        parse(body)
+        parse_feed(body)
     assert time.perf_counter() - began < 2
 
 
-def test_a_collaboration_of_thousands_is_no_monster() -> None:
+def test_paper_with_thousands_of_authors_is_parsed() -> None:
     author = "<author><name>A{0}</name><arxiv:affiliation>P{0}</arxiv:affiliation></author>"
     entry = one(*(author.format(n) for n in range(2000)))
 
@@ -768,12 +768,12 @@ def test_a_collaboration_of_thousands_is_no_monster() -> None:
     assert entry.affiliations == [[f"P{n}"] for n in range(2000)]
 
 
-def test_the_largest_answer_is_read_quickly() -> None:
+def test_largest_response_is_parsed_quickly() -> None:
     papers = generate(2000)
     body = demo_feed.render(papers)
 
     began = time.perf_counter()
-    found = parse(body)
+    found = parse_feed(body)
     assert time.perf_counter() - began < 3
     assert [entry.arxiv_id for entry in found.entries] == [paper.arxiv_id for paper in papers]
 
@@ -868,17 +868,17 @@ def entries(draw: st.DrawFn) -> Entry:
     st.randoms(use_true_random=False),
     st.sampled_from([USUAL, *PREFIXES]),
 )
-def test_entries_in_any_order_of_their_parts_are_read_back(
+def test_elements_are_parsed_in_any_order(
     papers: list[Entry], order: random.Random, prefixes: Prefixes
 ) -> None:
     written = [rendered(paper, order, prefixes) for paper in papers]
 
-    assert parse(feed(*written, link="", prefixes=prefixes)).entries == papers
+    assert parse_feed(feed(*written, link="", prefixes=prefixes)).entries == papers
 
 
 def parsed_or_refused(body: bytes) -> None:
     try:
-        found = parse(body)
+        found = parse_feed(body)
     except InvalidFeed as error:
         assert 0 < len(str(error)) < 400  # noqa: PT017
     else:
@@ -887,7 +887,7 @@ def parsed_or_refused(body: bytes) -> None:
 
 @settings(max_examples=200)
 @given(st.binary(max_size=200) | st.text(max_size=100).map(str.encode))
-def test_any_bytes_are_a_feed_or_refused(body: bytes) -> None:
+def test_any_bytes_are_parsed_or_rejected(body: bytes) -> None:
     parsed_or_refused(body)
 
 
@@ -900,7 +900,7 @@ def test_any_bytes_are_a_feed_or_refused(body: bytes) -> None:
         max_size=4,
     ),
 )
-def test_a_damaged_feed_is_a_feed_or_refused(
+def test_damaged_feed_is_parsed_or_rejected(
     body: bytes, damages: list[tuple[float, int, bytes]]
 ) -> None:
     for place, length, instead in damages:
@@ -915,7 +915,7 @@ _PARTS = re.findall(rb"<[^>]*>|[^<]+", WHOLE)
 
 @settings(max_examples=200)
 @given(st.lists(st.sampled_from(_PARTS), max_size=30), st.randoms(use_true_random=False))
-def test_parts_in_the_wrong_place_are_a_feed_or_refused(
+def test_misplaced_elements_are_parsed_or_rejected(
     extra: list[bytes], order: random.Random
 ) -> None:
     parts = [*_PARTS]
@@ -953,9 +953,9 @@ def meant(paper: Paper, family: demo_feed.Family) -> Entry:
 
 
 @pytest.mark.parametrize("family", ["new", "old"])
-def test_generated_papers_are_read_as_they_are_meant(family: demo_feed.Family) -> None:
+def test_generated_papers_are_parsed_back(family: demo_feed.Family) -> None:
     papers = generate(300)
-    found = parse(demo_feed.render(papers, query='ti:"a b"', total=5000, family=family))
+    found = parse_feed(demo_feed.render(papers, query='ti:"a b"', total=5000, family=family))
 
     assert found.total == 5000
     assert found.error is None
@@ -993,9 +993,9 @@ def unbroken(entry: Entry) -> Entry:
 
 
 @captured
-def test_a_captured_feed_is_what_its_catalogue_says(path: Path) -> None:
+def test_captured_feed_matches_catalogue(path: Path) -> None:
     row = catalogued(path)
-    found = parse(path.read_bytes())
+    found = parse_feed(path.read_bytes())
 
     assert len(found.entries) == int(row["entries"])
     assert found.total == int(row["totalResults"])
@@ -1009,8 +1009,8 @@ def test_a_captured_feed_is_what_its_catalogue_says(path: Path) -> None:
 
 
 @captured
-def test_a_captured_paper_has_all_that_every_paper_has(path: Path) -> None:
-    found = parse(path.read_bytes())
+def test_captured_paper_has_mandatory_fields(path: Path) -> None:
+    found = parse_feed(path.read_bytes())
     if found.error is not None:
         assert all(entry.arxiv_id is None for entry in found.entries)
         return
@@ -1093,11 +1093,11 @@ class SecondReading:
 
 
 @captured
-def test_a_captured_paper_is_what_a_second_reading_finds(path: Path) -> None:
+def test_captured_paper_matches_feedparser(path: Path) -> None:
     body = path.read_bytes()
     second = SecondReading(ET.fromstring(body))  # noqa: S314 - files of our own
 
     found = [
         SecondReading(entry).entry() for entry in second.element.findall("a:entry", second.names)
     ]
-    assert parse(body).entries == found
+    assert parse_feed(body).entries == found

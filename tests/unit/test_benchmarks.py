@@ -166,7 +166,7 @@ def test_pgbench_writes_the_same_rows_as_the_store(
             for table, names in columns.items()
         ]
 
-    parsed = arxiv_xml.parse(feed.render(generate(10)))
+    parsed = arxiv_xml.parse_feed(feed.render(generate(10)))
     response = ArxivResponse(
         timestamp=1_700_000_000,
         status=200,

@@ -22,10 +22,10 @@ from service.full_text import (
     MAX_WORDS,
     START,
     STOP,
-    fold,
-    marked,
-    sought,
-    tsquery,
+    build_highlight_tsquery,
+    build_tsquery,
+    highlight_matches,
+    unaccent_text,
 )
 
 WORDS = ("quark", "lepton", "boson", "gluon")
@@ -45,14 +45,14 @@ def words(server: str, template: str) -> Iterator[psycopg.Connection]:
 
 def read(text: str) -> str | None:
     try:
-        return tsquery(text)
+        return build_tsquery(text)
     except InvalidParameter:
         return None
 
 
 def reason(text: str) -> str:
     with pytest.raises(InvalidParameter) as refused:
-        tsquery(text)
+        build_tsquery(text)
     assert len(refused.value.detail) < 300
     return refused.value.detail
 
@@ -113,15 +113,15 @@ def headline(words: psycopg.Connection, text: str, query: str) -> str:
         ("Schrödinger AT&T", "'Schrodinger' & 'AT T'"),
     ],
 )
-def test_a_query_means_this_to_postgresql(text: str, query: str) -> None:
-    assert tsquery(text) == query
+def test_query_is_converted_to_tsquery(text: str, query: str) -> None:
+    assert build_tsquery(text) == query
 
 
 @pytest.mark.parametrize(
     ("text", "words"),
     [
         ("journal:x", "q: there is no field journal: a paper has title, author, abstract and note"),
-        ("arXiv:2101.00001", "put it in quotes to search for it as it is"),
+        ("arXiv:2101.00001", "put it in quotes to search for the text"),
         ("ti:journal:x", "there is no field journal"),
         ("title:", "title: has no value"),
         ("(title: )", "title: has no value"),
@@ -134,36 +134,39 @@ def test_a_query_means_this_to_postgresql(text: str, query: str) -> None:
         ("a b)", "the ) at character 4 has no ( before it"),
         ("a OR", "a word is missing at the end"),
         ("a -NOT", "a word is missing at the end"),
-        ("a OR OR b", "a word is missing before OR at character 6; in quotes it is a word"),
+        (
+            "a OR OR b",
+            "a word is missing before OR at character 6; put it in quotes to search for the word",
+        ),
         ("(a OR)", "a word is missing before ) at character 6"),
         ("AND b", "a word is missing before AND at character 1"),
         ("", "there is no word in it"),
         ('"..." - () * “”', "there is no word in it"),
         ("\u0301 🎉 \u2013 \u200b", "there is no word in it"),
         ("-...", "there is no word in it"),
-        ("-a", "it would find nearly everything"),
-        ("-a ...", "it would find nearly everything"),
-        ("a OR -b", "it would find nearly everything"),
-        ("NOT (a -b)", "it would find nearly everything"),
+        ("-a", "it would match nearly every paper"),
+        ("-a ...", "it would match nearly every paper"),
+        ("a OR -b", "it would match nearly every paper"),
+        ("NOT (a -b)", "it would match nearly every paper"),
         ("a\0", "NUL"),
         ("é" * MAX_WORD + "e", "too long for a word"),
     ],
 )
-def test_what_cannot_be_meant_is_refused_with_the_reason(text: str, words: str) -> None:
+def test_invalid_query_is_rejected_with_reason(text: str, words: str) -> None:
     assert words in reason(text)
 
 
-def test_parentheses_and_operands_have_a_limit() -> None:
-    assert tsquery("(" * MAX_DEPTH + "a" + ")" * MAX_DEPTH) == "'a'"
+def test_nesting_and_words_are_limited() -> None:
+    assert build_tsquery("(" * MAX_DEPTH + "a" + ")" * MAX_DEPTH) == "'a'"
     assert "nested deeper" in reason("(" * (MAX_DEPTH + 1) + "a" + ")" * (MAX_DEPTH + 1))
-    assert tsquery(" ".join(["a"] * MAX_WORDS)).count("'a'") == MAX_WORDS
+    assert build_tsquery(" ".join(["a"] * MAX_WORDS)).count("'a'") == MAX_WORDS
     assert "more than" in reason(" ".join(["a"] * (MAX_WORDS + 1)))
 
 
 @pytest.mark.parametrize(
     "part", ["(", "a(", 'a "', "-", "title:", "NOT ", "a ", "a:", "()", "é\u0301"]
 )
-def test_no_text_takes_long_or_too_deep(part: str) -> None:
+def test_long_texts_are_parsed_quickly(part: str) -> None:
     started = time.monotonic()
     read(part * 100_000)
 
@@ -186,7 +189,7 @@ STORED = st.text(KNOWN, max_size=30) | st.lists(PIECES, max_size=12).map("".join
 
 @given(st.lists(TYPED, min_size=80, max_size=80))
 @settings(max_examples=40)
-def test_any_text_is_refused_or_a_query_that_is_not_empty(
+def test_any_text_is_rejected_or_a_valid_tsquery(
     words: psycopg.Connection, texts: list[str]
 ) -> None:
     queries = [query for text in texts if (query := read(text))]
@@ -199,7 +202,7 @@ def test_any_text_is_refused_or_a_query_that_is_not_empty(
     assert empty == []
     for text in texts:
         if read(text):
-            sought(text, "title")
+            build_highlight_tsquery(text, "title")
 
 
 Meaning = Callable[[set[str]], bool]
@@ -225,14 +228,14 @@ QUERIES: st.SearchStrategy[tuple[str, Meaning]] = st.recursive(
 
 @given(st.lists(QUERIES, min_size=40, max_size=40))
 @settings(max_examples=20)
-def test_operators_find_the_papers_that_they_say(
+def test_operators_select_the_right_papers(
     words: psycopg.Connection, queries: list[tuple[str, Meaning]]
 ) -> None:
     found = words.execute(
         "select array(select to_tsvector('arxiv', paper) @@ to_tsquery('arxiv', query)"
         " from unnest(%s::text[]) with ordinality as papers (paper, place) order by place)"
         " from unnest(%s::text[]) with ordinality as queries (query, place) order by place",
-        [PAPERS, [tsquery(text) for text, _ in queries]],
+        [PAPERS, [build_tsquery(text) for text, _ in queries]],
     ).fetchall()
 
     expected = [[meaning(set(paper.split())) for paper in PAPERS] for _, meaning in queries]
@@ -256,17 +259,16 @@ def test_operators_find_the_papers_that_they_say(
         ("see https://arxiv.org/abs/2101.00001v2", "arxiv.org 2101.00001v2"),
     ],
 )
-def test_words_are_found_however_they_are_written(
-    words: psycopg.Connection, paper: str, text: str
-) -> None:
+def test_words_are_found_in_any_spelling(words: psycopg.Connection, paper: str, text: str) -> None:
     row = words.execute(
-        "select to_tsvector('arxiv', fold(%s)) @@ to_tsquery('arxiv', %s)", [paper, tsquery(text)]
+        "select to_tsvector('arxiv', fold(%s)) @@ to_tsquery('arxiv', %s)",
+        [paper, build_tsquery(text)],
     ).fetchone()
 
     assert row == (True,)
 
 
-def test_a_field_is_searched_alone(words: psycopg.Connection) -> None:
+def test_field_restricts_the_search(words: psycopg.Connection) -> None:
     vector = (
         "setweight(to_tsvector('arxiv', 'dark matter'), 'A')"
         " || setweight(to_tsvector('arxiv', 'm berg'), 'B')"
@@ -279,14 +281,14 @@ def test_a_field_is_searched_alone(words: psycopg.Connection) -> None:
         "ti:ber*": False,
         "berg -title:berg": True,
     }.items():
-        found = words.execute(f"select {vector} @@ to_tsquery('arxiv', %s)", [tsquery(text)])
+        found = words.execute(f"select {vector} @@ to_tsquery('arxiv', %s)", [build_tsquery(text)])
         assert found.fetchone() == (expected,), text
 
 
 # Highlights
 
 
-def test_folding_here_and_in_the_database_is_the_same(words: psycopg.Connection) -> None:
+def test_normalization_equals_that_of_the_database(words: psycopg.Connection) -> None:
     known = [
         character
         for character in map(chr, range(1, sys.maxunicode + 1))
@@ -295,7 +297,7 @@ def test_folding_here_and_in_the_database_is_the_same(words: psycopg.Connection)
     rows = words.execute(
         "select character from unnest(%s::text[], %s::text[]) as folded (character, ours)"
         " where fold(character) <> ours",
-        [known, [fold(character) for character in known]],
+        [known, [unaccent_text(character) for character in known]],
     ).fetchall()
 
     assert rows == []
@@ -328,15 +330,15 @@ def test_folding_here_and_in_the_database_is_the_same(words: psycopg.Connection)
         ("dark  \n\tmatter\n", "dark matter", "<mark>dark</mark>  \n\t<mark>matter</mark>\n"),
     ],
 )
-def test_matches_are_marked_in_the_original(
+def test_matches_are_highlighted_in_original(
     words: psycopg.Connection, original: str, text: str, html: str
 ) -> None:
-    assert marked(original, headline(words, original, tsquery(text))) == html
+    assert highlight_matches(original, headline(words, original, build_tsquery(text))) == html
 
 
 @given(st.lists(STORED, min_size=60, max_size=60))
 @settings(max_examples=30)
-def test_marks_change_no_character(words: psycopg.Connection, texts: list[str]) -> None:
+def test_highlighting_preserves_text(words: psycopg.Connection, texts: list[str]) -> None:
     originals = [f"{text} quark <lepton>{text}boson" for text in texts]
     rows = words.execute(
         "select ts_headline('arxiv', fold(original),"
@@ -347,7 +349,7 @@ def test_marks_change_no_character(words: psycopg.Connection, texts: list[str]) 
     ).fetchall()
 
     for original, (shown,) in zip(originals, rows, strict=True):
-        html = marked(original, shown)
+        html = highlight_matches(original, shown)
         assert unescape(re.sub("</?mark>", "", html)) == original
         assert not re.search("[<>\"']", re.sub("</?mark>", "", html))
         if not {START, STOP} & set(original):
@@ -357,28 +359,32 @@ def test_marks_change_no_character(words: psycopg.Connection, texts: list[str]) 
 @pytest.mark.parametrize(
     "shown", ["", "dark", f"{START}dark{STOP} x", f"a {START}d\u0131rk{STOP}", START, STOP * 3]
 )
-def test_a_headline_of_another_text_marks_nothing(shown: str) -> None:
-    assert marked("a <dark>", shown) == "a &lt;dark&gt;"
-    assert marked(f"{START}a{STOP} dark", f"a {START}dark{STOP}") == f"{START}a{STOP} dark"
+def test_headline_of_other_text_highlights_nothing(shown: str) -> None:
+    assert highlight_matches("a <dark>", shown) == "a &lt;dark&gt;"
+    assert (
+        highlight_matches(f"{START}a{STOP} dark", f"a {START}dark{STOP}") == f"{START}a{STOP} dark"
+    )
 
 
-def test_what_is_excluded_or_meant_for_another_field_is_not_marked(
+def test_negated_words_and_other_fields_are_not_highlighted(
     words: psycopg.Connection,
 ) -> None:
     query = "dark title:halo -author:mass gal*"
-    assert sought(query, "title") == "'dark' | 'halo':A | 'gal':*"
-    assert sought(query, "abstract") == "'dark' | 'gal':*"
-    assert sought("au:x", "note") == ""
+    assert build_highlight_tsquery(query, "title") == "'dark' | 'halo':A | 'gal':*"
+    assert build_highlight_tsquery(query, "abstract") == "'dark' | 'gal':*"
+    assert build_highlight_tsquery("au:x", "note") == ""
 
-    shown = headline(words, "dark halo mass of galaxies", sought(query, "abstract"))
+    shown = headline(
+        words, "dark halo mass of galaxies", build_highlight_tsquery(query, "abstract")
+    )
     expected = "<mark>dark</mark> halo mass of <mark>galaxies</mark>"
-    assert marked("dark halo mass of galaxies", shown) == expected
+    assert highlight_matches("dark halo mass of galaxies", shown) == expected
 
 
 @pytest.mark.parametrize("character", ["a", "é", "e\u0301", "\u0301"])
-def test_long_texts_are_marked_in_little_time(character: str) -> None:
+def test_long_texts_are_highlighted_quickly(character: str) -> None:
     original = character * 100_000
     started = time.monotonic()
-    marked(original, fold(original))
+    highlight_matches(original, unaccent_text(original))
 
     assert time.monotonic() - started < 2

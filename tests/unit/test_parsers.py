@@ -16,8 +16,8 @@ from demo.arxiv import StandIn
 from service import arxiv_query, full_text
 from service.db.reader import PAPERS, QUERIES, RANKED, RESULTS
 from service.errors import InvalidParameter
-from service.handlers import cursors
-from service.handlers.filters import _categories
+from service.handlers import pagination
+from service.handlers.params import parse_categories
 from service.middleware.conditional import _is_known
 from service.models.arxiv import Search
 from service.models.filters import Position
@@ -46,10 +46,10 @@ def like(*parts: str) -> st.SearchStrategy[str]:
 
 
 @given(st.sampled_from([*KEYS]), st.booleans(), st.text(max_size=30))
-def test_a_cursor_leads_back_to_its_place(name: str, back: bool, query: str) -> None:  # noqa: FBT001
-    cursor = cursors.write(KEYS[name], query, back=back)
+def test_cursor_round_trip(name: str, back: bool, query: str) -> None:  # noqa: FBT001
+    cursor = pagination.encode_cursor(KEYS[name], query, back=back)
 
-    assert cursors.read(cursor, query, SHAPES[name]) == Position(KEYS[name], back)
+    assert pagination.decode_cursor(cursor, query, SHAPES[name]) == Position(KEYS[name], back)
 
 
 @given(
@@ -57,43 +57,41 @@ def test_a_cursor_leads_back_to_its_place(name: str, back: bool, query: str) -> 
     st.sampled_from([*KEYS]),
     st.lists(st.tuples(st.integers(0, 60), st.text(max_size=2)), min_size=1, max_size=3),
 )
-def test_a_changed_cursor_is_refused(
+def test_modified_cursor_is_rejected(
     name: str, made_for: str, changes: list[tuple[int, str]]
 ) -> None:
-    cursor = given_cursor = cursors.write(KEYS[made_for], "/list?a=b")
+    cursor = given_cursor = pagination.encode_cursor(KEYS[made_for], "/list?a=b")
     for place, text in changes:
         cursor = cursor[:place] + text + cursor[place + 1 :]
     if cursor == given_cursor:
         return
     with pytest.raises(InvalidParameter, match=r"^after: "):
-        cursors.read(cursor, "/list?a=b", SHAPES[name])
+        pagination.decode_cursor(cursor, "/list?a=b", SHAPES[name])
 
 
 @given(st.sampled_from([*SHAPES]), st.binary(max_size=40), st.text(max_size=10))
 @example("queries", b"\x93\xc3\x01\xcf\xff\xff\xff\xff\xff\xff\xff\xff", "")
-def test_a_cursor_with_a_digest_of_its_own_is_a_place_or_refused(
-    name: str, place: bytes, query: str
-) -> None:
+def test_forged_cursor_is_a_position_or_rejected(name: str, place: bytes, query: str) -> None:
     """Whoever makes up the digest too reaches the decoder."""
-    made_up = cursors._text(cursors._digest(place, query) + place)  # noqa: SLF001
+    made_up = pagination._encode_base64(pagination._compute_digest(place, query) + place)  # noqa: SLF001
     with suppress(InvalidParameter):
-        assert isinstance(cursors.read(made_up, query, SHAPES[name]), Position)
+        assert isinstance(pagination.decode_cursor(made_up, query, SHAPES[name]), Position)
 
 
 @given(
     like('"', "W/", '"a"', ",", "*", 'W/"a"').map(lambda text: text.encode("utf-8", "replace")),
     st.sampled_from([b'"a"', b'W/"a"', b'"a-gzip-1234"']),
 )
-def test_an_if_none_match_knows_only_tags_that_it_names(known: bytes, tag: bytes) -> None:
+def test_if_none_match_matches_only_listed_tags(known: bytes, tag: bytes) -> None:
     if _is_known(tag, known):
         assert tag.removeprefix(b"W/") in known or known.strip() == b"*"
 
 
 @given(like("arXiv:", "https://", "arxiv.org/abs/", "2101.00001", "hep-th/9901001", "v1", "/", "."))
 @example("arxiv:" + "?" * 5000)
-def test_any_text_is_the_id_of_a_paper_or_refused(text: str) -> None:
+def test_any_text_is_an_id_or_rejected(text: str) -> None:
     try:
-        name, version = arxiv_query.paper(text, "arxiv_id")
+        name, version = arxiv_query.parse_arxiv_id(text, "arxiv_id")
     except InvalidParameter as refused:
         assert refused.parameter == "arxiv_id"  # noqa: PT017
     else:
@@ -103,9 +101,9 @@ def test_any_text_is_the_id_of_a_paper_or_refused(text: str) -> None:
 
 
 @given(st.lists(like("cs", ".", "AI", "*", "hep-th", "math", "-"), max_size=4))
-def test_any_texts_are_categories_or_refused(texts: list[str]) -> None:
+def test_any_texts_are_categories_or_rejected(texts: list[str]) -> None:
     try:
-        names, archives = _categories(texts)
+        names, archives = parse_categories(texts)
     except InvalidParameter as refused:
         assert refused.parameter == "category"  # noqa: PT017
     else:
@@ -132,9 +130,9 @@ SECONDS = st.none() | st.integers(-62_135_510_400, 253_402_214_400)
         max_results=st.none() | st.integers(1, 2000),
     )
 )
-def test_any_search_is_one_for_arxiv_or_refused(search: Search) -> None:
+def test_any_search_is_valid_or_rejected(search: Search) -> None:
     with suppress(InvalidParameter):
-        sent = arxiv_query.parameters(search, 10)
+        sent = arxiv_query.build_params(search, 10)
         assert sent["search_query"] or sent["id_list"]
         assert not any(unicodedata.category(each) == "Cc" for each in sent["search_query"])
 
@@ -142,10 +140,10 @@ def test_any_search_is_one_for_arxiv_or_refused(search: Search) -> None:
 @given(
     like('"', "(", ")", "-", "*", "OR", "NOT", "title:", "x", ":", "'", "\\", "&", "|", "!", "<")
 )
-def test_any_full_text_query_is_read_or_refused(q: str) -> None:
+def test_any_full_text_query_is_valid_or_rejected(q: str) -> None:
     with suppress(InvalidParameter):
-        assert full_text.tsquery(q)
-        full_text.sought(q, "title")
+        assert full_text.build_tsquery(q)
+        full_text.build_highlight_tsquery(q, "title")
 
 
 # Over HTTP: what stands before the parsers, and between them
@@ -202,7 +200,7 @@ ANY_REQUEST = settings(
 
 @ANY_REQUEST
 @given(headers=st.lists(st.tuples(st.sampled_from(HEADERS), VALUES), max_size=4))
-def test_no_header_breaks_the_service(wire: httpx.Client, headers: list[tuple[str, bytes]]) -> None:
+def test_any_header_is_handled(wire: httpx.Client, headers: list[tuple[str, bytes]]) -> None:
     # the server refuses what is no header before the service sees it
     visible = [
         (name.encode(), bytes(byte for byte in value if byte > 31 and byte != 127).strip())
@@ -220,7 +218,7 @@ def test_no_header_breaks_the_service(wire: httpx.Client, headers: list[tuple[st
     pairs=st.lists(st.tuples(st.sampled_from(NAMES), TEXTS), max_size=4),
 )
 @example("/papers", b"", [("author", "\N{LATIN SMALL LIGATURE FI}".encode())])
-def test_no_query_string_breaks_the_service(
+def test_any_query_string_is_handled(
     wire: httpx.Client, path: str, name: bytes, pairs: list[tuple[str, bytes]]
 ) -> None:
     query = "&".join(f"{key}={quote_from_bytes(value)}" for key, value in pairs)

@@ -141,7 +141,7 @@ def ask(stand_in: StandIn, search_query: str = "", **others: object) -> ArxivRes
         ),
     ],
 )
-def test_a_query_is_rewritten_and_read_as_by_arxiv(
+def test_query_is_rewritten_and_parsed_like_arxiv(
     stand_in: StandIn, sent: str, rewritten: str, tree: str
 ) -> None:
     answer = ask(stand_in, sent)
@@ -151,7 +151,7 @@ def test_a_query_is_rewritten_and_read_as_by_arxiv(
     assert answer.tree == tree
 
 
-def test_an_open_date_range_falls_apart_into_words() -> None:
+def test_open_date_range_is_split_into_words() -> None:
     rewritten = query.rewrite("submittedDate:[2020 TO *]")
 
     assert rewritten == "submittedDate:[2020 OR all:TO OR all:*]"
@@ -160,7 +160,7 @@ def test_an_open_date_range_falls_apart_into_words() -> None:
 @pytest.mark.parametrize(
     "sent", ["ti:foo AND", "AND ti:foo", "(ti:foo", "ti:foo)", "()", r'ti:"say \"hi\""']
 )
-def test_what_cannot_be_read_is_refused(stand_in: StandIn, sent: str) -> None:
+def test_unreadable_query_is_rejected(stand_in: StandIn, sent: str) -> None:
     answer = ask(stand_in, sent)
 
     assert answer.status == 400
@@ -176,7 +176,7 @@ def test_what_cannot_be_read_is_refused(stand_in: StandIn, sent: str) -> None:
         " OR ".join(["ti:a"] * 2000),
     ],
 )
-def test_what_can_be_read_but_not_answered_is_a_server_error(stand_in: StandIn, sent: str) -> None:
+def test_unanswerable_query_is_a_server_error(stand_in: StandIn, sent: str) -> None:
     answer = ask(stand_in, sent)
 
     assert answer.status == 500
@@ -188,7 +188,7 @@ def test_what_can_be_read_but_not_answered_is_a_server_error(stand_in: StandIn, 
     st.text('ab_" ()', max_size=8),
     st.lists(st.sampled_from(["ti:", "au:", "AND", "OR", "(", ")", "a_b"])),
 )
-def test_a_query_that_can_be_read_is_rewritten_only_once(text: str, words: list[str]) -> None:
+def test_readable_query_is_rewritten_once(text: str, words: list[str]) -> None:
     rewritten = query.rewrite(" ".join([*words, text]))
     try:
         query.parse(rewritten)
@@ -201,7 +201,7 @@ def test_a_query_that_can_be_read_is_rewritten_only_once(text: str, words: list[
 # What is found
 
 
-def test_a_quoted_value_is_a_phrase_of_whole_words_in_any_case() -> None:
+def test_quoted_value_is_a_case_insensitive_phrase() -> None:
     stand_in = shelf(
         replace(PAPER, title="Dark Matter halos"),
         replace(PAPER, title="Matter, mostly dark"),
@@ -212,7 +212,7 @@ def test_a_quoted_value_is_a_phrase_of_whole_words_in_any_case() -> None:
     assert ask(stand_in, "ti:dark").total == 2
 
 
-def test_an_author_is_found_by_the_words_of_one_name_in_any_order_and_without_accents() -> None:
+def test_author_is_found_in_any_word_order_without_accents() -> None:
     stand_in = shelf(
         replace(PAPER, authors=(Author("Ada Novák"), Author("Zoltán Øst"))),
         replace(PAPER, authors=(Author("Ada Øst"), Author("Zoltán Novák"))),
@@ -266,7 +266,7 @@ def test_every_field_is_searched(sent: str) -> None:
     assert ask(shelf(PAPER, other), sent).names == ["2002.00002v2"]
 
 
-def test_operators_combine_what_is_found() -> None:
+def test_operators_combine_results() -> None:
     stand_in = shelf(*(replace(PAPER, title=title) for title in ("a b", "a c", "b c", "a b c")))
 
     def found(sent: str) -> list[str]:
@@ -281,7 +281,7 @@ def test_operators_combine_what_is_found() -> None:
     assert found("ti:(a b)") == ["01", "02", "03", "04"]
 
 
-def test_dates_are_those_of_the_first_version_and_include_both_minutes() -> None:
+def test_dates_are_of_first_version_and_inclusive() -> None:
     stand_in = shelf(replace(PAPER, versions=(MOMENT, MOMENT.replace(year=2024))))
 
     assert ask(stand_in, "submittedDate:[202002291200 TO 202002291200]").total == 1
@@ -289,7 +289,7 @@ def test_dates_are_those_of_the_first_version_and_include_both_minutes() -> None
     assert ask(stand_in, "lastUpdatedDate:[2024 TO 2024]").total == 0
 
 
-def test_an_unknown_word_finds_nothing(stand_in: StandIn) -> None:
+def test_unknown_word_finds_nothing(stand_in: StandIn) -> None:
     answer = ask(stand_in, "ti:xyzzy")
 
     assert (answer.status, answer.total, answer.names) == (200, 0, [])
@@ -298,7 +298,7 @@ def test_an_unknown_word_finds_nothing(stand_in: StandIn) -> None:
 # Pages and order
 
 
-def test_pages_cover_every_hit_once(stand_in: StandIn) -> None:
+def test_pages_cover_every_result_once(stand_in: StandIn) -> None:
     whole = ask(stand_in, "all:the", max_results=1000)
     pages = [ask(stand_in, "all:the", start=n, max_results=70) for n in range(0, whole.total, 70)]
 
@@ -307,7 +307,7 @@ def test_pages_cover_every_hit_once(stand_in: StandIn) -> None:
     assert ask(stand_in, "all:the", start=whole.total).names == []
 
 
-def test_ten_results_from_the_first_on_are_the_default(stand_in: StandIn) -> None:
+def test_first_ten_results_are_the_default(stand_in: StandIn) -> None:
     answer = ask(stand_in, "all:the")
 
     assert len(answer.names) == 10
@@ -327,7 +327,7 @@ def test_results_are_sorted_by_date(stand_in: StandIn, sort_by: str, element: st
     assert up == down[::-1]
 
 
-def test_the_most_relevant_come_first() -> None:
+def test_most_relevant_results_come_first() -> None:
     stand_in = shelf(
         replace(PAPER, abstract="On spin."),
         replace(PAPER, title="Spin", abstract="On spin."),
@@ -353,14 +353,14 @@ def test_pages_out_of_range_are_server_errors(stand_in: StandIn, page: dict[str,
     assert answer.error[0].startswith(feed.ERRORS)
 
 
-def test_the_last_page_in_range_is_answered(stand_in: StandIn) -> None:
+def test_last_page_in_range_is_returned(stand_in: StandIn) -> None:
     assert ask(stand_in, "all:the", start=9_990, max_results=10).status == 200
 
 
 # Ids
 
 
-def test_ids_give_the_newest_version_or_the_one_named() -> None:
+def test_id_returns_newest_or_given_version() -> None:
     stand_in = shelf(replace(PAPER, versions=(MOMENT, MOMENT.replace(year=2024))), PAPER)
 
     newest = ask(stand_in, id_list="2002.00001")
@@ -370,7 +370,7 @@ def test_ids_give_the_newest_version_or_the_one_named() -> None:
     assert (first.names, first.texts("a:updated")) == (["2002.00001v1"], ["2020-02-29T12:00:30Z"])
 
 
-def test_unknown_ids_vanish_and_repeated_ones_collapse(stand_in: StandIn) -> None:
+def test_unknown_and_repeated_ids_are_dropped(stand_in: StandIn) -> None:
     known = stand_in.papers[5].arxiv_id
     answer = ask(stand_in, id_list=f"{known},0000.0000,hep-th/0000000,{known}v99,{known}")
 
@@ -378,7 +378,7 @@ def test_unknown_ids_vanish_and_repeated_ones_collapse(stand_in: StandIn) -> Non
     assert answer.names == [f"{known}v{stand_in.papers[5].version}"]
 
 
-def test_ids_are_cut_to_max_results_and_keep_the_order_of_the_shelf(stand_in: StandIn) -> None:
+def test_ids_are_limited_to_max_results_in_stable_order(stand_in: StandIn) -> None:
     asked = [paper.arxiv_id for paper in stand_in.papers[:15]]
     answer = ask(stand_in, id_list=",".join(reversed(asked)))
 
@@ -386,7 +386,7 @@ def test_ids_are_cut_to_max_results_and_keep_the_order_of_the_shelf(stand_in: St
     assert [name.rpartition("v")[0] for name in answer.names] == asked[:10]
 
 
-def test_ids_narrow_a_query(stand_in: StandIn) -> None:
+def test_ids_restrict_a_query(stand_in: StandIn) -> None:
     found = ask(stand_in, "ti:testing")
     others = [paper.arxiv_id for paper in stand_in.papers if "esting" not in paper.title]
 
@@ -394,7 +394,7 @@ def test_ids_narrow_a_query(stand_in: StandIn) -> None:
 
 
 @pytest.mark.parametrize("name", ["abc", "0305100v2", "http://arxiv.org/abs/2002.00001", "", "1.2"])
-def test_one_malformed_id_fails_the_whole_request(stand_in: StandIn, name: str) -> None:
+def test_malformed_id_fails_the_request(stand_in: StandIn, name: str) -> None:
     answer = ask(stand_in, id_list=f"2002.00001,{name}")
 
     assert answer.status == 400
@@ -423,7 +423,7 @@ def test_one_malformed_id_fails_the_whole_request(stand_in: StandIn, name: str) 
         ({"max_results": "-1"}, "max_results must be non-negative"),
     ],
 )
-def test_numbers_are_checked(stand_in: StandIn, params: dict[str, str], message: str) -> None:
+def test_numbers_are_validated(stand_in: StandIn, params: dict[str, str], message: str) -> None:
     answer = ask(stand_in, "ti:a", **params)
 
     assert answer.status == 400
@@ -431,9 +431,7 @@ def test_numbers_are_checked(stand_in: StandIn, params: dict[str, str], message:
 
 
 @pytest.mark.parametrize("params", [{"sortBy": "date"}, {"sortOrder": "down"}])
-def test_the_error_for_an_unknown_order_links_to_the_manual(
-    stand_in: StandIn, params: dict[str, str]
-) -> None:
+def test_error_for_unknown_order_links_to_manual(stand_in: StandIn, params: dict[str, str]) -> None:
     answer = ask(stand_in, "ti:a", **params)
 
     assert answer.status == 400
@@ -442,7 +440,7 @@ def test_the_error_for_an_unknown_order_links_to_the_manual(
 
 
 @pytest.mark.parametrize("sent", ["", " ", '"'])
-def test_neither_query_nor_ids_is_refused(stand_in: StandIn, sent: str) -> None:
+def test_request_without_query_and_ids_is_rejected(stand_in: StandIn, sent: str) -> None:
     answer = ask(stand_in, sent)
 
     assert answer.status == 400
@@ -456,7 +454,7 @@ def test_unknown_parameters_are_ignored(stand_in: StandIn) -> None:
 # Feeds
 
 
-def test_the_id_of_a_feed_is_the_digest_of_its_title_and_blind_to_order(stand_in: StandIn) -> None:
+def test_feed_id_is_digest_of_title_without_order(stand_in: StandIn) -> None:
     answer = ask(stand_in, "all:the", sortBy="submittedDate")
     asked = answer.title.removeprefix("arXiv Query: ").encode()
     digest = hashlib.sha1(asked, usedforsecurity=False).digest()
@@ -465,7 +463,7 @@ def test_the_id_of_a_feed_is_the_digest_of_its_title_and_blind_to_order(stand_in
     assert answer.id == ask(stand_in, "all:the").id
 
 
-def test_a_feed_of_the_new_family_says_everything_about_a_paper() -> None:
+def test_new_feed_contains_all_fields() -> None:
     paper = replace(
         PAPER,
         title=r"On <f_c> & $\alpha$",
@@ -499,7 +497,7 @@ def test_a_feed_of_the_new_family_says_everything_about_a_paper() -> None:
     assert root.findtext("a:updated", None, NS) == "2020-02-29T12:00:30Z"
 
 
-def test_the_old_family_wraps_its_texts_and_shows_foreign_classes() -> None:
+def test_old_feed_wraps_text_and_lists_foreign_classes() -> None:
     paper = replace(PAPER, title="word " * 30, classes=("35J20, 35B38",), dois=("10.5555/x",))
     stand_in = shelf(paper)
     stand_in.family = "old"
@@ -513,7 +511,7 @@ def test_the_old_family_wraps_its_texts_and_shows_foreign_classes() -> None:
     assert ask(stand_in, id_list="abc").error[0].startswith("http://arxiv.org/api/errors#")
 
 
-def test_big_feeds_are_written_from_any_papers() -> None:
+def test_large_feed_can_be_rendered() -> None:
     papers = generate(2000)
     content = feed.render(papers, total=9_999)
 
@@ -523,7 +521,7 @@ def test_big_feeds_are_written_from_any_papers() -> None:
 # Papers
 
 
-def test_papers_depend_on_nothing_but_count_and_seed() -> None:
+def test_papers_depend_only_on_count_and_seed() -> None:
     assert generate(50, seed=7) == generate(50, seed=7)
     assert generate(50, seed=7) != generate(50, seed=8)
     with pytest.raises(ValueError, match="between 0 and 100,000"):
@@ -531,7 +529,7 @@ def test_papers_depend_on_nothing_but_count_and_seed() -> None:
 
 
 @pytest.mark.parametrize("family", ["new", "old"])
-def test_papers_are_as_odd_as_those_of_arxiv(family: feed.Family) -> None:
+def test_papers_have_the_irregularities_of_arxiv(family: feed.Family) -> None:
     papers = generate(1000)
     stand_in = StandIn(papers, family=family)
 
@@ -556,7 +554,7 @@ def client(stand_in: StandIn) -> httpx.AsyncClient:
     return httpx.AsyncClient(transport=httpx.ASGITransport(app=stand_in))
 
 
-async def test_get_and_post_are_answered_and_kept_as_they_came() -> None:
+async def test_get_and_post_are_answered_and_recorded() -> None:
     stand_in = shelf(PAPER)
     async with client(stand_in) as http:
         got = await http.get(
@@ -577,7 +575,7 @@ async def test_get_and_post_are_answered_and_kept_as_they_came() -> None:
 
 
 @pytest.mark.parametrize("path", ["/", "/api", "/api/query/", "/abs/2002.00001"])
-async def test_every_other_path_is_not_found(path: str) -> None:
+async def test_other_paths_are_not_found(path: str) -> None:
     stand_in = shelf(PAPER)
     async with client(stand_in) as http:
         answer = await http.get(f"http://127.0.0.1{path}")
@@ -586,7 +584,7 @@ async def test_every_other_path_is_not_found(path: str) -> None:
     assert stand_in.requests == []
 
 
-async def test_the_hasty_are_answered_429_in_plain_text() -> None:
+async def test_early_request_gets_429_in_plain_text() -> None:
     stand_in = shelf(PAPER)
     stand_in.min_interval = 0.15
     async with client(stand_in) as http:
@@ -600,7 +598,7 @@ async def test_the_hasty_are_answered_429_in_plain_text() -> None:
     assert hasty.headers["content-type"].startswith("text/plain")
 
 
-async def test_overlapping_requests_are_hasty_too() -> None:
+async def test_overlapping_request_gets_429() -> None:
     stand_in = shelf(PAPER)
     stand_in.min_interval, stand_in.delay = 0.001, 0.05
     async with client(stand_in) as http:
@@ -611,7 +609,7 @@ async def test_overlapping_requests_are_hasty_too() -> None:
     assert sorted(answer.status_code for answer in answers) == [200, 429, 429]
 
 
-async def test_a_request_given_up_has_an_end_but_no_status() -> None:
+async def test_cancelled_request_has_end_without_status() -> None:
     stand_in = shelf(PAPER)
     stand_in.delay = 30
     async with client(stand_in) as http:
@@ -626,14 +624,14 @@ async def test_a_request_given_up_has_an_end_but_no_status() -> None:
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.1", "arxiv.org"])  # noqa: S104
-def test_it_listens_on_loopback_only(host: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_stand_in_listens_on_loopback_only(host: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit, match="2"):
         main(["--host", host])
 
     assert "is not a loopback address" in capsys.readouterr().err
 
 
-def test_it_runs_alone_until_it_is_stopped() -> None:
+def test_stand_in_runs_until_stopped() -> None:
     with subprocess.Popen(
         [sys.executable, "-m", "demo", "--port", "0", "--papers", "20"],
         cwd=REPOSITORY,
@@ -664,9 +662,7 @@ time.sleep(30)
 
 
 @pytest.mark.parametrize(("ending", "code"), [(signal.SIGTERM, 7), (signal.SIGKILL, -9)])
-def test_it_ends_with_the_service_and_as_the_service(
-    tmp_path: Path, ending: signal.Signals, code: int
-) -> None:
+def test_stand_in_exits_with_the_service(tmp_path: Path, ending: signal.Signals, code: int) -> None:
     (tmp_path / "service").mkdir()
     (tmp_path / "service" / "__init__.py").touch()
     (tmp_path / "service" / "__main__.py").write_text(SERVICE)

@@ -7,7 +7,15 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from service.timestamps import EARLIEST, LATEST, Clock, first_second, last_second, to_iso, zone
+from service.timestamps import (
+    EARLIEST,
+    LATEST,
+    IsoFormatter,
+    format_iso,
+    parse_range_end,
+    parse_range_start,
+    parse_zone,
+)
 
 BERLIN = ZoneInfo("Europe/Berlin")
 ZONES = [
@@ -52,28 +60,28 @@ def seconds(text: str) -> int:
         ("1969-12-31T23:59:59", "1969-12-31T23:59:59+00:00"),
     ],
 )
-def test_a_moment_is_the_same_second_at_both_ends(text: str, moment: str) -> None:
-    assert first_second(text, UTC) == last_second(text, UTC) == seconds(moment)
+def test_time_is_the_same_second_at_both_ends(text: str, moment: str) -> None:
+    assert parse_range_start(text, UTC) == parse_range_end(text, UTC) == seconds(moment)
 
 
 @pytest.mark.parametrize("mark", [".", ","])
 @pytest.mark.parametrize("digits", ["5", "25", "000001", "999999999"])
-def test_a_fraction_belongs_to_the_second_inside_the_range(mark: str, digits: str) -> None:
+def test_fraction_is_rounded_into_the_range(mark: str, digits: str) -> None:
     text = f"2026-11-23T20:15:07{mark}{digits}"
 
-    assert first_second(text, UTC) == seconds("2026-11-23T20:15:08+00:00")
-    assert last_second(text, UTC) == seconds("2026-11-23T20:15:07+00:00")
+    assert parse_range_start(text, UTC) == seconds("2026-11-23T20:15:08+00:00")
+    assert parse_range_end(text, UTC) == seconds("2026-11-23T20:15:07+00:00")
 
 
-def test_a_fraction_of_zero_is_the_second_itself() -> None:
-    assert first_second("2026-11-23T20:15:07.000", UTC) == seconds("2026-11-23T20:15:07+00:00")
+def test_zero_fraction_is_the_second_itself() -> None:
+    assert parse_range_start("2026-11-23T20:15:07.000", UTC) == seconds("2026-11-23T20:15:07+00:00")
 
 
-def test_an_offset_in_the_text_outweighs_the_zone() -> None:
+def test_offset_in_text_overrides_zone() -> None:
     text = "2026-07-01T12:00:00-03:00"
 
-    assert first_second(text, BERLIN) == seconds(text)
-    assert last_second(text, BERLIN) == seconds(text)
+    assert parse_range_start(text, BERLIN) == seconds(text)
+    assert parse_range_end(text, BERLIN) == seconds(text)
 
 
 @pytest.mark.parametrize(
@@ -103,36 +111,38 @@ def test_an_offset_in_the_text_outweighs_the_zone() -> None:
         ("2026-11-01", "America/Havana", "2026-11-01T00:00:00-04:00", "2026-11-01T23:59:59-05:00"),
     ],
 )
-def test_a_day_is_all_its_seconds(day: str, tz: str, start: str, end: str) -> None:
-    assert first_second(day, zone(tz)) == seconds(start)
-    assert last_second(day, zone(tz)) == seconds(end)
+def test_day_covers_all_its_seconds(day: str, tz: str, start: str, end: str) -> None:
+    assert parse_range_start(day, parse_zone(tz)) == seconds(start)
+    assert parse_range_end(day, parse_zone(tz)) == seconds(end)
 
 
-def test_a_day_that_its_zone_left_out_has_no_seconds() -> None:
+def test_skipped_day_has_no_seconds() -> None:
     apia = ZoneInfo("Pacific/Apia")
 
-    assert first_second("2011-12-30", apia) == last_second("2011-12-30", apia) + 1
-    assert first_second("2011-12-31", apia) == last_second("2011-12-29", apia) + 1
+    assert parse_range_start("2011-12-30", apia) == parse_range_end("2011-12-30", apia) + 1
+    assert parse_range_start("2011-12-31", apia) == parse_range_end("2011-12-29", apia) + 1
 
 
-def test_an_hour_that_comes_twice_is_inside_the_range_both_times() -> None:
-    assert first_second("2026-10-25T02:30:00", BERLIN) == seconds("2026-10-25T02:30:00+02:00")
-    assert last_second("2026-10-25T02:30:00", BERLIN) == seconds("2026-10-25T02:30:00+01:00")
+def test_repeated_hour_is_included_twice() -> None:
+    assert parse_range_start("2026-10-25T02:30:00", BERLIN) == seconds("2026-10-25T02:30:00+02:00")
+    assert parse_range_end("2026-10-25T02:30:00", BERLIN) == seconds("2026-10-25T02:30:00+01:00")
 
 
 @pytest.mark.parametrize("clock", ["02:00:00", "02:00:01", "02:30:00", "02:59:59.5"])
-def test_an_hour_that_is_left_out_is_the_change_of_the_clocks(clock: str) -> None:
+def test_skipped_hour_is_the_clock_change(clock: str) -> None:
     text = f"2026-03-29T{clock}"
 
-    assert first_second(text, BERLIN) == seconds("2026-03-29T03:00:00+02:00")
-    assert last_second(text, BERLIN) == seconds("2026-03-29T01:59:59+01:00")
+    assert parse_range_start(text, BERLIN) == seconds("2026-03-29T03:00:00+02:00")
+    assert parse_range_end(text, BERLIN) == seconds("2026-03-29T01:59:59+01:00")
 
 
-def test_half_an_hour_may_be_left_out_too() -> None:
+def test_skipped_half_hour_is_the_clock_change() -> None:
     lord_howe = ZoneInfo("Australia/Lord_Howe")
 
-    assert first_second("2026-10-04T02:15:00", lord_howe) == seconds("2026-10-04T02:30:00+11:00")
-    assert last_second("2026-10-04T02:15:00", lord_howe) == seconds("2026-10-04T01:59:59+10:30")
+    assert parse_range_start("2026-10-04T02:15:00", lord_howe) == seconds(
+        "2026-10-04T02:30:00+11:00"
+    )
+    assert parse_range_end("2026-10-04T02:15:00", lord_howe) == seconds("2026-10-04T01:59:59+10:30")
 
 
 @pytest.mark.parametrize(
@@ -148,8 +158,8 @@ def test_half_an_hour_may_be_left_out_too() -> None:
         *("2026-11-23T20:15:00\t01:00", "2026-11-23T20:15:00\u00a001:00"),
     ],
 )
-def test_what_is_no_date_is_refused(text: str) -> None:
-    for second in (first_second, last_second):
+def test_invalid_date_is_rejected(text: str) -> None:
+    for second in (parse_range_start, parse_range_end):
         with pytest.raises(ValueError, match="is not an ISO 8601 date or time"):
             second(text, UTC)
 
@@ -162,28 +172,28 @@ def test_what_is_no_date_is_refused(text: str) -> None:
         "\u0662\u0660\u0662\u0666-\u0661\u0661-\u0662\u0663",  # 2026-11-23 in Arabic digits
     ],
 )
-def test_a_date_that_does_not_exist_is_refused(text: str) -> None:
-    for second in (first_second, last_second):
+def test_nonexistent_date_is_rejected(text: str) -> None:
+    for second in (parse_range_start, parse_range_end):
         with pytest.raises(ValueError, match="does not exist"):
             second(text, UTC)
 
 
 @pytest.mark.parametrize("offset", ["+24:00", "-24:00", "+99:99", "+00:60"])
-def test_an_offset_that_does_not_exist_is_refused(offset: str) -> None:
+def test_nonexistent_offset_is_rejected(offset: str) -> None:
     with pytest.raises(ValueError, match="offset"):
-        first_second(f"2026-11-23T20:15:00{offset}", UTC)
+        parse_range_start(f"2026-11-23T20:15:00{offset}", UTC)
 
 
 @pytest.mark.parametrize(
     ("name", "hours"), [("+01:00", 1), ("-0330", -3.5), ("+23:59", 23 + 59 / 60), ("-00:00", 0)]
 )
-def test_a_zone_may_be_an_offset(name: str, hours: float) -> None:
-    assert zone(name).utcoffset(None) == timedelta(hours=hours)
+def test_zone_can_be_an_offset(name: str, hours: float) -> None:
+    assert parse_zone(name).utcoffset(None) == timedelta(hours=hours)
 
 
 @pytest.mark.parametrize("name", ["Europe/Berlin", "UTC", "America/Argentina/Buenos_Aires"])
-def test_a_zone_may_be_a_name(name: str) -> None:
-    assert zone(name) == ZoneInfo(name)
+def test_zone_can_be_a_name(name: str) -> None:
+    assert parse_zone(name) == ZoneInfo(name)
 
 
 @pytest.mark.parametrize(
@@ -193,21 +203,21 @@ def test_a_zone_may_be_a_name(name: str) -> None:
         *("/etc/passwd", "../../etc/passwd", "tzdata.zi", "__init__.py", "a\0b", "é", "x" * 5000),
     ],
 )
-def test_what_is_no_zone_is_refused(name: str) -> None:
+def test_invalid_zone_is_rejected(name: str) -> None:
     with pytest.raises(ValueError, match="neither an IANA time zone nor an offset"):
-        zone(name)
+        parse_zone(name)
 
 
-def test_seconds_are_written_as_the_clocks_of_the_zone_show_them() -> None:
+def test_seconds_are_formatted_in_zone() -> None:
     moment = seconds("2026-07-01T22:30:05+00:00")
 
-    assert to_iso(moment, UTC) == "2026-07-01T22:30:05"
-    assert to_iso(moment, BERLIN) == "2026-07-02T00:30:05"
-    assert to_iso(moment, zone("-03:30")) == "2026-07-01T19:00:05"
+    assert format_iso(moment, UTC) == "2026-07-01T22:30:05"
+    assert format_iso(moment, BERLIN) == "2026-07-02T00:30:05"
+    assert format_iso(moment, parse_zone("-03:30")) == "2026-07-01T19:00:05"
 
 
 SECONDS = st.integers(EARLIEST, LATEST)
-ANY_ZONE = st.sampled_from(ZONES).map(zone) | st.integers(-1439, 1439).map(
+ANY_ZONE = st.sampled_from(ZONES).map(parse_zone) | st.integers(-1439, 1439).map(
     lambda minutes: timezone(timedelta(minutes=minutes))
 )
 
@@ -215,23 +225,23 @@ ANY_ZONE = st.sampled_from(ZONES).map(zone) | st.integers(-1439, 1439).map(
 @given(SECONDS, ANY_ZONE)
 @example(seconds("2026-10-25T00:30:00+00:00"), BERLIN)
 @example(seconds("2026-10-25T01:30:00+00:00"), BERLIN)
-@example(EARLIEST, zone("-23:59"))
-@example(EARLIEST, zone("+23:59"))
-@example(LATEST, zone("-23:59"))
-@example(LATEST, zone("+23:59"))
-def test_a_timestamp_answered_finds_its_own_second_again(second: int, tz: tzinfo) -> None:
-    written = to_iso(second, tz)
+@example(EARLIEST, parse_zone("-23:59"))
+@example(EARLIEST, parse_zone("+23:59"))
+@example(LATEST, parse_zone("-23:59"))
+@example(LATEST, parse_zone("+23:59"))
+def test_formatted_timestamp_finds_its_second(second: int, tz: tzinfo) -> None:
+    written = format_iso(second, tz)
 
-    assert first_second(written, tz) <= second <= last_second(written, tz)
+    assert parse_range_start(written, tz) <= second <= parse_range_end(written, tz)
     # a change of clocks repeats an hour, here and there more, but never a day
-    assert last_second(written, tz) - first_second(written, tz) < 86_400
+    assert parse_range_end(written, tz) - parse_range_start(written, tz) < 86_400
 
 
 @given(SECONDS, ANY_ZONE)
-def test_a_timestamp_is_inside_its_own_day(second: int, tz: tzinfo) -> None:
-    day = to_iso(second, tz)[:10]
+def test_timestamp_is_within_its_day(second: int, tz: tzinfo) -> None:
+    day = format_iso(second, tz)[:10]
     try:
-        start, end = first_second(day, tz), last_second(day, tz)
+        start, end = parse_range_start(day, tz), parse_range_end(day, tz)
     except ValueError:
         # the first and the last day of time are cut off by the range
         assert second < EARLIEST + 86_400 or second > LATEST - 86_400
@@ -246,18 +256,16 @@ _WALLS = st.datetimes(datetime(1950, 1, 1), datetime(2040, 1, 1))  # noqa: DTZ00
 @given(_WALLS, ANY_ZONE)
 @example(datetime(2026, 3, 29, 2, 30), BERLIN)  # noqa: DTZ001
 @example(datetime(2011, 12, 30, 12), ZoneInfo("Pacific/Apia"))  # noqa: DTZ001
-def test_no_second_that_a_clock_shows_inside_a_range_is_outside_of_it(
-    wall: datetime, tz: tzinfo
-) -> None:
+def test_range_includes_every_local_time_between_its_ends(wall: datetime, tz: tzinfo) -> None:
     text = wall.isoformat(timespec="seconds")
-    start, end = first_second(text, tz), last_second(text, tz)
+    start, end = parse_range_start(text, tz), parse_range_end(text, tz)
 
     # the second before the start shows less, that after the end more; so does each that is near
     for step in (1, 60, 1800, 3599):
-        assert to_iso(start - step, tz) < text
-        assert to_iso(end + step, tz) > text
-    assert to_iso(start, tz) >= text
-    assert to_iso(end, tz) <= text
+        assert format_iso(start - step, tz) < text
+        assert format_iso(end + step, tz) > text
+    assert format_iso(start, tz) >= text
+    assert format_iso(end, tz) <= text
 
 
 @given(
@@ -266,19 +274,17 @@ def test_no_second_that_a_clock_shows_inside_a_range_is_outside_of_it(
     st.sampled_from(["", "+23:59", "-23:59", "Z"]),
     ANY_ZONE,
 )
-def test_the_ends_of_time_are_inside_the_range(
-    day: str, clock: str, offset: str, tz: tzinfo
-) -> None:
+def test_extreme_dates_are_limited(day: str, clock: str, offset: str, tz: tzinfo) -> None:
     text = f"{day}{clock}{offset if clock else ''}"
-    for second in (first_second, last_second):
+    for second in (parse_range_start, parse_range_end):
         found = second(text, tz)
         assert EARLIEST <= found <= LATEST
-        assert len(to_iso(found, tz)) == len("2026-11-23T20:15:00")
+        assert len(format_iso(found, tz)) == len("2026-11-23T20:15:00")
 
 
 @given(st.text("0123456789-:T Z+.,tz", max_size=40) | st.text(max_size=40), ANY_ZONE)
-def test_any_text_is_a_moment_or_a_value_error(text: str, tz: tzinfo) -> None:
-    for second in (first_second, last_second):
+def test_any_text_is_a_time_or_a_value_error(text: str, tz: tzinfo) -> None:
+    for second in (parse_range_start, parse_range_end):
         try:
             found = second(text, tz)
         except ValueError as error:
@@ -289,8 +295,8 @@ def test_any_text_is_a_moment_or_a_value_error(text: str, tz: tzinfo) -> None:
 
 @given(st.lists(SECONDS, min_size=1, max_size=5), ANY_ZONE)
 @example([-5_000_000_000, -4_999_999_999, -5_000_000_000], ZoneInfo("Europe/Amsterdam"))
-def test_a_clock_shows_what_each_second_alone_shows(seconds: list[int], tz: tzinfo) -> None:
-    clock = Clock(tz)
+def test_iso_formatter_equals_format_iso(seconds: list[int], tz: tzinfo) -> None:
+    clock = IsoFormatter(tz)
     neighbours = [second + shift for second in seconds for shift in (0, 0, 1)]
     neighbours = [min(max(second, EARLIEST), LATEST - 60) for second in neighbours]
-    assert [clock(second) for second in neighbours] == [to_iso(each, tz) for each in neighbours]
+    assert [clock(second) for second in neighbours] == [format_iso(each, tz) for each in neighbours]

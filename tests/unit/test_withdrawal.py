@@ -86,17 +86,17 @@ def cases(text: str) -> list[str]:
 @pytest.mark.parametrize(
     "comment", cases(WITHDRAWN.replace("\nby the author\n", " by the author\n"))
 )
-def test_a_withdrawn_paper_is_known_by_its_comment(comment: str) -> None:
+def test_withdrawn_paper_is_detected_by_comment(comment: str) -> None:
     assert is_withdrawn(comment)
 
 
 @pytest.mark.parametrize("comment", [*cases(NOT_WITHDRAWN), "", None])
-def test_what_is_said_of_another_paper_or_a_part_is_not_said_of_this(comment: str | None) -> None:
+def test_comment_about_other_paper_or_part_is_ignored(comment: str | None) -> None:
     assert not is_withdrawn(comment)
 
 
 @pytest.mark.parametrize("word", ["replaces ", "arxiv:", "section 1 ", "this is ", "version "])
-def test_a_long_comment_is_read_in_no_time(word: str) -> None:
+def test_long_comment_is_checked_quickly(word: str) -> None:
     started = monotonic()
     assert not is_withdrawn(word * (100_000 // len(word)))
     assert monotonic() - started < 2
