@@ -125,7 +125,7 @@ class Bench:
 
 
 def seed_results(url: str, results: int) -> None:
-    """RecordStore this number of results, ten per search."""
+    """Store this number of results, ten per search."""
     with psycopg.connect(url, autocommit=True) as conn:
         cursor = psycopg.ClientCursor(conn)
         for statement in filter(str.strip, SEED_SQL.split(";\n")):

@@ -79,8 +79,8 @@ async def _record_searches(store: RecordStore, responses: list[ArxivResponse], c
     return count / (time.perf_counter() - started)
 
 
-async def _drain_queue(writer: Writer, store: RecordStore) -> float:
-    """RecordStore all searches in the queue and return the rate per second."""
+async def _drain_queue(worker: QueueWorker, store: RecordStore) -> float:
+    """Store all searches in the queue and return the rate per second."""
     stored, store_batch = 0, store.store
 
     async def store_and_count(records: list[object]) -> set[UUID]:
@@ -88,10 +88,10 @@ async def _drain_queue(writer: Writer, store: RecordStore) -> float:
         rejected = await store_batch(records)  # type: ignore[arg-type]
         stored += len(records)
         if stored >= SEARCHES:
-            writer.stop()
+            worker.stop()
         return rejected
 
     store.store = store_and_count  # type: ignore[method-assign,assignment]
     started = time.perf_counter()
-    await writer.run()
+    await worker.run()
     return SEARCHES / (time.perf_counter() - started)
