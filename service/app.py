@@ -13,20 +13,9 @@ from litestar.types import ASGIApp, ControllerRouterHandler
 
 from . import openapi, tracing
 from .context import create_context
-from .handlers import arxiv, filters, health, papers, params, queries, query, results
-from .handlers.backend import (
-    arxiv_api,
-    check_token,
-    find_answer,
-    find_keys,
-    find_results,
-    get_sequence,
-    read_archive,
-    read_queries,
-    read_results,
-    write_queries,
-    write_results,
-)
+from .handlers import arxiv, health, papers, params, queries, results
+from .handlers.backend import arxiv_api, internal, records
+from .handlers.backend.auth import check_token
 from .handlers.metrics import Metrics
 from .middleware.allowed_hosts import AllowedHostsMiddleware
 from .middleware.api_keys import ApiKeyMiddleware
@@ -45,22 +34,22 @@ HANDLERS: dict[str, list[ControllerRouterHandler]] = {
     "queries": [
         queries.download_queries,
         queries.list_queries,
-        query.show_query,
-        query.show_changes,
-        query.show_feed,
+        queries.get_query,
+        queries.get_query_changes,
+        queries.get_query_feed,
     ],
-    "papers": [papers.list_papers, papers.show_paper],
+    "papers": [papers.list_papers, papers.get_paper],
     "results": [results.list_results],
-    "arxiv-api": [arxiv_api.ask_arxiv],
-    "get-sequence": [get_sequence.get_sequence],
-    "write-queries": [write_queries.write_queries],
-    "write-results": [write_results.write_results],
-    "read-queries": [read_queries.read_queries],
-    "read-results": [read_results.read_results],
-    "find-answer": [find_answer.find_answer],
-    "find-results": [find_results.find_results],
-    "read-archive": [read_archive.read_archive],
-    "find-keys": [find_keys.find_keys],
+    "arxiv-api": [arxiv_api.search_arxiv_api],
+    "get-sequence": [records.get_sequence],
+    "write-queries": [records.write_queries],
+    "write-results": [records.write_results],
+    "read-queries": [records.read_queries],
+    "read-results": [records.read_results],
+    "find-answer": [internal.find_answer],
+    "find-results": [internal.find_results],
+    "read-archive": [internal.read_archive],
+    "find-keys": [internal.find_keys],
 }
 BODY_LIMIT = 16 * 2**20
 """Bytes of a request body; 2,000 results are about 1 MiB."""
@@ -100,7 +89,7 @@ def create_app(settings: Settings, transport: httpx.AsyncBaseTransport | None = 
             Router(
                 "/",
                 route_handlers=served["frontend"],
-                security=openapi.KEY_IS[settings.api_keys],
+                security=openapi.SECURITY[settings.api_keys],
                 request_max_body_size=SMALL_BODY,
             ),
             Router(
@@ -112,18 +101,14 @@ def create_app(settings: Settings, transport: httpx.AsyncBaseTransport | None = 
             health.live,
             health.ready,
             Metrics,
-            openapi.assets(),
+            openapi.create_assets_router(),
         ],
         lifespan=[opened],
         # each needs the one before: Litestar starts a task for each of those that do not
         dependencies={
             "context": Provide(lambda: context, sync_to_thread=False),
-            "search": Provide(params.search, sync_to_thread=False),
-            "listing": Provide(filters.listing, sync_to_thread=False),
-            "asked_papers": Provide(filters.asked_papers, sync_to_thread=False),
-            "asked_queries": Provide(filters.asked_queries, sync_to_thread=False),
-            "asked_results": Provide(filters.asked_results, sync_to_thread=False),
-            "asked_stored_queries": Provide(filters.asked_stored_queries, sync_to_thread=False),
+            "search": Provide(params.provide_search, sync_to_thread=False),
+            "page_params": Provide(params.provide_page_params, sync_to_thread=False),
         },
         exception_handlers=EXCEPTION_HANDLERS,
         middleware=[
@@ -132,7 +117,7 @@ def create_app(settings: Settings, transport: httpx.AsyncBaseTransport | None = 
             RequestTimeoutMiddleware,
             QueryParamsMiddleware,
         ],
-        openapi_config=openapi.config(),
+        openapi_config=openapi.create_config(),
         request_max_body_size=BODY_LIMIT,
         logging_config=None,
         state=State({"settings": settings, "search_service": context.search_service}),

@@ -1,19 +1,17 @@
-"""The description of the API at `/schema`: JSON for programs, a page for people, no CDN."""
+"""The OpenAPI description of the API, and its page for browsers, at `/schema`."""
 
-import re
 from base64 import b64encode
 from dataclasses import dataclass
 from hashlib import sha256
-from http import HTTPStatus
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, cast
 
 from litestar import Response, Router
-from litestar.enums import OpenAPIMediaType, RequestEncodingType
+from litestar.enums import MediaType, OpenAPIMediaType, RequestEncodingType
 from litestar.exceptions import NotFoundException
 from litestar.openapi import OpenAPIConfig, ResponseSpec
-from litestar.openapi.plugins import JsonRenderPlugin, SwaggerRenderPlugin
+from litestar.openapi.plugins import JsonRenderPlugin, OpenAPIRenderPlugin
 from litestar.openapi.spec import (
     Components,
     Example,
@@ -26,7 +24,9 @@ from litestar.openapi.spec import (
     Tag,
 )
 from litestar.openapi.spec import Link as OpenAPILink
-from litestar.openapi.spec import OpenAPIMediaType as MediaType
+from litestar.openapi.spec import (
+    OpenAPIMediaType as MediaTypeObject,
+)
 from litestar.params import BodyKwarg
 from litestar.serialization import encode_json
 from litestar.static_files import create_static_files_router
@@ -37,244 +37,261 @@ from . import __version__, problems
 from .formats import FORMATS
 from .models.responses import Problem
 
-SCHEMA = "/schema"
-ASSETS = "/schema-assets"
+SCHEMA_PATH = "/schema"
+JSON_PATH = f"{SCHEMA_PATH}/openapi.json"
+ASSETS_PATH = "/schema-assets"
 
-
-KEY_IS: dict[str, list[dict[str, list[str]]] | None] = {
+SECURITY: dict[str, list[dict[str, list[str]]] | None] = {
     "off": None,
     "optional": [{"key": []}, {}],
     "required": [{"key": []}],
 }
-"""What ARXIV_API_KEYS means to who reads the description."""
-RECORDED = {
-    "search": "QueriesQueryIdShowQuery",
-    "changes": "QueriesQueryIdChangesShowChanges",
-    "feed": "QueriesQueryIdFeedShowFeed",
-    "results": "ResultsListResults",
+"""Security requirement of the frontend endpoints for each value of ARXIV_API_KEYS."""
+OPERATIONS_BY_QUERY_ID = {
+    "search": "getQuery",
+    "changes": "getQueryChanges",
+    "feed": "getQueryFeed",
+    "results": "listResults",
 }
-"""The operations that take the number of a recorded search."""
+"""Links from a recorded search to the operations that take its query_id."""
 
 
-def _problem(description: str) -> ResponseSpec:
+def _describe_problem(description: str) -> ResponseSpec:
     return ResponseSpec(
         Problem, description=description, media_type=problems.MEDIA_TYPE, generate_examples=False
     )
 
 
-BAD_INPUT = {
-    400: _problem("A parameter is wrong; `detail` begins with its name. Nothing is recorded.")
+INVALID_PARAMETER = {400: _describe_problem("A parameter is invalid. Nothing is recorded.")}
+DATABASE_PROBLEMS = INVALID_PARAMETER | {
+    503: _describe_problem(
+        "PostgreSQL or the backend is unavailable, arXiv demands a pause, or too many searches are"
+        " waiting. Retry after the time in Retry-After."
+    )
 }
-STORE_PROBLEMS = BAD_INPUT | {
-    503: _problem("The database is not available, or arXiv asks for patience; see Retry-After.")
+API_KEY_PROBLEMS = {
+    401: _describe_problem("The API key is missing or invalid."),
+    429: _describe_problem("The quota is used up. Retry after the time in Retry-After."),
 }
-KEY_PROBLEMS = {
-    401: _problem("ARXIV_API_KEYS asks for a key and the request carries none that counts."),
-    429: _problem("The key's rate is used up, or that of callers without one; see Retry-After."),
+FRONTEND_PROBLEMS = DATABASE_PROBLEMS | API_KEY_PROBLEMS
+UPSTREAM_PROBLEMS = DATABASE_PROBLEMS | {
+    502: _describe_problem("arXiv's response is unusable. `query_id` identifies the record."),
+    504: _describe_problem("arXiv did not respond in time. `query_id` identifies the record."),
 }
-FRONTEND_PROBLEMS = STORE_PROBLEMS | KEY_PROBLEMS
-UPSTREAM_PROBLEMS = STORE_PROBLEMS | {
-    502: _problem("arXiv's answer is unusable; the attempt is recorded under `query_id`."),
-    504: _problem("arXiv did not answer in time; the attempt is recorded under `query_id`."),
+BACKEND_PROBLEMS = DATABASE_PROBLEMS | {
+    401: _describe_problem("The backend token is missing or invalid.")
 }
-BACKEND_PROBLEMS = STORE_PROBLEMS | {
-    401: _problem("ARXIV_BACKEND_TOKEN is set and the request does not carry it.")
-}
-NOT_FOUND = {404: _problem("Nothing of this name is recorded.")}
-NOT_ACCEPTABLE = {406: _problem("The Accept header takes none of the formats.")}
-NOT_COMPARABLE = {409: _problem("The search has no usable answer.")}
+NOT_FOUND = {404: _describe_problem("The search or paper is not recorded.")}
+NOT_ACCEPTABLE = {406: _describe_problem("No available format matches the Accept header.")}
+NOT_COMPARABLE = {409: _describe_problem("The search has no usable response to compare.")}
 BODY_PROBLEMS = {
-    413: _problem("The body is too large."),
-    415: _problem("The body is not said to be application/json."),
+    413: _describe_problem("The body is too large."),
+    415: _describe_problem("The body is not declared as application/json."),
 }
 WRITE_PROBLEMS = (
-    BACKEND_PROBLEMS
-    | BODY_PROBLEMS
-    | {409: _problem("Something else is recorded under this query_id.")}
+    BACKEND_PROBLEMS | BODY_PROBLEMS | {409: _describe_problem("Another record has this query_id.")}
 )
 
 
-def answer(
-    example: Struct | list[Any], status: int = 200, kind: type[Any] | None = None
+def describe_json(
+    example: Struct | list[Any],
+    description: str,
+    *,
+    status: int = 200,
+    response_type: type[Any] | None = None,
 ) -> dict[int, ResponseSpec]:
-    """Describe the answer of a path by an example of it: a struct, or a list of one.
+    """Describe a JSON response by an example; `response_type` defaults to the example's."""
+    own_type: Any = list[type(example[0])] if isinstance(example, list) else type(example)  # type: ignore[misc]
+    spec = ResponseSpec(
+        response_type or own_type,
+        description=description,
+        examples=[Example(value=to_builtins(example))],
+        generate_examples=False,
+    )
+    return {status: spec}
 
-    `kind` is the type, where it is not the example's.
-    """
-    own: Any = list[type(example[0])] if isinstance(example, list) else type(example)  # type: ignore[misc]
-    shown = Example(value=to_builtins(example))
-    description = "done" if status == HTTPStatus.CREATED else "found"
+
+def describe_list(example: list[Any], description: str) -> dict[int, ResponseSpec]:
+    """Describe the JSON of a list; ListOperation adds the other formats."""
+    response_type = list_with_optional_fields(type(example[0]))
+    return describe_json(example, description, response_type=response_type) | NOT_ACCEPTABLE
+
+
+def list_with_optional_fields(row_type: type[Struct]) -> type[list[Any]]:
+    """Create the type of a list whose rows have only the columns in the parameter `fields`."""
+    columns = [(field.name, field.type | UnsetType, UNSET) for field in structs.fields(row_type)]
+    list_type: Any = list[defstruct(f"{row_type.__name__}Columns", columns)]  # type: ignore[misc]
+    return cast("type[list[Any]]", list_type)
+
+
+def describe_feed(description: str) -> dict[int, ResponseSpec]:
+    """Describe an Atom feed."""
+    media_type = FORMATS["atom"].media_type
     return {
-        status: ResponseSpec(
-            kind or own, description=description, examples=[shown], generate_examples=False
+        200: ResponseSpec(
+            str, description=description, media_type=media_type, generate_examples=False
         )
     }
 
 
-def listed(example: list[Any]) -> dict[int, ResponseSpec]:
-    """Describe the JSON of a list that has the other formats too; see InAllFormats."""
-    return answer(example, kind=rows(type(example[0]))) | NOT_ACCEPTABLE
+def describe_body(example: Struct) -> BodyKwarg:
+    """Describe a JSON body by an example.
 
-
-def rows(kind: type[Struct]) -> type[list[Any]]:
-    """A list of such structs, each with those columns alone that `fields` picks."""
-    columns = [(each.name, each.type | UnsetType, UNSET) for each in structs.fields(kind)]
-    found: Any = list[defstruct(f"{kind.__name__}Columns", columns)]  # type: ignore[misc]
-    return cast("type[list[Any]]", found)
-
-
-def feed() -> dict[int, ResponseSpec]:
-    """Describe an Atom feed."""
-    media_type = FORMATS["atom"].media_type
-    spec = ResponseSpec(str, description="found", media_type=media_type, generate_examples=False)
-    return {200: spec}
+    The schema is msgspec's: Litestar omits the bounds of nullable fields and of list items, rounds
+    those of integers, and omits that unknown fields are rejected.
+    """
+    [_], schemas = schema_components([type(example)], ref_template="#/components/schemas/{name}")
+    schema = schemas[type(example).__name__]
+    return BodyKwarg(
+        media_type=RequestEncodingType.JSON,
+        examples=[Example(value=to_builtins(example))],
+        schema_extra={name: schema[name] for name in ("properties", "additionalProperties")},
+    )
 
 
 @dataclass
-class Kept(Operation):
-    """The operation of a path whose answers have an ETag, by which clients may keep them."""
+class CacheableOperation(Operation):
+    """An operation whose responses have an ETag."""
 
     def __post_init__(self) -> None:
-        """Add what service.layers.representations does to what Litestar describes."""
-        known = Parameter(
+        """Describe conditional requests, which middleware handles."""
+        if_none_match = Parameter(
             "If-None-Match",
             "header",
             Schema(type=OpenAPIType.STRING),
-            description="ETags of answers that the client has",
+            description="ETags of responses that the client has stored",
             examples={"one": Example(value='"a39ca174c1ff04d3730e8ad291e63fc9"')},
         )
-        self.parameters = [*(self.parameters or []), known]
-        unchanged = OpenAPIResponse("The answer has one of the ETags of If-None-Match.")
-        self.responses = (self.responses or {}) | {"304": unchanged}
+        self.parameters = [*(self.parameters or []), if_none_match]
+        not_modified = OpenAPIResponse("The response has one of the ETags in If-None-Match.")
+        self.responses = (self.responses or {}) | {"304": not_modified}
 
     @property
-    def found(self) -> OpenAPIResponse:
-        """The answer where all is well."""
-        found = (self.responses or {})["200"]
-        assert isinstance(found, OpenAPIResponse)  # noqa: S101 - no reference
-        return found
+    def success(self) -> OpenAPIResponse:
+        """The response with status 200."""
+        return cast("OpenAPIResponse", (self.responses or {})["200"])
 
 
 @dataclass
-class Recording(Kept):
-    """The operation of a path that records a search, and names it."""
+class SearchOperation(CacheableOperation):
+    """An operation that records a search."""
 
     def __post_init__(self) -> None:
-        """Add where to go with the number of the search."""
+        """Add links to the operations that take the query_id."""
         super().__post_init__()
-        search = {"query_id": "$response.body#/query_id"}
-        self.found.links = {
-            name: OpenAPILink(operation_id=operation, parameters=search)
-            for name, operation in RECORDED.items()
+        parameters = {"query_id": "$response.body#/query_id"}
+        self.success.links = {
+            name: OpenAPILink(operation_id=operation_id, parameters=parameters)
+            for name, operation_id in OPERATIONS_BY_QUERY_ID.items()
         }
 
 
 @dataclass
-class InAllFormats(Kept):
-    """The operation of a path whose answers are to be had in every format."""
+class ListOperation(CacheableOperation):
+    """An operation that responds in any of FORMATS."""
 
     def __post_init__(self) -> None:
-        """Add the formats that are not JSON to what Litestar describes."""
+        """Add the formats other than JSON."""
         super().__post_init__()
-        found = self.found
-        text = MediaType(schema=Schema(type=OpenAPIType.STRING))
-        for each in FORMATS.values():
-            found.content = {each.media_type: text} | (found.content or {})
+        text = MediaTypeObject(schema=Schema(type=OpenAPIType.STRING))
+        others = {each.media_type: text for each in FORMATS.values()}
+        self.success.content = others | (self.success.content or {})
 
 
-def body(example: Struct) -> BodyKwarg:
-    """Describe a JSON body by an example of it.
-
-    msgspec describes what it takes itself: Litestar leaves out bounds of what may be null or is in
-    a list, rounds those of integers, and does not tell that other names are refused.
-    """
-    [_], schemas = schema_components([type(example)], ref_template="#/components/schemas/{name}")
-    own = schemas[type(example).__name__]
-    return BodyKwarg(
-        media_type=RequestEncodingType.JSON,
-        examples=[Example(value=to_builtins(example))],
-        schema_extra={name: own[name] for name in ("properties", "additionalProperties")},
-    )
-
-
-PAGE = SwaggerRenderPlugin(
-    js_url=f"{ASSETS}/swagger-ui-bundle.js",
-    css_url=f"{ASSETS}/swagger-ui.css",
-    standalone_preset_js_url=f"{ASSETS}/swagger-ui-standalone-preset.js",
-    favicon="",
-    path="/",
+SCRIPT = f"""
+const ui = SwaggerUIBundle({{url: "{JSON_PATH}", dom_id: "#swagger-ui", deepLinking: true}});
+ui.layoutActions.show(["operations-tag", "internal"], false);
+"""
+"""Starts Swagger UI with the group of internal operations collapsed."""
+PAGE = f"""<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>arxiv-gateway</title>
+<link rel="stylesheet" href="{ASSETS_PATH}/swagger-ui.css">
+</head>
+<body>
+<div id="swagger-ui"></div>
+<script src="{ASSETS_PATH}/swagger-ui-bundle.js"></script>
+<script>{SCRIPT}</script>
+</body>
+</html>
+""".encode()
+PAGE_POLICY = (
+    "default-src 'none'; script-src 'self'"
+    f" 'sha256-{b64encode(sha256(SCRIPT.encode()).digest()).decode()}';"
+    " style-src 'self' 'unsafe-inline'; img-src 'self' data:; connect-src 'self';"
+    " base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
-_SCRIPT = re.compile(rb"<script type='text/javascript'>(.*?)</script>", re.DOTALL)
+"""Content-Security-Policy of the page: its own script and assets, requests to this service."""
 
 
-def config() -> OpenAPIConfig:
-    """What Litestar describes, and how it shows it."""
+class PageRenderPlugin(OpenAPIRenderPlugin):
+    """Swagger UI from local files.
+
+    Litestar's own plugin loads the same files, but it has neither an option to collapse a group
+    nor a Content-Security-Policy that permits its inline script alone.
+    """
+
+    def render(self, request: problems.AnyRequest, openapi_schema: dict[str, Any]) -> bytes:  # noqa: ARG002 - the page loads it
+        """Return the page."""
+        return PAGE
+
+
+def create_config() -> OpenAPIConfig:
+    """Configure Litestar's description of the API."""
     return OpenAPIConfig(
         title="arxiv-gateway",
         version=__version__,
-        description="One polite door to the arXiv API, with a memory."
-        " Thank you to arXiv for use of its open access interoperability.",
-        path=SCHEMA,
-        render_plugins=[PAGE, JsonRenderPlugin()],
+        description="A caching, rate-limiting HTTP gateway to the arXiv API that records every"
+        " search in PostgreSQL. Thank you to arXiv for use of its open access interoperability.",
+        render_plugins=[PageRenderPlugin(path="/"), JsonRenderPlugin()],
         use_handler_docstrings=True,
         tags=[
-            Tag("frontend", "for API consumers"),
-            Tag("backend", "for the frontend and for operators"),
-            Tag("operation", "for those who keep it running"),
+            Tag("frontend", "Search arXiv, and read what was recorded."),
+            Tag("backend", "Search without recording, record, and read stored rows."),
+            Tag("operations", "Health of the service."),
+            Tag("internal", "Calls of a frontend to its backend in a split deployment."),
         ],
         components=Components(
             security_schemes={
                 "token": SecurityScheme(
-                    type="http", scheme="bearer", description="ARXIV_BACKEND_TOKEN"
+                    type="http", scheme="bearer", description="the token in ARXIV_BACKEND_TOKEN"
                 ),
-                "key": SecurityScheme(
-                    type="http", scheme="bearer", description="an API key, where they are asked for"
-                ),
+                "key": SecurityScheme(type="http", scheme="bearer", description="an API key"),
             }
         ),
         openapi_router=Router(
-            SCHEMA,
+            SCHEMA_PATH,
             route_handlers=[],
             include_in_schema=False,
-            before_request=_for_both,
-            response_headers={"vary": "Accept"},
+            before_request=_negotiate,
+            response_headers={"vary": "Accept", "content-security-policy": PAGE_POLICY},
         ),
     )
 
 
-def _for_both(request: problems.AnyRequest) -> Response[Any]:
-    """The JSON for whoever does not ask for a page; the page is for browsers."""
-    if request.url.path.rstrip("/") not in {SCHEMA, f"{SCHEMA}/openapi.json"}:
+def _negotiate(request: problems.AnyRequest) -> Response[bytes] | None:
+    """Respond with JSON to clients other than browsers, and to unknown paths with a problem."""
+    path = request.url.path.rstrip("/")
+    if path not in {SCHEMA_PATH, JSON_PATH}:
         raise NotFoundException
+    if path == SCHEMA_PATH and MediaType.HTML in request.headers.get("accept", ""):
+        return None
     state = request.app.state
-    if "description" not in state:  # made once: it takes longer than most answers
-        schema = request.app.openapi_schema.to_schema()
-        state.description = encode_json(schema), PAGE.render(request, schema)
-    json, page = state.description
-    if "text/html" in request.headers.get("accept", ""):
-        policy = {"content-security-policy": _policy(page)}
-        return Response(page, media_type="text/html", headers=policy)
-    return Response(json, media_type=OpenAPIMediaType.OPENAPI_JSON)
+    if "openapi_json" not in state:  # encoding it takes 0.1 s
+        state.openapi_json = encode_json(request.app.openapi_schema.to_schema())
+    return Response(state.openapi_json, media_type=OpenAPIMediaType.OPENAPI_JSON)
 
 
-def _policy(page: bytes) -> str:
-    """What the page may do: run its own script and our assets, and ask this service."""
-    [script] = _SCRIPT.findall(page)
-    own = b64encode(sha256(script).digest()).decode()
-    return (
-        f"default-src 'none'; script-src 'self' 'sha256-{own}'; style-src 'self' 'unsafe-inline';"
-        " img-src 'self' data:; connect-src 'self'; base-uri 'none'; form-action 'none';"
-        " frame-ancestors 'none'"
-    )
-
-
-def assets() -> Router:
-    """The scripts and styles of the page, from the package swagger-ui-py."""
+def create_assets_router() -> Router:
+    """Serve the files of Swagger UI, from the package swagger-ui-py."""
     package = find_spec("swagger_ui")
     if package is None or package.origin is None:
         raise ModuleNotFoundError("swagger-ui-py is not installed")
     return create_static_files_router(
-        ASSETS,
+        ASSETS_PATH,
         directories=[Path(package.origin).parent / "static"],
         include_in_schema=False,
         name="schema-assets",

@@ -23,12 +23,11 @@ from rich.text import Text
 from ..arxiv_query import MAX_QUERY_LENGTH, MAX_RESULT
 from ..context import LocalContext, create_context
 from ..db.reconcile import Mismatch
-from ..handlers import params
 from ..handlers.arxiv import receipt, results_of
-from ..handlers.results import shown
 from ..harvest import Harvester
 from ..models.arxiv import MAX_RESULTS, SortBy, SortOrder
-from ..models.responses import SearchSummary
+from ..models.responses import Result, SearchSummary
+from ..search_params import MAX_TERM_LENGTH, parse_search
 from ..settings import Settings
 
 if TYPE_CHECKING:
@@ -47,7 +46,7 @@ OTHERS = ("id-list", "query", "submitted-from", "submitted-to")
 
 def add_search(parser: argparse.ArgumentParser) -> None:
     """Describe the options of `search`: the parameters of `/arxiv`."""
-    limits = dict.fromkeys(TERMS, params.MAX_LENGTH) | dict.fromkeys(OTHERS, MAX_QUERY_LENGTH)
+    limits = dict.fromkeys(TERMS, MAX_TERM_LENGTH) | dict.fromkeys(OTHERS, MAX_QUERY_LENGTH)
     for name, longest in limits.items():
         parser.add_argument(f"--{name}", type=_text(longest), help="as the parameter of /arxiv")
     parser.add_argument(
@@ -120,15 +119,16 @@ def _plain(text: str) -> Text:
 async def search(settings: Settings, options: argparse.Namespace) -> None:
     """Print the papers that match, from memory or from arXiv. Raises what Searcher.find raises."""
     context = create_context(settings)
-    asked = params.search(
+    asked = parse_search(
+        settings.zone,
         author=options.author,
         title=options.title,
         journal=options.journal,
         abstract=options.abstract,
         comment=options.comment,
-        any_field=options.any,
+        any=options.any,
         id_list=options.id_list,
-        expression=options.query,
+        query=options.query,
         submitted_from=options.submitted_from,
         submitted_to=options.submitted_to,
         category=options.category,
@@ -136,12 +136,11 @@ async def search(settings: Settings, options: argparse.Namespace) -> None:
         max_results=options.max_results,
         sort_by=options.sort_by,
         sort_order=options.sort_order,
-        context=context,
     )
     async with context:
         found = await context.search_service.search(asked, bypass_cache=options.no_cache)
         answer = receipt(found, settings)
-        answer.results = shown(await results_of(answer, context), settings.zone)
+        answer.results = Result.from_rows(await results_of(answer, context), settings.zone)
     if options.json:
         sys.stdout.write(msgspec.json.format(msgspec.json.encode(answer)).decode() + "\n")
     else:

@@ -1,4 +1,7 @@
-"""The formats in which papers, results and searches leave, and which of them a client wants."""
+"""Output formats: their media types, and how the client selects one.
+
+To add a format, write a Serializer in a module of this package and add an entry to FORMATS.
+"""
 
 from collections.abc import Callable
 from functools import lru_cache
@@ -6,106 +9,102 @@ from functools import lru_cache
 from msgspec import Struct
 
 from ..errors import InvalidParameter, NotAcceptable
-from ..models.responses import Reference
 from .atom import Atom, FeedHead
-from .negotiation import preferred
+from .bibtex import BibTeX
+from .negotiation import select_offer
+from .references import Reference
+from .ris import Ris
 from .serializer import Serializer
 from .tabular import Csv, Json, Ndjson
 
-__all__ = ["FORMATS", "FeedHead", "Format", "Serializer", "bibliographic", "choose", "tabular"]
+__all__ = [
+    "FORMATS",
+    "FeedHead",
+    "Format",
+    "Reference",
+    "ReferenceFormat",
+    "Serializer",
+    "TableFormat",
+    "select_format",
+]
 
 
 class Format(Struct, frozen=True):
-    """How a file is called and typed."""
+    """An output format."""
 
     name: str
-    """As `format=` has it."""
+    """Value of the parameter `format`."""
     media_type: str
     extension: str
-    synonyms: tuple[str, ...] = ()
-    """Media types that ask for it as well."""
+    """Of file names."""
 
 
-FORMATS = {
+class TableFormat(Format, frozen=True):
+    """Rows with named columns."""
+
+    create_serializer: Callable[[tuple[str, ...]], Serializer[Struct]]
+    """Takes the names of the columns, in order."""
+    media_type_aliases: tuple[str, ...] = ()
+
+
+class ReferenceFormat(Format, frozen=True):
+    """Bibliographic references."""
+
+    create_serializer: Callable[[FeedHead], Serializer[Reference]]
+    media_type_aliases: tuple[str, ...] = ()
+
+
+FORMATS: dict[str, TableFormat | ReferenceFormat] = {
     each.name: each
     for each in (
-        Format("json", "application/json", "json"),
-        Format(
+        TableFormat("json", "application/json", "json", Json),
+        TableFormat(
             "ndjson",
             "application/x-ndjson",
             "ndjson",
+            Ndjson,
             ("application/ndjson", "application/jsonl", "application/x-jsonlines"),
         ),
-        Format("csv", "text/csv; charset=utf-8; header=present", "csv"),
-        Format(
+        TableFormat("csv", "text/csv; charset=utf-8; header=present", "csv", Csv),
+        ReferenceFormat(
             "bibtex",
             "application/x-bibtex; charset=utf-8",
             "bib",
+            lambda _: BibTeX(),
             ("text/x-bibtex", "application/bibtex"),
         ),
-        Format(
+        ReferenceFormat(
             "ris",
             "application/x-research-info-systems; charset=utf-8",
             "ris",
+            lambda _: Ris(),
             ("application/x-ris", "text/x-ris"),
         ),
-        Format(
+        ReferenceFormat(
             "atom",
             "application/atom+xml; charset=utf-8",
             "atom",
+            Atom,
             ("application/atom+xml; type=feed",),
         ),
     )
 }
-"""In the order of preference, where a client has none."""
+"""In order of preference if the client has none."""
 
 
 @lru_cache(maxsize=64)
-def choose(asked: str | None, accept: str | None) -> Format:
-    """The format of an answer: `format=` says it, else the Accept header, else it is JSON."""
-    if asked is not None:
-        if asked not in FORMATS:
-            raise InvalidParameter("format", f"is none of {', '.join(FORMATS)}")
-        return FORMATS[asked]
+def select_format(name: str | None, accept: str | None) -> TableFormat | ReferenceFormat:
+    """Select a format by the parameter `format`, else by the Accept header, else JSON."""
+    if name is not None:
+        if name not in FORMATS:
+            raise InvalidParameter("format", f"must be one of {', '.join(FORMATS)}")
+        return FORMATS[name]
     if accept is None or not accept.strip():
         return FORMATS["json"]
-    names = {each.name: (each.media_type, *each.synonyms) for each in FORMATS.values()}
-    if name := preferred(accept, names):
-        return FORMATS[name]
+    offers = {each.name: (each.media_type, *each.media_type_aliases) for each in FORMATS.values()}
+    if selected := select_offer(accept, offers):
+        return FORMATS[selected]
     types = ", ".join(each.media_type.partition(";")[0] for each in FORMATS.values())
-    raise NotAcceptable(f"Accept takes none of {types}; format= chooses without it")
-
-
-_TABLES: dict[str, Callable[[tuple[str, ...]], Serializer[Struct]]] = {
-    "json": Json,
-    "ndjson": Ndjson,
-    "csv": Csv,
-}
-_BIBLIOGRAPHIES: dict[str, Callable[[FeedHead], Serializer[Reference]]] = {
-    "bibtex": lambda _: _bibtex(),
-    "ris": lambda _: _ris(),
-    "atom": Atom,
-}
-
-
-def _bibtex() -> Serializer[Reference]:
-    # here, as in the next: it brings TeX's many signs, and most never ask for it
-    from .bibtex import BibTeX  # noqa: PLC0415
-
-    return BibTeX()
-
-
-def _ris() -> Serializer[Reference]:
-    from .ris import Ris  # noqa: PLC0415
-
-    return Ris()
-
-
-def tabular(name: str, columns: tuple[str, ...]) -> Serializer[Struct]:
-    """A writer of JSON, NDJSON or CSV: these columns of any struct, in this order."""
-    return _TABLES[name](columns)
-
-
-def bibliographic(name: str, head: FeedHead) -> Serializer[Reference]:
-    """A writer of BibTeX, RIS or Atom; only Atom has a head."""
-    return _BIBLIOGRAPHIES[name](head)
+    raise NotAcceptable(
+        f"Accept matches no available format ({types}); the parameter `format` overrides it"
+    )

@@ -1,4 +1,4 @@
-"""References as an Atom feed (RFC 4287), with arXiv's own elements."""
+"""Atom (RFC 4287), with arXiv's own elements."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -7,10 +7,9 @@ from urllib.parse import quote
 from lxml import etree
 from msgspec import Struct
 
-import service
-
-from ..models.responses import Reference
-from .sanitize import line
+from .. import __version__
+from .references import Reference
+from .sanitize import to_single_line
 from .serializer import Serializer
 
 _ATOM = "http://www.w3.org/2005/Atom"
@@ -19,40 +18,39 @@ _END = b"</feed>"
 
 
 class FeedHead(Struct, frozen=True, kw_only=True):
-    """What a feed says of itself."""
+    """Metadata of a feed."""
 
     title: str
     uri: str
-    """Its name everywhere and forever."""
+    """Permanent identifier, independent of the address of the service."""
     self_url: str
     updated: datetime
-    """When it last changed."""
 
 
 class Atom(Serializer[Reference]):
-    """A feed of entries, which names its maker as the author of those that have none."""
+    """A feed with one entry per reference; arxiv-gateway is the author of entries without one."""
 
     def __init__(self, head: FeedHead) -> None:
-        """Begin with this head."""
         self._head = head
 
     def begin(self) -> bytes:
-        """All before the first entry."""
-        feed = _feed()
-        _add(feed, "id", self._head.uri)
-        _add(feed, "title", self._head.title)
-        _add(feed, "updated", _moment(self._head.updated))
-        _add(_add(feed, "author"), "name", "arxiv-gateway")
-        _add(feed, "link", rel="self", type="application/atom+xml", href=self._head.self_url)
-        _add(feed, "generator", "arxiv-gateway", version=service.__version__)
+        """Return everything before the first entry."""
+        feed = _create_feed()
+        _add_element(feed, "id", self._head.uri)
+        _add_element(feed, "title", self._head.title)
+        _add_element(feed, "updated", _format_time(self._head.updated))
+        _add_element(_add_element(feed, "author"), "name", "arxiv-gateway")
+        self_url = self._head.self_url
+        _add_element(feed, "link", rel="self", type="application/atom+xml", href=self_url)
+        _add_element(feed, "generator", "arxiv-gateway", version=__version__)
         text = etree.tostring(feed, encoding="utf-8", xml_declaration=True)
         return text.removesuffix(_END) + b"\n"
 
-    def rows(self, batch: Sequence[Reference]) -> bytes:
-        """Entries, written inside a feed that is then taken off them: it declares their names."""
-        feed = _feed()
-        for reference in batch:
-            self._entry(feed, reference)
+    def serialize(self, rows: Sequence[Reference]) -> bytes:
+        """Return entries, cut out of a feed that declares their namespaces."""
+        feed = _create_feed()
+        for reference in rows:
+            self._add_entry(feed, reference)
         text = etree.tostring(feed, encoding="utf-8")
         return text[text.index(b">") + 1 :].removesuffix(_END)
 
@@ -60,64 +58,64 @@ class Atom(Serializer[Reference]):
         """Close the feed."""
         return _END + b"\n"
 
-    def _entry(self, feed: etree._Element, reference: Reference) -> None:
-        entry = _add(feed, "entry")
+    def _add_entry(self, feed: etree._Element, reference: Reference) -> None:
+        entry = _add_element(feed, "entry")
         updated = reference.updated or reference.published or self._head.updated
-        _add(entry, "id", reference.uri)
-        _add(entry, "title", reference.title)
-        _add(entry, "updated", _moment(updated))
+        _add_element(entry, "id", reference.uri)
+        _add_element(entry, "title", reference.title)
+        _add_element(entry, "updated", _format_time(updated))
         if reference.published:
-            _add(entry, "published", _moment(reference.published))
-        for author in filter(None, map(line, reference.authors)):
-            _add(_add(entry, "author"), "name", author)
+            _add_element(entry, "published", _format_time(reference.published))
+        for author in filter(None, map(to_single_line, reference.authors)):
+            _add_element(_add_element(entry, "author"), "name", author)
         if reference.url:
-            _add(entry, "link", rel="alternate", href=reference.url)
+            _add_element(entry, "link", rel="alternate", href=reference.url)
         for doi in reference.dois:
-            _add(entry, "link", rel="related", title="doi", href=_doi_url(doi))
-        # what has no link to its content must hold it
-        _add(entry, "summary" if reference.url else "content", reference.abstract)
+            _add_element(entry, "link", rel="related", title="doi", href=_format_doi_url(doi))
+        # RFC 4287, 4.1.2: an entry without a link to its content must contain it
+        _add_element(entry, "summary" if reference.url else "content", reference.abstract)
         for category in reference.categories:
-            _add(entry, "category", term=category, scheme=_ARXIV)
-        _add_arxiv(entry, reference)
+            _add_element(entry, "category", term=category, scheme=_ARXIV)
+        _add_arxiv_elements(entry, reference)
         entry.tail = "\n"
 
 
-def _add_arxiv(entry: etree._Element, reference: Reference) -> None:
-    """The elements that arXiv adds to Atom's."""
+def _add_arxiv_elements(entry: etree._Element, reference: Reference) -> None:
+    """Add arXiv's extensions of Atom."""
     if term := reference.primary_category:
-        _add(entry, "primary_category", space=_ARXIV, term=term, scheme=_ARXIV)
+        _add_element(entry, "primary_category", namespace=_ARXIV, term=term, scheme=_ARXIV)
     for doi in reference.dois:
-        _add(entry, "doi", doi, space=_ARXIV)
+        _add_element(entry, "doi", doi, namespace=_ARXIV)
     if reference.journal:
-        _add(entry, "journal_ref", reference.journal, space=_ARXIV)
+        _add_element(entry, "journal_ref", reference.journal, namespace=_ARXIV)
     if reference.comment:
-        _add(entry, "comment", reference.comment, space=_ARXIV)
+        _add_element(entry, "comment", reference.comment, namespace=_ARXIV)
 
 
-def _feed() -> etree._Element:
-    names = {None: _ATOM, "arxiv": _ARXIV}
-    return etree.Element(f"{{{_ATOM}}}feed", nsmap=names)  # type: ignore[arg-type] # None is right
+def _create_feed() -> etree._Element:
+    namespaces = {None: _ATOM, "arxiv": _ARXIV}
+    return etree.Element(f"{{{_ATOM}}}feed", nsmap=namespaces)  # type: ignore[arg-type] # None is valid
 
 
-def _add(
+def _add_element(
     parent: etree._Element,
     name: str,
     text: str | None = None,
     *,
-    space: str = _ATOM,
+    namespace: str = _ATOM,
     **attributes: str,
 ) -> etree._Element:
-    element = etree.SubElement(parent, f"{{{space}}}{name}")
-    element.text = line(text) or None
+    element = etree.SubElement(parent, f"{{{namespace}}}{name}")
+    element.text = to_single_line(text) or None
     for key, value in attributes.items():
-        element.set(key, line(value))
+        element.set(key, to_single_line(value))
     return element
 
 
-def _moment(moment: datetime) -> str:
-    """RFC 3339."""
-    return moment.isoformat(timespec="seconds").replace("+00:00", "Z")
+def _format_time(time: datetime) -> str:
+    """Format as in RFC 3339."""
+    return time.isoformat(timespec="seconds").replace("+00:00", "Z")
 
 
-def _doi_url(doi: str) -> str:
-    return "https://doi.org/" + quote(line(doi), safe="/:;()")
+def _format_doi_url(doi: str) -> str:
+    return "https://doi.org/" + quote(to_single_line(doi), safe="/:;()")

@@ -1,26 +1,26 @@
-r"""Text of arXiv as TeX that runs, and as BibTeX reads it.
+r"""Escaping of arXiv's texts for BibTeX.
 
-Titles, abstracts and names there are TeX source: math, accents, braces. People also write a bare
-`%`, `&` or `_` into them, and a lone brace or dollar. TeX is kept, and what would break is escaped:
-what opens is matched with what closes, and what has no match stands for itself. Escaped braces
-are matched like others, since BibTeX counts them and TeX does not.
+Titles, abstracts and names at arXiv are TeX source: math, accents, braces. They also contain bare
+`%`, `&` or `_`, and unbalanced braces or dollar signs. Valid TeX is kept, and everything that would
+break is escaped: delimiters are matched in pairs, and those without a partner become literal
+characters. Escaped braces are matched too, since BibTeX counts them although TeX does not.
 """
 
 import re
 
-from .sanitize import line
+from .sanitize import to_single_line
 
 _TOKEN = re.compile(r"(\\[A-Za-z]+|\\.|\\|\$+|[{}&%#_^])")
-_OPENED_BY = {"}": "{", r"\}": r"\{", "$": "$", "$$": "$$", r"\)": r"\(", r"\]": r"\["}
-_OPENS = frozenset(_OPENED_BY.values())
+_OPENER_OF = {"}": "{", r"\}": r"\{", "$": "$", "$$": "$$", r"\)": r"\(", r"\]": r"\["}
+_OPENERS = frozenset(_OPENER_OF.values())
 _MATH = frozenset({"$", "$$", r"\(", r"\[", r"\)", r"\]"})
-_KNOWN = re.compile(r"\\[\x20-/:-~]")
-"""What TeX may know by a backslash and one character: no digits, nothing beyond ASCII."""
-_DEEPEST = 30
-"""Groups within groups: some parsers have a limit."""
+_COMMAND = re.compile(r"\\[\x20-/:-~]")
+"""A backslash and one character that TeX may define: no digits, ASCII only."""
+_MAX_DEPTH = 30
+"""Of nested groups; some BibTeX parsers have a limit."""
 
 _BACKSLASH = (r"\textbackslash{}", r"\backslash{}")
-_ALONE = {
+_LITERALS = {
     "{": (r"\textbraceleft{}", r"\lbrace{}"),
     r"\{": (r"\textbraceleft{}", r"\lbrace{}"),
     "}": (r"\textbraceright{}", r"\rbrace{}"),
@@ -38,45 +38,45 @@ _ALONE = {
     "^": (r"\textasciicircum{}", "^"),
     "\\": _BACKSLASH,
 }
-"""What stands for each where it has no match: in text, and in math."""
+"""Replacements of unmatched delimiters and special characters: in text, in math."""
 
 
-def tex(text: str | None) -> str:
-    """The text on one line, fit to stand between braces."""
-    pieces = _TOKEN.split(line(text))
+def escape_latex(text: str | None) -> str:
+    """Return the text on one line, valid between braces."""
+    pieces = _TOKEN.split(to_single_line(text))
     if len(pieces) == 1:
         return pieces[0]
-    matches = _matches(pieces)
-    columns = r"\begin" in pieces
+    matches = _match_delimiters(pieces)
+    has_environment = r"\begin" in pieces
     math = 0
-    written: list[str] = []
+    output: list[str] = []
     for number, piece in enumerate(pieces):
         if number in matches:
             if piece in _MATH:
                 math += 1 if matches[number] > number else -1
-            elif written[-2:] == [r"\\", ""]:
-                written.append(" ")  # there are parsers for which \\{ has an escaped brace
-            written.append(piece)
-        elif piece in _ALONE and not (piece == "&" and math and columns):
-            written.append(_ALONE[piece][math > 0])
-        elif piece[:1] == "\\" and not _KNOWN.match(piece):
-            written.append(_BACKSLASH[math > 0] + piece[1:])
+            elif output[-2:] == [r"\\", ""]:
+                output.append(" ")  # some parsers read \\{ as an escaped brace
+            output.append(piece)
+        elif piece in _LITERALS and not (piece == "&" and math and has_environment):
+            output.append(_LITERALS[piece][math > 0])
+        elif piece[:1] == "\\" and not _COMMAND.match(piece):
+            output.append(_BACKSLASH[math > 0] + piece[1:])
         else:
-            written.append(piece)
-    if written[-2:] == [r"\\", ""]:
-        written.append(" ")
-    return "".join(written)
+            output.append(piece)
+    if output[-2:] == [r"\\", ""]:
+        output.append(" ")
+    return "".join(output)
 
 
-def _matches(pieces: list[str]) -> dict[int, int]:
-    """The numbers of the pieces that open and close each other; a run of dollars is split up.
+def _match_delimiters(pieces: list[str]) -> dict[int, int]:
+    """Return the indexes of matching delimiters, in both directions; runs of dollars are split.
 
-    A brace closes its group whatever is still open in it; all else matches within one group.
+    A brace closes its group whatever is still open in it; other delimiters match within a group.
     """
     matches: dict[int, int] = {}
     opened: list[int] = []
     number = -1
-    while (number := number + 2) < len(pieces):  # what is between is plain
+    while (number := number + 2) < len(pieces):  # every other piece is plain text
         piece = pieces[number]
         braces = [depth for depth, other in enumerate(opened) if pieces[other] == "{"]
         group = braces[-1] + 1 if braces else 0
@@ -84,14 +84,14 @@ def _matches(pieces: list[str]) -> dict[int, int]:
         if piece[0] == "$" and len(piece) > (length := 1 if "$" in inside else 2):
             pieces[number : number + 1] = [piece[:length], "", piece[length:]]
             piece = piece[:length]
-        opener = _OPENED_BY.get(piece)
+        opener = _OPENER_OF.get(piece)
         if piece == "}" and braces:
             depth = braces[-1]
         elif opener in inside:
             depth = len(opened) - 1 - inside[::-1].index(opener)
         else:
             nested = piece in _MATH and not _MATH.isdisjoint(inside)
-            if piece in _OPENS and not nested and len(opened) < _DEEPEST:
+            if piece in _OPENERS and not nested and len(opened) < _MAX_DEPTH:
                 opened.append(number)
             continue
         matches[number], matches[opened[depth]] = opened[depth], number

@@ -1,36 +1,36 @@
-"""What an Accept header asks for (RFC 9110, 12.5.1)."""
+"""Content negotiation by the Accept header (RFC 9110, section 12.5.1)."""
 
 from collections.abc import Iterable, Iterator, Mapping
 
-Range = tuple[str, dict[str, str], float]
-"""Type and subtype, either of which may be a star; parameters; weight."""
+MediaRange = tuple[str, dict[str, str], float]
+"""Type and subtype, either of which may be `*`; parameters; weight (q-value)."""
 
 
-def preferred(accept: str, offers: Mapping[str, Iterable[str]]) -> str | None:
-    """Which of the offers, each with its media types, is wanted most; None where none is wanted.
+def select_offer(accept: str, offers: Mapping[str, Iterable[str]]) -> str | None:
+    """Return the name of the offer that the client prefers, or None if it accepts none.
 
-    The weight of an offer is that of the most specific range that has it, so `*/*, text/csv;q=0`
-    takes anything but CSV. Among equal weights, what is asked for more specifically wins; then what
-    is offered first.
+    `offers` are media types by name. The most specific matching range sets the weight of an offer,
+    so `*/*, text/csv;q=0` accepts everything but CSV. Ties are resolved by specificity, then by
+    the order of the offers.
     """
-    ranges = list(_ranges(accept))
-    best, wanted = None, (0.0, 0)
+    ranges = list(_parse_accept(accept))
+    selected, best_rank = None, (0.0, 0)
     for name, media_types in offers.items():
-        fits = [
-            (_specificity(asked, media_type), asked[2])
+        matches = [
+            (_compute_specificity(media_range, media_type), media_range[2])
             for media_type in media_types
-            for asked in ranges
+            for media_range in ranges
         ]
-        specificity, weight = max(fits, default=(0, 0.0))
-        if specificity and weight and (weight, specificity) > wanted:
-            best, wanted = name, (weight, specificity)
-    return best
+        specificity, weight = max(matches, default=(0, 0.0))
+        if specificity and weight and (weight, specificity) > best_rank:
+            selected, best_rank = name, (weight, specificity)
+    return selected
 
 
-def _ranges(accept: str) -> Iterator[Range]:
-    """Its members; those that are no media ranges ask for nothing.
+def _parse_accept(accept: str) -> Iterator[MediaRange]:
+    """Parse media ranges; malformed ones match nothing.
 
-    Commas in quotes split here too: no media type offered has any.
+    Quoted commas are treated as separators: no offered media type contains one.
     """
     for member in accept.lower().split(","):
         name, *rest = (part.strip() for part in member.split(";"))
@@ -39,32 +39,35 @@ def _ranges(accept: str) -> Iterator[Range]:
         for parameter in rest:
             key, _, value = (part.strip() for part in parameter.partition("="))
             if key == "q":
-                weight = _weight(value)
-                break  # what follows is of no media type
+                weight = _parse_weight(value)
+                break  # parameters after the weight do not belong to the media type
             if key:
                 parameters[key] = value.strip('"')
         yield name, parameters, weight
 
 
-def _weight(text: str) -> float:
-    """From 0 to 1; 0 for anything else, as what cannot be read asks for nothing."""
-    number = text.replace(".", "", 1)
-    if not (number.isascii() and number.isdigit()) or (weight := float(text)) > 1:
+def _parse_weight(text: str) -> float:
+    """Return the weight, from 0 to 1, or 0 if it is invalid."""
+    digits = text.replace(".", "", 1)
+    if not (digits.isascii() and digits.isdigit()) or (weight := float(text)) > 1:
         return 0.0
     return weight
 
 
-def _specificity(asked: Range, media_type: str) -> int:
-    """How closely the range names the media type; 0 where it does not have it.
+def _compute_specificity(media_range: MediaRange, media_type: str) -> int:
+    """Return how specifically the range matches the media type, or 0 if it does not.
 
-    Everything offered is UTF-8, whether its media type says so or not.
+    All offers are UTF-8, whether their media type contains the charset or not.
     """
-    wanted, parameters, _ = asked
-    [(name, own, _)] = _ranges(media_type)
-    if wanted == "*/*":
+    range_name, range_parameters, _ = media_range
+    [(name, parameters, _)] = _parse_accept(media_type)
+    if range_name == "*/*":
         return 1
-    if wanted == f"{name.partition('/')[0]}/*":
+    if range_name == f"{name.partition('/')[0]}/*":
         return 2
-    if wanted == name and parameters.items() <= {"charset": "utf-8", **own}.items():
-        return 3 + len(parameters)
+    if (
+        range_name == name
+        and range_parameters.items() <= {"charset": "utf-8", **parameters}.items()
+    ):
+        return 3 + len(range_parameters)
     return 0

@@ -1,7 +1,4 @@
-"""Which names are a group's, and what of a person's name is the surname.
-
-arXiv gives each name as one line, given names first.
-"""
+"""Heuristics for names of persons and groups; arXiv sends given names first."""
 
 import re
 
@@ -20,15 +17,15 @@ _PERSON = re.compile(
 
 
 def is_group(name: str) -> bool:
-    """Whether this looks like a collaboration, or like anything else that is nobody's name."""
+    """Return whether the name looks like that of a collaboration rather than of a person."""
     return bool(_GROUP.search(name))
 
 
-def surname_first(name: str) -> str:
-    """`Surname, Given` where both can be told; the name as it is where they can not.
+def format_surname_first(name: str) -> str:
+    """Return `Surname, Given` if the parts are unambiguous, else the name unchanged.
 
-    Two words are told, and initials or particles between them: of three whole words, the one in
-    the middle may belong to either.
+    Unambiguous are two words, with initials or particles between them. The middle one of three
+    words may belong to either part.
     """
     person = _PERSON.fullmatch(name)
     if not person or is_group(name):

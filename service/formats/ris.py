@@ -1,42 +1,44 @@
-"""References as RIS, which Zotero, EndNote and the like import."""
+"""RIS, which Zotero, EndNote and other reference managers import."""
 
 from collections.abc import Iterator, Sequence
 
-from ..models.responses import Reference
-from .person_names import surname_first
-from .sanitize import line
+from .person_names import format_surname_first
+from .references import Reference
+from .sanitize import to_single_line
 from .serializer import Serializer
 
 
 class Ris(Serializer[Reference]):
-    """A record each; a value is one line, so that none can look like a tag."""
+    """One record per reference. Each value is one line, so it cannot look like a tag."""
 
-    def rows(self, batch: Sequence[Reference]) -> bytes:
-        """Records."""
-        return "".join(map(_record, batch)).encode()
+    def serialize(self, rows: Sequence[Reference]) -> bytes:
+        """Return one record per reference."""
+        return "".join(map(_format_record, rows)).encode()
 
 
-def _record(reference: Reference) -> str:
+def _format_record(reference: Reference) -> str:
     tags = "".join(
-        f"{tag}  - {text}\r\n" for tag, value in _tags(reference) if (text := line(value))
+        f"{tag}  - {text}\r\n"
+        for tag, value in _iterate_tags(reference)
+        if (text := to_single_line(value))
     )
     return f"{tags}ER  - \r\n\r\n"
 
 
-def _tags(reference: Reference) -> Iterator[tuple[str, str | None]]:
+def _iterate_tags(reference: Reference) -> Iterator[tuple[str, str | None]]:
     if reference.kind == "search":
         yield "TY", "ELEC"
     else:
-        yield "TY", "JOUR" if line(reference.journal) else "UNPB"
+        yield "TY", "JOUR" if to_single_line(reference.journal) else "UNPB"
     yield "ID", reference.key
     for author in reference.authors:
-        yield "AU", surname_first(line(author))
+        yield "AU", format_surname_first(to_single_line(author))
     yield "TI", reference.title
     yield "T2", reference.journal
     yield "JO", reference.journal
-    if moment := reference.published:
-        yield "PY", f"{moment.year:04}"
-        yield "DA", f"{moment.year:04}/{moment.month:02}/{moment.day:02}/"
+    if date := reference.published:
+        yield "PY", f"{date.year:04}"
+        yield "DA", f"{date.year:04}/{date.month:02}/{date.day:02}/"
     yield "AB", reference.abstract
     yield "DO", next(iter(reference.dois), None)
     yield "UR", reference.url

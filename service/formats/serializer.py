@@ -1,4 +1,4 @@
-"""What makes a file of rows, one batch at a time."""
+"""What all formats have in common."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
@@ -8,16 +8,16 @@ Row_contra = TypeVar("Row_contra", contravariant=True)
 
 
 class Serializer(ABC, Generic[Row_contra]):
-    """Makes one file: `begin()` once, `rows()` as often as there are some, `end()` once."""
+    """Writes one file: `begin()`, then `serialize()` for each batch of rows, then `end()`."""
 
     def begin(self) -> bytes:
-        """What stands before the first row."""
+        """Return the part before the first row."""
         return b""
 
     @abstractmethod
-    def rows(self, batch: Sequence[Row_contra]) -> bytes:
-        """Some rows more, or none."""
+    def serialize(self, rows: Sequence[Row_contra]) -> bytes:
+        """Return the next rows."""
 
     def end(self) -> bytes:
-        """What stands after the last row."""
+        """Return the part after the last row."""
         return b""

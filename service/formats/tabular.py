@@ -1,6 +1,6 @@
-"""Rows as tables: JSON, NDJSON and CSV, with the columns that are asked for.
+"""JSON, NDJSON and CSV, with the selected columns.
 
-Rows are structs that write every field, and those of one table are of one kind.
+The rows of one file are structs of one type that encode all their fields.
 """
 
 import csv
@@ -20,8 +20,8 @@ from .serializer import Serializer
 
 _ENCODER = Encoder()
 
-# What makes a spreadsheet calculate: these at the start of a cell, also where they are wide or
-# small, and what may stand before them unseen; a tab or a line end alone (OWASP, CSV injection).
+# Characters with which a spreadsheet starts a formula, also in their full-width and small forms and
+# after invisible characters; a tab or line end alone (OWASP, CSV injection).
 _FORMULA = re.compile(
     "[\t\r\n]"
     r"|[\s\x00-\x1f\x7f-\x9f\u00ad\u200b-\u200f\u202a-\u202e\u2060-\u206f\ufeff]*"
@@ -30,27 +30,25 @@ _FORMULA = re.compile(
 
 
 class Ndjson(Serializer[Struct]):
-    """Objects, one a line."""
+    """One JSON object per line."""
 
     def __init__(self, columns: tuple[str, ...]) -> None:
-        """Write these columns, in this order."""
         self._columns = columns
-        self._values = _values(columns)
-        self._part = _part(columns)
+        self._get_values = _create_getter(columns)
+        self._create_row = _create_row_type(columns)
 
-    def rows(self, batch: Sequence[Struct]) -> bytes:
-        """A line a row."""
-        if batch and batch[0].__struct_fields__ == self._columns:
-            return _ENCODER.encode_lines(batch)
-        # structs made of the columns take a third of the time of dicts
-        return _ENCODER.encode_lines(starmap(self._part, map(self._values, batch)))
+    def serialize(self, rows: Sequence[Struct]) -> bytes:
+        """Return one line per row."""
+        if rows and rows[0].__struct_fields__ == self._columns:
+            return _ENCODER.encode_lines(rows)
+        # structs of the selected columns encode in a third of the time of dicts
+        return _ENCODER.encode_lines(starmap(self._create_row, map(self._get_values, rows)))
 
 
 class Json(Ndjson):
     """The same objects in an array."""
 
     def __init__(self, columns: tuple[str, ...]) -> None:
-        """Write these columns, in this order."""
         super().__init__(columns)
         self._separator = b"\n"
 
@@ -58,13 +56,13 @@ class Json(Ndjson):
         """Open the array."""
         return b"["
 
-    def rows(self, batch: Sequence[Struct]) -> bytes:
-        """A line a row, with commas between them."""
-        if not batch:
+    def serialize(self, rows: Sequence[Struct]) -> bytes:
+        """Return one line per row, separated by commas."""
+        if not rows:
             return b""
         separator, self._separator = self._separator, b",\n"
-        # a line end within a value is escaped, so each that is seen ends a row
-        return separator + super().rows(batch)[:-1].replace(b"\n", b",\n")
+        # line ends in values are escaped, so each literal one ends a row
+        return separator + super().serialize(rows)[:-1].replace(b"\n", b",\n")
 
     def end(self) -> bytes:
         """Close the array."""
@@ -72,53 +70,52 @@ class Json(Ndjson):
 
 
 class Csv(Serializer[Struct]):
-    """RFC 4180 with a header line, and nothing that a spreadsheet takes for a formula."""
+    """RFC 4180 with a header line; cells that would be formulas are prefixed with `'`."""
 
     def __init__(self, columns: tuple[str, ...]) -> None:
-        """Write these columns, in this order."""
         self._columns = columns
-        self._values = _values(columns)
+        self._get_values = _create_getter(columns)
 
     def begin(self) -> bytes:
-        """The names of the columns."""
-        return _csv([self._columns])
+        """Return the header line."""
+        return _write_csv([self._columns])
 
-    def rows(self, batch: Sequence[Struct]) -> bytes:
-        """A line a row, but for line ends within quotes."""
-        return _csv(map(_cell, self._values(row)) for row in batch)
+    def serialize(self, rows: Sequence[Struct]) -> bytes:
+        """Return one record per row."""
+        return _write_csv(map(_format_cell, self._get_values(row)) for row in rows)
 
 
 @lru_cache(maxsize=64)
-def _part(columns: tuple[str, ...]) -> Callable[..., Struct]:
-    """A struct of these columns; to make one takes longer than to write a page of them."""
-    return defstruct("Part", columns, frozen=True, gc=False)
+def _create_row_type(columns: tuple[str, ...]) -> Callable[..., Struct]:
+    """Create a struct of these columns; cached, since it takes longer than encoding a page."""
+    return defstruct("Row", columns, frozen=True, gc=False)
 
 
-def _values(columns: tuple[str, ...]) -> Callable[[Struct], tuple[Any, ...]]:
+def _create_getter(columns: tuple[str, ...]) -> Callable[[Struct], tuple[Any, ...]]:
     if len(columns) > 1:
         return attrgetter(*columns)
     [name] = columns
     return lambda row: (getattr(row, name),)
 
 
-def _csv(rows: Iterable[Iterable[Any]]) -> bytes:
+def _write_csv(rows: Iterable[Iterable[Any]]) -> bytes:
     file = io.StringIO(newline="")
     csv.writer(file, quoting=csv.QUOTE_NONNUMERIC).writerows(rows)
     return file.getvalue().encode(errors="replace")
 
 
-def _cell(value: Any) -> Any:  # noqa: ANN401 - whatever a column holds
-    """A number, nothing, or text that no spreadsheet calculates."""
+def _format_cell(value: Any) -> Any:  # noqa: ANN401 - any column
+    """Return a number, None, or text that no spreadsheet evaluates."""
     if type(value) is str:
-        # most cells begin with a letter: that is seen faster than a pattern fails
+        # most cells begin with a letter: this check is faster than the pattern
         return value if value[:1].isalnum() or not _FORMULA.match(value) else f"'{value}"
     if value is None or type(value) in {int, float}:
         return value
-    return _cell(_said(value))
+    return _format_cell(_format_text(value))
 
 
-def _said(value: Any) -> str:  # noqa: ANN401 - the same
-    """Moments and the like as in JSON, a list of texts without its brackets, the rest as JSON."""
+def _format_text(value: Any) -> str:  # noqa: ANN401 - any column
+    """Return times as in JSON, lists of texts separated by semicolons, other values as JSON."""
     plain = to_builtins(value)
     if isinstance(plain, str):
         return str(plain)

@@ -12,13 +12,12 @@ from ..context import Context
 from ..errors import DatabaseUnavailable
 from ..models.arxiv import Search
 from ..models.records import ResultRow
-from ..models.responses import SearchSummary
+from ..models.responses import Result, SearchSummary
 from ..problems import AnyRequest
 from ..search import SearchReply
 from ..settings import Settings
 from .client_state import bypasses_cache, cancel_on_disconnect
 from .params import Include
-from .results import shown
 
 PATIENCE = 2.0
 """Seconds that an answer waits for results that are in the queue."""
@@ -32,8 +31,12 @@ EXAMPLE = SearchSummary(
 
 @get(
     "/arxiv",
-    responses=openapi.answer(EXAMPLE) | openapi.UPSTREAM_PROBLEMS | openapi.KEY_PROBLEMS,
-    operation_class=openapi.Recording,
+    summary="Search arXiv",
+    operation_id="searchArxiv",
+    responses=openapi.describe_json(EXAMPLE, "The recorded search.")
+    | openapi.UPSTREAM_PROBLEMS
+    | openapi.API_KEY_PROBLEMS,
+    operation_class=openapi.SearchOperation,
     tags=["frontend"],
 )
 async def search_arxiv(
@@ -50,7 +53,7 @@ async def search_arxiv(
     its daily announcement; `Cache-Status`, `Age` and `Cache-Control` tell. A request with
     `Cache-Control: no-cache` asks arXiv again.
     """
-    bypass_cache = bypasses_cache(request.scope)
+    bypass_cache = bypasses_cache(request)
     found = None if bypass_cache else context.search_service.at_hand(search)
     if found is None:
         found = await cancel_on_disconnect(
@@ -58,7 +61,8 @@ async def search_arxiv(
         )
     answer = receipt(found, context.settings)
     if include == "results":
-        answer.results = shown(await results_of(answer, context), context.settings.zone)
+        rows = await results_of(answer, context)
+        answer.results = Result.from_rows(rows, context.settings.zone)
     headers = {name.decode(): value.decode() for name, value in _headers(found)}
     return Response(answer, headers=headers)
 

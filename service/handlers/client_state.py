@@ -1,38 +1,35 @@
-"""What clients say beside their parameters: that they want it anew, and that they have gone."""
+"""The Cache-Control header of a request, and disconnects of the client."""
 
 import asyncio
 from collections.abc import Coroutine
 from typing import Any, TypeVar
 
-from litestar.types import Scope
-
 from ..errors import ClientDisconnected
-from ..middleware.scope import joined
 from ..problems import AnyRequest
 
 T = TypeVar("T")
 
 
-def bypasses_cache(scope: Scope) -> bool:
-    """Whether `Cache-Control: no-cache` (RFC 9111, 5.2.1.4) forbids answers from memory."""
-    given = joined(scope, b"cache-control")
-    return bool(given) and b"no-cache" in {word.strip().lower() for word in given.split(b",")}
+def bypasses_cache(request: AnyRequest) -> bool:
+    """Return whether the request has `Cache-Control: no-cache` (RFC 9111, section 5.2.1.4)."""
+    directives = ",".join(request.headers.getall("cache-control", [])).split(",")
+    return "no-cache" in {directive.strip().lower() for directive in directives}
 
 
 async def cancel_on_disconnect(request: AnyRequest, work: Coroutine[Any, Any, T]) -> T:
-    """Do the work while the client waits for it. Raises ClientGone where it hangs up before."""
+    """Await the work; if the client disconnects first, cancel it and raise ClientDisconnected."""
     task = asyncio.create_task(work)
-    hang_up = asyncio.create_task(_hang_up(request))
+    disconnect = asyncio.create_task(_wait_for_disconnect(request))
     try:
-        await asyncio.wait({task, hang_up}, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait({task, disconnect}, return_when=asyncio.FIRST_COMPLETED)
         if task.done():
             return task.result()
-        raise ClientDisconnected("the client hung up")
+        raise ClientDisconnected("the client disconnected before the response")
     finally:
-        hang_up.cancel()
+        disconnect.cancel()
         task.cancel()
 
 
-async def _hang_up(request: AnyRequest) -> None:
+async def _wait_for_disconnect(request: AnyRequest) -> None:
     while (await request.receive())["type"] != "http.disconnect":
         pass

@@ -30,8 +30,11 @@ EXAMPLE = Health(
 
 @get(
     "/health/live",
-    tags=["operation"],
-    responses=openapi.answer(Health(status="live")) | openapi.BAD_INPUT,
+    summary="Check whether the process responds",
+    operation_id="getLiveness",
+    tags=["operations"],
+    responses=openapi.describe_json(Health(status="live"), "The process responds.")
+    | openapi.INVALID_PARAMETER,
     cache_control=NOT_KEPT,
 )
 async def live() -> Health:
@@ -41,10 +44,12 @@ async def live() -> Health:
 
 @get(
     "/health/ready",
-    tags=["operation"],
-    responses=openapi.answer(EXAMPLE)
-    | openapi.BAD_INPUT
-    | {503: ResponseSpec(Health, description="not ready; `detail` tells why")},
+    summary="Check whether the service is ready",
+    operation_id="getReadiness",
+    tags=["operations"],
+    responses=openapi.describe_json(EXAMPLE, "The service is ready.")
+    | openapi.INVALID_PARAMETER
+    | {503: ResponseSpec(Health, description="Not ready; `detail` gives the reason.")},
     cache_control=NOT_KEPT,
 )
 async def ready(context: NamedDependency[Context]) -> Response[Health]:

@@ -1,249 +1,302 @@
-"""What all lists have in common: a page or the whole, in any format, with links to the next page.
+"""Pages and exports of lists, in any format, with Link headers and cursors.
 
-JSON comes by pages. The other formats are for taking away: they hold everything that matches, from
-`after` on where that is given, unless `page` or `items_per_page` asks for a page of them.
+`ListResponse` is the path of one request: ListQuery -> page of rows -> format -> Response.
+JSON is returned in pages. Other formats contain all matching rows, from `after` on if it is given,
+unless `page` or `items_per_page` requests a page.
 """
 
 import asyncio
+from base64 import urlsafe_b64decode, urlsafe_b64encode
+from binascii import Error
 from collections.abc import AsyncIterator, Sequence
 from contextlib import aclosing
 from datetime import UTC, datetime
-from functools import cached_property
+from hashlib import blake2b
 from typing import Any, Generic, Protocol, TypeVar
 from urllib.parse import parse_qsl, quote, urlencode
 from uuid import NAMESPACE_URL, uuid5
 
+import msgspec
 from litestar import Response
 from litestar.response import Stream
 from msgspec import Struct
 
-from .. import formats
 from ..db.reader import ListDefinition, RecordReader
 from ..errors import InvalidParameter
-from ..formats import FeedHead, Format, Serializer
-from ..middleware.scope import header
-from ..models.filters import ListQuery, Position
-from ..models.responses import Reference
+from ..formats import (
+    FORMATS,
+    FeedHead,
+    Format,
+    Reference,
+    ReferenceFormat,
+    Serializer,
+    TableFormat,
+    select_format,
+)
+from ..models.filters import ListQuery, PageParams, Position, SortKey
 from ..problems import AnyRequest
-from . import cursors
 
 T = TypeVar("T", bound=Struct)
 Row_contra = TypeVar("Row_contra", bound=Struct, contravariant=True)
 
-TABULAR = ("json", "ndjson", "csv")
-ROWS, REFERENCES = 1500, 200
-"""Of a whole list at once, at most."""
-PIECE = 2**20
-"""Bytes of a whole list at once, more or less: an author list may have thousands of names."""
-SLICE = 10
-"""References that are written before others have their turn: TeX takes its time."""
-PLACES = ("after", "page")
-PRESENTATION = (*PLACES, "items_per_page", "format", "fields")
-"""Parameters that leave the list as it is, so that its cursors stay good."""
+MAX_BATCH_ROWS, MAX_BATCH_REFERENCES = 1500, 200
+BATCH_BYTES = 2**20
+"""Target size of a batch of an export: an author list may have thousands of names."""
+SERIALIZED_TOGETHER = 10
+"""References serialized before other requests get a turn: escaping LaTeX is slow."""
+DIGEST_SIZE = 8
+POSITION_PARAMETERS = {"after", "page"}
+PRESENTATION_PARAMETERS = POSITION_PARAMETERS | {"items_per_page", "format", "fields"}
+"""Parameters that do not change the list, so its cursors stay valid."""
 
 
 class ListView(Protocol[Row_contra]):
-    """How the rows of one list are answered."""
+    """How the rows of one list are presented."""
 
-    name: str
-    """Of the list, for people."""
-    file: str
-    """Name of its files, without the extension."""
+    title: str
+    file_name: str
+    """Without the extension."""
     columns: tuple[str, ...]
     """Of a row in JSON, NDJSON and CSV."""
 
-    def shown(self, rows: Sequence[Row_contra]) -> Sequence[Struct]:
-        """The rows as clients see them."""
+    def convert_rows(self, rows: Sequence[Row_contra]) -> Sequence[Struct]:
+        """Convert rows to structs with these columns."""
 
-    async def references(self, rows: Sequence[Row_contra]) -> Sequence[Reference]:
-        """The rows as bibliographies and feeds have them."""
+    async def create_references(self, rows: Sequence[Row_contra]) -> Sequence[Reference]:
+        """Convert rows for bibliographies and feeds."""
 
 
 class Page(Struct, Generic[T], frozen=True):
-    """Some rows, and where to find those around them: a Link header (RFC 8288)."""
+    """Rows, and the Link header (RFC 8288) to the pages around them."""
 
     rows: list[T]
     links: str
 
 
 class ListResponse(Generic[T]):
-    """One list, as one request wants it."""
+    """The response to one request for a list."""
 
     def __init__(
         self,
         request: AnyRequest,
         reader: RecordReader,
-        kind: ListDefinition[T],
-        asked: ListQuery[Any],
+        definition: ListDefinition[T],
+        query: ListQuery[Any],
         view: ListView[T],
         *,
         newest: bool = False,
     ) -> None:
-        """Raises BadInput for a format, a field or a cursor that is none."""
-        # what is needed of the request is taken now: a list is remembered longer than that
+        """Validate the request. Raises InvalidParameter for a format, a field or a cursor."""
+        params = query.listing
         self._reader = reader
-        self._kind = kind
-        self._wanted = asked.wanted
-        self._newest = newest
+        self._definition = definition
+        self._filters = query.wanted
+        self._params = params
         self._view = view
-        self._asked = listing = asked.listing
-        accepted = header(request.scope, b"accept")
-        self.format = formats.choose(listing.format, accepted and accepted.decode("latin-1"))
-        self.columns = _picked(view.columns, listing.fields, self.format)
-        query = request.scope["query_string"].decode("ascii")
-        self._given = parse_qsl(query, keep_blank_values=True)
-        same = sorted(pair for pair in self._given if pair[0] not in PRESENTATION)
-        path = request.scope["path"]
-        self._query = f"{path}?{urlencode(same)}"
-        self._path = quote(request.scope.get("root_path", "") + path)
-        self._url = "" if self.is_tabular else str(request.url)
-        if listing.after is not None and listing.page is not None:
-            raise InvalidParameter("after", "and page exclude each other")
-        self._place = Position(offset=(listing.page or 0) * listing.size)
-        if listing.after is not None:
-            self._place = cursors.read(listing.after, self._query, kind.shape)
-            if self._place.back and kind.back is None:
-                raise cursors.refused()
+        self._newest = newest
+        self.format = select_format(params.format, request.headers.get("accept"))
+        self._columns = _select_columns(view.columns, params.fields, self.format)
+        self._url = _ListUrl(request, params)
+        self._position = self._parse_position(params)
 
-    @property
-    def is_tabular(self) -> bool:
-        """Whether it comes as rows of columns."""
-        return self.format.name in TABULAR
+    def _parse_position(self, params: PageParams) -> Position:
+        if params.after is None:
+            return Position(offset=(params.page or 0) * params.size)
+        if params.page is not None:
+            raise InvalidParameter("after", "excludes page; use one of them")
+        position = decode_cursor(params.after, self._url.list_id, self._definition.shape)
+        if position.back and self._definition.back is None:
+            raise _invalid_cursor()
+        return position
 
     @property
     def is_page(self) -> bool:
-        """Whether a page is asked for expressly."""
-        asked = self._asked
-        return asked.page is not None or asked.items_per_page is not None or self._place.back
+        """Whether the client explicitly requests a page."""
+        params = self._params
+        return params.page is not None or params.items_per_page is not None or self._position.back
 
-    async def answer(self, *, whole: bool = False) -> Response[Any]:
-        """The list. JSON too is the whole unless a page is asked for, where it says so."""
-        if self.is_page or (self.format.name == "json" and not whole):
-            page = await self.page()
-            return self.response(await self.file(page.rows), page.links)
-        return await self._stream()
+    async def respond(self, *, export_json: bool = False) -> Response[Any]:
+        """Return a page or the whole list; `export_json`: JSON is a page only on request."""
+        if self.is_page or (self.format.name == "json" and not export_json):
+            page = await self.fetch_page()
+            return self.create_response(await self.serialize(page.rows), page.links)
+        return await self._export()
 
-    async def file(self, rows: list[T]) -> bytes:
-        """These rows as a whole file."""
-        writer, written = await self._written(rows)
-        return writer.begin() + written + writer.end()
-
-    async def page(self) -> Page[T]:
-        """The page that is asked for."""
-        return self._page(await self._read())
-
-    async def _read(self) -> list[T]:
-        """Its rows, and one more, to see whether there is another page."""
-        return await self._reader.page(
-            self._kind, self._wanted, self._place, self._asked.size + 1, newest=self._newest
+    async def fetch_page(self) -> Page[T]:
+        """Read the requested page."""
+        size, position, definition = self._params.size, self._position, self._definition
+        # the extra row shows whether there is another page
+        rows = await self._reader.page(
+            definition, self._filters, position, size + 1, newest=self._newest
         )
-
-    def _page(self, read: list[T]) -> Page[T]:
-        size, place = self._asked.size, self._place
-        is_more = len(read) > size
-        rows = read[-size:] if place.back else read[:size]
-        links = [self._link("first")]
-        if rows and (is_more or place.back):
-            links.append(self._link("next", after=self._cursor(rows[-1])))
-        if self._asked.page:
-            links.append(self._link("prev", page=self._asked.page - 1))
-        elif rows and place.key and self._kind.back and (is_more or not place.back):
-            cursor = self._cursor(rows[0], back=True)
-            links.append(self._link("prev", after=cursor))
+        has_more = len(rows) > size
+        rows = rows[-size:] if position.back else rows[:size]
+        links = [self._url.format_link("first")]
+        if rows and (has_more or position.back):
+            links.append(self._url.format_link("next", after=self._encode_cursor(rows[-1])))
+        if self._params.page:
+            links.append(self._url.format_link("prev", page=self._params.page - 1))
+        elif rows and position.key and definition.back and (has_more or not position.back):
+            cursor = self._encode_cursor(rows[0], back=True)
+            links.append(self._url.format_link("prev", after=cursor))
         return Page(rows, ", ".join(links))
 
-    def response(self, content: bytes, links: str | None) -> Response[bytes]:
-        """The answer with a page in it."""
-        headers = self._headers() | ({"link": links} if links else {})
+    async def serialize(self, rows: list[T]) -> bytes:
+        """Return a complete file with these rows."""
+        serializer, content = await self._serialize_batch(rows)
+        return serializer.begin() + content + serializer.end()
+
+    def create_response(self, content: bytes, links: str | None) -> Response[bytes]:
+        """Return a complete file."""
+        headers = self._create_headers() | ({"link": links} if links else {})
         return Response(content, headers=headers)
 
-    async def _stream(self) -> Response[Any]:
-        most = size = ROWS if self.is_tabular else REFERENCES
+    async def _export(self) -> Response[Any]:
+        """Send the whole list while it is read."""
+        is_table = isinstance(self.format, TableFormat)
+        max_size = size = MAX_BATCH_ROWS if is_table else MAX_BATCH_REFERENCES
         batches = self._reader.batches(
-            self._kind, self._wanted, self._place, lambda: size, newest=self._newest
+            self._definition, self._filters, self._position, lambda: size, newest=self._newest
         )
-        # before the first byte, so that a database that is away is told by the status
+        # read before the status is sent, which then shows whether the database is available
         first: list[T] = await anext(batches, [])
-        if len(first) < self._kind.first:  # that is all
-            return self.response(await self.file(first), None)
-        writer, rows = await self._written(first)
+        if len(first) < self._definition.first:  # the whole list
+            return self.create_response(await self.serialize(first), None)
+        serializer, first_content = await self._serialize_batch(first)
 
-        async def context() -> AsyncIterator[bytes]:
+        async def stream() -> AsyncIterator[bytes]:
             nonlocal size
             async with aclosing(batches):
-                yield writer.begin() + rows
+                yield serializer.begin() + first_content
                 async for batch in batches:
-                    _, part = await self._written(batch, writer)
-                    size = max(SLICE, min(most, len(batch) * PIECE // max(1, len(part))))
-                    yield part
-                yield writer.end()
+                    _, content = await self._serialize_batch(batch, serializer)
+                    rows_per_batch = len(batch) * BATCH_BYTES // max(1, len(content))
+                    size = max(SERIALIZED_TOGETHER, min(max_size, rows_per_batch))
+                    yield content
+                yield serializer.end()
 
-        return Stream(context(), headers=self._headers())
+        return Stream(stream(), headers=self._create_headers())
 
-    async def _written(
-        self, rows: list[T], writer: Serializer[Any] | None = None
+    async def _serialize_batch(
+        self, rows: list[T], serializer: Serializer[Any] | None = None
     ) -> tuple[Serializer[Any], bytes]:
-        """The rows in the format, and what wrote them."""
-        if self.is_tabular:
-            writer = writer or formats.tabular(self.format.name, self.columns)
-            return writer, writer.rows(self._view.shown(rows))
-        references = await self._view.references(rows)
-        writer = writer or formats.bibliographic(self.format.name, self._head(references))
-        context = []
-        for begin in range(0, len(references), SLICE):
-            context.append(writer.rows(references[begin : begin + SLICE]))
+        """Serialize rows; the first batch creates the serializer."""
+        if isinstance(self.format, TableFormat):
+            serializer = serializer or self.format.create_serializer(self._columns)
+            return serializer, serializer.serialize(self._view.convert_rows(rows))
+        references = await self._view.create_references(rows)
+        serializer = serializer or self.format.create_serializer(self._create_head(references))
+        content = []
+        for begin in range(0, len(references), SERIALIZED_TOGETHER):
+            content.append(serializer.serialize(references[begin : begin + SERIALIZED_TOGETHER]))
             await asyncio.sleep(0)
-        return writer, b"".join(context)
+        return serializer, b"".join(content)
 
-    def _head(self, references: Sequence[Reference]) -> FeedHead:
+    def _create_head(self, references: Sequence[Reference]) -> FeedHead:
         now = datetime.now(UTC)
-        moments = [moment for each in references if (moment := each.updated or each.published)]
+        times = [time for each in references if (time := each.updated or each.published)]
         return FeedHead(
-            title=f"arxiv-gateway: {self._view.name}",
-            uri=uuid5(NAMESPACE_URL, self._query).urn,
-            self_url=self._url,
-            # what a whole list ends with is not known at its start
-            updated=max(moments, default=now) if self.is_page or self._newest else now,
+            title=f"arxiv-gateway: {self._view.title}",
+            uri=uuid5(NAMESPACE_URL, self._url.list_id).urn,
+            self_url=self._url.absolute,
+            # the newest row of an export in ascending order is not known at its start
+            updated=max(times, default=now) if self.is_page or self._newest else now,
         )
 
-    def _headers(self) -> dict[str, str]:
-        """What depends on the format: whether a file is meant, and its name."""
-        # not as a media type, to which Litestar would add another charset
+    def _create_headers(self) -> dict[str, str]:
+        # a header, since Litestar would append a charset to a media type
         headers = {"content-type": self.format.media_type, "vary": "Accept"}
-        if self.format.name == "atom":
-            headers["content-disposition"] = f"inline; filename={self._view.file}.atom"
-        elif self.format.name != "json":
-            name = f"{self._view.file}.{self.format.extension}"
-            headers["content-disposition"] = f"attachment; filename={name}"
+        if self.format.name != "json":
+            disposition = "inline" if self.format.name == "atom" else "attachment"
+            file_name = f"{self._view.file_name}.{self.format.extension}"
+            headers["content-disposition"] = f"{disposition}; filename={file_name}"
         return headers
 
-    def _cursor(self, row: T, *, back: bool = False) -> str:
-        return cursors.write(self._kind.key_of(row), self._query, back=back)
-
-    def _link(self, rel: str, **place: str | int) -> str:
-        query = "&".join(filter(None, (self._same, urlencode(place))))
-        return f'<{self._path}?{query}>; rel="{rel}"'
-
-    @cached_property
-    def _same(self) -> str:
-        """What links have in common."""
-        same = [pair for pair in self._given if pair[0] not in PLACES]
-        if self._asked.items_per_page is None:
-            # in most formats it would not be a page without it
-            same.append(("items_per_page", str(self._asked.size)))
-        return urlencode(same)
+    def _encode_cursor(self, row: T, *, back: bool = False) -> str:
+        return encode_cursor(self._definition.key_of(row), self._url.list_id, back=back)
 
 
-def _picked(known: tuple[str, ...], fields: str | None, wanted: Format) -> tuple[str, ...]:
-    """The columns that `fields` picks, in its order."""
+class _ListUrl:
+    """The URL of a request for a list, from which the URLs of other pages are derived."""
+
+    def __init__(self, request: AnyRequest, params: PageParams) -> None:
+        scope = request.scope
+        pairs = parse_qsl(scope["query_string"].decode("ascii"), keep_blank_values=True)
+        filters = sorted(pair for pair in pairs if pair[0] not in PRESENTATION_PARAMETERS)
+        self.list_id = f"{scope['path']}?{urlencode(filters)}"
+        """Identifies the list, to which its cursors are bound."""
+        self.absolute = str(request.url)
+        self._path = quote(scope.get("root_path", "") + scope["path"])
+        self._pairs = [pair for pair in pairs if pair[0] not in POSITION_PARAMETERS]
+        if params.items_per_page is None:
+            # without it, most formats would return the whole list
+            self._pairs.append(("items_per_page", str(params.size)))
+
+    def format_link(self, rel: str, **position: str | int) -> str:
+        """Return a link to the page at this position."""
+        return f'<{self._path}?{urlencode([*self._pairs, *position.items()])}>; rel="{rel}"'
+
+
+def _select_columns(
+    columns: tuple[str, ...], fields: str | None, list_format: Format
+) -> tuple[str, ...]:
+    """Return the columns in the parameter `fields`, in its order."""
     if fields is None:
-        return known
-    if wanted.name not in TABULAR:
-        raise InvalidParameter("fields", f"are for {', '.join(TABULAR)}; {wanted.name} has its own")
-    names = tuple(name.strip() for name in fields.split(","))
-    for name in names:
-        if name not in known:
-            raise InvalidParameter("fields", f"there is no {name!r}; there are {', '.join(known)}")
-        if names.count(name) > 1:
-            raise InvalidParameter("fields", f"{name} is given {names.count(name)} times")
-    return names
+        return columns
+    if isinstance(list_format, ReferenceFormat):
+        names = ", ".join(each.name for each in FORMATS.values() if isinstance(each, TableFormat))
+        raise InvalidParameter(
+            "fields", f"requires one of the formats {names}; {list_format.name} has fixed fields"
+        )
+    selected = tuple(name.strip() for name in fields.split(","))
+    for name in selected:
+        if name not in columns:
+            raise InvalidParameter(
+                "fields", f"{name!r} is not a field; use some of {', '.join(columns)}"
+            )
+        if selected.count(name) > 1:
+            raise InvalidParameter("fields", f"{name} is given {selected.count(name)} times")
+    return selected
+
+
+def encode_cursor(key: SortKey, list_id: str, *, back: bool = False) -> str:
+    """Return a cursor to the rows after (`back`: before) the row with this key.
+
+    It contains a digest of the key and the list, so that changed cursors and those of other lists
+    are rejected. It is not secret: a forged key only selects another page.
+    """
+    position = msgspec.msgpack.encode((back, *key))
+    return _encode_base64(_compute_digest(position, list_id) + position)
+
+
+def decode_cursor(cursor: str, list_id: str, key_types: tuple[Any, ...]) -> Position:
+    """Return the position of a cursor of this list. Raises InvalidParameter for any other."""
+    try:
+        content = urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4))
+    except (Error, ValueError):
+        content = b""
+    digest, position = content[:DIGEST_SIZE], content[DIGEST_SIZE:]
+    # the decoder ignores invalid characters, so the cursor must equal its own encoding
+    if digest != _compute_digest(position, list_id) or _encode_base64(content) != cursor:
+        raise _invalid_cursor()
+    position_type: Any = tuple.__class_getitem__((bool, *key_types))
+    try:
+        back, *key = msgspec.msgpack.decode(position, type=position_type)
+    except msgspec.DecodeError:  # a forged cursor
+        raise _invalid_cursor() from None
+    return Position(tuple(key), back)
+
+
+def _invalid_cursor() -> InvalidParameter:
+    return InvalidParameter(
+        "after", "is not a valid cursor for this query; use the one from its Link header"
+    )
+
+
+def _encode_base64(content: bytes) -> str:
+    return urlsafe_b64encode(content).rstrip(b"=").decode()
+
+
+def _compute_digest(position: bytes, list_id: str) -> bytes:
+    key = blake2b(list_id.encode()).digest()
+    return blake2b(position, digest_size=DIGEST_SIZE, key=key).digest()

@@ -1,4 +1,4 @@
-"""`/papers`: every paper that any search found, by id, by its words, and by what it is."""
+"""`/papers`: the papers that any search found, by their words or by their identifier."""
 
 from collections.abc import Sequence
 from datetime import tzinfo
@@ -7,16 +7,17 @@ from typing import Annotated, Any
 
 import msgspec
 from litestar import Response, get
-from litestar.di import NamedDependency
+from litestar.di import NamedDependency, Provide
 from litestar.openapi.spec import Example
 from litestar.params import PathParameter
-from msgspec import defstruct, structs
+from msgspec import defstruct
+from msgspec.structs import asdict, replace
 
-from .. import arxiv_query, formats, full_text, openapi, timestamps
+from .. import arxiv_query, full_text, openapi
 from ..context import Context
 from ..db.reader import MOST_COUNTED, PAPERS, RANKED
 from ..errors import InvalidParameter, NotFound
-from ..formats import references
+from ..formats import Reference, select_format
 from ..models.arxiv import Link
 from ..models.filters import ListQuery, PageParams, PaperFilter
 from ..models.records import Count, PaperRow, RankedPaperRow
@@ -27,11 +28,11 @@ from ..models.responses import (
     Paper,
     Papers,
     PaperWithVersions,
-    Reference,
+    describe,
 )
 from ..problems import AnyRequest
-from .filters import FormatName, PaperOrder
 from .pagination import ListResponse
+from .params import FormatName, PaperOrder, provide_papers_query
 
 EXAMPLE = Paper(
     arxiv_id="2611.00001",
@@ -51,192 +52,190 @@ EXAMPLE = Paper(
     withdrawn=False,
     timestamp="2026-11-23T20:15:00",
 )
-WITH_VERSIONS = PaperWithVersions(**structs.asdict(EXAMPLE), versions=[1, 2])
-FOUND = FoundPaper(
-    **structs.asdict(EXAMPLE),
-    highlights={"title": "<mark>Invariants</mark> of any differential expressions"},
-)
-FOUND_PAPERS = Papers(
-    papers=[FOUND],
+PAPER_WITH_VERSIONS = PaperWithVersions(**asdict(EXAMPLE), versions=[1, 2])
+PAPERS_PAGE = Papers(
+    papers=[
+        FoundPaper(
+            **asdict(EXAMPLE),
+            highlights={"title": "<mark>Invariants</mark> of any differential expressions"},
+        )
+    ],
     total=1,
     total_is_exact=True,
     facets=Facets(category=[FacetCount("math.DG", 1)], year=[FacetCount("2026", 1)]),
 )
-PICKED = defstruct(
-    "FoundPapers",
-    [("papers", openapi.rows(FoundPaper))],
+PapersWithFields = defstruct(
+    "PapersWithFields",
+    [
+        (
+            "papers",
+            Annotated[
+                openapi.list_with_optional_fields(FoundPaper), describe("the papers on this page")
+            ],
+        )
+    ],
     bases=(Papers,),
     frozen=True,
     kw_only=True,
 )
-"""The same with those columns alone that `fields` picks."""
+"""A page of papers with only the columns in the parameter `fields`."""
 
 
-class StoredPapers:
-    """Papers as clients see them, with times in a zone."""
+class PapersView:
+    """Papers with times in a zone."""
 
-    name = "papers"
-    file = "papers"
+    title = "papers"
+    file_name = "papers"
     columns = Paper.__struct_fields__
 
     def __init__(self, tz: tzinfo) -> None:
-        """Show the time of this zone."""
         self._tz = tz
 
-    def shown(self, rows: Sequence[PaperRow]) -> Sequence[Paper]:
-        """The rows with their times in the zone."""
-        return [_shown(row, self._tz) for row in rows]
+    def convert_rows(self, rows: Sequence[PaperRow]) -> Sequence[Paper]:
+        """Convert the times to the zone."""
+        return [Paper(**Paper.convert_row(row, self._tz)) for row in rows]
 
-    async def references(self, rows: Sequence[PaperRow]) -> list[Reference]:
-        """The papers."""
-        return [references.of_paper(row) for row in rows]
+    async def create_references(self, rows: Sequence[PaperRow]) -> list[Reference]:
+        """Return a reference to each paper."""
+        return [Reference.from_paper(row) for row in rows]
 
 
-class FoundPapers(StoredPapers):
-    """The same with the words that match marked."""
+class FoundPapersView(PapersView):
+    """Papers with highlighted words."""
 
     columns = FoundPaper.__struct_fields__
 
-    def shown(self, rows: Sequence[PaperRow]) -> Sequence[Paper]:
-        """The rows with their times in the zone, and with their highlights."""
+    def convert_rows(self, rows: Sequence[PaperRow]) -> Sequence[Paper]:
+        """Convert the times to the zone and add the highlights."""
         return [
-            FoundPaper(**structs.asdict(_shown(row, self._tz)), highlights=_highlights(row))
+            FoundPaper(**Paper.convert_row(row, self._tz), highlights=_highlight_fields(row))
             for row in rows
         ]
 
 
 @get(
     "/papers",
-    responses=openapi.answer(FOUND_PAPERS, kind=PICKED)
+    summary="Search the stored papers",
+    operation_id="listPapers",
+    responses=openapi.describe_json(
+        PAPERS_PAGE, "The matching papers.", response_type=PapersWithFields
+    )
     | openapi.NOT_ACCEPTABLE
     | openapi.FRONTEND_PROBLEMS,
-    operation_class=openapi.InAllFormats,
+    operation_class=openapi.ListOperation,
     tags=["frontend"],
+    dependencies={"list_query": Provide(provide_papers_query, sync_to_thread=False)},
 )
 async def list_papers(
     request: AnyRequest,
     context: NamedDependency[Context],
-    asked_papers: NamedDependency[ListQuery[PaperFilter]],
+    list_query: NamedDependency[ListQuery[PaperFilter]],
     order: PaperOrder = None,
 ) -> Response[Any]:
-    """Papers that any search found and that match, whatever search it was.
+    """Return the papers that any search found, selected by a full-text query and by filters.
 
-    Pages of a search with `q` begin with the best; of more than 20,000 that match the newest are
-    ranked. The first page in JSON tells how many match, of each category and of each year. The
-    other formats hold all that matches, the newest first, unless a page is asked for.
+    Pages of a full-text query are sorted by relevance; if more than 20,000 papers match, the
+    newest of them are ranked. The first page in JSON has the number of matches, in total, by
+    category and by year. The other formats contain all matching papers, newest first, unless a
+    page is requested.
     """
-    wanted, listing = asked_papers.wanted, asked_papers.listing
-    is_json = formats.choose(listing.format, request.headers.get("accept")).name == "json"
-    is_page = is_json or listing.page is not None or listing.items_per_page is not None
-    order = order or ("relevance" if wanted.is_full_text and is_page else "newest")
-    if order == "relevance" and not wanted.is_full_text:
-        raise InvalidParameter("order", "relevance is for q: without it, take newest or oldest")
-    if order == "relevance" and not is_page:
-        raise InvalidParameter(
-            "order", "relevance is for pages: give items_per_page, or take newest"
-        )
-    kind: Any = RANKED if order == "relevance" else PAPERS
-    view = (FoundPapers if is_json else StoredPapers)(context.settings.zone)
-    if not (is_json and "highlights" in (listing.fields or "highlights")):
-        wanted = structs.replace(wanted, mark_title="", mark_author="", mark_abstract="")
-    asked = ListQuery(wanted, listing)
-    newest = order == "newest"
-    listed: ListResponse[Any] = ListResponse(
-        request, context.reader, kind, asked, view, newest=newest
+    filters, params = list_query.wanted, list_query.listing
+    is_json = select_format(params.format, request.headers.get("accept")).name == "json"
+    is_page = is_json or params.page is not None or params.items_per_page is not None
+    selected_order = _select_order(order, is_full_text=filters.is_full_text, is_page=is_page)
+    definition: Any = RANKED if selected_order == "relevance" else PAPERS
+    if not (is_json and "highlights" in (params.fields or "highlights")):
+        filters = replace(filters, mark_title="", mark_author="", mark_abstract="")
+    response: ListResponse[Any] = ListResponse(
+        request,
+        context.reader,
+        definition,
+        ListQuery(filters, params),
+        (FoundPapersView if is_json else PapersView)(context.settings.zone),
+        newest=selected_order == "newest",
     )
     if not is_json:
-        return await listed.answer()
-    page = await listed.page()
-    found: dict[str, Any] = {"papers": msgspec.Raw(await listed.file(page.rows))}
-    if not (listing.after or listing.page):
-        found |= _counted(await context.reader.counts(wanted, context.settings.zone))
-    return listed.response(msgspec.json.encode(found), page.links)
+        return await response.respond()
+    page = await response.fetch_page()
+    content: dict[str, Any] = {"papers": msgspec.Raw(await response.serialize(page.rows))}
+    if not (params.after or params.page):
+        content |= _summarize_counts(await context.reader.counts(filters, context.settings.zone))
+    return response.create_response(msgspec.json.encode(content), page.links)
 
 
 @get(
     "/papers/{arxiv_id:path}",
-    responses=openapi.answer(WITH_VERSIONS)
+    summary="Get a stored paper",
+    operation_id="getPaper",
+    responses=openapi.describe_json(PAPER_WITH_VERSIONS, "The paper.")
     | openapi.NOT_ACCEPTABLE
     | openapi.FRONTEND_PROBLEMS
     | openapi.NOT_FOUND,
-    operation_class=openapi.InAllFormats,
+    operation_class=openapi.ListOperation,
     tags=["frontend"],
 )
-async def show_paper(
+async def get_paper(
     request: AnyRequest,
     context: NamedDependency[Context],
     arxiv_id: Annotated[
         Path,
         PathParameter(
-            description="arXiv id of the new or the old style; with a version, just that one",
+            description="arXiv identifier of the old or new style, with or without a version",
             examples=[Example(value="hep-th/9901001v1")],
-            schema_extra={"format": None},  # of a path Litestar says that it is a URI
+            schema_extra={"format": None},  # Litestar describes paths as URIs
         ),
     ],
     format_name: FormatName = None,
 ) -> Response[Any]:
-    """One paper in the latest version that any search found, or in the one that is named."""
-    wanted = formats.choose(format_name, request.headers.get("accept"))
-    # as a path, an address of arXiv's has lost one of its slashes
+    """Return a paper in its latest stored version, or in the version in its identifier."""
+    paper_format = select_format(format_name, request.headers.get("accept"))
+    # the path of a request lacks one of the slashes after https:
     text = str(arxiv_id).strip("/").replace(":/", "://")
     name, version = arxiv_query.parse_arxiv_id(text, "arxiv_id")
     versions = await context.reader.versions(name)
-    chosen = [each for each in versions if version in {None, each.version}]
-    if not chosen:
-        raise NotFound(_not_found(name, version, [each.version for each in versions]))
-    view: Any = StoredPapers(context.settings.zone)
-    view.file = references.of_paper(chosen[0]).key.replace("/", "-")
-    if wanted.name == "json":
-        known = sorted(each.version for each in versions if each.version)
-        paper = structs.asdict(_shown(chosen[0], context.settings.zone))
-        shown = PaperWithVersions(**paper, versions=known)
-        return Response(shown, headers={"vary": "Accept"})
-    asked = ListQuery(PaperFilter(), PageParams(format=wanted.name))
-    listed = ListResponse(request, context.reader, PAPERS, asked, view)
-    return listed.response(await listed.file(chosen[:1]), None)
+    matches = [row for row in versions if version in {None, row.version}]
+    if not matches:
+        raise NotFound(_describe_missing(name, version, [row.version for row in versions]))
+    tz = context.settings.zone
+    if paper_format.name == "json":
+        numbers = sorted(row.version for row in versions if row.version)
+        paper = PaperWithVersions(**Paper.convert_row(matches[0], tz), versions=numbers)
+        return Response(paper, headers={"vary": "Accept"})
+    view = PapersView(tz)
+    view.file_name = Reference.from_paper(matches[0]).key.replace("/", "-")
+    list_query = ListQuery(PaperFilter(), PageParams(format=paper_format.name))
+    response = ListResponse(request, context.reader, PAPERS, list_query, view)
+    return response.create_response(await response.serialize(matches[:1]), None)
 
 
-def _not_found(name: str, version: int | None, versions: list[int]) -> str:
+def _select_order(order: str | None, *, is_full_text: bool, is_page: bool) -> str:
+    if order == "relevance" and not is_full_text:
+        raise InvalidParameter("order", "relevance requires q; use newest or oldest")
+    if order == "relevance" and not is_page:
+        raise InvalidParameter("order", "relevance requires items_per_page; or use newest")
+    return order or ("relevance" if is_full_text and is_page else "newest")
+
+
+def _describe_missing(name: str, version: int | None, versions: list[int]) -> str:
     if not versions:
-        return f"no search has found {name} yet: /arxiv?id_list={name} asks arXiv for it"
-    known = ", ".join(str(each or "one of which the number was not told") for each in versions)
-    return f"no search has found version {version} of {name}, but {known}"
+        return f"no search has found {name} yet; /arxiv?id_list={name} retrieves it from arXiv"
+    stored = ", ".join(str(number or "one without a number") for number in versions)
+    return f"version {version} of {name} is not stored; the stored versions are: {stored}"
 
 
-def _counted(counts: Sequence[Count]) -> dict[str, Any]:
-    def of(facet: str) -> list[FacetCount]:
+def _summarize_counts(counts: Sequence[Count]) -> dict[str, Any]:
+    def select_facet(facet: str) -> list[FacetCount]:
         return [FacetCount(each.value, each.count) for each in counts if each.facet == facet]
 
-    total = of("total")[0].count
+    total = select_facet("total")[0].count
     return {
         "total": min(total, MOST_COUNTED),
         "total_is_exact": total <= MOST_COUNTED,
-        "facets": Facets(category=of("category"), year=of("year")),
+        "facets": Facets(category=select_facet("category"), year=select_facet("year")),
     }
 
 
-def _shown(row: PaperRow, tz: tzinfo) -> Paper:
-    return Paper(
-        arxiv_id=row.arxiv_id,
-        version=row.version or None,
-        title=row.title,
-        authors=row.authors,
-        affiliations=row.affiliations,
-        abstract=row.abstract,
-        journal=row.journal,
-        comment=row.comment,
-        published=None if row.published is None else timestamps.format_iso(row.published, tz),
-        updated=None if row.updated is None else timestamps.format_iso(row.updated, tz),
-        dois=row.dois,
-        primary_category=row.primary_category,
-        categories=row.categories,
-        links=msgspec.convert(row.links or [], list[Link]),
-        withdrawn=row.withdrawn,
-        timestamp=timestamps.format_iso(row.timestamp, tz),
-    )
-
-
-def _highlights(row: PaperRow) -> dict[str, str]:
+def _highlight_fields(row: PaperRow) -> dict[str, str]:
     if not isinstance(row, RankedPaperRow):
         return {}
     texts = {
@@ -244,9 +243,9 @@ def _highlights(row: PaperRow) -> dict[str, str]:
         "authors": (", ".join(row.authors), row.marked_author),
         "abstract": (row.abstract, row.marked_abstract),
     }
-    marked = {
+    highlights = {
         name: full_text.highlight_matches(text, headline)
         for name, (text, headline) in texts.items()
         if text and headline and full_text.START in headline
     }
-    return {name: html for name, html in marked.items() if "<mark>" in html}
+    return {name: html for name, html in highlights.items() if "<mark>" in html}

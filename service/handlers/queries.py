@@ -1,25 +1,31 @@
-"""`/queries`: the searches recorded in a range of time, one of them, and what is new in it."""
+"""`/queries`: recorded searches; one of them, what has changed in it, and a feed of the changes."""
 
 from collections.abc import Sequence
-from datetime import tzinfo
+from datetime import UTC, datetime, tzinfo
+from functools import partial
 from typing import Annotated, Any
+from uuid import NAMESPACE_URL, uuid5
 
 from litestar import Response, get, post
-from litestar.di import NamedDependency
-from msgspec.structs import replace
+from litestar.di import NamedDependency, Provide
+from msgspec.structs import asdict, replace
 
-from .. import openapi, timestamps
+from .. import openapi, search_diff, timestamps
 from ..context import Context
-from ..db.reader import QUERIES
-from ..formats import references
+from ..db.reader import FEED_RUNS, QUERIES, RecordReader
+from ..errors import NotComparable, NotFound
+from ..formats import FORMATS, FeedHead, Reference
+from ..formats.atom import Atom
+from ..models.arxiv import Outcome
 from ..models.filters import ListQuery, PageParams, QueryFilter
-from ..models.records import QueryRow
+from ..models.records import INT8_MAX, QueryRow, Run
 from ..models.requests import QueryRange
-from ..models.responses import Query, Reference
+from ..models.responses import Changes, Moved, NewVersion, Query, QueryWithResults, Result
 from ..problems import AnyRequest
-from .filters import Order
+from ..search_params import parse_time_range
 from .pagination import ListResponse
-from .params import time_range
+from .params import QUERY_TIMES, Order, QueryIdPath, provide_queries_query
+from .results import EXAMPLE as RESULT
 
 EXAMPLE = Query(
     query_id=42,
@@ -31,90 +37,219 @@ EXAMPLE = Query(
     outcome="ok",
 )
 RANGE = QueryRange(start_timestamp="2026-11-23T20:15:00", end_timestamp="2026-11-24")
-RESPONSES = openapi.listed([EXAMPLE]) | openapi.FRONTEND_PROBLEMS
-POST_RESPONSES = openapi.answer([EXAMPLE]) | openapi.FRONTEND_PROBLEMS | openapi.BODY_PROBLEMS
+CHANGES = Changes(
+    query=EXAMPLE,
+    previous=replace(EXAMPLE, query_id=17, timestamp="2026-11-22T20:15:00"),
+    came=[RESULT],
+    went=[],
+    moved=[
+        Moved(
+            arxiv_id="2610.00017",
+            title="Hypothesis testing for the sparse transformer",
+            result_number=1,
+            previous_result_number=0,
+        )
+    ],
+    new_versions=[
+        NewVersion(
+            arxiv_id="2609.00003",
+            title="Testing the stability of a unit test",
+            version=2,
+            previous_version=1,
+            result_number=2,
+        )
+    ],
+)
+QUERY_PROBLEMS = openapi.FRONTEND_PROBLEMS | openapi.NOT_FOUND
 
 
-class StoredQueries:
-    """Searches as they are stored, with Unix seconds."""
+class StoredQueriesView:
+    """Recorded searches as they are stored, with Unix seconds."""
 
-    name = "searches"
-    file = "query_data"
+    title = "searches"
+    file_name = "query_data"
     columns = QueryRow.__struct_fields__
 
-    def __init__(self, base: str) -> None:
-        """`base` is the address of the service."""
-        self._base = base
+    def __init__(self, base_url: str) -> None:
+        self._base_url = base_url
 
-    def shown(self, rows: Sequence[QueryRow]) -> Sequence[QueryRow | Query]:
-        """The rows, with the heading that is not stored."""
+    def convert_rows(self, rows: Sequence[QueryRow]) -> Sequence[QueryRow | Query]:
+        """Add arXiv's heading to the query, which is not stored."""
         return [replace(row, query=row.heading) for row in rows]
 
-    async def references(self, rows: Sequence[QueryRow]) -> list[Reference]:
-        """The searches as sources."""
-        return [references.of_query(row, self._base) for row in rows]
+    async def create_references(self, rows: Sequence[QueryRow]) -> list[Reference]:
+        """Return a reference to each search."""
+        return [Reference.from_query(row, self._base_url) for row in rows]
 
 
-class Queries(StoredQueries):
-    """Searches as the frontend answers them, with times in a zone."""
+class QueriesView(StoredQueriesView):
+    """Recorded searches with times in a zone."""
 
     columns = Query.__struct_fields__
 
-    def __init__(self, base: str, tz: tzinfo) -> None:
-        """`base` is the address of the service."""
-        super().__init__(base)
+    def __init__(self, base_url: str, tz: tzinfo) -> None:
+        super().__init__(base_url)
         self._tz = tz
 
-    def shown(self, rows: Sequence[QueryRow]) -> list[QueryRow | Query]:
-        """The rows with their times in the zone."""
-        return [shown(row, self._tz) for row in rows]
+    def convert_rows(self, rows: Sequence[QueryRow]) -> list[QueryRow | Query]:
+        """Convert the times to the zone."""
+        format_time = timestamps.IsoFormatter(self._tz)
+        return [Query.from_row(row, format_time) for row in rows]
 
 
-@get("/queries", responses=RESPONSES, operation_class=openapi.InAllFormats, tags=["frontend"])
+@get(
+    "/queries",
+    summary="Download recorded searches",
+    operation_id="downloadQueries",
+    responses=openapi.describe_list([EXAMPLE], "The matching searches, as a file.")
+    | openapi.FRONTEND_PROBLEMS,
+    operation_class=openapi.ListOperation,
+    tags=["frontend"],
+    dependencies={"list_query": Provide(provide_queries_query, sync_to_thread=False)},
+)
 async def download_queries(
     request: AnyRequest,
     context: NamedDependency[Context],
-    asked_queries: NamedDependency[ListQuery[QueryFilter]],
+    list_query: NamedDependency[ListQuery[QueryFilter]],
     order: Order = "oldest",
 ) -> Response[Any]:
-    """Recorded searches that match, in the order of time, as a file to download.
+    """Return the searches recorded in a time range, as a file to download.
 
-    It holds all of them, unless `page` or `items_per_page` asks for a page.
+    The file contains all matching searches, unless `page` or `items_per_page` requests a page.
     """
-    view = Queries(str(request.base_url), context.settings.zone)
-    newest = order == "newest"
-    listed = ListResponse(request, context.reader, QUERIES, asked_queries, view, newest=newest)
-    answer = await listed.answer(whole=True)
-    if listed.format.name == "json":
-        answer.headers["content-disposition"] = "attachment; filename=query_data.json"
-    return answer
+    view = QueriesView(str(request.base_url), context.settings.zone)
+    list_response = ListResponse(
+        request, context.reader, QUERIES, list_query, view, newest=order == "newest"
+    )
+    response = await list_response.respond(export_json=True)
+    if list_response.format.name == "json":
+        response.headers["content-disposition"] = "attachment; filename=query_data.json"
+    return response
 
 
-@post("/queries", status_code=200, responses=POST_RESPONSES, tags=["frontend"])
+@post(
+    "/queries",
+    status_code=200,
+    summary="List recorded searches",
+    operation_id="listQueries",
+    responses=openapi.describe_json([EXAMPLE], "The matching searches.")
+    | openapi.FRONTEND_PROBLEMS
+    | openapi.BODY_PROBLEMS,
+    tags=["frontend"],
+)
 async def list_queries(
     request: AnyRequest,
     context: NamedDependency[Context],
-    data: Annotated[QueryRange, openapi.body(RANGE)],
+    data: Annotated[QueryRange, openapi.describe_body(RANGE)],
 ) -> Response[Any]:
-    """Recorded searches that match, in the order of time, as plain JSON."""
+    """Return the searches recorded in a time range, as JSON."""
     tz = context.settings.zone
-    since, until = time_range(data.start_timestamp, data.end_timestamp, tz)
-    wanted = QueryFilter(since=since, until=until, status=data.status, text=data.text)
-    asked = ListQuery(wanted, PageParams(format="json"))
-    view = Queries(str(request.base_url), tz)
+    since, until = parse_time_range(data.start_timestamp, data.end_timestamp, tz, QUERY_TIMES)
+    filters = QueryFilter(since=since, until=until, status=data.status, text=data.text)
+    list_query = ListQuery(filters, PageParams(format="json"))
+    view = QueriesView(str(request.base_url), tz)
     newest = data.order == "newest"
-    listed = ListResponse(request, context.reader, QUERIES, asked, view, newest=newest)
-    return await listed.answer(whole=True)
+    response = ListResponse(request, context.reader, QUERIES, list_query, view, newest=newest)
+    return await response.respond(export_json=True)
 
 
-def shown(query: QueryRow, tz: tzinfo) -> Query:
-    """A search as clients see it, with the time in this zone."""
-    return Query(
-        query.query_id,
-        query.heading,
-        timestamps.format_iso(query.timestamp, tz),
-        query.status,
-        query.num_results,
-        query.num_entries,
-        query.outcome,
+@get(
+    "/queries/{query_id:int}",
+    summary="Get a recorded search",
+    operation_id="getQuery",
+    responses=openapi.describe_json(
+        QueryWithResults(**asdict(EXAMPLE), results=[RESULT]), "The search and its results."
     )
+    | QUERY_PROBLEMS,
+    operation_class=openapi.CacheableOperation,
+    tags=["frontend"],
+)
+async def get_query(context: NamedDependency[Context], query_id: QueryIdPath) -> QueryWithResults:
+    """Return a recorded search with its results."""
+    run = await _fetch_run(context.reader, query_id)
+    results = await context.reader.results_of(run)
+    tz = context.settings.zone
+    query = Query.from_row(run, timestamps.IsoFormatter(tz))
+    return QueryWithResults(**asdict(query), results=Result.from_rows(results, tz))
+
+
+@get(
+    "/queries/{query_id:int}/changes",
+    summary="Compare a search with its previous run",
+    operation_id="getQueryChanges",
+    responses=openapi.describe_json(CHANGES, "The differences from the previous run.")
+    | QUERY_PROBLEMS
+    | openapi.NOT_COMPARABLE,
+    operation_class=openapi.CacheableOperation,
+    tags=["frontend"],
+)
+async def get_query_changes(context: NamedDependency[Context], query_id: QueryIdPath) -> Changes:
+    """Return what has changed since the previous run of the same search.
+
+    The same search is the same page of the same query in the same order. Only runs with the
+    outcome `ok` are compared. Without a previous run, `previous` is null and the lists are empty.
+    """
+    run = await _fetch_run(context.reader, query_id)
+    if run.outcome != Outcome.OK:
+        raise NotComparable(
+            f"search {query_id} has the outcome {run.outcome}; only those with the outcome ok can"
+            " be compared"
+        )
+    runs = await context.reader.runs(run, 2)
+    # a replica that lags behind may not have this run yet
+    previous = next((each for each in runs if each.query_id < run.query_id), None)
+    now = await context.reader.results_of(run)
+    before = await context.reader.results_of(previous) if previous else now
+    convert_results = partial(Result.from_rows, tz=context.settings.zone)
+    format_time = timestamps.IsoFormatter(context.settings.zone)
+    return Changes(
+        query=Query.from_row(run, format_time),
+        previous=Query.from_row(previous, format_time) if previous else None,
+        came=convert_results(search_diff.find_added(now, before)),
+        went=convert_results(search_diff.find_added(before, now)),
+        moved=search_diff.find_moved(now, before),
+        new_versions=search_diff.find_new_versions(now, before),
+    )
+
+
+@get(
+    "/queries/{query_id:int}/feed",
+    summary="Subscribe to a search",
+    operation_id="getQueryFeed",
+    responses=openapi.describe_feed("The new papers of the latest runs, as an Atom feed.")
+    | QUERY_PROBLEMS
+    | openapi.NOT_COMPARABLE,
+    operation_class=openapi.CacheableOperation,
+    tags=["frontend"],
+)
+async def get_query_feed(
+    request: AnyRequest, context: NamedDependency[Context], query_id: QueryIdPath
+) -> Response[bytes]:
+    """Return an Atom feed (RFC 4287) of the new papers and versions in a search.
+
+    The feed covers the latest 30 runs of the search, whichever run `query_id` names. It contains
+    at most 100 paper versions, newest first, each dated by the run that first found it.
+    """
+    run = await _fetch_run(context.reader, query_id)
+    runs = await context.reader.runs(replace(run, query_id=INT8_MAX), FEED_RUNS)
+    if not runs:
+        raise NotComparable(f"no run of search {query_id} has the outcome ok; repeat the search")
+    papers = await context.reader.feed(runs)
+    name = run.search_key.hex if run.search_key else run.query
+    head = FeedHead(
+        title=f"arXiv: {run.query}",
+        uri=uuid5(NAMESPACE_URL, f"arxiv-gateway search {name}").urn,
+        self_url=str(request.url),
+        updated=datetime.fromtimestamp(papers[0].timestamp if papers else runs[-1].timestamp, UTC),
+    )
+    atom = Atom(head)
+    references = [Reference.from_paper(paper, updated=paper.timestamp) for paper in papers]
+    content = atom.begin() + atom.serialize(references) + atom.end()
+    return Response(content, media_type=FORMATS["atom"].media_type)
+
+
+async def _fetch_run(reader: RecordReader, query_id: int) -> Run:
+    run = await reader.query(query_id) if 0 < query_id <= INT8_MAX else None
+    if run is None:
+        raise NotFound(f"no search {query_id} is recorded; see /queries for the recorded ones")
+    return run

@@ -1,22 +1,22 @@
-"""`/results`: what all searches found, by pages or as files."""
+"""`/results`: the results of all searches."""
 
 from collections.abc import Sequence
 from datetime import tzinfo
 from typing import Any
 
 from litestar import Response, get
-from litestar.di import NamedDependency
+from litestar.di import NamedDependency, Provide
 
-from .. import openapi, timestamps
+from .. import openapi
 from ..context import Context
 from ..db.reader import RESULTS, RecordReader
-from ..formats import references
+from ..formats import Reference
 from ..models.filters import ListQuery, ResultFilter
 from ..models.records import ResultRow
-from ..models.responses import Reference, Result
+from ..models.responses import Result
 from ..problems import AnyRequest
-from .filters import Order
 from .pagination import ListResponse
+from .params import Order, provide_results_query
 
 EXAMPLE = Result(
     author="Emmy Noether, Felix Klein",
@@ -30,91 +30,74 @@ EXAMPLE = Result(
 )
 
 
-class StoredResults:
+class StoredResultsView:
     """Results as they are stored, with Unix seconds."""
 
-    name = "results"
-    file = "results"
+    title = "results"
+    file_name = "results"
     columns = ResultRow.__struct_fields__
 
-    def __init__(self, reader: RecordReader, base: str) -> None:
-        """Answer from this archive; `base` is the address of the service."""
+    def __init__(self, reader: RecordReader, base_url: str) -> None:
         self._reader = reader
-        self._base = base
-        self._told: set[str] = set()
+        self._base_url = base_url
+        self._keys: set[str] = set()
 
-    def shown(self, rows: Sequence[ResultRow]) -> Sequence[ResultRow | Result]:
-        """The rows."""
+    def convert_rows(self, rows: Sequence[ResultRow]) -> Sequence[ResultRow | Result]:
+        """Return the rows unchanged."""
         return rows
 
-    async def references(self, rows: Sequence[ResultRow]) -> list[Reference]:
-        """The papers, each once in a file however many searches found it."""
+    async def create_references(self, rows: Sequence[ResultRow]) -> list[Reference]:
+        """Return each paper once per file, even if several searches found it."""
         names = {(row.arxiv_id, row.version or 0) for row in rows if row.arxiv_id}
         papers = await self._reader.papers_of(names)
-        told = []
+        references = []
         for row in rows:
-            paper = papers.get((row.arxiv_id or "", row.version or 0))
-            reference = (
-                references.of_paper(paper) if paper else references.of_result(row, self._base)
-            )
-            if reference.key not in self._told:
-                self._told.add(reference.key)
-                told.append(reference)
-        return told
+            if paper := papers.get((row.arxiv_id or "", row.version or 0)):
+                reference = Reference.from_paper(paper)
+            else:
+                reference = Reference.from_result(row, self._base_url)
+            if reference.key not in self._keys:
+                self._keys.add(reference.key)
+                references.append(reference)
+        return references
 
 
-class Results(StoredResults):
-    """Results as the frontend answers them, with times in a zone."""
+class ResultsView(StoredResultsView):
+    """Results with times in a zone."""
 
     columns = Result.__struct_fields__
 
-    def __init__(self, reader: RecordReader, base: str, tz: tzinfo) -> None:
-        """Answer from this archive, in this zone; `base` is the address of the service."""
-        super().__init__(reader, base)
+    def __init__(self, reader: RecordReader, base_url: str, tz: tzinfo) -> None:
+        super().__init__(reader, base_url)
         self._tz = tz
 
-    def shown(self, rows: Sequence[ResultRow]) -> list[ResultRow | Result]:
-        """The rows with their times in the zone."""
-        return [*shown(rows, self._tz)]
+    def convert_rows(self, rows: Sequence[ResultRow]) -> list[ResultRow | Result]:
+        """Convert the times to the zone."""
+        return [*Result.from_rows(rows, self._tz)]
 
 
 @get(
     "/results",
-    responses=openapi.listed([EXAMPLE]) | openapi.FRONTEND_PROBLEMS,
-    operation_class=openapi.InAllFormats,
+    summary="List results",
+    operation_id="listResults",
+    responses=openapi.describe_list([EXAMPLE], "The matching results.") | openapi.FRONTEND_PROBLEMS,
+    operation_class=openapi.ListOperation,
     tags=["frontend"],
+    dependencies={"list_query": Provide(provide_results_query, sync_to_thread=False)},
 )
 async def list_results(
     request: AnyRequest,
     context: NamedDependency[Context],
-    asked_results: NamedDependency[ListQuery[ResultFilter]],
+    list_query: NamedDependency[ListQuery[ResultFilter]],
     order: Order = "oldest",
 ) -> Response[Any]:
-    """What the searches found that match, in the order of time.
+    """Return the papers that searches found, sorted by the time of the search.
 
-    JSON comes by pages; past the last one they are empty. `Link` leads to the next page, which is
-    as near at any depth. The other formats hold all that matches, unless a page is asked for; in
-    BibTeX, RIS and Atom each paper stands once.
+    JSON is returned in pages; the `Link` header leads to the next one. The other formats contain
+    all matching results, unless a page is requested. BibTeX, RIS and Atom contain each paper once.
     """
-    view = Results(context.reader, str(request.base_url), context.settings.zone)
-    newest = order == "newest"
-    listed = ListResponse(request, context.reader, RESULTS, asked_results, view, newest=newest)
-    return await listed.answer()
-
-
-def shown(rows: Sequence[ResultRow], tz: tzinfo) -> list[Result]:
-    """Stored results as clients see them, with the time in this zone."""
-    clock = timestamps.IsoFormatter(tz)
-    return [
-        Result(
-            row.author,
-            row.title,
-            row.journal,
-            row.query_id,
-            clock(row.timestamp),
-            row.result_number,
-            row.arxiv_id,
-            row.version,
-        )
-        for row in rows
-    ]
+    view = ResultsView(context.reader, str(request.base_url), context.settings.zone)
+    response = ListResponse(
+        request, context.reader, RESULTS, list_query, view, newest=order == "newest"
+    )
+    return await response.respond()

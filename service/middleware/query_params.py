@@ -9,7 +9,7 @@ from litestar.handlers import BaseRouteHandler
 from litestar.types import ASGIApp, Receive, Scope, Send
 
 from ..errors import InvalidParameter, UnsupportedMediaType
-from ..handlers.params import parameters_of
+from ..handlers.params import get_parameters
 from ..problems import answer
 from .scope import header
 
@@ -59,7 +59,7 @@ def _check(query: bytes, handler: BaseRouteHandler, path: str) -> None:
         pairs = parse_qsl(text, keep_blank_values=True, errors="strict")
     except ValueError:
         raise InvalidParameter("query string", "is not percent-encoded UTF-8") from None
-    known = parameters_of(handler)
+    known = get_parameters(handler)
     for name, times in Counter(name for name, _ in pairs).items():
         if name not in known:
             hint = f"it takes {', '.join(known)}" if known else "it takes none"

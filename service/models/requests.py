@@ -1,48 +1,93 @@
-"""Bodies of requests."""
+"""Bodies of requests; the field names are the JSON keys of the API."""
 
 from datetime import datetime
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from msgspec import Meta, Struct
 
 from .arxiv import MAX_RESULTS, Link, Moment, Outcome, Search
 from .records import INT4_MAX, QueryId
 
-Digest = Annotated[str, Meta(pattern="^[0-9a-f]{64}$", max_length=64)]
-"""A SHA-256, in hexadecimal."""
 Text = Annotated[str, Meta(max_length=100_000, pattern="^[^\\x00]*$")]
-"""PostgreSQL stores any text but NUL."""
+"""PostgreSQL stores any text without NUL."""
 Name = Annotated[str, Meta(max_length=100, pattern="^[^\\x00]*$")]
+Digest = Annotated[str, Meta(pattern="^[0-9a-f]{64}$", max_length=64)]
 ArxivId = Annotated[str, Meta(max_length=100, pattern=r"^(\d{4}\.\d{4,5}|[a-z-]+/\d{7})$(?!\n)")]
 """Without a version."""
 
 
-class QueryRange(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The body of `POST /queries`: what the parameters of `GET /queries` are."""
+def describe(
+    description: str,
+    example: object,
+    **bounds: Any,  # noqa: ANN401 - see Meta
+) -> Meta:
+    """Describe a field in OpenAPI."""
+    return Meta(description=description, examples=[example], **bounds)
 
-    start_timestamp: Annotated[str, Meta(max_length=64)] | None = None
-    end_timestamp: Annotated[str, Meta(max_length=64)] | None = None
-    status: Annotated[int, Meta(ge=0, le=999)] | None = None
-    text: Annotated[str, Meta(max_length=500, pattern="^[^\\x00]*$")] | None = None
-    order: Literal["oldest", "newest"] = "oldest"
+
+QueryNumber = Annotated[QueryId, describe("number of the search, from /get-sequence", 42)]
+SearchTime = Annotated[Moment, describe("time of the search, in Unix seconds", 1_795_464_900)]
+
+
+class QueryRange(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The body of `POST /queries`: the parameters of `GET /queries`."""
+
+    start_timestamp: (
+        Annotated[str, describe("earliest time, ISO 8601", "2026-11-23T20:15:00", max_length=64)]
+        | None
+    ) = None
+    end_timestamp: (
+        Annotated[
+            str,
+            describe(
+                "latest time, ISO 8601; a date includes the whole day", "2026-11-24", max_length=64
+            ),
+        ]
+        | None
+    ) = None
+    status: (
+        Annotated[int, describe("HTTP status of arXiv's response", 200, ge=0, le=999)] | None
+    ) = None
+    text: (
+        Annotated[
+            str,
+            describe(
+                "part of the query as sent to arXiv, ignoring case",
+                "ti:testing",
+                max_length=500,
+                pattern="^[^\\x00]*$",
+            ),
+        ]
+        | None
+    ) = None
+    order: Annotated[
+        Literal["oldest", "newest"], describe("whether the oldest or newest come first", "newest")
+    ] = "oldest"
 
 
 class WriteQueryRequest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The body of `/write-queries`."""
 
-    query_id: QueryId
-    timestamp: Moment
-    status: Annotated[int, Meta(ge=0, le=999)]
-    num_results: Annotated[int, Meta(ge=0, le=INT4_MAX)]
-    num_entries: Annotated[int, Meta(ge=0, le=MAX_RESULTS)]
-    query: Text
-    outcome: Outcome = Outcome.OK
+    query_id: QueryNumber
+    timestamp: SearchTime
+    status: Annotated[
+        int, describe("HTTP status of arXiv's response; 0 if there was none", 200, ge=0, le=999)
+    ]
+    num_results: Annotated[
+        int, describe("number of matching papers at arXiv", 214_881, ge=0, le=INT4_MAX)
+    ]
+    num_entries: Annotated[
+        int, describe("number of results that belong to the search", 10, ge=0, le=MAX_RESULTS)
+    ]
+    query: Annotated[Text, describe("the query as sent to arXiv", "search_query=ti:testing")]
+    outcome: Annotated[Outcome, describe("outcome of the search in one word", "ok")] = Outcome.OK
 
 
 class ResultPayload(Struct, frozen=True, kw_only=True):
-    """One paper in the body of `/write-results`; entries of `/arxiv-api` are taken as they are.
+    """One paper in the body of `/write-results`; unknown fields are ignored.
 
-    With `summary` it is a full account, and what `/papers` knows of the paper is replaced by it.
+    Entries of `/arxiv-api` can be sent unchanged. With `summary`, the paper replaces the stored
+    data about it.
     """
 
     authors: list[Text] | Text
@@ -64,27 +109,32 @@ class ResultPayload(Struct, frozen=True, kw_only=True):
 class WriteResultsRequest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The body of `/write-results`."""
 
-    query_id: QueryId
-    timestamp: Moment
-    results: Annotated[list[ResultPayload], Meta(max_length=MAX_RESULTS)]
+    query_id: QueryNumber
+    timestamp: SearchTime
+    results: Annotated[
+        list[ResultPayload],
+        Meta(description="all results of the search, in order", max_length=MAX_RESULTS),
+    ]
 
 
 class SearchRequest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The body of `/find-answer`."""
 
     asked: Search
-    """Not `search`, which is a dependency: Litestar takes the client's mistakes in it for ours."""
-    anew: bool = False
-    """Whether arXiv is to be asked in any case."""
+    """Not `search`: Litestar reports errors in a field named like a dependency as its own."""
+    anew: Annotated[bool, Meta(description="whether to bypass the cache")] = False
 
 
 class ResultsRequest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The body of `/find-results`."""
 
-    query_id: QueryId
+    query_id: Annotated[QueryId, describe("number of the recorded search", 42)]
 
 
 class ApiKeysRequest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The body of `/find-keys`."""
 
-    digests: Annotated[list[Digest], Meta(max_length=10_000)]
+    digests: Annotated[
+        list[Digest],
+        Meta(description="SHA-256 of each key, in hexadecimal", max_length=10_000),
+    ]

@@ -1,249 +1,331 @@
-"""Bodies of responses; field names are the JSON keys of the API."""
+"""Bodies of responses; the field names are the JSON keys of the API."""
 
-from datetime import datetime
-from typing import Literal
+from collections.abc import Callable, Iterable
+from datetime import tzinfo
+from typing import Annotated, Any
 
-from msgspec import Struct
+import msgspec
+from msgspec import Meta, Struct
 
+from .. import timestamps
 from .arxiv import Entry, Link, Outcome
+from .records import PaperRow, QueryRow, ResultRow
+
+FormatTime = Callable[[int], str]
+"""Unix seconds -> ISO 8601, such as `timestamps.IsoFormatter`."""
+
+
+def describe(description: str, *examples: object) -> Meta:
+    """Describe a field in OpenAPI."""
+    return Meta(description=description, examples=[*examples] or None)
+
+
+QueryNumber = Annotated[int, describe("number of the recorded search", 42)]
+SearchTime = Annotated[str, describe("time of the search", "2026-11-23T20:15:00")]
+UnixTime = Annotated[int, describe("time of the search, in Unix seconds", 1_795_464_900)]
+Status = Annotated[int, describe("HTTP status of arXiv's response; 0 if there was none", 200)]
+NumResults = Annotated[int, describe("number of matching papers at arXiv", 214_881)]
+NumEntries = Annotated[int, describe("number of papers in this response, which are stored", 10)]
+QueryText = Annotated[
+    str,
+    describe("the query as sent to arXiv", "ArXiv Query: search_query=ti:testing&max_results=9"),
+]
+OutcomeName = Annotated[str, describe("outcome of the search in one word", "ok", "unreachable")]
+ResultNumber = Annotated[int, describe("position in the search results, from 0", 0)]
+ArxivId = Annotated[str, describe("arXiv identifier without a version", "2611.00001")]
+Version = Annotated[int | None, describe("version of the paper; null if unknown", 2)]
+Title = Annotated[str, describe("title", "Invariants of any differential expressions")]
+Journal = Annotated[str | None, describe("journal reference", "Nachr. Ges. Wiss. Goettingen 1918")]
 
 
 class SearchSummary(Struct, kw_only=True, omit_defaults=True):
-    """What `/arxiv` answers: where the search is recorded, and what came of it."""
+    """A recorded search, as returned by `/arxiv`."""
 
-    query_id: int
-    timestamp: str
-    status: int
-    num_results: int
-    num_entries: int
-    warnings: list[str] = []
-    """Where arXiv searched something else than was meant, or left papers out."""
-    missing_ids: list[str] = []
-    """Those of `id_list` that arXiv did not send."""
-    results: list["Result"] | None = None
-    """The papers, where `include=results` asks for them."""
+    query_id: QueryNumber
+    timestamp: SearchTime
+    status: Status
+    num_results: NumResults
+    num_entries: NumEntries
+    warnings: Annotated[
+        list[str],
+        describe(
+            "present if arXiv executed something other than the search, or left papers out",
+            ["arXiv sent fewer papers than it counted; repeat the search later"],
+        ),
+    ] = []
+    missing_ids: Annotated[
+        list[str], describe("identifiers in `id_list` that arXiv did not return", ["2101.00001"])
+    ] = []
+    results: Annotated[
+        list["Result"] | None, describe("the papers, if requested by `include=results`")
+    ] = None
 
 
 class Query(Struct, frozen=True, gc=False):
-    """A recorded search, as `/queries` answers it."""
+    """A recorded search, as returned by `/queries`."""
 
-    query_id: int
-    query: str
-    timestamp: str
-    status: int
-    num_results: int
-    num_entries: int
-    outcome: str
+    query_id: QueryNumber
+    query: QueryText
+    timestamp: SearchTime
+    status: Status
+    num_results: NumResults
+    num_entries: NumEntries
+    outcome: OutcomeName
+
+    @classmethod
+    def from_row(cls, row: QueryRow, format_time: FormatTime) -> "Query":
+        """Convert a stored search."""
+        return cls(
+            query_id=row.query_id,
+            query=row.heading,
+            timestamp=format_time(row.timestamp),
+            status=row.status,
+            num_results=row.num_results,
+            num_entries=row.num_entries,
+            outcome=row.outcome,
+        )
 
 
 class Result(Struct, frozen=True, gc=False):
-    """A stored result, as `/results` answers it."""
+    """A paper as found by one search, as returned by `/results`."""
 
-    author: str
-    title: str
-    journal: str | None
-    query_id: int
-    timestamp: str
-    result_number: int
-    arxiv_id: str | None
-    version: int | None
+    author: Annotated[str, describe("authors, separated by commas", "Emmy Noether, Felix Klein")]
+    title: Title
+    journal: Journal
+    query_id: QueryNumber
+    timestamp: SearchTime
+    result_number: ResultNumber
+    arxiv_id: Annotated[
+        str | None, describe("arXiv identifier without a version; null if unknown", "2611.00001")
+    ]
+    version: Version
+
+    @classmethod
+    def from_rows(cls, rows: Iterable[ResultRow], tz: tzinfo) -> list["Result"]:
+        """Convert stored results, with times in this zone."""
+        format_time = timestamps.IsoFormatter(tz)
+        return [
+            cls(
+                row.author,
+                row.title,
+                row.journal,
+                row.query_id,
+                format_time(row.timestamp),
+                row.result_number,
+                row.arxiv_id,
+                row.version,
+            )
+            for row in rows
+        ]
 
 
 class QueryWithResults(Query, frozen=True):
-    """What `/queries/{query_id}` answers."""
+    """A recorded search with its results, as returned by `/queries/{query_id}`."""
 
-    results: list[Result]
+    results: Annotated[list[Result], describe("the stored results, in arXiv's order")]
 
 
 class Moved(Struct, frozen=True, kw_only=True):
-    """A paper that is in another place of a search than in the run before."""
+    """A paper whose position has changed since the previous run."""
 
-    arxiv_id: str | None
-    title: str
-    result_number: int
-    previous_result_number: int
+    arxiv_id: Annotated[str | None, describe("arXiv identifier; null if unknown", "2611.00001")]
+    title: Title
+    result_number: Annotated[int, describe("position in this run, from 0", 1)]
+    previous_result_number: Annotated[int, describe("position in the previous run", 0)]
 
 
 class NewVersion(Struct, frozen=True, kw_only=True):
-    """A paper that a search found in another version than the run before."""
+    """A paper whose version has changed since the previous run."""
 
-    arxiv_id: str
-    title: str
-    version: int | None
-    previous_version: int | None
-    result_number: int
+    arxiv_id: ArxivId
+    title: Title
+    version: Version
+    previous_version: Annotated[int | None, describe("version in the previous run", 1)]
+    result_number: ResultNumber
 
 
 class Changes(Struct, frozen=True, kw_only=True):
-    """What `/queries/{query_id}/changes` answers: a search against its previous run."""
+    """A search compared with its previous run."""
 
-    query: Query
-    previous: Query | None
-    """None where there was none: then nothing is told to have changed."""
-    came: list[Result]
-    went: list[Result]
-    moved: list[Moved]
-    new_versions: list[NewVersion]
+    query: Annotated[Query, describe("a recorded search")]
+    previous: Annotated[
+        Query | None,
+        describe("the previous run; null if there is none, and then all lists are empty"),
+    ]
+    came: Annotated[list[Result], describe("results that the previous run did not have")]
+    went: Annotated[list[Result], describe("results that only the previous run had")]
+    moved: Annotated[list[Moved], describe("results at another position")]
+    new_versions: Annotated[list[NewVersion], describe("papers with another version")]
 
 
 class Paper(Struct, frozen=True):
-    """A paper, in one version, as `/papers` answers it."""
+    """One version of a paper, as returned by `/papers`."""
 
-    arxiv_id: str
-    version: int | None
-    title: str
-    authors: list[str]
-    affiliations: list[list[str]] | None
-    """Those of each author; None where there are none."""
-    abstract: str | None
-    journal: str | None
-    comment: str | None
-    published: str | None
-    """When version 1 was submitted."""
-    updated: str | None
-    """When this version was submitted."""
-    dois: list[str]
-    primary_category: str | None
-    categories: list[str]
-    links: list[Link]
-    withdrawn: bool
-    """As far as the comment tells."""
-    timestamp: str
-    """Of the search that told all this."""
+    arxiv_id: ArxivId
+    version: Version
+    title: Title
+    authors: Annotated[list[str], describe("authors, in order", ["Emmy Noether", "Felix Klein"])]
+    affiliations: Annotated[
+        list[list[str]] | None,
+        describe("affiliations of each author, in the order of `authors`", [["Goettingen"], []]),
+    ]
+    abstract: Annotated[str | None, describe("abstract", "We study what stays the same.")]
+    journal: Journal
+    comment: Annotated[str | None, describe("comment of the authors", "18 pages")]
+    published: Annotated[
+        str | None, describe("when version 1 was submitted", "2026-11-02T09:17:46")
+    ]
+    updated: Annotated[
+        str | None, describe("when this version was submitted", "2026-11-20T12:31:55")
+    ]
+    dois: Annotated[list[str], describe("DOIs of the published versions", ["10.1000/182"])]
+    primary_category: Annotated[str | None, describe("primary category", "math.DG")]
+    categories: Annotated[list[str], describe("all categories", ["math.DG", "math-ph"])]
+    links: Annotated[list[Link], describe("links of the paper's Atom entry")]
+    withdrawn: Annotated[
+        bool, describe("whether the comment says that the paper is withdrawn", False)  # noqa: FBT003
+    ]
+    timestamp: Annotated[
+        str, describe("time of the search that returned this data", "2026-11-23T20:15:00")
+    ]
+
+    @staticmethod
+    def convert_row(row: PaperRow, tz: tzinfo) -> dict[str, Any]:
+        """Convert the columns of a stored paper to fields, with times in this zone."""
+
+        def format_time(seconds: int | None) -> str | None:
+            return None if seconds is None else timestamps.format_iso(seconds, tz)
+
+        fields = {name: getattr(row, name) for name in Paper.__struct_fields__}
+        return fields | {
+            "version": row.version or None,
+            "published": format_time(row.published),
+            "updated": format_time(row.updated),
+            "links": msgspec.convert(row.links or [], list[Link]),
+            "timestamp": format_time(row.timestamp),
+        }
 
 
 class PaperWithVersions(Paper, frozen=True):
-    """What `/papers/{arxiv_id}` answers."""
+    """A paper, as returned by `/papers/{arxiv_id}`."""
 
-    versions: list[int]
-    """Those that searches have found."""
+    versions: Annotated[list[int], describe("numbers of the stored versions", [1, 2])]
 
 
 class FoundPaper(Paper, frozen=True):
-    """A paper that full text search found."""
+    """A paper found by full-text search."""
 
-    highlights: dict[str, str]
-    """Texts in which words match, as HTML with them in <mark>; by the name of the field."""
+    highlights: Annotated[
+        dict[str, str],
+        describe(
+            "by field, its text as HTML with the matching words in <mark>",
+            {"title": "<mark>Invariants</mark> of any differential expressions"},
+        ),
+    ]
 
 
 class FacetCount(Struct, frozen=True):
-    """How many papers have a value."""
+    """The number of papers with one value."""
 
-    value: str
-    count: int
+    value: Annotated[str, describe("the category or year", "math.DG")]
+    count: Annotated[int, describe("number of papers", 12)]
 
 
 class Facets(Struct, frozen=True, kw_only=True):
-    """How many of the papers that match are in each category, and of each year of version 1."""
+    """The number of matching papers by category and by year."""
 
-    category: list[FacetCount]
-    year: list[FacetCount]
+    category: Annotated[list[FacetCount], describe("counts by category, largest first")]
+    year: Annotated[list[FacetCount], describe("counts by year of version 1")]
 
 
 class Papers(Struct, frozen=True, kw_only=True):
-    """What `/papers` answers; all but the papers only with the first page."""
+    """A page of papers; only the first page has the counts."""
 
-    papers: list[FoundPaper]
-    total: int | None = None
-    """How many papers are counted: all that match, but at most 100,000, the newest."""
-    total_is_exact: bool | None = None
-    """Whether these are all that match."""
-    facets: Facets | None = None
-    """Of the papers that are counted."""
+    papers: Annotated[list[FoundPaper], describe("the papers on this page")]
+    total: Annotated[
+        int | None, describe("number of matching papers, at most 100,000 (the newest)", 2)
+    ] = None
+    total_is_exact: Annotated[
+        bool | None, describe("false if more than 100,000 papers match", True)  # noqa: FBT003
+    ] = None
+    facets: Annotated[Facets | None, describe("counts of the papers in `total`")] = None
 
 
 class ArxivApiAnswer(Struct, frozen=True, kw_only=True):
-    """What `/arxiv-api` answers: the papers themselves, nothing recorded."""
+    """arXiv's response, as returned by `/arxiv-api`."""
 
-    data: list[Entry]
-    timestamp: int
-    status: int
-    num_results: int
-    num_entries: int
-    query: str
+    data: Annotated[list[Entry], describe("the papers")]
+    timestamp: UnixTime
+    status: Status
+    num_results: NumResults
+    num_entries: Annotated[int, describe("number of papers in `data`", 1)]
+    query: QueryText
 
 
 class Sequence(Struct, frozen=True):
-    """A number for one search."""
+    """The number of a search that is to be recorded."""
 
-    sequence: int
+    sequence: Annotated[int, describe("the next query_id", 42)]
 
 
 class Message(Struct, frozen=True):
-    """What was done, for a person."""
+    """A confirmation in words."""
 
-    message: str
+    message: Annotated[str, describe("what was recorded", "query 42 is recorded")]
 
 
 class ArxivState(Struct, frozen=True, kw_only=True):
-    """How things stand with arXiv; all but the last request is that of all processes together."""
+    """The state of the requests to arXiv, of all processes except where noted."""
 
-    last_request: str | None = None
-    """When this process last asked arXiv."""
-    last_outcome: Outcome | None = None
-    asking: bool
-    """Whether arXiv is being asked."""
-    waiting: int
-    """Searches that wait for their turn."""
-    closed_until: str | None = None
-    """Until when arXiv wants to be left alone."""
+    last_request: Annotated[
+        str | None,
+        describe("when this process last sent a request to arXiv", "2026-11-23T20:15:00"),
+    ] = None
+    last_outcome: Annotated[Outcome | None, describe("outcome of that request", "ok")] = None
+    asking: Annotated[bool, describe("whether a request to arXiv is in progress", False)]  # noqa: FBT003
+    waiting: Annotated[int, describe("number of searches that wait for the rate limiter", 0)]
+    closed_until: Annotated[
+        str | None, describe("end of the pause that arXiv demanded", "2026-11-23T20:16:00")
+    ] = None
 
 
 class Health(Struct, frozen=True, kw_only=True):
-    """Whether the service lives, or is ready; `detail` tells what is missing or odd."""
+    """The state of the service."""
 
-    status: str
-    detail: str | None = None
-    queue: str | None = None
-    """`connected` or `away`, where searches are recorded through a queue."""
-    arxiv: ArxivState | None = None
+    status: Annotated[str, describe("live, ready or not ready", "ready")]
+    detail: Annotated[
+        str | None, describe("what is missing or unusual", "results: the database is away")
+    ] = None
+    queue: Annotated[
+        str | None, describe("connected or away, if searches are recorded through a queue", "away")
+    ] = None
+    arxiv: Annotated[ArxivState | None, describe("state of the requests to arXiv")] = None
 
 
 class ApiKeyInfo(Struct, frozen=True, kw_only=True):
-    """An API key that counts."""
+    """A valid API key."""
 
-    digest: str
-    name: str
-    quota: int
-    seconds: int
+    digest: Annotated[str, describe("SHA-256 of the key, in hexadecimal", "9f86d081884c7d65...")]
+    name: Annotated[str, describe("name of the key", "team-a")]
+    quota: Annotated[int, describe("number of requests per window", 600)]
+    seconds: Annotated[int, describe("length of the window in seconds", 60)]
 
 
 class Problem(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """An error (RFC 9457): `detail` says what to do about it."""
+    """An error (RFC 9457)."""
 
-    title: str
-    status: int
-    detail: str
-    request_id: str
-    """Found again in the log."""
-    parameter: str | None = None
-    """The parameter that is wrong."""
-    query_id: int | None = None
-    """Where the failed attempt is recorded."""
-    retry_after: int | None = None
-    """Seconds."""
-
-
-class Reference(Struct, frozen=True, kw_only=True):
-    """A paper or a search as BibTeX, RIS and Atom tell of it."""
-
-    key: str
-    """Unique in a file: 2101.00001v2, query42."""
-    uri: str
-    """Its name everywhere and forever, for Atom."""
-    url: str | None = None
-    """Where to read it."""
-    kind: Literal["paper", "search"]
-    title: str
-    authors: list[str] = []
-    abstract: str | None = None
-    journal: str | None = None
-    comment: str | None = None
-    published: datetime | None = None
-    """In UTC."""
-    updated: datetime | None = None
-    dois: list[str] = []
-    arxiv_id: str | None = None
-    version: int | None = None
-    primary_category: str | None = None
-    categories: list[str] = []
+    title: Annotated[str, describe("kind of problem", "Bad Request")]
+    status: Annotated[int, describe("HTTP status", 400)]
+    detail: Annotated[
+        str,
+        describe(
+            "the problem and its remedy",
+            "after: is not a valid cursor for this query; use the one from its Link header",
+        ),
+    ]
+    request_id: Annotated[
+        str, describe("identifies the request in the log", "f3ea94566eea30388188b3bbe0bcd97c")
+    ]
+    parameter: Annotated[str | None, describe("the invalid parameter", "after")] = None
+    query_id: Annotated[int | None, describe("number of the recorded failed search", 42)] = None
+    retry_after: Annotated[int | None, describe("seconds until a retry is useful", 5)] = None

@@ -15,7 +15,7 @@ import pytest
 import rispy
 from bibtexparser.entrypoint import parse_string as parse_bibtex
 
-from service.handlers import cursors
+from service.handlers import pagination
 from tests.conftest import Gateway, Serve
 
 NOON = int(datetime(2026, 11, 23, 12, tzinfo=UTC).timestamp())
@@ -351,7 +351,7 @@ async def test_a_made_up_cursor_does_no_harm(client: Gateway) -> None:
     for path in ("/results", "/queries", "/papers"):
         statuses = []
         for key in keys_made_up:
-            cursor = cursors.write(key, f"{path}?")
+            cursor = pagination.encode_cursor(key, f"{path}?")
             response = await client.get(f"{path}?after={cursor}")
             statuses.append(response.status_code)
             if response.status_code != 200:
@@ -489,7 +489,7 @@ async def test_a_filter_that_is_none_is_named(client: Gateway) -> None:
         assert response.json()["parameter"] == name
         assert response.json()["detail"].startswith(f"{name}: ")
     backwards = await client.get("/results?since=2026-11-24&until=2026-11-23")
-    assert backwards.json()["detail"] == "until: is before since"
+    assert backwards.json()["detail"] == "until: must not be before since"
 
 
 TEXTS = [

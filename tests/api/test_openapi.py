@@ -1,22 +1,38 @@
-"""What the service says of itself: `/schema`, `/health`, `/metrics`."""
+"""The description of the API at `/schema`, and the endpoints for operators."""
 
 import re
+import shutil
+import subprocess
+from collections.abc import Callable, Iterator
+from html import unescape
 from typing import Any
 
 import pytest
+from msgspec import Struct
 
+from demo.arxiv import StandIn
 from service.formats import FORMATS
 from service.handlers import params
-from tests.conftest import Gateway, Serve
+from service.models import responses
+from service.settings import Settings
+from tests.conftest import Gateway, Serve, served
+
+CHROMIUM = shutil.which("chromium")
 
 
-async def schema_of(client: Gateway) -> dict[str, Any]:
-    described: dict[str, Any] = (await client.get("/schema")).json()
-    return described
+async def fetch_schema(client: Gateway) -> dict[str, Any]:
+    schema: dict[str, Any] = (await client.get("/schema")).json()
+    return schema
 
 
-async def test_the_schema_describes_every_endpoint(client: Gateway) -> None:
-    schema = await schema_of(client)
+def operations_of(schema: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+    for path, methods in schema["paths"].items():
+        for method, operation in methods.items():
+            yield f"{method} {path}", operation
+
+
+async def test_schema_describes_every_endpoint(client: Gateway) -> None:
+    schema = await fetch_schema(client)
 
     assert schema["openapi"].startswith("3.1")
     assert {path: set(methods) for path, methods in schema["paths"].items()} == {
@@ -41,30 +57,96 @@ async def test_the_schema_describes_every_endpoint(client: Gateway) -> None:
         "/health/live": {"get"},
         "/health/ready": {"get"},
     }
-    assert (await client.get("/schema/openapi.json")).json() == schema
+
+
+async def test_schema_is_json_for_programs_and_a_page_for_browsers(client: Gateway) -> None:
+    schema = await fetch_schema(client)
+    browser = {"accept": "text/html,application/xhtml+xml,*/*;q=0.8"}
+
+    for accept in ("application/json", "*/*", ""):
+        response = await client.get("/schema", headers={"accept": accept})
+        assert response.json() == schema
+        assert response.headers["vary"].startswith("Accept")
+    page = await client.get("/schema", headers=browser)
+    assert page.headers["content-type"].startswith("text/html")
+    for headers in ({}, browser):
+        assert (await client.get("/schema/openapi.json", headers=headers)).json() == schema
+
+
+async def test_unknown_path_below_schema_is_a_problem(client: Gateway) -> None:
+    response = await client.get("/schema/nowhere", headers={"accept": "text/html"})
+
+    assert response.status_code == 404
+    assert response.headers["content-type"] == "application/problem+json"
+
+
+async def test_every_operation_has_a_summary_in_words_and_a_description(client: Gateway) -> None:
+    for name, operation in operations_of(await fetch_schema(client)):
+        assert " " in operation["summary"], name
+        assert operation["summary"][0].isupper(), name
+        assert not operation["summary"].endswith("."), name
+        assert operation["description"].endswith("."), name
+        assert re.fullmatch("[a-z]+([A-Z][a-z]+)*", operation["operationId"]), name
 
 
 async def test_every_parameter_has_a_description_an_example_and_its_bounds(
     client: Gateway,
 ) -> None:
-    schema = await schema_of(client)
+    schema = await fetch_schema(client)
 
-    for path, methods in schema["paths"].items():
-        for operation in methods.values():
-            assert operation["description"], path
-            for parameter in operation.get("parameters", []):
-                assert parameter["description"], (path, parameter)
-                assert parameter["examples"], (path, parameter)
-    limits = {
+    for name, operation in operations_of(schema):
+        for parameter in operation.get("parameters", []):
+            assert parameter["description"], (name, parameter)
+            assert parameter["examples"], (name, parameter)
+    bounds = {
         parameter["name"]: parameter["schema"]
         for parameter in schema["paths"]["/arxiv"]["get"]["parameters"]
     }
-    assert "2000" in str(limits["max_results"])
-    assert "500" in str(limits["title"])
+    assert "2000" in str(bounds["max_results"])
+    assert "500" in str(bounds["title"])
 
 
-async def test_every_body_and_every_answer_has_an_example(client: Gateway) -> None:
-    schema = await schema_of(client)
+async def test_every_response_and_its_fields_are_described(client: Gateway) -> None:
+    schema = await fetch_schema(client)
+
+    for name, operation in operations_of(schema):
+        for status, response in operation["responses"].items():
+            assert response["description"].endswith("."), (name, status)
+    structs = [each for each in vars(responses).values() if isinstance(each, type(Struct))]
+    fields = {
+        (name, each.__struct_fields__)
+        for each in structs
+        if each.__module__ == responses.__name__
+        for name in (each.__name__, f"{each.__name__}Columns", f"models_responses_{each.__name__}")
+    }
+    checked = 0
+    for name, component in schema["components"]["schemas"].items():
+        properties = component.get("properties", {})
+        if (name, tuple(properties)) in fields:
+            checked += 1
+            for field, described in properties.items():
+                assert described["description"], (name, field)
+    assert checked > 15
+
+
+async def test_internal_operations_are_the_last_group(client: Gateway) -> None:
+    schema = await fetch_schema(client)
+
+    names = [tag["name"] for tag in schema["tags"]]
+    assert names == ["frontend", "backend", "operations", "internal"]
+    groups: dict[str, set[str]] = {name: set() for name in names}
+    for path, methods in schema["paths"].items():
+        for operation in methods.values():
+            [tag] = operation["tags"]
+            groups[tag].add(path)
+    assert groups["internal"] == {"/find-answer", "/find-results", "/read-archive", "/find-keys"}
+    assert groups["operations"] == {"/health/live", "/health/ready"}
+    assert {"/arxiv", "/queries", "/results", "/papers"} <= groups["frontend"]
+    assert {"/arxiv-api", "/get-sequence", "/read-results"} <= groups["backend"]
+
+
+async def test_every_body_and_every_response_has_an_example(client: Gateway) -> None:
+    schema = await fetch_schema(client)
 
     for path, methods in schema["paths"].items():
         for operation in methods.values():
@@ -80,7 +162,7 @@ async def test_every_body_and_every_answer_has_an_example(client: Gateway) -> No
 
 
 async def test_every_format_of_a_list_is_described(client: Gateway) -> None:
-    schema = await schema_of(client)
+    schema = await fetch_schema(client)
 
     for path in ("/results", "/queries", "/read-results", "/read-queries", "/papers"):
         responses = schema["paths"][path]["get"]["responses"]
@@ -92,7 +174,7 @@ async def test_every_format_of_a_list_is_described(client: Gateway) -> None:
 
 
 async def test_errors_are_described_as_problems(client: Gateway) -> None:
-    schema = await schema_of(client)
+    schema = await fetch_schema(client)
 
     for path in ("/arxiv", "/queries", "/results", "/arxiv-api", "/write-results"):
         for operation in schema["paths"][path].values():
@@ -101,20 +183,20 @@ async def test_errors_are_described_as_problems(client: Gateway) -> None:
     assert {"400", "502", "503", "504"} <= set(schema["paths"]["/arxiv"]["get"]["responses"])
 
 
-async def test_requests_before_it_take_nothing_from_the_description(
+async def test_earlier_requests_do_not_change_the_schema(
     client: Gateway, gateway: Serve, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    untouched = await schema_of(client)
-    monkeypatch.setattr(params, "_known", {})  # as in a new process
+    schema = await fetch_schema(client)
+    monkeypatch.setattr(params, "_parameters", {})  # as in a new process
 
-    async with gateway() as asked:
-        await asked.get("/arxiv?title=testing")
-        await asked.get("/results")
-        assert await schema_of(asked) == untouched
+    async with gateway() as other:
+        await other.get("/arxiv?title=testing")
+        await other.get("/results")
+        assert await fetch_schema(other) == schema
 
 
-async def test_what_depends_on_headers_is_described(client: Gateway) -> None:
-    paths = (await schema_of(client))["paths"]
+async def test_responses_that_depend_on_headers_are_described(client: Gateway) -> None:
+    paths = (await fetch_schema(client))["paths"]
 
     for path in ("/arxiv", "/results", "/papers/{arxiv_id}", "/queries/{query_id}/feed"):
         operation = paths[path]["get"]
@@ -122,12 +204,12 @@ async def test_what_depends_on_headers_is_described(client: Gateway) -> None:
         assert "If-None-Match" in {each["name"] for each in operation["parameters"]}, path
     for path in ("/queries", "/write-queries", "/write-results"):
         assert {"413", "415"} <= set(paths[path]["post"]["responses"]), path
-    assert "406" not in paths["/queries"]["post"]["responses"]  # it is always JSON
+    assert "406" not in paths["/queries"]["post"]["responses"]  # always JSON
     assert "400" in paths["/health/live"]["get"]["responses"]
 
 
-async def test_bounds_and_formats_are_described_as_they_are(client: Gateway) -> None:
-    schema = await schema_of(client)
+async def test_schema_has_exact_bounds_and_formats(client: Gateway) -> None:
+    schema = await fetch_schema(client)
 
     found = {
         each["name"]: each["schema"] for each in schema["paths"]["/results"]["get"]["parameters"]
@@ -135,7 +217,7 @@ async def test_bounds_and_formats_are_described_as_they_are(client: Gateway) -> 
     assert found["page"]["minimum"] == 0
     assert found["format"]["enum"] == [*FORMATS]
     paper, *_ = schema["paths"]["/papers/{arxiv_id}"]["get"]["parameters"]
-    assert "format" not in paper["schema"]  # it is no URI
+    assert "format" not in paper["schema"]  # a path is not a URI
     bodies = schema["components"]["schemas"]
     assert bodies["WriteQueryRequest"]["properties"]["query_id"]["maximum"] == 2**63 - 1
     assert bodies["QueryRange"]["additionalProperties"] is False
@@ -143,8 +225,8 @@ async def test_bounds_and_formats_are_described_as_they_are(client: Gateway) -> 
     assert status["minimum"] == 0
 
 
-async def test_rows_may_lack_columns_in_the_description(client: Gateway) -> None:
-    schema = await schema_of(client)
+async def test_fields_of_rows_are_optional_in_the_schema(client: Gateway) -> None:
+    schema = await fetch_schema(client)
 
     for name in ("Result", "Query", "ResultRow", "QueryRow", "FoundPaper"):
         row = schema["components"]["schemas"][f"{name}Columns"]
@@ -152,19 +234,17 @@ async def test_rows_may_lack_columns_in_the_description(client: Gateway) -> None
         assert not row.get("required"), name
 
 
-async def test_the_token_is_described_where_it_is_asked_for(
-    client: Gateway, gateway: Serve
-) -> None:
-    async with gateway(backend_token="x" * 16) as closed:
-        asked = (await schema_of(closed))["paths"]
+async def test_schema_has_the_token_if_one_is_required(client: Gateway, gateway: Serve) -> None:
+    async with gateway(backend_token="x" * 16) as protected:
+        paths = (await fetch_schema(protected))["paths"]
 
-    assert asked["/get-sequence"]["get"]["security"] == [{"token": []}]
-    assert "security" not in asked["/results"]["get"]
-    assert "security" not in (await schema_of(client))["paths"]["/get-sequence"]["get"]
+    assert paths["/get-sequence"]["get"]["security"] == [{"token": []}]
+    assert "security" not in paths["/results"]["get"]
+    assert "security" not in (await fetch_schema(client))["paths"]["/get-sequence"]["get"]
 
 
-async def test_a_recorded_search_links_to_what_takes_its_number(client: Gateway) -> None:
-    paths = (await schema_of(client))["paths"]
+async def test_recorded_search_links_to_operations_with_its_query_id(client: Gateway) -> None:
+    paths = (await fetch_schema(client))["paths"]
 
     operations = {each["operationId"] for methods in paths.values() for each in methods.values()}
     links = paths["/arxiv"]["get"]["responses"]["200"]["links"]
@@ -172,17 +252,17 @@ async def test_a_recorded_search_links_to_what_takes_its_number(client: Gateway)
     assert {each["operationId"] for each in links.values()} <= operations
 
 
-async def test_the_description_is_the_same_after_a_restart(client: Gateway, gateway: Serve) -> None:
+async def test_schema_is_the_same_after_a_restart(client: Gateway, gateway: Serve) -> None:
     async with gateway() as other:
-        assert await schema_of(other) == await schema_of(client)
+        assert await fetch_schema(other) == await fetch_schema(client)
 
 
-async def test_the_page_for_people_loads_nothing_from_elsewhere(client: Gateway) -> None:
+async def test_page_loads_local_assets_only(client: Gateway) -> None:
     page = await client.get("/schema", headers={"accept": "text/html,*/*"})
 
     assert page.headers["content-type"].startswith("text/html")
     sources = re.findall(r"(?:src|href)=['\"]([^'\"]+)['\"]", page.text)
-    assert len(sources) == 3
+    assert len(sources) == 2
     for source in sources:
         assert source.startswith("/")
         asset = await client.get(source)
@@ -190,22 +270,52 @@ async def test_the_page_for_people_loads_nothing_from_elsewhere(client: Gateway)
         assert len(asset.content) > 10_000
 
 
-async def test_health_tells_life_from_readiness(client: Gateway, gateway: Serve) -> None:
+@pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed")
+def test_page_shows_the_operations_in_a_browser(
+    settings: Callable[..., Settings],
+    arxiv: StandIn,  # noqa: ARG001 - without earlier requests
+) -> None:
+    with served(settings()) as url:
+        browser = subprocess.run(
+            [
+                *(str(CHROMIUM), "--headless", "--no-sandbox", "--disable-gpu"),
+                *("--virtual-time-budget=20000", "--dump-dom", f"{url}/schema"),
+            ],
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=True,
+        )
+    page = unescape(browser.stdout)
+
+    paths = re.findall(r'data-path="([^"]+)"', page)
+    assert {"/arxiv", "/results", "/papers/{arxiv_id}", "/arxiv-api"} <= set(paths)
+    assert "/find-answer" not in paths  # the group is collapsed
+    assert re.findall(r'<h3[^>]*id="operations-tag-(\w+)"', page) == [
+        "frontend",
+        "backend",
+        "operations",
+        "internal",
+    ]
+    assert "Search arXiv" in page
+
+
+async def test_process_without_a_database_is_live(client: Gateway, gateway: Serve) -> None:
     assert (await client.get("/health/live")).status_code == 200
     assert (await client.get("/health/ready")).json()["status"] == "ready"
 
-    async with gateway(database_url="host=127.0.0.1 port=9 connect_timeout=2") as cut_off:
-        assert (await cut_off.get("/health/live")).status_code == 200
+    async with gateway(database_url="host=127.0.0.1 port=9 connect_timeout=2") as disconnected:
+        assert (await disconnected.get("/health/live")).status_code == 200
 
 
-async def test_readers_that_are_cut_off_are_not_ready(gateway: Serve) -> None:
+async def test_service_without_its_replica_is_not_ready(gateway: Serve) -> None:
     async with gateway(database_ro_url="host=127.0.0.1 port=9 connect_timeout=2") as client:
         response = await client.get("/health/ready")
 
     assert response.status_code == 503
 
 
-async def test_a_database_without_migrations_is_not_ready(gateway: Serve, server: str) -> None:
+async def test_service_without_migrations_is_not_ready(gateway: Serve, server: str) -> None:
     async with gateway(database_url=server) as client:
         response = await client.get("/health/ready")
 
@@ -213,7 +323,7 @@ async def test_a_database_without_migrations_is_not_ready(gateway: Serve, server
     assert "migrat" in response.json()["detail"]
 
 
-async def test_metrics_count_the_requests(client: Gateway) -> None:
+async def test_metrics_count_requests(client: Gateway) -> None:
     await client.get("/results")
     metrics = await client.get("/metrics")
 
@@ -222,13 +332,13 @@ async def test_metrics_count_the_requests(client: Gateway) -> None:
 
 
 @pytest.mark.parametrize("given", ["", "x" * 65, "a b", "a\tb", "é"])
-async def test_a_request_id_that_is_none_is_replaced(client: Gateway, given: str) -> None:
+async def test_invalid_request_id_is_replaced(client: Gateway, given: str) -> None:
     response = await client.get("/health/live", headers={b"x-request-id": given.encode()})
 
     assert re.fullmatch("[0-9a-f]{32}", response.headers["x-request-id"])
 
 
-async def test_a_request_id_is_taken_over(client: Gateway) -> None:
+async def test_request_id_of_the_client_is_used(client: Gateway) -> None:
     response = await client.get("/nowhere", headers={"x-request-id": "job-7.a_B"})
 
     assert response.headers["x-request-id"] == "job-7.a_B"

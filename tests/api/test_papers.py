@@ -519,7 +519,7 @@ async def test_a_paper_that_no_search_has_found_is_not_found(known: Gateway) -> 
 
     assert (unknown.status_code, version.status_code) == (404, 404)
     assert "/arxiv?id_list=2611.99999" in unknown.json()["detail"]
-    assert version.json()["detail"].endswith("but 10, 2, 1")
+    assert version.json()["detail"].endswith("stored versions are: 10, 2, 1")
 
 
 @pytest.mark.parametrize(
@@ -680,7 +680,7 @@ BAD: list[tuple[dict[str, Any], str, str]] = [
     ({"q": "(a"}, "q", "not closed"),
     ({"order": "relevance"}, "order", "q"),
     ({"order": "best"}, "order", ""),
-    ({"category": "nonsense!"}, "category", "no category"),
+    ({"category": "nonsense!"}, "category", "is not a category"),
     ({"since": "yesterday"}, "since", "ISO 8601"),
     ({"since": "2026-02-01", "until": "2026-01-01"}, "until", ""),
     ({"versions": "some"}, "versions", ""),

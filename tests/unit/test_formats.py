@@ -22,10 +22,13 @@ from pybtex.database import Entry, Person
 from pybtex.database.input.bibtex import Parser
 
 from service.errors import InvalidParameter, NotAcceptable
-from service.formats import FORMATS, FeedHead, bibliographic, choose, tabular
+from service.formats import FORMATS, FeedHead, Reference, ReferenceFormat, select_format
+from service.formats.atom import Atom
+from service.formats.bibtex import BibTeX
+from service.formats.ris import Ris
 from service.formats.serializer import Serializer
+from service.formats.tabular import Csv, Json, Ndjson
 from service.models.arxiv import Outcome
-from service.models.responses import Reference
 
 NOON = datetime(2026, 11, 23, 12, 30, tzinfo=UTC)
 HEAD = FeedHead(
@@ -65,7 +68,7 @@ def seen(text: str) -> str:
 
 
 def written(writer: Serializer[Any], *batches: Sequence[Any]) -> bytes:
-    return b"".join([writer.begin(), *map(writer.rows, batches), writer.end()])
+    return b"".join([writer.begin(), *map(writer.serialize, batches), writer.end()])
 
 
 def paper(**fields: Any) -> Reference:
@@ -96,13 +99,13 @@ BARE = paper(key="query42", uri="urn:uuid:1", kind="search", title="")
 
 @pytest.mark.parametrize("name", FORMATS)
 def test_format_wins_over_accept(name: str) -> None:
-    assert choose(name, "text/html;q=x").name == name
+    assert select_format(name, "text/html;q=x").name == name
 
 
 def test_an_unknown_format_is_refused_naming_the_choice() -> None:
     for asked in ("", "xml", "JSON"):
         with pytest.raises(InvalidParameter, match="json, ndjson, csv, bibtex, ris, atom") as error:
-            choose(asked, None)
+            select_format(asked, None)
         assert error.value.parameter == "format"
 
 
@@ -141,7 +144,7 @@ def test_an_unknown_format_is_refused_naming_the_choice() -> None:
     ],
 )
 def test_accept_chooses(accept: str | None, name: str) -> None:
-    assert choose(None, accept).name == name
+    assert select_format(None, accept).name == name
 
 
 @pytest.mark.parametrize(
@@ -149,14 +152,14 @@ def test_accept_chooses(accept: str | None, name: str) -> None:
     ["text/html", "*/*;q=0", "application/json;q=0", "json", "application/atom+xml;type=x"],
 )
 def test_what_is_not_served_is_not_acceptable(accept: str) -> None:
-    with pytest.raises(NotAcceptable, match=r"application/json.*application/atom\+xml.*format="):
-        choose(None, accept)
+    with pytest.raises(NotAcceptable, match=r"application/json.*application/atom\+xml.*`format`"):
+        select_format(None, accept)
 
 
 @given(st.text(max_size=40) | st.lists(st.sampled_from([*"*/;=,.q01", "text", "csv"])).map("".join))
 def test_any_accept_header_is_read_or_refused(accept: str) -> None:
     with suppress(NotAcceptable):
-        choose(None, accept)
+        select_format(None, accept)
 
 
 # Tables
@@ -217,8 +220,8 @@ def test_json_and_ndjson_have_the_columns_asked_for_in_their_order(
 ) -> None:
     rows = [{name: row[name] for name in columns} for row in OBJECTS[: sum(map(len, batches))]]
 
-    array = json.loads(written(tabular("json", columns), *batches))
-    lines = written(tabular("ndjson", columns), *batches).decode().split("\n")
+    array = json.loads(written(Json(columns), *batches))
+    lines = written(Ndjson(columns), *batches).decode().split("\n")
 
     assert [list(row.items()) for row in array] == [list(row.items()) for row in rows]
     assert lines.pop() == ""
@@ -236,7 +239,7 @@ def test_csv_has_a_header_and_a_row_a_line(batches: list[list[Row]]) -> None:
         ["-1", "a", "", "false", "-0.5", "2026-11-23T12:30:00Z", ""],
     ]
 
-    header, *rows = read_csv(written(tabular("csv", ALL), *batches))
+    header, *rows = read_csv(written(Csv(ALL), *batches))
 
     assert header == list(ALL)
     assert [row[:-1] for row in rows] == told[: len(rows)]
@@ -245,18 +248,18 @@ def test_csv_has_a_header_and_a_row_a_line(batches: list[list[Row]]) -> None:
 
 
 def test_csv_quotes_text_and_ends_lines_as_the_rfc_has_it() -> None:
-    file = written(tabular("csv", ("number", "text", "missing")), [Row()])
+    file = written(Csv(("number", "text", "missing")), [Row()])
 
     assert file == b'"number","text","missing"\r\n7,"a",""\r\n'
 
 
 def test_csv_writes_an_enumeration_as_its_value() -> None:
-    assert read_csv(written(tabular("csv", ("text",)), [Row(text=Outcome.OK)]))[1] == ["ok"]
+    assert read_csv(written(Csv(("text",)), [Row(text=Outcome.OK)]))[1] == ["ok"]
 
 
 @given(ANY, ANY)
 def test_csv_brings_any_text_back(first: str, second: str) -> None:
-    file = written(tabular("csv", ("text", "names")), [Row(text=first, names=[second])])
+    file = written(Csv(("text", "names")), [Row(text=first, names=[second])])
 
     _, [text, names] = read_csv(file)
     for cell, meant in ((text, first), (names, second)):
@@ -272,7 +275,7 @@ def test_no_cell_is_a_formula(before: str, mark: str) -> None:
     text = f"{before}{mark}HYPERLINK(1)"
 
     [_, [one, many]] = read_csv(
-        written(tabular("csv", ("text", "names")), [Row(text=text, names=[text, "a"])])
+        written(Csv(("text", "names")), [Row(text=text, names=[text, "a"])])
     )
 
     assert one == f"'{text}"
@@ -281,12 +284,12 @@ def test_no_cell_is_a_formula(before: str, mark: str) -> None:
 
 @pytest.mark.parametrize("text", ["\ta", "\ra", "\na"])
 def test_no_cell_begins_with_a_tab_or_a_line_end(text: str) -> None:
-    assert read_csv(written(tabular("csv", ("text",)), [Row(text=text)]))[1] == [f"'{text}"]
+    assert read_csv(written(Csv(("text",)), [Row(text=text)]))[1] == [f"'{text}"]
 
 
 @pytest.mark.parametrize("text", ["a=b", "1-2", "(-1)", "é", "中=", "", " a", "'=1", "$x$ = 1"])
 def test_other_cells_are_as_they_were(text: str) -> None:
-    assert read_csv(written(tabular("csv", ("text",)), [Row(text=text)]))[1] == [text]
+    assert read_csv(written(Csv(("text",)), [Row(text=text)]))[1] == [text]
 
 
 # Bibliographies
@@ -294,9 +297,12 @@ def test_other_cells_are_as_they_were(text: str) -> None:
 
 @pytest.mark.parametrize("name", ["bibtex", "ris", "atom"])
 def test_batches_do_not_show(name: str) -> None:
-    at_once = written(bibliographic(name, HEAD), [FULL, BARE])
+    reference_format = FORMATS[name]
+    assert isinstance(reference_format, ReferenceFormat)
+    create = reference_format.create_serializer
+    at_once = written(create(HEAD), [FULL, BARE])
 
-    assert written(bibliographic(name, HEAD), [], [FULL], [], [BARE], []) == at_once
+    assert written(create(HEAD), [], [FULL], [], [BARE], []) == at_once
 
 
 def read_bibtex(file: bytes) -> dict[str, Entry]:
@@ -313,7 +319,7 @@ def read_bibtex(file: bytes) -> dict[str, Entry]:
 
 
 def bibtex(reference: Reference) -> Entry:
-    [entry] = read_bibtex(written(bibliographic("bibtex", HEAD), [reference])).values()
+    [entry] = read_bibtex(written(BibTeX(), [reference])).values()
     return entry
 
 
@@ -351,7 +357,7 @@ def test_a_paper_in_bibtex() -> None:
         ([], ["Nowak"]),
         ([], ["{ATLAS and CMS Collaborations}"]),
     ]
-    assert b"month = jan,\n" in written(bibliographic("bibtex", HEAD), [FULL])
+    assert b"month = jan,\n" in written(BibTeX(), [FULL])
 
 
 def test_what_has_no_journal_is_misc() -> None:
@@ -373,7 +379,7 @@ def test_any_bibtex_is_read_whole(texts: list[str], key: str) -> None:
         dois=[third],
     )
 
-    assert len(read_bibtex(written(bibliographic("bibtex", HEAD), [reference, FULL]))) == 2
+    assert len(read_bibtex(written(BibTeX(), [reference, FULL]))) == 2
     assert len(bibtex(reference).persons.get("author", [])) == sum(
         bool(seen(n)) for n in (first, second)
     )
@@ -456,7 +462,7 @@ def test_bibtex_takes_a_name_for_one_person(name: str, read: str) -> None:
 def test_keys_stay_different() -> None:
     keys = ["hep-th/9901001v1", "a b", "a,b", "a_b", "a_20_b", "é", "#%{}\\~"]
 
-    entries = read_bibtex(written(bibliographic("bibtex", HEAD), [paper(key=key) for key in keys]))
+    entries = read_bibtex(written(BibTeX(), [paper(key=key) for key in keys]))
 
     assert len(entries) == len(keys)
     assert next(iter(entries)) == "hep-th/9901001v1"
@@ -469,7 +475,7 @@ def read_ris(file: bytes) -> list[dict[str, Any]]:
 
 
 def test_a_paper_in_ris() -> None:
-    file = written(bibliographic("ris", HEAD), [FULL, paper(), BARE])
+    file = written(Ris(), [FULL, paper(), BARE])
 
     records = read_ris(file)
 
@@ -499,7 +505,7 @@ def test_a_paper_in_ris() -> None:
 def test_any_text_comes_back_from_ris(title: str, abstract: str, comment: str) -> None:
     reference = paper(title=title, abstract=abstract, comment=comment, journal=title)
 
-    found, last = read_ris(written(bibliographic("ris", HEAD), [reference, FULL]))
+    found, last = read_ris(written(Ris(), [reference, FULL]))
 
     texts = [
         found.get("title", ""),
@@ -530,9 +536,7 @@ def test_any_text_comes_back_from_ris(title: str, abstract: str, comment: str) -
     ],
 )
 def test_ris_turns_names_only_where_the_surname_is_sure(name: str, read: str) -> None:
-    assert read_ris(written(bibliographic("ris", HEAD), [paper(authors=[name])]))[0]["authors"] == [
-        read
-    ]
+    assert read_ris(written(Ris(), [paper(authors=[name])]))[0]["authors"] == [read]
 
 
 def read_atom(file: bytes) -> Any:
@@ -543,7 +547,7 @@ def read_atom(file: bytes) -> Any:
 
 
 def test_a_paper_in_atom() -> None:
-    feed = read_atom(written(bibliographic("atom", HEAD), [FULL]))
+    feed = read_atom(written(Atom(HEAD), [FULL]))
 
     assert (feed.feed.id, feed.feed.title) == (HEAD.uri, HEAD.title)
     assert feed.feed.updated == "2026-11-23T12:30:00Z"
@@ -569,7 +573,7 @@ ATOM = "{http://www.w3.org/2005/Atom}"
 
 
 def test_atom_has_what_the_rfc_requires_where_little_is_known() -> None:
-    file = written(bibliographic("atom", HEAD), [BARE, paper(published=NOON.replace(year=1))])
+    file = written(Atom(HEAD), [BARE, paper(published=NOON.replace(year=1))])
 
     feed = ET.fromstring(file)  # noqa: S314 - of our own making
     search, old = feed.iterfind(f"{ATOM}entry")
@@ -583,7 +587,7 @@ def test_atom_has_what_the_rfc_requires_where_little_is_known() -> None:
 
 
 def test_an_empty_feed_is_a_feed() -> None:
-    assert read_atom(written(bibliographic("atom", HEAD))).entries == []
+    assert read_atom(written(Atom(HEAD))).entries == []
 
 
 @given(ANY, ANY, ANY)
@@ -592,7 +596,7 @@ def test_any_text_comes_back_from_atom(title: str, abstract: str, name: str) -> 
         title=title, abstract=abstract, url="http://x/", authors=[name], categories=[title]
     )
 
-    file = written(bibliographic("atom", HEAD), [reference])
+    file = written(Atom(HEAD), [reference])
 
     [entry] = ET.fromstring(file).iterfind(f"{ATOM}entry")  # noqa: S314 - of our own making
     assert (entry.findtext(f"{ATOM}title") or "") == seen(title)

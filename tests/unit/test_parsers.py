@@ -16,8 +16,8 @@ from demo.arxiv import StandIn
 from service import arxiv_query, full_text
 from service.db.reader import PAPERS, QUERIES, RANKED, RESULTS
 from service.errors import InvalidParameter
-from service.handlers import cursors
-from service.handlers.filters import _categories
+from service.handlers import pagination
+from service.handlers.params import parse_categories
 from service.middleware.conditional import _is_known
 from service.models.arxiv import Search
 from service.models.filters import Position
@@ -47,9 +47,9 @@ def like(*parts: str) -> st.SearchStrategy[str]:
 
 @given(st.sampled_from([*KEYS]), st.booleans(), st.text(max_size=30))
 def test_cursor_round_trip(name: str, back: bool, query: str) -> None:  # noqa: FBT001
-    cursor = cursors.write(KEYS[name], query, back=back)
+    cursor = pagination.encode_cursor(KEYS[name], query, back=back)
 
-    assert cursors.read(cursor, query, SHAPES[name]) == Position(KEYS[name], back)
+    assert pagination.decode_cursor(cursor, query, SHAPES[name]) == Position(KEYS[name], back)
 
 
 @given(
@@ -60,22 +60,22 @@ def test_cursor_round_trip(name: str, back: bool, query: str) -> None:  # noqa: 
 def test_modified_cursor_is_rejected(
     name: str, made_for: str, changes: list[tuple[int, str]]
 ) -> None:
-    cursor = given_cursor = cursors.write(KEYS[made_for], "/list?a=b")
+    cursor = given_cursor = pagination.encode_cursor(KEYS[made_for], "/list?a=b")
     for place, text in changes:
         cursor = cursor[:place] + text + cursor[place + 1 :]
     if cursor == given_cursor:
         return
     with pytest.raises(InvalidParameter, match=r"^after: "):
-        cursors.read(cursor, "/list?a=b", SHAPES[name])
+        pagination.decode_cursor(cursor, "/list?a=b", SHAPES[name])
 
 
 @given(st.sampled_from([*SHAPES]), st.binary(max_size=40), st.text(max_size=10))
 @example("queries", b"\x93\xc3\x01\xcf\xff\xff\xff\xff\xff\xff\xff\xff", "")
 def test_forged_cursor_is_a_position_or_rejected(name: str, place: bytes, query: str) -> None:
     """With a forged digest the decoder is reached."""
-    made_up = cursors._text(cursors._digest(place, query) + place)  # noqa: SLF001
+    forged = pagination._encode_base64(pagination._compute_digest(place, query) + place)  # noqa: SLF001
     with suppress(InvalidParameter):
-        assert isinstance(cursors.read(made_up, query, SHAPES[name]), Position)
+        assert isinstance(pagination.decode_cursor(forged, query, SHAPES[name]), Position)
 
 
 @given(
@@ -103,7 +103,7 @@ def test_any_text_is_an_id_or_rejected(text: str) -> None:
 @given(st.lists(like("cs", ".", "AI", "*", "hep-th", "math", "-"), max_size=4))
 def test_any_texts_are_categories_or_rejected(texts: list[str]) -> None:
     try:
-        names, archives = _categories(texts)
+        names, archives = parse_categories(texts)
     except InvalidParameter as refused:
         assert refused.parameter == "category"  # noqa: PT017
     else:

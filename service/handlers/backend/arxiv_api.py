@@ -1,4 +1,4 @@
-"""`/arxiv-api`: search arXiv, record nothing."""
+"""`/arxiv-api`: searches that are not recorded."""
 
 from datetime import UTC, datetime
 
@@ -37,22 +37,30 @@ EXAMPLE = ArxivApiAnswer(
     num_entries=1,
     query='search_query=ti:"testing"&id_list=&start=0&max_results=1',
 )
-RESPONSES = openapi.answer(EXAMPLE) | openapi.BACKEND_PROBLEMS | openapi.UPSTREAM_PROBLEMS
 
 
-@get("/arxiv-api", responses=RESPONSES, operation_class=openapi.Kept, tags=["backend"])
-async def ask_arxiv(
+@get(
+    "/arxiv-api",
+    summary="Search arXiv without recording",
+    operation_id="searchArxivApi",
+    responses=openapi.describe_json(EXAMPLE, "arXiv's response.")
+    | openapi.BACKEND_PROBLEMS
+    | openapi.UPSTREAM_PROBLEMS,
+    operation_class=openapi.CacheableOperation,
+    tags=["backend"],
+)
+async def search_arxiv_api(
     request: AnyRequest,
     context: NamedDependency[LocalContext],
     search: NamedDependency[Search],
 ) -> ArxivApiAnswer:
-    """Search arXiv and return the papers with everything arXiv tells; record nothing."""
-    answer = await cancel_on_disconnect(request, context.search_service.search_arxiv(search))
+    """Search arXiv and return everything it sends about each paper. Nothing is recorded."""
+    response = await cancel_on_disconnect(request, context.search_service.search_arxiv(search))
     return ArxivApiAnswer(
-        data=answer.entries,
-        timestamp=answer.timestamp,
-        status=answer.status,
-        num_results=answer.num_results,
-        num_entries=len(answer.entries),
-        query=answer.query,
+        data=response.entries,
+        timestamp=response.timestamp,
+        status=response.status,
+        num_results=response.num_results,
+        num_entries=len(response.entries),
+        query=response.query,
     )

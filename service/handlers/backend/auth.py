@@ -1,0 +1,25 @@
+"""Authentication of the backend endpoints by ARXIV_BACKEND_TOKEN."""
+
+import hmac
+from typing import Any
+
+from litestar.connection import ASGIConnection
+from litestar.handlers import BaseRouteHandler
+
+from ...errors import Unauthorized
+from ...settings import Settings
+
+
+async def check_token(connection: ASGIConnection[Any, Any, Any, Any], _: BaseRouteHandler) -> None:
+    """Raise Unauthorized if the request lacks a required token. A guard."""
+    settings: Settings = connection.app.state.settings
+    if not settings.tokens:
+        return
+    scheme, __, credentials = connection.headers.get("authorization", "").partition(" ")
+    token = credentials.encode("utf-8", "replace")
+    # all are compared, so that the time does not depend on the position of the match
+    matches = [hmac.compare_digest(token, valid.encode()) for valid in settings.tokens]
+    if scheme.lower() != "bearer" or not any(matches):
+        raise Unauthorized(
+            "send the token in ARXIV_BACKEND_TOKEN in the header Authorization: Bearer TOKEN"
+        )

@@ -1,0 +1,126 @@
+"""`/find-...`, `/read-archive`: the calls that a frontend sends to its backend."""
+
+from typing import Annotated, Any
+
+from litestar import Response, post
+from litestar.di import NamedDependency
+
+from ... import openapi
+from ...backend import requests
+from ...context import LocalContext
+from ...models.arxiv import Search
+from ...models.filters import Position, ResultFilter
+from ...models.records import RecordedSearch, ResultRow
+from ...models.requests import ApiKeysRequest, ResultsRequest, SearchRequest
+from ...models.responses import ApiKeyInfo
+from ...problems import AnyRequest
+from ...search import SearchReply
+from ..client_state import cancel_on_disconnect
+from .records import RESULT_ROW
+
+REPLY = SearchReply(
+    RecordedSearch(
+        query_id=42,
+        timestamp=1_795_464_900,
+        status=200,
+        num_results=214_881,
+        num_entries=10,
+        query='search_query=ti:"testing"&id_list=&start=0&max_results=10',
+        outcome="ok",
+        recorded=1_795_464_901,
+    ),
+    "hit; ttl=75556",
+)
+READ_REQUEST = requests.Page("results", ResultFilter(query_id=42), Position(), limit=11)
+KEYS_REQUEST = ApiKeysRequest(
+    digests=["9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"]
+)
+KEY = ApiKeyInfo(digest=KEYS_REQUEST.digests[0], name="team-a", quota=600, seconds=60)
+PROBLEMS = openapi.BACKEND_PROBLEMS | openapi.BODY_PROBLEMS
+
+
+@post(
+    "/find-answer",
+    status_code=200,
+    summary="Search arXiv or the cache for a frontend",
+    operation_id="findAnswer",
+    responses=openapi.describe_json(REPLY, "The recorded search, and its source.")
+    | PROBLEMS
+    | openapi.UPSTREAM_PROBLEMS,
+    tags=["internal"],
+)
+async def find_answer(
+    request: AnyRequest,
+    context: NamedDependency[LocalContext],
+    data: Annotated[
+        SearchRequest, openapi.describe_body(SearchRequest(asked=Search(title="testing")))
+    ],
+) -> SearchReply:
+    """Return what `/arxiv` would respond, from the cache or from arXiv.
+
+    Times are Unix seconds. `anew` bypasses the cache.
+    """
+    reply = None if data.anew else context.search_service.at_hand(data.asked)
+    if reply is None:
+        reply = await cancel_on_disconnect(
+            request, context.search_service.search(data.asked, bypass_cache=data.anew)
+        )
+    return reply
+
+
+@post(
+    "/find-results",
+    status_code=200,
+    summary="Get the results of a search just recorded",
+    operation_id="findResults",
+    responses=openapi.describe_json([RESULT_ROW], "The results, in order.") | PROBLEMS,
+    tags=["internal"],
+)
+async def find_results(
+    context: NamedDependency[LocalContext],
+    data: Annotated[ResultsRequest, openapi.describe_body(ResultsRequest(query_id=42))],
+) -> list[ResultRow]:
+    """Return the results of one search from the primary, since replicas may lag behind."""
+    return await context.records.results_of(data.query_id)
+
+
+@post(
+    "/read-archive",
+    status_code=200,
+    summary="Read stored rows for a frontend",
+    operation_id="readArchive",
+    responses=openapi.describe_json([RESULT_ROW], "The rows, or one row, or null.") | PROBLEMS,
+    tags=["internal"],
+)
+async def read_archive(
+    request: AnyRequest,
+    context: NamedDependency[LocalContext],
+    data: Annotated[requests.ReadRequest, openapi.describe_body(READ_REQUEST)],
+) -> Response[Any]:
+    """Return stored rows: a page of a list, or the rows of a search or a paper.
+
+    `type` selects what is read. `query` returns one search or null, all others a list.
+    """
+    return Response(await cancel_on_disconnect(request, requests.execute(data, context.reader)))
+
+
+@post(
+    "/find-keys",
+    status_code=200,
+    summary="Validate API keys for a frontend",
+    operation_id="findKeys",
+    responses=openapi.describe_json([KEY], "The valid keys of those requested.") | PROBLEMS,
+    tags=["internal"],
+)
+async def find_keys(
+    context: NamedDependency[LocalContext],
+    data: Annotated[ApiKeysRequest, openapi.describe_body(KEYS_REQUEST)],
+) -> list[ApiKeyInfo]:
+    """Return the valid API keys among those with the given SHA-256 digests."""
+    keys = await context.api_key_store.find([bytes.fromhex(digest) for digest in data.digests])
+    return [
+        ApiKeyInfo(
+            digest=digest.hex(), name=key.name, quota=key.rate.quota, seconds=key.rate.seconds
+        )
+        for digest, key in keys.items()
+    ]
