@@ -24,7 +24,7 @@ from benchmarks.measuring import (
     timed,
 )
 from service import embedded_postgres
-from service.app import create_app
+from service.app import add_outer_middleware, create_app
 from service.handlers.results import EXAMPLE
 
 DEPTH = 900_000
@@ -35,7 +35,10 @@ REQUESTS = 400
 
 def depth(bench: Bench) -> Iterator[Row]:
     """A page far from the first, by its number and by its cursor, against the first."""
-    with served(create_app(bench.million)) as address, httpx.Client(base_url=address) as client:
+    with (
+        served(add_outer_middleware(create_app(bench.million))) as address,
+        httpx.Client(base_url=address) as client,
+    ):
         far = f"{PAGE}&page={DEPTH // 10}"
         link = client.get(f"{PAGE}&page={DEPTH // 10 - 1}").raise_for_status().links["next"]["url"]
         for what, path in (("by `page`", far), ("by `after`", link)):

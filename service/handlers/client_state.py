@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 from litestar.types import Scope
 
 from ..errors import ClientDisconnected
-from ..middleware.scope import joined
+from ..middleware.scope import join_headers
 from ..problems import AnyRequest
 
 T = TypeVar("T")
@@ -15,7 +15,7 @@ T = TypeVar("T")
 
 def bypasses_cache(scope: Scope) -> bool:
     """Whether `Cache-Control: no-cache` (RFC 9111, 5.2.1.4) forbids answers from memory."""
-    given = joined(scope, b"cache-control")
+    given = join_headers(scope, b"cache-control")
     return bool(given) and b"no-cache" in {word.strip().lower() for word in given.split(b",")}
 
 

@@ -21,7 +21,7 @@ from .. import formats
 from ..db.reader import ListDefinition, RecordReader
 from ..errors import InvalidParameter
 from ..formats import FeedHead, Format, Serializer
-from ..middleware.scope import header
+from ..middleware.scope import get_header
 from ..models.filters import ListQuery, Position
 from ..models.responses import Reference
 from ..problems import AnyRequest
@@ -87,7 +87,7 @@ class ListResponse(Generic[T]):
         self._newest = newest
         self._view = view
         self._asked = listing = asked.listing
-        accepted = header(request.scope, b"accept")
+        accepted = get_header(request.scope, b"accept")
         self.format = formats.choose(listing.format, accepted and accepted.decode("latin-1"))
         self.columns = _picked(view.columns, listing.fields, self.format)
         query = request.scope["query_string"].decode("ascii")

@@ -18,7 +18,7 @@ from service.api_keys import ApiKey, ApiKeyCache, Rate
 from service.cli import key_commands
 from service.context import LocalContext
 from service.errors import ApiKeyNameTaken, ConfigurationError, DatabaseUnavailable, NotFound
-from service.middleware.allowed_hosts import host_of
+from service.middleware.allowed_hosts import parse_host
 from service.middleware.api_keys import ApiKeyMiddleware
 from service.middleware.security_headers import HEADERS
 from service.quotas import CALLERS, Rates
@@ -219,7 +219,7 @@ async def test_anonymous_callers_are_told_apart_by_address(
         await send({"type": "http.response.start", "status": 200, "headers": []})
         await send({"type": "http.response.body", "body": b""})
 
-    layer: Any = ApiKeyMiddleware(hello, ApiKeyCache(Database()), Rate(1, 60))
+    layer: Any = ApiKeyMiddleware(ApiKeyCache(Database()), Rate(1, 60))(hello)
     statuses = []
     for address in addresses:
         wire = httpx.ASGITransport(layer, client=(address, 1))
@@ -304,7 +304,7 @@ async def test_other_hosts_are_refused(gateway: Serve, host: str, status: int) -
             assert answer.status_code == status
             if status == 400:
                 assert answer.headers["content-type"] == "application/problem+json"
-        open_to = 400 if host_of(host) is None else 200
+        open_to = 400 if parse_host(host) is None else 200
         for path in ("/health/live", "/metrics"):
             assert (await client.get(path, headers={"host": host})).status_code == open_to
 
@@ -317,9 +317,9 @@ async def test_a_host_that_is_none_is_refused_in_any_case(client: Gateway) -> No
 
 
 def test_a_host_is_read_or_is_none() -> None:
-    assert host_of("[::ffff:1.2.3.4]:5") == host_of("[::ffff:102:304]")
-    assert host_of("[:::]") is None
-    assert host_of(".example.net") is None
+    assert parse_host("[::ffff:1.2.3.4]:5") == parse_host("[::ffff:102:304]")
+    assert parse_host("[:::]") is None
+    assert parse_host(".example.net") is None
 
 
 # Headers for browsers

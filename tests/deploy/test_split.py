@@ -349,7 +349,7 @@ async def test_a_backend_that_is_away_is_told_with_when_to_come_again(
             assert answer.status_code == 503
             assert answer.headers["content-type"] == "application/problem+json"
             assert answer.headers["retry-after"] == "5"
-            assert answer.json()["title"] == "The backend is not available"
+            assert answer.json()["title"] == "Backend unavailable"
         ready = await client.get("/health/ready")
         assert (ready.status_code, ready.json()["detail"]) == (503, "backend: the backend is away")
         assert (await client.get("/health/live")).status_code == 200
@@ -365,7 +365,7 @@ async def test_a_backend_whose_database_is_away_is_not_ready_and_says_so(
 
     assert ready.status_code == 503
     assert results.status_code == 503
-    assert results.json()["title"] == "The database is not available"
+    assert results.json()["title"] == "Database unavailable"
 
 
 async def test_the_token_is_needed_and_never_shown(
@@ -430,7 +430,7 @@ async def test_the_backends_problems_are_told_as_they_are(
     assert problem.status_code == 502
     assert problem.headers["content-type"] == "application/problem+json"
     assert problem.json() == {
-        "title": "arXiv's answer is unusable",
+        "title": "Unusable response from arXiv",
         "status": 502,
         "detail": "arXiv answered 500",
         "request_id": "job-7",

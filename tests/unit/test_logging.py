@@ -21,7 +21,7 @@ import uvicorn
 from litestar import Litestar, get
 from litestar.types import ASGIApp, Receive, Scope, Send
 
-from service.logging import BACKLOG, NOTICE, request_id, started
+from service.logging import MAX_QUEUED_LINES, NOTICE, request_id, start_logging
 from service.middleware.request_log import RequestLogMiddleware
 
 REPOSITORY = Path(__file__).parents[2]
@@ -74,7 +74,7 @@ def written(capfd: pytest.CaptureFixture[str]) -> Lines:
 def test_notice_stands_between_info_and_warning(
     written: Lines, level: str, seen: list[str]
 ) -> None:
-    with started(level, "text"):
+    with start_logging(level, "text"):
         for severity in (logging.ERROR, logging.WARNING, NOTICE, logging.INFO, logging.DEBUG):
             logger.log(severity, "x")
 
@@ -86,7 +86,7 @@ def test_notice_stands_between_info_and_warning(
 
 def test_a_line_of_text_has_its_parts_in_order(written: Lines) -> None:
     before = datetime.now(UTC)
-    with started("NOTICE", "text"):
+    with start_logging("NOTICE", "text"):
         logger.log(NOTICE, "%d papers of %s", 3, "Noether")
 
     [line] = written()
@@ -102,7 +102,7 @@ def test_a_line_of_text_has_its_parts_in_order(written: Lines) -> None:
 
 
 def test_a_line_of_json_has_the_same_parts(capfd: pytest.CaptureFixture[str]) -> None:
-    with started("NOTICE", "json"):
+    with start_logging("NOTICE", "json"):
         logger.log(NOTICE, "%d papers of %s", 3, 'N\u00f6ther\n"\u2028"')
 
     [text] = capfd.readouterr().out.split("\n")[:-1]
@@ -115,7 +115,7 @@ def test_a_line_of_json_has_the_same_parts(capfd: pytest.CaptureFixture[str]) ->
 
 def test_a_message_cannot_begin_a_line_of_its_own(capfd: pytest.CaptureFixture[str]) -> None:
     forged = "2026-11-23T20:15:00.000Z ERROR service [-] all is lost"
-    with started("NOTICE", "text"):
+    with start_logging("NOTICE", "text"):
         logger.warning("a\n%s\r\n%s\rb", forged, forged)
 
     out = capfd.readouterr().out
@@ -128,7 +128,7 @@ def test_a_message_cannot_begin_a_line_of_its_own(capfd: pytest.CaptureFixture[s
 def test_an_exception_is_shown_with_its_place(
     capfd: pytest.CaptureFixture[str], style: Any
 ) -> None:
-    with started("NOTICE", style):
+    with start_logging("NOTICE", style):
         try:
             raise RuntimeError("out of paper")  # noqa: TRY301
         except RuntimeError:
@@ -145,7 +145,7 @@ def test_an_exception_is_shown_with_its_place(
 def test_the_message_of_an_exception_cannot_pass_for_a_line(
     capfd: pytest.CaptureFixture[str],
 ) -> None:
-    with started("NOTICE", "text"):
+    with start_logging("NOTICE", "text"):
         try:
             raise RuntimeError("\n2026-11-23T20:15:00.000Z ERROR x [-] forged")  # noqa: TRY301
         except RuntimeError:
@@ -159,7 +159,7 @@ def test_the_message_of_an_exception_cannot_pass_for_a_line(
 def test_a_line_that_utf8_cannot_hold_is_written_all_the_same(
     capfd: pytest.CaptureFixture[str], style: Any
 ) -> None:
-    with started("NOTICE", style):
+    with start_logging("NOTICE", style):
         logger.warning("folder %s", os.fsdecode(b"\xff"))
         logger.warning("the next")
 
@@ -172,7 +172,7 @@ def test_a_line_that_utf8_cannot_hold_is_written_all_the_same(
 def test_a_wrong_call_of_the_logger_harms_no_other_line(
     capfd: pytest.CaptureFixture[str],
 ) -> None:
-    with started("NOTICE", "text"):
+    with start_logging("NOTICE", "text"):
         logger.warning("%d", "no number")  # noqa: PLE1206, RUF100
         logger.warning("the next")
 
@@ -182,7 +182,7 @@ def test_a_wrong_call_of_the_logger_harms_no_other_line(
 
 
 def test_what_is_logged_before_the_end_is_written_before_the_end(written: Lines) -> None:
-    with started("INFO", "text"):
+    with start_logging("INFO", "text"):
         for number in range(2000):
             logger.info("%d", number)
 
@@ -227,7 +227,7 @@ async def falling(scope: Scope, receive: Receive, send: Send) -> None:
 def serving(app: ASGIApp) -> Iterator[str]:
     """A real server on loopback around an application; its URL."""
     config = uvicorn.Config(
-        RequestLogMiddleware(app),
+        RequestLogMiddleware()(app),
         port=0,
         lifespan="off",
         log_config=None,
@@ -253,7 +253,7 @@ def application() -> ASGIApp:
 
 
 def test_every_line_of_a_request_has_its_id(application: ASGIApp, written: Lines) -> None:
-    with started("INFO", "text"), serving(application) as url:
+    with start_logging("INFO", "text"), serving(application) as url:
         response = httpx.get(f"{url}/plain", headers={"x-request-id": "mine.1"})
 
     assert response.text == response.headers["x-request-id"] == "mine.1"
@@ -270,7 +270,7 @@ async def test_requests_at_the_same_time_keep_their_own_ids(
     application: ASGIApp, written: Lines
 ) -> None:
     names = [f"n{number}" for number in range(10)]
-    with started("INFO", "text"), serving(application) as url:
+    with start_logging("INFO", "text"), serving(application) as url:
         async with httpx.AsyncClient() as client:
             responses = await asyncio.gather(
                 *(client.get(f"{url}/slow", headers={"x-request-id": name}) for name in names)
@@ -287,7 +287,7 @@ async def test_requests_at_the_same_time_keep_their_own_ids(
 def test_the_last_line_has_method_path_status_and_duration(
     application: ASGIApp, written: Lines
 ) -> None:
-    with started("NOTICE", "text"), serving(application) as url:
+    with start_logging("NOTICE", "text"), serving(application) as url:
         httpx.get(f"{url}/slow?title=secret")
         httpx.post(f"{url}/slow")
         httpx.get(f"{url}/no%0Asuch%20path")
@@ -344,7 +344,7 @@ def test_ids_made_up_are_all_different(application: ASGIApp) -> None:
 
 
 def test_a_failed_request_has_its_line_and_its_id(application: ASGIApp, written: Lines) -> None:
-    with started("NOTICE", "text"), serving(application) as url:
+    with start_logging("NOTICE", "text"), serving(application) as url:
         response = httpx.get(f"{url}/broken")
 
     name = response.headers["x-request-id"]
@@ -356,7 +356,7 @@ def test_a_failed_request_has_its_line_and_its_id(application: ASGIApp, written:
 def test_a_request_without_an_answer_of_ours_has_its_line_too(
     capfd: pytest.CaptureFixture[str],
 ) -> None:
-    with started("NOTICE", "text"), serving(falling) as url:
+    with start_logging("NOTICE", "text"), serving(falling) as url:
         httpx.get(f"{url}/x", headers={"x-request-id": "fell"})
 
     lines = [found for line in capfd.readouterr().out.split("\n") if (found := LINE.match(line))]
@@ -367,7 +367,7 @@ def test_a_request_without_an_answer_of_ours_has_its_line_too(
 
 
 def test_uvicorns_lines_have_the_same_shape(application: ASGIApp, written: Lines) -> None:
-    with started("INFO", "text"), serving(application):
+    with start_logging("INFO", "text"), serving(application):
         pass
 
     lines = [line for line in written() if line["logger"].startswith("uvicorn")]
@@ -378,7 +378,7 @@ def test_uvicorns_lines_have_the_same_shape(application: ASGIApp, written: Lines
 def test_uvicorns_lines_are_json_with_the_others(
     application: ASGIApp, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    with started("INFO", "json"), serving(application) as url:
+    with start_logging("INFO", "json"), serving(application) as url:
         httpx.get(f"{url}/plain")
 
     lines = [json.loads(line) for line in capfd.readouterr().out.split("\n")[:-1]]
@@ -392,7 +392,7 @@ def test_uvicorns_lines_are_json_with_the_others(
 def test_the_urls_of_our_own_requests_are_not_logged(
     application: ASGIApp, written: Lines, level: str
 ) -> None:
-    with started(level, "text"), serving(application) as url:
+    with start_logging(level, "text"), serving(application) as url:
         httpx.get(f"{url}/plain", params={"title": "whatever was typed"})
 
     lines = written()
@@ -404,10 +404,10 @@ def test_the_urls_of_our_own_requests_are_not_logged(
 
 _MANY_LINES = """
 import logging, sys, time
-from service.logging import started
+from service.logging import start_logging
 
 began = time.monotonic()
-with started("INFO", "{style}"):
+with start_logging("INFO", "{style}"):
     for number in range({count}):
         logging.getLogger("x").info("line %d", number)
     logged = time.monotonic() - began
@@ -443,7 +443,7 @@ def many_lines(
 def test_a_pipe_that_nobody_reads_holds_up_neither_the_caller_nor_the_end(style: str) -> None:
     reader, writer = os.pipe()
     try:
-        process = many_lines(writer, 2 * BACKLOG, style=style)
+        process = many_lines(writer, 2 * MAX_QUEUED_LINES, style=style)
         _, err = process.communicate(timeout=20)
     finally:
         process.kill()
@@ -457,7 +457,7 @@ def test_a_pipe_that_nobody_reads_holds_up_neither_the_caller_nor_the_end(style:
 
 
 def test_lines_that_are_dropped_are_counted() -> None:
-    count = 3 * BACKLOG
+    count = 3 * MAX_QUEUED_LINES
     reader, writer = os.pipe()
     process = many_lines(writer, count, _LAST_LINE)
     os.close(writer)
@@ -475,7 +475,7 @@ def test_lines_that_are_dropped_are_counted() -> None:
     assert "WARNING service.logging" in lines[-3]
     assert lines[-2].endswith("[-] next")
     assert lines[-1].endswith("[-] last")
-    assert len(kept) >= BACKLOG
+    assert len(kept) >= MAX_QUEUED_LINES
     assert sum(lost) == count - len(kept) > 0
 
 
@@ -503,7 +503,7 @@ def test_lines_from_many_threads_are_all_whole(written: Lines) -> None:
         for number in range(200):
             logger.info("%d:%d", name, number)
 
-    with started("INFO", "text"):
+    with start_logging("INFO", "text"):
         threads = [threading.Thread(target=log, args=(name,)) for name in range(8)]
         for thread in threads:
             thread.start()
