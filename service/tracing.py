@@ -10,7 +10,7 @@ from .errors import ConfigurationError
 from .logging import request_id
 
 ENDPOINT_VARIABLES = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
-"""Where spans are sent. If neither is set, there are no spans and the extra is not needed."""
+"""The address of the collector. Without them, no spans are sent and the extra is not required."""
 
 _URL_ATTRIBUTES = ("http.url", "http.target", "url.full", "url.query")
 """Attributes with the query string, which must not be recorded."""
