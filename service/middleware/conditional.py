@@ -46,8 +46,12 @@ class ConditionalMiddleware(ASGIMiddleware):
     scopes = (ScopeType.HTTP,)
 
     async def handle(self, scope: Scope, receive: Receive, send: Send, next_app: ASGIApp) -> None:
-        with anyio.CancelScope() as cancel_scope:
-            await next_app(scope, receive, _ResponseSender(scope, send, cancel_scope).send)
+        sender = _ResponseSender(scope, send)
+        if not sender.may_omit_body:
+            await next_app(scope, receive, sender.send)
+            return
+        with anyio.CancelScope() as sender.cancel_scope:
+            await next_app(scope, receive, sender.send)
 
 
 class _ResponseSender:
@@ -55,7 +59,6 @@ class _ResponseSender:
 
     __slots__ = (
         "_accept_encoding",
-        "_cancel_scope",
         "_compressor",
         "_encoding",
         "_headers",
@@ -66,16 +69,19 @@ class _ResponseSender:
         "_is_not_modified",
         "_send",
         "_start",
+        "cancel_scope",
+        "may_omit_body",
     )
     _start: HTTPResponseStartEvent
+    cancel_scope: anyio.CancelScope
 
-    def __init__(self, scope: Scope, send: Send, cancel_scope: anyio.CancelScope) -> None:
+    def __init__(self, scope: Scope, send: Send) -> None:
         self._send = send
-        self._cancel_scope = cancel_scope
         self._is_head = scope.get("method") == "HEAD"
         self._is_cacheable = self._is_head or scope.get("method") == "GET"
         self._accept_encoding = join_headers(scope, b"accept-encoding")
         self._if_none_match = join_headers(scope, b"if-none-match")
+        self.may_omit_body = self._is_head or bool(self._if_none_match)
         self._encoding: Encoding | None = None
         self._compressor: Compressor | None = None
         self._is_delayed = self._is_not_modified = False
@@ -158,9 +164,9 @@ class _ResponseSender:
         if self._is_cacheable and b"etag" not in self._headers and self._may_be_stored():
             compute = _compute_cached_etag if len(body) <= MAX_CACHED_ETAG_BYTES else _compute_etag
             self._set_etag(compute(self._headers.get(b"content-type", b""), body))
-            if self._is_not_modified:
-                await self._send_without_body()
-        if self._encoding:
+        if self._is_not_modified:
+            message["body"] = b""
+        elif self._encoding:
             message["body"] = body = self._encoding.compress(body)
             self._start["headers"] = [
                 *_remove_header(self._start["headers"], b"content-length"),
@@ -179,7 +185,7 @@ class _ResponseSender:
         """Send the headers alone and cancel the application, which would go on to the body."""
         await self._send(self._start)
         await self._send({"type": "http.response.body", "body": b"", "more_body": False})
-        self._cancel_scope.cancel()
+        self.cancel_scope.cancel()
         await checkpoint()  # raises the cancellation here
 
 

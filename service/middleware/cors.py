@@ -26,8 +26,7 @@ _REQUEST_HEADERS = b"Cache-Control, Content-Type, If-None-Match, X-Request-ID"
 class CorsMiddleware(ASGIMiddleware):
     """Allow pages of the configured origins to read responses, including errors.
 
-    Litestar's own CORS support does not apply to errors of the router, has no excluded paths, and
-    answers preflight requests of other origins with an error page.
+    Litestar's own CORS support overwrites `Vary` and has no excluded paths.
     """
 
     scopes = (ScopeType.HTTP,)
