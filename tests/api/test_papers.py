@@ -34,7 +34,7 @@ from demo import feed
 from demo.arxiv import StandIn
 from demo.papers import generate
 from service import arxiv_xml, embedded_postgres, search
-from service.app import create_app
+from service.app import add_outer_middleware, create_app
 from service.db import migrations
 from service.db import pool as connections_module
 from service.db.conninfo import libpq_environment
@@ -450,7 +450,7 @@ def reading(server: str, template: str) -> Iterator[Reading]:
     async def read(entries: Sequence[Entry]) -> AsyncIterator[Gateway]:
         url = make_conninfo(await library(entries), user="arxiv_ro")
         app = create_app(Settings(database_url=url, database_ro_url=url))
-        wire = httpx.ASGITransport(cast("Any", app))
+        wire = httpx.ASGITransport(cast("Any", add_outer_middleware(app)))
         async with (
             running(app),
             httpx.AsyncClient(transport=wire, base_url="http://gateway") as client,
