@@ -1,4 +1,4 @@
-"""A search against its previous run, and the feed of what came, as feed readers take it."""
+"""Changes between runs of a search, and the feed of new papers."""
 
 import re
 from calendar import timegm
@@ -28,7 +28,7 @@ INT8_MAX = 2**63 - 1
 
 
 class Runs:
-    """Searches recorded by hand, a day between them."""
+    """Inserts searches, one day apart."""
 
     def __init__(self, db: psycopg.Connection) -> None:
         self.db = db
@@ -79,7 +79,7 @@ def runs(db: psycopg.Connection) -> Runs:
 
 
 async def told(client: Gateway, query_id: int) -> dict[str, Any]:
-    """The changes of a run in short: `2611.00001v1` and places."""
+    """Return the changes of a run as `2611.00001v1` and positions."""
     response = await client.get(f"/queries/{query_id}/changes")
     assert response.status_code == 200, response.text
     body = response.json()
@@ -106,7 +106,7 @@ def nothing(previous: int | None) -> dict[str, Any]:
 # One search
 
 
-async def test_a_search_is_shown_with_its_results(client: Gateway) -> None:
+async def test_search_is_returned_with_its_results(client: Gateway) -> None:
     receipt = (await client.get("/arxiv", params={"title": "testing", "max_results": 3})).json()
     response = await client.get(f"/queries/{receipt['query_id']}")
     shown = response.json()
@@ -118,7 +118,7 @@ async def test_a_search_is_shown_with_its_results(client: Gateway) -> None:
     assert shown["query"].startswith("ArXiv Query: search_query=")
 
 
-async def test_a_search_that_is_not_recorded_is_not_found(client: Gateway) -> None:
+async def test_unknown_search_is_not_found(client: Gateway) -> None:
     for query_id in 1, 0, -1, INT8_MAX, INT8_MAX + 1, 10**40:
         for path in "", "/changes", "/feed":
             response = await client.get(f"/queries/{query_id}{path}")
@@ -131,7 +131,7 @@ async def test_a_search_that_is_not_recorded_is_not_found(client: Gateway) -> No
 # Changes
 
 
-async def test_what_came_went_moved_and_got_a_new_version_is_told(
+async def test_changes_list_added_removed_moved_and_updated_papers(
     client: Gateway, runs: Runs
 ) -> None:
     first = runs.add("2611.00001v1", "2611.00002v1", "2611.00003v2")
@@ -147,9 +147,7 @@ async def test_what_came_went_moved_and_got_a_new_version_is_told(
     }
 
 
-async def test_each_run_is_compared_with_the_one_right_before_it(
-    client: Gateway, runs: Runs
-) -> None:
+async def test_run_is_compared_with_its_predecessor(client: Gateway, runs: Runs) -> None:
     runs.add("2611.00001v1")
     second = runs.add("2611.00002v1")
     third = runs.add("2611.00002v1")
@@ -158,7 +156,7 @@ async def test_each_run_is_compared_with_the_one_right_before_it(
     assert await told(client, third) == nothing(second)
 
 
-async def test_a_standby_that_does_not_know_the_run_yet_tells_the_one_before(
+async def test_lagging_replica_finds_the_previous_run(
     client: Gateway, runs: Runs, db: psycopg.Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first, second = runs.add("2611.00001v1"), runs.add("2611.00002v1")
@@ -174,7 +172,7 @@ async def test_a_standby_that_does_not_know_the_run_yet_tells_the_one_before(
     assert (await told(client, second))["previous"] == first
 
 
-async def test_runs_without_a_usable_answer_do_not_count(client: Gateway, runs: Runs) -> None:
+async def test_failed_runs_are_not_compared(client: Gateway, runs: Runs) -> None:
     first = runs.add("2611.00001v1")
     for outcome in "suspect", "refused", "busy", "unreachable", "broken":
         failed = runs.add(outcome=outcome)
@@ -185,7 +183,7 @@ async def test_runs_without_a_usable_answer_do_not_count(client: Gateway, runs: 
     assert await told(client, runs.add("2611.00001v1")) == nothing(first)
 
 
-async def test_runs_of_other_searches_do_not_count(client: Gateway, runs: Runs) -> None:
+async def test_runs_of_other_searches_are_not_compared(client: Gateway, runs: Runs) -> None:
     first = runs.add("2611.00001v1")
     runs.add("2611.00002v1", key=uuid4())
     runs.add("2611.00003v1", key=None)
@@ -193,7 +191,7 @@ async def test_runs_of_other_searches_do_not_count(client: Gateway, runs: Runs) 
     assert await told(client, runs.add("2611.00001v1")) == nothing(first)
 
 
-async def test_runs_that_operators_recorded_are_the_same_by_their_text(
+async def test_runs_without_a_search_key_are_matched_by_query_text(
     client: Gateway, runs: Runs
 ) -> None:
     first = runs.add("2611.00001v1", key=None, query="search_query=au:Bohr")
@@ -205,7 +203,7 @@ async def test_runs_that_operators_recorded_are_the_same_by_their_text(
     assert (await told(client, last))["new"] == [("2611.00001", 1, 2, 0)]
 
 
-async def test_the_backend_s_own_records_can_be_compared(client: Gateway) -> None:
+async def test_searches_recorded_through_the_backend_can_be_compared(client: Gateway) -> None:
     for query_id, titles in (7, ["A", "B"]), (INT8_MAX, ["B", "C"]):
         head = {"query_id": query_id, "timestamp": 1_700_000_000}
         query = {"status": 200, "num_results": 2, "num_entries": 2, "query": "x"}
@@ -225,7 +223,7 @@ async def test_the_backend_s_own_records_can_be_compared(client: Gateway) -> Non
     assert body["new_versions"] == []
 
 
-async def test_several_versions_of_a_paper_in_one_answer_are_no_change(
+async def test_several_versions_of_a_paper_in_one_run_are_not_a_change(
     client: Gateway, runs: Runs
 ) -> None:
     first = runs.add("2611.00001v1", "2611.00001v2")
@@ -250,7 +248,7 @@ def results(places: Sequence[tuple[str | None, int, str]]) -> list[ResultRow]:
 
 
 @given(PLACES, PLACES)
-def test_changes_lead_from_one_run_to_the_other(now: Any, before: Any) -> None:
+def test_changes_transform_one_run_into_the_other(now: Any, before: Any) -> None:
     new, old = results(now), results(before)
 
     def names(run: Sequence[ResultRow]) -> set[str]:
@@ -273,7 +271,7 @@ def test_changes_lead_from_one_run_to_the_other(now: Any, before: Any) -> None:
 
 
 class Shelf:
-    """An arXiv whose papers may be others the next time it is asked."""
+    """A simulated arXiv whose papers a test can replace."""
 
     def __init__(self, papers: Sequence[Paper]) -> None:
         self.papers = papers
@@ -283,7 +281,7 @@ class Shelf:
         return httpx.Response(status, content=content)
 
 
-async def test_what_arxiv_answers_anew_is_compared(gateway: Serve) -> None:
+async def test_new_response_of_arxiv_is_compared(gateway: Serve) -> None:
     papers = [paper for paper in generate(100) if paper.version > 1][:4]
     shelf = Shelf([papers[0].at(1), *papers[1:3]])
     asked = {"query": "ti:a* OR ti:t* OR ti:o* OR all:the", "sort_by": "submittedDate"}
@@ -311,7 +309,7 @@ async def test_what_arxiv_answers_anew_is_compared(gateway: Serve) -> None:
 
 
 async def read(client: Gateway, query_id: int) -> Any:
-    """The feed as a feed reader reads it, checked by hand against RFC 4287."""
+    """Parse the feed as a feed reader does, and check it against RFC 4287."""
     response = await client.get(f"/queries/{query_id}/feed")
     assert response.status_code == 200, response.text
     assert response.headers["content-type"] == "application/atom+xml; charset=utf-8"
@@ -323,7 +321,7 @@ async def read(client: Gateway, query_id: int) -> Any:
 
 
 def check(content: bytes) -> None:
-    """What RFC 4287 asks of a feed and its entries (4.1.1 and 4.1.2)."""
+    """Check the requirements of RFC 4287, 4.1.1 and 4.1.2."""
     feed = etree.fromstring(content)
     assert feed.tag == f"{ATOM}feed"
     entries = feed.findall(f"{ATOM}entry")
@@ -357,9 +355,7 @@ def dates(feed: Any) -> dict[str, str]:
     return {each.id: each.updated for each in feed.entries}
 
 
-async def test_the_feed_tells_each_version_once_when_it_came_the_latest_first(
-    client: Gateway, runs: Runs
-) -> None:
+async def test_feed_has_each_version_once_newest_first(client: Gateway, runs: Runs) -> None:
     first = runs.add("2611.00001v1", "2611.00002v1")
     runs.add("2611.00003v1", outcome="suspect")
     runs.add("2611.00004v1", key=uuid4())
@@ -385,7 +381,7 @@ async def test_every_run_of_a_search_has_the_same_feed(client: Gateway, runs: Ru
     assert other.feed.id != feeds[0].feed.id
 
 
-async def test_what_a_feed_has_told_does_not_change(client: Gateway, runs: Runs) -> None:
+async def test_feed_entries_do_not_change(client: Gateway, runs: Runs) -> None:
     told_before: dict[str, str] = {}
     for number in range(40):
         query_id = runs.add("2611.00001v1", f"2611.1{number // 10:04}v1", f"2612.{number:05}v1")
@@ -400,7 +396,7 @@ async def test_what_a_feed_has_told_does_not_change(client: Gateway, runs: Runs)
         told_before |= told_now
 
 
-async def test_a_feed_holds_a_hundred_entries_at_most(client: Gateway, runs: Runs) -> None:
+async def test_feed_has_at_most_100_entries(client: Gateway, runs: Runs) -> None:
     runs.add(*(f"2611.{number:05}v1" for number in range(80)))
     last = runs.add(*(f"2612.{number:05}v1" for number in range(80)))
 
@@ -410,7 +406,7 @@ async def test_a_feed_holds_a_hundred_entries_at_most(client: Gateway, runs: Run
     assert sum(name.startswith("2612.") for name in names(feed)) == 80
 
 
-async def test_a_poll_without_news_costs_a_304(client: Gateway, runs: Runs) -> None:
+async def test_unchanged_feed_responds_with_304(client: Gateway, runs: Runs) -> None:
     query_id = runs.add("2611.00001v1")
     url = f"/queries/{query_id}/feed"
     first = await client.get(url)
@@ -426,9 +422,7 @@ async def test_a_poll_without_news_costs_a_304(client: Gateway, runs: Runs) -> N
     assert (await client.head(url)).headers["etag"] == newer.headers["etag"]
 
 
-async def test_a_search_without_results_has_an_empty_feed_that_stays(
-    client: Gateway, runs: Runs
-) -> None:
+async def test_search_without_results_has_an_empty_feed(client: Gateway, runs: Runs) -> None:
     query_id = runs.add(query='search_query=ti:"<&> łüñ" AND au:O\'Rourke')
     first = await client.get(f"/queries/{query_id}/feed")
     runs.add()
@@ -440,13 +434,13 @@ async def test_a_search_without_results_has_an_empty_feed_that_stays(
     assert feed.feed.title == 'arXiv: search_query=ti:"<&> łüñ" AND au:O\'Rourke'
 
 
-async def test_a_search_that_never_succeeded_has_no_feed(client: Gateway, runs: Runs) -> None:
+async def test_search_without_a_successful_run_has_no_feed(client: Gateway, runs: Runs) -> None:
     response = await client.get(f"/queries/{runs.add(outcome='busy')}/feed")
 
     assert response.status_code == 409
 
 
-async def test_feed_readers_get_titles_and_names_as_they_are(client: Gateway) -> None:
+async def test_feed_contains_titles_and_names_unchanged(client: Gateway) -> None:
     asked: dict[str, str | int] = {"title": "testing", "max_results": 60}
     receipt = (await client.get("/arxiv", params=asked)).json()
     results = (await client.get(f"/queries/{receipt['query_id']}")).json()["results"]
