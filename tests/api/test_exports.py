@@ -84,8 +84,8 @@ def active(db: psycopg.Connection) -> list[int]:
     return [pid for (pid,) in db.execute(f"{READERS} and state = 'active'")]
 
 
-async def until(what: Callable[[], Any], patience: float = 5) -> Any:
-    end = monotonic() + patience
+async def until(what: Callable[[], Any], seconds: float = 5) -> Any:
+    end = monotonic() + seconds
     while not (found := what()):
         assert monotonic() < end
         await asyncio.sleep(0.01)

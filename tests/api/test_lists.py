@@ -146,8 +146,8 @@ async def test_cursors_are_stable_while_rows_are_inserted(
 @pytest.mark.usefixtures("rows")
 @pytest.mark.parametrize("path", LISTS)
 async def test_links_keep_the_parameters(client: Gateway, path: str) -> None:
-    asked = f"{path}?fields=query_id&order=newest&items_per_page=2"
-    pages = await walk(client, f"{asked}&page=0")
+    url = f"{path}?fields=query_id&order=newest&items_per_page=2"
+    pages = await walk(client, f"{url}&page=0")
 
     assert all(list(row) == ["query_id"] for row in together(pages))
     for page in pages:
@@ -314,18 +314,22 @@ async def test_cursor_is_valid_for_any_presentation_of_its_list(gateway: Serve) 
     cursor = cursor_of(first)
     async with gateway(items_per_page=3, timezone="Asia/Kolkata") as client:
         whole = (await client.get("/results?title=paper&author=A&items_per_page=1000")).json()
-        for shown in (
+        for presentation in (
             "",
             "&items_per_page=2",
             "&fields=query_id,result_number",
             "&format=json",
             "&format=ndjson&items_per_page=3",
         ):
-            url = f"/results?author=A&title=paper&after={cursor}{shown}"
+            url = f"/results?author=A&title=paper&after={cursor}{presentation}"
             response = await client.get(url)
             lines = response.text.splitlines()
-            found = [json.loads(line) for line in lines] if "ndjson" in shown else response.json()
-            size = 2 if "_page=2" in shown else 3
+            found = (
+                [json.loads(line) for line in lines]
+                if "ndjson" in presentation
+                else response.json()
+            )
+            size = 2 if "_page=2" in presentation else 3
             assert keys(found) == keys(whole)[4 : 4 + size]
         rest = await client.get(f"/results?author=A&title=paper&after={cursor}&format=csv")
         assert len(rest.text.splitlines()) == 1 + len(whole) - 4
@@ -401,7 +405,7 @@ ALL = ["1.0", "1.1", "1.2", "2.0", "2.1", "3.0"]
 
 @pytest.mark.usefixtures("nobel")
 async def test_results_are_filtered(client: Gateway) -> None:
-    for wanted, found in (
+    for filters, expected_rows in (
         ({}, ALL),
         ({"query_id": 2}, ["2.0", "2.1"]),
         ({"query_id": 9}, []),
@@ -457,10 +461,12 @@ async def test_results_are_filtered(client: Gateway) -> None:
     ):
         for path in ("/results", "/read-results"):
             for order in ("oldest", "newest"):
-                asked: dict[str, Any] = wanted | {"order": order}
-                response = await client.get(path, params=asked)
+                params: dict[str, Any] = filters | {"order": order}
+                response = await client.get(path, params=params)
                 places = [f"{query_id}.{number}" for query_id, number in keys(response.json())]
-                assert places == (found if order == "oldest" else found[::-1]), asked
+                assert places == (expected_rows if order == "oldest" else expected_rows[::-1]), (
+                    params
+                )
 
 
 @pytest.mark.usefixtures("nobel")
@@ -500,7 +506,7 @@ TEXTS = [
 
 
 @pytest.fixture
-def asked(db: psycopg.Connection) -> psycopg.Connection:
+def searches(db: psycopg.Connection) -> psycopg.Connection:
     for query_id, text in enumerate(TEXTS, 1):
         db.execute(
             "insert into queries (query_id, timestamp, status, num_results, num_entries, query)"
@@ -510,9 +516,9 @@ def asked(db: psycopg.Connection) -> psycopg.Connection:
     return db
 
 
-@pytest.mark.usefixtures("asked")
+@pytest.mark.usefixtures("searches")
 async def test_searches_are_filtered_by_status_text_and_time(client: Gateway) -> None:
-    for wanted, found in (
+    for filters, expected_rows in (
         ({}, [1, 2, 3, 4]),
         ({"status": 200}, [2, 4]),
         ({"status": 0}, [1]),
@@ -533,18 +539,18 @@ async def test_searches_are_filtered_by_status_text_and_time(client: Gateway) ->
         ({"start_timestamp": NOON + 2 * HOUR, "end_timestamp": NOON + 3 * HOUR}, [2, 3]),
     ):
         for order in ("oldest", "newest"):
-            expected = found if order == "oldest" else found[::-1]
-            asked: dict[str, Any] = wanted | {"order": order}
-            stored = await client.get("/read-queries", params=asked)
+            expected = expected_rows if order == "oldest" else expected_rows[::-1]
+            params: dict[str, Any] = filters | {"order": order}
+            stored = await client.get("/read-queries", params=params)
             for name in ("start_timestamp", "end_timestamp"):
-                if name in asked:
-                    asked[name] = datetime.fromtimestamp(asked[name], UTC).isoformat()
-            shown = await client.get("/queries", params=asked)
-            posted = await client.post("/queries", json=asked)
+                if name in params:
+                    params[name] = datetime.fromtimestamp(params[name], UTC).isoformat()
+            listed = await client.get("/queries", params=params)
+            posted = await client.post("/queries", json=params)
 
-            assert [row["query_id"] for row in stored.json()] == expected, asked
-            assert [row["query_id"] for row in shown.json()] == expected, asked
-            assert posted.json() == shown.json()
+            assert [row["query_id"] for row in stored.json()] == expected, params
+            assert [row["query_id"] for row in listed.json()] == expected, params
+            assert posted.json() == listed.json()
             assert posted.headers["content-type"] == "application/json"
 
 
@@ -590,7 +596,7 @@ async def test_read_delay_applies_to_every_list_and_format(
 # Fields
 
 
-@pytest.mark.usefixtures("nobel", "asked")
+@pytest.mark.usefixtures("nobel", "searches")
 @pytest.mark.parametrize("path", LISTS)
 async def test_fields_selects_columns_in_the_given_order(client: Gateway, path: str) -> None:
     whole = (await client.get(f"{path}?items_per_page=100")).json()
@@ -748,12 +754,12 @@ async def test_exports_contain_the_whole_list(gateway: Serve, path: str) -> None
         taken = (await client.get(f"{path}?format=ndjson")).text.splitlines()
         after = await client.get(links(first)["next"].replace("items_per_page=4&", ""))
         page = (await client.get(f"{path}?format=ndjson&page=1")).text.splitlines()
-        shown = (await client.get(path)).json()
+        listed = (await client.get(path)).json()
 
     assert [json.loads(line) for line in taken] == whole
     assert after.json() == (whole[4:] if "queries" in path else whole[4:7])
     assert [json.loads(line) for line in page] == whole[3:6]
-    assert shown == (whole if "queries" in path else whole[:3])
+    assert listed == (whole if "queries" in path else whole[:3])
 
 
 @pytest.mark.parametrize("path", LISTS)

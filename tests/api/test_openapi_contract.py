@@ -43,7 +43,7 @@ LANGUAGES = {
 }
 PAPER = re.compile(r"results\[\d+\]\.")
 """Litestar omits the bounds of nullable fields and list items in nested structs."""
-UNUSUAL_HEADERS: tuple[dict[str, str], ...] = (
+ODD_HEADERS: tuple[dict[str, str], ...] = (
     {},
     {"Accept": "text/csv, */*;q=0.1", "Accept-Encoding": "zstd;q=0.5, gzip"},
     {"Accept": "application/x-bibtex", "Accept-Encoding": "identity;q=0, *"},
@@ -76,20 +76,20 @@ def valid_data_is_rejected_for_a_reason(
     assert excused, problem["detail"]
 
 
-unusual_headers = cycle(UNUSUAL_HEADERS)
+odd_headers = cycle(ODD_HEADERS)
 
 
 @schemathesis.hook
 def before_call(_: schemathesis.HookContext, case: AnyCase, __: dict[str, Any]) -> None:
     """Add unusual headers to each request."""
-    case.headers.update(next(unusual_headers))
+    case.headers.update(next(odd_headers))
 
 
 CONFIG = {
     "seed": 1,
     "generation": {"max-examples": EXAMPLES, "deterministic": not LONG},
     "checks": {
-        # all others are enabled; the check above handles 400, and UNUSUAL_HEADERS cause 406
+        # all others are enabled; the check above handles 400, and ODD_HEADERS cause 406
         "positive_data_acceptance": {
             "expected-statuses": ["2xx", "3xx", "400", "401", "404", "406", "409", "5xx"]
         }

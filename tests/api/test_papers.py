@@ -109,36 +109,36 @@ def row(db: psycopg.Connection, arxiv_id: str = "2611.00001") -> tuple[Any, ...]
 
 
 async def test_search_stores_everything_arxiv_sends(client: Gateway, arxiv: StandIn) -> None:
-    asked: dict[str, str | int] = {"title": "testing", "max_results": 100}
-    receipt = (await client.get("/arxiv", params=asked)).json()
+    params: dict[str, str | int] = {"title": "testing", "max_results": 100}
+    summary = (await client.get("/arxiv", params=params)).json()
     _, content = arxiv.answer(arxiv.requests[-1].params)
     entries = arxiv_xml.parse_feed(content).entries
-    kept = (await client.get("/papers?format=ndjson")).text.splitlines()
-    papers = {f"{each['arxiv_id']}v{each['version']}": each for each in map(json.loads, kept)}
+    stored = (await client.get("/papers?format=ndjson")).text.splitlines()
+    papers = {f"{each['arxiv_id']}v{each['version']}": each for each in map(json.loads, stored)}
 
-    assert receipt["num_entries"] == len(entries) == len(papers) > 20
-    for told in entries:
-        paper = papers[f"{told.arxiv_id}v{told.version}"]
-        assert paper["title"] == told.title
-        assert paper["authors"] == told.authors
-        assert (paper["affiliations"] or [[]] * len(told.authors)) == told.affiliations
-        assert paper["abstract"] == told.summary
-        assert paper["journal"] == told.journal
-        assert paper["comment"] == told.comment
-        assert told.published
-        assert told.updated
-        assert paper["published"] == told.published.strftime("%Y-%m-%dT%H:%M:%S")
-        assert paper["updated"] == told.updated.strftime("%Y-%m-%dT%H:%M:%S")
-        assert paper["dois"] == told.dois
-        assert paper["primary_category"] == told.primary_category
-        assert paper["categories"] == told.categories
+    assert summary["num_entries"] == len(entries) == len(papers) > 20
+    for entry_sent in entries:
+        paper = papers[f"{entry_sent.arxiv_id}v{entry_sent.version}"]
+        assert paper["title"] == entry_sent.title
+        assert paper["authors"] == entry_sent.authors
+        assert (paper["affiliations"] or [[]] * len(entry_sent.authors)) == entry_sent.affiliations
+        assert paper["abstract"] == entry_sent.summary
+        assert paper["journal"] == entry_sent.journal
+        assert paper["comment"] == entry_sent.comment
+        assert entry_sent.published
+        assert entry_sent.updated
+        assert paper["published"] == entry_sent.published.strftime("%Y-%m-%dT%H:%M:%S")
+        assert paper["updated"] == entry_sent.updated.strftime("%Y-%m-%dT%H:%M:%S")
+        assert paper["dois"] == entry_sent.dois
+        assert paper["primary_category"] == entry_sent.primary_category
+        assert paper["categories"] == entry_sent.categories
         assert paper["links"] == [
             {name: value for name, value in structs.asdict(link).items() if value is not None}
-            for link in told.links
+            for link in entry_sent.links
         ]
-        assert paper["timestamp"] == receipt["timestamp"]
+        assert paper["timestamp"] == summary["timestamp"]
         # only the stand-in's words for it; others are in test_withdrawal
-        assert paper["withdrawn"] == ("withdrawn" in (told.comment or "").lower())
+        assert paper["withdrawn"] == ("withdrawn" in (entry_sent.comment or "").lower())
 
 
 @pytest.mark.parametrize("entries", [0, 1, 2000])
@@ -255,8 +255,8 @@ async def test_concurrent_writes_of_the_same_papers_do_not_deadlock(
         await asyncio.gather(*(write(both[writer % 2], writer) for writer in range(8)))
 
     assert db.execute("select count(*) from queries").fetchone() == (96,)
-    kept = db.execute("select distinct timestamp, split_part(comment, ' ', 2) from papers")
-    assert kept.fetchall() == [(NOON + 11, "11")]
+    stored = db.execute("select distinct timestamp, split_part(comment, ' ', 2) from papers")
+    assert stored.fetchall() == [(NOON + 11, "11")]
     assert db.execute("select count(*) from papers").fetchone() == (len(numbers),)
 
 
@@ -307,8 +307,8 @@ async def test_any_text_is_stored_unchanged(database: str, client: Gateway) -> N
 async def test_entries_of_arxiv_api_can_be_written_back(
     client: Gateway, db: psycopg.Connection
 ) -> None:
-    asked: dict[str, str | int] = {"title": "testing", "max_results": 40}
-    data = (await client.get("/arxiv-api", params=asked)).json()["data"]
+    params: dict[str, str | int] = {"title": "testing", "max_results": 40}
+    data = (await client.get("/arxiv-api", params=params)).json()["data"]
     body = {"query_id": 10**6, "timestamp": NOON, "results": data}
     assert (await client.post("/write-results", json=body)).status_code == 201
     split = db.execute(
@@ -316,7 +316,7 @@ async def test_entries_of_arxiv_api_can_be_written_back(
     ).fetchall()
 
     db.execute("truncate papers")
-    await client.get("/arxiv", params=asked)
+    await client.get("/arxiv", params=params)
 
     whole = db.execute(
         "select to_jsonb(papers) - 'timestamp' - 'first_timestamp' from papers order by 1"
@@ -716,26 +716,26 @@ async def test_query_without_matches_returns_an_empty_list(client: Gateway) -> N
 # Over all the stand-in's papers, counted by hand
 
 
-def matching(entries: Sequence[Entry], **wanted: Any) -> list[Entry]:
+def matching(entries: Sequence[Entry], **criteria: Any) -> list[Entry]:
     """Return the latest versions with these words in the title and of these years."""
     latest: dict[str, Entry] = {}
     for each in entries:
         name = each.arxiv_id or ""
         if name not in latest or (latest[name].version or 0) < (each.version or 0):
             latest[name] = each
-    first, last = wanted.get("years", (0, 9999))
+    first, last = criteria.get("years", (0, 9999))
     return [
         each
         for each in latest.values()
-        if re.search(wanted.get("word", ""), f"{each.title} {each.summary}", re.IGNORECASE)
+        if re.search(criteria.get("word", ""), f"{each.title} {each.summary}", re.IGNORECASE)
         and each.published
         and first <= each.published.year <= last
-        and set(each.categories) & wanted.get("categories", set(each.categories))
+        and set(each.categories) & criteria.get("categories", set(each.categories))
     ]
 
 
 @pytest.mark.parametrize(
-    ("params", "wanted"),
+    ("params", "criteria"),
     [
         ({}, {}),
         ({"q": "title:graphene OR abstract:graphene"}, {"word": r"\bgraphene\b"}),
@@ -748,9 +748,9 @@ def matching(entries: Sequence[Entry], **wanted: Any) -> list[Entry]:
     ],
 )
 async def test_totals_and_facets_are_correct(
-    shelf: Gateway, params: dict[str, Any], wanted: dict[str, Any]
+    shelf: Gateway, params: dict[str, Any], criteria: dict[str, Any]
 ) -> None:
-    expected = matching(ON_SHELF, **wanted)
+    expected = matching(ON_SHELF, **criteria)
     body = await found(shelf, **params)
 
     assert body["total"] == len(body["papers"]) == len(expected)
@@ -936,12 +936,12 @@ async def test_migration_creates_papers_from_results(gateway: Serve, earlier: st
             rows,
         )
         assert migrations.apply(earlier)[:2] == ["0009_papers", "0010_reading"]
-        kept = conn.execute(
+        stored = conn.execute(
             "select arxiv_id, version, timestamp, title, authors, abstract"
             " from papers order by 1, 2"
         ).fetchall()
         assert indexes(conn) == VALID
-    assert kept == [
+    assert stored == [
         ("2611.00001", 1, 2000, "New", ["A. N. Other"], None),
         ("2611.00001", 2, 2000, "Second", ["A. N. Other"], None),
         ("math/0309136", 0, 2000, "Nobody's", [], None),
@@ -990,8 +990,8 @@ async def test_indexes_are_created_while_searches_are_recorded(earlier: str) -> 
         assert [name for each in applied for name in each].count("0010_reading") == 1
         assert indexes(conn) == VALID
         assert longest < 3
-        kept = conn.execute("select count(*) from results where query_id > 10000")
-        assert kept.fetchone() == (20 * written,)
+        stored = conn.execute("select count(*) from results where query_id > 10000")
+        assert stored.fetchone() == (20 * written,)
 
 
 def test_index_of_an_interrupted_migration_is_rebuilt(

@@ -60,11 +60,11 @@ async def test_queries_are_a_download(client: Gateway) -> None:
 async def test_time_range_includes_both_ends(
     client: Gateway, start: str | None, end: str | None, found: list[int]
 ) -> None:
-    given = {"start_timestamp": start, "end_timestamp": end}
-    asked = {name: value for name, value in given.items() if value is not None}
+    times = {"start_timestamp": start, "end_timestamp": end}
+    params = {name: time for name, time in times.items() if time is not None}
 
-    downloaded = await client.get("/queries", params=asked)
-    listed = await client.post("/queries", json=asked)
+    downloaded = await client.get("/queries", params=params)
+    listed = await client.post("/queries", json=params)
 
     assert [row["query_id"] for row in downloaded.json()] == found
     assert listed.json() == downloaded.json()
@@ -74,8 +74,8 @@ async def test_time_range_includes_both_ends(
 @pytest.mark.usefixtures("three")
 async def test_timestamps_are_in_the_configured_zone(gateway: Serve) -> None:
     async with gateway(timezone="Asia/Kolkata") as client:
-        asked = {"start_timestamp": "2026-11-23T17:30:00", "end_timestamp": "2026-11-23T17:30:00"}
-        response = await client.get("/queries", params=asked)
+        params = {"start_timestamp": "2026-11-23T17:30:00", "end_timestamp": "2026-11-23T17:30:00"}
+        response = await client.get("/queries", params=params)
         results = await client.get("/results", params={"items_per_page": 1})
 
     assert [row["timestamp"] for row in response.json()] == ["2026-11-23T17:30:00"]

@@ -78,7 +78,7 @@ def runs(db: psycopg.Connection) -> Runs:
     return Runs(db)
 
 
-async def told(client: Gateway, query_id: int) -> dict[str, Any]:
+async def fetch_changes(client: Gateway, query_id: int) -> dict[str, Any]:
     """Return the changes of a run as `2611.00001v1` and positions."""
     response = await client.get(f"/queries/{query_id}/changes")
     assert response.status_code == 200, response.text
@@ -99,7 +99,7 @@ async def told(client: Gateway, query_id: int) -> dict[str, Any]:
     }
 
 
-def nothing(previous: int | None) -> dict[str, Any]:
+def no_changes(previous: int | None) -> dict[str, Any]:
     return {"previous": previous, "came": [], "went": [], "moved": [], "new": []}
 
 
@@ -107,15 +107,15 @@ def nothing(previous: int | None) -> dict[str, Any]:
 
 
 async def test_search_is_returned_with_its_results(client: Gateway) -> None:
-    receipt = (await client.get("/arxiv", params={"title": "testing", "max_results": 3})).json()
-    response = await client.get(f"/queries/{receipt['query_id']}")
-    shown = response.json()
+    summary = (await client.get("/arxiv", params={"title": "testing", "max_results": 3})).json()
+    response = await client.get(f"/queries/{summary['query_id']}")
+    search = response.json()
 
     assert response.status_code == 200
-    listed = await client.get("/results", params={"query_id": receipt["query_id"]})
-    assert shown.pop("results") == listed.json()
-    assert shown == (await client.get("/queries?format=json&items_per_page=1")).json()[0]
-    assert shown["query"].startswith("ArXiv Query: search_query=")
+    listed = await client.get("/results", params={"query_id": summary["query_id"]})
+    assert search.pop("results") == listed.json()
+    assert search == (await client.get("/queries?format=json&items_per_page=1")).json()[0]
+    assert search["query"].startswith("ArXiv Query: search_query=")
 
 
 async def test_unknown_search_is_not_found(client: Gateway) -> None:
@@ -137,8 +137,8 @@ async def test_changes_list_added_removed_moved_and_updated_papers(
     first = runs.add("2611.00001v1", "2611.00002v1", "2611.00003v2")
     second = runs.add("2611.00004v1", "2611.00001v1", "2611.00003v3")
 
-    assert await told(client, first) == nothing(None)
-    assert await told(client, second) == {
+    assert await fetch_changes(client, first) == no_changes(None)
+    assert await fetch_changes(client, second) == {
         "previous": first,
         "came": ["2611.00004v1"],
         "went": ["2611.00002v1"],
@@ -152,8 +152,8 @@ async def test_run_is_compared_with_its_predecessor(client: Gateway, runs: Runs)
     second = runs.add("2611.00002v1")
     third = runs.add("2611.00002v1")
 
-    assert (await told(client, second))["went"] == ["2611.00001v1"]
-    assert await told(client, third) == nothing(second)
+    assert (await fetch_changes(client, second))["went"] == ["2611.00001v1"]
+    assert await fetch_changes(client, third) == no_changes(second)
 
 
 async def test_lagging_replica_finds_the_previous_run(
@@ -169,7 +169,7 @@ async def test_lagging_replica_finds_the_previous_run(
 
     monkeypatch.setattr(RecordReader, "query", query)
 
-    assert (await told(client, second))["previous"] == first
+    assert (await fetch_changes(client, second))["previous"] == first
 
 
 async def test_failed_runs_are_not_compared(client: Gateway, runs: Runs) -> None:
@@ -180,7 +180,7 @@ async def test_failed_runs_are_not_compared(client: Gateway, runs: Runs) -> None
         assert refused.status_code == 409
         assert outcome in refused.json()["detail"]
 
-    assert await told(client, runs.add("2611.00001v1")) == nothing(first)
+    assert await fetch_changes(client, runs.add("2611.00001v1")) == no_changes(first)
 
 
 async def test_runs_of_other_searches_are_not_compared(client: Gateway, runs: Runs) -> None:
@@ -188,7 +188,7 @@ async def test_runs_of_other_searches_are_not_compared(client: Gateway, runs: Ru
     runs.add("2611.00002v1", key=uuid4())
     runs.add("2611.00003v1", key=None)
 
-    assert await told(client, runs.add("2611.00001v1")) == nothing(first)
+    assert await fetch_changes(client, runs.add("2611.00001v1")) == no_changes(first)
 
 
 async def test_runs_without_a_search_key_are_matched_by_query_text(
@@ -199,8 +199,8 @@ async def test_runs_without_a_search_key_are_matched_by_query_text(
     runs.add("2611.00003v1", query="search_query=au:Bohr")
     last = runs.add("2611.00001v2", key=None, query="search_query=au:Bohr")
 
-    assert (await told(client, last))["previous"] == first
-    assert (await told(client, last))["new"] == [("2611.00001", 1, 2, 0)]
+    assert (await fetch_changes(client, last))["previous"] == first
+    assert (await fetch_changes(client, last))["new"] == [("2611.00001", 1, 2, 0)]
 
 
 async def test_searches_recorded_through_the_backend_can_be_compared(client: Gateway) -> None:
@@ -230,8 +230,8 @@ async def test_several_versions_of_a_paper_in_one_run_are_not_a_change(
     second = runs.add("2611.00001v1", "2611.00001v2")
     third = runs.add("2611.00001v2", "2611.00001v3")
 
-    assert await told(client, second) == nothing(first)
-    assert (await told(client, third))["new"] == [("2611.00001", 2, 3, 1)]
+    assert await fetch_changes(client, second) == no_changes(first)
+    assert (await fetch_changes(client, third))["new"] == [("2611.00001", 2, 3, 1)]
 
 
 PLACES = st.lists(
@@ -284,16 +284,16 @@ class Shelf:
 async def test_new_response_of_arxiv_is_compared(gateway: Serve) -> None:
     papers = [paper for paper in generate(100) if paper.version > 1][:4]
     shelf = Shelf([papers[0].at(1), *papers[1:3]])
-    asked = {"query": "ti:a* OR ti:t* OR ti:o* OR all:the", "sort_by": "submittedDate"}
+    params = {"query": "ti:a* OR ti:t* OR ti:o* OR all:the", "sort_by": "submittedDate"}
     async with gateway(httpx.MockTransport(shelf)) as client:
-        first = (await client.get("/arxiv", params=asked)).json()
-        same = (await client.get("/arxiv", params=asked, headers=NOW)).json()
+        first = (await client.get("/arxiv", params=params)).json()
+        same = (await client.get("/arxiv", params=params, headers=NOW)).json()
         shelf.papers = [papers[0], *papers[2:]]
-        last = (await client.get("/arxiv", params=asked, headers=NOW)).json()
+        last = (await client.get("/arxiv", params=params, headers=NOW)).json()
 
         assert [each["num_entries"] for each in (first, same, last)] == [3, 3, 3]
-        assert await told(client, same["query_id"]) == nothing(first["query_id"])
-        assert await told(client, last["query_id"]) == {
+        assert await fetch_changes(client, same["query_id"]) == no_changes(first["query_id"])
+        assert await fetch_changes(client, last["query_id"]) == {
             "previous": same["query_id"],
             "came": [f"{papers[3].arxiv_id}v{papers[3].version}"],
             "went": [f"{papers[1].arxiv_id}v{papers[1].version}"],
@@ -441,13 +441,13 @@ async def test_search_without_a_successful_run_has_no_feed(client: Gateway, runs
 
 
 async def test_feed_contains_titles_and_names_unchanged(client: Gateway) -> None:
-    asked: dict[str, str | int] = {"title": "testing", "max_results": 60}
-    receipt = (await client.get("/arxiv", params=asked)).json()
-    results = (await client.get(f"/queries/{receipt['query_id']}")).json()["results"]
+    params: dict[str, str | int] = {"title": "testing", "max_results": 60}
+    summary = (await client.get("/arxiv", params=params)).json()
+    results = (await client.get(f"/queries/{summary['query_id']}")).json()["results"]
 
-    feed = await read(client, receipt["query_id"])
+    feed = await read(client, summary["query_id"])
 
-    assert receipt["num_entries"] > 20
+    assert summary["num_entries"] > 20
     found = {(each.title, ", ".join(a.name for a in each.authors)) for each in feed.entries}
     assert found == {(each["title"], each["author"]) for each in results}
     assert any("\\" in title for title, _ in found)

@@ -57,17 +57,17 @@ PLAIN = st.text(
 )
 
 
-def seen(text: str) -> str:
+def normalize(text: str) -> str:
     """Return the text as parsers return it: one line, without invalid characters."""
-    kept = (
+    valid = (
         c
         for c in text
         if c.isspace() or not (unicodedata.category(c) in {"Cc", "Cs"} or c in "\ufffe\uffff")
     )
-    return " ".join("".join(kept).split())
+    return " ".join("".join(valid).split())
 
 
-def written(writer: Serializer[Any], *batches: Sequence[Any]) -> bytes:
+def write_file(writer: Serializer[Any], *batches: Sequence[Any]) -> bytes:
     return b"".join([writer.begin(), *map(writer.serialize, batches), writer.end()])
 
 
@@ -103,9 +103,9 @@ def test_format_wins_over_accept(name: str) -> None:
 
 
 def test_unknown_format_is_rejected() -> None:
-    for asked in ("", "xml", "JSON"):
+    for name in ("", "xml", "JSON"):
         with pytest.raises(InvalidParameter, match="json, ndjson, csv, bibtex, ris, atom") as error:
-            select_format(asked, None)
+            select_format(name, None)
         assert error.value.parameter == "format"
 
 
@@ -220,8 +220,8 @@ def test_json_and_ndjson_have_the_selected_columns_in_order(
 ) -> None:
     rows = [{name: row[name] for name in columns} for row in OBJECTS[: sum(map(len, batches))]]
 
-    array = json.loads(written(Json(columns), *batches))
-    lines = written(Ndjson(columns), *batches).decode().split("\n")
+    array = json.loads(write_file(Json(columns), *batches))
+    lines = write_file(Ndjson(columns), *batches).decode().split("\n")
 
     assert [list(row.items()) for row in array] == [list(row.items()) for row in rows]
     assert lines.pop() == ""
@@ -234,32 +234,32 @@ def read_csv(file: bytes) -> list[list[str]]:
 
 @pytest.mark.parametrize("batches", BATCHES)
 def test_csv_has_a_header_and_one_record_per_row(batches: list[list[Row]]) -> None:
-    told = [
+    expected = [
         ["7", 'é, "ł"\r\n中文 🧪', "", "true", "-0.5", "2026-11-23T12:30:00Z", "A, B; C"],
         ["-1", "a", "", "false", "-0.5", "2026-11-23T12:30:00Z", ""],
     ]
 
-    header, *rows = read_csv(written(Csv(ALL), *batches))
+    header, *rows = read_csv(write_file(Csv(ALL), *batches))
 
     assert header == list(ALL)
-    assert [row[:-1] for row in rows] == told[: len(rows)]
+    assert [row[:-1] for row in rows] == expected[: len(rows)]
     assert len(rows) == sum(map(len, batches))
     assert [json.loads(row[-1] or "[]") for row in rows] == [[["é"], []], []][: len(rows)]
 
 
 def test_csv_follows_rfc_4180() -> None:
-    file = written(Csv(("number", "text", "missing")), [Row()])
+    file = write_file(Csv(("number", "text", "missing")), [Row()])
 
     assert file == b'"number","text","missing"\r\n7,"a",""\r\n'
 
 
 def test_csv_contains_the_value_of_an_enum() -> None:
-    assert read_csv(written(Csv(("text",)), [Row(text=Outcome.OK)]))[1] == ["ok"]
+    assert read_csv(write_file(Csv(("text",)), [Row(text=Outcome.OK)]))[1] == ["ok"]
 
 
 @given(ANY, ANY)
 def test_csv_round_trips_any_text(first: str, second: str) -> None:
-    file = written(Csv(("text", "names")), [Row(text=first, names=[second])])
+    file = write_file(Csv(("text", "names")), [Row(text=first, names=[second])])
 
     _, [text, names] = read_csv(file)
     for cell, meant in ((text, first), (names, second)):
@@ -275,7 +275,7 @@ def test_formulas_are_escaped_in_csv(before: str, mark: str) -> None:
     text = f"{before}{mark}HYPERLINK(1)"
 
     [_, [one, many]] = read_csv(
-        written(Csv(("text", "names")), [Row(text=text, names=[text, "a"])])
+        write_file(Csv(("text", "names")), [Row(text=text, names=[text, "a"])])
     )
 
     assert one == f"'{text}"
@@ -284,12 +284,12 @@ def test_formulas_are_escaped_in_csv(before: str, mark: str) -> None:
 
 @pytest.mark.parametrize("text", ["\ta", "\ra", "\na"])
 def test_csv_cells_do_not_begin_with_tab_or_line_end(text: str) -> None:
-    assert read_csv(written(Csv(("text",)), [Row(text=text)]))[1] == [f"'{text}"]
+    assert read_csv(write_file(Csv(("text",)), [Row(text=text)]))[1] == [f"'{text}"]
 
 
 @pytest.mark.parametrize("text", ["a=b", "1-2", "(-1)", "é", "中=", "", " a", "'=1", "$x$ = 1"])
 def test_other_csv_cells_are_unchanged(text: str) -> None:
-    assert read_csv(written(Csv(("text",)), [Row(text=text)]))[1] == [text]
+    assert read_csv(write_file(Csv(("text",)), [Row(text=text)]))[1] == [text]
 
 
 # Bibliographies
@@ -300,9 +300,9 @@ def test_batch_boundaries_do_not_change_the_file(name: str) -> None:
     reference_format = FORMATS[name]
     assert isinstance(reference_format, ReferenceFormat)
     create = reference_format.create_serializer
-    at_once = written(create(HEAD), [FULL, BARE])
+    at_once = write_file(create(HEAD), [FULL, BARE])
 
-    assert written(create(HEAD), [], [FULL], [], [BARE], []) == at_once
+    assert write_file(create(HEAD), [], [FULL], [], [BARE], []) == at_once
 
 
 def read_bibtex(file: bytes) -> dict[str, Entry]:
@@ -319,7 +319,7 @@ def read_bibtex(file: bytes) -> dict[str, Entry]:
 
 
 def bibtex(reference: Reference) -> Entry:
-    [entry] = read_bibtex(written(BibTeX(), [reference])).values()
+    [entry] = read_bibtex(write_file(BibTeX(), [reference])).values()
     return entry
 
 
@@ -357,7 +357,7 @@ def test_paper_in_bibtex() -> None:
         ([], ["Nowak"]),
         ([], ["{ATLAS and CMS Collaborations}"]),
     ]
-    assert b"month = jan,\n" in written(BibTeX(), [FULL])
+    assert b"month = jan,\n" in write_file(BibTeX(), [FULL])
 
 
 def test_bibtex_entry_without_a_journal_is_misc() -> None:
@@ -379,9 +379,9 @@ def test_any_text_gives_valid_bibtex(texts: list[str], key: str) -> None:
         dois=[third],
     )
 
-    assert len(read_bibtex(written(BibTeX(), [reference, FULL]))) == 2
+    assert len(read_bibtex(write_file(BibTeX(), [reference, FULL]))) == 2
     assert len(bibtex(reference).persons.get("author", [])) == sum(
-        bool(seen(n)) for n in (first, second)
+        bool(normalize(n)) for n in (first, second)
     )
 
 
@@ -389,9 +389,9 @@ def test_any_text_gives_valid_bibtex(texts: list[str], key: str) -> None:
 def test_bibtex_round_trips_text_without_tex(text: str) -> None:
     fields = bibtex(paper(title=text, abstract=text, comment=text)).fields
 
-    assert untex(fields["title"]) == "{" + seen(text) + "}"
-    assert untex(fields.get("abstract", "")) == seen(text)
-    assert untex(fields.get("note", "")) == seen(text)
+    assert untex(fields["title"]) == "{" + normalize(text) + "}"
+    assert untex(fields.get("abstract", "")) == normalize(text)
+    assert untex(fields.get("note", "")) == normalize(text)
 
 
 @pytest.mark.parametrize(
@@ -462,7 +462,7 @@ def test_bibtex_parses_a_name_as_one_person(name: str, read: str) -> None:
 def test_different_keys_have_different_bibtex_keys() -> None:
     keys = ["hep-th/9901001v1", "a b", "a,b", "a_b", "a_20_b", "é", "#%{}\\~"]
 
-    entries = read_bibtex(written(BibTeX(), [paper(key=key) for key in keys]))
+    entries = read_bibtex(write_file(BibTeX(), [paper(key=key) for key in keys]))
 
     assert len(entries) == len(keys)
     assert next(iter(entries)) == "hep-th/9901001v1"
@@ -475,7 +475,7 @@ def read_ris(file: bytes) -> list[dict[str, Any]]:
 
 
 def test_paper_in_ris() -> None:
-    file = written(Ris(), [FULL, paper(), BARE])
+    file = write_file(Ris(), [FULL, paper(), BARE])
 
     records = read_ris(file)
 
@@ -505,7 +505,7 @@ def test_paper_in_ris() -> None:
 def test_ris_round_trips_any_text(title: str, abstract: str, comment: str) -> None:
     reference = paper(title=title, abstract=abstract, comment=comment, journal=title)
 
-    found, last = read_ris(written(Ris(), [reference, FULL]))
+    found, last = read_ris(write_file(Ris(), [reference, FULL]))
 
     texts = [
         found.get("title", ""),
@@ -513,7 +513,7 @@ def test_ris_round_trips_any_text(title: str, abstract: str, comment: str) -> No
         "".join(found.get("notes", [])),
         found.get("secondary_title", ""),
     ]
-    assert texts == [seen(text) for text in (title, abstract, comment, title)]
+    assert texts == [normalize(text) for text in (title, abstract, comment, title)]
     assert last["id"] == FULL.key
 
 
@@ -536,7 +536,7 @@ def test_ris_round_trips_any_text(title: str, abstract: str, comment: str) -> No
     ],
 )
 def test_ris_inverts_only_unambiguous_names(name: str, read: str) -> None:
-    assert read_ris(written(Ris(), [paper(authors=[name])]))[0]["authors"] == [read]
+    assert read_ris(write_file(Ris(), [paper(authors=[name])]))[0]["authors"] == [read]
 
 
 def read_atom(file: bytes) -> Any:
@@ -547,7 +547,7 @@ def read_atom(file: bytes) -> Any:
 
 
 def test_paper_in_atom() -> None:
-    feed = read_atom(written(Atom(HEAD), [FULL]))
+    feed = read_atom(write_file(Atom(HEAD), [FULL]))
 
     assert (feed.feed.id, feed.feed.title) == (HEAD.uri, HEAD.title)
     assert feed.feed.updated == "2026-11-23T12:30:00Z"
@@ -573,7 +573,7 @@ ATOM = "{http://www.w3.org/2005/Atom}"
 
 
 def test_atom_has_the_required_elements_for_minimal_references() -> None:
-    file = written(Atom(HEAD), [BARE, paper(published=NOON.replace(year=1))])
+    file = write_file(Atom(HEAD), [BARE, paper(published=NOON.replace(year=1))])
 
     feed = ET.fromstring(file)  # noqa: S314 - of our own making
     search, old = feed.iterfind(f"{ATOM}entry")
@@ -587,7 +587,7 @@ def test_atom_has_the_required_elements_for_minimal_references() -> None:
 
 
 def test_feed_without_entries_is_valid() -> None:
-    assert read_atom(written(Atom(HEAD))).entries == []
+    assert read_atom(write_file(Atom(HEAD))).entries == []
 
 
 @given(ANY, ANY, ANY)
@@ -596,11 +596,13 @@ def test_atom_round_trips_any_text(title: str, abstract: str, name: str) -> None
         title=title, abstract=abstract, url="http://x/", authors=[name], categories=[title]
     )
 
-    file = written(Atom(HEAD), [reference])
+    file = write_file(Atom(HEAD), [reference])
 
     [entry] = ET.fromstring(file).iterfind(f"{ATOM}entry")  # noqa: S314 - of our own making
-    assert (entry.findtext(f"{ATOM}title") or "") == seen(title)
-    assert (entry.findtext(f"{ATOM}summary") or "") == seen(abstract)
-    assert (entry.findtext(f"{ATOM}author/{ATOM}name") or "") == seen(name)
-    assert [category.get("term") for category in entry.iterfind(f"{ATOM}category")] == [seen(title)]
+    assert (entry.findtext(f"{ATOM}title") or "") == normalize(title)
+    assert (entry.findtext(f"{ATOM}summary") or "") == normalize(abstract)
+    assert (entry.findtext(f"{ATOM}author/{ATOM}name") or "") == normalize(name)
+    assert [category.get("term") for category in entry.iterfind(f"{ATOM}category")] == [
+        normalize(title)
+    ]
     assert len(read_atom(file).entries) == 1

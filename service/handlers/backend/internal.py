@@ -45,17 +45,17 @@ async def find_answer(
     request: AnyRequest,
     context: NamedDependency[LocalContext],
     data: Annotated[
-        SearchRequest, openapi.describe_body(SearchRequest(asked=Search(title="testing")))
+        SearchRequest, openapi.describe_body(SearchRequest(search=Search(title="testing")))
     ],
 ) -> SearchReply:
     """Return what `/arxiv` would respond, from the cache or from arXiv.
 
     Times are Unix seconds. `anew` bypasses the cache.
     """
-    reply = None if data.anew else context.search_service.at_hand(data.asked)
+    reply = None if data.bypass_cache else context.search_service.at_hand(data.search)
     if reply is None:
         reply = await cancel_on_disconnect(
-            request, context.search_service.search(data.asked, bypass_cache=data.anew)
+            request, context.search_service.search(data.search, bypass_cache=data.bypass_cache)
         )
     return reply
 
