@@ -1,1 +1,1 @@
-"""Ratios of what the service costs to what its parts cost, each pair measured in one run."""
+"""Benchmarks: the cost of the service relative to the cost of its components."""

@@ -1,36 +1,40 @@
-"""How large the container image is, where podman has one; nothing is built for that."""
+"""The size of the container image, if podman has one. No image is built."""
 
 import json
 import os
-import shlex
 import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
-from benchmarks.measuring import Bench, NotHere, Row
+from benchmarks.measuring import Bench, NotAvailable, Row
 
 HISTORY = ["podman", "image", "history", "--format=json", "localhost/arxiv-gateway"]
-TESTED = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "arxiv-gateway"
-"""Where the tests keep the image that they build."""
+TEST_STORAGE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "arxiv-gateway"
+"""Where the tests store the image that they build."""
+IN_TEST_STORAGE = (
+    'mount -t tmpfs tmpfs /run && mount --bind "$1" /var/lib/containers && shift && exec "$@"'
+)
+"""Runs a command with the storage of the tests, as tests/containers/sandbox does."""
 
 
-def size(_: Bench) -> Iterator[Row]:
-    """Megabytes, by layers."""
+def measure_size(_: Bench) -> Iterator[Row]:
+    """Measure the size in megabytes, by layers."""
     if shutil.which("podman") is None:
-        raise NotHere("podman is not installed")
-    # as tests/containers/sandbox does it: podman looks where it always does
-    among_tests = f"mount --bind {shlex.quote(str(TESTED / 'containers'))} /var/lib/containers"
-    within = f"mount -t tmpfs tmpfs /run && {among_tests} && {shlex.join(HISTORY)}"
-    for command in (HISTORY, ["unshare", "--mount", "sh", "-c", within]):
-        ran = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 - ours
-        if ran.returncode == 0:
-            layers = {layer["CreatedBy"]: layer["size"] / 1e6 for layer in json.loads(ran.stdout)}
+        raise NotAvailable("podman is not installed")
+    storage = str(TEST_STORAGE / "containers")
+    with_test_storage = ["unshare", "--mount", "sh", "-c", IN_TEST_STORAGE, "sh", storage, *HISTORY]
+    for command in (HISTORY, with_test_storage):
+        process = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 - our own arguments
+        if process.returncode == 0:
+            layers = {
+                layer["CreatedBy"]: layer["size"] / 1e6 for layer in json.loads(process.stdout)
+            }
             break
     else:
-        raise NotHere("not built here (`podman-compose build`)")
+        raise NotAvailable("the image is not built, run `podman-compose build`")
     whole, dependencies, service = (
-        sum(layers[what] for what in layers if what.rstrip().endswith(end))
+        sum(size for created_by, size in layers.items() if created_by.rstrip().endswith(end))
         for end in ("", " in /opt/venv", " in /app")
     )
     yield Row(

@@ -1,4 +1,4 @@
-"""How things are measured: side by side, several rounds, the median of their ratios."""
+"""Tools for benchmarks, which alternate in several rounds; the result is the median of ratios."""
 
 import os
 import re
@@ -9,7 +9,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import cached_property, partial
 from pathlib import Path
@@ -28,12 +28,13 @@ from service.app import create_app
 from service.db import migrations
 from service.settings import Settings
 
+ROOT = Path(__file__).resolve().parent.parent
 ROUNDS = 9
-SECONDS = 1
-NUMBERED = Path(__file__).with_name("numbered.lua")
-BEGAN = time.monotonic()
+ROUND_SECONDS = 1
+WRK_SCRIPT = Path(__file__).with_name("numbered.lua")
+STARTED = time.monotonic()
 RESULTS = 1_000_000
-SEED = """
+SEED_SQL = """
 insert into queries (query_id, timestamp, status, num_results, num_entries, query)
 select nextval('arxiv_sequence'), 1600000000 + n * 60, 200, 1000, 10,
     'search_query=ti:"word' || n || '"&id_list=&start=0&max_results=10'
@@ -51,17 +52,21 @@ where timestamp between 1600000000 and 1700000000;
 """
 
 
-class NotHere(Exception):
-    """Something that a measurement needs is not installed; the message says what."""
+class NotAvailable(Exception):
+    """A requirement of a measurement is missing. The message names it."""
+
+
+class ServiceExited(Exception):
+    """The service exited instead of listening. The message is its output."""
 
 
 class Row(Struct, kw_only=True):
-    """One line of the table."""
+    """One row of the table."""
 
     measure: str
     against: str = ""
     seen: list[float] = []
-    """What each round gave; nothing where nothing was measured, as `detail` explains."""
+    """The value of each round; empty if nothing was measured, for the reason in `detail`."""
     detail: str
     at_least: float | None = None
     at_most: float | None = None
@@ -69,10 +74,10 @@ class Row(Struct, kw_only=True):
     def __str__(self) -> str:
         seen, spread = "-", ""
         if self.seen:
-            middle = median(self.seen)
-            seen, spread = f"{middle:.3g}", f"{min(self.seen):.3g} to {max(self.seen):.3g}"
+            value = median(self.seen)
+            seen, spread = f"{value:.3g}", f"{min(self.seen):.3g} to {max(self.seen):.3g}"
             if self._target:
-                seen += ", met" if self._meets(middle) else ", **missed**"
+                seen += ", met" if self._meets_target(value) else ", **missed**"
         cells = (self.measure, self.against, self._target, seen, spread, self.detail)
         return f"| {' | '.join(cells)} |"
 
@@ -82,29 +87,29 @@ class Row(Struct, kw_only=True):
             return f">= {self.at_least:g}"
         return "" if self.at_most is None else f"<= {self.at_most:g}"
 
-    def _meets(self, seen: float) -> bool:
+    def _meets_target(self, value: float) -> bool:
         if self.at_least is not None:
-            return seen >= self.at_least
-        return self.at_most is not None and seen <= self.at_most
+            return value >= self.at_least
+        return self.at_most is not None and value <= self.at_most
 
 
 class Bench:
-    """What measurements stand on: a PostgreSQL, a stand-in for arXiv, a folder."""
+    """The environment of measurements: PostgreSQL, a stand-in for arXiv, a temporary folder."""
 
     def __init__(self, url: str, api_url: str, folder: Path) -> None:
-        """Use these; the URL is the superuser's."""
+        """Set the environment. `url` is the connection string of the superuser."""
         self.folder = folder
         self._url = url
         self._api_url = api_url
 
-    def database(self, name: str, results: int = 0) -> Settings:
-        """A database of its own, with so many results in it."""
+    def create_database(self, name: str, results: int = 0) -> Settings:
+        """Create a database with this number of results and return settings for it."""
         with psycopg.connect(self._url, autocommit=True) as conn:
             conn.execute(f"create database {name}".encode())
         url = make_conninfo(self._url, dbname=name)
         migrations.apply(url)
         if results:
-            seed(url, results)
+            seed_results(url, results)
         return Settings(
             database_url=make_conninfo(url, user="arxiv_rw"),
             database_ro_url=make_conninfo(url, user="arxiv_ro"),
@@ -114,49 +119,54 @@ class Bench:
 
     @cached_property
     def million(self) -> Settings:
-        """A database with a million results, for those who only read."""
-        progress(f"storing {RESULTS:,} results")
-        return self.database("million", RESULTS)
+        """A database with a million results, for measurements that only read."""
+        print_progress(f"storing {RESULTS:,} results")
+        return self.create_database("million", RESULTS)
 
 
-def seed(url: str, results: int) -> None:
-    """Store so many results, ten a search."""
+def seed_results(url: str, results: int) -> None:
+    """Store this number of results, ten per search."""
     with psycopg.connect(url, autocommit=True) as conn:
         cursor = psycopg.ClientCursor(conn)
-        for statement in filter(str.strip, SEED.split(";\n")):
+        for statement in filter(str.strip, SEED_SQL.split(";\n")):
             cursor.execute(statement.encode(), {"searches": results // 10})
         conn.execute("vacuum (analyze)")
 
 
-def rounds(what: str, *ways: Callable[[], float]) -> list[tuple[float, ...]]:
-    """What each way gives, round by round; in turn, so that all see the same machine."""
-    seen = []
+def run_rounds(name: str, *measurements: Callable[[], float]) -> list[tuple[float, ...]]:
+    """Return the values of each measurement.
+
+    Each round runs all of them, so that other load on the machine affects all of them alike.
+    """
+    values = []
     for number in range(ROUNDS):
-        progress(f"{what}: round {number + 1} of {ROUNDS}")
-        seen.append([way() for way in ways])
-    return list(zip(*seen, strict=True))
+        print_progress(f"{name}: round {number + 1} of {ROUNDS}")
+        values.append([measure() for measure in measurements])
+    return list(zip(*values, strict=True))
 
 
-def ratios(these: tuple[float, ...], those: tuple[float, ...]) -> list[float]:
-    """The first by the second, round by round."""
-    return [this / that for this, that in zip(these, those, strict=True)]
+def compute_ratios(numerators: tuple[float, ...], denominators: tuple[float, ...]) -> list[float]:
+    """Divide the values of each round."""
+    return [a / b for a, b in zip(numerators, denominators, strict=True)]
 
 
-def timed(call: Callable[[], object], clock: Callable[[], float] = time.perf_counter) -> float:
-    """Seconds that it takes."""
-    began = clock()
+def measure_time(
+    call: Callable[[], object], clock: Callable[[], float] = time.perf_counter
+) -> float:
+    """Return the duration of a call in seconds."""
+    started = clock()
     call()
-    return clock() - began
+    return clock() - started
 
 
-def progress(what: str) -> None:
-    """Tell what is being measured."""
-    sys.stderr.write(f"{time.monotonic() - BEGAN:4.0f} s  {what}\n")
+def print_progress(message: str) -> None:
+    """Print what is being measured, and the time since the start."""
+    sys.stderr.write(f"{time.monotonic() - STARTED:4.0f} s  {message}\n")
 
 
 @contextmanager
-def served(app: object, config: uvicorn.Config | None = None) -> Iterator[str]:
-    """An application behind uvicorn, in a thread; its address."""
+def serve_app(app: object, config: uvicorn.Config | None = None) -> Iterator[str]:
+    """Serve an application with uvicorn in a thread, and yield its address."""
     listener = socket.create_server(("127.0.0.1", 0))
     if config is None:
         config = uvicorn.Config(app, log_config=None, access_log=False)  # type: ignore[arg-type]
@@ -172,39 +182,46 @@ def served(app: object, config: uvicorn.Config | None = None) -> Iterator[str]:
 
 
 @contextmanager
-def process(settings: Settings) -> Iterator[tuple[str, int]]:
-    """The service as a process of its own, which logs into a file; its address and its number."""
+def run_service(
+    settings: Settings, more_settings: Mapping[str, str] | None = None
+) -> Iterator[tuple[str, int]]:
+    """Run the service as a process that logs to a file, and yield its address and process id."""
     environment = {
         "ARXIV_DATABASE_URL": str(settings.database_url),
         "ARXIV_DATABASE_RO_URL": str(settings.database_ro_url),
         "ARXIV_API_URL": settings.api_url,
         "ARXIV_INTERVAL": f"{settings.interval:g}",
         "ARXIV_PORT": "0",
+        **(more_settings or {}),
     }
     with (
         tempfile.NamedTemporaryFile() as log,
         subprocess.Popen(
             [sys.executable, "-m", "service", "serve"],
-            env=surroundings() | environment,
+            cwd=ROOT,
+            env=copy_environment() | environment,
             stdout=log,
-        ) as running,
+            stderr=log,
+        ) as process,
     ):
         try:
-            while not (said := re.search(r"listening on (\S+)", Path(log.name).read_text())):
-                assert running.poll() is None, "the service has ended"  # noqa: S101
+            path = Path(log.name)
+            while not (match := re.search(r"listening on (\S+)", path.read_text())):
+                if process.poll() is not None:
+                    raise ServiceExited(path.read_text().strip())
                 time.sleep(0.02)
-            yield said[1], running.pid
+            yield match[1], process.pid
         finally:
-            running.terminate()
+            process.terminate()
 
 
-def surroundings() -> dict[str, str]:
-    """The environment without anybody's settings of the service."""
+def copy_environment() -> dict[str, str]:
+    """Return the environment without settings of the service."""
     return {name: value for name, value in os.environ.items() if not name.startswith("ARXIV_")}
 
 
-def bare_handler(content: bytes) -> HTTPRouteHandler:
-    """A handler that answers these bytes, and does nothing else."""
+def create_bare_handler(content: bytes) -> HTTPRouteHandler:
+    """Create a handler that only returns these bytes."""
 
     @get("/bare", sync_to_thread=False)
     def bare() -> Response[bytes]:
@@ -213,70 +230,77 @@ def bare_handler(content: bytes) -> HTTPRouteHandler:
     return bare
 
 
-def against_bare(what: str, settings: Settings, path: str, target: float) -> Iterator[Row]:
-    """Answers a second, against a handler that does nothing but answer the same bytes.
+def compare_with_bare_handler(
+    name: str, settings: Settings, path: str, at_least: float
+) -> Iterator[Row]:
+    """Compare the requests per second of a path with a handler that only returns the same bytes.
 
-    Once it is all there is to an application, in this process; once it has the service around it.
+    That handler is measured twice: in an application of its own, and as a route of the service.
     """
     app = create_app(settings)
-    with served(app, server.config(app, settings)) as address:
-        handler = bare_handler(httpx.get(address + path, timeout=30).raise_for_status().content)
+    with serve_app(app, server.config(app, settings)) as address:
+        handler = create_bare_handler(
+            httpx.get(address + path, timeout=30).raise_for_status().content
+        )
         app.register(handler)
-        # a configuration of logs would have the service write a line for each of its answers
-        with served(Litestar([handler], openapi_config=None, logging_config=None)) as alone:
-            ours, bare, within = rounds(
-                what,
-                partial(rate, address + path),
-                partial(rate, f"{alone}/bare"),
-                partial(rate, f"{address}/bare"),
+        # with a logging configuration, Litestar would make the service log each of its responses
+        with serve_app(
+            Litestar([handler], openapi_config=None, logging_config=None)
+        ) as bare_address:
+            ours, bare, in_service = run_rounds(
+                name,
+                partial(measure_rate, address + path),
+                partial(measure_rate, f"{bare_address}/bare"),
+                partial(measure_rate, f"{address}/bare"),
             )
-    for against, theirs, least in (
-        ("bare Litestar handler, same bytes, same process", bare, target),
-        ("the same handler within the service: its log, metrics, ETags, headers", within, None),
+    for against, rates, target in (
+        ("bare Litestar handler, same bytes, same process", bare, at_least),
+        ("the same handler in the service, with its logs, metrics and headers", in_service, None),
     ):
         yield Row(
-            measure=f"{what}, requests a second",
+            measure=f"{name}, requests per second",
             against=against,
-            seen=ratios(ours, theirs),
-            at_least=least,
-            detail=f"{median(ours):,.0f} against {median(theirs):,.0f}",
+            seen=compute_ratios(ours, rates),
+            at_least=target,
+            detail=f"{median(ours):,.0f} against {median(rates):,.0f}",
         )
 
 
-def rate(url: str, connections: int = 8) -> float:
-    """Requests a second over so many connections.
+def measure_rate(url: str, connections: int = 8) -> float:
+    """Return the requests per second over this number of connections.
 
-    `{number}` in the URL is another number each time, `{number%10}` the same modulo 10.
+    `{number}` in the URL is another number for each request, `{number%10}` the same modulo 10.
     """
-    sent = [url, str(time.time_ns() // 1000)]
+    script_arguments = [url, str(time.time_ns() // 1000)]
     if wrk := shutil.which("wrk"):
-        options = ["-t1", f"-c{connections}", f"-d{SECONDS}s", "-s", str(NUMBERED)]
-        said = _printed(wrk, *options, url, "--", *sent)
-        assert "Non-2xx" not in said, said  # noqa: S101
-        return float(re.findall(r"Requests/sec:\s+([\d.]+)", said)[0])
-    return float(_printed(sys.executable, "-c", LOAD, *sent, str(connections), str(SECONDS)))
+        options = ["-t1", f"-c{connections}", f"-d{ROUND_SECONDS}s", "-s", str(WRK_SCRIPT)]
+        output = _run_command(wrk, *options, url, "--", *script_arguments)
+        assert "Non-2xx" not in output, output  # noqa: S101
+        return float(re.findall(r"Requests/sec:\s+([\d.]+)", output)[0])
+    limits = [str(connections), str(ROUND_SECONDS)]
+    return float(_run_command(sys.executable, "-c", CLIENT, *script_arguments, *limits))
 
 
-def _printed(*command: str) -> str:
+def _run_command(*command: str) -> str:
     return subprocess.run(  # noqa: S603 - our own arguments
         command, capture_output=True, text=True, check=True
     ).stdout
 
 
-LOAD = """
+CLIENT = """
 import asyncio, re, sys, time
 from urllib.parse import urlsplit
 url, seconds = urlsplit(sys.argv[1]), float(sys.argv[4])
 number, connections = int(sys.argv[2]), int(sys.argv[3])
 end, count = time.monotonic() + seconds, 0
-def put(found):
-    return str(number + count if not found[1] else (number + count) % int(found[1]))
+def format_number(match):
+    return str(number + count if not match[1] else (number + count) % int(match[1]))
 async def client():
     global count
     reader, writer = await asyncio.open_connection(url.hostname, url.port)
     while time.monotonic() < end:
         count += 1
-        path = re.sub(r"{number%?(\\d*)}", put, f"{url.path}?{url.query}")
+        path = re.sub(r"{number%?(\\d*)}", format_number, f"{url.path}?{url.query}")
         writer.write(f"GET {path} HTTP/1.1\\r\\nhost: {url.netloc}\\r\\n\\r\\n".encode())
         head = await reader.readuntil(b"\\r\\n\\r\\n")
         assert head.startswith(b"HTTP/1.1 200"), head
@@ -289,6 +313,6 @@ print(count / seconds)
 """
 
 
-def load_name() -> str:
-    """What makes the load of `rate`."""
+def get_load_generator() -> str:
+    """Return the name of the program that `measure_rate` uses."""
     return "wrk" if shutil.which("wrk") else "the bundled client (wrk is not installed)"

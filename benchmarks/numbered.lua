@@ -1,4 +1,5 @@
--- For wrk: {number} in the path is another number with each request, {number%10} the same modulo 10.
+-- A script for wrk. In the path, {number} is replaced by another number for each request, and {number%10}
+-- by the same number modulo 10.
 local template, number
 
 function init(arguments)
@@ -8,8 +9,8 @@ end
 
 function request()
   number = number + 1
-  local path = template:gsub("{number%%?(%d*)}", function(most)
-    return string.format("%.0f", most == "" and number or number % tonumber(most))
+  local path = template:gsub("{number%%?(%d*)}", function(modulus)
+    return string.format("%.0f", modulus == "" and number or number % tonumber(modulus))
   end)
   return wrk.format("GET", path)
 end

@@ -1,4 +1,4 @@
-"""What recording a search costs, against pgbench sending the same statements to the same server."""
+"""The cost of recording a search, against pgbench with the same statements and server."""
 
 import asyncio
 import re
@@ -16,7 +16,15 @@ import uvloop
 from msgspec import structs
 from psycopg.conninfo import conninfo_to_dict
 
-from benchmarks.measuring import SECONDS, Bench, Row, process, rate, ratios, rounds
+from benchmarks.measuring import (
+    ROUND_SECONDS,
+    Bench,
+    Row,
+    compute_ratios,
+    measure_rate,
+    run_rounds,
+    run_service,
+)
 from demo import feed
 from demo.papers import generate
 from service import arxiv_xml, embedded_postgres, sql
@@ -31,125 +39,126 @@ from tests.support.proxy import proxied
 CLIENTS = 8
 RESULTS = (1, 10, 2000)
 PAGES = 24
-"""So many searches differ in their papers: as many as the stand-in has pages of this query."""
+"""Number of searches with different papers: the pages of this query in the stand-in."""
 QUERY = "all:testing OR all:w{number}"
-"""The second word is in no paper, and makes each search a new one."""
+"""No paper contains the second word; it makes each search a new one."""
 STATEMENTS = (sql.BEGIN, sql.INSERT_QUERY, sql.INSERT_RESULTS, sql.UPSERT_PAPERS, sql.COMMIT)
-"""What the store sends for a search, in one pipeline."""
+"""The statements of a recorded search, which are sent in one pipeline."""
 
 
-def searches(bench: Bench) -> Iterator[Row]:
-    """Searches of ten known papers recorded a second: by the store, and through HTTP."""
-    settings = bench.database("recording")
-    answers = _answers(settings.api_url)
-    command = pgbench(settings, answers, bench.folder)
-    with process(settings) as (address, _):
+def measure_searches(bench: Bench) -> Iterator[Row]:
+    """Measure recorded searches of ten known papers: the database layer alone, and through HTTP."""
+    settings = bench.create_database("recording")
+    responses = _fetch_responses(settings.api_url)
+    command = create_pgbench_command(settings, responses, bench.folder)
+    with run_service(settings) as (address, _):
         path = f"/arxiv?query={quote(QUERY, safe='{}:')}&start={{number%{(PAGES - 1) * 10}}}"
-        ours, through, extended, prepared = rounds(
+        direct, through_http, extended, prepared = run_rounds(
             "recorded searches",
-            lambda: uvloop.run(_saved(settings, answers)),
-            partial(rate, address + path),
-            partial(_transactions, command, "extended"),
-            partial(_transactions, command, "prepared"),
+            lambda: uvloop.run(_measure_store(settings, responses)),
+            partial(measure_rate, address + path),
+            partial(_run_pgbench, command, "extended"),
+            partial(_run_pgbench, command, "prepared"),
         )
-    against = "pgbench, the same statements in a pipeline, same server"
-    for what, rates, target in (
-        ("the store alone", ours, 0.8),
-        ("through HTTP and a stand-in for arXiv", through, 0.25),
+    for variant, rates, target in (
+        ("the database layer alone", direct, 0.8),
+        ("through HTTP and a stand-in for arXiv", through_http, None),
     ):
         yield Row(
-            measure=f"recorded searches a second, {CLIENTS} connections, 10 results: {what}",
-            against=against,
-            seen=ratios(rates, prepared),
+            measure=f"recorded searches per second, {CLIENTS} connections, 10 results: {variant}",
+            against="pgbench, the same statements in a pipeline, same server",
+            seen=compute_ratios(rates, prepared),
             at_least=target,
             detail=f"{median(rates):,.0f} against {median(prepared):,.0f}"
-            f" ({median(extended):,.0f} where pgbench does not prepare them)",
+            f" ({median(extended):,.0f} without prepared statements in pgbench)",
         )
 
 
-def _answers(api_url: str) -> list[ArxivResponse]:
-    """What the stand-in for arXiv answers to the first pages of a search."""
-    answers = []
+def _fetch_responses(api_url: str) -> list[ArxivResponse]:
+    """Fetch the first pages of a search from the stand-in for arXiv."""
+    responses = []
     for page in range(PAGES):
         query = QUERY.format(number=page)
-        sent = {"search_query": query, "start": f"{page * 10}", "max_results": "10"}
-        content = httpx.get(api_url, params=sent, timeout=30).raise_for_status().content
-        answers.append(answer_of(content))
-    return answers
+        params = {"search_query": query, "start": f"{page * 10}", "max_results": "10"}
+        content = httpx.get(api_url, params=params, timeout=30).raise_for_status().content
+        responses.append(create_response(content))
+    return responses
 
 
-def answer_of(content: bytes) -> ArxivResponse:
-    """What is recorded of a feed."""
-    found = arxiv_xml.parse_feed(content)
+def create_response(content: bytes) -> ArxivResponse:
+    """Create a response to a new search from a feed."""
+    parsed = arxiv_xml.parse_feed(content)
     return ArxivResponse(
         timestamp=int(time.time()),
         status=200,
-        num_results=found.total,
-        query=found.query or "",
-        entries=found.entries,
+        num_results=parsed.total,
+        query=parsed.query or "",
+        entries=parsed.entries,
         search_key=uuid4(),
     )
 
 
-def anew(answer: ArxivResponse) -> ArxivResponse:
-    """The same, of another search."""
-    return structs.replace(answer, write_key=uuid4(), search_key=uuid4())
+def copy_as_new_search(response: ArxivResponse) -> ArxivResponse:
+    """Copy a response as that of another search."""
+    return structs.replace(response, write_key=uuid4(), search_key=uuid4())
 
 
-async def _saved(settings: Settings, answers: list[ArxivResponse]) -> float:
-    """Searches a second that eight tasks record through the pool."""
+async def _measure_store(settings: Settings, responses: list[ArxivResponse]) -> float:
+    """Return the searches per second that eight tasks record through the pool."""
     count = 0
     async with create_pools(settings) as connections:
         store = RecordStore(connections)
-        for answer in answers:
-            await store.save(anew(answer))
-        began = time.perf_counter()
+        for response in responses:
+            await store.save(copy_as_new_search(response))
+        started = time.perf_counter()
 
-        async def client() -> None:
+        async def record() -> None:
             nonlocal count
-            while time.perf_counter() < began + SECONDS:
+            while time.perf_counter() < started + ROUND_SECONDS:
                 count += 1
-                await store.save(anew(answers[count % len(answers)]))
+                await store.save(copy_as_new_search(responses[count % len(responses)]))
 
-        await asyncio.gather(*(client() for _ in range(CLIENTS)))
-        return count / (time.perf_counter() - began)
+        await asyncio.gather(*(record() for _ in range(CLIENTS)))
+        return count / (time.perf_counter() - started)
 
 
-class _Listener(RecordStore):
-    """A store that writes nothing, and keeps what it would have sent."""
+class _ParameterCollector(RecordStore):
+    """A store that keeps the parameters of its statements instead of executing them."""
 
-    sent: dict[str, object]
+    parameters: dict[str, object]
 
     async def _save(
         self, head: Mapping[str, object], body: Mapping[str, object], harvest: Harvest | None
     ) -> int:
-        assert harvest is None  # noqa: S101 - that is not measured
-        self.sent = {**head, **body}
+        assert harvest is None  # noqa: S101 - harvests are not measured
+        self.parameters = {**head, **body}
         return 0
 
 
-def pgbench(settings: Settings, answers: list[ArxivResponse], folder: Path) -> list[str]:
-    """The command that records these searches as the store does, with a script for each of them.
+def create_pgbench_command(
+    settings: Settings, responses: list[ArxivResponse], folder: Path
+) -> list[str]:
+    """Create the command that records these searches like the store, with one script per search.
 
-    What the store sends as parameters, pgbench does too, but null and UUIDs, which it has not:
-    those stand in the statements.
+    It sends the same parameters, except for null and UUIDs. pgbench does not support these, so they
+    are part of the statements.
     """
-    address = conninfo_to_dict(str(settings.database_url))
-    where = {"host": "host", "port": "port", "username": "user", "dbname": "dbname"}
+    conninfo = conninfo_to_dict(str(settings.database_url))
+    options = {"host": "host", "port": "port", "username": "user", "dbname": "dbname"}
     command = [str(embedded_postgres.program("pgbench")), "--no-vacuum"]
-    command += [f"--{option}={address[key]}" for option, key in where.items()]
-    store = _Listener(create_pools(settings))
-    for number, answer in enumerate(answers):
-        asyncio.run(store.save(answer))
-        texts = {}
-        for name, value in store.sent.items():
+    command += [f"--{option}={conninfo[key]}" for option, key in options.items()]
+    store = _ParameterCollector(create_pools(settings))
+    for number, response in enumerate(responses):
+        asyncio.run(store.save(response))
+        expressions = {}
+        for name, value in store.parameters.items():
             if value is None or isinstance(value, UUID):
-                texts[name] = "null" if value is None else "gen_random_uuid()"
+                expressions[name] = "null" if value is None else "gen_random_uuid()"
             else:
-                texts[name] = f":{name}{number}"
+                expressions[name] = f":{name}{number}"
                 command.append(f"--define={name}{number}={value}")
         lines = [
-            re.sub(r"%\((\w+)\)s", lambda found: texts[found[1]], statement.decode()) + ";\n"  # noqa: B023
+            re.sub(r"%\((\w+)\)s", lambda match: expressions[match[1]], statement.decode()) + ";\n"  # noqa: B023
             for statement in STATEMENTS
         ]
         script = folder / f"search-{number}.sql"
@@ -158,48 +167,48 @@ def pgbench(settings: Settings, answers: list[ArxivResponse], folder: Path) -> l
     return command
 
 
-def _transactions(pgbench: list[str], protocol: str) -> float:
-    """Transactions a second."""
-    options = [f"--client={CLIENTS}", f"--time={SECONDS}", f"--protocol={protocol}"]
-    ran = subprocess.run([*pgbench, *options], capture_output=True, text=True, check=True)  # noqa: S603 - ours
-    assert "number of failed transactions: 0 " in ran.stdout, ran.stderr  # noqa: S101
-    return float(re.findall(r"^tps = ([\d.]+)", ran.stdout, re.MULTILINE)[0])
+def _run_pgbench(command: list[str], protocol: str) -> float:
+    """Return the transactions per second."""
+    options = [f"--client={CLIENTS}", f"--time={ROUND_SECONDS}", f"--protocol={protocol}"]
+    process = subprocess.run([*command, *options], capture_output=True, text=True, check=True)  # noqa: S603 - our own arguments
+    assert "number of failed transactions: 0 " in process.stdout, process.stderr  # noqa: S101
+    return float(re.findall(r"^tps = ([\d.]+)", process.stdout, re.MULTILINE)[0])
 
 
-def round_trips(bench: Bench) -> Iterator[Row]:
-    """How often the store waits for the server to record a search, whatever it holds."""
-    settings = bench.database("trips")
-    trips, whole = asyncio.run(_trips(settings))
+def count_round_trips(bench: Bench) -> Iterator[Row]:
+    """Count how often the store waits for the server to record a search of any size."""
+    settings = bench.create_database("trips")
+    trips, whole = asyncio.run(_count_round_trips(settings))
     yield Row(
         measure=f"round trips of a recorded search on the wire, {', '.join(map(str, RESULTS))}"
         " results",
         against="1",
-        seen=[max(trips)],  # each is another case
+        seen=[max(trips)],  # the cases are not rounds
         at_most=1,
-        detail="the most of six cases, papers new and known; a whole miss, with the look into"
-        f" memory and its turn at the gate, takes {whole}",
+        detail="the maximum of six cases, with new and known papers; a whole cache miss, with the"
+        f" lookup of recorded searches and the rate limiter, takes {whole}",
     )
 
 
-async def _trips(settings: Settings) -> tuple[list[float], int]:
-    """Of the write, for every number of results; of a whole miss."""
+async def _count_round_trips(settings: Settings) -> tuple[list[float], int]:
+    """Return the round trips of each write, and of a whole cache miss."""
     papers, trips = generate(sum(RESULTS)), []
     async with proxied(str(settings.database_url)) as (proxy, url):
         async with DatabasePools(url) as connections:
             store = RecordStore(connections)
-            await store.save(answer_of(feed.render([])))  # now there is a connection
+            await store.save(create_response(feed.render([])))  # opens the connection
             for number in RESULTS:
-                answer = answer_of(feed.render(papers[:number]))
+                response = create_response(feed.render(papers[:number]))
                 del papers[:number]
-                for _ in range(2):  # the second time nothing of the papers is new
+                for _ in range(2):  # the second time, all papers are known
                     proxy.forget()
-                    await store.save(anew(answer))
+                    await store.save(copy_as_new_search(response))
                     trips.append(float(proxy.trips))
-        behind = structs.replace(settings, database_url=url, database_ro_url=url)
-        async with LocalContext(behind) as context:
-            await context.search_service.search(Search(query=QUERY.format(number=0)))
+        proxied_settings = structs.replace(settings, database_url=url, database_ro_url=url)
+        async with LocalContext(proxied_settings) as parts:
+            await parts.search_service.search(Search(query=QUERY.format(number=0)))
             proxy.forget()
-            await context.search_service.search(Search(query=QUERY.format(number=1)))
+            await parts.search_service.search(Search(query=QUERY.format(number=1)))
             whole = proxy.trips
-    await asyncio.sleep(0.1)  # the proxy's last words
+    await asyncio.sleep(0.1)  # the proxy closes its connections
     return trips, whole

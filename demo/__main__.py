@@ -1,4 +1,4 @@
-"""The command line: `python -m demo` runs the stand-in, alone or in front of the service."""
+"""The command line: `python -m demo` runs the stand-in, alone or together with the service."""
 
 from __future__ import annotations
 
@@ -15,43 +15,56 @@ from ipaddress import ip_address
 import uvicorn
 
 from demo.arxiv import StandIn
-from demo.papers import MOST, generate
+from demo.papers import MAX_PAPERS, generate
 
 PORT = 8001
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Run the stand-in until it is stopped, or until the service it was started for ends."""
-    options = _options(arguments)
+    """Run the stand-in until it is stopped or, with `--with-service`, until the service exits."""
+    options = _parse_arguments(arguments)
     port = options.port if options.port is not None else (0 if options.with_service else PORT)
     with _listen(options.host, port) as listener:
         host, port = listener.getsockname()[:2]
         url = f"http://{f'[{host}]' if ':' in host else host}:{port}/api/query"
-        kind = f"{options.papers:,} generated papers"
-        print(f"The stand-in for arXiv answers at {url} ({kind}).", flush=True)  # noqa: T201 - a CLI
+        message = f"Stand-in for arXiv with {options.papers:,} generated papers at {url}"
+        print(message, flush=True)  # noqa: T201 - a CLI
         if options.with_service:
             _run_with_service(listener, url, options)
         else:
             with suppress(KeyboardInterrupt):
-                _server(options).run(sockets=[listener])
+                _create_server(options).run(sockets=[listener])
 
 
-def _options(arguments: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m demo", description="A stand-in for arXiv.")
-    parser.add_argument("--host", type=_loopback, default="127.0.0.1", help="a loopback address")
-    parser.add_argument("--port", type=int, help=f"default {PORT}; any free one with the service")
-    parser.add_argument("--papers", type=_papers, default=5000, help="how many to generate")
-    parser.add_argument(
-        "--min-interval", type=float, default=0, metavar="SECONDS", help="answer 429 to the hasty"
+def _parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="python -m demo",
+        description="Run a stand-in for the arXiv API that serves generated papers.",
     )
     parser.add_argument(
-        "--with-service", action="store_true", help="run the service on top of the stand-in"
+        "--host", type=_parse_loopback, default="127.0.0.1", help="loopback address to listen on"
+    )
+    parser.add_argument(
+        "--port", type=int, help=f"default {PORT}; with --with-service any free port"
+    )
+    parser.add_argument(
+        "--papers", type=_parse_paper_count, default=5000, help="number of generated papers"
+    )
+    parser.add_argument(
+        "--min-interval",
+        type=float,
+        default=0,
+        metavar="SECONDS",
+        help="minimum time between requests; earlier requests are rejected with 429",
+    )
+    parser.add_argument(
+        "--with-service", action="store_true", help="also run the service, on top of the stand-in"
     )
     return parser.parse_args(arguments)
 
 
-def _loopback(address: str) -> str:
-    """Refuse every other address: nobody else should take this for arXiv."""
+def _parse_loopback(address: str) -> str:
+    """Check that the address is a loopback address, so that no other host mistakes it for arXiv."""
     try:
         is_loopback = ip_address(address).is_loopback
     except ValueError:
@@ -62,23 +75,23 @@ def _loopback(address: str) -> str:
     return address
 
 
-def _papers(text: str) -> int:
-    if not (text.isdecimal() and int(text) <= MOST):
-        message = f"{text} is not a number from 0 to {MOST}"
+def _parse_paper_count(text: str) -> int:
+    if not (text.isdecimal() and int(text) <= MAX_PAPERS):
+        message = f"{text} is not a number from 0 to {MAX_PAPERS}"
         raise argparse.ArgumentTypeError(message)
     return int(text)
 
 
 def _listen(host: str, port: int) -> socket.socket:
-    """Bind before anything starts, so that early requests wait instead of failing."""
+    """Listen before anything else starts, so that early requests wait instead of failing."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
         return socket.create_server((host, port), family=family, backlog=128)
     except (OSError, OverflowError) as error:
-        sys.exit(f"The stand-in cannot listen on {host} port {port}: {error}")
+        sys.exit(f"cannot listen on {host} port {port}: {error}")
 
 
-def _server(options: argparse.Namespace) -> uvicorn.Server:
+def _create_server(options: argparse.Namespace) -> uvicorn.Server:
     stand_in = StandIn(generate(options.papers), min_interval=options.min_interval)
     return uvicorn.Server(
         uvicorn.Config(stand_in, lifespan="off", log_level="warning", access_log=False)
@@ -86,31 +99,33 @@ def _server(options: argparse.Namespace) -> uvicorn.Server:
 
 
 def _run_with_service(listener: socket.socket, url: str, options: argparse.Namespace) -> None:
-    """Become the service, with the stand-in in a child that ends when the service does.
+    """Replace this process by the service and run the stand-in in a child process.
 
-    Signals and the exit code are then the service's own, and no way of ending it, a kill
-    included, leaves a process behind.
+    The service thus receives the signals and sets the exit status. The child exits when the service
+    exits, even if the service is killed.
     """
-    service = os.getpid()
+    service_pid = os.getpid()
     if os.fork() == 0:
-        _serve_while_alive(service, listener, options)
+        _serve_until_exit(service_pid, listener, options)
     environment = {
         "ARXIV_INTERVAL": f"{options.min_interval:g}",
-        "ARXIV_DATA_DIR": "./data/demo",  # made-up papers stay by themselves
+        "ARXIV_DATA_DIR": "./data/demo",  # keeps generated papers apart from real ones
         **os.environ,
         "ARXIV_API_URL": url,
     }
     command = [sys.executable, "-m", "service", "serve"]
-    os.execve(sys.executable, command, environment)  # noqa: S606 - no shell, on purpose
+    os.execve(sys.executable, command, environment)  # noqa: S606 - no shell needed
 
 
-def _serve_while_alive(service: int, listener: socket.socket, options: argparse.Namespace) -> None:
-    # Ctrl-C reaches both; the service may still need answers while it shuts down.
+def _serve_until_exit(
+    service_pid: int, listener: socket.socket, options: argparse.Namespace
+) -> None:
+    # Ctrl-C reaches both processes, but the service may still send requests while it shuts down.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    server = _server(options)
+    server = _create_server(options)
     threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True).start()
-    while os.getppid() == service:
+    while os.getppid() == service_pid:
         time.sleep(0.1)
     os._exit(0)
 

@@ -1,4 +1,4 @@
-"""The stand-in's shelf of papers, searchable by every field of arXiv's search language."""
+"""An index of papers that can be searched by every field of arXiv's query language."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ if TYPE_CHECKING:
     from demo.query import Tree
 
 Hits = dict[int, int]
-"""Numbers of papers, each with its score."""
+"""Paper numbers with their scores."""
 
 
-class UnansweredError(RuntimeError):
-    """A query that arXiv's server can read but fails to answer."""
+class UnsupportedQueryError(RuntimeError):
+    """A query that arXiv's server can parse but fails to execute."""
 
 
 _WORD: Final = re.compile(r"\w+")
-_PLAIN: Final = str.maketrans("øłđ", "old")  # letters with no accent to take away
+_PLAIN: Final = str.maketrans("øłđ", "old")  # letters that do not decompose
 
 
-def folded(text: str) -> list[str]:
-    """Split a text into words without case or accents; an underscore splits nothing."""
+def split_words(text: str) -> list[str]:
+    """Split a text into words, without case and accents; underscores do not separate words."""
     text = text.casefold()
     if not text.isascii():
         text = unicodedata.normalize("NFKD", text).translate(_PLAIN)
@@ -39,47 +39,49 @@ def folded(text: str) -> list[str]:
     return _WORD.findall(text)
 
 
-class Text:
-    """An inverted index of one field of text."""
+class TextIndex:
+    """An inverted index of one text field."""
 
     def __init__(self, texts: Iterable[str], weight: int) -> None:
-        """Index the texts, of which the n-th belongs to paper n."""
+        """Index the texts; the n-th text belongs to paper n."""
         self.weight = weight
         self.lines: list[str] = []
         self.papers: defaultdict[str, set[int]] = defaultdict(set)
         for number, text in enumerate(texts):
-            words = folded(text)
+            words = split_words(text)
             self.lines.append(f" {' '.join(words)} ")
             for word in words:
                 self.papers[word].add(number)
 
     def find(self, value: str) -> Hits:
-        """Find the papers that have these words next to each other, in this order."""
-        words = folded(value)
+        """Find the papers that contain the value as a phrase."""
+        words = split_words(value)
         phrase = f" {' '.join(words)} "
-        counts = ((n, self.lines[n].count(phrase)) for n in self.candidates(words))
+        counts = ((n, self.lines[n].count(phrase)) for n in self.find_candidates(words))
         return {number: count * self.weight for number, count in counts if count}
 
-    def candidates(self, words: Sequence[str]) -> set[int]:
-        """Find the papers that have all these words somewhere."""
-        found = [self.papers.get(word, set()) for word in words]
-        return set.intersection(*found) if found else set()
+    def find_candidates(self, words: Sequence[str]) -> set[int]:
+        """Find the papers that contain all these words."""
+        sets = [self.papers.get(word, set()) for word in words]
+        return set.intersection(*sets) if sets else set()
 
 
 class Library:
-    """Papers, and the answer to which of them a query finds."""
+    """Papers with an index for each field of the query language."""
 
     def __init__(self, papers: Sequence[Paper]) -> None:
-        """Index the papers once; searches are then a matter of sets."""
+        """Index the papers."""
         self.papers = papers
         self.numbers = {paper.arxiv_id: number for number, paper in enumerate(papers)}
-        self._titles = Text((paper.title for paper in papers), weight=5)
-        self._abstracts = Text((paper.abstract for paper in papers), weight=1)
-        self._comments = Text((paper.comment or "" for paper in papers), weight=1)
-        self._journals = Text((paper.journal_ref or "" for paper in papers), weight=2)
-        self._reports = Text((paper.report_number or "" for paper in papers), weight=2)
-        self._names = [[set(folded(author.name)) for author in paper.authors] for paper in papers]
-        self._authors = Text(
+        self._titles = TextIndex((paper.title for paper in papers), weight=5)
+        self._abstracts = TextIndex((paper.abstract for paper in papers), weight=1)
+        self._comments = TextIndex((paper.comment or "" for paper in papers), weight=1)
+        self._journals = TextIndex((paper.journal_ref or "" for paper in papers), weight=2)
+        self._reports = TextIndex((paper.report_number or "" for paper in papers), weight=2)
+        self._author_names = [
+            [set(split_words(author.name)) for author in paper.authors] for paper in papers
+        ]
+        self._authors = TextIndex(
             (" ".join(author.name for author in paper.authors) for paper in papers), weight=3
         )
         self._categories: defaultdict[str, list[int]] = defaultdict(list)
@@ -97,85 +99,90 @@ class Library:
             "co": self._comments.find,
             "jr": self._journals.find,
             "rn": self._reports.find,
-            "au": self._by_author,
-            "cat": self._by_category,
-            "id": self._by_id,
-            "doi": self._by_doi,
-            "submittedDate": self._by_date,
-            # a load asks for one word again and again; what is found is never changed
-            "all": lru_cache(maxsize=64)(self._anywhere),
+            "au": self._find_by_author,
+            "cat": self._find_by_category,
+            "id": self._find_by_id,
+            "doi": self._find_by_doi,
+            "submittedDate": self._find_by_date,
+            # load tests repeat the same word; the result is never modified
+            "all": lru_cache(maxsize=64)(self._find_in_all_fields),
         }
 
     def find(self, tree: Tree) -> Hits:
-        """Find the papers a query asks for."""
+        """Find the papers that match a query."""
         match tree:
             case Term(field, value):
                 return self._finders[field](value)
             case Not(Term() as term):
                 return dict.fromkeys(set(range(len(self.papers))) - self.find(term).keys(), 0)
             case Not():
-                message = "the server negates single terms, never groups"
-                raise UnansweredError(message)
+                message = "the server negates single terms only, not groups"
+                raise UnsupportedQueryError(message)
             case Pair(left, "AND", right):
-                some, others = self.find(left), self.find(right)
-                return {number: some[number] + others[number] for number in some.keys() & others}
+                left_hits, right_hits = self.find(left), self.find(right)
+                return {
+                    number: left_hits[number] + right_hits[number]
+                    for number in left_hits.keys() & right_hits
+                }
             case Pair(left, "OR", right):
-                return _sum(self.find(left), self.find(right))
+                return _add_scores(self.find(left), self.find(right))
             case Pair(left, _, right):
-                some, others = self.find(left), self.find(right)
-                return {number: score for number, score in some.items() if number not in others}
+                left_hits, right_hits = self.find(left), self.find(right)
+                return {
+                    number: score for number, score in left_hits.items() if number not in right_hits
+                }
 
-    def _anywhere(self, value: str) -> Hits:
+    def _find_in_all_fields(self, value: str) -> Hits:
         if not value:
             return dict.fromkeys(range(len(self.papers)), 0)
-        return _sum(
+        return _add_scores(
             self._titles.find(value),
-            self._by_author(value),
+            self._find_by_author(value),
             self._abstracts.find(value),
             self._comments.find(value),
             self._journals.find(value),
             self._reports.find(value),
-            self._by_id(value),
-            self._by_doi(value),
+            self._find_by_id(value),
+            self._find_by_doi(value),
             dict.fromkeys(self._categories.get(value, ()), 1),
             dict.fromkeys(self._years.get(value, ()), 1),
         )
 
-    def _by_author(self, value: str) -> Hits:
-        """Look for all the words in one author's name, in any order."""
-        words = folded(value)
-        wanted = set(words)
+    def _find_by_author(self, value: str) -> Hits:
+        """Find papers of which one author's name contains all words, in any order."""
+        words = split_words(value)
+        name_words = set(words)
         return {
             number: self._authors.weight
-            for number in self._authors.candidates(words)
-            if any(wanted <= name for name in self._names[number])
+            for number in self._authors.find_candidates(words)
+            if any(name_words <= name for name in self._author_names[number])
         }
 
-    def _by_category(self, value: str) -> Hits:
-        """Match a category spelt as arXiv spells it; `*` stands for any rest."""
+    def _find_by_category(self, value: str) -> Hits:
+        """Find papers by category, case-sensitively; `*` matches any characters."""
         names = [name for name in self._categories if fnmatchcase(name, value)]
-        return _sum(*(dict.fromkeys(self._categories[name], 1) for name in names))
+        return _add_scores(*(dict.fromkeys(self._categories[name], 1) for name in names))
 
-    def _by_id(self, value: str) -> Hits:
-        bare, _, version = value.rpartition("v")
+    def _find_by_id(self, value: str) -> Hits:
+        base, _, version = value.rpartition("v")
         number = self.numbers.get(value)
-        if number is None and bare in self.numbers:
-            number = self.numbers[bare]
+        if number is None and base in self.numbers:
+            number = self.numbers[base]
             number = number if version == str(self.papers[number].version) else None
         return {} if number is None else {number: 9}
 
-    def _by_doi(self, value: str) -> Hits:
+    def _find_by_doi(self, value: str) -> Hits:
         return dict.fromkeys(self._dois.get(value.casefold(), ()), 9)
 
-    def _by_date(self, value: str) -> Hits:
-        """Compare the first version, to the minute; both ends are included."""
+    def _find_by_date(self, value: str) -> Hits:
+        """Find papers whose first version was submitted in a range, which includes both minutes."""
         try:
             first, last = (
                 datetime.strptime(date, "%Y%m%d%H%M").replace(tzinfo=UTC)
                 for date in value.split(" TO ")
             )
         except ValueError as error:
-            raise UnansweredError(value) from error
+            raise UnsupportedQueryError(value) from error
         return {
             number: 1
             for number, paper in enumerate(self.papers)
@@ -183,9 +190,9 @@ class Library:
         }
 
 
-def _sum(*found: Hits) -> Hits:
+def _add_scores(*hits_of_terms: Hits) -> Hits:
     total: Hits = {}
-    for hits in found:
+    for hits in hits_of_terms:
         for number, score in hits.items():
             total[number] = total.get(number, 0) + score
     return total

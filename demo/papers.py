@@ -1,6 +1,6 @@
-"""Generated papers: invented from a seed, shaped like the records of arXiv."""
+"""Generated papers: random data from a seed, in the form of arXiv's records."""
 
-# ruff: noqa: PLR2004, SIM905 - odds and lists of words are data here
+# ruff: noqa: PLR2004, SIM905 - probabilities and word lists are data here
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Author:
-    """One author, who may be a collaboration, with any number of affiliations."""
+    """An author or a collaboration, with any number of affiliations."""
 
     name: str
     affiliations: tuple[str, ...] = ()
@@ -24,7 +24,7 @@ class Author:
 
 @dataclass(frozen=True, slots=True)
 class Paper:
-    """One paper in its newest version."""
+    """A paper in its newest version."""
 
     arxiv_id: str
     """Without a version: `hep-th/9901001` or `2101.00001`."""
@@ -32,15 +32,15 @@ class Paper:
     abstract: str
     authors: tuple[Author, ...]
     categories: tuple[str, ...]
-    """The primary category first."""
+    """The primary category comes first."""
     versions: tuple[datetime, ...]
-    """When each version was submitted, oldest first."""
+    """Submission time of each version, oldest first."""
     comment: str | None = None
     journal_ref: str | None = None
     report_number: str | None = None
     dois: tuple[str, ...] = ()
     classes: tuple[str, ...] = ()
-    """ACM or MSC terms, which only the old family of feeds shows."""
+    """ACM or MSC terms, which appear only in feeds of the old family."""
 
     @property
     def version(self) -> int:
@@ -49,25 +49,25 @@ class Paper:
 
     @property
     def submitted(self) -> datetime:
-        """When the first version was submitted."""
+        """Submission time of the first version."""
         return self.versions[0]
 
     @property
     def updated(self) -> datetime:
-        """When the newest version was submitted."""
+        """Submission time of the newest version."""
         return self.versions[-1]
 
     def at(self, version: int) -> Paper:
-        """Return the paper as it was in an earlier version."""
+        """Return the paper in an earlier version."""
         return replace(self, versions=self.versions[:version])
 
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """What the papers of one field are about."""
+    """The vocabulary of the papers in one subject."""
 
-    reader: str
-    """The prefix of ids before April 2007."""
+    archive: str
+    """Prefix of ids before April 2007."""
     categories: tuple[str, ...]
     things: tuple[str, ...]
     methods: tuple[str, ...]
@@ -79,8 +79,8 @@ FIRST_DAY: Final = datetime(1992, 1, 1, tzinfo=UTC)
 LAST_DAY: Final = datetime(2025, 12, 31, tzinfo=UTC)
 NEW_IDS: Final = datetime(2007, 4, 1, tzinfo=UTC)
 FIVE_DIGITS: Final = datetime(2015, 1, 1, tzinfo=UTC)
-MOST: Final = 100_000
-"""More papers than this would not fit the three digits of an old id."""
+MAX_PAPERS: Final = 100_000
+"""Limit set by the three digits of old ids."""
 
 SUBJECTS: Final = (
     Subject(
@@ -208,7 +208,7 @@ FAMILY: Final = tuple(
     "Schäfer|Silva|Sørensen|Steiner|Suzuki|Szabó|Tanaka|Thorsen|Ueda|van der Meer|Vargas|"
     "von Stein|Wang|Weiß|Yilmaz|Zając|Zhang".split("|")
 )
-PLACES: Final = (
+AFFILIATIONS: Final = (
     "Institute for Advanced Measurement, Tarnbrook",
     "University of Northmere",
     "Dept. of Physics & Astronomy, Port Alder College",
@@ -235,53 +235,53 @@ WITHDRAWN: Final = (
 
 
 def generate(count: int = 5000, seed: int = 1) -> list[Paper]:
-    """Invent papers, oldest first; the same count and seed give the same papers."""
-    if not 0 <= count <= MOST:
-        message = f"{count} papers asked for; between 0 and {MOST:,} can be generated"
+    """Generate papers, oldest first. The same count and seed generate the same papers."""
+    if not 0 <= count <= MAX_PAPERS:
+        message = f"the number of papers must be between 0 and {MAX_PAPERS:,}, not {count}"
         raise ValueError(message)
-    random = Random(seed)  # noqa: S311 - invented papers guard nothing
+    random = Random(seed)  # noqa: S311 - not used for security
     span = (LAST_DAY - FIRST_DAY).total_seconds()
-    # The root makes later years busier, as they are on arXiv.
+    # The square root makes papers of later years more frequent, as on arXiv.
     days = sorted(
         FIRST_DAY + timedelta(seconds=int(span * random.random() ** 0.5)) for _ in range(count)
     )
     numbers: Counter[str] = Counter()
-    papers = [_paper(random, number, day, numbers) for number, day in enumerate(days)]
-    for nth, change in enumerate(ODDITIES):
-        # Spread over the years, so that a small shelf has them too.
-        place = nth * count // len(ODDITIES)
-        if place < count:
-            papers[place] = replace(papers[place], **change)
+    papers = [_generate_paper(random, number, day, numbers) for number, day in enumerate(days)]
+    for nth, change in enumerate(SPECIAL_CASES):
+        # Spread over the years, so that a small number of papers includes them too.
+        position = nth * count // len(SPECIAL_CASES)
+        if position < count:
+            papers[position] = replace(papers[position], **change)
     return papers
 
 
-def _paper(random: Random, number: int, day: datetime, numbers: Counter[str]) -> Paper:
+def _generate_paper(random: Random, number: int, day: datetime, numbers: Counter[str]) -> Paper:
     subject = random.choice(SUBJECTS)
     primary = random.choice(subject.categories)
     journal = random.choice(subject.journals)
-    words = _words(random, subject)
+    words = _choose_words(random, subject)
     few, many = str(random.randint(1, 9)), str(random.randint(3, 60))
-    # Every twentieth title speaks of testing: a search that all examples can rely on.
+    # Every twentieth title contains "testing", so that examples can search for it.
     patterns = TESTING_TITLES if number % 20 == 7 else TITLES
     published = random.random() < 0.4
     return Paper(
-        arxiv_id=_arxiv_id(subject.reader, day, numbers),
-        title=_capital(random.choice(patterns).format_map(words)),
-        abstract=_abstract(random, subject),
-        authors=_authors(random),
-        categories=(primary, *_others(random, subject, primary)),
-        versions=_versions(random, day),
-        comment=_comment(random, journal, few, many),
-        journal_ref=_journal_ref(random, journal, day) if published else None,
+        arxiv_id=_generate_id(subject.archive, day, numbers),
+        title=_capitalize(random.choice(patterns).format_map(words)),
+        abstract=_generate_abstract(random, subject),
+        authors=_generate_authors(random),
+        categories=(primary, *_choose_cross_lists(random, subject, primary)),
+        versions=_generate_versions(random, day),
+        comment=_generate_comment(random, journal, few, many),
+        journal_ref=_generate_journal_ref(random, journal, day) if published else None,
         report_number=f"NM-{day:%y}-{many}" if random.random() < 0.1 else None,
-        dois=tuple(_dois(random, number)) if published else (),
+        dois=tuple(_generate_dois(random, number)) if published else (),
         classes=(random.choice(subject.classes),) if subject.classes else (),
     )
 
 
-def _arxiv_id(reader: str, day: datetime, numbers: Counter[str]) -> str:
+def _generate_id(archive: str, day: datetime, numbers: Counter[str]) -> str:
     if day < NEW_IDS:
-        prefix, digits = f"{reader}/{day:%y%m}", 3
+        prefix, digits = f"{archive}/{day:%y%m}", 3
     elif day < FIVE_DIGITS:
         prefix, digits = f"{day:%y%m}.", 4
     else:
@@ -290,55 +290,55 @@ def _arxiv_id(reader: str, day: datetime, numbers: Counter[str]) -> str:
     return f"{prefix}{numbers[prefix]:0{digits}}"
 
 
-def _words(random: Random, subject: Subject) -> dict[str, str]:
-    """Pick the words of one title or one sentence."""
+def _choose_words(random: Random, subject: Subject) -> dict[str, str]:
+    """Choose the words of one title or one sentence."""
     thing, other = random.sample(subject.things, 2)
     adjective = random.choice(ADJECTIVES)
     words = {
         "thing": thing,
-        "a_thing": _with_article(thing),
+        "a_thing": _add_article(thing),
         "other": other,
         "method": random.choice(subject.methods),
         "adjective": adjective,
-        "a_adjective": _with_article(adjective),
+        "a_adjective": _add_article(adjective),
         "quality": random.choice(QUALITIES),
         "number": str(random.randint(2, 99)),
     }
-    return words | {name.capitalize(): _capital(word) for name, word in words.items()}
+    return words | {name.capitalize(): _capitalize(word) for name, word in words.items()}
 
 
-def _with_article(word: str) -> str:
+def _add_article(word: str) -> str:
     return f"an {word}" if word[0] in "aeio" or word.startswith(("ult", "uns")) else f"a {word}"
 
 
-def _capital(text: str) -> str:
+def _capitalize(text: str) -> str:
     return text[0].upper() + text[1:]
 
 
-def _abstract(random: Random, subject: Subject) -> str:
+def _generate_abstract(random: Random, subject: Subject) -> str:
     chosen = random.sample(SENTENCES, random.randint(4, 7))
-    sentences = [sentence.format_map(_words(random, subject)) for sentence in chosen]
+    sentences = [sentence.format_map(_choose_words(random, subject)) for sentence in chosen]
     if random.random() < 0.1:
-        sentences.insert(2, "\n  " + sentences.pop(2))  # some keep a paragraph break
-    padding = "  " if random.random() < 0.07 else ""  # some keep the old indentation
+        sentences.insert(2, "\n  " + sentences.pop(2))  # some contain a paragraph break
+    padding = "  " if random.random() < 0.07 else ""  # some contain the old indentation
     return padding + " ".join(sentences).replace(" \n", "\n")
 
 
-def _authors(random: Random) -> tuple[Author, ...]:
+def _generate_authors(random: Random) -> tuple[Author, ...]:
     if random.random() < 0.03:
-        # A leading space stands before many collaborations on arXiv.
+        # Names of collaborations often begin with a space on arXiv.
         return (Author(f" {random.choice(COLLABORATIONS)} Collaboration"),)
     count = random.choice((1, 1, 2, 2, 3, 4, 6))
     if random.random() < 0.03:
         count = random.randint(12, 40)
     affiliated = random.random() < 0.15
     return tuple(
-        Author(_name(random), tuple(_affiliations(random)) if affiliated else ())
+        Author(_generate_name(random), tuple(_choose_affiliations(random)) if affiliated else ())
         for _ in range(count)
     )
 
 
-def _name(random: Random) -> str:
+def _generate_name(random: Random) -> str:
     given, family = random.choice(GIVEN), random.choice(FAMILY)
     kind = random.random()
     if kind < 0.15:
@@ -348,24 +348,24 @@ def _name(random: Random) -> str:
     return f"{given} {family}"
 
 
-def _affiliations(random: Random) -> list[str]:
-    return random.sample(PLACES, random.choice((0, 1, 1, 1, 2)))
+def _choose_affiliations(random: Random) -> list[str]:
+    return random.sample(AFFILIATIONS, random.choice((0, 1, 1, 1, 2)))
 
 
-def _others(random: Random, subject: Subject, primary: str) -> list[str]:
-    """Pick categories a paper is cross-listed in."""
+def _choose_cross_lists(random: Random, subject: Subject, primary: str) -> list[str]:
+    """Choose the categories in which a paper is cross-listed."""
     others = [category for category in subject.categories if category != primary]
     return random.sample(others, random.choice((0, 0, 0, 1, 1, 2)))
 
 
-def _versions(random: Random, day: datetime) -> tuple[datetime, ...]:
+def _generate_versions(random: Random, day: datetime) -> tuple[datetime, ...]:
     versions = [day]
     while random.random() < 0.35:
         versions.append(versions[-1] + timedelta(seconds=random.randint(3_600, 40_000_000)))
     return (day, *(later for later in versions[1:] if later <= LAST_DAY))
 
 
-def _comment(random: Random, journal: str, few: str, many: str) -> str | None:
+def _generate_comment(random: Random, journal: str, few: str, many: str) -> str | None:
     kind = random.random()
     if kind < 0.2:
         return None
@@ -373,22 +373,22 @@ def _comment(random: Random, journal: str, few: str, many: str) -> str | None:
     return pattern.format(number=many, few=few, journal=journal)
 
 
-def _journal_ref(random: Random, journal: str, day: datetime) -> str:
+def _generate_journal_ref(random: Random, journal: str, day: datetime) -> str:
     volume, page = random.randint(10, 900), random.randint(1, 99_999)
     year = day.year + random.randint(0, 2)
     pattern = random.choice(("{} {} ({}) {}", "{}{}:{},{}", "{} {}, {}, p. {}"))
     return pattern.format(journal, volume, year, page)
 
 
-def _dois(random: Random, number: int) -> Iterable[str]:
-    """Name the journal's DOI, now and then with an erratum's; 10.5555 is set aside for tests."""
+def _generate_dois(random: Random, number: int) -> Iterable[str]:
+    """Generate the DOI of the journal and sometimes one of an erratum; 10.5555 is for tests."""
     if random.random() < 0.8:
         yield f"10.5555/paper.{number:06}"
         if random.random() < 0.1:
             yield f"10.5555/erratum.{number:06}"
 
 
-ODDITIES: Final[tuple[dict[str, Any], ...]] = (
+SPECIAL_CASES: Final[tuple[dict[str, Any], ...]] = (
     {"title": "0"},
     {
         "title": r"Testing $\rho < \rho_c$ & the \emph{weak} limit of \v{C}ech sets",
@@ -396,8 +396,8 @@ ODDITIES: Final[tuple[dict[str, Any], ...]] = (
     },
     {
         "authors": (
-            Author(" Meridian Collaboration", PLACES[:3]),
-            Author("Łucja Müller-Ñandú", PLACES[2:4]),
+            Author(" Meridian Collaboration", AFFILIATIONS[:3]),
+            Author("Łucja Müller-Ñandú", AFFILIATIONS[2:4]),
             Author("A. O'Rourke"),
         )
     },

@@ -1,4 +1,4 @@
-"""arXiv's search language: how the server rewrites a query, then reads it as a tree."""
+"""arXiv's query language: how the server rewrites a query and then parses it into a tree."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from typing import Final, Literal
 
 
 class InvalidQueryError(ValueError):
-    """The query cannot be read even after it was rewritten."""
+    """The rewritten query cannot be parsed."""
 
 
 @dataclass(frozen=True, slots=True)
 class Term:
-    """A value looked for in one field; quotes are gone from it."""
+    """A search for a value, without its quotes, in one field."""
 
     field: str
     value: str
@@ -24,14 +24,14 @@ class Term:
 
 @dataclass(frozen=True, slots=True)
 class Not:
-    """An ANDNOT with nothing before it."""
+    """An ANDNOT without a left operand."""
 
     operand: Tree
 
 
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """Two queries joined by an operator."""
+    """A binary operator with its operands."""
 
     left: Tree
     operator: Literal["AND", "OR", "ANDNOT"]
@@ -41,23 +41,24 @@ class Pair:
 Tree = Term | Not | Pair
 
 
-def shown(tree: Tree, *, outermost: bool = True) -> str:
-    """Write a tree out with parentheses, as the link of a feed does."""
+def format_tree(tree: Tree, *, outermost: bool = True) -> str:
+    """Format a tree with parentheses, as in the link of a feed."""
     match tree:
         case Term(field, value):
             return f'{field}:"{value}"' if re.search(r"\s", value) else f"{field}:{value}"
         case Not(operand):
-            text = f"ANDNOT {shown(operand, outermost=False)}"
+            text = f"ANDNOT {format_tree(operand, outermost=False)}"
         case Pair(left, operator, right):
-            text = f"{shown(left, outermost=False)} {operator} {shown(right, outermost=False)}"
+            operands = (format_tree(operand, outermost=False) for operand in (left, right))
+            text = f" {operator} ".join(operands)
     return text if outermost else f"({text})"
 
 
-# Rewriting. The server mends a query before it reads it, and means well.
+# Rewriting: the server corrects a query before it parses it.
 
 
 class Kind(Enum):
-    """What a word of a query is."""
+    """The kind of a token."""
 
     PREFIX = "ti:"
     OPEN = "("
@@ -67,8 +68,8 @@ class Kind(Enum):
 
 
 @dataclass(slots=True)
-class Word:
-    """One word of a query; its text may still be mended."""
+class Token:
+    """One token of a query. Its text may be rewritten."""
 
     kind: Kind
     text: str
@@ -77,8 +78,8 @@ class Word:
 _OPERATORS: Final = ("ANDNOT", "AND", "OR", "NOT")
 _PREFIXES: Final = ("abs:", "all:", "au:", "cat:", "co:", "doi:", "id:", "jr:", "rn:",
                     "submittedDate:", "ti:", "title:")  # fmt: skip
-_WORD: Final = re.compile(
-    r'"[^"]*"'  # a phrase; a quote without a partner is skipped
+_TOKEN: Final = re.compile(
+    r'"[^"]*"'  # a phrase; an unmatched quote is skipped
     r"|[()]"
     rf"|\b(?:{'|'.join(_OPERATORS)})\b(?=[()\s]|$)"
     rf"|{'|'.join(_PREFIXES)}"
@@ -88,25 +89,26 @@ _RANGE: Final = re.compile(r"submittedDate:\[([\d-]{4,14}) TO ([\d-]{4,14})\]")
 
 
 def rewrite(query: str) -> str:
-    """Mend a query as the server does before it reads it; the title of a feed shows this."""
+    """Rewrite a query as the server does; the title of a feed contains the result."""
     query = query.replace("lastUpdatedDate:", "submittedDate:")
-    query = _RANGE.sub(_quoted_range, query)
-    words = [_word(text) for text in _WORD.findall(query)]
-    words = _spread_prefixes(words)
-    words = _add_prefixes(words)
-    words = _keep_last_operators(words)
-    words = _add_operators(words)
-    _spoil_authors(words)
-    return _joined(_drop_idle_prefixes(words))
+    query = _RANGE.sub(_quote_range, query)
+    tokens = [_create_token(text) for text in _TOKEN.findall(query)]
+    tokens = _distribute_prefixes(tokens)
+    tokens = _add_prefixes(tokens)
+    tokens = _drop_repeated_operators(tokens)
+    tokens = _add_operators(tokens)
+    _replace_underscores(tokens)
+    return _join_tokens(_drop_unused_prefixes(tokens))
 
 
-def _quoted_range(found: re.Match[str]) -> str:
-    first, last = found.groups()
-    return f'submittedDate:"{_filled(first, last=False)} TO {_filled(last, last=True)}"'
+def _quote_range(match: re.Match[str]) -> str:
+    first, last = match.groups()
+    dates = f"{_complete_date(first, last=False)} TO {_complete_date(last, last=True)}"
+    return f'submittedDate:"{dates}"'
 
 
-def _filled(date: str, *, last: bool) -> str:
-    """Fill a partial date out to its first or last minute; leave alone what is no date."""
+def _complete_date(date: str, *, last: bool) -> str:
+    """Complete a partial date to its first or last minute; other texts are unchanged."""
     if not date.isdigit():
         return date
     date = date[:12]
@@ -122,111 +124,112 @@ def _filled(date: str, *, last: bool) -> str:
     return date
 
 
-def _word(text: str) -> Word:
+def _create_token(text: str) -> Token:
     if text in _OPERATORS:
-        return Word(Kind.OPERATOR, "ANDNOT" if text == "NOT" else text)
+        return Token(Kind.OPERATOR, "ANDNOT" if text == "NOT" else text)
     if text in _PREFIXES:
-        return Word(Kind.PREFIX, "ti:" if text == "title:" else text)
+        return Token(Kind.PREFIX, "ti:" if text == "title:" else text)
     if text in ("(", ")"):
-        return Word(Kind(text), text)
-    return Word(Kind.TEXT, text)
+        return Token(Kind(text), text)
+    return Token(Kind.TEXT, text)
 
 
-def _spread_prefixes(words: list[Word]) -> list[Word]:
-    """Make `ti:(a b)` into `(ti:a ti:b)`."""
-    spread: list[Word] = []
-    prefix: Word | None = None
+def _distribute_prefixes(tokens: list[Token]) -> list[Token]:
+    """Rewrite `ti:(a b)` as `(ti:a ti:b)`."""
+    rewritten: list[Token] = []
+    prefix: Token | None = None
     depth = 0
-    for word, following in zip(words, [*words, None][1:], strict=True):
+    for token, following in zip(tokens, [*tokens, None][1:], strict=True):
         if prefix is None:
-            if word.kind is Kind.PREFIX and following and following.kind is Kind.OPEN:
-                prefix = word
+            if token.kind is Kind.PREFIX and following and following.kind is Kind.OPEN:
+                prefix = token
                 continue
-        elif word.kind is Kind.OPEN:
+        elif token.kind is Kind.OPEN:
             depth += 1
-        elif word.kind is Kind.CLOSE:
+        elif token.kind is Kind.CLOSE:
             depth -= 1
             prefix = prefix if depth else None
-        elif word.kind is Kind.TEXT and spread[-1].kind is not Kind.PREFIX:
-            spread.append(Word(Kind.PREFIX, prefix.text))
-        spread.append(word)
-    return spread
+        elif token.kind is Kind.TEXT and rewritten[-1].kind is not Kind.PREFIX:
+            rewritten.append(Token(Kind.PREFIX, prefix.text))
+        rewritten.append(token)
+    return rewritten
 
 
-def _add_prefixes(words: list[Word]) -> list[Word]:
-    """Make `a` into `all:a`."""
-    prefixed: list[Word] = []
-    for word in words:
-        if word.kind is Kind.TEXT and not (prefixed and prefixed[-1].kind is Kind.PREFIX):
-            prefixed.append(Word(Kind.PREFIX, "all:"))
-        prefixed.append(word)
-    return prefixed
+def _add_prefixes(tokens: list[Token]) -> list[Token]:
+    """Rewrite `a` as `all:a`."""
+    rewritten: list[Token] = []
+    for token in tokens:
+        if token.kind is Kind.TEXT and not (rewritten and rewritten[-1].kind is Kind.PREFIX):
+            rewritten.append(Token(Kind.PREFIX, "all:"))
+        rewritten.append(token)
+    return rewritten
 
 
-def _keep_last_operators(words: list[Word]) -> list[Word]:
-    """Make `a AND OR b` into `a OR b`."""
-    kept: list[Word] = []
-    for word in words:
-        if word.kind is Kind.OPERATOR and kept and kept[-1].kind is Kind.OPERATOR:
-            kept.pop()
-        kept.append(word)
-    return kept
+def _drop_repeated_operators(tokens: list[Token]) -> list[Token]:
+    """Rewrite `a AND OR b` as `a OR b`."""
+    rewritten: list[Token] = []
+    for token in tokens:
+        if token.kind is Kind.OPERATOR and rewritten and rewritten[-1].kind is Kind.OPERATOR:
+            rewritten.pop()
+        rewritten.append(token)
+    return rewritten
 
 
-def _add_operators(words: list[Word]) -> list[Word]:
-    """Make `all:a all:b` into `all:a OR all:b`."""
+def _add_operators(tokens: list[Token]) -> list[Token]:
+    """Rewrite `all:a all:b` as `all:a OR all:b`."""
     ends = (Kind.TEXT, Kind.CLOSE)
     begins = (Kind.PREFIX, Kind.OPEN, Kind.TEXT)
-    joined: list[Word] = []
-    for word in words:
-        if joined:
-            before = joined[-1].kind
-            idle = before is Kind.PREFIX and word.kind is Kind.PREFIX
-            if idle or (before in ends and word.kind in begins):
-                joined.append(Word(Kind.OPERATOR, "OR"))
-        joined.append(word)
-    return joined
+    rewritten: list[Token] = []
+    for token in tokens:
+        if rewritten:
+            previous = rewritten[-1].kind
+            is_unused_prefix = previous is Kind.PREFIX and token.kind is Kind.PREFIX
+            if is_unused_prefix or (previous in ends and token.kind in begins):
+                rewritten.append(Token(Kind.OPERATOR, "OR"))
+        rewritten.append(token)
+    return rewritten
 
 
-def _spoil_authors(words: list[Word]) -> None:
-    """Replace underscores in authors, with the server's bug: it looks at the second word.
+def _replace_underscores(tokens: list[Token]) -> None:
+    """Replace underscores in authors, with a bug of the server: it uses the second token.
 
-    `au:del_maestro` becomes `au:"del maestro"`, but in `ti:a_b AND au:bob` Bob is replaced
-    by "a b", and in `ti:x AND au:del_maestro` nothing happens.
+    `au:del_maestro` becomes `au:"del maestro"`. But in `ti:a_b AND au:bob`, `bob` is replaced by
+    `"a b"`, and `ti:x AND au:del_maestro` is unchanged.
     """
-    for before, word in pairwise(words):
-        if before.text == "au:" and word.kind is Kind.TEXT and "_" in words[1].text:
-            name = words[1].text.replace("_", " ")
-            word.text = name if '"' in name else f'"{name}"'
+    for previous, token in pairwise(tokens):
+        if previous.text == "au:" and token.kind is Kind.TEXT and "_" in tokens[1].text:
+            name = tokens[1].text.replace("_", " ")
+            token.text = name if '"' in name else f'"{name}"'
 
 
-def _drop_idle_prefixes(words: list[Word]) -> list[Word]:
-    """Leave out a prefix that no text follows."""
+def _drop_unused_prefixes(tokens: list[Token]) -> list[Token]:
+    """Remove prefixes that are not followed by text."""
     return [
-        word
-        for word, following in zip(words, [*words, None][1:], strict=True)
-        if word.kind is not Kind.PREFIX or (following and following.kind is Kind.TEXT)
+        token
+        for token, following in zip(tokens, [*tokens, None][1:], strict=True)
+        if token.kind is not Kind.PREFIX or (following and following.kind is Kind.TEXT)
     ]
 
 
-_TIGHT: Final = {
+_WITHOUT_SPACE: Final = {
     (Kind.OPEN, Kind.PREFIX),
     (Kind.TEXT, Kind.CLOSE),
     (Kind.PREFIX, Kind.TEXT),
 }
 
 
-def _joined(words: list[Word]) -> str:
-    """Write words in one line; `((a))` comes out as `( (all:a) )`, as on the server."""
-    line = ""
-    before: Kind | None = None
-    for word in words:
-        line += word.text if before is None or (before, word.kind) in _TIGHT else f" {word.text}"
-        before = word.kind
-    return line
+def _join_tokens(tokens: list[Token]) -> str:
+    """Join tokens with the spaces of the server, which writes `((a))` as `( (all:a) )`."""
+    text = ""
+    previous: Kind | None = None
+    for token in tokens:
+        has_space = previous is not None and (previous, token.kind) not in _WITHOUT_SPACE
+        text += f" {token.text}" if has_space else token.text
+        previous = token.kind
+    return text
 
 
-# Reading. The grammar is strict, and knows no precedence.
+# Parsing: the grammar is strict, and all operators have the same precedence.
 
 _START: Final = re.compile(
     r"\s*(?:(?P<open>\()|(?P<not>ANDNOT)"
@@ -237,10 +240,10 @@ _NEXT: Final = re.compile(r"\s*(?:(?P<operator>ANDNOT|AND|OR)|(?P<close>\))|(?P<
 
 
 def parse(query: str) -> Tree:
-    """Read a rewritten query; operators have no precedence and bind to the right."""
+    """Parse a rewritten query. Operators are right-associative and have the same precedence."""
     try:
-        tree, place = _expression(query, 0)
-        if (after := _NEXT.match(query, place)) and after["end"] is not None:
+        tree, position = _parse_expression(query, 0)
+        if (match := _NEXT.match(query, position)) and match["end"] is not None:
             return tree
     except InvalidQueryError:
         pass
@@ -248,30 +251,30 @@ def parse(query: str) -> Tree:
     raise InvalidQueryError(message)
 
 
-def _expression(query: str, place: int) -> tuple[Tree, int]:
-    """Read from a place to the end, or to the parenthesis that closes the group."""
-    found = _START.match(query, place)
-    if found is None:
+def _parse_expression(query: str, position: int) -> tuple[Tree, int]:
+    """Parse from a position to the end or to the parenthesis that closes the group."""
+    match = _START.match(query, position)
+    if match is None:
         raise InvalidQueryError
     tree: Tree
-    place = found.end()
-    if found["not"]:
-        operand, place = _expression(query, place)
-        return Not(operand), place
-    if found["open"]:
-        tree, place = _expression(query, place)
-        closing = _NEXT.match(query, place)
+    position = match.end()
+    if match["not"]:
+        operand, position = _parse_expression(query, position)
+        return Not(operand), position
+    if match["open"]:
+        tree, position = _parse_expression(query, position)
+        closing = _NEXT.match(query, position)
         if closing is None or not closing["close"]:
             raise InvalidQueryError
-        place = closing.end()
+        position = closing.end()
     else:
-        value = found["text"] if found["phrase"] is None else found["phrase"].strip()
-        tree = Term(found["field"], value)
-    following = _NEXT.match(query, place)
+        value = match["text"] if match["phrase"] is None else match["phrase"].strip()
+        tree = Term(match["field"], value)
+    following = _NEXT.match(query, position)
     if following is None:
         raise InvalidQueryError
     match following["operator"]:
         case "AND" | "OR" | "ANDNOT" as operator:
-            right, place = _expression(query, following.end())
-            return Pair(tree, operator, right), place
-    return tree, place
+            right, position = _parse_expression(query, following.end())
+            return Pair(tree, operator, right), position
+    return tree, position

@@ -1,1 +1,1 @@
-"""What `make fuzz` runs: long searches for input that breaks the service."""
+"""Fuzzing with coverage guidance, run by `make fuzz`."""

@@ -1,7 +1,7 @@
-"""Coverage-guided fuzzing of the reader of arXiv's feeds: `python -m fuzz.arxiv_xml -runs=1000000`.
+"""Coverage-guided fuzzing of the Atom parser: `python -m fuzz.arxiv_xml -runs=1000000`.
 
-Options are libFuzzer's. Bytes that reach new lines of the reader are kept in `.fuzz/`, where the
-next run goes on; bytes that break it stay in `.fuzz/` too, as `crash-*`.
+Accepts the options of libFuzzer. Inputs that reach new code are stored in `.fuzz/arxiv_xml/`, and
+the next run continues from them. Inputs that crash the parser are stored as `.fuzz/crash-*`.
 """
 
 import re
@@ -20,64 +20,65 @@ with atheris.instrument_imports(include=["service.arxiv_xml", "service.arxiv_que
     from service import arxiv_xml
 
 ROOT = Path(__file__).resolve().parent.parent
-FOLDER = ROOT / ".fuzz"
+OUTPUT = ROOT / ".fuzz"
 CAPTURES = ROOT.parent / "shared" / "feeds"
-"""Real answers of arXiv, where they are there."""
-PIECES = re.compile(rb"<([\w:]+)[^<>]*>[^<>]*</\1>|<[^>]*>|[^<]+")
-SIZE = 8192
-"""Bytes of a feed of two or three papers: more of them reach nothing new, and take longer."""
-LIMITS = (f"-max_len={SIZE}", "-timeout=10", "-rss_limit_mb=1024", "-malloc_limit_mb=256")
+"""Captured feeds of arXiv, used if the folder exists."""
+XML_PARTS = re.compile(rb"<([\w:]+)[^<>]*>[^<>]*</\1>|<[^>]*>|[^<]+")
+MAX_BYTES = 8192
+"""Enough for a feed of two or three papers; larger inputs are only slower."""
+LIMITS = (f"-max_len={MAX_BYTES}", "-timeout=10", "-rss_limit_mb=1024", "-malloc_limit_mb=256")
 
 
-def read(body: bytes) -> None:
-    """Fail unless the bytes are a feed that can be recorded, or refused with a short reason."""
+def check_parser(body: bytes) -> None:
+    """Fail unless the input is parsed into a storable feed or rejected with a short reason."""
     try:
-        found = arxiv_xml.parse_feed(body)
+        parsed = arxiv_xml.parse_feed(body)
     except arxiv_xml.InvalidFeed as error:
-        assert len(str(error)) < 400, "a reason is for the log"  # noqa: S101, PLR2004, PT017
+        assert len(str(error)) < 400, "the reason is logged"  # noqa: S101, PLR2004, PT017
     else:
-        assert 0 <= found.total <= INT4_MAX, "PostgreSQL's integer"  # noqa: S101
-        msgspec.json.encode(found)  # as it is sent to PostgreSQL: half a surrogate pair would fail
+        assert 0 <= parsed.total <= INT4_MAX, "PostgreSQL's integer"  # noqa: S101
+        msgspec.json.encode(parsed)  # fails on unpaired surrogates, as PostgreSQL would
 
 
-def change(body: bytes, size: int, seed: int) -> bytes:
-    """Change bytes as libFuzzer does, or elements and texts, so that it stays XML more often."""
-    random = Random(seed)  # noqa: S311 - to be repeated
-    pieces = [piece[0] for piece in PIECES.finditer(body)]
-    if len(pieces) < 3 or random.random() < 0.5:  # noqa: PLR2004 - nothing to move
-        changed: bytes = atheris.Mutate(body, size)
-        return changed
-    one, other = random.randrange(len(pieces)), random.randrange(len(pieces))
+def mutate(body: bytes, size: int, seed: int) -> bytes:
+    """Mutate bytes as libFuzzer does, or move XML elements and texts to keep valid XML."""
+    random = Random(seed)  # noqa: S311 - must be reproducible
+    parts = [match[0] for match in XML_PARTS.finditer(body)]
+    if len(parts) < 3 or random.random() < 0.5:  # noqa: PLR2004 - too few parts to move
+        mutated: bytes = atheris.Mutate(body, size)
+        return mutated
+    first, second = random.randrange(len(parts)), random.randrange(len(parts))
     if random.random() < 0.5:  # noqa: PLR2004
-        pieces.insert(one, pieces[other])
-    elif pieces[one].startswith(b"<"):
-        pieces[one], pieces[other] = pieces[other], pieces[one]
+        parts.insert(first, parts[second])
+    elif parts[first].startswith(b"<"):
+        parts[first], parts[second] = parts[second], parts[first]
     else:
-        pieces[one] = atheris.Mutate(pieces[one], 100).replace(b"<", b"").replace(b"&", b"")
-    return b"".join(pieces)[:size]
+        parts[first] = atheris.Mutate(parts[first], 100).replace(b"<", b"").replace(b"&", b"")
+    return b"".join(parts)[:size]
 
 
-def _seeds() -> list[bytes]:
-    """Feeds of both families, with some papers, one and none, and one with an error."""
+def _create_seeds() -> list[bytes]:
+    """Create feeds of both families with zero, one and three papers, and one with an error."""
     papers = generate(30)
-    made = [
+    seeds = [
         feed.render(papers[:size], family=family) for family in ("new", "old") for size in (0, 1, 3)
     ]
     captured = (path.read_bytes() for path in sorted(CAPTURES.glob("*.xml")))
-    made.append(feed.error("incorrect id format for x"))
-    return [*made, *(body for body in captured if len(body) <= SIZE)]
+    seeds.append(feed.error("incorrect id format for x"))
+    return [*seeds, *(body for body in captured if len(body) <= MAX_BYTES)]
 
 
 def main() -> None:
-    """Write the seeds, and fuzz until libFuzzer has had enough."""
-    seeds, found = FOLDER / "seeds", FOLDER / "arxiv_xml"
-    for folder in (seeds, found):
+    """Write the seeds and run libFuzzer."""
+    seeds, corpus = OUTPUT / "seeds", OUTPUT / "arxiv_xml"
+    for folder in (seeds, corpus):
         folder.mkdir(parents=True, exist_ok=True)
-    for number, body in enumerate(_seeds()):
+    for number, body in enumerate(_create_seeds()):
         (seeds / f"{number}.xml").write_bytes(body)
-    words = Path(__file__).with_suffix(".dict")
-    places = (f"-dict={words}", f"-artifact_prefix={FOLDER}/", str(found), str(seeds))
-    atheris.Setup([sys.argv[0], *LIMITS, *sys.argv[1:], *places], read, custom_mutator=change)
+    dictionary = Path(__file__).with_suffix(".dict")
+    paths = (f"-dict={dictionary}", f"-artifact_prefix={OUTPUT}/", str(corpus), str(seeds))
+    options = [sys.argv[0], *LIMITS, *sys.argv[1:], *paths]
+    atheris.Setup(options, check_parser, custom_mutator=mutate)
     atheris.Fuzz()
 
 

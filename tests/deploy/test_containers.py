@@ -502,7 +502,7 @@ class TestTheContainers:
             refused = sandbox.podman("run", *options, POSTGRES, *script)
 
             assert refused.returncode == 2
-            assert "a DB_..._PASSWORD is empty or has a quote or a backslash" in refused.stdout
+            assert "a DB_..._PASSWORD is empty or contains a quote or a backslash" in refused.stdout
 
     def test_the_service_outlives_its_database(self, sandbox: Sandbox, stack: Stack) -> None:
         sandbox.podman("stop", "-t", "20", stack.name("db"))

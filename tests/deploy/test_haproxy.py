@@ -178,10 +178,10 @@ def test_haproxy_routes_every_endpoint() -> None:
     text = (ROOT / "deploy" / "haproxy.cfg").read_text()
     opened = {
         path.strip("/")
-        for acl in re.findall(r"acl (?:reading|searching) path(?:_beg)? (.*)", text)
+        for acl in re.findall(r"acl (?:read|search)_path path(?:_beg)? (.*)", text)
         for path in acl.split()
     }
-    backing = re.findall(r"acl backing path (.*)", text)
+    backing = re.findall(r"acl backend_path path (.*)", text)
 
     assert opened == {*ENDPOINTS["frontend"], "schema", "schema-assets"}
     assert sorted(" ".join(backing).split()) == sorted(f"/{name}" for name in ENDPOINTS["backend"])
@@ -230,7 +230,7 @@ def test_internal_paths_are_not_found_outside(
     assert json.loads(text) == {
         "title": "Not Found",
         "status": 404,
-        "detail": "there is no such path",
+        "detail": "no such path: /schema lists all paths",
         "request_id": given,
     }
     assert instances.that_answered(given, 0.05) == set()

@@ -136,7 +136,7 @@ def test_closed_port_times_out_with_status_1(wait_for: Run) -> None:
         finished = wait_for(f"127.0.0.1:{port}", "-t", "1")
 
     assert finished.returncode == 1
-    assert finished.stderr == f"wait-for: 127.0.0.1:{port} accepted no connection within 1 s\n"
+    assert finished.stderr == f"wait-for: 127.0.0.1:{port} did not accept a connection within 1 s\n"
     assert 1 <= time.monotonic() - before < 3
 
 
@@ -146,7 +146,7 @@ def test_silent_port_times_out_with_status_1(wait_for: Run) -> None:
         finished = wait_for(f"127.0.0.1:{port}", "-t", "1")
 
     assert finished.returncode == 1
-    assert finished.stderr == f"wait-for: 127.0.0.1:{port} accepted no connection within 1 s\n"
+    assert finished.stderr == f"wait-for: 127.0.0.1:{port} did not accept a connection within 1 s\n"
     assert 1 <= time.monotonic() - before < 4
 
 

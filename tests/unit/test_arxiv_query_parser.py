@@ -119,7 +119,7 @@ def test_formatted_tree_is_parsed_back(tree: Node) -> None:
     assert understood(text) == tree
     assert parse_query(text) == tree
     assert parse_fielded_query(text, unambiguous=True) == tree
-    assert parse_fielded_query(demo.shown(demo.parse(demo.rewrite('ti:"a b"')))) == Term(
+    assert parse_fielded_query(demo.format_tree(demo.parse(demo.rewrite('ti:"a b"')))) == Term(
         "ti", "a b"
     )
 
@@ -300,7 +300,7 @@ def test_long_texts_are_parsed_quickly(text: str) -> None:
 
 @given(TREES)
 def test_reported_tree_is_parsed(tree: Node) -> None:
-    shown = demo.shown(demo.parse(demo.rewrite(format_query(tree))))
+    shown = demo.format_tree(demo.parse(demo.rewrite(format_query(tree))))
     values = re.findall(r'"([^"]*)"', format_query(tree))
     assert parse_fielded_query(shown) == tree or any(set("()") & set(value) for value in values)
 

@@ -1,9 +1,10 @@
-"""What `make bench` says is what was measured; how fast anything is, is not tested here."""
+"""The table of `python -m benchmarks` and its measurements; their values are not tested."""
 
 import asyncio
 import shutil
 import subprocess
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -13,9 +14,9 @@ import pytest
 from litestar import Litestar, get
 from psycopg.conninfo import make_conninfo
 
-from benchmarks import measuring, recording
-from benchmarks.__main__ import MARKS, PARTS, keep, measured, table
-from benchmarks.measuring import Bench, NotHere, Row, rate, served
+from benchmarks import measuring, recording, workers
+from benchmarks.__main__ import MARKS, PARTS, format_table, main, run_part, save_table
+from benchmarks.measuring import Bench, NotAvailable, Row, ServiceExited, measure_rate, serve_app
 from demo import feed
 from demo.papers import generate
 from service import arxiv_xml
@@ -30,7 +31,7 @@ BENCH = Bench("", "", Path())
 
 
 @pytest.mark.parametrize(
-    ("seen", "bounds", "said"),
+    ("seen", "target", "cells"),
     [
         ([0.9, 0.5, 0.8], {"at_least": 0.8}, ">= 0.8 | 0.8, met | 0.5 to 0.9"),
         ([0.9, 0.5, 0.799], {"at_least": 0.8}, ">= 0.8 | 0.799, **missed** | 0.5 to 0.9"),
@@ -39,37 +40,65 @@ BENCH = Bench("", "", Path())
         ([483.2], {}, " | 483 | 483 to 483"),
     ],
 )
-def test_the_median_is_held_against_the_target(
-    seen: list[float], bounds: dict[str, float], said: str
+def test_median_is_compared_with_target(
+    seen: list[float], target: dict[str, float], cells: str
 ) -> None:
-    assert said in str(Row(measure="this", against="that", seen=seen, detail="", **bounds))
+    assert cells in str(Row(measure="this", against="that", seen=seen, detail="", **target))
 
 
-def test_a_part_that_fails_says_so_and_leaves_what_it_had_measured() -> None:
+def test_part_that_fails_keeps_its_rows_and_adds_the_reason() -> None:
     def part(_: Bench) -> Iterator[Row]:
         yield Row(measure="the first", seen=[1.0], detail="")
         raise ValueError("no | luck")
 
-    first, second = measured("part", part, BENCH)
+    first, second = run_part("part", part, BENCH)
 
     assert first.seen == [1.0]
     assert str(second) == "| part |  |  | - |  | failed: ValueError('no   luck') |"
 
 
-def test_what_is_not_installed_is_named() -> None:
+def test_row_names_missing_program() -> None:
     def part(_: Bench) -> Iterator[Row]:
-        raise NotHere("HAProxy is not installed")
+        raise NotAvailable("HAProxy is not installed")
 
-    [row] = measured("readers", part, BENCH)
+    [row] = run_part("readers", part, BENCH)
 
-    assert str(row) == "| readers |  |  | - |  | not measured here: HAProxy is not installed |"
+    assert str(row) == "| readers |  |  | - |  | not available: HAProxy is not installed |"
 
 
-def test_a_new_table_takes_the_place_of_the_old_one(tmp_path: Path) -> None:
+def test_table_is_saved_only_on_request(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def part(_: Bench) -> Iterator[Row]:
+        yield Row(measure="this", seen=[1.0], detail="")
+
+    monkeypatch.setitem(PARTS, "record", part)
+    monkeypatch.chdir(tmp_path)
+    document = ROOT / "docs" / "performance.md"
+    before = document.read_bytes()
+
+    main(["record"])
+    printed = capsys.readouterr().out
+    assert "| this |  |  | 1 | 1 to 1 |  |" in printed
+    assert list(tmp_path.iterdir()) == []
+    assert document.read_bytes() == before
+
+    main(["record", "--save", "a table.md"])
+    assert (tmp_path / "a table.md").read_text() == capsys.readouterr().out
+
+
+def test_unknown_part_is_rejected(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        main(["record", "nothing"])
+
+    assert "unknown part: nothing" in capsys.readouterr().err
+
+
+def test_saved_table_replaces_the_table_of_a_document(tmp_path: Path) -> None:
     document, (begin, end) = tmp_path / "performance.md", MARKS
     document.write_text(f"before\n{begin}\nold\n\n{end}after\n")
 
-    keep(table([Row(measure="new", detail="")]), document)
+    save_table(format_table([Row(measure="new", detail="")]), document)
 
     text = document.read_text()
     assert text.startswith(f"before\n{begin}")
@@ -77,34 +106,56 @@ def test_a_new_table_takes_the_place_of_the_old_one(tmp_path: Path) -> None:
     assert "old" not in text
 
 
-def test_the_document_has_a_place_for_the_table_and_names_each_part() -> None:
+def test_document_has_place_for_table_and_describes_each_part() -> None:
     text = (ROOT / "docs" / "performance.md").read_text()
 
     assert all(text.count(mark) == 1 for mark in MARKS)
     assert all(f"`{name}`" in text for name in PARTS)
 
 
-def test_without_wrk_each_request_has_its_own_number(monkeypatch: pytest.MonkeyPatch) -> None:
-    asked: list[str] = []
+def test_bundled_client_numbers_its_requests(monkeypatch: pytest.MonkeyPatch) -> None:
+    queries: list[str] = []
 
     @get("/", sync_to_thread=False)
     def bare(request: AnyRequest) -> None:
-        asked.append(request.url.query)
+        queries.append(request.url.query)
 
     monkeypatch.setattr(shutil, "which", lambda _: None)
-    monkeypatch.setattr(measuring, "SECONDS", 0.2)
-    with served(Litestar([bare])) as address:
-        assert rate(address + "/?n={number}&m={number%10}") > 0
+    monkeypatch.setattr(measuring, "ROUND_SECONDS", 0.2)
+    with serve_app(Litestar([bare])) as address:
+        assert measure_rate(address + "/?n={number}&m={number%10}") > 0
 
-    numbers = [int(query.split("&")[0].removeprefix("n=")) for query in asked]
+    numbers = [int(query.split("&")[0].removeprefix("n=")) for query in queries]
     assert len(set(numbers)) == len(numbers)
-    assert {f"n={number}&m={number % 10}" for number in numbers} == set(asked)
+    assert {f"n={number}&m={number % 10}" for number in numbers} == set(queries)
 
 
-def test_pgbench_records_what_the_store_does(
+def test_service_that_exits_reports_its_output(database: str) -> None:
+    settings = Settings(database_url=database, database_ro_url=database)
+    service = measuring.run_service(settings, {"ARXIV_NO_SETTING": "1"})
+
+    with pytest.raises(ServiceExited, match="ARXIV_NO_SETTING"), service:
+        pass
+
+
+def test_workers_are_not_available_without_the_setting(monkeypatch: pytest.MonkeyPatch) -> None:
+    @contextmanager
+    def run_service(_: Settings, settings: dict[str, str]) -> Iterator[tuple[str, int]]:
+        raise ServiceExited(f"{next(iter(settings))}: there is no such setting")
+        yield "", 0
+
+    monkeypatch.setattr(workers, "run_service", run_service)
+    monkeypatch.setitem(BENCH.__dict__, "million", Settings())
+
+    [row] = run_part("workers", workers.measure_workers, BENCH)
+
+    assert row.detail == "not available: ARXIV_WORKERS: there is no such setting"
+
+
+def test_pgbench_writes_the_same_rows_as_the_store(
     database: str, db: psycopg.Connection, tmp_path: Path
 ) -> None:
-    def rows() -> list[list[Any]]:
+    def fetch_rows() -> list[list[Any]]:
         columns = {
             "queries": "timestamp, status, num_results, num_entries, query, outcome",
             "results": "timestamp, result_number, author, title, journal, arxiv_id, version",
@@ -115,27 +166,27 @@ def test_pgbench_records_what_the_store_does(
             for table, names in columns.items()
         ]
 
-    found = arxiv_xml.parse_feed(feed.render(generate(10)))
-    answer = ArxivResponse(
+    parsed = arxiv_xml.parse_feed(feed.render(generate(10)))
+    response = ArxivResponse(
         timestamp=1_700_000_000,
         status=200,
         num_results=10,
         query="it's :this",
-        entries=found.entries,
+        entries=parsed.entries,
         search_key=uuid4(),
     )
     settings = Settings(database_url=make_conninfo(database, user="arxiv_rw"))
-    asyncio.run(_saved(settings, answer))
-    by_the_store = rows()
+    asyncio.run(_save(settings, response))
+    rows_of_store = fetch_rows()
     db.execute("truncate queries, results, papers")
 
-    command = recording.pgbench(settings, [answer], tmp_path)
+    command = recording.create_pgbench_command(settings, [response], tmp_path)
     subprocess.run([*command, "--transactions=1", "--protocol=extended"], check=True)
 
-    assert len(by_the_store[1]) == 10
-    assert rows() == by_the_store
+    assert len(rows_of_store[1]) == 10
+    assert fetch_rows() == rows_of_store
 
 
-async def _saved(settings: Settings, answer: ArxivResponse) -> None:
+async def _save(settings: Settings, response: ArxivResponse) -> None:
     async with create_pools(settings) as connections:
-        await RecordStore(connections).save(answer)
+        await RecordStore(connections).save(response)
