@@ -220,7 +220,7 @@ class RemoteSearchService(SearchService):
     ) -> SearchReply:
         # other callers may join this search and wait longer than the deadline of the first one
         deadline.set(None)
-        request = SearchRequest(asked=search, anew=bypass_cache)
+        request = SearchRequest(search=search, bypass_cache=bypass_cache)
         # not retried with `bypass_cache`: it could send a second request to arXiv
         reply: SearchReply = await self._backend.call(
             "/find-answer", request, SearchReply, self._timeout, retry=not bypass_cache

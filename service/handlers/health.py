@@ -34,7 +34,7 @@ EXAMPLE = Health(
     summary="Check whether the process responds",
     operation_id="getLiveness",
     tags=["operations"],
-    responses=openapi.describe_json(Health(status="live"), "The process responds.")
+    responses=openapi.describe_json(Health, "The process responds.", example=Health(status="live"))
     | openapi.INVALID_PARAMETER,
     cache_control=NO_STORE,
 )
@@ -48,7 +48,7 @@ async def live() -> Health:
     summary="Check whether the service is ready",
     operation_id="getReadiness",
     tags=["operations"],
-    responses=openapi.describe_json(EXAMPLE, "The service is ready.")
+    responses=openapi.describe_json(Health, "The service is ready.", example=EXAMPLE)
     | openapi.INVALID_PARAMETER
     | {503: ResponseSpec(Health, description="Not ready; `detail` gives the reason.")},
     cache_control=NO_STORE,

@@ -20,46 +20,13 @@ from ..models.arxiv import Outcome
 from ..models.filters import ListQuery, PageParams, QueryFilter
 from ..models.records import INT8_MAX, QueryRow, Run
 from ..models.requests import QueryRange
-from ..models.responses import Changes, Moved, NewVersion, Query, QueryWithResults, Result
+from ..models.responses import Changes, Query, QueryWithResults, Result
 from ..problems import AnyRequest
 from ..search_params import parse_time_range
 from .pagination import ListResponse
 from .params import QUERY_TIMES, Order, QueryIdPath, provide_queries_query
-from .results import EXAMPLE as RESULT
 
-EXAMPLE = Query(
-    query_id=42,
-    query='ArXiv Query: search_query=ti:"testing"&id_list=&start=0&max_results=10',
-    timestamp="2026-11-23T20:15:00",
-    status=200,
-    num_results=214_881,
-    num_entries=10,
-    outcome="ok",
-)
 RANGE = QueryRange(start_timestamp="2026-11-23T20:15:00", end_timestamp="2026-11-24")
-CHANGES = Changes(
-    query=EXAMPLE,
-    previous=replace(EXAMPLE, query_id=17, timestamp="2026-11-22T20:15:00"),
-    came=[RESULT],
-    went=[],
-    moved=[
-        Moved(
-            arxiv_id="2610.00017",
-            title="Hypothesis testing for the sparse transformer",
-            result_number=1,
-            previous_result_number=0,
-        )
-    ],
-    new_versions=[
-        NewVersion(
-            arxiv_id="2609.00003",
-            title="Testing the stability of a unit test",
-            version=2,
-            previous_version=1,
-            result_number=2,
-        )
-    ],
-)
 QUERY_PROBLEMS = openapi.FRONTEND_PROBLEMS | openapi.NOT_FOUND
 
 
@@ -101,7 +68,7 @@ class QueriesView(StoredQueriesView):
     "/queries",
     summary="Download recorded searches",
     operation_id="downloadQueries",
-    responses=openapi.describe_list([EXAMPLE], "The matching searches, as a file.")
+    responses=openapi.describe_list(Query, "The matching searches, as a file.")
     | openapi.FRONTEND_PROBLEMS,
     operation_class=openapi.ListOperation,
     tags=["frontend"],
@@ -132,7 +99,7 @@ async def download_queries(
     status_code=200,
     summary="List recorded searches",
     operation_id="listQueries",
-    responses=openapi.describe_json([EXAMPLE], "The matching searches.")
+    responses=openapi.describe_json(list[Query], "The matching searches.")
     | openapi.FRONTEND_PROBLEMS
     | openapi.BODY_PROBLEMS,
     tags=["frontend"],
@@ -157,9 +124,7 @@ async def list_queries(
     "/queries/{query_id:int}",
     summary="Get a recorded search",
     operation_id="getQuery",
-    responses=openapi.describe_json(
-        QueryWithResults(**asdict(EXAMPLE), results=[RESULT]), "The search and its results."
-    )
+    responses=openapi.describe_json(QueryWithResults, "The search and its results.")
     | QUERY_PROBLEMS,
     operation_class=openapi.CacheableOperation,
     tags=["frontend"],
@@ -177,7 +142,7 @@ async def get_query(context: NamedDependency[Context], query_id: QueryIdPath) ->
     "/queries/{query_id:int}/changes",
     summary="Compare a search with its previous run",
     operation_id="getQueryChanges",
-    responses=openapi.describe_json(CHANGES, "The differences from the previous run.")
+    responses=openapi.describe_json(Changes, "The differences from the previous run.")
     | QUERY_PROBLEMS
     | openapi.NOT_COMPARABLE,
     operation_class=openapi.CacheableOperation,
