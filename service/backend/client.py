@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Callable, Collection, Coroutine, Hashable, Sequence
+from collections.abc import Collection, Sequence
 from datetime import tzinfo
 from http import HTTPStatus
 from typing import Any, NamedTuple, Self
@@ -15,8 +15,8 @@ from .. import timestamps
 from ..api_keys import PATIENCE as KEYS_PATIENCE
 from ..api_keys import ApiKey, Rate
 from ..db import migrations
-from ..db.pool import PATIENCE
-from ..db.reader import SLOW_PATIENCE, Filter, ListDefinition, R, RecordReader, T
+from ..db.pool import CALL_TIMEOUT
+from ..db.reader import SLOW_READ_TIMEOUT, Filter, ListDefinition, RecordReader, T
 from ..errors import BackendError, BackendUnavailable, DatabaseUnavailable, ServiceError
 from ..http_pool import HTTPConnectionPool, trust
 from ..logging import request_id
@@ -42,8 +42,8 @@ CONNECTION_PATIENCE = 3.0
 """Seconds that a call may wait for a connection."""
 MARGIN = 2.0
 """Seconds more than the backend takes at most: what it says then tells more than our timeout."""
-READING = 2 * (SLOW_PATIENCE + PATIENCE) + MARGIN
-"""Seconds that the answer to a question about what is stored may take: two shared reads."""
+READING = 2 * (SLOW_READ_TIMEOUT + CALL_TIMEOUT) + MARGIN
+"""Seconds for reading records: up to two statements, one after the other."""
 MOST = 2**26
 """Bytes of an answer: 64 KiB for each of the thousand papers of the longest page, a paper of a
 thousand authors has 20."""
@@ -280,64 +280,55 @@ class RemoteReader(RecordReader):
     async def _ask(self, question: requests.ReadRequest, kind: Any) -> Any:  # noqa: ANN401 - see ask
         return await self._backend.ask("/read-archive", question, kind)
 
-    async def page(
+    async def fetch_page(
         self,
-        kind: ListDefinition[T],
-        wanted: Filter,
-        place: Position,
+        definition: ListDefinition[T],
+        filters: Filter,
+        position: Position,
         limit: int,
         *,
         newest: bool = False,
     ) -> list[T]:
-        """For each who asks."""
-        return await self._page(kind, wanted, place, limit, newest=newest)
-
-    async def together(self, asked: Hashable, read: Callable[[], Coroutine[Any, Any, R]]) -> R:  # noqa: ARG002
-        """For each who asks: they do not wait equally long."""
-        return await read()
-
-    async def _page(
-        self, kind: ListDefinition[T], wanted: Filter, place: Position, limit: int, *, newest: bool
-    ) -> list[T]:
-        name: Any = next(name for name, (each, _) in requests.LISTS.items() if each is kind)
-        page = requests.Page(name, wanted, place, limit, newest)
-        rows: list[T] = await self._ask(page, list[kind.rows])  # type: ignore[name-defined]
+        """A page of a list."""
+        name: Any = next(name for name, (each, _) in requests.LISTS.items() if each is definition)
+        page = requests.Page(name, filters, position, limit, newest)
+        rows: list[T] = await self._ask(page, list[definition.row_type])  # type: ignore[name-defined]
         return rows
 
-    async def query(self, query_id: int) -> Run | None:
+    async def fetch_run(self, query_id: int) -> Run | None:
         """One search."""
         run: Run | None = await self._ask(requests.Query(query_id), Run | None)
         return run
 
-    async def runs(self, run: Run, limit: int) -> list[Run]:
+    async def fetch_runs(self, run: Run, limit: int) -> list[Run]:
         """The runs of the same search up to this one."""
         runs: list[Run] = await self._ask(requests.Runs(run, limit), list[Run])
         return runs
 
-    async def results_of(self, run: Run) -> list[ResultRow]:
+    async def fetch_results(self, run: Run) -> list[ResultRow]:
         """The results of a search."""
         rows: list[ResultRow] = await self._ask(requests.Results(run), list[ResultRow])
         return rows
 
-    async def feed(self, runs: Sequence[Run]) -> list[PaperRow]:
+    async def fetch_feed_papers(self, runs: Sequence[Run]) -> list[PaperRow]:
         """What these runs found."""
         papers: list[PaperRow] = await self._ask(requests.Feed(list(runs)), list[PaperRow])
         return papers
 
-    async def versions(self, arxiv_id: str) -> list[PaperRow]:
+    async def fetch_versions(self, arxiv_id: str) -> list[PaperRow]:
         """The versions of one paper."""
         papers: list[PaperRow] = await self._ask(requests.Versions(arxiv_id), list[PaperRow])
         return papers
 
-    async def papers_of(self, names: Collection[PaperVersion]) -> dict[PaperVersion, PaperRow]:
+    async def fetch_papers(self, names: Collection[PaperVersion]) -> dict[PaperVersion, PaperRow]:
         """The papers of these names."""
         wanted = requests.Papers(list(names))
         found: list[PaperRow] = await self._ask(wanted, list[PaperRow])
         return {(paper.arxiv_id, paper.version): paper for paper in found}
 
-    async def counts(self, wanted: PaperFilter, tz: tzinfo) -> list[Count]:
+    async def count_papers(self, filters: PaperFilter, tz: tzinfo) -> list[Count]:
         """How many papers match."""
         counts: list[Count] = await self._ask(
-            requests.Counts(wanted, timestamps.name_of(tz)), list[Count]
+            requests.Counts(filters, timestamps.name_of(tz)), list[Count]
         )
         return counts

@@ -40,7 +40,7 @@ class Page(_Asked, frozen=True, tag="page"):
         if self.list == "ranked" and self.place.back:
             raise ValueError("place: there is no way back in what is ranked")
         if self.place.key is not None:
-            msgspec.convert(self.place.key, tuple.__class_getitem__(kind.shape))
+            msgspec.convert(self.place.key, tuple.__class_getitem__(kind.key_types))
 
 
 class Query(_Asked, frozen=True, tag="query"):
@@ -99,18 +99,18 @@ async def answer(question: ReadRequest, reader: RecordReader) -> Any:  # noqa: A
     """What the archive has to say: rows, or one, or null."""
     match question:
         case Page(name, wanted, place, limit, newest):
-            return await reader.page(LISTS[name][0], wanted, place, limit, newest=newest)
+            return await reader.fetch_page(LISTS[name][0], wanted, place, limit, newest=newest)
         case Query(query_id):
-            return await reader.query(query_id)
+            return await reader.fetch_run(query_id)
         case Runs(run, limit):
-            return await reader.runs(run, limit)
+            return await reader.fetch_runs(run, limit)
         case Results(run):
-            return await reader.results_of(run)
+            return await reader.fetch_results(run)
         case Feed(runs):
-            return await reader.feed(runs)
+            return await reader.fetch_feed_papers(runs)
         case Versions(arxiv_id):
-            return await reader.versions(arxiv_id)
+            return await reader.fetch_versions(arxiv_id)
         case Papers(names):
-            return list((await reader.papers_of(names)).values())
+            return list((await reader.fetch_papers(names)).values())
         case Counts(wanted, zone):
-            return await reader.counts(wanted, timestamps.zone(zone))
+            return await reader.count_papers(wanted, timestamps.zone(zone))

@@ -50,7 +50,7 @@ class ApiKeyStore:
                 revoked = await conn.execute(sql.REVOKE_KEY, {"name": name})
                 return revoked.rowcount > 0
 
-    async def all(self) -> list[ApiKeyRow]:
+    async def fetch_all(self) -> list[ApiKeyRow]:
         """All that there have been, the oldest first."""
         with map_db_errors():
             async with (

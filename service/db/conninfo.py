@@ -17,7 +17,7 @@ def libpq_environment(url: str) -> dict[str, str]:
     A password given so is not seen in the list of processes. Raises NotConfigured for a URL that
     libpq does not understand. Options without a variable (keepalives and the like) are left out.
     """
-    parsed(url)
+    parse_conninfo(url)
     return {
         option.envvar.decode(): option.val.decode()
         for option in pq.Conninfo.parse(url.encode())
@@ -25,7 +25,7 @@ def libpq_environment(url: str) -> dict[str, str]:
     }
 
 
-def parsed(url: str) -> dict[str, Any]:
+def parse_conninfo(url: str) -> dict[str, Any]:
     """What a URL or key=value string says. Raises NotConfigured for one that is none."""
     try:
         found = conninfo_to_dict(url)
@@ -42,11 +42,11 @@ def parsed(url: str) -> dict[str, Any]:
     return found
 
 
-def check_addresses(settings: Settings) -> None:
+def check_database_urls(settings: Settings) -> None:
     """Raises NotConfigured, with the setting's name, for the URL of a database that is none."""
     for name in settings.__struct_fields__:
         if name.endswith(("database_url", "database_ro_url")):
             try:
-                parsed(getattr(settings, name) or "dbname=any")
+                parse_conninfo(getattr(settings, name) or "dbname=any")
             except ConfigurationError as error:
                 raise ConfigurationError(f"ARXIV_{name.upper()}: {error.detail}") from error

@@ -24,17 +24,17 @@ from psycopg_pool import AsyncConnectionPool, PoolClosed, PoolTimeout, TooManyRe
 
 from .. import metrics, sql
 from ..errors import DatabaseUnavailable
-from .conninfo import parsed
+from .conninfo import parse_conninfo
 
 POOL_SIZE = 10
 MAX_WAITING = 1000
 """Callers that may wait for a connection; further ones are sent away at once."""
-PATIENCE = 10.0
+CALL_TIMEOUT = 10.0
 """Seconds a call may take, waiting for a connection included."""
-CONNECTION_PATIENCE = 3.0
+CHECKOUT_TIMEOUT = 3.0
 """Seconds of these that it may wait for a connection."""
-OFTEN = 5
-"""How often a connection reads with a statement before it prepares it."""
+PREPARE_AFTER = 5
+"""Executions after which a reading connection prepares a statement."""
 ROOM = 250_000
 """Bytes of an answer that a connection for reading can take at once; without, it is 16 KiB."""
 
@@ -43,7 +43,7 @@ System = Literal["queries", "results", "sequence"]
 the numbers."""
 Connection = AsyncConnection[Any]
 Pool = AsyncConnectionPool[Connection]
-Lend = Callable[[], AbstractAsyncContextManager[Connection]]
+ConnectionSource = Callable[[], AbstractAsyncContextManager[Connection]]
 Configure = Callable[[Connection], Coroutine[Any, Any, None]]
 
 _OUTDATED = (errors.ReadOnlySqlTransaction, errors.FeatureNotSupported)
@@ -109,18 +109,18 @@ class DatabasePools:
         return self._writers["results"] is None
 
     @property
-    def systems(self) -> dict[str, Lend]:
+    def systems(self) -> dict[str, ConnectionSource]:
         """Ways to everything this process needs, by name."""
         return {pool.name: partial(_Lent, pool) for pool in self._pools.values()}
 
     def writer(self, system: System = "queries") -> AbstractAsyncContextManager[Connection]:
-        """Lend a connection that works, for PATIENCE seconds at most."""
+        """ConnectionSource a connection that works, for CALL_TIMEOUT seconds at most."""
         return _Lent(self._writers[system])
 
     def reader(
         self, system: Literal["queries", "results"] = "queries"
     ) -> AbstractAsyncContextManager[Connection]:
-        """Lend a connection that works, for PATIENCE seconds at most."""
+        """ConnectionSource a connection that works, for CALL_TIMEOUT seconds at most."""
         return _Lent(self._readers[system])
 
     def _pool(self, name: str, url: str | None, configure: Configure) -> Pool | None:
@@ -133,7 +133,7 @@ class DatabasePools:
 
 
 class _Lent:
-    """A connection that works, for PATIENCE seconds at most.
+    """A connection that works, for CALL_TIMEOUT seconds at most.
 
     A class, since a generator would cost as much as all the rest of it.
     """
@@ -148,8 +148,8 @@ class _Lent:
     async def __aenter__(self) -> Connection:
         if self._pool is None:
             raise DatabaseUnavailable("this instance only reads: ARXIV_DATABASE_URL is not set")
-        end = monotonic() + PATIENCE
-        while _is_dead(conn := await self._pool.getconn(timeout=CONNECTION_PATIENCE)):
+        end = monotonic() + CALL_TIMEOUT
+        while _is_dead(conn := await self._pool.getconn(timeout=CHECKOUT_TIMEOUT)):
             await conn.close()
             await self._pool.putconn(conn)
         # cancelling a call waits for the server, and a server behind a dead network never answers
@@ -179,7 +179,7 @@ class _Lent:
 
 def _conninfo(url: str) -> str:
     defaults: dict[str, Any] = {"connect_timeout": 5, "application_name": "arxiv-gateway"}
-    return make_conninfo(**(defaults | parsed(url)))
+    return make_conninfo(**(defaults | parse_conninfo(url)))
 
 
 def _pool(name: str, conninfo: str, configure: Configure) -> Pool:
@@ -206,7 +206,7 @@ async def _configure_writer(conn: Connection) -> None:
 
 async def _configure_reader(conn: Connection) -> None:
     """Let what comes often be prepared, but not its plan: the best one depends on the values."""
-    await _configure(conn, "force_custom_plan", OFTEN, ROOM)
+    await _configure(conn, "force_custom_plan", PREPARE_AFTER, ROOM)
 
 
 async def _configure(conn: Connection, plans: str, threshold: int, room: int) -> None:
@@ -215,7 +215,7 @@ async def _configure(conn: Connection, plans: str, threshold: int, room: int) ->
     PgBouncer lends a server for a transaction, and before 1.22 mixes up what is prepared on which.
     """
     values = {"plans": plans, "room": room, "backend_pid": conn.info.backend_pid}
-    fuse = asyncio.get_running_loop().call_later(CONNECTION_PATIENCE, _cut, conn)
+    fuse = asyncio.get_running_loop().call_later(CHECKOUT_TIMEOUT, _cut, conn)
     try:
         cursor = await conn.execute(sql.BACKEND_PID, values)
         if await cursor.fetchone():
@@ -233,7 +233,7 @@ def _is_dead(conn: Connection) -> bool:
     return bool(poll.poll(0))
 
 
-def lost(error: psycopg.OperationalError) -> bool:
+def connection_was_lost(error: psycopg.OperationalError) -> bool:
     """Whether the connection ended, so that nobody can say what became of the statements."""
     if isinstance(error, PoolTimeout | TooManyRequests):
         return False
@@ -247,7 +247,7 @@ def _cut(conn: Connection) -> None:
 
 
 async def fetch(
-    lend: Lend,
+    lend: ConnectionSource,
     shape: BaseRowFactory[T],
     statement: bytes,
     values: Mapping[str, object] | None = None,

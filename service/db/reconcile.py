@@ -27,14 +27,14 @@ class Mismatch(Struct, frozen=True):
     """A number whose search and results do not belong together."""
 
     query_id: int
-    said: int | None
+    expected: int | None
     """How many results its search says it has; None where there is no search."""
-    found: int
+    stored: int
 
     @property
     def is_repairable(self) -> bool:
         """Whether there are results without a search, as a crash leaves them."""
-        return self.said is None
+        return self.expected is None
 
 
 class _Search(Struct, frozen=True):
@@ -61,7 +61,7 @@ class Reconciler:
         self._searches = partial(connections.writer, "queries")
         self._results = partial(connections.writer, "results")
 
-    async def look(self) -> list[Mismatch]:
+    async def find_mismatches(self) -> list[Mismatch]:
         """All numbers under which something is missing, or being written just now."""
         found: list[Mismatch] = []
         after = 0

@@ -101,8 +101,8 @@ class ListResponse(Generic[T]):
             raise InvalidParameter("after", "and page exclude each other")
         self._place = Position(offset=(listing.page or 0) * listing.size)
         if listing.after is not None:
-            self._place = cursors.read(listing.after, self._query, kind.shape)
-            if self._place.back and kind.back is None:
+            self._place = cursors.read(listing.after, self._query, kind.key_types)
+            if self._place.back and kind.reverse_statement is None:
                 raise cursors.refused()
 
     @property
@@ -134,7 +134,7 @@ class ListResponse(Generic[T]):
 
     async def _read(self) -> list[T]:
         """Its rows, and one more, to see whether there is another page."""
-        return await self._reader.page(
+        return await self._reader.fetch_page(
             self._kind, self._wanted, self._place, self._asked.size + 1, newest=self._newest
         )
 
@@ -147,7 +147,7 @@ class ListResponse(Generic[T]):
             links.append(self._link("next", after=self._cursor(rows[-1])))
         if self._asked.page:
             links.append(self._link("prev", page=self._asked.page - 1))
-        elif rows and place.key and self._kind.back and (is_more or not place.back):
+        elif rows and place.key and self._kind.reverse_statement and (is_more or not place.back):
             cursor = self._cursor(rows[0], back=True)
             links.append(self._link("prev", after=cursor))
         return Page(rows, ", ".join(links))
@@ -159,12 +159,12 @@ class ListResponse(Generic[T]):
 
     async def _stream(self) -> Response[Any]:
         most = size = ROWS if self.is_tabular else REFERENCES
-        batches = self._reader.batches(
+        batches = self._reader.stream_batches(
             self._kind, self._wanted, self._place, lambda: size, newest=self._newest
         )
         # before the first byte, so that a database that is away is told by the status
         first: list[T] = await anext(batches, [])
-        if len(first) < self._kind.first:  # that is all
+        if len(first) < self._kind.first_batch_size:  # that is all
             return self.response(await self.file(first), None)
         writer, rows = await self._written(first)
 
@@ -218,7 +218,7 @@ class ListResponse(Generic[T]):
         return headers
 
     def _cursor(self, row: T, *, back: bool = False) -> str:
-        return cursors.write(self._kind.key_of(row), self._query, back=back)
+        return cursors.write(self._kind.get_key(row), self._query, back=back)
 
     def _link(self, rel: str, **place: str | int) -> str:
         query = "&".join(filter(None, (self._same, urlencode(place))))

@@ -14,7 +14,7 @@ from msgspec import defstruct, structs
 
 from .. import arxiv_query, formats, full_text, openapi, timestamps
 from ..context import Context
-from ..db.reader import MOST_COUNTED, PAPERS, RANKED
+from ..db.reader import MAX_COUNTED, PAPERS, RANKED
 from ..errors import InvalidParameter, NotFound
 from ..formats import references
 from ..models.arxiv import Link
@@ -149,7 +149,7 @@ async def list_papers(
     page = await listed.page()
     found: dict[str, Any] = {"papers": msgspec.Raw(await listed.file(page.rows))}
     if not (listing.after or listing.page):
-        found |= _counted(await context.reader.counts(wanted, context.settings.zone))
+        found |= _counted(await context.reader.count_papers(wanted, context.settings.zone))
     return listed.response(msgspec.json.encode(found), page.links)
 
 
@@ -180,7 +180,7 @@ async def show_paper(
     # as a path, an address of arXiv's has lost one of its slashes
     text = str(arxiv_id).strip("/").replace(":/", "://")
     name, version = arxiv_query.paper(text, "arxiv_id")
-    versions = await context.reader.versions(name)
+    versions = await context.reader.fetch_versions(name)
     chosen = [each for each in versions if version in {None, each.version}]
     if not chosen:
         raise NotFound(_not_found(name, version, [each.version for each in versions]))
@@ -209,8 +209,8 @@ def _counted(counts: Sequence[Count]) -> dict[str, Any]:
 
     total = of("total")[0].count
     return {
-        "total": min(total, MOST_COUNTED),
-        "total_is_exact": total <= MOST_COUNTED,
+        "total": min(total, MAX_COUNTED),
+        "total_is_exact": total <= MAX_COUNTED,
         "facets": Facets(category=of("category"), year=of("year")),
     }
 

@@ -58,7 +58,7 @@ PROBLEMS = openapi.FRONTEND_PROBLEMS | openapi.NOT_FOUND
 async def show_query(context: NamedDependency[Context], query_id: PathId) -> QueryWithResults:
     """One recorded search with its results."""
     run = await _run(context.reader, query_id)
-    results = await context.reader.results_of(run)
+    results = await context.reader.fetch_results(run)
     query = queries.shown(run, context.settings.zone)
     return QueryWithResults(**structs.asdict(query), results=shown(results, context.settings.zone))
 
@@ -78,11 +78,11 @@ async def show_changes(context: NamedDependency[Context], query_id: PathId) -> C
     run = await _run(context.reader, query_id)
     if run.outcome != Outcome.OK:
         raise NotComparable(f"search {query_id} has no usable answer: its outcome is {run.outcome}")
-    runs = await context.reader.runs(run, 2)
+    runs = await context.reader.fetch_runs(run, 2)
     # another standby may not know this run yet
     previous = next((each for each in runs if each.query_id < run.query_id), None)
-    now = await context.reader.results_of(run)
-    before = await context.reader.results_of(previous) if previous else now
+    now = await context.reader.fetch_results(run)
+    before = await context.reader.fetch_results(previous) if previous else now
     tz = context.settings.zone
     return Changes(
         query=queries.shown(run, tz),
@@ -109,10 +109,10 @@ async def show_feed(
     version of each paper, when it came first, the latest first, at most 100.
     """
     run = await _run(context.reader, query_id)
-    runs = await context.reader.runs(structs.replace(run, query_id=INT8_MAX), FEED_RUNS)
+    runs = await context.reader.fetch_runs(structs.replace(run, query_id=INT8_MAX), FEED_RUNS)
     if not runs:
         raise NotComparable(f"no run of search {query_id} has a usable answer")
-    papers = await context.reader.feed(runs)
+    papers = await context.reader.fetch_feed_papers(runs)
     name = run.search_key.hex if run.search_key else run.query
     head = FeedHead(
         title=f"arXiv: {run.query}",
@@ -127,7 +127,7 @@ async def show_feed(
 
 
 async def _run(reader: RecordReader, query_id: int) -> Run:
-    run = await reader.query(query_id) if 0 < query_id <= INT8_MAX else None
+    run = await reader.fetch_run(query_id) if 0 < query_id <= INT8_MAX else None
     if run is None:
         raise NotFound(f"no search {query_id} is recorded")
     return run

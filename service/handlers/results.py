@@ -50,7 +50,7 @@ class StoredResults:
     async def references(self, rows: Sequence[ResultRow]) -> list[Reference]:
         """The papers, each once in a file however many searches found it."""
         names = {(row.arxiv_id, row.version or 0) for row in rows if row.arxiv_id}
-        papers = await self._reader.papers_of(names)
+        papers = await self._reader.fetch_papers(names)
         told = []
         for row in rows:
             paper = papers.get((row.arxiv_id or "", row.version or 0))

@@ -152,7 +152,7 @@ async def test_papers_cost_no_further_round_trip(
         await here.store.save(answer(*map(entry, range(entries))))
         trips = proxy.trips, proxy.answers
         proxy.forget()
-        assert len(await here.reader.versions("2611.00001")) == 1
+        assert len(await here.reader.fetch_versions("2611.00001")) == 1
 
         assert trips == (proxy.trips, proxy.answers) == (1, 1)
 
@@ -207,7 +207,7 @@ async def test_only_a_later_answer_changes_a_paper_and_only_what_has_changed(
         second = row(db)
         assert second != first
         assert row(db, "2611.00002") == other
-        [paper] = await here.reader.versions("2611.00001")
+        [paper] = await here.reader.fetch_versions("2611.00001")
         assert (paper.comment, paper.journal, paper.dois) == tuple(changed.values())
         assert paper.timestamp == NOON + 20
 
@@ -383,7 +383,7 @@ async def test_a_conflict_leaves_papers_as_they_are(database: str, db: psycopg.C
 
 async def test_who_may_only_read_writes_no_paper(database: str, db: psycopg.Connection) -> None:
     async with Opened(make_conninfo(database, user="arxiv_ro")) as here:
-        assert await here.reader.versions("2611.00001") == []
+        assert await here.reader.fetch_versions("2611.00001") == []
         with pytest.raises(DatabaseUnavailable, match="may not"):
             await here.store.save(answer(entry(1)))
         body = WriteResultsRequest(query_id=7, timestamp=NOON, results=[])
@@ -829,7 +829,7 @@ async def test_of_very_many_matches_the_newest_are_ranked(
     shelf: Gateway, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     newest = [name(each) for each in (await found(shelf, q="the", order="newest"))["papers"]]
-    monkeypatch.setattr("service.db.reader.MOST_RANKED", 20)
+    monkeypatch.setattr("service.db.reader.MAX_RANKED", 20)
     response = await shelf.get("/papers", params={"q": "the", "items_per_page": 7})
     pages = [response.json()["papers"]]
     while "next" in response.links:

@@ -11,7 +11,7 @@ import pytest
 from psycopg.conninfo import make_conninfo
 
 from demo.arxiv import StandIn
-from service.db.pool import OFTEN, DatabasePools, Lend
+from service.db.pool import PREPARE_AFTER, ConnectionSource, DatabasePools
 from service.db.reader import RESULTS, RecordReader
 from service.models.filters import Position, ResultFilter
 from tests.conftest import Gateway, Serve
@@ -176,15 +176,15 @@ async def test_pages_are_prepared_there_too_and_planned_for_their_values(
     ):
         async with DatabasePools(writer, url) as connections:
             reader = RecordReader(connections)
-            for _ in range(4 * OFTEN):  # of two connections at most
-                await reader.page(RESULTS, ResultFilter(), Position(), 10)
+            for _ in range(4 * PREPARE_AFTER):  # of two connections at most
+                await reader.fetch_page(RESULTS, ResultFilter(), Position(), 10)
             found = await _prepared(partial(connections.reader, "results"))
         pages = [mode for statement, mode in found if "from results" in statement]
         assert bool(pages) is may_prepare
         assert set(pages) <= {"force_custom_plan"}
 
 
-async def _prepared(lend: Lend) -> list[tuple[str, str]]:
+async def _prepared(lend: ConnectionSource) -> list[tuple[str, str]]:
     """What is prepared, and how plans are made for it."""
     found = []
     async with lend() as one, lend() as other:  # that which was used, and perhaps a new one
@@ -205,7 +205,7 @@ async def test_a_migration_of_a_type_costs_each_connection_one_answer_and_is_sai
     }
     path = "/queries?items_per_page=5"
     async with gateway(**urls) as client:
-        before = [(await client.get(path)).status_code for _ in range(4 * OFTEN)]
+        before = [(await client.get(path)).status_code for _ in range(4 * PREPARE_AFTER)]
         db.execute("alter table queries alter column status type integer")
         after = [await client.get(path) for _ in range(6)]
 

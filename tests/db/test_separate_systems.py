@@ -28,7 +28,6 @@ from service.__main__ import migrate
 from service.app import create_app
 from service.cli import terminal
 from service.context import LocalContext
-from service.db import milestones
 from service.db import pool as connections_module
 from service.db import reconcile as reconciliation_module
 from service.db.pool import DatabasePools
@@ -40,11 +39,11 @@ from service.harvest import Harvester
 from service.models.requests import WriteQueryRequest, WriteResultsRequest
 from service.settings import Settings
 from tests.conftest import Serve, copied
-from tests.db.test_milestones import INSERT, fill, page, plain, watch
 from tests.db.test_records import Unadaptable, answer
 from tests.support.process import ROOT
 from tests.support.proxy import proxied
 from tests.support.replica import Replica, copy_of
+from tests.support.results import fetch_keys, insert_results, select_keys
 
 logger = logging.getLogger(__name__)
 Settle = Callable[..., Settings]
@@ -250,7 +249,7 @@ async def test_a_write_that_goes_on_after_its_repair_takes_another_number(
         with pytest.raises(DatabaseUnavailable):
             await store.save(kept)
         monkeypatch.undo()
-        assert await reconciliation.repair(await reconciliation.look()) == 1
+        assert await reconciliation.repair(await reconciliation.find_mismatches()) == 1
 
         assert await store.save(kept) == 2
     assert apart.counts() == (2, 0, 6, 0)
@@ -402,11 +401,11 @@ async def test_a_search_that_comes_before_its_repair_stays_as_it_is(apart: Apart
     async with apart.connections() as connections:
         store, reconciliation = RecordStore(connections), Reconciler(connections)
         await store.write_results(results(5, "one"))
-        amiss = await reconciliation.look()
+        amiss = await reconciliation.find_mismatches()
         await store.write_query(search(5, 1))
 
         assert await reconciliation.repair(amiss) == 0
-        assert await reconciliation.look() == []
+        assert await reconciliation.find_mismatches() == []
     assert rows(apart.queries, "select outcome from queries") == [("ok",)]
 
 
@@ -418,14 +417,14 @@ async def test_repairs_at_once_and_beside_writers_record_each_search_once(
         store, reconciliation = RecordStore(connections), Reconciler(connections)
         for number in range(1001, 1041):
             await store.write_results(results(number, "one"))
-        amiss = await reconciliation.look()
+        amiss = await reconciliation.find_mismatches()
         repaired = await asyncio.gather(
             *(reconciliation.repair(amiss) for _ in range(3)),
             *(store.save(answer(2)) for _ in range(20)),
         )
 
         assert sum(repaired[:3]) == len(amiss) == 40
-        assert await reconciliation.look() == []
+        assert await reconciliation.find_mismatches() == []
     assert apart.counts() == (60, 0, 80, 0)
 
 
@@ -441,33 +440,19 @@ async def test_any_number_of_searches_is_compared_in_batches(
             if number % 5:
                 await store.write_query(search(number, int(number % 3 > 0)))
 
-        assert [each.query_id for each in await reconciliation.look()] == [5, 10, 20, 25]
+        assert [each.query_id for each in await reconciliation.find_mismatches()] == [5, 10, 20, 25]
 
 
 # Deep pages
 
 
-async def test_who_writes_results_is_asked_where_they_are_written(
-    apart: Apart, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    small = {"STEP": 4, "NEAR": 6, "READ": 40, "LOOK_AGAIN": -1.0, "WAIT": 9.0}
-    for name, value in small.items():
-        monkeypatch.setattr(milestones, name, value)
-    with psycopg.connect(apart.results) as late, psycopg.connect(apart.results) as db:
-        db.autocommit = True
-        fill(db, 20)
-        async with apart.connections() as connections:
-            reader = RecordReader(connections)
-            late.execute(INSERT, (500, 1001, 5))
-            for query_id in (501, 502, 503):
-                db.execute(INSERT, (query_id, 3000, 1))
-                assert await page(reader, 40) == plain(db, 40)
-            late.commit()
-            for offset in range(6, 90, 3):
-                assert await page(reader, offset) == plain(db, offset)
-            asked = watch(reader)
-            await page(reader, 60)
-            assert asked[0]["offset"] == 0
+async def test_deep_pages_are_read_from_the_system_of_the_results(apart: Apart) -> None:
+    with psycopg.connect(apart.results, autocommit=True) as db:
+        insert_results(db, 20)
+        async with apart.connections() as pools:
+            reader = RecordReader(pools)
+            for offset in range(0, 90, 9):
+                assert await fetch_keys(reader, offset) == select_keys(db, offset)
 
 
 # Starting

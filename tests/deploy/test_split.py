@@ -282,7 +282,7 @@ def test_whatever_an_archive_answers_a_remote_one_does_too() -> None:
         name: method for name, method in vars(RecordReader).items() if not name.startswith("_")
     }
 
-    for name in asked.keys() - {"batches"}:  # they are made of pages
+    for name in asked.keys() - {"stream_batches"}:  # they are made of pages
         assert signature(vars(RemoteReader)[name]) == signature(asked[name])
 
 
@@ -358,7 +358,7 @@ async def test_a_backend_that_is_away_is_told_with_when_to_come_again(
 async def test_a_backend_whose_database_is_away_is_not_ready_and_says_so(
     backing: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pool, "CONNECTION_PATIENCE", 0.2)
+    monkeypatch.setattr(pool, "CHECKOUT_TIMEOUT", 0.2)
     cut_off = backing(database_url="host=127.0.0.1 port=9", database_ro_url=None)
     async with backend(cut_off) as url, client_of(create_app(frontend(url))) as client:
         ready, results = await asyncio.gather(client.get("/health/ready"), client.get("/results"))

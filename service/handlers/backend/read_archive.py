@@ -8,6 +8,8 @@ from litestar.di import NamedDependency
 from ... import openapi
 from ...backend import requests
 from ...context import LocalContext
+from ...db.reader import InvalidFilter
+from ...errors import InvalidParameter
 from ...models.filters import Position, ResultFilter
 from ...problems import AnyRequest
 from ..client_state import cancel_on_disconnect
@@ -27,4 +29,7 @@ async def read_archive(
 
     `type` says which question it is. One search is answered alone, or null; all else is a list.
     """
-    return Response(await cancel_on_disconnect(request, requests.answer(data, context.reader)))
+    try:
+        return Response(await cancel_on_disconnect(request, requests.answer(data, context.reader)))
+    except InvalidFilter as error:
+        raise InvalidParameter("body", str(error)) from error
