@@ -109,7 +109,7 @@ class LocalContext(Context):
         )
         self.key_store = ApiKeyStore(connections)
         self.keys = ApiKeyCache(self.key_store)
-        reader = RecordReader(connections, settle=settings.settle)
+        reader = RecordReader(connections, read_delay=settings.settle)
         buffers = [self.buffer] if self.buffer else []
         super().__init__(settings, reader, connections, *buffers, self.arxiv, self.search_service)
 

@@ -214,10 +214,10 @@ async def _configure(conn: Connection, plans: str, threshold: int, room: int) ->
 
     PgBouncer lends a server for a transaction, and before 1.22 mixes up what is prepared on which.
     """
-    values = {"plans": plans, "room": room, "backend_pid": conn.info.backend_pid}
+    values = {"plan_cache_mode": plans, "buffer_bytes": room, "backend_pid": conn.info.backend_pid}
     fuse = asyncio.get_running_loop().call_later(CHECKOUT_TIMEOUT, _cut, conn)
     try:
-        cursor = await conn.execute(sql.BACKEND_PID, values)
+        cursor = await conn.execute(sql.CONFIGURE_SESSION, values)
         if await cursor.fetchone():
             conn.prepare_threshold = threshold
     finally:

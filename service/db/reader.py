@@ -84,7 +84,7 @@ QUERIES = ListDefinition(
     ("timestamp", "query_id"),
     (BigInt, BigInt),
     sql.SELECT_QUERIES,
-    sql.SELECT_QUERIES_BACK,
+    sql.SELECT_QUERIES_DESC,
     first_batch_size=200,
     system="queries",
 )
@@ -93,7 +93,7 @@ RESULTS = ListDefinition(
     ("timestamp", "query_id", "result_number"),
     (BigInt, BigInt, SmallInt),
     sql.SELECT_RESULTS,
-    sql.SELECT_RESULTS_BACK,
+    sql.SELECT_RESULTS_DESC,
     first_batch_size=200,
 )
 PAPERS = ListDefinition(
@@ -101,7 +101,7 @@ PAPERS = ListDefinition(
     ("published", "arxiv_id", "version"),
     (BigInt, Text, SmallInt),
     sql.SELECT_PAPERS,
-    sql.SELECT_PAPERS_BACK,
+    sql.SELECT_PAPERS_DESC,
     first_batch_size=50,
 )
 RANKED = ListDefinition(
@@ -121,10 +121,9 @@ class _RunId(Struct, frozen=True):
 class RecordReader:
     """Reads from PostgreSQL; rows younger than the read delay are left out."""
 
-    def __init__(self, pools: DatabasePools, *, settle: float = 0) -> None:
-        """`settle` is the read delay in seconds."""
+    def __init__(self, pools: DatabasePools, *, read_delay: float = 0) -> None:
         self._pools = pools
-        self._settle = settle
+        self._read_delay = read_delay
         self._slow_reads = asyncio.Semaphore(MAX_SLOW_READS)
 
     async def fetch_page(
@@ -215,13 +214,13 @@ class RecordReader:
         The latest come first.
         """
         search = {"search_key": runs[0].search_key, "query": runs[0].query}
-        all_runs = await self._fetch(_RunId, sql.SELECT_SAME, search, "queries")
+        all_runs = await self._fetch(_RunId, sql.SELECT_RUN_IDS, search, "queries")
         values = {
             "query_ids": [run.query_id for run in runs],
             "all_query_ids": [run.query_id for run in all_runs],
             "limit": FEED_PAPERS,
         }
-        return await self._fetch(PaperRow, sql.SELECT_FEED, values)
+        return await self._fetch(PaperRow, sql.SELECT_FEED_PAPERS, values)
 
     async def fetch_versions(self, arxiv_id: str) -> list[PaperRow]:
         """The versions of a paper, the latest first."""
@@ -233,7 +232,7 @@ class RecordReader:
             "arxiv_ids": [arxiv_id for arxiv_id, _ in names],
             "versions": [version for _, version in names],
         }
-        rows = await self._fetch(PaperRow, sql.SELECT_PAPERS_OF, values)
+        rows = await self._fetch(PaperRow, sql.SELECT_PAPERS_BY_ID, values)
         return {(row.arxiv_id, row.version): row for row in rows}
 
     async def count_papers(self, filters: PaperFilter, tz: tzinfo) -> list[Count]:
@@ -281,7 +280,7 @@ class RecordReader:
         values: Mapping[str, Any],
     ) -> list[T]:
         defaults = {
-            "settle": self._settle,
+            "read_delay": self._read_delay,
             "most": MAX_RANKED,
             "most_marked": MAX_HIGHLIGHTED_CHARS,
         }

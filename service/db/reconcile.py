@@ -44,7 +44,7 @@ class _Search(Struct, frozen=True):
 
 class _Results(Struct, frozen=True):
     query_id: int
-    found: int
+    num_results: int
 
 
 class _Interrupted(Struct, frozen=True):
@@ -68,12 +68,16 @@ class Reconciler:
         while after < INT8_MAX:
             page = {"after": after, "limit": BATCH}
             # results are written first: those of a search that is seen here are there below
-            searches = await fetch(self._searches, class_row(_Search), sql.COUNT_QUERIES, page)
-            results = await fetch(self._results, class_row(_Results), sql.COUNT_RESULTS, page)
+            searches = await fetch(
+                self._searches, class_row(_Search), sql.SELECT_ENTRY_COUNTS, page
+            )
+            results = await fetch(
+                self._results, class_row(_Results), sql.COUNT_RESULTS_BY_RUN, page
+            )
             cut = [rows[-1].query_id for rows in (searches, results) if len(rows) == BATCH]
             after = min(cut, default=INT8_MAX)
             said = {row.query_id: row.num_entries for row in searches if row.query_id <= after}
-            there = {row.query_id: row.found for row in results if row.query_id <= after}
+            there = {row.query_id: row.num_results for row in results if row.query_id <= after}
             found += [
                 Mismatch(number, said.get(number), there.get(number, 0))
                 for number in sorted(said.keys() | there.keys())
@@ -91,7 +95,7 @@ class Reconciler:
         for begin in range(0, len(numbers), BATCH):
             wanted = {"query_ids": numbers[begin : begin + BATCH]}
             found = await fetch(
-                self._results, class_row(_Interrupted), sql.SELECT_INTERRUPTED, wanted
+                self._results, class_row(_Interrupted), sql.SELECT_INTERRUPTED_RUNS, wanted
             )
             searches = [structs.asdict(_search(each)) for each in found]
             with map_db_errors():

@@ -72,7 +72,7 @@ def million(server: str, template: str) -> Iterator[psycopg.Connection]:
 def run(conn: psycopg.Connection, statement: bytes, values: dict[str, Any]) -> tuple[str, int, int]:
     """The indexes that a statement follows, how many pages it reads, and how many rows it gives."""
     analyze = b"explain (analyze, buffers, costs off, timing off, format json) "
-    given = {"settle": 0.0, "most": 20_000, "most_marked": 10_000} | values
+    given = {"read_delay": 0.0, "most": 20_000, "most_marked": 10_000} | values
     [[[found]]] = conn.execute(analyze + statement, given).fetchall()
     plan = found["Plan"]
     indexes = re.findall(r'"Index Name": "(\w+)"', json.dumps(plan))
@@ -100,17 +100,17 @@ APART = ResultFilter(title="order invariants", words="'order' & 'invariants'")
 RESULT_PAGES = [
     (sql.SELECT_RESULTS, ResultFilter(), {}, "results_timestamp", 20),
     (sql.SELECT_RESULTS, ResultFilter(), MIDDLE, "results_timestamp", 20),
-    (sql.SELECT_RESULTS, ResultFilter(), {"settle": 60.0}, "results_timestamp", 20),
-    (sql.SELECT_RESULTS_BACK, ResultFilter(), {}, "results_timestamp", 20),
-    (sql.SELECT_RESULTS_BACK, ResultFilter(), MIDDLE, "results_timestamp", 20),
+    (sql.SELECT_RESULTS, ResultFilter(), {"read_delay": 60.0}, "results_timestamp", 20),
+    (sql.SELECT_RESULTS_DESC, ResultFilter(), {}, "results_timestamp", 20),
+    (sql.SELECT_RESULTS_DESC, ResultFilter(), MIDDLE, "results_timestamp", 20),
     (sql.SELECT_RESULTS, ResultFilter(since=LATE), {}, "results_timestamp", 20),
-    (sql.SELECT_RESULTS_BACK, ResultFilter(until=LATE), {}, "results_timestamp", 20),
+    (sql.SELECT_RESULTS_DESC, ResultFilter(until=LATE), {}, "results_timestamp", 20),
     (sql.SELECT_RESULTS, ResultFilter(query_id=777), {}, "results_query_id_result_number_key", 20),
     (sql.SELECT_RESULTS, RARE, {}, "results_words", 250),
     (sql.SELECT_RESULTS, ResultFilter(category=["math.RA"]), {}, "results_paper", 250),
     (sql.SELECT_RESULTS, ResultFilter(category=["cs.C7"]), {}, "results_timestamp", 6000),
     (sql.SELECT_RESULTS, COMMON, {}, "results_timestamp", 20),
-    (sql.SELECT_RESULTS_BACK, COMMON, MIDDLE, "results_timestamp", 20),
+    (sql.SELECT_RESULTS_DESC, COMMON, MIDDLE, "results_timestamp", 20),
 ]
 
 
@@ -135,7 +135,7 @@ def test_a_page_of_results_reads_little_at_any_depth(
     [
         (sql.SELECT_QUERIES, QueryFilter(), {}, 20),
         (sql.SELECT_QUERIES, QueryFilter(since=LATE), {}, 20),
-        (sql.SELECT_QUERIES_BACK, QueryFilter(until=LATE), {}, 20),
+        (sql.SELECT_QUERIES_DESC, QueryFilter(until=LATE), {}, 20),
         (
             sql.SELECT_QUERIES,
             QueryFilter(),
@@ -162,10 +162,10 @@ NOVEL = PaperFilter(words=full_text.tsquery("title:word77"))
 DEEP = {"after_published": 1_570_000_000, "after_arxiv_id": "2001.00000", "after_version": 1}
 PAPER_PAGES = [
     (sql.SELECT_PAPERS, PAPERS, PaperFilter(), {}, "papers_published", 80),
-    (sql.SELECT_PAPERS_BACK, PAPERS, PaperFilter(), {}, "papers_published", 80),
-    (sql.SELECT_PAPERS_BACK, PAPERS, PaperFilter(since=1_600_000_000), {}, "papers_published", 80),
+    (sql.SELECT_PAPERS_DESC, PAPERS, PaperFilter(), {}, "papers_published", 80),
+    (sql.SELECT_PAPERS_DESC, PAPERS, PaperFilter(since=1_600_000_000), {}, "papers_published", 80),
     (
-        sql.SELECT_PAPERS_BACK,
+        sql.SELECT_PAPERS_DESC,
         PAPERS,
         PaperFilter(category=["cs.C7"]),
         {},
@@ -173,7 +173,7 @@ PAPER_PAGES = [
         2000,
     ),
     (sql.SELECT_PAPERS, PAPERS, PaperFilter(), DEEP, "papers_published", 80),
-    (sql.SELECT_PAPERS_BACK, PAPERS, PaperFilter(), DEEP, "papers_published", 80),
+    (sql.SELECT_PAPERS_DESC, PAPERS, PaperFilter(), DEEP, "papers_published", 80),
     (sql.RANK_PAPERS, RANKED, NOVEL, {}, "papers_words", 60),
 ]
 
@@ -198,7 +198,7 @@ def test_a_page_of_papers_follows_the_index_that_serves_it(
 @pytest.mark.parametrize(
     ("statement", "given", "index", "most"),
     [
-        (sql.SELECT_QUERY, {"query_id": 50_000, "settle": 0.0}, "queries_query_id_key", 8),
+        (sql.SELECT_QUERY, {"query_id": 50_000}, "queries_query_id_key", 8),
         (
             sql.SELECT_RUNS,
             {"query_id": 99_999, "search_key": None, "query": "x", "limit": 2},
@@ -213,18 +213,18 @@ def test_a_page_of_papers_follows_the_index_that_serves_it(
         ),
         (sql.SELECT_VERSIONS, {"arxiv_id": "2001.00000"}, "papers_pkey", 8),
         (
-            sql.SELECT_PAPERS_OF,
+            sql.SELECT_PAPERS_BY_ID,
             {"arxiv_ids": ["2001.00000", "x"], "versions": [1, 2]},
             "papers_pkey",
             12,
         ),
         (
-            sql.SELECT_FEED,
+            sql.SELECT_FEED_PAPERS,
             {"query_ids": [7, 20_007], "all_query_ids": [7, 20_007, 40_007], "limit": 100},
             "results_query_id_result_number_key",
             500,
         ),
-        (sql.SELECT_SAME, {"search_key": SEVENTH, "query": "x"}, "queries_search_key", 30),
+        (sql.SELECT_RUN_IDS, {"search_key": SEVENTH, "query": "x"}, "queries_search_key", 30),
         (
             sql.SELECT_NUMBER,
             {"query_id": 50_000, "write_key": SEVENTH},
@@ -237,9 +237,9 @@ def test_a_page_of_papers_follows_the_index_that_serves_it(
             "results_query_id_result_number_key",
             30,
         ),
-        (sql.COUNT_QUERIES, {"after": 70_000, "limit": 1000}, "queries_query_id_key", 1100),
+        (sql.SELECT_ENTRY_COUNTS, {"after": 70_000, "limit": 1000}, "queries_query_id_key", 1100),
         (
-            sql.COUNT_RESULTS,
+            sql.COUNT_RESULTS_BY_RUN,
             {"after": 70_000, "limit": 1000},
             "results_query_id_result_number_key",
             1100,

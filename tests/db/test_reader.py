@@ -83,7 +83,7 @@ async def test_deep_page_leaves_out_rows_younger_than_the_read_delay(
     old = select_keys(db, 0, 1000)
     db.execute(ONE_RESULT, (700, 2**33))
     async with DatabasePools(make_conninfo(database, user="arxiv_ro")) as pools:
-        reader = RecordReader(pools, settle=60)
+        reader = RecordReader(pools, read_delay=60)
         for offset in range(len(old) + 3):
             assert await fetch_keys(reader, offset) == old[offset : offset + 5]
             newest = await fetch_keys(reader, offset, newest=True)

@@ -15,7 +15,8 @@ def insert_results(db: psycopg.Connection, searches: int, *, first: int = 1) -> 
     db.execute(
         "insert into results (query_id, timestamp, result_number, author, title)"
         " select query_id, 1000 + query_id / 3, n, 'A', 'T'"
-        " from generate_series(%s::int, %s::int) as query_id, generate_series(0, query_id %% 7) as n",
+        " from generate_series(%s::int, %s::int) as query_id,"
+        " generate_series(0, query_id %% 7) as n",
         (first, first + searches - 1),
     )
 
