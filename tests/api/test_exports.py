@@ -228,7 +228,9 @@ async def test_an_export_that_loses_its_database_is_seen_to_be_broken(
             record for record in loud(caplog) if record.name == "service.middleware.request_log"
         ]
         [line] = [record.getMessage() for record in ours]
-        assert line.startswith(f"GET {path.partition('?')[0]} is cut off: the database is away")
+        assert line.startswith(
+            f"GET {path.partition('?')[0]} is cut off: the database is unavailable"
+        )
         assert all(not record.exc_info for record in loud(caplog))
 
 
@@ -324,7 +326,7 @@ def test_a_cut_export_has_no_end_on_the_wire_and_one_line_in_the_log(
             gzip.decompress(_unchunked(content))
     errors = [line for line in output.splitlines() if " ERROR " in line]
     assert len(errors) == 1, output
-    assert "[cut-7] GET /results is cut off: the database is away" in errors[0]
+    assert "[cut-7] GET /results is cut off: the database is unavailable" in errors[0]
     assert "Traceback" not in output
 
 

@@ -213,4 +213,4 @@ async def test_a_migration_of_a_type_costs_each_connection_one_answer_and_is_sai
     failed = [response for response in after if response.status_code != 200]
     assert 1 <= len(failed) <= 2  # as many as there are connections
     assert all(response.status_code == 503 for response in failed)
-    assert "was changed just now" in failed[0].json()["detail"]
+    assert "schema has just changed" in failed[0].json()["detail"]

@@ -558,7 +558,7 @@ async def test_a_connection_that_turns_out_to_only_read_is_not_used_again(
     db.execute(f"alter {setting} = on".encode())
     async with DatabasePools(database) as connections:
         store = RecordStore(connections)
-        with pytest.raises(DatabaseUnavailable, match="only reads"):
+        with pytest.raises(DatabaseUnavailable, match="read-only"):
             await store.save(answer(1))
         db.execute("set default_transaction_read_only = off")
         db.execute(f"alter {setting} = off".encode())
