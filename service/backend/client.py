@@ -295,6 +295,9 @@ class RemoteReader(RecordReader):
         rows: list[T] = await self._ask(page, list[definition.row_type])  # type: ignore[name-defined]
         return rows
 
+    _fetch_page = fetch_page
+    """Callers may wait for different times, so they do not share a call."""
+
     async def fetch_run(self, query_id: int) -> Run | None:
         """One search."""
         run: Run | None = await self._ask(requests.Query(query_id), Run | None)

@@ -32,6 +32,7 @@ from ..models.records import (
     Run,
 )
 from ..models.requests import Text
+from ..singleflight import SingleFlight
 from .pool import ConnectionSource, DatabasePools, map_db_errors
 
 MAX_RANKED = 20_000
@@ -124,6 +125,7 @@ class RecordReader:
     def __init__(self, pools: DatabasePools, *, read_delay: float = 0) -> None:
         self._pools = pools
         self._read_delay = read_delay
+        self._pages: SingleFlight[list[Any]] = SingleFlight()
         self._slow_reads = asyncio.Semaphore(MAX_SLOW_READS)
 
     async def fetch_page(
@@ -135,7 +137,26 @@ class RecordReader:
         *,
         newest: bool = False,
     ) -> list[T]:
-        """At most `limit` rows from a position on; `newest` reverses the order of the list."""
+        """At most `limit` rows from a position on; `newest` reverses the order of the list.
+
+        Concurrent calls for the same page share one read and its rows.
+        """
+        values = structs.astuple(filters)
+        hashable = [tuple(value) if isinstance(value, list) else value for value in values]
+        key = (definition.key, *hashable, position, limit, newest)
+        start = partial(self._fetch_page, definition, filters, position, limit, newest=newest)
+        rows: list[T] = await self._pages.read(key, start)
+        return rows
+
+    async def _fetch_page(
+        self,
+        definition: ListDefinition[T],
+        filters: Filter,
+        position: Position,
+        limit: int,
+        *,
+        newest: bool = False,
+    ) -> list[T]:
         is_reversed = newest != position.back
         statement = definition.reverse_statement if is_reversed else definition.statement
         assert statement  # noqa: S101 - callers offer no way back where there is none
@@ -161,7 +182,7 @@ class RecordReader:
         """
 
         def start(position: Position, limit: int) -> asyncio.Task[list[T]]:
-            page = self.fetch_page(definition, filters, position, limit, newest=newest)
+            page = self._fetch_page(definition, filters, position, limit, newest=newest)
             return asyncio.create_task(page)
 
         limit = definition.first_batch_size
