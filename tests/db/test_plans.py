@@ -1,4 +1,4 @@
-"""A million results: each hot query follows its index, and reads no more than it answers."""
+"""With a million results, each frequent statement uses its index and reads few pages."""
 
 import json
 import re
@@ -52,7 +52,7 @@ from
 
 @pytest.fixture(scope="module")
 def million(server: str, template: str) -> Iterator[psycopg.Connection]:
-    """A database with a million results of a hundred thousand searches."""
+    """A database with a million results of a hundred thousand runs."""
     with psycopg.connect(server, autocommit=True) as admin:
         new, old = Identifier("million"), Identifier(template)
         admin.execute(SQL("create database {} template {} strategy file_copy").format(new, old))
@@ -70,24 +70,23 @@ def million(server: str, template: str) -> Iterator[psycopg.Connection]:
 
 
 def run(conn: psycopg.Connection, statement: bytes, values: dict[str, Any]) -> tuple[str, int, int]:
-    """The indexes that a statement follows, how many pages it reads, and how many rows it gives."""
+    """The indexes that a statement uses, and its numbers of pages and rows."""
     analyze = b"explain (analyze, buffers, costs off, timing off, format json) "
-    given = {"read_delay": 0.0, "most": 20_000, "most_marked": 10_000} | values
-    [[[found]]] = conn.execute(analyze + statement, given).fetchall()
-    plan = found["Plan"]
+    parameters = {"read_delay": 0.0, "most": 20_000, "most_marked": 10_000} | values
+    [[[explained]]] = conn.execute(analyze + statement, parameters).fetchall()
+    plan = explained["Plan"]
     indexes = re.findall(r'"Index Name": "(\w+)"', json.dumps(plan))
     pages = plan["Shared Hit Blocks"] + plan["Shared Read Blocks"]
     return " ".join(sorted(set(indexes))), pages, int(plan["Actual Rows"])
 
 
-def values(kind: ListDefinition[Any], wanted: Any, **others: Any) -> dict[str, Any]:
+def values(kind: ListDefinition[Any], filters: Any, **others: Any) -> dict[str, Any]:
     after = dict.fromkeys(f"after_{name}" for name in kind.key)
-    given = structs.asdict(wanted)
-    return after | given | {"limit": 11, "offset": 0} | others
+    return after | structs.asdict(filters) | {"limit": 11, "offset": 0} | others
 
 
-SEVENTH = UUID(md5(b"7").hexdigest())  # noqa: S324 - as the seed has it
-MIDDLE = {  # with a quarter of a million results of the same second
+SEVENTH = UUID(md5(b"7").hexdigest())  # noqa: S324 - as in SEED
+MIDDLE = {  # a quarter of a million results have the same timestamp
     "after_timestamp": 1600000000 + 3 * 86_400,
     "after_query_id": 90_000,
     "after_result_number": 9,
@@ -96,7 +95,7 @@ LATE = 1600000000 + 2 * 86_400
 RARE = ResultFilter(author="Author77", words="'Author77'")
 COMMON = ResultFilter(title="invariants", words="'invariants'")
 APART = ResultFilter(title="order invariants", words="'order' & 'invariants'")
-"""Every result has both words, none has one after the other."""
+"""Every result has both words, but never one after the other."""
 RESULT_PAGES = [
     (sql.SELECT_RESULTS, ResultFilter(), {}, "results_timestamp", 20),
     (sql.SELECT_RESULTS, ResultFilter(), MIDDLE, "results_timestamp", 20),
@@ -114,16 +113,16 @@ RESULT_PAGES = [
 ]
 
 
-@pytest.mark.parametrize(("statement", "wanted", "others", "index", "most"), RESULT_PAGES)
-def test_a_page_of_results_reads_little_at_any_depth(
+@pytest.mark.parametrize(("statement", "filters", "others", "index", "most"), RESULT_PAGES)
+def test_page_of_results_reads_few_pages_at_any_depth(
     million: psycopg.Connection,
     statement: bytes,
-    wanted: ResultFilter,
+    filters: ResultFilter,
     others: dict[str, Any],
     index: str,
     most: int,
 ) -> None:
-    indexes, pages, rows = run(million, statement, values(RESULTS, wanted, **others))
+    indexes, pages, rows = run(million, statement, values(RESULTS, filters, **others))
 
     assert index in indexes.split()
     assert pages <= most
@@ -131,7 +130,7 @@ def test_a_page_of_results_reads_little_at_any_depth(
 
 
 @pytest.mark.parametrize(
-    ("statement", "wanted", "others", "most"),
+    ("statement", "filters", "others", "most"),
     [
         (sql.SELECT_QUERIES, QueryFilter(), {}, 20),
         (sql.SELECT_QUERIES, QueryFilter(since=LATE), {}, 20),
@@ -145,14 +144,14 @@ def test_a_page_of_results_reads_little_at_any_depth(
         (sql.SELECT_QUERIES, QueryFilter(text="WORD77"), {}, 300),
     ],
 )
-def test_a_page_of_searches_reads_little_at_any_depth(
+def test_page_of_queries_reads_few_pages_at_any_depth(
     million: psycopg.Connection,
     statement: bytes,
-    wanted: QueryFilter,
+    filters: QueryFilter,
     others: dict[str, Any],
     most: int,
 ) -> None:
-    indexes, pages, rows = run(million, statement, values(QUERIES, wanted, **others))
+    indexes, pages, rows = run(million, statement, values(QUERIES, filters, **others))
 
     assert (indexes, rows) == ("queries_timestamp", 11)
     assert pages <= most
@@ -178,17 +177,17 @@ PAPER_PAGES = [
 ]
 
 
-@pytest.mark.parametrize(("statement", "kind", "wanted", "others", "index", "most"), PAPER_PAGES)
-def test_a_page_of_papers_follows_the_index_that_serves_it(
+@pytest.mark.parametrize(("statement", "kind", "filters", "others", "index", "most"), PAPER_PAGES)
+def test_page_of_papers_uses_the_right_index(
     million: psycopg.Connection,
     statement: bytes,
     kind: ListDefinition[Any],
-    wanted: PaperFilter,
+    filters: PaperFilter,
     others: dict[str, Any],
     index: str,
     most: int,
 ) -> None:
-    indexes, pages, rows = run(million, statement, values(kind, wanted, **others))
+    indexes, pages, rows = run(million, statement, values(kind, filters, **others))
 
     assert index in indexes
     assert pages <= most
@@ -196,7 +195,7 @@ def test_a_page_of_papers_follows_the_index_that_serves_it(
 
 
 @pytest.mark.parametrize(
-    ("statement", "given", "index", "most"),
+    ("statement", "parameters", "index", "most"),
     [
         (sql.SELECT_QUERY, {"query_id": 50_000}, "queries_query_id_key", 8),
         (
@@ -246,16 +245,16 @@ def test_a_page_of_papers_follows_the_index_that_serves_it(
         ),
     ],
 )
-def test_what_is_asked_by_its_name_is_found_by_its_key(
-    million: psycopg.Connection, statement: bytes, given: dict[str, Any], index: str, most: int
+def test_lookup_uses_an_index(
+    million: psycopg.Connection, statement: bytes, parameters: dict[str, Any], index: str, most: int
 ) -> None:
-    indexes, pages, _ = run(million, statement, given)
+    indexes, pages, _ = run(million, statement, parameters)
 
     assert index in indexes.split()
     assert pages <= most
 
 
-def test_words_that_are_common_but_never_in_a_row_are_given_up_within_seconds(
+def test_common_words_that_are_never_adjacent_are_rejected_within_seconds(
     million: psycopg.Connection,
 ) -> None:
     million.execute("set statement_timeout = '9s'")
@@ -266,27 +265,27 @@ def test_words_that_are_common_but_never_in_a_row_are_given_up_within_seconds(
     assert rows == 0
 
 
-def test_earlier_runs_of_a_search_are_found_by_its_key(million: psycopg.Connection) -> None:
+def test_earlier_runs_are_found_by_search_key(million: psycopg.Connection) -> None:
     row = million.execute("select search_key from queries where query_id = 99999").fetchone()
     assert row
-    given = {"query_id": 99_999, "search_key": row[0], "query": "x", "limit": 2}
-    indexes, pages, rows = run(million, sql.SELECT_RUNS, given)
+    parameters = {"query_id": 99_999, "search_key": row[0], "query": "x", "limit": 2}
+    indexes, pages, rows = run(million, sql.SELECT_RUNS, parameters)
 
     assert (indexes, rows) == ("queries_search_key", 2)
     assert pages <= 12
 
 
-def test_every_index_of_the_three_tables_serves_something(million: psycopg.Connection) -> None:
-    """Those that keep what is stored right, and those named by the tests above."""
+def test_every_index_is_used(million: psycopg.Connection) -> None:
+    """By a constraint or by one of the tests above."""
     indexes = {
         name
         for (name,) in million.execute(
             "select indexname from pg_indexes where tablename in ('queries', 'results', 'papers')"
         )
     }
-    right = {"queries_pkey", "results_pkey", "queries_write_key_key", "queries_harvest_page"}
+    constraints = {"queries_pkey", "results_pkey", "queries_write_key_key", "queries_harvest_page"}
     read = {row[3] for row in RESULT_PAGES} | {"papers_published", "papers_words"}
     read |= {"queries_timestamp", "queries_query_id_key", "queries_search_key", "queries_unkeyed"}
     read |= {"papers_pkey", "papers_categories"}
 
-    assert indexes == right | read
+    assert indexes == constraints | read
