@@ -22,7 +22,7 @@ from msgspec import structs
 
 from . import __version__, embedded_postgres, reach
 from .db import migrations
-from .db.conninfo import check_addresses, libpq_environment
+from .db.conninfo import check_database_urls, libpq_environment
 from .errors import ConfigurationError, InvalidParameter, ServiceError
 from .logging import NOTICE, start_logging
 from .settings import Settings
@@ -69,7 +69,7 @@ def main() -> int:
     signal.signal(signal.SIGTERM, _stop)
     try:
         settings = Settings.from_env()
-        check_addresses(settings)
+        check_database_urls(settings)
         COMMANDS[options.command or "serve"](settings, options)
     except (ConfigurationError, InvalidParameter) as error:
         sys.stderr.write(f"{parser.prog}: {error.detail}\n")

@@ -15,7 +15,7 @@ from msgspec.structs import replace
 
 from .. import arxiv_query, full_text, openapi
 from ..context import Context
-from ..db.reader import MOST_COUNTED, PAPERS, RANKED
+from ..db.reader import MAX_COUNTED, PAPERS, RANKED
 from ..errors import InvalidParameter, NotFound
 from ..formats import Reference, select_format
 from ..models.filters import ListQuery, PageParams, PaperFilter
@@ -128,7 +128,9 @@ async def list_papers(
     page = await response.fetch_page()
     content: dict[str, Any] = {"papers": msgspec.Raw(await response.serialize(page.rows))}
     if not (params.after or params.page):
-        content |= _summarize_counts(await context.reader.counts(filters, context.settings.zone))
+        content |= _summarize_counts(
+            await context.reader.count_papers(filters, context.settings.zone)
+        )
     return response.create_response(msgspec.json.encode(content), page.links)
 
 
@@ -161,7 +163,7 @@ async def get_paper(
     # the path of a request lacks one of the slashes after https:
     text = str(arxiv_id).strip("/").replace(":/", "://")
     name, version = arxiv_query.parse_arxiv_id(text, "arxiv_id")
-    versions = await context.reader.versions(name)
+    versions = await context.reader.fetch_versions(name)
     matches = [row for row in versions if version in {None, row.version}]
     if not matches:
         raise NotFound(_describe_missing(name, version, [row.version for row in versions]))
@@ -198,8 +200,8 @@ def _summarize_counts(counts: Sequence[Count]) -> dict[str, Any]:
 
     total = select_facet("total")[0].count
     return {
-        "total": min(total, MOST_COUNTED),
-        "total_is_exact": total <= MOST_COUNTED,
+        "total": min(total, MAX_COUNTED),
+        "total_is_exact": total <= MAX_COUNTED,
         "facets": Facets(category=select_facet("category"), year=select_facet("year")),
     }
 

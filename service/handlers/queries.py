@@ -132,7 +132,7 @@ async def list_queries(
 async def get_query(context: NamedDependency[Context], query_id: QueryIdPath) -> QueryWithResults:
     """Return a recorded search with its results."""
     run = await _fetch_run(context.reader, query_id)
-    results = await context.reader.results_of(run)
+    results = await context.reader.fetch_results(run)
     tz = context.settings.zone
     query = Query.from_row(run, timestamps.IsoFormatter(tz))
     return QueryWithResults(**asdict(query), results=Result.from_rows(results, tz))
@@ -160,11 +160,11 @@ async def get_query_changes(context: NamedDependency[Context], query_id: QueryId
             f"search {query_id} has the outcome {run.outcome}; only those with the outcome ok can"
             " be compared"
         )
-    runs = await context.reader.runs(run, 2)
+    runs = await context.reader.fetch_runs(run, 2)
     # a replica that lags behind may not have this run yet
     previous = next((each for each in runs if each.query_id < run.query_id), None)
-    now = await context.reader.results_of(run)
-    before = await context.reader.results_of(previous) if previous else now
+    now = await context.reader.fetch_results(run)
+    before = await context.reader.fetch_results(previous) if previous else now
     convert_results = partial(Result.from_rows, tz=context.settings.zone)
     format_time = timestamps.IsoFormatter(context.settings.zone)
     return Changes(
@@ -196,10 +196,10 @@ async def get_query_feed(
     at most 100 paper versions, newest first, each dated by the run that first found it.
     """
     run = await _fetch_run(context.reader, query_id)
-    runs = await context.reader.runs(replace(run, query_id=INT8_MAX), FEED_RUNS)
+    runs = await context.reader.fetch_runs(replace(run, query_id=INT8_MAX), FEED_RUNS)
     if not runs:
         raise NotComparable(f"no run of search {query_id} has the outcome ok; repeat the search")
-    papers = await context.reader.feed(runs)
+    papers = await context.reader.fetch_feed_papers(runs)
     name = run.search_key.hex if run.search_key else run.query
     head = FeedHead(
         title=f"arXiv: {run.query}",
@@ -214,7 +214,7 @@ async def get_query_feed(
 
 
 async def _fetch_run(reader: RecordReader, query_id: int) -> Run:
-    run = await reader.query(query_id) if 0 < query_id <= INT8_MAX else None
+    run = await reader.fetch_run(query_id) if 0 < query_id <= INT8_MAX else None
     if run is None:
         raise NotFound(f"no search {query_id} is recorded; see /queries for the recorded ones")
     return run

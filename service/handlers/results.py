@@ -38,7 +38,7 @@ class StoredResultsView:
     async def create_references(self, rows: Sequence[ResultRow]) -> list[Reference]:
         """Return each paper once per file, even if several searches found it."""
         names = {(row.arxiv_id, row.version or 0) for row in rows if row.arxiv_id}
-        papers = await self._reader.papers_of(names)
+        papers = await self._reader.fetch_papers(names)
         references = []
         for row in rows:
             if paper := papers.get((row.arxiv_id or "", row.version or 0)):

@@ -152,7 +152,7 @@ async def test_papers_are_written_in_the_same_round_trip(
         await here.store.save(answer(*map(entry, range(entries))))
         trips = proxy.trips, proxy.answers
         proxy.forget()
-        assert len(await here.reader.versions("2611.00001")) == 1
+        assert len(await here.reader.fetch_versions("2611.00001")) == 1
 
         assert trips == (proxy.trips, proxy.answers) == (1, 1)
 
@@ -201,7 +201,7 @@ async def test_only_later_responses_update_a_paper(database: str, db: psycopg.Co
         second = row(db)
         assert second != first
         assert row(db, "2611.00002") == other
-        [paper] = await here.reader.versions("2611.00001")
+        [paper] = await here.reader.fetch_versions("2611.00001")
         assert (paper.comment, paper.journal, paper.dois) == tuple(changed.values())
         assert paper.timestamp == NOON + 20
 
@@ -379,7 +379,7 @@ async def test_conflict_leaves_papers_unchanged(database: str, db: psycopg.Conne
 
 async def test_read_only_role_cannot_write_papers(database: str, db: psycopg.Connection) -> None:
     async with Opened(make_conninfo(database, user="arxiv_ro")) as here:
-        assert await here.reader.versions("2611.00001") == []
+        assert await here.reader.fetch_versions("2611.00001") == []
         with pytest.raises(DatabaseUnavailable, match="may not"):
             await here.store.save(answer(entry(1)))
         body = WriteResultsRequest(query_id=7, timestamp=NOON, results=[])
@@ -827,7 +827,7 @@ async def test_only_the_newest_of_many_matches_are_ranked(
     shelf: Gateway, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     newest = [name(each) for each in (await found(shelf, q="the", order="newest"))["papers"]]
-    monkeypatch.setattr("service.db.reader.MOST_RANKED", 20)
+    monkeypatch.setattr("service.db.reader.MAX_RANKED", 20)
     response = await shelf.get("/papers", params={"q": "the", "items_per_page": 7})
     pages = [response.json()["papers"]]
     while "next" in response.links:

@@ -160,14 +160,14 @@ async def test_lagging_replica_finds_the_previous_run(
     client: Gateway, runs: Runs, db: psycopg.Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first, second = runs.add("2611.00001v1"), runs.add("2611.00002v1")
-    known = RecordReader.query
+    known = RecordReader.fetch_run
 
     async def query(reader: RecordReader, query_id: int) -> Run | None:
         found = await known(reader, query_id)
         db.execute("update queries set query_id = 99 where query_id = %s", (query_id,))
         return found
 
-    monkeypatch.setattr(RecordReader, "query", query)
+    monkeypatch.setattr(RecordReader, "fetch_run", query)
 
     assert (await fetch_changes(client, second))["previous"] == first
 

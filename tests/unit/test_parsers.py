@@ -31,10 +31,10 @@ KEYS: dict[str, tuple[Any, ...]] = {
     "ranked": (0.5, "2101.00001", 1),
 }
 SHAPES = {
-    "queries": QUERIES.shape,
-    "results": RESULTS.shape,
-    "papers": PAPERS.shape,
-    "ranked": RANKED.shape,
+    "queries": QUERIES.key_types,
+    "results": RESULTS.key_types,
+    "papers": PAPERS.key_types,
+    "ranked": RANKED.key_types,
 }
 
 

@@ -9,6 +9,8 @@ from msgspec.structs import asdict
 from ... import openapi
 from ...backend import requests
 from ...context import LocalContext
+from ...db.reader import InvalidFilter
+from ...errors import InvalidParameter
 from ...models.arxiv import Search
 from ...models.filters import Position, ResultFilter
 from ...models.records import RecordedSearch, ResultRow
@@ -97,7 +99,11 @@ async def read_archive(
 
     `type` selects what is read. `query` returns one search or null, all others a list.
     """
-    return Response(await cancel_on_disconnect(request, requests.execute(data, context.reader)))
+    try:
+        rows = await cancel_on_disconnect(request, requests.execute(data, context.reader))
+    except InvalidFilter as error:
+        raise InvalidParameter("body", str(error)) from error
+    return Response(rows)
 
 
 @post(
