@@ -15,7 +15,7 @@ from demo.papers import generate
 from service.context import create_pools
 from service.db.queued_records import QueuedRecordStore
 from service.db.records import RecordStore
-from service.models.arxiv import ArxivResponse
+from service.models.records import Record
 from service.queue.rabbitmq import RecordQueue
 from service.queue.worker import Writer
 from service.settings import Settings
@@ -63,13 +63,13 @@ async def _rates(settings: Settings, url: str) -> tuple[float, float, float]:
         return directly, taken, await _drain(Writer(url, store), store)
 
 
-async def _record(store: RecordStore, answers: list[ArxivResponse], number: int) -> float:
+async def _record(store: RecordStore, answers: list[Record], number: int) -> float:
     """Record so many searches; how many a second."""
     to_do = [anew(answers[n % len(answers)]) for n in range(number)]
 
     async def client() -> None:
         while to_do:
-            await store.save(to_do.pop())
+            await store.insert(to_do.pop())
 
     began = time.perf_counter()
     await asyncio.gather(*(client() for _ in range(CLIENTS)))
@@ -78,7 +78,7 @@ async def _record(store: RecordStore, answers: list[ArxivResponse], number: int)
 
 async def _drain(writer: Writer, store: RecordStore) -> float:
     """Store what waits; how many a second."""
-    stored, store_some = 0, store.store
+    stored, store_some = 0, store.insert_batch
 
     async def counted(records: list[object]) -> set[UUID]:
         nonlocal stored
@@ -88,7 +88,7 @@ async def _drain(writer: Writer, store: RecordStore) -> float:
             writer.stop()
         return refused
 
-    store.store = counted  # type: ignore[method-assign,assignment]
+    store.insert_batch = counted  # type: ignore[method-assign,assignment]
     began = time.perf_counter()
     await writer.run()
     return SEARCHES / (time.perf_counter() - began)

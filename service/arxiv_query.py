@@ -6,12 +6,16 @@ The same search is always asked in the same words, so that they can be its key.
 import re
 from collections.abc import Iterable
 from datetime import UTC, datetime
-from urllib.parse import parse_qs, urlsplit
+from hashlib import sha256
+from urllib.parse import parse_qs, urlencode, urlsplit
+from uuid import UUID
+
+from msgspec import structs
 
 from . import arxiv_query_parser as language
 from .arxiv_query_parser import Term, Tree
 from .errors import InvalidParameter
-from .models.arxiv import Entry, Feed, Search
+from .models.arxiv import ArxivRequest, Entry, Feed, Search
 
 HEADING = re.compile(r"^arxiv query:\s*", re.IGNORECASE)
 """How feeds title a query: `ArXiv` in the old family, `arXiv` in the new one."""
@@ -46,6 +50,14 @@ _AROUND_ID = re.compile(
     r"(?:[?#].*)?",
     re.IGNORECASE | re.DOTALL,
 )
+
+
+def encode_search(search: Search, api_url: str, default_max_results: int) -> ArxivRequest:
+    """Encode a search for arXiv. Raises InvalidParameter if it is not valid."""
+    sent = parameters(search, default_max_results)
+    digest = sha256(f"{api_url}?{urlencode(sent)}".encode()).digest()
+    search = structs.replace(search, max_results=int(sent["max_results"]))
+    return ArxivRequest(search, sent, UUID(bytes=digest[:16]))
 
 
 def parameters(search: Search, default_max_results: int) -> dict[str, str]:

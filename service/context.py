@@ -33,14 +33,14 @@ LEASE_MARGIN = 1.0
 class Written(Protocol):
     """What frontends need to know of what was just written."""
 
-    async def results_of(self, query_id: int) -> list[ResultRow]:
+    async def fetch_results(self, query_id: int) -> list[ResultRow]:
         """The results of one search, in their order."""
 
     @property
     def systems(self) -> Collection[str]:
         """The names of what is needed."""
 
-    async def migrations(self, system: str) -> set[str]:
+    async def fetch_migrations(self, system: str) -> set[str]:
         """The names of the migrations that one of them has had."""
 
 
@@ -115,13 +115,13 @@ class LocalContext(Context):
 
     async def arxiv_state(self) -> ArxivState:
         """As the gate and the latest request of this process tell."""
-        state, zone = await self.rate_limiter.state(), self.settings.zone
+        state, zone = await self.rate_limiter.fetch_status(), self.settings.zone
         when, outcome = self.arxiv.latest or (None, None)
-        closed_until = int(time() + state.closed) if state.closed else None
+        closed_until = int(time() + state.cooldown) if state.cooldown else None
         return ArxivState(
             last_request=timestamps.to_iso(when, zone) if when else None,
             last_outcome=outcome,
-            asking=state.asking,
+            asking=state.in_progress,
             waiting=state.waiting,
             closed_until=timestamps.to_iso(closed_until, zone) if closed_until else None,
         )

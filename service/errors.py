@@ -30,6 +30,10 @@ ServiceError
 """
 
 from http import HTTPStatus
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from .models.arxiv import ArxivResponse
 
 
 class ServiceError(Exception):
@@ -132,7 +136,10 @@ class NotComparable(ServiceError):
 
 
 class UpstreamError(ServiceError):
-    """arXiv gave no usable answer; the attempt is recorded all the same."""
+    """arXiv sent no usable response; the attempt is recorded."""
+
+    response: "ArxivResponse"
+    """The failed attempt as it is recorded; set by ArxivClient."""
 
 
 class UpstreamRejected(UpstreamError):

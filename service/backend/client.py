@@ -6,7 +6,6 @@ from collections.abc import Callable, Collection, Coroutine, Hashable, Sequence
 from datetime import tzinfo
 from http import HTTPStatus
 from typing import Any, NamedTuple, Self
-from uuid import UUID
 
 import httpx
 import msgspec
@@ -22,13 +21,13 @@ from ..http_pool import HTTPConnectionPool, trust
 from ..logging import request_id
 from ..middleware.request_timeout import NAME as REQUEST_TIMEOUT
 from ..middleware.request_timeout import deadline
-from ..models.arxiv import Search
+from ..models.arxiv import ArxivRequest
 from ..models.filters import PaperFilter, Position
 from ..models.records import Count, PaperRow, PaperVersion, ResultRow, Run
 from ..models.requests import ApiKeysRequest, ResultsRequest, SearchRequest
 from ..models.responses import ApiKeyInfo, Health, Problem
 from ..problems import MEDIA_TYPE
-from ..search import PERSISTENCE, InFlight, SearchReply, SearchService
+from ..search import SAVE_RETRY_SECONDS, InFlight, SearchReply, SearchService
 from ..settings import Settings
 from . import requests
 
@@ -207,19 +206,19 @@ class RemoteSearchService(SearchService):
         super().__init__(settings)
         self._backend = backend
         # the wait for a turn, arXiv's last answer, and its record while the database is away
-        self._patience = settings.max_wait + settings.timeout + PERSISTENCE + READING
+        self._patience = settings.max_wait + settings.timeout + SAVE_RETRY_SECONDS + READING
 
-    async def _found(
-        self, search: Search, key: UUID, _: InFlight[SearchReply], *, bypass_cache: bool
+    async def _run(
+        self, _: InFlight[SearchReply], request: ArxivRequest, *, use_cache: bool
     ) -> SearchReply:
         """From the backend."""
         deadline.set(None)  # others may wait longer than who came first; the last to leave ends it
-        wanted = SearchRequest(asked=search, anew=bypass_cache)
+        wanted = SearchRequest(asked=request.search, anew=not use_cache)
         # what a lost search found is remembered; anew, another call would ask arXiv once more
         found: SearchReply = await self._backend.ask(
-            "/find-answer", wanted, SearchReply, self._patience, repeats=not bypass_cache
+            "/find-answer", wanted, SearchReply, self._patience, repeats=use_cache
         )
-        self._remember(key, found.recorded)
+        self._add_to_cache(request, found.recorded)
         return found
 
 
@@ -230,7 +229,7 @@ class RemoteRecords:
         """Ask this backend."""
         self._backend = backend
 
-    async def results_of(self, query_id: int) -> list[ResultRow]:
+    async def fetch_results(self, query_id: int) -> list[ResultRow]:
         """The results of one search, in their order."""
         wanted = ResultsRequest(query_id=query_id)
         rows: list[ResultRow] = await self._backend.ask("/find-results", wanted, list[ResultRow])
@@ -241,7 +240,7 @@ class RemoteRecords:
         """The backend alone: it speaks for its systems."""
         return ("backend",)
 
-    async def migrations(self, system: str) -> set[str]:  # noqa: ARG002 - there is one
+    async def fetch_migrations(self, system: str) -> set[str]:  # noqa: ARG002 - there is one
         """Those we know of: a backend that lacks any says so. Raises StoreUnavailable then.
 
         It is also asked something that needs the token.

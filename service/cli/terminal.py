@@ -24,11 +24,11 @@ from ..arxiv_query import LAST_RESULT, MAX_LENGTH
 from ..context import LocalContext, create_context
 from ..db.reconcile import Mismatch
 from ..handlers import params
-from ..handlers.arxiv import receipt, results_of
 from ..handlers.results import shown
 from ..harvest import Harvester
 from ..models.arxiv import MAX_RESULTS, SortBy, SortOrder
 from ..models.responses import SearchSummary
+from ..search import fetch_results, summarize
 from ..settings import Settings
 
 if TYPE_CHECKING:
@@ -140,12 +140,13 @@ async def search(settings: Settings, options: argparse.Namespace) -> None:
     )
     async with context:
         found = await context.search_service.search(asked, bypass_cache=options.no_cache)
-        answer = receipt(found, settings)
-        answer.results = shown(await results_of(answer, context), settings.zone)
+        answer = summarize(found, settings)
+        rows = await fetch_results(found.recorded, context.store)
+        answer.results = shown(rows, settings.zone)
     if options.json:
         sys.stdout.write(msgspec.json.format(msgspec.json.encode(answer)).decode() + "\n")
     else:
-        _print(answer, found.how)
+        _print(answer, found.cache_status)
 
 
 def _print(answer: SearchSummary, how: str) -> None:

@@ -40,7 +40,7 @@ from ..models.records import (
     Run,
 )
 from ..models.requests import Text
-from ..singleflight import SingleFlight, forget
+from ..singleflight import SingleFlight, mark_retrieved
 from .milestones import Milestones
 from .pool import DatabasePools, Lend, map_db_errors
 
@@ -230,7 +230,7 @@ class RecordReader:
                 if is_last:
                     break
         finally:
-            reading.add_done_callback(forget)
+            reading.add_done_callback(mark_retrieved)
             reading.cancel()
 
     async def query(self, query_id: int) -> Run | None:

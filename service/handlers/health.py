@@ -78,7 +78,7 @@ class _Look(NamedTuple):
 async def _look(context: Context, system: str) -> _Look:
     try:
         async with asyncio.timeout(PATIENCE):
-            applied = await context.store.migrations(system)
+            applied = await context.store.fetch_migrations(system)
     except (ServiceError, TimeoutError) as error:
         return _Look(amiss=f"{system}: {str(error) or f'no answer within {PATIENCE:g} seconds'}")
     if missing := sorted(migrations.names() - applied):

@@ -14,18 +14,18 @@ QueryId = Annotated[int, Meta(ge=1, le=INT8_MAX)]
 
 
 class PaperInsert(Struct, frozen=True):
-    """A paper as it is sent to the table `papers`; times are Unix seconds."""
+    """A paper to be written to the table `papers`; times are Unix seconds."""
 
     timestamp: int
-    """That of the search that tells all this."""
+    """The timestamp of the search that found it."""
     arxiv_id: str | None
     version: int | None
     title: str
     authors: list[str]
     affiliations: list[list[str]] | None
-    """None where nobody has any."""
+    """None if no author has any."""
     abstract: str | None
-    """None where only author, title and journal are known."""
+    """None if only author, title and journal are known."""
     journal: str | None
     comment: str | None
     published: int | None
@@ -38,7 +38,7 @@ class PaperInsert(Struct, frozen=True):
 
 
 class ResultInsert(Struct, frozen=True):
-    """The part of a paper that the table `results` keeps."""
+    """A result to be written to the table `results`."""
 
     author: str
     title: str
@@ -47,10 +47,11 @@ class ResultInsert(Struct, frozen=True):
     version: int | None = None
 
 
-class Record(Struct, frozen=True, kw_only=True):
-    """All that is stored of a search that arXiv was asked, as it waits in the queue."""
+class Record(Struct, kw_only=True, eq=False, weakref=True):
+    """A run with everything that is stored for it; as JSON, the message in the queue."""
 
     query_id: QueryId
+    """0 until one is taken from the sequence."""
     timestamp: Moment
     status: Annotated[int, Meta(ge=0, le=999)]
     num_results: Annotated[int, Meta(ge=0, le=INT4_MAX)]
@@ -58,10 +59,12 @@ class Record(Struct, frozen=True, kw_only=True):
     query: str
     outcome: Outcome
     write_key: UUID
+    """The same in every attempt to write this record, so that it is stored once."""
     search_key: UUID | None
+    """None if the search cannot be served from the cache."""
     remarks: Remarks | None
     acknowledged: Moment
-    """When it was answered; Unix seconds of the clock of who asked."""
+    """When the record was created; Unix seconds of this machine's clock."""
     results: list[ResultInsert]
     papers: list[PaperInsert]
 

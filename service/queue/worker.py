@@ -113,7 +113,7 @@ class Writer:
         pauses = Pauses()
         while batch:
             try:
-                refused = await self._store.store([record for _, record in batch])
+                refused = await self._store.insert_batch([record for _, record in batch])
                 break
             except DatabaseUnavailable as error:
                 await self._rest(pauses, error)

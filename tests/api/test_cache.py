@@ -51,7 +51,7 @@ BROKEN = httpx.Response(500, content=b"oops")
 
 @pytest.fixture(autouse=True)
 def _no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(search_module, "PAUSES", (0.01, 0.01, 0.01))
+    monkeypatch.setattr(search_module, "RETRY_SECONDS", 0.01)
 
 
 @pytest.fixture
@@ -190,9 +190,9 @@ async def test_a_search_that_all_gave_up_is_asked_by_the_next(
             await asyncio.sleep(0)
         await asyncio.gather(*searches, return_exceptions=True)
         found = await context.search_service.search(Search(title="x"))
-        left = context.search_service._flights  # noqa: SLF001 - what is left over is not seen elsewhere
+        left = context.search_service._shared  # noqa: SLF001 - what is left over is not seen elsewhere
 
-    assert found.how.startswith("fwd=uri-miss")
+    assert found.cache_status.startswith("fwd=uri-miss")
     assert len(arxiv.requests) == 1
     assert left == {}
 
@@ -200,7 +200,7 @@ async def test_a_search_that_all_gave_up_is_asked_by_the_next(
 async def test_what_was_shared_once_grows_old_like_anything(
     gateway: Serve, arxiv: StandIn, age: Callable[[], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(search_module, "AT_HAND_SECONDS", 0.0)
+    monkeypatch.setattr(search_module, "CACHE_SECONDS", 0.0)
     async with gateway() as client:
         await asyncio.gather(*(client.get("/arxiv", params=TITLE) for _ in range(5)))
         age()
@@ -222,7 +222,7 @@ async def test_another_arxiv_is_another_memory(gateway: Serve, arxiv: StandIn) -
 async def test_a_newer_answer_of_another_process_is_seen_soon(
     gateway: Serve, monkeypatch: pytest.MonkeyPatch, arxiv: StandIn
 ) -> None:
-    monkeypatch.setattr(search_module, "AT_HAND_SECONDS", 0.2)
+    monkeypatch.setattr(search_module, "CACHE_SECONDS", 0.2)
     async with gateway() as one, gateway() as other:
         await one.get("/arxiv", params=TITLE)
         newer = await other.get("/arxiv", params=TITLE, headers={"cache-control": "no-cache"})
@@ -385,7 +385,7 @@ async def test_the_same_words_get_the_same_answer_without_papers_and_with_them(
 async def test_what_the_process_remembers_is_bounded(
     gateway: Serve, monkeypatch: pytest.MonkeyPatch, arxiv: StandIn
 ) -> None:
-    monkeypatch.setattr(search_module, "AT_HAND", 3)
+    monkeypatch.setattr(search_module, "MAX_CACHED_SEARCHES", 3)
     async with gateway() as client:
         for word in ("a1", "b2", "c3", "d4", "a1"):
             await client.get("/arxiv", params={"title": word})

@@ -40,9 +40,10 @@ from service.db import pool as connections_module
 from service.db.conninfo import libpq_environment
 from service.db.pool import DatabasePools
 from service.db.reader import RecordReader
-from service.db.records import RecordStore
+from service.db.records import RecordStore, create_record
 from service.errors import ConfigurationError, Conflict, DatabaseUnavailable
 from service.models.arxiv import ArxivResponse, Entry, Link
+from service.models.records import Record
 from service.models.requests import ResultPayload, WriteResultsRequest
 from service.settings import Settings
 from tests.conftest import Gateway, Serve, running
@@ -73,13 +74,15 @@ def entry(number: int = 1, **changes: Any) -> Entry:
     return structs.replace(plain, **changes)
 
 
-def answer(*entries: Entry, timestamp: int = NOON) -> ArxivResponse:
-    return ArxivResponse(
-        timestamp=timestamp,
-        status=200,
-        num_results=len(entries),
-        query="search_query=x",
-        entries=list(entries),
+def answer(*entries: Entry, timestamp: int = NOON) -> Record:
+    return create_record(
+        ArxivResponse(
+            timestamp=timestamp,
+            status=200,
+            num_results=len(entries),
+            query="search_query=x",
+            entries=list(entries),
+        )
     )
 
 
@@ -147,9 +150,9 @@ async def test_papers_cost_no_further_round_trip(
 ) -> None:
     monkeypatch.setattr(connections_module, "POOL_SIZE", 1)
     async with proxied(database) as (proxy, url), Opened(url) as here:
-        await here.store.save(answer(entry(1)))
+        await here.store.insert(answer(entry(1)))
         proxy.forget()
-        await here.store.save(answer(*map(entry, range(entries))))
+        await here.store.insert(answer(*map(entry, range(entries))))
         trips = proxy.trips, proxy.answers
         proxy.forget()
         assert len(await here.reader.versions("2611.00001")) == 1
@@ -162,7 +165,7 @@ async def test_a_paper_that_is_refused_leaves_nothing_behind(
 ) -> None:
     async with Opened(database) as here:
         with pytest.raises(psycopg.DataError):
-            await here.store.save(answer(entry(1), entry(2, comment="NUL \0")))
+            await here.store.insert(answer(entry(1), entry(2, comment="NUL \0")))
     for table in "queries", "results", "papers":
         assert db.execute(f"select count(*) from {table}").fetchone() == (0,)
 
@@ -172,7 +175,7 @@ async def test_a_paper_twice_in_an_answer_is_kept_once(
 ) -> None:
     async with Opened(database) as here:
         twice = entry(1), entry(2), entry(1), entry(1, version=2)
-        await here.store.save(answer(*twice))
+        await here.store.insert(answer(*twice))
     assert db.execute("select count(*) from results").fetchone() == (4,)
     assert db.execute("select arxiv_id, version from papers order by 1, 2").fetchall() == [
         ("2611.00001", 1),
@@ -185,7 +188,9 @@ async def test_papers_without_an_id_are_results_only_and_without_a_version_have_
     database: str, db: psycopg.Connection, client: Gateway
 ) -> None:
     async with Opened(database) as here:
-        await here.store.save(answer(entry(1, arxiv_id=None, version=None), entry(2, version=None)))
+        await here.store.insert(
+            answer(entry(1, arxiv_id=None, version=None), entry(2, version=None))
+        )
     assert db.execute("select count(*) from results").fetchone() == (2,)
     assert db.execute("select arxiv_id, version from papers").fetchall() == [("2611.00002", 0)]
     paper = (await client.get("/papers/2611.00002")).json()
@@ -197,13 +202,13 @@ async def test_only_a_later_answer_changes_a_paper_and_only_what_has_changed(
 ) -> None:
     changed = {"comment": "To appear", "journal": "Ann. Phys. 1", "dois": ["10.1000/1"]}
     async with Opened(database) as here:
-        await here.store.save(answer(entry(1), entry(2)))
+        await here.store.insert(answer(entry(1), entry(2)))
         first, other = row(db), row(db, "2611.00002")
 
-        await here.store.save(answer(entry(1), timestamp=NOON + 10))
+        await here.store.insert(answer(entry(1), timestamp=NOON + 10))
         assert row(db) == first
 
-        await here.store.save(answer(entry(1, **changed), entry(2), timestamp=NOON + 20))
+        await here.store.insert(answer(entry(1, **changed), entry(2), timestamp=NOON + 20))
         second = row(db)
         assert second != first
         assert row(db, "2611.00002") == other
@@ -211,7 +216,7 @@ async def test_only_a_later_answer_changes_a_paper_and_only_what_has_changed(
         assert (paper.comment, paper.journal, paper.dois) == tuple(changed.values())
         assert paper.timestamp == NOON + 20
 
-        await here.store.save(answer(entry(1, comment="Older"), timestamp=NOON + 15))
+        await here.store.insert(answer(entry(1, comment="Older"), timestamp=NOON + 15))
         assert row(db) == second
 
 
@@ -235,11 +240,11 @@ async def test_whatever_changes_is_taken_over(database: str, db: psycopg.Connect
     everything = "select xmin from papers order by arxiv_id"
     changed = [entry(number, **change) for number, change in enumerate(CHANGES)]
     async with Opened(database) as here:
-        await here.store.save(answer(*map(entry, range(len(CHANGES)))))
+        await here.store.insert(answer(*map(entry, range(len(CHANGES)))))
         before = db.execute(everything).fetchall()
-        await here.store.save(answer(*changed))
+        await here.store.insert(answer(*changed))
         after = db.execute(everything).fetchall()
-        await here.store.save(answer(*changed, timestamp=NOON + 1))
+        await here.store.insert(answer(*changed, timestamp=NOON + 1))
 
         assert all(old != new for old, new in zip(before, after, strict=True))
         assert db.execute(everything).fetchall() == after
@@ -254,7 +259,7 @@ async def test_writers_of_the_same_papers_in_opposite_orders_do_not_hinder_each_
         for turn in range(12):
             entries = [entry(number, comment=f"{writer} {turn}") for number in numbers]
             order = entries if (writer + turn) % 2 else entries[::-1]
-            await store.save(answer(*order, timestamp=NOON + turn))
+            await store.insert(answer(*order, timestamp=NOON + turn))
 
     async with Opened(database) as one, Opened(database) as other:
         both = (one.store, other.store)
@@ -279,7 +284,7 @@ async def test_any_text_comes_back_as_it_was(database: str, client: Gateway) -> 
 
     collect()
     async with Opened(database) as here:
-        await here.store.save(
+        await here.store.insert(
             answer(
                 *(
                     entry(
@@ -355,7 +360,7 @@ async def test_a_poor_account_makes_a_paper_but_changes_none(
 
     async with Opened(database) as here:
         # an older search that tells everything tells more
-        await here.store.save(answer(entry(1), timestamp=NOON - 10))
+        await here.store.insert(answer(entry(1), timestamp=NOON - 10))
     full = row(db)
     assert (await client.get("/papers/2611.00001v1")).json()["title"] == "Title 1"
 
@@ -385,7 +390,7 @@ async def test_who_may_only_read_writes_no_paper(database: str, db: psycopg.Conn
     async with Opened(make_conninfo(database, user="arxiv_ro")) as here:
         assert await here.reader.versions("2611.00001") == []
         with pytest.raises(DatabaseUnavailable, match="may not"):
-            await here.store.save(answer(entry(1)))
+            await here.store.insert(answer(entry(1)))
         body = WriteResultsRequest(query_id=7, timestamp=NOON, results=[])
         with pytest.raises(DatabaseUnavailable, match="may not"):
             await here.store.write_results(body)
@@ -443,7 +448,7 @@ def reading(server: str, template: str) -> Iterator[Reading]:
             admin.execute(new)
             made[id(entries)] = make_conninfo(server, dbname=f"library_{len(made)}")
             async with Opened(made[id(entries)]) as here:
-                await here.store.save(answer(*entries))
+                await here.store.insert(answer(*entries))
         return made[id(entries)]
 
     @asynccontextmanager
@@ -860,8 +865,8 @@ async def test_best_first_is_the_same_in_every_format(shelf: Gateway) -> None:
 
 async def test_what_has_not_settled_is_not_listed(gateway: Serve, database: str) -> None:
     async with Opened(database) as here:
-        await here.store.save(answer(entry(1, title="Old testing"), timestamp=int(time()) - 3600))
-        await here.store.save(answer(entry(2, title="New testing"), timestamp=int(time())))
+        await here.store.insert(answer(entry(1, title="Old testing"), timestamp=int(time()) - 3600))
+        await here.store.insert(answer(entry(2, title="New testing"), timestamp=int(time())))
     async with gateway(settle=600) as client:
         for params in {}, {"q": "testing"}, {"order": "oldest"}:
             body = await found(client, **params)
@@ -966,7 +971,7 @@ async def test_indexes_are_made_while_searches_are_recorded(earlier: str) -> Non
             nonlocal longest, written
             while not done.is_set():
                 started = monotonic()
-                await store.save(answer(*(entry(writer * 50 + number) for number in range(20))))
+                await store.insert(answer(*(entry(writer * 50 + number) for number in range(20))))
                 longest = max(longest, monotonic() - started)
                 written += 1
 
@@ -1017,7 +1022,7 @@ def test_what_a_try_that_was_cut_off_left_is_made_again(
 async def test_a_running_service_takes_up_the_migrations(
     gateway: Serve, earlier: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(search, "PERSISTENCE", 0.1)
+    monkeypatch.setattr(search, "SAVE_RETRY_SECONDS", 0.1)
     url = make_conninfo(earlier, user="arxiv_rw")
     async with gateway(database_url=url, database_ro_url=url) as client:
         early = await client.get("/arxiv", params={"title": "testing"})

@@ -226,7 +226,7 @@ def test_a_page_of_papers_follows_the_index_that_serves_it(
         ),
         (sql.SELECT_SAME, {"search_key": SEVENTH, "query": "x"}, "queries_search_key", 30),
         (
-            sql.SELECT_NUMBER,
+            sql.SELECT_QUERY_BY_ID_OR_WRITE_KEY,
             {"query_id": 50_000, "write_key": SEVENTH},
             "queries_write_key_key",
             8,

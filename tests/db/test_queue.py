@@ -25,7 +25,7 @@ from service.context import LocalContext
 from service.db import pool as connections_module
 from service.db.pool import DatabasePools
 from service.db.queued_records import QueuedRecordStore
-from service.db.records import RecordStore, record_of
+from service.db.records import RecordStore, create_record
 from service.errors import ConfigurationError, DatabaseUnavailable
 from service.models.arxiv import ArxivResponse
 from service.models.records import Record
@@ -35,7 +35,7 @@ from service.queue.rabbitmq import RecordQueue
 from service.queue.worker import Writer
 from service.settings import Settings
 from tests.conftest import Gateway, Serve, copied
-from tests.db.test_records import COUNTS, answer, paper
+from tests.db.test_records import COUNTS, answer, paper, response
 from tests.support import broker as broker_module
 from tests.support.broker import Broker
 from tests.support.process import service
@@ -115,7 +115,7 @@ def is_whole(db: psycopg.Connection, numbers: list[int], entries: int) -> bool:
 
 
 async def record(store: RecordStore, entries: int = 3) -> Record:
-    return record_of(answer(entries), await store.next_query_id())
+    return msgspec.structs.replace(answer(entries), query_id=await store.take_query_id())
 
 
 async def test_a_search_is_answered_once_the_broker_has_it_and_stored_by_the_writer(
@@ -168,7 +168,7 @@ async def test_killed_writers_lose_nothing_and_double_nothing(
 
         async def search(count: int) -> None:
             for _ in range(count):
-                numbers.append(await store.save(answer(20)))
+                numbers.append(await store.insert(answer(20)))
                 await asyncio.sleep(0.01)
 
         load = asyncio.gather(*(search(150) for _ in range(4)))
@@ -197,7 +197,7 @@ async def test_what_comes_again_changes_nothing(
     async with buffered(database, broker.url) as store:
         records = [await record(store) for _ in range(20)]
         for _ in range(2):
-            await store.store(records)
+            await store.insert_batch(records)
         for one in [*records, *records]:
             await broker.publish(encode(one))
         new = await record(store)
@@ -215,11 +215,11 @@ async def test_what_can_never_be_stored_is_parked_with_the_reason_and_the_rest_i
 ) -> None:
     async with buffered(database, broker.url) as store:
         good = [await record(store) for _ in range(30)]
-        with_nul = record_of(
+        with_nul = create_record(
             ArxivResponse(
                 timestamp=1, status=200, num_results=1, query="q", entries=[paper(1, "NUL \0")]
             ),
-            await store.next_query_id(),
+            query_id=await store.take_query_id(),
         )
         taken = await record(store)
         await store.write_query(
@@ -288,13 +288,13 @@ async def test_a_number_that_an_operator_has_used_is_passed_over(
     broker: Broker, database: str
 ) -> None:
     async with buffered(database, broker.url) as store:
-        first = await store.save(answer(1))
+        first = await store.insert(answer(1))
         await store.write_query(
             WriteQueryRequest(
                 query_id=first + 1, timestamp=1, status=200, num_results=0, num_entries=0, query="q"
             )
         )
-        assert await store.save(answer(1)) == first + 2
+        assert await store.insert(answer(1)) == first + 2
 
 
 async def test_a_broker_that_is_killed_under_load_loses_nothing_and_blocks_nobody(
@@ -308,7 +308,7 @@ async def test_a_broker_that_is_killed_under_load_loses_nothing_and_blocks_nobod
         nonlocal slowest
         while not ending.is_set():
             began = monotonic()
-            numbers.append(await store.save(answer(5)))
+            numbers.append(await store.insert(answer(5)))
             slowest = max(slowest, monotonic() - began)
             await asyncio.sleep(0.04)
 
@@ -322,7 +322,7 @@ async def test_a_broker_that_is_killed_under_load_loses_nothing_and_blocks_nobod
         broker.start()
         await asyncio.to_thread(broker.wait)
         back = monotonic()
-        await until(lambda: store._buffer.connected)  # noqa: SLF001
+        await until(lambda: store._queue.connected)  # noqa: SLF001
         ending.set()
         await load
         await until(lambda: len(stored(db)) == len(numbers))
@@ -338,16 +338,16 @@ async def test_a_broker_that_does_not_answer_holds_up_only_who_finds_out(
     monkeypatch.setattr(buffer_module, "PATIENCE", 0.4)
     monkeypatch.setattr(buffer_module, "LOOK_PATIENCE", 0.2)
     async with buffered(database, broker.url) as store:
-        numbers = [await store.save(answer(2))]
+        numbers = [await store.insert(answer(2))]
         broker.send(signal.SIGSTOP)
         try:
             began = monotonic()
-            assert await store._buffer.backlog() is None  # noqa: SLF001
+            assert await store._queue.backlog() is None  # noqa: SLF001
             assert 0.2 <= monotonic() - began < 2
             began = monotonic()
-            numbers.append(await store.save(answer(2)))
+            numbers.append(await store.insert(answer(2)))
             found_out = monotonic() - began
-            numbers += [await store.save(answer(2)) for _ in range(5)]
+            numbers += [await store.insert(answer(2)) for _ in range(5)]
             rest = monotonic() - began - found_out
         finally:
             broker.send(signal.SIGCONT)
@@ -365,7 +365,7 @@ async def test_a_broker_that_does_not_answer_holds_up_only_who_finds_out(
 async def test_a_write_that_postgresql_may_have_never_goes_into_the_queue(
     broker: Broker, database: str, db: psycopg.Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    save = RecordStore._save  # noqa: SLF001
+    save = RecordStore._insert  # noqa: SLF001
 
     async def unheard(*sent: Any) -> int:
         await save(*sent)
@@ -374,17 +374,15 @@ async def test_a_write_that_postgresql_may_have_never_goes_into_the_queue(
     told = answer(3)
     async with DatabasePools(database) as connections, RecordQueue(broker.url) as buffer:
         store = QueuedRecordStore(connections, buffer)
-        monkeypatch.setattr(RecordStore, "_save", unheard)
+        monkeypatch.setattr(RecordStore, "_insert", unheard)
         with pytest.raises(DatabaseUnavailable):  # the broker is not there yet
-            await store.save(told)
-        monkeypatch.setattr(RecordStore, "_save", save)
+            await store.insert(told)
+        monkeypatch.setattr(RecordStore, "_insert", save)
         await until(lambda: buffer.connected)
-        query_id = await store.save(told)
-        store.forget(told.write_key)
+        query_id = await store.insert(told)
         await until_empty(store)
 
     assert is_whole(db, [query_id], 3)
-    assert (store._numbers, store._direct) == ({}, set())  # noqa: SLF001
 
 
 @pytest.mark.parametrize("apart", [False, True], ids=["one system", "results apart"])
@@ -396,9 +394,9 @@ async def test_of_two_searches_with_one_number_each_keeps_its_own_results(
     with copied(server, template) as queries, ExitStack() as opened:
         results = opened.enter_context(copied(server, template)) if apart else queries
         async with buffered(queries, broker.url) as store:
-            number = await store.next_query_id()
+            number = await store.take_query_id()
             for size in sizes:
-                await broker.publish(encode(record_of(answer(size), number)))
+                await broker.publish(encode(create_record(response(size), query_id=number)))
         async with writing(DatabasePools(queries, results_url=results), broker.url):
             with psycopg.connect(queries, autocommit=True) as db:
                 await until(lambda: stored(db) == {number})
@@ -425,7 +423,7 @@ async def test_what_waited_is_young_for_readers_and_old_for_searchers(
         async with writing(database, broker.url):
             await until(lambda: stored(db))
         assert late.search_key
-        found = await store.recorded(late.search_key)
+        found = await store.find_latest(late.search_key)
     async with gateway(settle=30) as client:
         seen = await client.get("/queries?format=json&page=0")
         one = await client.get(f"/queries/{late.query_id}")
@@ -464,7 +462,7 @@ async def test_nothing_is_repaired_while_its_search_may_still_come(
 ) -> None:
     options = Namespace(repair=True, grace=0)
     async with buffered(database, broker.url) as store:
-        await store.save(answer(1))
+        await store.insert(answer(1))
         with pytest.raises(SystemExit, match="nothing is repaired: 1 searches wait in the queue"):
             await terminal.reconcile(settings(queue_url=broker.url), options)
         await broker.purge()
@@ -474,7 +472,7 @@ async def test_nothing_is_repaired_while_its_search_may_still_come(
 
 async def until_empty(store: QueuedRecordStore) -> None:
     end = monotonic() + 20
-    while (backlog := await store._buffer.backlog()) is None or backlog.waiting:  # noqa: SLF001
+    while (backlog := await store._queue.backlog()) is None or backlog.waiting:  # noqa: SLF001
         assert monotonic() < end
         await asyncio.sleep(0.05)
 
@@ -504,9 +502,9 @@ async def test_a_full_queue_is_passed_by(
     monkeypatch.setattr(buffer_module, "QUEUE", "bounded")
     monkeypatch.setattr(buffer_module, "ARGUMENTS", buffer_module.ARGUMENTS | {"x-max-length": 2})
     async with buffered(database, broker.url) as store:
-        numbers = [await store.save(answer(1)) for _ in range(20)]
+        numbers = [await store.insert(answer(1)) for _ in range(20)]
         directly = stored(db)
-        assert store._buffer.connected  # noqa: SLF001
+        assert store._queue.connected  # noqa: SLF001
         async with writing(database, broker.url):
             await until(lambda: len(stored(db)) == 20)
 
@@ -523,7 +521,7 @@ async def test_the_writer_outlasts_a_database_that_is_away(
 ) -> None:
     name = db.info.dbname
     async with buffered(database, broker.url) as store, writing(database, broker.url):
-        numbers = [await store.save(answer(3))]
+        numbers = [await store.insert(answer(3))]
         await until(lambda: stored(db))
         more = [await record(store) for _ in range(20)]
         with psycopg.connect(server, autocommit=True) as admin:
@@ -549,9 +547,9 @@ async def test_many_searches_are_stored_in_one_round_trip(
     async with proxied(database) as (proxy, url), DatabasePools(url) as connections:
         store = RecordStore(connections)
         first, *records = [await record(store, 10) for _ in range(101)]
-        await store.store([first])
+        await store.insert_batch([first])
         proxy.forget()
-        refused = await store.store(records)
+        refused = await store.insert_batch(records)
 
         assert (proxy.trips, proxy.answers) == (1, 1)
     assert refused == set()
@@ -564,12 +562,13 @@ async def test_a_paper_of_many_searches_is_kept_as_the_latest_tells_it(
     async with DatabasePools(database) as connections:
         store = RecordStore(connections)
         records = [
-            record_of(
-                msgspec.structs.replace(answer(0), timestamp=moment, entries=[paper(1, title)]), id_
+            create_record(
+                msgspec.structs.replace(response(0), timestamp=moment, entries=[paper(1, title)]),
+                query_id=id_,
             )
             for id_, moment, title in [(1, 20, "Middle"), (2, 30, "Last"), (3, 10, "First")]
         ]
-        await store.store(records)
+        await store.insert_batch(records)
 
     papers = db.execute("select title, timestamp, first_timestamp from papers").fetchall()
     assert papers == [("Last 1", 30, 10)]
@@ -579,7 +578,7 @@ async def test_writers_at_once_share_the_work(
     broker: Broker, database: str, db: psycopg.Connection
 ) -> None:
     async with buffered(database, broker.url) as store:
-        numbers = await asyncio.gather(*(store.save(answer(10)) for _ in range(300)))
+        numbers = await asyncio.gather(*(store.insert(answer(10)) for _ in range(300)))
     async with writing(database, broker.url), writing(database, broker.url):
         await until(lambda: len(stored(db)) == 300)
 
@@ -593,7 +592,7 @@ async def test_the_backlog_is_in_the_metrics(
     async with gateway(queue_url=broker.url) as client, buffered(database, broker.url) as store:
         await connected(client)
         for _ in range(5):
-            await store.save(answer(1))
+            await store.insert(answer(1))
         await broker_shows(client, "arxiv_gateway_queue_waiting 5.0")
         text = (await client.get("/metrics")).text
         assert "arxiv_gateway_queue_connected 1.0" in text
@@ -618,10 +617,10 @@ async def test_a_harvest_does_not_wait_in_the_queue(
     broker: Broker, database: str, db: psycopg.Connection
 ) -> None:
     async with buffered(database, broker.url) as store:
-        await store.begin_harvest("cat:cs.SE", 0, 1)
-        harvest = await store.harvest("cat:cs.SE")
+        await store.start_harvest("cat:cs.SE", 0, 1)
+        harvest = await store.find_harvest("cat:cs.SE")
         assert harvest
-        query_id = await store.save(answer(4), msgspec.structs.replace(harvest, page=1))
+        query_id = await store.insert(answer(4), msgspec.structs.replace(harvest, page=1))
 
     assert is_whole(db, [query_id], 4)
 
@@ -635,8 +634,8 @@ async def test_the_writer_keeps_the_order_where_results_live_apart(
             store = RecordStore(connections)
             whole = [await record(store) for _ in range(10)]
             # of these, a writer that died stored the results, or all
-            await store._store_results(whole[:2])  # noqa: SLF001
-            await store.store(whole[2:4])
+            await store._insert_results_batch(whole[:2])  # noqa: SLF001
+            await store.insert_batch(whole[2:4])
             others = await record(store)
             await store.write_results(
                 WriteResultsRequest(
@@ -646,7 +645,7 @@ async def test_the_writer_keeps_the_order_where_results_live_apart(
                 )
             )
         async with buffered(queries, broker.url) as one:
-            await one.save(answer(0))  # so that the queue is there
+            await one.insert(answer(0))  # so that the queue is there
         for each in [*whole, others]:
             await broker.publish(encode(each))
         with psycopg.connect(queries, autocommit=True) as db:
@@ -669,7 +668,7 @@ async def test_the_writer_keeps_the_order_where_results_live_apart(
 async def test_results_that_another_process_has_in_the_queue_are_said_to_come(
     gateway: Serve, db: psycopg.Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("service.handlers.arxiv.PATIENCE", 0.2)
+    monkeypatch.setattr("service.search.QUEUE_SECONDS", 0.2)
     asked = {"title": "testing", "include": "results"}
     async with gateway() as client:
         await client.get("/arxiv", params=asked)

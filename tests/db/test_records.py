@@ -13,9 +13,10 @@ from psycopg.conninfo import make_conninfo
 from service.db import pool as connections_module
 from service.db.conninfo import libpq_environment
 from service.db.pool import DatabasePools
-from service.db.records import RecordStore
+from service.db.records import RecordStore, create_record
 from service.errors import ConfigurationError, DatabaseUnavailable
 from service.models.arxiv import ArxivResponse, Entry
+from service.models.records import Record
 from tests.support.proxy import proxied
 
 COUNTS = "select (select count(*) from queries), (select count(*) from results)"
@@ -27,7 +28,11 @@ async def stored(url: str) -> AsyncIterator[RecordStore]:
         yield RecordStore(connections)
 
 
-def answer(entries: int, query: str = "search_query=x") -> ArxivResponse:
+def answer(entries: int, query: str = "search_query=x") -> Record:
+    return create_record(response(entries, query))
+
+
+def response(entries: int, query: str = "search_query=x") -> ArxivResponse:
     return ArxivResponse(
         timestamp=1_795_464_900,
         status=200,
@@ -66,9 +71,9 @@ def one_connection(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("entries", [0, 1, 10, 2000])
 async def test_a_search_is_written_in_one_round_trip(database: str, entries: int) -> None:
     async with proxied(database) as (proxy, url), stored(url) as store:
-        await store.save(answer(1))
+        await store.insert(answer(1))
         proxy.forget()
-        await store.save(answer(entries))
+        await store.insert(answer(entries))
 
         assert (proxy.trips, proxy.answers) == (1, 1)
 
@@ -76,9 +81,9 @@ async def test_a_search_is_written_in_one_round_trip(database: str, entries: int
 @pytest.mark.usefixtures("one_connection")
 async def test_a_read_takes_one_round_trip(database: str) -> None:
     async with proxied(database) as (proxy, url), stored(url) as store:
-        await store.save(answer(10))
+        await store.insert(answer(10))
         proxy.forget()
-        await store.results_of(1)
+        await store.fetch_results(1)
 
         assert (proxy.trips, proxy.answers) == (1, 1)
 
@@ -86,13 +91,13 @@ async def test_a_read_takes_one_round_trip(database: str) -> None:
 async def test_a_row_that_the_database_refuses_leaves_nothing_behind(
     database: str, db: psycopg.Connection
 ) -> None:
-    bad = answer(9)
-    bad.entries.append(paper(9, "NUL \0"))
+    invalid = response(9)
+    invalid.entries.append(paper(9, "NUL \0"))
     async with stored(database) as store:
         with pytest.raises(psycopg.DataError):
-            await store.save(bad)
+            await store.insert(create_record(invalid))
         assert db.execute(COUNTS).fetchone() == (0, 0)
-        assert await store.save(answer(3)) > 0
+        assert await store.insert(answer(3)) > 0
     assert db.execute(COUNTS).fetchone() == (1, 3)
 
 
@@ -103,10 +108,10 @@ async def test_a_fault_between_the_two_inserts_leaves_nothing_behind(
         # a parameter that cannot be adapted fails in this process, with the first insert queued
         monkeypatch.setattr("service.db.records._encode", lambda _: Unadaptable())
         with pytest.raises(psycopg.ProgrammingError):
-            await store.save(answer(3))
+            await store.insert(answer(3))
         monkeypatch.undo()
         assert db.execute(COUNTS).fetchone() == (0, 0)
-        await store.save(answer(3))
+        await store.insert(answer(3))
     assert db.execute(COUNTS).fetchone() == (1, 3)
 
 
@@ -118,7 +123,7 @@ class Unadaptable:
 async def test_a_standby_is_said_to_only_read(database: str) -> None:
     async with stored(f"{database} options='-c default_transaction_read_only=on'") as store:
         with pytest.raises(DatabaseUnavailable, match="only reads"):
-            await store.save(answer(1))
+            await store.insert(answer(1))
 
 
 async def test_what_blocks_too_long_is_given_up_in_the_server_too(
@@ -136,7 +141,7 @@ async def test_what_blocks_too_long_is_given_up_in_the_server_too(
         with db.transaction():
             db.execute("lock table queries in access exclusive mode")
             with pytest.raises(DatabaseUnavailable, match="takes too long"):
-                await store.save(answer(1))
+                await store.insert(answer(1))
     assert db.execute(COUNTS).fetchone() == (0, 0)
 
 
@@ -144,13 +149,13 @@ async def test_a_cancelled_write_is_whole_or_absent_and_the_connection_clean(
     database: str, db: psycopg.Connection
 ) -> None:
     async with stored(database) as store:
-        await store.save(answer(1))
+        await store.insert(answer(1))
         for delay in range(40):
-            task = asyncio.create_task(store.save(answer(200)))
+            task = asyncio.create_task(store.insert(answer(200)))
             await asyncio.sleep(delay / 4000)
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
-        last = await store.save(answer(5, "last"))
+        last = await store.insert(answer(5, "last"))
     partial = db.execute(
         "select query_id from queries where num_entries"
         " <> (select count(*) from results where results.query_id = queries.query_id)"
@@ -166,9 +171,9 @@ async def test_a_connection_cut_in_mid_write_loses_nothing(
     database: str, db: psycopg.Connection, sent: int
 ) -> None:
     async with proxied(database) as (proxy, url), stored(url) as store:
-        await store.save(answer(1))
+        await store.insert(answer(1))
         proxy.cut_after = sent
-        query_id = await store.save(answer(500, "cut"))
+        query_id = await store.insert(answer(500, "cut"))
 
     assert db.execute("select query_id from queries where query = 'cut'").fetchall() == [
         (query_id,)
@@ -180,9 +185,9 @@ async def test_a_write_whose_confirmation_is_lost_is_not_made_twice(
     database: str, db: psycopg.Connection
 ) -> None:
     async with proxied(database) as (proxy, url), stored(url) as store:
-        await store.save(answer(1))
+        await store.insert(answer(1))
         proxy.cut_before_answer = True
-        query_id = await store.save(answer(500, "cut"))
+        query_id = await store.insert(answer(500, "cut"))
 
     assert db.execute("select query_id from queries where query = 'cut'").fetchall() == [
         (query_id,)
@@ -194,15 +199,15 @@ async def test_connections_that_died_while_idle_are_replaced_unseen(
     database: str, db: psycopg.Connection
 ) -> None:
     async with stored(database) as store:
-        await asyncio.gather(*(store.save(answer(1)) for _ in range(50)))
+        await asyncio.gather(*(store.insert(answer(1)) for _ in range(50)))
         for _ in range(5):
             db.execute(
                 "select pg_terminate_backend(pid) from pg_stat_activity"
                 " where datname = current_database() and pid <> pg_backend_pid()"
             )
             await asyncio.sleep(0.1)
-            await store.save(answer(1))
-            await store.results_of(1)
+            await store.insert(answer(1))
+            await store.fetch_results(1)
     assert db.execute(COUNTS).fetchone() == (55, 55)
 
 
@@ -211,14 +216,14 @@ async def test_a_database_that_does_not_answer_is_given_up_in_time(
 ) -> None:
     monkeypatch.setattr(connections_module, "PATIENCE", 1.0)
     async with proxied(database) as (proxy, url), stored(url) as store:
-        await store.results_of(1)
+        await store.fetch_results(1)
         proxy.open.clear()
         started = monotonic()
         with pytest.raises(DatabaseUnavailable):
-            await store.results_of(1)
+            await store.fetch_results(1)
         assert 0.9 < monotonic() - started < 2
         proxy.open.set()
-        assert await store.results_of(1) == []
+        assert await store.fetch_results(1) == []
 
 
 async def test_a_pool_that_is_used_up_sends_further_callers_away(
@@ -227,10 +232,10 @@ async def test_a_pool_that_is_used_up_sends_further_callers_away(
     monkeypatch.setattr(connections_module, "POOL_SIZE", 2)
     monkeypatch.setattr(connections_module, "MAX_WAITING", 3)
     async with stored(database) as store:
-        await store.results_of(1)
+        await store.fetch_results(1)
         with db.transaction():
             db.execute("lock table results in access exclusive mode")
-            callers = [asyncio.create_task(store.results_of(1)) for _ in range(8)]
+            callers = [asyncio.create_task(store.fetch_results(1)) for _ in range(8)]
             await asyncio.sleep(0.5)
             turned_away = [caller for caller in callers if caller.done()]
         found = await asyncio.gather(*callers, return_exceptions=True)
@@ -244,7 +249,7 @@ async def test_eight_writers_at_once_get_numbers_of_their_own(
     database: str, db: psycopg.Connection
 ) -> None:
     async with stored(database) as store:
-        numbers = await asyncio.gather(*(store.save(answer(n % 7)) for n in range(200)))
+        numbers = await asyncio.gather(*(store.insert(answer(n % 7)) for n in range(200)))
 
     assert len(set(numbers)) == 200
     mismatched = db.execute(
@@ -257,14 +262,14 @@ async def test_eight_writers_at_once_get_numbers_of_their_own(
 async def test_a_database_without_tables_is_said_to_lack_migrations(server: str) -> None:
     async with stored(server) as store:
         with pytest.raises(DatabaseUnavailable, match="run the migrations"):
-            await store.save(answer(1))
+            await store.insert(answer(1))
 
 
 async def test_a_role_that_may_only_read_cannot_write(database: str) -> None:
     async with stored(make_conninfo(database, user="arxiv_ro")) as store:
-        assert await store.results_of(1) == []
+        assert await store.fetch_results(1) == []
         with pytest.raises(DatabaseUnavailable, match="may not"):
-            await store.save(answer(1))
+            await store.insert(answer(1))
 
 
 @pytest.mark.parametrize("url", ["nonsense", "postgresql://u:secret@[bad", "host=x hotst=secret"])
@@ -295,14 +300,14 @@ async def test_whoever_is_cancelled_at_any_step_leaves_no_statement_without_its_
     # psycopg lets others run where it has been busy for long: here at every step
     monkeypatch.setattr(psycopg.waiting, "MAX_BUSY_TIME", 0)
     async with stored(make_conninfo(database, user="arxiv_rw")) as store:
-        await store.save(answer(1))
+        await store.insert(answer(1))
         for steps in range(40):
-            saving = asyncio.create_task(store.save(answer(1)))
+            saving = asyncio.create_task(store.insert(answer(1)))
             for _ in range(steps):
                 await asyncio.sleep(0)
             saving.cancel()
             await asyncio.gather(saving, return_exceptions=True)
-            await store.results_of(1)
+            await store.fetch_results(1)
             unfinished = db.execute(
                 "select state, query from pg_stat_activity"
                 " where datname = current_database() and usename = 'arxiv_rw' and state <> 'idle'"

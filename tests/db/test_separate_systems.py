@@ -212,10 +212,10 @@ async def test_a_search_takes_one_round_trip_to_each_system_and_one_to_look(
         proxied(apart.sequence) as (sequence, sequence_url),
         Apart(queries_url, results_url, sequence_url).stored() as store,
     ):
-        await store.save(answer(1))
+        await store.insert(answer(1))
         for proxy in (queries, found, sequence):
             proxy.forget()
-        await store.save(answer(2000))
+        await store.insert(answer(2000))
 
         assert [queries.trips, found.trips, sequence.trips] == [2, 1, 1]
 
@@ -226,14 +226,14 @@ async def test_numbers_that_operators_took_are_passed_over(apart: Apart) -> None
         await store.write_results(results(2, "theirs"))
         await store.write_results(results(3, "theirs", "theirs"))
 
-        assert await store.save(answer(2)) == 4
+        assert await store.insert(answer(2)) == 4
     assert apart.counts() == (2, 0, 5, 2)
 
 
 async def test_a_write_that_another_process_made_is_not_made_again(apart: Apart) -> None:
     async with apart.stored() as store, apart.stored() as other:
         made = answer(3)
-        assert await other.save(made) == await store.save(made) == 1
+        assert await other.insert(structs.replace(made)) == await store.insert(made) == 1
     assert apart.counts() == (1, 0, 3, 0)
 
 
@@ -246,13 +246,13 @@ async def test_a_write_that_goes_on_after_its_repair_takes_another_number(
     async with apart.connections() as connections:
         store, reconciliation = RecordStore(connections), Reconciler(connections)
         kept = answer(3)
-        monkeypatch.setattr(store, "_save_query", away)
+        monkeypatch.setattr(store, "_insert_query", away)
         with pytest.raises(DatabaseUnavailable):
-            await store.save(kept)
+            await store.insert(kept)
         monkeypatch.undo()
         assert await reconciliation.repair(await reconciliation.look()) == 1
 
-        assert await store.save(kept) == 2
+        assert await store.insert(kept) == 2
     assert apart.counts() == (2, 0, 6, 0)
 
 
@@ -262,12 +262,12 @@ async def test_a_fault_between_the_systems_leaves_no_search_without_its_results(
     async with apart.stored() as store:
         monkeypatch.setattr("service.db.records._encode", lambda _: Unadaptable())
         with pytest.raises(psycopg.ProgrammingError):
-            await store.save(answer(3))
+            await store.insert(answer(3))
         monkeypatch.undo()
         assert apart.counts() == (0, 0, 0, 0)
         bad = structs.replace(answer(3), query="NUL \0")
         with pytest.raises(psycopg.DataError):
-            await store.save(bad)
+            await store.insert(bad)
     assert apart.counts() == (0, 0, 3, 1)
 
 
@@ -280,16 +280,16 @@ async def test_a_connection_cut_in_mid_write_loses_nothing(
         here = Apart(apart.queries, apart.results, apart.sequence)
         setattr(here, behind, url)
         async with here.stored() as store:
-            await store.save(answer(1))
+            await store.insert(answer(1))
             if sent is None:
                 proxy.cut_before_answer = True
             else:
                 proxy.cut_after = sent
             kept = answer(500, "cut")
             try:
-                query_id = await store.save(kept)
+                query_id = await store.insert(kept)
             except DatabaseUnavailable:  # as the searcher does
-                query_id = await store.save(kept)
+                query_id = await store.insert(kept)
 
     assert rows(apart.queries, "select query_id from queries where query = 'cut'") == [(query_id,)]
     assert apart.counts() == (2, 0, 501, 0)
@@ -322,7 +322,7 @@ async def writer(self, system="queries"):
 
 async def save(urls):
     async with DatabasePools(urls[0], results_url=urls[1], sequence_url=urls[2]) as connections:
-        print(await RecordStore(connections).save(answer(5, f"{last}")), flush=True)
+        print(await RecordStore(connections).insert(answer(5, f"{last}")), flush=True)
 
 DatabasePools.writer = writer
 for last in range(1, 10):
@@ -382,7 +382,7 @@ async def test_a_kill_at_any_step_of_a_write_leaves_what_can_be_found_and_repair
 
 async def test_what_is_wrong_is_told_and_left_alone(apart: Apart) -> None:
     async with apart.stored() as store:
-        await store.save(answer(3))
+        await store.insert(answer(3))
         await store.write_query(search(7, 2))
         await store.write_query(search(8, 1))
         await store.write_results(results(8, "one", "two"))
@@ -421,7 +421,7 @@ async def test_repairs_at_once_and_beside_writers_record_each_search_once(
         amiss = await reconciliation.look()
         repaired = await asyncio.gather(
             *(reconciliation.repair(amiss) for _ in range(3)),
-            *(store.save(answer(2)) for _ in range(20)),
+            *(store.insert(answer(2)) for _ in range(20)),
         )
 
         assert sum(repaired[:3]) == len(amiss) == 40
@@ -480,7 +480,7 @@ async def test_an_instance_that_only_reads_starts_with_the_url_to_read_from(
     gateway: Serve, database: str
 ) -> None:
     async with DatabasePools(database) as connections:
-        await RecordStore(connections).save(answer(3))
+        await RecordStore(connections).insert(answer(3))
     async with gateway(**READING) as client:
         assert len((await client.get("/queries")).json()) == 1
         assert len((await client.get("/results")).json()) == 3
@@ -574,13 +574,13 @@ async def test_a_connection_that_turns_out_to_only_read_is_not_used_again(
     async with DatabasePools(database) as connections:
         store = RecordStore(connections)
         with pytest.raises(DatabaseUnavailable, match="only reads"):
-            await store.save(answer(1))
+            await store.insert(answer(1))
         db.execute("set default_transaction_read_only = off")
         db.execute(f"alter {setting} = off".encode())
 
         with suppress(DatabaseUnavailable):  # the next one may have been opened before
-            await store.save(answer(1))
-        assert await store.save(answer(1)) > 0
+            await store.insert(answer(1))
+        assert await store.insert(answer(1)) > 0
 
 
 def either(primary: Replica, standby: Replica, **options: str) -> str:
@@ -607,7 +607,7 @@ async def test_a_standby_that_lags_shows_no_search_without_its_results(
         end = monotonic() + 3.5
         while monotonic() < end:
             waited = 100 * (len(told) % 2)  # some answers were recorded late
-            new = await store.save(structs.replace(answer(3), timestamp=int(time()) - waited))
+            new = await store.insert(structs.replace(answer(3), timestamp=int(time()) - waited))
             single = await at_once.get(f"/queries/{new}")
             told.append(single.status_code)
             assert single.status_code == 503 or len(single.json()["results"]) == 3

@@ -43,7 +43,7 @@ FALLBACK = {"INSERT_QUERY", "INSERT_RESULTS"}
 """They take a number themselves where they are not given one: on one system."""
 
 
-ONE_SYSTEM = {"INSERT_MANY", "NEXT_FREE_NUMBER"}
+ONE_SYSTEM = {"INSERT_BATCH", "NEXT_FREE_QUERY_ID"}
 """They are for where all is on one system; others do their work where it is not."""
 
 

@@ -23,8 +23,7 @@ from psycopg.sql import SQL, Identifier
 
 from demo.arxiv import StandIn
 from service.backend.client import READING as READING_PATIENCE
-from service.handlers.arxiv import PATIENCE as RESULTS_PATIENCE
-from service.search import PERSISTENCE
+from service.search import QUEUE_SECONDS, SAVE_RETRY_SECONDS
 from service.settings import ENDPOINTS, Settings
 from tests.api.test_exports import until
 from tests.support.haproxy import NOBODY, Router, free_port, haproxy
@@ -368,8 +367,8 @@ def test_each_waits_longer_than_who_is_behind_it() -> None:
     [end] = re.findall(r"hard-stop-after (\d+)s", text)
     ingress = (ROOT / "deploy" / "kubernetes" / "ingress.yaml").read_text()
     settings = Settings.from_env({})
-    frontend = settings.max_wait + settings.timeout + PERSISTENCE + READING_PATIENCE
-    shown = frontend + READING_PATIENCE + RESULTS_PATIENCE
+    frontend = settings.max_wait + settings.timeout + SAVE_RETRY_SECONDS + READING_PATIENCE
+    shown = frontend + READING_PATIENCE + QUEUE_SECONDS
 
     assert float(pools["backends"]) == float(pools["backends_unready"]) > frontend
     assert float(pools["frontends_search"]) == float(pools["frontends_unready"]) > shown

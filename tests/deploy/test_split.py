@@ -432,7 +432,7 @@ async def test_the_backends_problems_are_told_as_they_are(
     assert problem.json() == {
         "title": "arXiv's answer is unusable",
         "status": 502,
-        "detail": "arXiv answered 500",
+        "detail": "arXiv responded with status 500",
         "request_id": "job-7",
         "query_id": 3,
     }

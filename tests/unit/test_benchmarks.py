@@ -20,8 +20,9 @@ from demo import feed
 from demo.papers import generate
 from service import arxiv_xml
 from service.context import create_pools
-from service.db.records import RecordStore
+from service.db.records import RecordStore, create_record
 from service.models.arxiv import ArxivResponse
+from service.models.records import Record
 from service.problems import AnyRequest
 from service.settings import Settings
 from tests.support.process import ROOT
@@ -116,14 +117,14 @@ def test_pgbench_records_what_the_store_does(
         ]
 
     found = arxiv_xml.parse(feed.render(generate(10)))
-    answer = ArxivResponse(
+    response = ArxivResponse(
         timestamp=1_700_000_000,
         status=200,
         num_results=10,
         query="it's :this",
         entries=found.entries,
-        search_key=uuid4(),
     )
+    answer = create_record(response, uuid4())
     settings = Settings(database_url=make_conninfo(database, user="arxiv_rw"))
     asyncio.run(_saved(settings, answer))
     by_the_store = rows()
@@ -136,6 +137,6 @@ def test_pgbench_records_what_the_store_does(
     assert rows() == by_the_store
 
 
-async def _saved(settings: Settings, answer: ArxivResponse) -> None:
+async def _saved(settings: Settings, answer: Record) -> None:
     async with create_pools(settings) as connections:
-        await RecordStore(connections).save(answer)
+        await RecordStore(connections).insert(answer)

@@ -31,7 +31,7 @@ async def test_equal_reads_at_the_same_time_are_one() -> None:
     assert table.reads == 1
 
 
-async def test_who_asks_while_a_read_is_under_way_sees_what_was_written_before_he_asked() -> None:
+async def test_who_asks_while_a_read_is_current_sees_what_was_written_before_he_asked() -> None:
     shared, table = SingleFlight[int](), Table()
     first = asyncio.create_task(shared.read(b"all", table.count))
     await asyncio.sleep(0.005)
@@ -87,5 +87,5 @@ async def test_nothing_is_kept_of_what_has_ended() -> None:
     for number in range(10):
         await asyncio.gather(*(shared.read(b"%d" % number, table.count) for _ in range(3)))
 
-    assert not vars(shared)["_under_way"]
-    assert not vars(shared)["_to_come"]
+    assert not vars(shared)["_current"]
+    assert not vars(shared)["_next"]

@@ -46,9 +46,6 @@ async def find_answer(
 
     Times are Unix seconds. With `anew`, arXiv is asked in any case.
     """
-    found = None if data.anew else context.search_service.at_hand(data.asked)
-    if found is None:
-        found = await cancel_on_disconnect(
-            request, context.search_service.search(data.asked, bypass_cache=data.anew)
-        )
-    return found
+    return await cancel_on_disconnect(
+        request, context.search_service.search(data.asked, bypass_cache=data.anew)
+    )

@@ -20,4 +20,4 @@ async def find_results(
     data: Annotated[ResultsRequest, openapi.body(ResultsRequest(query_id=42))],
 ) -> list[ResultRow]:
     """The results of one search from where they are written: those who only read may lag behind."""
-    return await context.store.results_of(data.query_id)
+    return await context.store.fetch_results(data.query_id)

@@ -19,4 +19,4 @@ RESPONSES = openapi.answer(Sequence(42)) | openapi.BACKEND_PROBLEMS
 )
 async def get_sequence(context: NamedDependency[LocalContext]) -> Sequence:
     """Take the next query_id; nobody else gets it, and unused ones are simply missing."""
-    return Sequence(await context.store.next_query_id())
+    return Sequence(await context.store.take_query_id())
