@@ -17,6 +17,7 @@ from time import monotonic, time
 from typing import Any, Generic, Protocol, Self, TypeVar, cast
 from uuid import UUID
 
+import msgspec
 from cachetools import TTLCache
 from msgspec import Struct, field, structs
 
@@ -33,7 +34,7 @@ from .errors import (
     UpstreamThrottled,
 )
 from .models.arxiv import ArxivRequest, ArxivResponse, Outcome, Search
-from .models.records import Harvest, Record, RecordedSearch, ResultRow
+from .models.records import Harvest, RecordedSearch, ResultRow
 from .models.responses import SearchSummary
 from .settings import Settings
 from .singleflight import mark_retrieved
@@ -99,7 +100,7 @@ class SearchReply(Struct, frozen=True):
 
 
 R = TypeVar("R", bound=ArxivResponse | RecordedSearch | SearchReply)
-Handle = Callable[[ArxivResponse], Awaitable[R]]
+ResponseHandler = Callable[[ArxivResponse], Awaitable[R]]
 """Processes each response of arXiv, including failed attempts; usually records it."""
 T = TypeVar("T")
 
@@ -259,7 +260,7 @@ class LocalSearchService(SearchService):
 
     @metrics.counted
     async def search_and_record(
-        self, search: Search, record: Handle[RecordedSearch]
+        self, search: Search, record: ResponseHandler[RecordedSearch]
     ) -> RecordedSearch:
         """Send a search to arXiv; `record` records each response.
 
@@ -267,7 +268,7 @@ class LocalSearchService(SearchService):
         """
         return await self._send(search, record)
 
-    async def _send(self, search: Search, handle: Handle[R]) -> R:
+    async def _send(self, search: Search, handle: ResponseHandler[R]) -> R:
         request = self._encode(search)
         result = await self._start(lambda flight: self._ask(flight, request, handle)).join()
         return cast("R", result)  # without a probe, there is no record of another process
@@ -292,27 +293,23 @@ class LocalSearchService(SearchService):
                     raise
                 await asyncio.sleep(backoff.next())
             else:
-                return _recorded_search(record)
+                return msgspec.convert(record, RecordedSearch, from_attributes=True)
 
     async def _run(
         self, flight: InFlight[SearchReply], request: ArxivRequest, *, use_cache: bool
     ) -> SearchReply:
         """Answer from PostgreSQL, otherwise from arXiv, otherwise with an expired record."""
-        if not use_cache:
-            return cast(
-                "SearchReply", await self._ask(flight, request, self._handle(request, "request"))
-            )
-        stored = await self._records.find_latest(request.search_key)
+        stored = await self._records.find_latest(request.search_key) if use_cache else None
         if stored is not None and _is_fresh(stored):
             self._add_to_cache(request, stored)
             return _hit(stored)
-        forward = "uri-miss" if stored is None else "stale"
+        reason = "request" if not use_cache else "uri-miss" if stored is None else "stale"
         try:
             result = await self._ask(
                 flight,
                 request,
-                self._handle(request, forward),
-                probe=CacheProbe(request.search_key, _is_fresh),
+                self._create_handler(request, reason),
+                probe=CacheProbe(request.search_key, _is_fresh) if use_cache else None,
                 wait_for_cooldown=stored is None,
             )
         except UpstreamRejected:
@@ -324,25 +321,25 @@ class LocalSearchService(SearchService):
             return SearchReply(stored, f"{_hit(stored).cache_status}; detail=stale")
         if isinstance(result, RecordedSearch):  # by another process
             self._add_to_cache(request, result)
-            return SearchReply(result, f"fwd={forward}; collapsed")
+            return SearchReply(result, f"fwd={reason}; collapsed")
         return result
 
-    def _handle(self, request: ArxivRequest, forward: str) -> Handle[SearchReply]:
-        """Record the responses to a search; `forward` is why it was not answered from the cache."""
+    def _create_handler(self, request: ArxivRequest, reason: str) -> ResponseHandler[SearchReply]:
+        """Record the responses to a search that was sent to arXiv for this reason (RFC 9211)."""
 
-        async def record(response: ArxivResponse) -> SearchReply:
+        async def handle(response: ArxivResponse) -> SearchReply:
             recorded = await self.record(response, search_key=request.search_key)
             self._add_to_cache(request, recorded)
             stored = "; stored" if recorded.outcome == Outcome.OK else ""
-            return SearchReply(recorded, f"fwd={forward}; fwd-status={recorded.status}{stored}")
+            return SearchReply(recorded, f"fwd={reason}; fwd-status={recorded.status}{stored}")
 
-        return record
+        return handle
 
     async def _ask(
         self,
         flight: InFlight[Any],
         request: ArxivRequest,
-        handle: Handle[R],
+        handle: ResponseHandler[R],
         *,
         probe: CacheProbe | None = None,
         wait_for_cooldown: bool = True,
@@ -386,7 +383,7 @@ class LocalSearchService(SearchService):
         self,
         flight: InFlight[Any],
         request: ArxivRequest,
-        handle: Handle[R],
+        handle: ResponseHandler[R],
         acquire: Callable[[], AbstractAsyncContextManager[Lease | RecordedSearch]],
     ) -> R | RecordedSearch:
         """Send a request once it has the lease, and handle the response.
@@ -468,20 +465,6 @@ async def fetch_results(recorded: RecordedSearch, store: ResultStore) -> list[Re
                 query_id=recorded.query_id,
             )
         await asyncio.sleep(QUEUE_POLL_SECONDS)
-
-
-def _recorded_search(record: Record) -> RecordedSearch:
-    return RecordedSearch(
-        query_id=record.query_id,
-        timestamp=record.timestamp,
-        status=record.status,
-        num_results=record.num_results,
-        num_entries=record.num_entries,
-        query=record.query,
-        outcome=record.outcome,
-        remarks=record.remarks,
-        recorded=int(time()),
-    )
 
 
 def _expires_at(recorded: RecordedSearch) -> int:

@@ -25,7 +25,7 @@ from psycopg_pool import PoolTimeout, TooManyRequests
 from .. import metrics, sql
 from ..errors import DatabaseUnavailable, QueueTooLong
 from ..models.records import RecordedSearch
-from .pool import Connection, DatabasePools, map_db_errors
+from .pool import Connection, DatabasePools, fetch, map_db_errors
 
 logger = logging.getLogger(__name__)
 
@@ -162,14 +162,14 @@ class RateLimiter:
 
     async def fetch_status(self) -> RateLimiterStatus:
         """The state of the rate limiter, including the searches of this process."""
-        with map_db_errors():
-            async with self._pools.writer() as conn:
-                cursor = conn.cursor(row_factory=class_row(RateLimiterStatus))
-                await cursor.execute(sql.GATE_STATUS)
-                status = await anext(cursor)
-        metrics.closed(status.cooldown)
+        status = await self._fetch_shared_status()
         waiting = status.waiting + len(self._waiting_for_lock())
         return structs.replace(status, waiting=waiting)
+
+    async def _fetch_shared_status(self) -> RateLimiterStatus:
+        [status] = await fetch(self._pools.writer, class_row(RateLimiterStatus), sql.GATE_STATUS)
+        metrics.closed(status.cooldown)
+        return status
 
     def _waiting_for_lock(self) -> list[asyncio.Task[bool]]:
         return [call for call in self._lock_queue if not call.done()]
@@ -279,24 +279,21 @@ class RateLimiter:
         return status, bool(leases.rowcount), record
 
     async def _look(self, locking: asyncio.Task[bool], probe: CacheProbe | None) -> _Look:
-        """Estimate the wait of a search that waits for the lock, in one round trip."""
-        with map_db_errors():
-            async with self._pools.writer() as conn:
-                statuses = conn.cursor(row_factory=class_row(RateLimiterStatus))
-                records = conn.cursor(row_factory=class_row(RecordedSearch))
-                async with conn.pipeline():
-                    await statuses.execute(sql.GATE_STATUS, prepare=True)
-                    if probe:
-                        values = {"search_key": probe.search_key}
-                        await records.execute(sql.SELECT_LATEST_RECORD, values)
-                record = await records.fetchone() if probe else None
-                status = await anext(statuses)
-        metrics.closed(status.cooldown)
+        """Estimate the wait of a search that waits for the lock."""
+        status = await self._fetch_shared_status()
+        records = probe and await fetch(
+            self._pools.writer,
+            class_row(RecordedSearch),
+            sql.SELECT_LATEST_RECORD,
+            {"search_key": probe.search_key},
+        )
         waiting = self._waiting_for_lock()
-        ahead = status.in_progress + status.waiting
+        # at least the search that has the lock, even if its ticket is not stored yet
+        ahead = max(1, status.in_progress + status.waiting)
         ahead += waiting.index(locking) if locking in waiting else 0
         wait = max(status.pause, status.cooldown) + ahead * (self._interval + status.request_time)
-        return QueueStatus(None, ahead, status.pause, status.cooldown, wait), False, record
+        position = QueueStatus(None, ahead, status.pause, status.cooldown, wait)
+        return position, False, records[0] if records else None
 
     async def _release(self, ticket: UUID, lease: Lease, request_time: float) -> None:
         values = {
@@ -380,23 +377,15 @@ def _is_unsent(error: BaseException) -> bool:
 
 def _check(status: QueueStatus, waiter: _Waiter, left: float, *, is_accepted: bool) -> None:
     """Raise QueueTooLong if the search cannot get the lease in time."""
-    if status.cooldown and not waiter.wait_for_cooldown:
-        raise _cooldown(status)
-    is_too_long = not is_accepted and status.wait > left
-    if is_too_long or left < 0 or status.cooldown > left:
-        raise _cooldown(status) if status.cooldown else _too_long(status)
-
-
-def _cooldown(status: QueueStatus) -> QueueTooLong:
-    left = math.ceil(status.cooldown)
-    return QueueTooLong(
-        f"arXiv throttles requests; the next one can be sent in {left} seconds", retry_after=left
-    )
-
-
-def _too_long(status: QueueStatus) -> QueueTooLong:
-    wait = max(1, math.ceil(status.wait))
-    return QueueTooLong(
-        f"{status.ahead} searches are waiting for arXiv, which would take {wait} seconds",
-        retry_after=wait,
-    )
+    cooldown, wait = math.ceil(status.cooldown), max(1, math.ceil(status.wait))
+    is_too_long = left < 0 or status.cooldown > left or (status.wait > left and not is_accepted)
+    if cooldown and (is_too_long or not waiter.wait_for_cooldown):
+        raise QueueTooLong(
+            f"arXiv throttles requests; the next one can be sent in {cooldown} seconds",
+            retry_after=cooldown,
+        )
+    if is_too_long:
+        raise QueueTooLong(
+            f"{status.ahead} searches are waiting for arXiv, which would take {wait} seconds",
+            retry_after=wait,
+        )

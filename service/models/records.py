@@ -68,6 +68,11 @@ class Record(Struct, kw_only=True, eq=False, weakref=True):
     results: list[ResultInsert]
     papers: list[PaperInsert]
 
+    @property
+    def recorded(self) -> int:
+        """The time from which its age counts."""
+        return self.acknowledged
+
 
 class QueryRow(Struct, frozen=True, gc=False):
     """A row of the table `queries`."""
