@@ -1,4 +1,4 @@
-"""The write is one round trip, all or nothing, and no fault of the connection loses a search."""
+"""Records are inserted in one round trip, all or nothing, and survive connection failures."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -63,13 +63,13 @@ def paper(number: int, title: str = "Title") -> Entry:
 
 @pytest.fixture
 def one_connection(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No other connection of the pool disturbs the count."""
+    """Other connections of the pool do not affect the count."""
     monkeypatch.setattr(connections_module, "POOL_SIZE", 1)
 
 
 @pytest.mark.usefixtures("one_connection")
 @pytest.mark.parametrize("entries", [0, 1, 10, 2000])
-async def test_a_search_is_written_in_one_round_trip(database: str, entries: int) -> None:
+async def test_record_is_inserted_in_one_round_trip(database: str, entries: int) -> None:
     async with proxied(database) as (proxy, url), stored(url) as store:
         await store.insert(answer(1))
         proxy.forget()
@@ -79,7 +79,7 @@ async def test_a_search_is_written_in_one_round_trip(database: str, entries: int
 
 
 @pytest.mark.usefixtures("one_connection")
-async def test_a_read_takes_one_round_trip(database: str) -> None:
+async def test_read_takes_one_round_trip(database: str) -> None:
     async with proxied(database) as (proxy, url), stored(url) as store:
         await store.insert(answer(10))
         proxy.forget()
@@ -88,9 +88,7 @@ async def test_a_read_takes_one_round_trip(database: str) -> None:
         assert (proxy.trips, proxy.answers) == (1, 1)
 
 
-async def test_a_row_that_the_database_refuses_leaves_nothing_behind(
-    database: str, db: psycopg.Connection
-) -> None:
+async def test_rejected_row_rolls_the_record_back(database: str, db: psycopg.Connection) -> None:
     invalid = response(9)
     invalid.entries.append(paper(9, "NUL \0"))
     async with stored(database) as store:
@@ -101,11 +99,11 @@ async def test_a_row_that_the_database_refuses_leaves_nothing_behind(
     assert db.execute(COUNTS).fetchone() == (1, 3)
 
 
-async def test_a_fault_between_the_two_inserts_leaves_nothing_behind(
+async def test_failure_between_the_inserts_rolls_the_record_back(
     database: str, db: psycopg.Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with stored(database) as store:
-        # a parameter that cannot be adapted fails in this process, with the first insert queued
+        # this parameter cannot be adapted, which fails after the first insert was queued
         monkeypatch.setattr("service.db.records._encode", lambda _: Unadaptable())
         with pytest.raises(psycopg.ProgrammingError):
             await store.insert(answer(3))
@@ -120,13 +118,13 @@ class Unadaptable:
         return self
 
 
-async def test_a_standby_is_said_to_only_read(database: str) -> None:
+async def test_standby_is_reported_as_read_only(database: str) -> None:
     async with stored(f"{database} options='-c default_transaction_read_only=on'") as store:
         with pytest.raises(DatabaseUnavailable, match="only reads"):
             await store.insert(answer(1))
 
 
-async def test_what_blocks_too_long_is_given_up_in_the_server_too(
+async def test_blocked_write_is_cancelled_in_the_server_too(
     database: str, db: psycopg.Connection
 ) -> None:
     with psycopg.connect(make_conninfo(database, user="arxiv_rw")) as conn:
@@ -145,7 +143,7 @@ async def test_what_blocks_too_long_is_given_up_in_the_server_too(
     assert db.execute(COUNTS).fetchone() == (0, 0)
 
 
-async def test_a_cancelled_write_is_whole_or_absent_and_the_connection_clean(
+async def test_cancelled_write_is_complete_or_absent_and_leaves_a_clean_connection(
     database: str, db: psycopg.Connection
 ) -> None:
     async with stored(database) as store:
@@ -167,7 +165,7 @@ async def test_a_cancelled_write_is_whole_or_absent_and_the_connection_clean(
 
 
 @pytest.mark.parametrize("sent", [0, 100, 300, 500, 3_000, 60_000])
-async def test_a_connection_cut_in_mid_write_loses_nothing(
+async def test_connection_cut_during_a_write_loses_nothing(
     database: str, db: psycopg.Connection, sent: int
 ) -> None:
     async with proxied(database) as (proxy, url), stored(url) as store:
@@ -181,7 +179,7 @@ async def test_a_connection_cut_in_mid_write_loses_nothing(
     assert db.execute(COUNTS).fetchone() == (2, 501)
 
 
-async def test_a_write_whose_confirmation_is_lost_is_not_made_twice(
+async def test_write_whose_confirmation_is_lost_is_not_repeated(
     database: str, db: psycopg.Connection
 ) -> None:
     async with proxied(database) as (proxy, url), stored(url) as store:
@@ -195,9 +193,7 @@ async def test_a_write_whose_confirmation_is_lost_is_not_made_twice(
     assert db.execute(COUNTS).fetchone() == (2, 501)
 
 
-async def test_connections_that_died_while_idle_are_replaced_unseen(
-    database: str, db: psycopg.Connection
-) -> None:
+async def test_dead_idle_connections_are_replaced(database: str, db: psycopg.Connection) -> None:
     async with stored(database) as store:
         await asyncio.gather(*(store.insert(answer(1)) for _ in range(50)))
         for _ in range(5):
@@ -211,7 +207,7 @@ async def test_connections_that_died_while_idle_are_replaced_unseen(
     assert db.execute(COUNTS).fetchone() == (55, 55)
 
 
-async def test_a_database_that_does_not_answer_is_given_up_in_time(
+async def test_unresponsive_database_times_out(
     database: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(connections_module, "PATIENCE", 1.0)
@@ -226,7 +222,7 @@ async def test_a_database_that_does_not_answer_is_given_up_in_time(
         assert await store.fetch_results(1) == []
 
 
-async def test_a_pool_that_is_used_up_sends_further_callers_away(
+async def test_exhausted_pool_rejects_further_callers(
     database: str, db: psycopg.Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(connections_module, "POOL_SIZE", 2)
@@ -237,15 +233,15 @@ async def test_a_pool_that_is_used_up_sends_further_callers_away(
             db.execute("lock table results in access exclusive mode")
             callers = [asyncio.create_task(store.fetch_results(1)) for _ in range(8)]
             await asyncio.sleep(0.5)
-            turned_away = [caller for caller in callers if caller.done()]
+            rejected = [caller for caller in callers if caller.done()]
         found = await asyncio.gather(*callers, return_exceptions=True)
 
-    assert len(turned_away) >= 3
-    assert all(isinstance(caller.exception(), DatabaseUnavailable) for caller in turned_away)
-    assert found.count([]) == len(callers) - len(turned_away)
+    assert len(rejected) >= 3
+    assert all(isinstance(caller.exception(), DatabaseUnavailable) for caller in rejected)
+    assert found.count([]) == len(callers) - len(rejected)
 
 
-async def test_eight_writers_at_once_get_numbers_of_their_own(
+async def test_concurrent_writers_get_distinct_query_ids(
     database: str, db: psycopg.Connection
 ) -> None:
     async with stored(database) as store:
@@ -259,13 +255,13 @@ async def test_eight_writers_at_once_get_numbers_of_their_own(
     assert mismatched.fetchone() == (0,)
 
 
-async def test_a_database_without_tables_is_said_to_lack_migrations(server: str) -> None:
+async def test_database_without_tables_is_reported_as_not_migrated(server: str) -> None:
     async with stored(server) as store:
         with pytest.raises(DatabaseUnavailable, match="run the migrations"):
             await store.insert(answer(1))
 
 
-async def test_a_role_that_may_only_read_cannot_write(database: str) -> None:
+async def test_read_only_role_cannot_write(database: str) -> None:
     async with stored(make_conninfo(database, user="arxiv_ro")) as store:
         assert await store.fetch_results(1) == []
         with pytest.raises(DatabaseUnavailable, match="may not"):
@@ -273,14 +269,14 @@ async def test_a_role_that_may_only_read_cannot_write(database: str) -> None:
 
 
 @pytest.mark.parametrize("url", ["nonsense", "postgresql://u:secret@[bad", "host=x hotst=secret"])
-def test_a_url_that_is_not_understood_is_not_repeated(url: str) -> None:
+def test_error_for_an_invalid_url_does_not_contain_it(url: str) -> None:
     with pytest.raises(ConfigurationError) as caught:
         DatabasePools(url)
 
     assert "secret" not in str(caught.value)
 
 
-def test_psql_gets_the_password_where_no_process_list_shows_it() -> None:
+def test_psql_gets_the_password_from_its_environment() -> None:
     environment = libpq_environment("postgresql://me:p%40ss@db.example:6000/arxiv?sslmode=require")
 
     assert environment == {
@@ -294,10 +290,10 @@ def test_psql_gets_the_password_where_no_process_list_shows_it() -> None:
 
 
 @pytest.mark.usefixtures("one_connection")
-async def test_whoever_is_cancelled_at_any_step_leaves_no_statement_without_its_end(
+async def test_write_cancelled_at_any_step_leaves_no_open_transaction(
     database: str, db: psycopg.Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # psycopg lets others run where it has been busy for long: here at every step
+    # psycopg yields to the event loop after being busy for a while: here at every step
     monkeypatch.setattr(psycopg.waiting, "MAX_BUSY_TIME", 0)
     async with stored(make_conninfo(database, user="arxiv_rw")) as store:
         await store.insert(answer(1))
