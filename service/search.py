@@ -354,30 +354,32 @@ class LocalSearchService(SearchService):
             self._rate_limiter.acquire, deadline, probe=probe, wait_for_cooldown=wait_for_cooldown
         )
         backoff = Backoff(RETRY_SECONDS, self._settings.max_wait)
-        for attempt in count(1):
-            result: R | RecordedSearch | UpstreamError
-            try:
-                result = await self._attempt(flight, request, handle, acquire)
-            except (UpstreamRejected, UpstreamThrottled):
-                raise
-            except UpstreamError as error:
-                logger.info("attempt %d failed: %s", attempt, error.detail)
-                result = error
-            except QueueTooLong:
-                if attempt == 1:
+        latest: R | RecordedSearch | UpstreamError | None = None
+        try:
+            for attempt in count(1):
+                try:
+                    latest = await self._attempt(flight, request, handle, acquire)
+                except (UpstreamRejected, UpstreamThrottled):
                     raise
-                break  # the result of the last attempt is more useful
-            else:
-                if result.outcome != Outcome.SUSPECT:
-                    return result
-            latest = result
-            pause = backoff.next()
-            if attempt == MAX_ATTEMPTS or flight.is_abandoned or clock() + pause > deadline:
-                break
-            await asyncio.sleep(pause)
-        if isinstance(latest, UpstreamError):
-            raise latest
-        return latest
+                except UpstreamError as error:
+                    logger.info("attempt %d failed: %s", attempt, error.detail)
+                    latest = error
+                except QueueTooLong:
+                    if latest is None:
+                        raise
+                    break  # the result of the last attempt is more useful
+                if not isinstance(latest, UpstreamError) and latest.outcome != Outcome.SUSPECT:
+                    return latest
+                pause = backoff.next()
+                if attempt == MAX_ATTEMPTS or flight.is_abandoned or clock() + pause > deadline:
+                    break
+                await asyncio.sleep(pause)
+            assert latest is not None  # noqa: S101 - there was an attempt
+            if isinstance(latest, UpstreamError):
+                raise latest
+            return latest
+        finally:
+            del latest  # its traceback refers to this frame, and to the body of the response
 
     async def _attempt(
         self,

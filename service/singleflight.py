@@ -5,6 +5,7 @@ the next one, which starts when the current one has ended.
 """
 
 import asyncio
+import traceback
 from collections.abc import Callable, Coroutine, Hashable
 from typing import Any, Generic, TypeVar
 
@@ -44,6 +45,11 @@ class SingleFlight(Generic[T]):
 
 
 def mark_retrieved(task: asyncio.Task[Any]) -> None:
-    """Keep asyncio from logging the exception of a task that no caller waits for any more."""
-    if not task.cancelled():
-        task.exception()
+    """Keep asyncio from logging the exception of a task that no caller waits for any more.
+
+    The frames of its traceback refer to the task, and to data that may be large: free them.
+    """
+    error = None if task.cancelled() else task.exception()
+    while error:
+        traceback.clear_frames(error.__traceback__)
+        error = error.__cause__ or error.__context__

@@ -106,9 +106,9 @@ class RecordStore:
         for _ in range(MAX_QUERY_ID_ATTEMPTS):
             if not record.query_id:
                 query_id = await self.take_query_id()
-                wanted = {"query_id": query_id, "write_key": record.write_key}
+                key = {"query_id": query_id, "write_key": record.write_key}
                 rows = await fetch(
-                    self._pools.writer, tuple_row, sql.SELECT_QUERY_BY_ID_OR_WRITE_KEY, wanted
+                    self._pools.writer, tuple_row, sql.SELECT_QUERY_BY_ID_OR_WRITE_KEY, key
                 )
                 for existing, is_ours in rows:
                     if is_ours:  # another process has made this write
@@ -238,16 +238,16 @@ class RecordStore:
 
     async def find_latest(self, search_key: UUID) -> RecordedSearch | None:
         """The newest usable record of a search."""
-        wanted = {"search_key": search_key}
+        values = {"search_key": search_key}
         rows = await fetch(
-            self._pools.writer, class_row(RecordedSearch), sql.SELECT_LATEST_RECORD, wanted
+            self._pools.writer, class_row(RecordedSearch), sql.SELECT_LATEST_RECORD, values
         )
         return rows[0] if rows else None
 
     async def fetch_results(self, query_id: int) -> list[ResultRow]:
         """The results of one search, in their order, from where they are written."""
-        wanted = {"query_ids": [query_id]}
-        return await fetch(self._results, class_row(ResultRow), sql.SELECT_QUERY_RESULTS, wanted)
+        values = {"query_ids": [query_id]}
+        return await fetch(self._results, class_row(ResultRow), sql.SELECT_QUERY_RESULTS, values)
 
     async def find_harvest(self, query: str) -> Harvest | None:
         """The latest harvest of a query."""
@@ -271,8 +271,8 @@ class RecordStore:
         pages = await fetch(
             self._pools.writer, scalar_row, sql.SELECT_HARVEST_QUERY_IDS, {"query": query}
         )
-        wanted = {"query_ids": pages}
-        return set(await fetch(self._results, scalar_row, sql.SELECT_ARXIV_IDS, wanted))
+        values = {"query_ids": pages}
+        return set(await fetch(self._results, scalar_row, sql.SELECT_ARXIV_IDS, values))
 
     async def take_query_id(self) -> int:
         """Take a number from the sequence."""
@@ -289,9 +289,9 @@ class RecordStore:
                     return int(query_id)
             else:
                 query_id = await self.take_query_id()
-                wanted = {"query_id": query_id, "write_key": None}
+                values = {"query_id": query_id, "write_key": None}
                 if not await fetch(
-                    self._pools.writer, tuple_row, sql.SELECT_QUERY_BY_ID_OR_WRITE_KEY, wanted
+                    self._pools.writer, tuple_row, sql.SELECT_QUERY_BY_ID_OR_WRITE_KEY, values
                 ):
                     return query_id
         raise DatabaseUnavailable(QUERY_IDS_IN_USE)

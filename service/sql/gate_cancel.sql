@@ -1,4 +1,4 @@
--- Deletes a ticket, and its lease if one was granted before the ticket was given up.
+-- Deletes a ticket, and its lease if it was granted in the meantime.
 with ticket as (
     delete from gate_queue where ticket = %(ticket)s
 )
