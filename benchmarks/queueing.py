@@ -9,13 +9,13 @@ from statistics import median
 from uuid import UUID
 
 from benchmarks.measuring import ROUNDS, Bench, NotAvailable, Row, compute_ratios, print_progress
-from benchmarks.recording import copy_as_new_search, create_response
+from benchmarks.recording import copy_as_new_search, create_test_record
 from demo import feed
 from demo.papers import generate
 from service.context import create_pools
 from service.db.queued_records import QueuedRecordStore
 from service.db.records import RecordStore
-from service.models.arxiv import ArxivResponse
+from service.models.records import Record
 from service.queue.rabbitmq import RecordQueue
 from service.queue.worker import QueueWorker
 from service.settings import Settings
@@ -52,27 +52,27 @@ def measure_rates(bench: Bench) -> Iterator[Row]:
 
 async def _measure_round(settings: Settings, url: str) -> tuple[float, float, float]:
     papers = generate(1000)
-    responses = [
-        create_response(feed.render(papers[n : n + 10])) for n in range(0, len(papers), 10)
+    records = [
+        create_test_record(feed.render(papers[n : n + 10])) for n in range(0, len(papers), 10)
     ]
     async with create_pools(settings) as connections, RecordQueue(url) as buffer:
         while not buffer.connected:  # noqa: ASYNC110 - it has no event
             await asyncio.sleep(0.01)
         store = RecordStore(connections)
-        await _record_searches(store, responses, len(responses))  # makes the papers known
-        direct = await _record_searches(store, responses, SEARCHES)
+        await _record_searches(store, records, len(records))  # makes the papers known
+        direct = await _record_searches(store, records, SEARCHES)
         buffered = QueuedRecordStore(connections, buffer)
-        acknowledged = await _record_searches(buffered, responses, SEARCHES)
+        acknowledged = await _record_searches(buffered, records, SEARCHES)
         return direct, acknowledged, await _drain_queue(QueueWorker(url, store), store)
 
 
-async def _record_searches(store: RecordStore, responses: list[ArxivResponse], count: int) -> float:
+async def _record_searches(store: RecordStore, records: list[Record], count: int) -> float:
     """Record this number of searches and return the rate per second."""
-    pending = [copy_as_new_search(responses[n % len(responses)]) for n in range(count)]
+    pending = [copy_as_new_search(records[n % len(records)]) for n in range(count)]
 
     async def record() -> None:
         while pending:
-            await store.save(pending.pop())
+            await store.insert(pending.pop())
 
     started = time.perf_counter()
     await asyncio.gather(*(record() for _ in range(CLIENTS)))
@@ -81,17 +81,17 @@ async def _record_searches(store: RecordStore, responses: list[ArxivResponse], c
 
 async def _drain_queue(worker: QueueWorker, store: RecordStore) -> float:
     """Store all searches in the queue and return the rate per second."""
-    stored, store_batch = 0, store.store
+    stored, insert_batch = 0, store.insert_batch
 
-    async def store_and_count(records: list[object]) -> set[UUID]:
+    async def store_and_count(batch: list[object]) -> set[UUID]:
         nonlocal stored
-        rejected = await store_batch(records)  # type: ignore[arg-type]
-        stored += len(records)
+        rejected = await insert_batch(batch)  # type: ignore[arg-type]
+        stored += len(batch)
         if stored >= SEARCHES:
             worker.stop()
         return rejected
 
-    store.store = store_and_count  # type: ignore[method-assign,assignment]
+    store.insert_batch = store_and_count  # type: ignore[method-assign,assignment]
     started = time.perf_counter()
     await worker.run()
     return SEARCHES / (time.perf_counter() - started)

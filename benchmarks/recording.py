@@ -4,7 +4,7 @@ import asyncio
 import re
 import subprocess
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from statistics import median
@@ -30,9 +30,9 @@ from demo.papers import generate
 from service import arxiv_xml, embedded_postgres, sql
 from service.context import LocalContext, create_pools
 from service.db.pool import DatabasePools
-from service.db.records import RecordStore
+from service.db.records import RecordStore, create_record, write_parameters
 from service.models.arxiv import ArxivResponse, Search
-from service.models.records import Harvest
+from service.models.records import Record
 from service.settings import Settings
 from tests.support.proxy import proxied
 
@@ -49,13 +49,13 @@ STATEMENTS = (sql.BEGIN, sql.INSERT_QUERY, sql.INSERT_RESULTS, sql.UPSERT_PAPERS
 def measure_searches(bench: Bench) -> Iterator[Row]:
     """Measure recorded searches of ten known papers: the database layer alone, and through HTTP."""
     settings = bench.create_database("recording")
-    responses = _fetch_responses(settings.api_url)
-    command = create_pgbench_command(settings, responses, bench.folder)
+    records = _fetch_records(settings.api_url)
+    command = create_pgbench_command(settings, records, bench.folder)
     with run_service(settings) as (address, _):
         path = f"/arxiv?query={quote(QUERY, safe='{}:')}&start={{number%{(PAGES - 1) * 10}}}"
         direct, through_http, extended, prepared = run_rounds(
             "recorded searches",
-            lambda: uvloop.run(_measure_store(settings, responses)),
+            lambda: uvloop.run(_measure_store(settings, records)),
             partial(measure_rate, address + path),
             partial(_run_pgbench, command, "extended"),
             partial(_run_pgbench, command, "prepared"),
@@ -74,70 +74,55 @@ def measure_searches(bench: Bench) -> Iterator[Row]:
         )
 
 
-def _fetch_responses(api_url: str) -> list[ArxivResponse]:
-    """Fetch the first pages of a search from the stand-in for arXiv."""
-    responses = []
+def _fetch_records(api_url: str) -> list[Record]:
+    """Fetch the first pages of a search from the stand-in for arXiv, as records."""
+    records = []
     for page in range(PAGES):
         query = QUERY.format(number=page)
         params = {"search_query": query, "start": f"{page * 10}", "max_results": "10"}
         content = httpx.get(api_url, params=params, timeout=30).raise_for_status().content
-        responses.append(create_response(content))
-    return responses
+        records.append(create_test_record(content))
+    return records
 
 
-def create_response(content: bytes) -> ArxivResponse:
-    """Create a response to a new search from a feed."""
+def create_test_record(content: bytes) -> Record:
+    """Create the record of a new search from a feed."""
     parsed = arxiv_xml.parse_feed(content)
-    return ArxivResponse(
+    response = ArxivResponse(
         timestamp=int(time.time()),
         status=200,
         num_results=parsed.total,
         query=parsed.query or "",
         entries=parsed.entries,
-        search_key=uuid4(),
     )
+    return create_record(response, uuid4())
 
 
-def copy_as_new_search(response: ArxivResponse) -> ArxivResponse:
-    """Copy a response as that of another search."""
-    return structs.replace(response, write_key=uuid4(), search_key=uuid4())
+def copy_as_new_search(record: Record) -> Record:
+    """Copy a record as that of another search."""
+    return structs.replace(record, query_id=0, write_key=uuid4(), search_key=uuid4())
 
 
-async def _measure_store(settings: Settings, responses: list[ArxivResponse]) -> float:
+async def _measure_store(settings: Settings, records: list[Record]) -> float:
     """Return the searches per second that eight tasks record through the pool."""
     count = 0
-    async with create_pools(settings) as connections:
-        store = RecordStore(connections)
-        for response in responses:
-            await store.save(copy_as_new_search(response))
+    async with create_pools(settings) as pools:
+        store = RecordStore(pools)
+        for record in records:
+            await store.insert(copy_as_new_search(record))
         started = time.perf_counter()
 
-        async def record() -> None:
+        async def insert_repeatedly() -> None:
             nonlocal count
             while time.perf_counter() < started + ROUND_SECONDS:
                 count += 1
-                await store.save(copy_as_new_search(responses[count % len(responses)]))
+                await store.insert(copy_as_new_search(records[count % len(records)]))
 
-        await asyncio.gather(*(record() for _ in range(CLIENTS)))
+        await asyncio.gather(*(insert_repeatedly() for _ in range(CLIENTS)))
         return count / (time.perf_counter() - started)
 
 
-class _ParameterCollector(RecordStore):
-    """A store that keeps the parameters of its statements instead of executing them."""
-
-    parameters: dict[str, object]
-
-    async def _save(
-        self, head: Mapping[str, object], body: Mapping[str, object], harvest: Harvest | None
-    ) -> int:
-        assert harvest is None  # noqa: S101 - harvests are not measured
-        self.parameters = {**head, **body}
-        return 0
-
-
-def create_pgbench_command(
-    settings: Settings, responses: list[ArxivResponse], folder: Path
-) -> list[str]:
+def create_pgbench_command(settings: Settings, records: list[Record], folder: Path) -> list[str]:
     """Create the command that records these searches like the store, with one script per search.
 
     It sends the same parameters, except for null and UUIDs. pgbench does not support these, so they
@@ -147,11 +132,9 @@ def create_pgbench_command(
     options = {"host": "host", "port": "port", "username": "user", "dbname": "dbname"}
     command = [str(embedded_postgres.program("pgbench")), "--no-vacuum"]
     command += [f"--{option}={conninfo[key]}" for option, key in options.items()]
-    store = _ParameterCollector(create_pools(settings))
-    for number, response in enumerate(responses):
-        asyncio.run(store.save(response))
+    for number, record in enumerate(records):
         expressions = {}
-        for name, value in store.parameters.items():
+        for name, value in write_parameters(record).items():
             if value is None or isinstance(value, UUID):
                 expressions[name] = "null" if value is None else "gen_random_uuid()"
             else:
@@ -196,13 +179,13 @@ async def _count_round_trips(settings: Settings) -> tuple[list[float], int]:
     async with proxied(str(settings.database_url)) as (proxy, url):
         async with DatabasePools(url) as connections:
             store = RecordStore(connections)
-            await store.save(create_response(feed.render([])))  # opens the connection
+            await store.insert(create_test_record(feed.render([])))  # opens the connection
             for number in RESULTS:
-                response = create_response(feed.render(papers[:number]))
+                record = create_test_record(feed.render(papers[:number]))
                 del papers[:number]
                 for _ in range(2):  # the second time, all papers are known
                     proxy.forget()
-                    await store.save(copy_as_new_search(response))
+                    await store.insert(copy_as_new_search(record))
                     trips.append(float(proxy.trips))
         proxied_settings = structs.replace(settings, database_url=url, database_ro_url=url)
         async with LocalContext(proxied_settings) as parts:

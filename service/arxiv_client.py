@@ -1,13 +1,15 @@
-"""The one client of arXiv: parameters in, its answer out.
+"""HTTP client for arXiv's API.
 
-Whatever comes back, an Answer is returned, so that every attempt can be recorded; its `failure`
-says what the caller should be told. When to ask is not decided here: see `search.py`.
+`search` sends one request and returns the response, or raises an UpstreamError that contains the
+failed attempt, so that every attempt can be recorded. `search.py` decides when to send a request.
 """
 
 import asyncio
 import logging
 import math
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from email.utils import mktime_tz, parsedate_tz
 from http import HTTPStatus
 from time import monotonic, time
@@ -25,21 +27,27 @@ from .errors import (
     UpstreamUnreachable,
 )
 from .http_pool import HTTPConnectionPool, ssl_context
-from .models.arxiv import ArxivResponse, Feed, Outcome
+from .models.arxiv import ArxivRequest, ArxivResponse, Feed, Outcome
 from .settings import Settings
 
 logger = logging.getLogger(__name__)
 
-RECEIVED_LIMIT = 32 * 2**20
-"""Bytes of one answer as they come over the wire; 2,000 papers are about 5 MiB."""
-DECODED_LIMIT = 64 * 2**20
-"""Bytes of one answer after decompression."""
-SMALL = 48 * 2**10
-"""Bytes of an answer that is parsed at once, in a millisecond; a thread is for larger ones."""
+MAX_RECEIVED_BYTES = 32 * 2**20
+"""Per response, compressed; 2,000 papers are about 5 MiB."""
+MAX_DECODED_BYTES = 64 * 2**20
+"""Per response, decompressed."""
+MAX_INLINE_BYTES = 48 * 2**10
+"""Responses up to this size are parsed in the event loop, in a millisecond; others in a thread."""
 CONNECT_TIMEOUT = 10.0
+CONNECT_RETRY_SECONDS = 30
+"""The Retry-After when arXiv cannot be reached."""
 DAY = 86_400
 
-_BUSY = {HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.FORBIDDEN, HTTPStatus.SERVICE_UNAVAILABLE}
+_THROTTLED = {
+    HTTPStatus.TOO_MANY_REQUESTS,
+    HTTPStatus.FORBIDDEN,
+    HTTPStatus.SERVICE_UNAVAILABLE,
+}
 _OUTCOMES: dict[type[UpstreamError], Outcome] = {
     UpstreamRejected: Outcome.REFUSED,
     UpstreamThrottled: Outcome.BUSY,
@@ -50,21 +58,20 @@ _OUTCOMES: dict[type[UpstreamError], Outcome] = {
 
 
 class ArxivClient:
-    """A client of arXiv's API. Enter the context to have its connection closed at the end.
+    """A client of arXiv's API; leaving its context closes the connection.
 
-    `transport` replaces the network, for tests.
+    `transport` replaces the network in tests.
     """
 
     def __init__(
         self, settings: Settings, transport: httpx.AsyncBaseTransport | None = None
     ) -> None:
-        """Take where arXiv is and how patient to be from the settings."""
         self.settings = settings
         self.latest: tuple[int, Outcome] | None = None
-        """When it last answered, or did not (Unix seconds), and what came of it."""
+        """Unix seconds and outcome of the latest request."""
         self._transport = transport
         self._tls = ssl_context()
-        self._clients = HTTPConnectionPool(self._client, 1, settings.timeout)
+        self._clients = HTTPConnectionPool(self._create_client, 1, settings.timeout)
 
     async def __aenter__(self) -> Self:
         return self
@@ -72,14 +79,61 @@ class ArxivClient:
     async def __aexit__(self, *_: object) -> None:
         await self._clients.close_idle()
 
-    def _client(self) -> httpx.AsyncClient:
+    async def search(self, request: ArxivRequest, deadline: float) -> ArxivResponse:
+        """Send a request and return the response, at the latest at `deadline` (loop time).
+
+        The caller holds the lease of the rate limiter. Raises UpstreamError.
+        """
+        started = monotonic()
+        try:
+            response = await self._send(request, deadline)
+        except UpstreamError as error:
+            self._report(error.response, request, monotonic() - started)
+            raise
+        self._report(response, request, monotonic() - started)
+        return response
+
+    async def _send(self, request: ArxivRequest, deadline: float) -> ArxivResponse:
+        status, timestamp = 0, int(time())
+        timeout = self.settings.timeout
+        end = min(deadline, asyncio.get_running_loop().time() + timeout)
+        try:
+            with _map_http_errors(timeout):
+                async with (
+                    asyncio.timeout_at(end),
+                    self._clients.acquire() as client,
+                    client.stream(
+                        "GET", self.settings.api_url, params=request.parameters
+                    ) as response,
+                ):
+                    status = response.status_code
+                    timestamp = _parse_date_header(response, timestamp)
+                    if status in _THROTTLED:
+                        raise self._throttled(response)
+                    body = await _read_body(response)
+            if len(body) <= MAX_INLINE_BYTES:
+                feed = _parse_feed(body, status)
+            else:
+                feed = await asyncio.to_thread(_parse_feed, body, status)
+        except UpstreamError as error:
+            error.response = ArxivResponse(
+                timestamp=timestamp,
+                status=status,
+                num_results=0,
+                query=request.query,
+                outcome=_OUTCOMES[type(error)],
+            )
+            raise
+        return _create_response(feed, request, status, timestamp)
+
+    def _create_client(self) -> httpx.AsyncClient:
         contact = f" (mailto:{self.settings.contact})" if self.settings.contact else ""
         return httpx.AsyncClient(
             transport=self._transport,
             verify=self._tls,
             timeout=httpx.Timeout(self.settings.timeout, connect=CONNECT_TIMEOUT),
             limits=httpx.Limits(max_connections=1, keepalive_expiry=30),
-            # a redirect would leave the host that the settings name
+            # a redirect could lead to another host than the configured one
             follow_redirects=False,
             headers={
                 "user-agent": f"arxiv-gateway/{__version__}{contact}",
@@ -88,167 +142,143 @@ class ArxivClient:
             },
         )
 
-    async def search(self, sent: dict[str, str], until: float) -> ArxivResponse:
-        """Send one request with these parameters; its end is by that moment of the loop's clock.
-
-        The caller sees to the turns. Whatever arXiv does is an Answer.
-        """
-        meant = "&".join(f"{name}={value}" for name, value in sent.items())
-        started = monotonic()
-        answer = await self._send(sent, meant, until)
-        taken = monotonic() - started
-        metrics.asked(answer, taken)
-        self.latest = int(time()), answer.outcome
-        logger.info(
-            "arXiv answered %d in %.2f s: %d of %d papers for %r",
-            answer.status,
-            taken,
-            len(answer.entries),
-            answer.num_results,
-            meant,
+    def _throttled(self, response: httpx.Response) -> UpstreamThrottled:
+        retry_after = _parse_retry_after(response.headers.get("retry-after", ""))
+        return UpstreamThrottled(
+            f"arXiv throttles requests (status {response.status_code})",
+            retry_after=retry_after or math.ceil(self.settings.cooldown),
         )
-        for difference in answer.remarks.get("differences", ()):
-            logger.warning("arXiv searched something else: %s (%r)", difference, meant)
-        return answer
 
-    async def _send(self, sent: dict[str, str], meant: str, until: float) -> ArxivResponse:
-        status, timestamp = 0, int(time())
-        end = min(until, asyncio.get_running_loop().time() + self.settings.timeout)
-        try:
-            async with (
-                asyncio.timeout_at(end),
-                self._clients.acquire() as client,
-                client.stream("GET", self.settings.api_url, params=sent) as response,
-            ):
-                status = response.status_code
-                timestamp = _date_of(response, timestamp)
-                if status in _BUSY:
-                    raise UpstreamThrottled(
-                        f"arXiv answered {status}: it asks for a pause",
-                        retry_after=_retry_after(response.headers.get("retry-after", ""))
-                        or math.ceil(self.settings.cooldown),
-                    )
-                body = await _read(response)
-            small = len(body) <= SMALL
-            feed = (
-                _parsed(body, status) if small else await asyncio.to_thread(_parsed, body, status)
-            )
-        except UpstreamError as error:
-            return _failed(error, status, timestamp, meant)
-        except (TimeoutError, httpx.TimeoutException):
-            late = f"arXiv did not finish its answer within {self.settings.timeout:g} seconds"
-            return _failed(UpstreamTimeout(late), status, timestamp, meant)
-        except httpx.ConnectError as error:
-            away = UpstreamUnreachable(f"no connection to arXiv: {error}", retry_after=30)
-            return _failed(away, status, timestamp, meant)
-        except httpx.HTTPError as error:
-            broken = UpstreamInvalidResponse(
-                f"arXiv's answer broke off: {error or type(error).__name__}"
-            )
-            return _failed(broken, status, timestamp, meant)
-        return _answer(feed, sent, meant, status, timestamp)
+    def _report(self, response: ArxivResponse, request: ArxivRequest, seconds: float) -> None:
+        metrics.asked(response, seconds)
+        self.latest = int(time()), response.outcome
+        logger.info(
+            "response from arXiv: status %d in %.2f s, %d of %d papers for %r",
+            response.status,
+            seconds,
+            len(response.entries),
+            response.num_results,
+            request.query,
+        )
+        for difference in response.remarks.get("differences", ()):
+            logger.warning("arXiv executed a different query: %s (%r)", difference, request.query)
 
 
-def _answer(
-    feed: Feed, sent: dict[str, str], meant: str, status: int, timestamp: int
+@contextmanager
+def _map_http_errors(timeout: float) -> Iterator[None]:
+    try:
+        yield
+    except (TimeoutError, httpx.TimeoutException) as error:
+        raise UpstreamTimeout(
+            f"arXiv did not complete its response within {timeout:g} seconds"
+        ) from error
+    except httpx.ConnectError as error:
+        raise UpstreamUnreachable(
+            f"cannot connect to arXiv: {error}", retry_after=CONNECT_RETRY_SECONDS
+        ) from error
+    except httpx.HTTPError as error:
+        raise UpstreamInvalidResponse(
+            f"the response of arXiv is incomplete: {error or type(error).__name__}"
+        ) from error
+
+
+def _create_response(
+    feed: Feed, request: ArxivRequest, status: int, timestamp: int
 ) -> ArxivResponse:
-    """What a good feed says, and what is odd about it."""
-    wanted, start = int(sent["max_results"]), int(sent["start"])
-    if len(feed.entries) > wanted:
+    sent = request.parameters
+    max_results, start = int(sent["max_results"]), int(sent["start"])
+    if len(feed.entries) > max_results:
         logger.warning(
-            "arXiv sent %d papers for %d: the rest is left out", len(feed.entries), wanted
+            "arXiv sent %d papers instead of %d: the others are ignored",
+            len(feed.entries),
+            max_results,
         )
     for entry in feed.entries:
         if entry.published is None:
             logger.warning("arXiv sent a paper without a date: %s", entry.arxiv_id)
-    entries = feed.entries[:wanted]
-    expected = min(wanted, feed.items_per_page or wanted, max(0, feed.total - start))
-    # on a page of many, an id that is not there may be on another
-    whole = start == 0 and wanted >= len(sent["id_list"].split(","))
+    entries = feed.entries[:max_results]
+    expected = min(max_results, feed.items_per_page or max_results, max(0, feed.total - start))
+    # an ID that is not on this page may be on another one
+    is_complete = start == 0 and max_results >= len(sent["id_list"].split(","))
     remarks = {
         "differences": arxiv_query.find_differences(sent, feed),
-        "missing_ids": arxiv_query.find_missing_ids(sent, entries) if whole else [],
+        "missing_ids": arxiv_query.find_missing_ids(sent, entries) if is_complete else [],
     }
     return ArxivResponse(
         timestamp=timestamp,
         status=status,
         num_results=feed.total,
-        query=feed.query or meant,
-        # arXiv at times leaves out papers that it counts: such an answer is no memory
+        query=feed.query or request.query,
+        # arXiv sometimes leaves out papers that it counts; such a response must not be cached
         outcome=Outcome.SUSPECT if len(entries) < expected else Outcome.OK,
         entries=entries,
-        remarks={name: found for name, found in remarks.items() if found},
+        remarks={name: texts for name, texts in remarks.items() if texts},
     )
 
 
-def _failed(failure: UpstreamError, status: int, timestamp: int, meant: str) -> ArxivResponse:
-    return ArxivResponse(
-        timestamp=timestamp,
-        status=status,
-        num_results=0,
-        query=meant,
-        outcome=_OUTCOMES[type(failure)],
-        failure=failure,
-    )
-
-
-async def _read(response: httpx.Response) -> bytes:
-    """The body, decompressed by us: a small answer may be made to decompress to gigabytes."""
+async def _read_body(response: httpx.Response) -> bytes:
+    """Read and decompress the body in bounded memory: a few bytes may decompress to gigabytes."""
     encoding = response.headers.get("content-encoding", "identity").strip().lower()
     if encoding not in {"identity", "gzip", "x-gzip", "deflate"}:
-        raise UpstreamInvalidResponse(f"arXiv's answer is encoded as {encoding[:50]!r}")
+        raise UpstreamInvalidResponse(
+            f"the response of arXiv has the unsupported encoding {encoding[:50]!r}"
+        )
     unzip = None if encoding == "identity" else zlib.decompressobj(zlib.MAX_WBITS | 32)
     received = 0
     body = bytearray()
     try:
-        async for chunk in _raw(response):
+        async for chunk in _raw_stream(response):
             received += len(chunk)
             if unzip is not None and unzip.eof:
-                raise UpstreamInvalidResponse("arXiv's compressed answer goes on after its end")
-            room = DECODED_LIMIT - len(body) + 1
+                raise UpstreamInvalidResponse("the compressed response of arXiv has trailing data")
+            room = MAX_DECODED_BYTES - len(body) + 1
             body += chunk if unzip is None else unzip.decompress(chunk, room)
-            if received > RECEIVED_LIMIT or len(body) > DECODED_LIMIT:
-                raise UpstreamInvalidResponse("arXiv's answer is larger than any answer of arXiv's")
+            if received > MAX_RECEIVED_BYTES or len(body) > MAX_DECODED_BYTES:
+                raise UpstreamInvalidResponse("the response of arXiv is larger than the limit")
     except zlib.error as error:
-        raise UpstreamInvalidResponse(f"arXiv's answer cannot be decompressed: {error}") from error
+        raise UpstreamInvalidResponse(
+            f"the response of arXiv cannot be decompressed: {error}"
+        ) from error
     if unzip is not None and not unzip.eof:
-        raise UpstreamInvalidResponse("arXiv's compressed answer broke off")
+        raise UpstreamInvalidResponse("the compressed response of arXiv is truncated")
     return bytes(body)
 
 
-def _raw(response: httpx.Response) -> httpx.AsyncByteStream:
-    """The bytes as received. Unlike `aiter_raw`, also of a transport that answers from memory."""
-    assert isinstance(response.stream, httpx.AsyncByteStream)  # noqa: S101 - so says AsyncClient
+def _raw_stream(response: httpx.Response) -> httpx.AsyncByteStream:
+    """The bytes as received; unlike `aiter_raw`, this works with httpx.MockTransport too."""
+    assert isinstance(response.stream, httpx.AsyncByteStream)  # noqa: S101 - always with AsyncClient
     return response.stream
 
 
-def _parsed(body: bytes, status: int) -> Feed:
-    """The feed in an answer. Raises the UpstreamError that its status or its content means."""
+def _parse_feed(body: bytes, status: int) -> Feed:
+    """Parse a response. Raises the UpstreamError that its status or its content indicates."""
     try:
         feed = arxiv_xml.parse_feed(body)
     except arxiv_xml.InvalidFeed as error:
         if status == HTTPStatus.BAD_REQUEST:
-            raise UpstreamRejected("arXiv refuses the query, and does not say why") from error
+            raise UpstreamRejected("arXiv rejects the query without a reason") from error
         if status == HTTPStatus.OK:
-            raise UpstreamInvalidResponse(f"arXiv's answer is no feed: {error}") from error
-        raise UpstreamInvalidResponse(f"arXiv answered {status}") from error
+            raise UpstreamInvalidResponse(
+                f"the response of arXiv is not a valid feed: {error}"
+            ) from error
+        raise UpstreamInvalidResponse(f"arXiv responded with status {status}") from error
     if status == HTTPStatus.OK and feed.error is None:
         return feed
-    # whatever an error entry calls itself, its summary is the reason
+    # the summary of an error entry is the reason, whatever its id is
     reason = feed.error or next((entry.summary for entry in feed.entries), "no reason given")
     if status in {HTTPStatus.OK, HTTPStatus.BAD_REQUEST}:
-        raise UpstreamRejected(f"arXiv refuses the query: {reason}")
-    raise UpstreamInvalidResponse(f"arXiv answered {status}: {reason}")
+        raise UpstreamRejected(f"arXiv rejects the query: {reason}")
+    raise UpstreamInvalidResponse(f"arXiv responded with status {status}: {reason}")
 
 
-def _date_of(response: httpx.Response, now: int) -> int:
-    """When arXiv says it answered; our clock, where it says nothing or a day yet to come."""
-    date = _date(response.headers.get("date", ""))
+def _parse_date_header(response: httpx.Response, now: int) -> int:
+    """The Date header; our clock if it is missing, invalid or more than a day in the future."""
+    date = _parse_http_date(response.headers.get("date", ""))
     return now if date is None or date > now + DAY else date
 
 
-def _date(text: str) -> int | None:
-    """An HTTP date (RFC 9110, 5.6.7) in Unix seconds; None where the text is none."""
+def _parse_http_date(text: str) -> int | None:
+    """An HTTP date (RFC 9110, 5.6.7) in Unix seconds, if valid."""
     try:
         seconds = mktime_tz(parsedate_tz(text))  # type: ignore[arg-type]
     except (TypeError, ValueError, OverflowError):
@@ -256,11 +286,11 @@ def _date(text: str) -> int | None:
     return seconds if 0 <= seconds <= timestamps.LATEST else None
 
 
-def _retry_after(text: str) -> int | None:
-    """Seconds to wait (RFC 9110, 10.2.3) as arXiv asks, a day at most; None where it does not."""
+def _parse_retry_after(text: str) -> int | None:
+    """The seconds of a Retry-After header (RFC 9110, 10.2.3), a day at most, if valid."""
     if text.isascii() and text.isdigit():
         seconds = float(text)
-    elif moment := _date(text):
+    elif moment := _parse_http_date(text):
         seconds = max(0.0, moment - time())
     else:
         return None

@@ -7,12 +7,16 @@ the text identifies it in the cache.
 import re
 from collections.abc import Iterable
 from datetime import UTC, datetime
-from urllib.parse import parse_qs, urlsplit
+from hashlib import sha256
+from urllib.parse import parse_qs, urlencode, urlsplit
+from uuid import UUID
+
+from msgspec import structs
 
 from . import arxiv_query_parser as parser
 from .arxiv_query_parser import Node, Term
 from .errors import InvalidParameter
-from .models.arxiv import Entry, Feed, Search
+from .models.arxiv import ArxivRequest, Entry, Feed, Search
 
 QUERY_PREFIX = re.compile(r"^arxiv query:\s*", re.IGNORECASE)
 """The prefix of a feed's title: `ArXiv` before November 2025, `arXiv` since then."""
@@ -47,6 +51,14 @@ _ID_IN_URL = re.compile(
     r"(?:[?#].*)?",
     re.IGNORECASE | re.DOTALL,
 )
+
+
+def encode_search(search: Search, api_url: str, default_max_results: int) -> ArxivRequest:
+    """Encode a search for arXiv. Raises InvalidParameter."""
+    params = build_params(search, default_max_results)
+    digest = sha256(f"{api_url}?{urlencode(params)}".encode()).digest()
+    search = structs.replace(search, max_results=int(params["max_results"]))
+    return ArxivRequest(search, params, UUID(bytes=digest[:16]))
 
 
 def build_params(search: Search, default_max_results: int) -> dict[str, str]:

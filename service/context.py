@@ -40,14 +40,14 @@ LEASE_MARGIN = 1.0
 class Records(Protocol):
     """The part of the record store that frontends need."""
 
-    async def results_of(self, query_id: int) -> list[ResultRow]:
+    async def fetch_results(self, query_id: int) -> list[ResultRow]:
         """Return the results of one search in their order."""
 
     @property
     def systems(self) -> Collection[str]:
         """Names of the systems that must be reachable."""
 
-    async def migrations(self, system: str) -> set[str]:
+    async def fetch_migrations(self, system: str) -> set[str]:
         """Return the names of the migrations applied to a system."""
 
 
@@ -121,13 +121,13 @@ class LocalContext(Context):
 
     async def arxiv_state(self) -> ArxivState:
         """Combine the state of the rate limiter with this process's latest request to arXiv."""
-        state, zone = await self.rate_limiter.state(), self.settings.zone
+        state, zone = await self.rate_limiter.fetch_status(), self.settings.zone
         when, outcome = self.arxiv.latest or (None, None)
-        closed_until = int(time() + state.closed) if state.closed else None
+        closed_until = int(time() + state.cooldown) if state.cooldown else None
         return ArxivState(
             last_request=timestamps.format_iso(when, zone) if when else None,
             last_outcome=outcome,
-            asking=state.asking,
+            asking=state.in_progress,
             waiting=state.waiting,
             closed_until=timestamps.format_iso(closed_until, zone) if closed_until else None,
         )

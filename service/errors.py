@@ -34,6 +34,10 @@ ServiceError
 """
 
 from http import HTTPStatus
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from .models.arxiv import ArxivResponse
 
 
 class ServiceError(Exception):
@@ -152,6 +156,9 @@ class ClientDisconnected(ServiceError):
 
 class UpstreamError(ServiceError):
     """arXiv did not send a usable response. The attempt is recorded."""
+
+    response: "ArxivResponse"
+    """The failed attempt as it is recorded; set by ArxivClient."""
 
 
 class UpstreamRejected(UpstreamError):

@@ -1,21 +1,20 @@
-"""Long jobs: all papers that match a query, page by page, politely, and never twice.
+"""Resumable retrieval of all papers that match a query.
 
-arXiv gives no more than the first 10,000 papers of a search. Papers are therefore asked for in the
-order of their submission, and where that limit comes near, the next window begins at the minute of
-the last paper. Each page is recorded in one transaction with how far it brings the harvest, so that
-an end at any moment costs at most the page under way. The next harvest of the same query goes on
-from there.
+arXiv returns only the first 10,000 papers of a search. Papers are therefore requested in the order
+of submission, and when a window reaches that limit, the next one starts at the minute in which its
+last paper was submitted. Each page is recorded in one transaction with the progress of the harvest,
+so an interruption loses at most the page in progress. The next harvest of the query continues.
 """
 
 import asyncio
 import logging
-import random
 from collections.abc import AsyncIterator
 from time import time
 
 from msgspec import Struct, structs
 
 from . import arxiv_query
+from .backoff import Backoff
 from .db.records import RecordStore
 from .errors import (
     Conflict,
@@ -27,151 +26,161 @@ from .errors import (
     UpstreamRejected,
 )
 from .models.arxiv import ArxivResponse, Outcome, Search
-from .models.records import Harvest
+from .models.records import Harvest, RecordedSearch
 from .search import LocalSearchService
 
 logger = logging.getLogger(__name__)
 
-PAGE = 1000
-"""Papers of one request."""
-LIMIT = arxiv_query.MAX_RESULT
-"""How many papers of one search arXiv gives."""
-BEGINNING = 662_688_000
-"""Unix seconds of 1991-01-01: arXiv's first papers are of August 1991."""
+PAGE_SIZE = 1000
+MAX_RESULT = arxiv_query.MAX_RESULT
+"""The number of papers that arXiv returns for one search."""
+FIRST_SUBMISSION = 662_688_000
+"""Unix seconds of 1991-01-01; the first papers of arXiv are of August 1991."""
 OVERLAP = 14 * 86_400
-"""Seconds before the end of the last harvest at which the next one begins: papers appear days after
-they were submitted."""
-PERSEVERANCE = 8
-"""Failures in a row after which a harvest ends, to be gone on with later."""
-LONGEST_PAUSE = 300.0
-"""Seconds between two tries."""
+"""A harvest starts this many seconds before the end of the previous one, because papers appear days
+after their submission."""
+MAX_FAILURES = 8
+"""The number of failures in a row after which a harvest stops."""
+RETRY_PAUSES = 2.0, 300.0
+"""Seconds between two attempts: the first pause, and the longest."""
 MINUTE = 60
 
 
 class Progress(Struct, frozen=True):
-    """How many papers are stored, of how many."""
+    """How many papers are stored, and how many there are in total."""
 
     stored: int
     total: int
 
 
 class Harvester:
-    """Stores all papers that match a query in arXiv's language, up to `most` in all."""
+    """Stores all papers that match a query in arXiv's language, up to `limit` in total."""
 
     def __init__(
-        self, query: str, most: int | None, search_service: LocalSearchService, store: RecordStore
+        self,
+        query: str,
+        limit: int | None,
+        search_service: LocalSearchService,
+        records: RecordStore,
     ) -> None:
-        """Raises BadInput for a query that is none."""
-        search = Search(query=query, max_results=PAGE)
+        """Raises InvalidParameter if the query is not valid."""
+        search = Search(query=query, max_results=PAGE_SIZE)
         self._query = query
-        self._name = arxiv_query.build_params(search, PAGE)["search_query"]
-        self._most = most
+        self._normalized_query = arxiv_query.build_params(search, PAGE_SIZE)["search_query"]
+        self._limit = limit
         self._search_service = search_service
-        self._store = store
-        self._looked = False
+        self._records = records
+        self._is_resumed = False
+        self._offset = 0
+        """Results of the current window that have been retrieved."""
 
     async def run(self) -> AsyncIterator[Progress]:
-        """Go on where the last run ended; the progress before the first page and after each.
+        """Continue where the last harvest of the query stopped; yields the progress.
 
-        Raises UpstreamRefused where arXiv refuses the query, and other ServiceErrors after
-        PERSEVERANCE failures in a row. What is stored stays, and the next run goes on with it.
+        Raises UpstreamRejected if arXiv rejects the query, and other ServiceErrors after
+        MAX_FAILURES failures in a row. What is stored remains, and the next harvest continues.
         """
-        await self._look()
+        await self._resume()
         yield Progress(len(self._seen), len(self._seen))
-        failures = 0
+        failures, backoff = 0, Backoff(*RETRY_PAUSES)
         while not self._state.finished and (self._room is None or self._room > 0):
             try:
-                answer = await self._search_service.search_arxiv(self._search(), self._keep)
-                if answer.outcome == Outcome.SUSPECT:
-                    raise UpstreamInvalidResponse("arXiv leaves papers out")
+                page = await self._fetch_page()
             except Conflict:
-                await self._look()  # another process was quicker: go on after its page
+                await self._resume()  # another process was faster: continue after its page
                 yield Progress(len(self._seen), len(self._seen))
             except UpstreamRejected:
                 raise
             except (UpstreamError, QueueTooLong, DatabaseUnavailable) as error:
                 failures += 1
-                if failures > PERSEVERANCE:
+                if failures > MAX_FAILURES:
                     raise
-                await self._rest(error, failures)
+                await self._pause(error, backoff)
             else:
-                failures = 0
-                left = 0 if self._state.finished else answer.num_results - self._done
-                total = len(self._seen) + max(0, left)
-                yield Progress(len(self._seen), min(total, self._most or total))
+                failures, backoff = 0, Backoff(*RETRY_PAUSES)
+                yield self._progress(page)
 
-    async def _look(self) -> None:
-        """See how far the harvest has come; at first, begin the next one after a finished one."""
-        self._done = 0
-        latest = await self._store.harvest(self._name)
-        if latest is None or (latest.finished and not self._looked):
-            begin = BEGINNING if latest is None else latest.submitted_to - OVERLAP
-            await self._store.begin_harvest(self._name, begin, int(time()))
-            latest = await self._store.harvest(self._name)
-        assert latest is not None  # noqa: S101 - it has been begun
-        self._looked = True
+    async def _resume(self) -> None:
+        """Load the state of the harvest; at first, start a new one after a finished one."""
+        self._offset = 0
+        latest = await self._records.find_harvest(self._normalized_query)
+        if latest is None or (latest.finished and not self._is_resumed):
+            start = FIRST_SUBMISSION if latest is None else latest.submitted_to - OVERLAP
+            await self._records.start_harvest(self._normalized_query, start, int(time()))
+            latest = await self._records.find_harvest(self._normalized_query)
+        assert latest is not None  # noqa: S101 - it has been started
+        self._is_resumed = True
         self._state = latest
-        self._seen = await self._store.harvested(self._name)
+        self._seen = await self._records.fetch_harvested_ids(self._normalized_query)
 
     @property
     def _room(self) -> int | None:
         """How many papers may still be stored."""
-        return None if self._most is None else self._most - len(self._seen)
+        return None if self._limit is None else self._limit - len(self._seen)
 
-    def _search(self) -> Search:
-        """The next page, in the order of submission."""
-        return Search(
+    async def _fetch_page(self) -> RecordedSearch:
+        """Search for the next page, in the order of submission, and record it."""
+        search = Search(
             query=self._query,
             submitted_from=self._state.submitted_from,
             submitted_to=self._state.submitted_to,
             start=self._state.start,
-            max_results=PAGE,
+            max_results=PAGE_SIZE,
             sort_by="submittedDate",
             sort_order="ascending",
         )
+        page = await self._search_service.search_and_record(search, self._record)
+        if page.outcome == Outcome.SUSPECT:
+            raise UpstreamInvalidResponse("arXiv sent fewer papers than it counts")
+        return page
 
-    async def _keep(self, answer: ArxivResponse) -> ArxivResponse:
-        """Record what is new on a page, and with it how far that brings the harvest."""
-        if answer.failure is None and self._is_less(answer):
-            answer = structs.replace(answer, outcome=Outcome.SUSPECT)
-        if answer.outcome != Outcome.OK:
-            # what comes of a bad page will come again with a good one
-            return await self._search_service.keep(structs.replace(answer, entries=[]))
+    async def _record(self, response: ArxivResponse) -> RecordedSearch:
+        """Record the papers of a page that are new, together with the progress."""
+        if response.outcome == Outcome.OK and self._counts_too_few(response):
+            response = structs.replace(response, outcome=Outcome.SUSPECT)
+        if response.outcome != Outcome.OK:
+            # a complete response to the next attempt will contain these papers too
+            return await self._search_service.record(structs.replace(response, entries=[]))
         new = {
             entry.arxiv_id: entry
-            for entry in answer.entries
+            for entry in response.entries
             if entry.arxiv_id is not None and entry.arxiv_id not in self._seen
         }
         entries = list(new.values())[: self._room]
-        state = self._after(answer, whole=len(entries) == len(new))
-        kept = await self._search_service.keep(structs.replace(answer, entries=entries), state)
+        state = self._advance(response, is_complete=len(entries) == len(new))
+        recorded = await self._search_service.record(
+            structs.replace(response, entries=entries), harvest=state
+        )
         self._seen.update(entry.arxiv_id for entry in entries if entry.arxiv_id)
         self._state = state
-        return kept
+        return recorded
 
-    def _is_less(self, answer: ArxivResponse) -> bool:
-        """Whether arXiv now counts fewer papers than it has sent already: that is not the end."""
-        return self._state.page > 0 and answer.num_results < max(1, self._state.start)
+    def _counts_too_few(self, response: ArxivResponse) -> bool:
+        """Whether arXiv counts fewer papers than it has sent before, so this is not the end."""
+        return self._state.page > 0 and response.num_results < max(1, self._state.start)
 
-    def _after(self, answer: ArxivResponse, *, whole: bool) -> Harvest:
-        """The state once this page is recorded. A page of which a part was left out comes again."""
+    def _advance(self, response: ArxivResponse, *, is_complete: bool) -> Harvest:
+        """The state after this page; a page that is not stored completely is requested again."""
         page = self._state.page + 1
-        if not whole:
+        if not is_complete:
             return structs.replace(self._state, page=page)
-        start = self._state.start + len(answer.entries)
-        self._done = start
-        if not answer.entries or start >= answer.num_results:
+        start = self._offset = self._state.start + len(response.entries)
+        if not response.entries or start >= response.num_results:
             return structs.replace(self._state, page=page, start=start, finished=True)
-        if start + PAGE <= LIMIT:
+        if start + PAGE_SIZE <= MAX_RESULT:
             return structs.replace(self._state, page=page, start=start)
-        submitted = [entry.published for entry in answer.entries if entry.published]
+        submitted = [entry.published for entry in response.entries if entry.published]
         last = int(max(submitted).timestamp()) // MINUTE * MINUTE if submitted else 0
         if last <= self._state.submitted_from:
-            raise ServiceError(f"arXiv has more than {LIMIT} papers of one minute")
+            raise ServiceError(f"arXiv has more than {MAX_RESULT} papers submitted in one minute")
         return structs.replace(self._state, page=page, submitted_from=last, start=0)
 
-    async def _rest(self, error: ServiceError, failures: int) -> None:
-        pause = error.retry_after or min(LONGEST_PAUSE, 2.0**failures)
-        pause *= random.uniform(1, 1.2)  # noqa: S311 - no secret
-        logger.warning("%s: going on in %.0f seconds", error.detail, pause)
-        await asyncio.sleep(pause)
+    def _progress(self, page: RecordedSearch) -> Progress:
+        left = 0 if self._state.finished else max(0, page.num_results - self._offset)
+        total = len(self._seen) + left
+        return Progress(len(self._seen), min(total, self._limit or total))
+
+    async def _pause(self, error: ServiceError, backoff: Backoff) -> None:
+        seconds = max(error.retry_after or 0, backoff.next_pause())
+        logger.warning("harvest paused for %.0f seconds: %s", seconds, error.detail)
+        await asyncio.sleep(seconds)

@@ -1,31 +1,31 @@
-"""A search from its question to its recorded answer: memory, one flight, a turn, arXiv, the record.
+"""A search: cache, coalescing, rate limiter, arXiv, record.
 
-The recorded searches are the memory: a good answer holds until arXiv's answers change. Equal
-searches that come at the same time share one flight here, and across processes the first one's
-record ends the waiting of the others. A flight ends when all who wait for it have gone, unless
-arXiv is being asked already: then its answer is recorded all the same.
+Recorded searches are the cache: a record is fresh until arXiv publishes new papers. Each process
+also keeps the latest records in memory. Concurrent identical searches of a process share one
+execution; across processes, those that wait for the rate limiter find the record of the first.
 """
 
 import asyncio
 import logging
 import math
-import random
 from abc import ABC, abstractmethod
-from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Coroutine
-from functools import partial
-from hashlib import sha256
+from contextlib import AbstractAsyncContextManager
+from functools import lru_cache, partial
+from itertools import count
 from time import monotonic, time
-from typing import Any, Generic, Self, TypeVar
-from urllib.parse import urlencode
+from typing import Any, Generic, Protocol, Self, TypeVar, cast
 from uuid import UUID
 
-from msgspec import Struct, structs
+import msgspec
+from cachetools import TTLCache
+from msgspec import Struct, field, structs
 
-from . import arxiv_query, arxiv_schedule, metrics
+from . import arxiv_query, arxiv_schedule, metrics, timestamps
 from .arxiv_client import ArxivClient
-from .db.rate_limiter import CacheProbe, RateLimiter
-from .db.records import RecordStore
+from .backoff import Backoff
+from .db.rate_limiter import CacheProbe, Lease, RateLimiter
+from .db.records import RecordStore, create_record
 from .errors import (
     DatabaseUnavailable,
     QueueTooLong,
@@ -33,348 +33,444 @@ from .errors import (
     UpstreamRejected,
     UpstreamThrottled,
 )
-from .models.arxiv import ArxivResponse, Outcome, Search
-from .models.records import Harvest, RecordedSearch
+from .models.arxiv import ArxivRequest, ArxivResponse, Outcome, Search
+from .models.records import Harvest, RecordedSearch, ResultRow
+from .models.responses import SearchSummary
 from .settings import Settings
-from .singleflight import forget
+from .singleflight import mark_retrieved
 
 logger = logging.getLogger(__name__)
 
-T = TypeVar("T")
-Record = Callable[[ArxivResponse], Awaitable[ArxivResponse]]
+MAX_ATTEMPTS = 3
+"""How often a search is sent to arXiv."""
+RETRY_SECONDS = 0.5
+"""The pause before the second attempt; it doubles for the third."""
+MAX_CACHED_SEARCHES = 4096
+CACHE_SECONDS = 60.0
+"""How long a record stays in memory; another process may have recorded a newer one meanwhile."""
+SAVE_RETRY_SECONDS = 30.0
+"""How long recording a response is retried while the database is unavailable."""
+SAVE_PAUSES = 0.5, 2.0
+"""Seconds between two attempts to record a response: the first pause, and the longest."""
+QUEUE_SECONDS = 2.0
+"""How long to wait for results that are still in the queue."""
+QUEUE_POLL_SECONDS = 0.1
+STOPPING_RETRY_SECONDS = 5
+"""The Retry-After of searches that wait when the service stops."""
 
-PAUSES = (0.5, 1.0, math.inf)
-"""Seconds, more or less, after each try that fails otherwise than by a refusal, beside the wait for
-a turn. After the third there is no other."""
-AT_HAND = 4096
-"""Answers kept in the process, so that the most wanted need not even PostgreSQL."""
-AT_HAND_SECONDS = 60.0
-"""Seconds for which they are: another process may have recorded a newer one since."""
-PERSISTENCE = 30.0
-"""Seconds for which recording an answer is tried again while the database is away."""
+_to_iso = lru_cache(maxsize=1024)(timestamps.format_iso)
 
 
 class SearchReply(Struct, frozen=True):
-    """A recorded search, and how it was found: a Cache-Status (RFC 9211) without its cache."""
+    """A recorded search and its Cache-Status (RFC 9211)."""
 
     recorded: RecordedSearch
-    how: str
+    cache_status: str = field(name="how")
+    """Without the name of the cache."""
 
     @property
     def outcome(self) -> str:
-        """What came of the search."""
+        """The outcome of the search."""
         return self.recorded.outcome
 
     @property
+    def query_id(self) -> int:
+        """The number under which the search is recorded."""
+        return self.recorded.query_id
+
+    @property
     def answered_by(self) -> str:
-        """Whose answer it is, for the metrics."""
-        if self.how.endswith("collapsed"):
+        """The source of the response, a label of the metrics."""
+        if self.cache_status.endswith("collapsed"):
             return "flight"
-        if self.how.endswith("detail=stale"):
+        if self.cache_status.endswith("detail=stale"):
             return "stale"
-        return "database" if self.how.startswith("hit") else "arxiv"
+        return "database" if self.cache_status.startswith("hit") else "arxiv"
 
     @property
     def age(self) -> int:
-        """Seconds since the answer was recorded."""
+        """Seconds since the response was recorded."""
         return max(0, int(time()) - self.recorded.recorded)
 
     @property
     def lifetime(self) -> int:
-        """Seconds for which the answer will still be good."""
-        good = self.recorded.outcome == Outcome.OK
-        return max(0, _expires_at(self.recorded) - int(time())) if good else 0
+        """Seconds for which the response stays fresh."""
+        is_ok = self.recorded.outcome == Outcome.OK
+        return max(0, _expires_at(self.recorded) - int(time())) if is_ok else 0
+
+
+R = TypeVar("R", bound=ArxivResponse | RecordedSearch | SearchReply)
+ResponseHandler = Callable[[ArxivResponse], Awaitable[R]]
+"""Processes each response of arXiv, including failed attempts; usually records it."""
+T = TypeVar("T")
+
+
+class InFlight(Generic[T]):
+    """A search in progress, which several clients may wait for."""
+
+    def __init__(self, start: "Callable[[InFlight[T]], Coroutine[Any, Any, T]]") -> None:
+        self.upstream_started = False
+        """Whether a request to arXiv is in progress; its response is recorded in any case."""
+        self._clients = 0
+        self._is_stopping = False
+        self.task = asyncio.create_task(start(self))
+        self.task.add_done_callback(mark_retrieved)
+
+    @property
+    def is_abandoned(self) -> bool:
+        """Whether no further attempt should be made."""
+        return self._is_stopping or not self._clients
+
+    @property
+    def is_ending(self) -> bool:
+        """Whether it has ended or is being cancelled, so that no more clients may join."""
+        return self.task.done() or self.task.cancelling() > 0
+
+    async def join(self) -> T:
+        """Wait for the result. The search is cancelled when its last client is gone."""
+        self._clients += 1
+        try:
+            return await asyncio.shield(self.task)
+        except asyncio.CancelledError:
+            if self._is_stopping and self.task.cancelled():
+                raise QueueTooLong(
+                    "the service is stopping", retry_after=STOPPING_RETRY_SECONDS
+                ) from None
+            raise
+        finally:
+            self._clients -= 1
+            if not self._clients and not self.upstream_started:
+                self.task.cancel()
+
+    def cancel_pending(self) -> None:
+        """Cancel the search unless a request is in progress; then make no further attempt."""
+        self._is_stopping = True
+        if not self.upstream_started:
+            self.task.cancel()
 
 
 class SearchService(ABC):
-    """Answers searches for everyone in this process, each once at a time.
-
-    Leaving its context ends what is under way.
-    """
+    """Runs searches; identical ones only once at a time. Leaving its context ends all of them."""
 
     def __init__(self, settings: Settings) -> None:
-        """Begin with nothing at hand."""
         self._settings = settings
-        self._flights: dict[UUID, InFlight[SearchReply]] = {}
-        self._at_hand: OrderedDict[UUID, tuple[RecordedSearch, float]] = OrderedDict()
-        self._under_way: set[InFlight[Any]] = set()
+        self._in_flight: set[InFlight[Any]] = set()
+        self._shared: dict[UUID, InFlight[SearchReply]] = {}
+        """The searches in progress that others may join, by search_key."""
+        self._cache: TTLCache[UUID, RecordedSearch] = TTLCache(MAX_CACHED_SEARCHES, CACHE_SECONDS)
 
     async def __aenter__(self) -> Self:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        under_way = [flight.task for flight in self._under_way]
-        for task in under_way:
+        tasks = [flight.task for flight in self._in_flight]
+        for task in tasks:
             task.cancel()
-        await asyncio.gather(*under_way, return_exceptions=True)
+        await asyncio.gather(*tasks, return_exceptions=True)
 
     def close(self) -> None:
-        """End the searches that wait; those that arXiv is being asked go on."""
-        for flight in list(self._under_way):
-            flight.ground()
+        """Cancel the searches that wait, and let requests to arXiv that are in progress end."""
+        for flight in list(self._in_flight):
+            flight.cancel_pending()
 
-    def at_hand(self, search: Search) -> SearchReply | None:
-        """A good answer that this process remembers.
+    async def search(self, search: Search, *, bypass_cache: bool = False) -> SearchReply:
+        """Answer a search from the cache, otherwise from arXiv.
 
-        Raises BadInput for a search that is none.
+        If arXiv cannot be reached, an expired record is returned. With `bypass_cache`, the search
+        is always sent to arXiv. Raises InvalidParameter, QueueTooLong, DatabaseUnavailable, or the
+        UpstreamError of the last attempt.
         """
-        if self._settings.cache == "off":
-            return None
-        key = self._key(self._sent(search))
-        recorded, until = self._at_hand.get(key, (None, 0.0))
-        if recorded is None or monotonic() > until or not _is_fresh(recorded):
-            return None
-        self._at_hand.move_to_end(key)
-        metrics.AT_HAND.inc()
-        return _hit(recorded)
+        request = self._encode(search)
+        use_cache = self._settings.cache == "on" and not bypass_cache
+        if use_cache and (recorded := self._find_cached(request)):
+            metrics.AT_HAND.inc()
+            return _hit(recorded)
+        return await self._share(request, use_cache=use_cache)
 
     @metrics.counted
-    async def search(self, search: Search, *, bypass_cache: bool = False) -> SearchReply:
-        """Answer a search from the cache, or from arXiv; `bypass_cache`: always from arXiv.
+    async def _share(self, request: ArxivRequest, *, use_cache: bool) -> SearchReply:
+        """Join an identical search in progress, if any, otherwise start one."""
 
-        Raises BadInput, TooBusy, StoreUnavailable, or the UpstreamError of arXiv's last answer. If
-        arXiv cannot be asked, an answer that is no longer good is better than none.
-        """
-        sent = self._sent(search)
-        # with what `max_results` means here
-        search = structs.replace(search, max_results=int(sent["max_results"]))
-        key = self._key(sent)
-        if bypass_cache or self._settings.cache == "off":
-            return await self._launch(
-                lambda mine: self._found(search, key, mine, bypass_cache=True)
-            ).join()
-        flight = self._flights.get(key)
-        joined = flight is not None
-        if flight is None:
-            flight = self._launch(lambda mine: self._found(search, key, mine, bypass_cache=False))
-            self._flights[key] = flight
-        try:
-            found = await flight.join()
-        finally:
-            # whoever leaves first after its end, or last before, takes it off: the next one is new
-            ended = flight.task.done() or not flight.clients
-            if ended and self._flights.get(key) is flight:
-                del self._flights[key]
-        if joined and not found.how.endswith("; collapsed"):
-            return structs.replace(found, how=f"{found.how}; collapsed")
-        return found
+        def start(flight: InFlight[SearchReply]) -> Coroutine[Any, Any, SearchReply]:
+            return self._run(flight, request, use_cache=use_cache)
+
+        if not use_cache:
+            return await self._start(start).join()
+        flight = self._shared.get(request.search_key)
+        if flight is None or flight.is_ending:
+            flight = self._shared[request.search_key] = self._start(start)
+            flight.task.add_done_callback(partial(self._unshare, request.search_key, flight))
+            return await flight.join()
+        reply = await flight.join()
+        if reply.answered_by == "flight":
+            return reply
+        return structs.replace(reply, cache_status=f"{reply.cache_status}; collapsed")
+
+    def _unshare(self, search_key: UUID, flight: InFlight[SearchReply], _: object) -> None:
+        if self._shared.get(search_key) is flight:
+            del self._shared[search_key]
 
     @abstractmethod
-    async def _found(
-        self, search: Search, key: UUID, flight: "InFlight[SearchReply]", *, bypass_cache: bool
+    async def _run(
+        self, flight: InFlight[SearchReply], request: ArxivRequest, *, use_cache: bool
     ) -> SearchReply:
-        """The answer to a search; `bypass_cache`: from arXiv, else from memory if possible."""
+        """Run a search that is not cached in this process."""
 
-    def _sent(self, search: Search) -> dict[str, str]:
-        return arxiv_query.build_params(search, self._settings.max_results)
+    def _encode(self, search: Search) -> ArxivRequest:
+        return arxiv_query.encode_search(search, self._settings.api_url, self._settings.max_results)
 
-    def _key(self, sent: dict[str, str]) -> UUID:
-        """A digest of who is asked for what: the same for the same search, page and order."""
-        asked = f"{self._settings.api_url}?{urlencode(sent)}"
-        return UUID(bytes=sha256(asked.encode()).digest()[:16])
-
-    def _launch(self, start: "Callable[[InFlight[T]], Coroutine[Any, Any, T]]") -> "InFlight[T]":
+    def _start(self, start: Callable[[InFlight[T]], Coroutine[Any, Any, T]]) -> InFlight[T]:
         flight = InFlight(start)
-        self._under_way.add(flight)
-        flight.task.add_done_callback(lambda _: self._under_way.discard(flight))
+        self._in_flight.add(flight)
+        flight.task.add_done_callback(lambda _: self._in_flight.discard(flight))
         return flight
 
-    def _remember(self, key: UUID, recorded: RecordedSearch) -> None:
-        if recorded.outcome != Outcome.OK or self._settings.cache == "off":
-            return
-        self._at_hand[key] = recorded, monotonic() + AT_HAND_SECONDS
-        self._at_hand.move_to_end(key)
-        if len(self._at_hand) > AT_HAND:
-            self._at_hand.popitem(last=False)
+    def _find_cached(self, request: ArxivRequest) -> RecordedSearch | None:
+        recorded = self._cache.get(request.search_key)
+        return recorded if recorded is not None and _is_fresh(recorded) else None
+
+    def _add_to_cache(self, request: ArxivRequest, recorded: RecordedSearch) -> None:
+        if recorded.outcome == Outcome.OK and self._settings.cache == "on":
+            self._cache[request.search_key] = recorded
 
 
 class LocalSearchService(SearchService):
-    """The way to arXiv, in its turn, with the database behind it."""
+    """Sends searches to arXiv, and records them in the database."""
 
     def __init__(
-        self, settings: Settings, arxiv: ArxivClient, store: RecordStore, rate_limiter: RateLimiter
+        self,
+        settings: Settings,
+        arxiv: ArxivClient,
+        records: RecordStore,
+        rate_limiter: RateLimiter,
     ) -> None:
-        """Wire the parts together."""
         super().__init__(settings)
         self._arxiv = arxiv
-        self._store = store
+        self._records = records
         self._rate_limiter = rate_limiter
 
     @metrics.counted
-    async def search_arxiv(self, search: Search, record: Record | None = None) -> ArxivResponse:
-        """Ask arXiv in its turn; what `record` is for, it does with each answer, inside the turn.
+    async def search_arxiv(self, search: Search) -> ArxivResponse:
+        """Send a search to arXiv without recording it. Raises what `search` raises."""
 
-        Raises what `find` raises, and what `record` does.
+        async def handle(response: ArxivResponse) -> ArxivResponse:
+            return response
+
+        return await self._send(search, handle)
+
+    @metrics.counted
+    async def search_and_record(
+        self, search: Search, record: ResponseHandler[RecordedSearch]
+    ) -> RecordedSearch:
+        """Send a search to arXiv; `record` records each response.
+
+        Raises what `search` and `record` raise.
         """
-        sent = self._sent(search)
-        answer = await self._launch(lambda flight: self._asked(flight, sent, record)).join()
-        assert isinstance(answer, ArxivResponse)  # noqa: S101 - nothing else was sought
-        if answer.failure:
-            raise answer.failure
-        return answer
+        return await self._send(search, record)
 
-    async def _found(
-        self, search: Search, key: UUID, flight: "InFlight[SearchReply]", *, bypass_cache: bool
+    async def _send(self, search: Search, handle: ResponseHandler[R]) -> R:
+        request = self._encode(search)
+        result = await self._start(lambda flight: self._ask(flight, request, handle)).join()
+        return cast("R", result)  # without a probe, there is no record of another process
+
+    async def record(
+        self,
+        response: ArxivResponse,
+        *,
+        search_key: UUID | None = None,
+        harvest: Harvest | None = None,
+    ) -> RecordedSearch:
+        """Record a response. While the database is unavailable, this is retried for a while."""
+        record = create_record(response, search_key)
+        deadline = monotonic() + SAVE_RETRY_SECONDS
+        backoff = Backoff(*SAVE_PAUSES)
+        while True:
+            try:
+                await self._records.insert(record, harvest)
+            except DatabaseUnavailable as error:
+                if monotonic() > deadline:
+                    logger.error("could not record a response: %s (%r)", error, record.query)  # noqa: TRY400
+                    raise
+                await asyncio.sleep(backoff.next_pause())
+            else:
+                return msgspec.convert(record, RecordedSearch, from_attributes=True)
+
+    async def _run(
+        self, flight: InFlight[SearchReply], request: ArxivRequest, *, use_cache: bool
     ) -> SearchReply:
-        """From PostgreSQL, else from arXiv, else what is left of older answers."""
-        sent, record = self._sent(search), partial(self._record, key)
-        if bypass_cache:
-            return self._kept(await self._asked(flight, sent, record), key, "request")
-        stale = await self._store.recorded(key)
-        if stale is not None and _is_fresh(stale):
-            self._remember(key, stale)
-            return _hit(stale)
-        seek = CacheProbe(key, _is_fresh)
+        """Answer from PostgreSQL, otherwise from arXiv, otherwise with an expired record."""
+        stored = await self._records.find_latest(request.search_key) if use_cache else None
+        if stored is not None and _is_fresh(stored):
+            self._add_to_cache(request, stored)
+            return _hit(stored)
+        reason = "request" if not use_cache else "uri-miss" if stored is None else "stale"
         try:
-            found = await self._asked(flight, sent, record, seek=seek, patient=stale is None)
-            return self._kept(found, key, "uri-miss" if stale is None else "stale")
+            result = await self._ask(
+                flight,
+                request,
+                self._create_handler(request, reason),
+                probe=CacheProbe(request.search_key, _is_fresh) if use_cache else None,
+                wait_for_cooldown=stored is None,
+            )
         except UpstreamRejected:
             raise
         except (QueueTooLong, UpstreamError, DatabaseUnavailable) as error:
-            if stale is None:
+            if stored is None:
                 raise
-            logger.warning("an old answer serves: %s", error.detail)
-            return SearchReply(stale, f"hit; ttl={_expires_at(stale) - int(time())}; detail=stale")
+            logger.warning("serving a stale response: %s", error.detail)
+            return SearchReply(stored, f"{_hit(stored).cache_status}; detail=stale")
+        if isinstance(result, RecordedSearch):  # by another process
+            self._add_to_cache(request, result)
+            return SearchReply(result, f"fwd={reason}; collapsed")
+        return result
 
-    async def _asked(
+    def _create_handler(self, request: ArxivRequest, reason: str) -> ResponseHandler[SearchReply]:
+        """Record the responses to a search that was sent to arXiv for this reason (RFC 9211)."""
+
+        async def handle(response: ArxivResponse) -> SearchReply:
+            recorded = await self.record(response, search_key=request.search_key)
+            self._add_to_cache(request, recorded)
+            stored = "; stored" if recorded.outcome == Outcome.OK else ""
+            return SearchReply(recorded, f"fwd={reason}; fwd-status={recorded.status}{stored}")
+
+        return handle
+
+    async def _ask(
         self,
-        flight: "InFlight[Any]",
-        sent: dict[str, str],
-        record: Record | None = None,
+        flight: InFlight[Any],
+        request: ArxivRequest,
+        handle: ResponseHandler[R],
         *,
-        seek: CacheProbe | None = None,
-        patient: bool = True,
-    ) -> ArxivResponse | RecordedSearch:
-        """Ask arXiv in turn, as often as PAUSES says; every answer is recorded.
+        probe: CacheProbe | None = None,
+        wait_for_cooldown: bool = True,
+    ) -> R | RecordedSearch:
+        """Send a request to arXiv, several times if necessary, as long as ARXIV_MAX_WAIT allows.
 
-        What another process records meanwhile, and `seek` looks for, serves as well.
+        Returns the record instead if another process records the search of `probe` meanwhile.
         """
         clock = asyncio.get_running_loop().time
-        until = clock() + self._settings.max_wait
-        answer: ArxivResponse | None = None
-        for pause in PAUSES:
-            try:
-                async with self._rate_limiter.acquire(until, seek=seek, patient=patient) as lease:
-                    if isinstance(lease, RecordedSearch):
-                        return lease
-                    flight.upstream_started = True
-                    answer = await self._arxiv.search(sent, lease.ends)
-                    lease.answered = isinstance(answer.failure, UpstreamRejected | None)
-                    if isinstance(answer.failure, UpstreamThrottled):
-                        lease.cooldown = answer.failure.retry_after or self._settings.cooldown
-                    elif record:
-                        answer = await record(answer)
-                if isinstance(answer.failure, UpstreamThrottled):
-                    # the gate was closed first: that must not wait for the record
-                    answer.failure.retry_after = max(1, math.ceil(lease.closed))
-                    answer = await record(answer) if record else answer
-                flight.upstream_started = False
-            except QueueTooLong:
-                if answer is None:
-                    raise
-                break
-            if answer.failure:
-                logger.info("try ended in: %s", answer.failure.detail)
-            again = clock() + pause * random.uniform(0.5, 1.5)  # noqa: S311 - no secret
-            if not _is_worth_another_try(answer) or again > until or flight.unwanted:
-                break
-            await asyncio.sleep(again - clock())
-        assert answer is not None  # noqa: S101 - PAUSES are not empty
-        return answer
-
-    async def _record(self, key: UUID, answer: ArxivResponse) -> ArxivResponse:
-        return await self.keep(structs.replace(answer, search_key=key))
-
-    async def keep(self, answer: ArxivResponse, harvest: Harvest | None = None) -> ArxivResponse:
-        """Record an answer, if need be once the database is back: arXiv is not asked again for it.
-
-        Gives it with its query_id.
-        """
-        patience = monotonic() + PERSISTENCE
+        deadline = clock() + self._settings.max_wait
+        acquire = partial(
+            self._rate_limiter.acquire, deadline, probe=probe, wait_for_cooldown=wait_for_cooldown
+        )
+        backoff = Backoff(RETRY_SECONDS, self._settings.max_wait)
+        latest: R | RecordedSearch | UpstreamError | None = None
         try:
-            while True:
+            for attempt in count(1):
                 try:
-                    query_id = await self._store.save(answer, harvest)
-                    break
-                except DatabaseUnavailable as error:
-                    if monotonic() > patience:
-                        logger.error("an answer is lost: %s (%r)", error, answer.query)  # noqa: TRY400
+                    latest = await self._attempt(flight, request, handle, acquire)
+                except (UpstreamRejected, UpstreamThrottled):
+                    raise
+                except UpstreamError as error:
+                    logger.info("attempt %d failed: %s", attempt, error.detail)
+                    latest = error
+                except QueueTooLong:
+                    if latest is None:
                         raise
-                    await asyncio.sleep(1)
+                    break  # the result of the last attempt is more useful
+                if not isinstance(latest, UpstreamError) and latest.outcome != Outcome.SUSPECT:
+                    return latest
+                pause = backoff.next_pause()
+                if attempt == MAX_ATTEMPTS or flight.is_abandoned or clock() + pause > deadline:
+                    break
+                await asyncio.sleep(pause)
+            assert latest is not None  # noqa: S101 - there was an attempt
+            if isinstance(latest, UpstreamError):
+                raise latest
+            return latest
         finally:
-            self._store.forget(answer.write_key)
-        if answer.failure:
-            answer.failure.query_id = query_id
-        return structs.replace(answer, query_id=query_id)
+            del latest  # its traceback refers to this frame, and to the body of the response
 
-    def _kept(self, found: ArxivResponse | RecordedSearch, key: UUID, why: str) -> SearchReply:
-        """What was found, remembered if it is good. Raises what arXiv's failure means."""
-        if isinstance(found, RecordedSearch):
-            self._remember(key, found)
-            return SearchReply(found, f"fwd={why}; collapsed")
-        if found.failure:
-            raise found.failure
-        recorded = _recorded(found)
-        self._remember(key, recorded)
-        stored = "; stored" if recorded.outcome == Outcome.OK else ""
-        return SearchReply(recorded, f"fwd={why}; fwd-status={found.status}{stored}")
+    async def _attempt(
+        self,
+        flight: InFlight[Any],
+        request: ArxivRequest,
+        handle: ResponseHandler[R],
+        acquire: Callable[[], AbstractAsyncContextManager[Lease | RecordedSearch]],
+    ) -> R | RecordedSearch:
+        """Send a request once it has the lease, and handle the response.
 
-
-class InFlight(Generic[T]):
-    """A search under way, and how many wait for it."""
-
-    def __init__(self, start: "Callable[[InFlight[T]], Coroutine[Any, Any, T]]") -> None:
-        """Start it."""
-        self.clients = 0
-        self.upstream_started = False
-        """Whether arXiv is being asked: then the answer is worth recording, whoever waits."""
-        self.grounded = False
-        """Whether the service ends: then there is no other try."""
-        self.task = asyncio.create_task(start(self))
-        self.task.add_done_callback(forget)
-
-    @property
-    def unwanted(self) -> bool:
-        """Whether there is no need for another try."""
-        return self.grounded or not self.clients
-
-    async def join(self) -> T:
-        """Wait for the end; the last to leave before gives the search up."""
-        self.clients += 1
+        Raises an UpstreamError with the query_id of the failed attempt.
+        """
+        lease: Lease | RecordedSearch
         try:
-            return await asyncio.shield(self.task)
-        except asyncio.CancelledError:
-            if self.grounded and self.task.cancelled():
-                raise QueueTooLong("the service is stopping", retry_after=5) from None
+            async with acquire() as lease:
+                if isinstance(lease, RecordedSearch):
+                    return lease
+                flight.upstream_started = True
+                response = await self._request(request, lease)
+                return await handle(response)
+        except UpstreamError as error:
+            # the lease is released before the attempt is recorded, because a cooldown has to
+            # apply to all processes at once
+            if isinstance(error, UpstreamThrottled) and isinstance(lease, Lease):
+                error.retry_after = max(1, math.ceil(lease.cooldown_left))
+            result = await handle(error.response)
+            error.query_id = None if isinstance(result, ArxivResponse) else result.query_id
             raise
         finally:
-            self.clients -= 1
-            if not self.clients and not self.upstream_started:
-                self.task.cancel()
+            flight.upstream_started = False
 
-    def ground(self) -> None:
-        """Let it not begin to ask arXiv any more."""
-        self.grounded = True
-        if not self.upstream_started:
-            self.task.cancel()
+    async def _request(self, request: ArxivRequest, lease: Lease) -> ArxivResponse:
+        """Send a request, and note in the lease how arXiv reacted."""
+        try:
+            response = await self._arxiv.search(request, lease.expires_at)
+        except UpstreamThrottled as error:
+            lease.cooldown = error.retry_after or self._settings.cooldown
+            raise
+        except UpstreamRejected:
+            lease.answered = True
+            raise
+        lease.answered = True
+        return response
 
 
-def _recorded(response: ArxivResponse) -> RecordedSearch:
-    return RecordedSearch(
-        query_id=response.query_id,
-        timestamp=response.timestamp,
-        status=response.status,
-        num_results=response.num_results,
-        num_entries=len(response.entries),
-        query=response.query,
-        outcome=response.outcome,
-        remarks=response.remarks,
-        recorded=int(time()),
+def summarize(reply: SearchReply, settings: Settings) -> SearchSummary:
+    """The response of `/arxiv` to a search."""
+    recorded = reply.recorded
+    remarks = recorded.remarks or {}
+    warnings = list(remarks.get("differences", ()))
+    if recorded.outcome == Outcome.SUSPECT:
+        warnings.append("arXiv sent fewer papers than it counts: repeat the search later")
+    return SearchSummary(
+        query_id=recorded.query_id,
+        timestamp=_to_iso(recorded.timestamp, settings.zone),
+        status=recorded.status,
+        num_results=recorded.num_results,
+        num_entries=recorded.num_entries,
+        warnings=warnings,
+        missing_ids=remarks.get("missing_ids", []),
     )
 
 
+class ResultStore(Protocol):
+    """A store that has the results of a search."""
+
+    async def fetch_results(self, query_id: int) -> list[ResultRow]:
+        """The results of one search, in their order."""
+
+
+async def fetch_results(recorded: RecordedSearch, store: ResultStore) -> list[ResultRow]:
+    """The results of a recorded search, which may be in the queue of another process for a moment.
+
+    Raises DatabaseUnavailable if they do not arrive in time.
+    """
+    deadline = monotonic() + QUEUE_SECONDS
+    while True:
+        rows = await store.fetch_results(recorded.query_id)
+        if len(rows) == recorded.num_entries:
+            return rows
+        if monotonic() > deadline:
+            raise DatabaseUnavailable(
+                f"search {recorded.query_id} is recorded, but its results are still in the queue;"
+                " request them again later",
+                query_id=recorded.query_id,
+            )
+        await asyncio.sleep(QUEUE_POLL_SECONDS)
+
+
 def _expires_at(recorded: RecordedSearch) -> int:
-    """When arXiv's answer may change; Unix seconds. Our clock counts, not what arXiv dates it."""
+    """When arXiv publishes new papers (Unix seconds), by our clock rather than arXiv's."""
     return arxiv_schedule.next_publication(min(recorded.recorded, time()))
 
 
@@ -384,10 +480,3 @@ def _is_fresh(recorded: RecordedSearch) -> bool:
 
 def _hit(recorded: RecordedSearch) -> SearchReply:
     return SearchReply(recorded, f"hit; ttl={_expires_at(recorded) - int(time())}")
-
-
-def _is_worth_another_try(answer: ArxivResponse) -> bool:
-    """A refused query stays refused, and a pause is a pause; other failures may pass."""
-    if answer.failure is None:
-        return answer.outcome == Outcome.SUSPECT
-    return not isinstance(answer.failure, UpstreamRejected | UpstreamThrottled)

@@ -1,10 +1,11 @@
-"""Equal reads at the same time are one.
+"""Concurrent identical reads share one execution.
 
-Nobody is given what was read before he asked: who comes while a read is under way shares the next
-one, which begins when that has ended.
+A caller never receives data that was read before its call: callers that arrive during a read share
+the next one, which starts when the current one has ended.
 """
 
 import asyncio
+import traceback
 from collections.abc import Callable, Coroutine, Hashable
 from typing import Any, Generic, TypeVar
 
@@ -12,39 +13,43 @@ T = TypeVar("T")
 
 
 class SingleFlight(Generic[T]):
-    """Reads by what is asked."""
+    """The current and the next read for each key."""
 
     def __init__(self) -> None:
-        """Begin without any."""
-        self._under_way: dict[Hashable, asyncio.Task[T]] = {}
-        self._to_come: dict[Hashable, asyncio.Task[T]] = {}
+        self._current: dict[Hashable, asyncio.Task[T]] = {}
+        self._next: dict[Hashable, asyncio.Task[T]] = {}
 
-    async def read(self, asked: Hashable, start: Callable[[], Coroutine[Any, Any, T]]) -> T:
-        """What `start` gives, or the same that somebody else starts after this call."""
-        task = self._to_come.get(asked)
+    async def read(self, key: Hashable, start: Callable[[], Coroutine[Any, Any, T]]) -> T:
+        """Return the result of `start`, or of the same read started after this call."""
+        task = self._next.get(key)
         if task is None:
-            task = asyncio.create_task(self._run(asked, self._under_way.get(asked), start))
-            task.add_done_callback(forget)
-            self._to_come[asked] = task
+            task = asyncio.create_task(self._run(key, self._current.get(key), start))
+            task.add_done_callback(mark_retrieved)
+            self._next[key] = task
         return await asyncio.shield(task)
 
     async def _run(
         self,
-        asked: Hashable,
-        before: asyncio.Task[T] | None,
+        key: Hashable,
+        previous: asyncio.Task[T] | None,
         start: Callable[[], Coroutine[Any, Any, T]],
     ) -> T:
-        if before:
-            await asyncio.wait([before])
-        self._under_way[asked] = mine = self._to_come.pop(asked)
+        if previous:
+            await asyncio.wait([previous])
+        self._current[key] = current = self._next.pop(key)
         try:
             return await start()
         finally:
-            if self._under_way.get(asked) is mine:
-                del self._under_way[asked]
+            if self._current.get(key) is current:
+                del self._current[key]
 
 
-def forget(ended: asyncio.Task[Any]) -> None:
-    """Whoever waits gets the error; when nobody does, asyncio must not complain of that."""
-    if not ended.cancelled():
-        ended.exception()
+def mark_retrieved(task: asyncio.Task[Any]) -> None:
+    """Keep asyncio from logging the exception of a task that no caller waits for any more.
+
+    The frames of its traceback refer to the task, and to data that may be large: free them.
+    """
+    error = None if task.cancelled() else task.exception()
+    while error:
+        traceback.clear_frames(error.__traceback__)
+        error = error.__cause__ or error.__context__

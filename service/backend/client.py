@@ -6,7 +6,6 @@ from collections.abc import Collection, Sequence
 from datetime import tzinfo
 from http import HTTPStatus
 from typing import Any, NamedTuple, Self
-from uuid import UUID
 
 import httpx
 import msgspec
@@ -21,13 +20,13 @@ from ..http_pool import HTTPConnectionPool, ssl_context
 from ..logging import request_id
 from ..middleware.request_timeout import NAME as REQUEST_TIMEOUT
 from ..middleware.request_timeout import deadline
-from ..models.arxiv import Search
+from ..models.arxiv import ArxivRequest
 from ..models.filters import PaperFilter, Position
 from ..models.records import Count, PaperRow, PaperVersion, ResultRow, Run
 from ..models.requests import ApiKeysRequest, ResultsRequest, SearchRequest
 from ..models.responses import ApiKeyInfo, Health, Problem
 from ..problems import MEDIA_TYPE
-from ..search import PERSISTENCE, InFlight, SearchReply, SearchService
+from ..search import SAVE_RETRY_SECONDS, InFlight, SearchReply, SearchService
 from ..settings import Settings
 from . import requests
 
@@ -213,19 +212,19 @@ class RemoteSearchService(SearchService):
         super().__init__(settings)
         self._backend = backend
         # the rate limiter, the request to arXiv, and saving while the database is unavailable
-        self._timeout = settings.max_wait + settings.timeout + PERSISTENCE + READ_TIMEOUT
+        self._timeout = settings.max_wait + settings.timeout + SAVE_RETRY_SECONDS + READ_TIMEOUT
 
-    async def _found(
-        self, search: Search, key: UUID, _: InFlight[SearchReply], *, bypass_cache: bool
+    async def _run(
+        self, _: InFlight[SearchReply], request: ArxivRequest, *, use_cache: bool
     ) -> SearchReply:
         # other callers may join this search and wait longer than the deadline of the first one
         deadline.set(None)
-        request = SearchRequest(search=search, bypass_cache=bypass_cache)
-        # not retried with `bypass_cache`: it could send a second request to arXiv
+        body = SearchRequest(search=request.search, bypass_cache=not use_cache)
+        # not retried without the cache: it could send a second request to arXiv
         reply: SearchReply = await self._backend.call(
-            "/find-answer", request, SearchReply, self._timeout, retry=not bypass_cache
+            "/find-answer", body, SearchReply, self._timeout, retry=use_cache
         )
-        self._remember(key, reply.recorded)
+        self._add_to_cache(request, reply.recorded)
         return reply
 
 
@@ -235,7 +234,7 @@ class RemoteRecords:
     def __init__(self, backend: BackendClient) -> None:
         self._backend = backend
 
-    async def results_of(self, query_id: int) -> list[ResultRow]:
+    async def fetch_results(self, query_id: int) -> list[ResultRow]:
         """Return the results of one search in their order."""
         request = ResultsRequest(query_id=query_id)
         rows: list[ResultRow] = await self._backend.call("/find-results", request, list[ResultRow])
@@ -246,7 +245,7 @@ class RemoteRecords:
         """Only the backend, which checks its own systems."""
         return ("backend",)
 
-    async def migrations(self, system: str) -> set[str]:  # noqa: ARG002 - there is one
+    async def fetch_migrations(self, system: str) -> set[str]:  # noqa: ARG002 - there is one
         """Check the backend and its token, and return all migrations known here.
 
         Raises DatabaseUnavailable if the backend is not ready, as when migrations are missing.

@@ -23,10 +23,10 @@ from rich.text import Text
 from ..arxiv_query import MAX_QUERY_LENGTH, MAX_RESULT
 from ..context import LocalContext, create_context
 from ..db.reconcile import Mismatch
-from ..handlers.arxiv import receipt, results_of
 from ..harvest import Harvester
 from ..models.arxiv import MAX_RESULTS, SortBy, SortOrder
 from ..models.responses import Result, SearchSummary
+from ..search import fetch_results, summarize
 from ..search_params import MAX_TERM_LENGTH, parse_search
 from ..settings import Settings
 
@@ -139,12 +139,13 @@ async def search(settings: Settings, options: argparse.Namespace) -> None:
     )
     async with context:
         found = await context.search_service.search(asked, bypass_cache=options.no_cache)
-        answer = receipt(found, settings)
-        answer.results = Result.from_rows(await results_of(answer, context), settings.zone)
+        answer = summarize(found, settings)
+        rows = await fetch_results(found.recorded, context.records)
+        answer.results = Result.from_rows(rows, settings.zone)
     if options.json:
         sys.stdout.write(msgspec.json.format(msgspec.json.encode(answer)).decode() + "\n")
     else:
-        _print(answer, found.how)
+        _print(answer, found.cache_status)
 
 
 def _print(answer: SearchSummary, how: str) -> None:

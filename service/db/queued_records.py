@@ -1,95 +1,83 @@
-"""Searches that go into a queue first: they are recorded once that has them."""
+"""Records that are published to the queue; the queue worker moves them to PostgreSQL."""
 
-from collections import OrderedDict
-from itertools import count
-from uuid import UUID
+from typing import NamedTuple
+from weakref import WeakSet
 
 import msgspec
+from cachetools import LRUCache
 
-from ..errors import DatabaseUnavailable, QueueUnavailable
-from ..models.arxiv import ArxivResponse
+from ..errors import QueueUnavailable
 from ..models.records import Harvest, Record, ResultRow
 from ..queue.rabbitmq import RecordQueue
 from .pool import DatabasePools
-from .records import NUMBERS_TAKEN, WRITE_TRIES, RecordStore, record_of
+from .records import RecordStore
 
-AT_HAND = 32 * 2**20
-"""Bytes, as messages, of the results kept in the process until PostgreSQL has them, and longer."""
+MAX_CACHED_BYTES = 32 * 2**20
+"""Size of the records whose results are kept in memory because PostgreSQL may not have them yet."""
 _encode = msgspec.json.Encoder().encode
 
 
+class _CachedResults(NamedTuple):
+    rows: list[ResultRow]
+    size: int
+
+
 class QueuedRecordStore(RecordStore):
-    """A store whose searches wait in a queue for the writer; without the queue it writes itself."""
+    """Publishes records to the queue; writes to PostgreSQL directly if the queue is unavailable."""
 
-    def __init__(self, connections: DatabasePools, buffer: RecordQueue) -> None:
-        """Hand searches to this buffer, and all else to PostgreSQL."""
-        super().__init__(connections)
-        self._buffer = buffer
-        self._direct: set[UUID] = set()
-        """Writes that PostgreSQL may have, under a number that nobody here knows."""
-        self._at_hand: OrderedDict[int, tuple[list[ResultRow], int]] = OrderedDict()
-        self._bytes_at_hand = 0
+    def __init__(self, pools: DatabasePools, queue: RecordQueue) -> None:
+        super().__init__(pools)
+        self._queue = queue
+        self._direct: WeakSet[Record] = WeakSet()
+        """Records that PostgreSQL may have, under a query_id that is not known here."""
+        self._cache: LRUCache[int, _CachedResults] = LRUCache(
+            MAX_CACHED_BYTES, getsizeof=lambda cached: cached.size
+        )
 
-    async def save(
-        self, answer: ArxivResponse, harvest: Harvest | None = None, query_id: int | None = None
-    ) -> int:
-        """Hand a search over, under a number taken for it; where that fails, write it.
+    async def insert(self, record: Record, harvest: Harvest | None = None) -> int:
+        """Publish a record under a query_id taken for it; if that fails, write it.
 
-        Whether a message that was not confirmed is in the queue, nobody knows: number and key make
-        it the same record, which PostgreSQL accepts once. A write that was tried directly stays so:
-        PostgreSQL may have given it a number of its own. A page of a harvest is always written,
-        since that moves the harvest on.
+        A message that was not confirmed may be in the queue all the same. It has the same query_id
+        and write_key, so PostgreSQL stores it once. A record that was written directly is never
+        published, because PostgreSQL may have given it another query_id. A page of a harvest is
+        always written, because it updates the harvest.
         """
-        key = answer.write_key
-        query_id = self._numbers.get(key, query_id)
-        if harvest or key in self._direct or not (query_id or self._buffer.connected):
-            self._direct.add(key)
-            return await super().save(answer, harvest, query_id)
-        query_id = query_id or await self._number()
-        self._numbers[key] = query_id
-        record = record_of(answer, query_id)
+        may_publish = record.query_id or self._queue.connected
+        if harvest or record in self._direct or not may_publish:
+            return await self._insert_directly(record, harvest)
+        record.query_id = record.query_id or await self._take_free_query_id()
         message = _encode(record)
         try:
-            await self._buffer.put(message)
+            await self._queue.put(message)
         except QueueUnavailable:
-            self._direct.add(key)
-            return await super().save(answer, query_id=query_id)
+            return await self._insert_directly(record, None)
         if record.results:
-            self._keep(record, len(message))
-        return query_id
+            self._cache_results(record, len(message))
+        return record.query_id
 
-    def forget(self, write_key: UUID) -> None:
-        """Keep nothing of a write that nobody will try again, but for its results."""
-        super().forget(write_key)
-        self._direct.discard(write_key)
-
-    async def results_of(self, query_id: int) -> list[ResultRow]:
+    async def fetch_results(self, query_id: int) -> list[ResultRow]:
         """The results of one search, which may still be in the queue."""
-        rows, _ = self._at_hand.get(query_id, (None, 0))
-        return rows or await super().results_of(query_id)
+        cached = self._cache.get(query_id)
+        return cached.rows if cached else await super().fetch_results(query_id)
 
-    async def _number(self) -> int:
-        for _ in range(WRITE_TRIES):
-            if query_id := await self._free_number():
-                return query_id
-        raise DatabaseUnavailable(NUMBERS_TAKEN)
+    async def _insert_directly(self, record: Record, harvest: Harvest | None) -> int:
+        self._direct.add(record)
+        return await super().insert(record, harvest)
 
-    def _keep(self, record: Record, size: int) -> None:
+    def _cache_results(self, record: Record, size: int) -> None:
+        if size > MAX_CACHED_BYTES:
+            return
         rows = [
             ResultRow(
-                row.author,
-                row.title,
-                row.journal,
+                result.author,
+                result.title,
+                result.journal,
                 record.query_id,
                 record.timestamp,
                 number,
-                row.arxiv_id,
-                row.version,
+                result.arxiv_id,
+                result.version,
             )
-            for number, row in zip(count(), record.results)
+            for number, result in enumerate(record.results)
         ]
-        self._at_hand[record.query_id] = rows, size
-        self._bytes_at_hand += size
-        while self._bytes_at_hand > AT_HAND:
-            _, (_, oldest) = self._at_hand.popitem(last=False)
-            self._bytes_at_hand -= oldest
+        self._cache[record.query_id] = _CachedResults(rows, size)

@@ -1,20 +1,23 @@
-"""Turns at arXiv, shared by every process on the same database.
+"""The rate limiter: one request to arXiv at a time over all processes, and an interval after it.
 
-The gate is one row of PostgreSQL: who holds it, when its pause is over, until when arXiv wants to
-be left alone. Searches wait in a queue beside it, first come first served, and look in from time to
-time; one that stops looking in loses its place. All times are the database's, so clocks of machines
-do not matter, and nothing outlives a transaction, so PgBouncer may stand in between.
+Its state is one row in PostgreSQL: the holder of the lease, the end of the interval, and the end of
+a cooldown. Beside it is a queue of tickets, served in order. A ticket that is not renewed expires,
+and so does a lease that is not released. All times are those of PostgreSQL's clock, and nothing
+lasts longer than a transaction, so PgBouncer can be in between.
+
+Each process has at most one ticket. A FIFO lock decides which of its searches may take it; the
+others wait for the lock, and look at the state of the rate limiter from time to time.
 """
 
 import asyncio
 import logging
 import math
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 from uuid import UUID, uuid4
 
-from msgspec import Struct
+from msgspec import Struct, structs
 from psycopg import AsyncCursor
 from psycopg.rows import class_row, scalar_row
 from psycopg_pool import PoolTimeout, TooManyRequests
@@ -22,287 +25,343 @@ from psycopg_pool import PoolTimeout, TooManyRequests
 from .. import metrics, sql
 from ..errors import DatabaseUnavailable, QueueTooLong
 from ..models.records import RecordedSearch
-from .neighbours import Neighbours
-from .pool import Connection, DatabasePools, map_db_errors
+from .pool import Connection, DatabasePools, fetch, map_db_errors
 
 logger = logging.getLogger(__name__)
 
-LIFETIME = 10.0
-"""Seconds for which a place in the queue is kept without a sign of life."""
-LOOK_IN = 3.0
-"""Seconds between two signs of life, at most."""
-SHORTEST_LOOK, LONGEST_LOOK = 0.02, 0.25
-"""Seconds between two looks of the next in the queue, while the end of a request is awaited."""
-TRIES = 3
-"""How often it is tried to free the gate before that is left to whoever comes next."""
-LONGEST_COOLDOWN = 6 * 3600.0
-"""Seconds; refusals have been seen to last for five hours."""
-
-
-class QueueStatus(Struct, frozen=True):
-    """What a search in the queue, or before it, has to expect; times in seconds."""
-
-    place: int | None
-    """They are given in order; a search gets none if it would wait longer than it may."""
-    ahead: int
-    opens: float
-    """How long the pause after the last request still is."""
-    closed: float
-    """How long arXiv wants to be left alone."""
-    wait: float
+TICKET_LIFETIME = 10.0
+"""Seconds after which a ticket expires unless it is renewed."""
+RENEW_SECONDS = 3.0
+"""Longest pause between two looks at the rate limiter; each look renews the ticket."""
+MIN_POLL_SECONDS, MAX_POLL_SECONDS = 0.02, 0.25
+"""Bounds of the pause between two looks of the first in the queue while a lease is held."""
+DATABASE_RETRY_SECONDS = 1.0
+RELEASE_ATTEMPTS = 3
+MAX_COOLDOWN = 6 * 3600.0
+"""Seconds; arXiv has been seen to throttle for five hours."""
 
 
 class RateLimiterStatus(Struct, frozen=True):
-    """How the gate stands, for who only looks."""
+    """The state of the rate limiter; times in seconds."""
 
-    asking: bool
+    in_progress: bool
+    """Whether a request to arXiv is in progress."""
     waiting: int
-    closed: float
-    """Seconds for which arXiv wants to be left alone."""
+    """Number of waiting searches, as far as this process knows."""
+    pause: float
+    """The rest of the interval."""
+    cooldown: float
+    """The rest of the cooldown."""
+    request_time: float
+    """The average duration of a request."""
+
+
+class QueueStatus(Struct, frozen=True):
+    """The position of a search; times in seconds."""
+
+    place: int | None
+    """The place of its ticket, if it has one."""
+    ahead: int
+    """Number of requests before it."""
+    pause: float
+    cooldown: float
+    wait: float
+    """The estimated wait."""
 
 
 class Lease:
-    """The right to ask arXiv once, until `ends` (of the event loop's clock)."""
+    """The exclusive right to send one request to arXiv, until `expires_at` (loop time)."""
 
-    def __init__(self, ends: float) -> None:
-        """Begin the turn."""
-        self.ends = ends
+    def __init__(self, expires_at: float) -> None:
+        self.expires_at = expires_at
         self.answered = False
-        """Set where arXiv answered properly."""
+        """To be set if arXiv processed the request."""
         self.cooldown = 0.0
-        """Set to the seconds for which arXiv wants a pause, at least."""
-        self.closed = 0.0
-        """Known after the turn: for how many seconds the gate is closed."""
-
-
-class Word(Struct):
-    """What the database is to be told: that a turn ended, or a place is given up."""
-
-    statement: bytes
-    values: Mapping[str, Any]
-    ends: float
-    """When it need not be told any more, in the event loop's time."""
-    answer: float | None = None
-    """What the statement returned, once it was told."""
+        """To be set to the number of seconds for which arXiv wants no request."""
+        self.cooldown_left = 0.0
+        """After the release: the resulting cooldown in seconds."""
 
 
 class CacheProbe(Struct, frozen=True):
-    """A search that may be answered by what another process records while it waits."""
+    """A search that another process may record while this one waits."""
 
     search_key: UUID
-    good: Callable[[RecordedSearch], bool]
+    is_fresh: Callable[[RecordedSearch], bool]
+
+
+class PendingUpdate(Struct):
+    """A release or cancellation that has not reached PostgreSQL yet."""
+
+    statement: bytes
+    values: Mapping[str, Any]
+    expires_at: float
+    """When it becomes unnecessary (loop time), because the lease has expired."""
+
+
+class _Waiter(Struct):
+    """A search that waits for a lease."""
+
+    ticket: UUID
+    deadline: float
+    probe: CacheProbe | None
+    wait_for_cooldown: bool
+    has_ticket: bool = False
+    """Whether PostgreSQL may have its ticket."""
+
+
+_Look = tuple[QueueStatus, bool, RecordedSearch | None]
+"""The position of a search, whether it has the lease, and its record by another process."""
 
 
 class RateLimiter:
-    """One request at a time, `interval` seconds between the end of one and the start of the next.
+    """Grants leases to one search at a time, `interval` seconds after the end of the last lease.
 
-    A turn lasts `lease` seconds at most: if its process dies, the next one begins that long, and a
-    pause, after it.
+    A lease expires after `lease` seconds, so a process that dies blocks the others only that long.
     """
 
-    def __init__(self, connections: DatabasePools, *, interval: float, lease: float) -> None:
-        """Guard arXiv for everyone on the same database."""
-        self._connections = connections
+    def __init__(self, pools: DatabasePools, *, interval: float, lease: float) -> None:
+        self._pools = pools
         self._interval = interval
         self._lease = lease
-        self._words: dict[UUID, Word] = {}
-        """By ticket, until they are told: all of them by whoever next speaks to the database."""
-        self._neighbours = Neighbours()
+        self._lock = asyncio.Lock()
+        """Held by the search that has this process's ticket, until it gets the lease."""
+        self._lock_queue: dict[asyncio.Task[bool], None] = {}
+        """Calls of `_lock.acquire` in order of arrival, including the one that succeeded last."""
+        self._released = asyncio.Event()
+        """Set when this process has released a lease."""
+        self._pending: dict[UUID, PendingUpdate] = {}
 
     @asynccontextmanager
     async def acquire(
-        self, until: float, *, seek: CacheProbe | None = None, patient: bool = True
+        self, deadline: float, *, probe: CacheProbe | None = None, wait_for_cooldown: bool = True
     ) -> AsyncIterator[Lease | RecordedSearch]:
-        """Wait for a turn until that moment of the event loop's clock; hold the gate inside.
+        """Wait for the lease until `deadline` (loop time), and hold it in the context.
 
-        What `seek` looks for is given instead of a turn, if it is recorded meanwhile. Raises
-        TooBusy as soon as it is clear that no turn will come in time; without patience, also where
-        arXiv wants to be left alone for however short a time.
+        Yields the record instead if another process records the search of `probe` meanwhile. Raises
+        QueueTooLong as soon as it is clear that the lease cannot be granted in time, or that there
+        is a cooldown, if `wait_for_cooldown` is false.
         """
-        ticket = uuid4()
         clock = asyncio.get_running_loop().time
-        came = clock()
-        with metrics.GATE_WAITING.track_inprogress(), self._neighbours.joined(ticket):
-            try:
-                given = await self._wait(ticket, until, seek, patient=patient)
-            except BaseException as error:
-                # before the neighbours look: they would find it still ahead of them
-                if not _is_unsent(error):
-                    await _whole(self._leave(ticket))
-                raise
-        metrics.GATE_WAIT.observe(clock() - came)
-        if isinstance(given, RecordedSearch):
-            yield given
+        waiter = _Waiter(uuid4(), deadline, probe, wait_for_cooldown)
+        started = clock()
+        with metrics.GATE_WAITING.track_inprogress():
+            lease = await self._wait(waiter)
+        metrics.GATE_WAIT.observe(clock() - started)
+        if isinstance(lease, RecordedSearch):
+            yield lease
             return
-        began = clock()
+        acquired = clock()
         try:
-            yield given
+            yield lease
         finally:
-            taken = clock() - began
+            request_time = clock() - acquired
             try:
-                await _whole(self._release(ticket, given, taken))
+                await _run_to_end(self._release(waiter.ticket, lease, request_time))
             finally:
-                self._neighbours.end_turn()
+                self._released.set()
 
-    async def state(self) -> RateLimiterStatus:
-        """Look at the gate without a place in its queue."""
-        with map_db_errors():
-            async with self._connections.writer() as conn:
-                state = conn.cursor(row_factory=class_row(RateLimiterStatus))
-                await state.execute(sql.GATE_STATE)
-                seen = await anext(state)
-        metrics.closed(seen.closed)
-        return seen
+    async def fetch_status(self) -> RateLimiterStatus:
+        """The state of the rate limiter, including the searches of this process."""
+        status = await self._fetch_shared_status()
+        waiting = status.waiting + len(self._waiting_for_lock())
+        return structs.replace(status, waiting=waiting)
 
-    async def _wait(
-        self, ticket: UUID, until: float, seek: CacheProbe | None, *, patient: bool
-    ) -> Lease | RecordedSearch:
-        clock = asyncio.get_running_loop().time
-        joined = False
-        while True:
-            began = clock()
-            self._neighbours.looks(ticket)
+    async def _fetch_shared_status(self) -> RateLimiterStatus:
+        [status] = await fetch(self._pools.writer, class_row(RateLimiterStatus), sql.GATE_STATUS)
+        metrics.closed(status.cooldown)
+        return status
+
+    def _waiting_for_lock(self) -> list[asyncio.Task[bool]]:
+        return [call for call in self._lock_queue if not call.done()]
+
+    async def _wait(self, waiter: _Waiter) -> Lease | RecordedSearch:
+        locking = asyncio.create_task(self._lock.acquire())
+        self._lock_queue[locking] = None
+        try:
+            await asyncio.sleep(0)  # lets it succeed if no other search has the lock
+            return await self._poll(waiter, locking)
+        finally:
             try:
-                outlook, taken, found = await self._look(ticket, max(0.0, until - began), seek)
+                if waiter.has_ticket:
+                    # before the lock is free, because the next search would count this ticket
+                    await _run_to_end(self._cancel(waiter.ticket))
+            finally:
+                del self._lock_queue[locking]
+                if not locking.cancel():
+                    self._lock.release()
+
+    async def _poll(self, waiter: _Waiter, locking: asyncio.Task[bool]) -> Lease | RecordedSearch:
+        clock = asyncio.get_running_loop().time
+        probe: CacheProbe | None = None  # the caller has just looked
+        is_first = True
+        while True:
+            looked_at = clock()
+            has_lock = locking.done()
+            try:
+                if has_lock:
+                    self._released.clear()
+                    status, acquired, record = await self._try_acquire(waiter, probe)
+                else:
+                    status, acquired, record = await self._look(locking, probe)
             except DatabaseUnavailable as error:
-                # a place is kept for a while, and the database may be back by then; perhaps the
-                # gate was given to us, and only the word of it was lost
-                if (_is_unsent(error) and not joined) or clock() + LOOK_IN > until:
+                # the database may be back before the ticket expires. It may also have granted the
+                # lease, so that only the confirmation is missing
+                if (is_first and _is_unsent(error)) or clock() + RENEW_SECONDS > waiter.deadline:
                     raise
-                await asyncio.sleep(1)
+                await asyncio.sleep(DATABASE_RETRY_SECONDS)
                 continue
-            joined = True
-            if found is not None and seek is not None and seek.good(found):
-                await self._leave(ticket)
-                return found
-            if taken:
-                acquire = Lease(began + self._lease)
-                self._neighbours.take_turn(acquire.ends)
-                return acquire
-            if outlook.closed and not patient:
-                raise _closed(outlook)
-            left = until - clock()
-            if outlook.place is None or left < 0 or outlook.closed > left:
-                raise _closed(outlook) if outlook.closed else _busy(outlook)
-            longest = min(LOOK_IN, left + SHORTEST_LOOK)
-            pause = min(self._pause(outlook), longest)
-            await self._neighbours.sleep(ticket, outlook.place, pause, longest)
+            if record is not None and waiter.probe and waiter.probe.is_fresh(record):
+                return record
+            if acquired:
+                waiter.has_ticket = False
+                return Lease(looked_at + self._lease)
+            left = waiter.deadline - clock()
+            is_accepted = status.place is not None if has_lock else not is_first
+            _check(status, waiter, left, is_accepted=is_accepted)
+            is_first, probe = False, waiter.probe
+            if has_lock:
+                await self._wait_for_release(min(self._poll_seconds(status), left))
+            else:
+                await asyncio.wait([locking], timeout=min(RENEW_SECONDS, left))
 
-    def _pause(self, outlook: QueueStatus) -> float:
-        """How long nothing can happen to a place in the queue, or will not for the most part."""
-        look = min(max(self._interval / 10, SHORTEST_LOOK), LONGEST_LOOK)
-        if outlook.ahead > 1:
-            # those far behind must not keep those in front from the database
-            pause = max((outlook.ahead - 1) * self._interval, outlook.ahead * look)
+    async def _wait_for_release(self, seconds: float) -> None:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._released.wait()
+
+    def _poll_seconds(self, status: QueueStatus) -> float:
+        """For how long the position of a ticket probably does not change."""
+        poll = min(max(self._interval / 10, MIN_POLL_SECONDS), MAX_POLL_SECONDS)
+        if status.ahead > 1:
+            # the first in the queue needs the database more
+            pause = max((status.ahead - 1) * self._interval, status.ahead * poll)
         else:
-            pause = max(outlook.opens, outlook.closed) or look
-        return min(pause, LOOK_IN)
+            pause = max(status.pause, status.cooldown) or poll
+        return min(pause, RENEW_SECONDS)
 
-    async def _look(
-        self, ticket: UUID, patience: float, seek: CacheProbe | None
-    ) -> tuple[QueueStatus, bool, RecordedSearch | None]:
-        """Renew the place, take the gate if it is our turn, see what is recorded: one trip.
-
-        What is still to be told goes before.
-        """
+    async def _try_acquire(self, waiter: _Waiter, probe: CacheProbe | None) -> _Look:
+        """Renew the ticket and take the lease if it is free, in one round trip."""
+        left = waiter.deadline - asyncio.get_running_loop().time()
         values = {
-            "ticket": ticket,
+            "ticket": waiter.ticket,
             "interval": self._interval,
             "lease": self._lease,
-            "lifetime": LIFETIME,
-            "patience": patience,
-            "search_key": seek and seek.search_key,
+            "ticket_lifetime": TICKET_LIFETIME,
+            "max_wait": max(0.0, left),
+            "search_key": probe and probe.search_key,
         }
-        with map_db_errors():
-            async with self._connections.writer() as conn:
-                outlook = conn.cursor(row_factory=class_row(QueueStatus))
-                recorded = conn.cursor(row_factory=class_row(RecordedSearch))
-                async with conn.pipeline():
-                    await conn.execute(sql.BEGIN)
-                    await conn.execute(sql.GATE_LOCK, prepare=True)
-                    told = [
-                        (word, await _told(conn, word.statement, word.values))
-                        for word in self._untold()
-                    ]
-                    await conn.execute(sql.GATE_PURGE, prepare=True)
-                    await outlook.execute(sql.GATE_WAIT, values, prepare=True)
-                    take = await conn.execute(sql.GATE_TAKE, values, prepare=True)
-                    if seek:
-                        await recorded.execute(sql.SELECT_RECORDED, values)
-                    await conn.execute(sql.COMMIT)
-                found = await recorded.fetchone() if seek else None
-                for word, answer in told:
-                    await self._heard(word, answer)
-                seen = await anext(outlook)
-        metrics.closed(seen.closed)
-        return seen, bool(take.rowcount), found
+        had_ticket, waiter.has_ticket = waiter.has_ticket, True
+        try:
+            with map_db_errors():
+                async with self._pools.writer() as conn:
+                    statuses = conn.cursor(row_factory=class_row(QueueStatus))
+                    records = conn.cursor(row_factory=class_row(RecordedSearch))
+                    updates = self._pending_updates()
+                    async with conn.pipeline():
+                        await conn.execute(sql.BEGIN)
+                        await conn.execute(sql.GATE_LOCK, prepare=True)
+                        for update in updates.values():
+                            await _execute(conn, update.statement, update.values)
+                        await conn.execute(sql.GATE_EXPIRE, prepare=True)
+                        await statuses.execute(sql.GATE_ENQUEUE, values, prepare=True)
+                        leases = await conn.execute(sql.GATE_ACQUIRE, values, prepare=True)
+                        if probe:
+                            await records.execute(sql.SELECT_LATEST_RECORD, values)
+                        await conn.execute(sql.COMMIT)
+                    record = await records.fetchone() if probe else None
+                    status = await anext(statuses)
+        except DatabaseUnavailable as error:
+            waiter.has_ticket = had_ticket or not _is_unsent(error)
+            raise
+        self._discard(updates)
+        waiter.has_ticket = status.place is not None
+        metrics.closed(status.cooldown)
+        return status, bool(leases.rowcount), record
 
-    async def _release(self, ticket: UUID, acquire: Lease, request_time: float) -> None:
-        """End a turn. A neighbour who waits tells it as he looks, in the same transaction."""
+    async def _look(self, locking: asyncio.Task[bool], probe: CacheProbe | None) -> _Look:
+        """Estimate the wait of a search that waits for the lock."""
+        status = await self._fetch_shared_status()
+        records = probe and await fetch(
+            self._pools.writer,
+            class_row(RecordedSearch),
+            sql.SELECT_LATEST_RECORD,
+            {"search_key": probe.search_key},
+        )
+        waiting = self._waiting_for_lock()
+        # at least the search that has the lock, even if its ticket is not stored yet
+        ahead = max(1, status.in_progress + status.waiting)
+        ahead += waiting.index(locking) if locking in waiting else 0
+        wait = max(status.pause, status.cooldown) + ahead * (self._interval + status.request_time)
+        position = QueueStatus(None, ahead, status.pause, status.cooldown, wait)
+        return position, False, records[0] if records else None
+
+    async def _release(self, ticket: UUID, lease: Lease, request_time: float) -> None:
         values = {
             "ticket": ticket,
             "interval": self._interval,
-            "answered": acquire.answered,
-            "cooldown": acquire.cooldown,
-            "longest": LONGEST_COOLDOWN,
+            "answered": lease.answered,
+            "cooldown": lease.cooldown,
+            "max_cooldown": MAX_COOLDOWN,
             "request_time": request_time,
         }
-        # arXiv's wish is not forgotten: nobody here asks before the others know it too
-        good_for = math.inf if acquire.cooldown else self._lease
-        word = self._to_be_told(sql.GATE_RELEASE, values, good_for)
-        if acquire.cooldown or not self._neighbours.wait:
-            await self._tell()
-            acquire.closed = acquire.cooldown if word.answer is None else word.answer
-            metrics.closed(acquire.closed)
+        # a cooldown applies even after the lease has expired
+        needed_for = math.inf if lease.cooldown else self._lease
+        cooldown = await self._send(sql.GATE_RELEASE, values, needed_for)
+        lease.cooldown_left = lease.cooldown if cooldown is None else cooldown
+        metrics.closed(lease.cooldown_left)
 
-    async def _leave(self, ticket: UUID) -> None:
-        """Give a place up, or the gate, and tell what was left to whoever has it."""
-        self._neighbours.leave(ticket)
-        self._to_be_told(sql.GATE_LEAVE, {"ticket": ticket}, self._lease)
-        await self._tell()
+    async def _cancel(self, ticket: UUID) -> None:
+        await self._send(sql.GATE_CANCEL, {"ticket": ticket}, self._lease)
 
-    def _to_be_told(self, statement: bytes, values: Mapping[str, Any], good_for: float) -> Word:
-        ends = asyncio.get_running_loop().time() + good_for
-        self._words[values["ticket"]] = word = Word(statement, values, ends)
-        return word
+    async def _send(
+        self, statement: bytes, values: Mapping[str, Any], needed_for: float
+    ) -> float | None:
+        """Send an update, and return its result.
 
-    def _untold(self) -> list[Word]:
-        """What was not told yet; for those that are too old the lease has done it."""
-        now = asyncio.get_running_loop().time()
-        self._words = {ticket: word for ticket, word in self._words.items() if word.ends > now}
-        return [*self._words.values()]
-
-    async def _tell(self) -> None:
-        """Tell the database; what cannot be said now, the next one here says."""
-        for _ in range(TRIES):
+        If PostgreSQL cannot be reached, the next `acquire` of this process sends it.
+        """
+        expires_at = asyncio.get_running_loop().time() + needed_for
+        update = {values["ticket"]: PendingUpdate(statement, values, expires_at)}
+        self._pending |= update
+        failure: DatabaseUnavailable | None = None
+        for _ in range(RELEASE_ATTEMPTS):
             try:
                 with map_db_errors():
-                    async with self._connections.writer() as conn:
-                        for word in self._untold():
-                            told = await _told(conn, word.statement, word.values)
-                            await self._heard(word, told)
+                    async with self._pools.writer() as conn:
+                        cursor = await _execute(conn, statement, values)
+                        result = await cursor.fetchone() if cursor.description else None
             except DatabaseUnavailable as error:
-                logger.warning("the gate may have to wait for the end of its lease: %s", error)
+                failure = error
             else:
-                return
+                self._discard(update)
+                return result
+        logger.warning(
+            "could not release the rate limiter, it is freed when its lease expires: %s", failure
+        )
+        return None
 
-    async def _heard(self, word: Word, told: AsyncCursor[float]) -> None:
-        """Take the answer. Several may tell the same at once, which does no harm."""
-        word.answer = (await told.fetchone() if told.description else None) or 0.0
-        ticket = word.values["ticket"]
-        if self._words.get(ticket) is word:
-            del self._words[ticket]
+    def _pending_updates(self) -> dict[UUID, PendingUpdate]:
+        now = asyncio.get_running_loop().time()
+        self._pending = {
+            ticket: update for ticket, update in self._pending.items() if update.expires_at > now
+        }
+        return self._pending.copy()
+
+    def _discard(self, updates: Mapping[UUID, PendingUpdate]) -> None:
+        for ticket, update in updates.items():
+            if self._pending.get(ticket) is update:
+                del self._pending[ticket]
 
 
-async def _told(
+async def _execute(
     conn: Connection, statement: bytes, values: Mapping[str, Any]
 ) -> AsyncCursor[float]:
     cursor = conn.cursor(row_factory=scalar_row)
     return await cursor.execute(statement, values, prepare=True)
 
 
-async def _whole(ending: Coroutine[Any, Any, object]) -> None:
-    """Wait for the end of this, also where cancelled: whoever waits for us closes connections."""
+async def _run_to_end(ending: Coroutine[Any, Any, object]) -> None:
+    """Wait for a coroutine even if cancelled, because the caller may close the pools next."""
     task = asyncio.ensure_future(ending)
     try:
         await asyncio.shield(task)
@@ -312,20 +371,21 @@ async def _whole(ending: Coroutine[Any, Any, object]) -> None:
 
 
 def _is_unsent(error: BaseException) -> bool:
-    """Whether no connection was to be had, so that the database knows nothing of us."""
+    """Whether no connection was available, so that PostgreSQL has received nothing."""
     return isinstance(error.__cause__, PoolTimeout | TooManyRequests)
 
 
-def _closed(outlook: QueueStatus) -> QueueTooLong:
-    left = math.ceil(outlook.closed)
-    return QueueTooLong(
-        f"arXiv asked for a pause, of which {left} seconds are left", retry_after=left
-    )
-
-
-def _busy(outlook: QueueStatus) -> QueueTooLong:
-    wait = max(1, math.ceil(outlook.wait))
-    return QueueTooLong(
-        f"{outlook.ahead} searches wait for their turn at arXiv, which would take {wait} seconds",
-        retry_after=wait,
-    )
+def _check(status: QueueStatus, waiter: _Waiter, left: float, *, is_accepted: bool) -> None:
+    """Raise QueueTooLong if the search cannot get the lease in time."""
+    cooldown, wait = math.ceil(status.cooldown), max(1, math.ceil(status.wait))
+    is_too_long = left < 0 or status.cooldown > left or (status.wait > left and not is_accepted)
+    if cooldown and (is_too_long or not waiter.wait_for_cooldown):
+        raise QueueTooLong(
+            f"arXiv throttles requests; the next one can be sent in {cooldown} seconds",
+            retry_after=cooldown,
+        )
+    if is_too_long:
+        raise QueueTooLong(
+            f"{status.ahead} searches are waiting for arXiv, which would take {wait} seconds",
+            retry_after=wait,
+        )

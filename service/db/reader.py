@@ -32,7 +32,7 @@ from ..models.records import (
     Run,
 )
 from ..models.requests import Text
-from ..singleflight import SingleFlight
+from ..singleflight import SingleFlight, mark_retrieved
 from .pool import ConnectionSource, DatabasePools, map_db_errors
 
 MAX_RANKED = 20_000
@@ -199,7 +199,7 @@ class RecordReader:
                 if is_last:
                     break
         finally:
-            reading.add_done_callback(_retrieve_exception)
+            reading.add_done_callback(mark_retrieved)
             reading.cancel()
 
     async def fetch_run(self, query_id: int) -> Run | None:
@@ -314,12 +314,6 @@ class RecordReader:
                     raise InvalidFilter("PostgreSQL cannot interpret the filter") from error
                 # by position: a third of the cost of a call with keywords for each row
                 return list(starmap(row_type, await cursor.fetchall()))
-
-
-def _retrieve_exception(task: asyncio.Task[Any]) -> None:
-    """Keep asyncio from logging the exception of a task that nobody awaits."""
-    if not task.cancelled():
-        task.exception()
 
 
 @lru_cache(maxsize=4)

@@ -1,4 +1,4 @@
-"""Searches, their results and the papers they tell of: recorded whole or not at all."""
+"""Inserts records: a search with its results and papers, completely or not at all."""
 
 import logging
 from collections.abc import Collection, Mapping, Sequence
@@ -6,8 +6,7 @@ from contextlib import AbstractAsyncContextManager
 from datetime import UTC, datetime
 from functools import partial
 from time import time
-from typing import TypeVar, cast
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import msgspec
 import psycopg
@@ -26,11 +25,11 @@ from .pool import Connection, DatabasePools, connection_was_lost, fetch, map_db_
 
 logger = logging.getLogger(__name__)
 
-WRITE_TRIES = 100
-"""How many numbers in a row may be taken by records that operators wrote themselves."""
-NUMBERS_TAKEN = "the next numbers of the sequence are taken by other records"
+MAX_QUERY_ID_ATTEMPTS = 100
+"""How many successive numbers of the sequence may belong to records that operators wrote."""
+QUERY_IDS_IN_USE = "the next numbers of the sequence are in use by other records"
 
-_REFUSALS = (
+_REJECTIONS = (
     psycopg.DataError,
     psycopg.IntegrityError,
     psycopg.NotSupportedError,
@@ -38,354 +37,350 @@ _REFUSALS = (
     errors.RaiseException,  # by a trigger
 )
 
-T = TypeVar("T")
 _encode = msgspec.json.Encoder().encode
 
 
 class RecordStore:
-    """What is written to PostgreSQL, and what writers need to know; `Archive` reads the rest."""
+    """Writes records, and reads what writers need; everything else is read by `RecordReader`."""
 
-    def __init__(self, connections: DatabasePools) -> None:
-        """Write over these connections."""
-        self._connections = connections
-        self._numbers: dict[UUID, int] = {}
-        """Of records that are not known to be whole, by their write_key."""
+    def __init__(self, pools: DatabasePools) -> None:
+        self._pools = pools
 
-    async def save(
-        self, answer: ArxivResponse, harvest: Harvest | None = None, query_id: int | None = None
-    ) -> int:
-        """Record a search and all its results, or nothing, in one round trip; its query_id.
+    async def insert(self, record: Record, harvest: Harvest | None = None) -> int:
+        """Write a record and return its query_id, in one round trip.
 
-        That is the one given, taken before, unless an operator's own record has it by now.
+        The query_id of the record is used if it has one that is still free. With tables on separate
+        systems, this takes four round trips, and a failure in between leaves results without their
+        search, never a search without its results.
 
-        Where queries, results and numbers live apart, it takes four, and an end on the way leaves
-        results without their search, never a search without its results.
+        If the connection is lost, it is unknown whether the record was committed. The write is then
+        retried under the same write_key, which the database accepts once; callers may retry too.
 
-        With them goes how far that brings a harvest. Raises Conflict where another process has
-        brought it as far already; then nothing is recorded, or results alone.
-
-        A connection lost on the way leaves the fate of the write unknown. It is then repeated
-        under the answer's own key, which the database accepts once; so may the caller.
+        `harvest` is the new progress of the harvest to which the record belongs. Raises Conflict if
+        another process has already got that far; then nothing is recorded, or only the results.
         """
-        record = record_of(answer, query_id or 0)
-        head = {
-            **asdict(record),
-            "query_id": query_id,
-            "remarks": _encode(record.remarks).decode() if record.remarks else None,
-            "harvest_id": harvest and harvest.harvest_id,
-            "harvest_page": harvest and harvest.page,
-        }
-        body = _body(query_id, record.timestamp, record.results, record.papers)
-        save = self._save if self._connections.one_system else self._save_apart
+        insert = self._insert if self._pools.one_system else self._insert_separately
         with map_db_errors():
             try:
-                return await save(head, body, harvest)
+                record.query_id = await insert(record, harvest)
             except psycopg.OperationalError as error:
                 if not connection_was_lost(error):
                     raise
-                logger.warning("the connection was lost in mid-write: repeating it (%s)", error)
-                return await save(head, body, harvest)
+                logger.warning("connection lost during a write, retrying: %s", error)
+                record.query_id = await insert(record, harvest)
+        return record.query_id
 
-    async def _save(
-        self, head: Mapping[str, object], body: Mapping[str, object], harvest: Harvest | None
-    ) -> int:
-        for _ in range(WRITE_TRIES):
+    async def _insert(self, record: Record, harvest: Harvest | None) -> int:
+        values = write_parameters(record, harvest)
+        for _ in range(MAX_QUERY_ID_ATTEMPTS):
             try:
-                async with self._connections.writer() as conn:
+                async with self._pools.writer() as conn:
                     query = conn.cursor(row_factory=scalar_row)
                     # begin and commit are statements: without them, an exception in this block
-                    # would commit what is queued; conn.transaction() would cost three more trips
+                    # would commit what is queued; conn.transaction() costs three more round trips
                     async with conn.pipeline():
                         await conn.execute(sql.BEGIN)
-                        await query.execute(sql.INSERT_QUERY, head, prepare=True)
-                        results = await conn.execute(sql.INSERT_RESULTS, body, prepare=True)
-                        papers = await conn.execute(sql.UPSERT_PAPERS, body, prepare=True)
+                        await query.execute(sql.INSERT_QUERY, values, prepare=True)
+                        results = await conn.execute(sql.INSERT_RESULTS, values, prepare=True)
+                        papers = await conn.execute(sql.UPSERT_PAPERS, values, prepare=True)
                         if harvest:
-                            await conn.execute(sql.HARVEST_ADVANCE, asdict(harvest))
+                            await conn.execute(sql.UPDATE_HARVEST, asdict(harvest))
                         await conn.execute(sql.COMMIT)
                     query_id: int = await anext(query)
                     metrics.wrote(queries=1, results=results.rowcount, papers=papers.rowcount)
                     return query_id
             except errors.UniqueViolation as error:
                 if error.diag.constraint_name == "queries_write_key_key":
-                    return await self._saved(head)
+                    return await self._find_by_write_key(record)
                 if error.diag.constraint_name == "queries_harvest_page":
-                    raise Conflict("another process is at the same harvest") from error
-                # an operator's own record has this number: take the next
-                head, body = {**head, "query_id": None}, {**body, "query_id": None}
-        raise DatabaseUnavailable(NUMBERS_TAKEN)
+                    raise Conflict("another process runs the same harvest") from error
+                # an operator has used this query_id: take the next one
+                values["query_id"] = None
+        raise DatabaseUnavailable(QUERY_IDS_IN_USE)
 
-    async def _save_apart(
-        self, head: Mapping[str, object], body: Mapping[str, object], harvest: Harvest | None
-    ) -> int:
-        """The same on several systems: a number, the results under it, the search.
+    async def _insert_separately(self, record: Record, harvest: Harvest | None) -> int:
+        """Take a query_id, insert the results under it, then the search.
 
-        The number is kept until all is done, so that a repeat goes on where it was.
+        The record keeps the query_id until all is done, so that a retry continues.
         """
-        key = cast("UUID", head["write_key"])
-        for _ in range(WRITE_TRIES):
-            if key not in self._numbers:
-                taken = await self.next_query_id()
-                wanted = {"query_id": taken, "write_key": key}
-                known = await fetch(self._connections.writer, tuple_row, sql.SELECT_NUMBER, wanted)
-                for query_id, is_ours in known:
+        for _ in range(MAX_QUERY_ID_ATTEMPTS):
+            if not record.query_id:
+                query_id = await self.take_query_id()
+                key = {"query_id": query_id, "write_key": record.write_key}
+                rows = await fetch(
+                    self._pools.writer, tuple_row, sql.SELECT_QUERY_BY_ID_OR_WRITE_KEY, key
+                )
+                for existing, is_ours in rows:
                     if is_ours:  # another process has made this write
-                        return int(query_id)
-                if known:
+                        return int(existing)
+                if rows:
                     continue
-                self._numbers[key] = taken
-            number = {"query_id": self._numbers[key]}
-            written = not head["num_entries"] or await self._save_results({**body, **number})
+                record.query_id = query_id
+            values = write_parameters(record, harvest)
             try:
-                query_id = await self._save_query({**head, **number}, harvest) if written else 0
+                if not record.results or await self._insert_results(values):
+                    query_id = await self._insert_query(record, values, harvest)
+                    if query_id:
+                        return query_id
             except Conflict:
-                del self._numbers[key]
+                record.query_id = 0
                 raise
-            del self._numbers[key]
-            if query_id:
-                return query_id
-        raise DatabaseUnavailable(NUMBERS_TAKEN)
+            record.query_id = 0
+        raise DatabaseUnavailable(QUERY_IDS_IN_USE)
 
-    async def _free_number(self) -> int:
-        """The next number; 0 where an operator's own record has it."""
-        if self._connections.one_system:
-            [query_id] = await fetch(self._connections.writer, scalar_row, sql.NEXT_FREE_NUMBER)
-            return int(query_id)
-        query_id = await self.next_query_id()
-        number = {"query_id": query_id, "write_key": None}
-        taken = await fetch(self._connections.writer, tuple_row, sql.SELECT_NUMBER, number)
-        return 0 if taken else query_id
-
-    async def _save_results(self, body: Mapping[str, object]) -> bool:
-        """Record results and papers; whether they are, and no others, under their number."""
-        async with self._connections.writer("results") as conn:
+    async def _insert_results(self, values: Mapping[str, object]) -> bool:
+        """Write results and papers; false if the query_id has other results."""
+        async with self._results() as conn:
             try:
                 async with conn.pipeline():
                     await conn.execute(sql.BEGIN)
-                    results = await conn.execute(sql.INSERT_RESULTS, body)
-                    papers = await conn.execute(sql.UPSERT_PAPERS, body)
+                    results = await conn.execute(sql.INSERT_RESULTS, values)
+                    papers = await conn.execute(sql.UPSERT_PAPERS, values)
                     await conn.execute(sql.COMMIT)
             except errors.UniqueViolation:
                 await conn.rollback()
-                same = await conn.execute(sql.SAME_RESULTS, body)
-                return bool(same.rowcount)  # else they are an operator's
+                match = await conn.execute(sql.MATCH_RESULTS, values)
+                return bool(match.rowcount)
         metrics.wrote(results=results.rowcount, papers=papers.rowcount)
         return True
 
-    async def _save_query(self, head: Mapping[str, object], harvest: Harvest | None) -> int:
-        """Record a search whose results are recorded; its number, 0 where another one has it."""
+    async def _insert_query(
+        self, record: Record, values: Mapping[str, object], harvest: Harvest | None
+    ) -> int:
+        """Write a search whose results are recorded; 0 if another one has its query_id."""
         try:
-            async with self._connections.writer("queries") as conn, conn.pipeline():
+            async with self._pools.writer("queries") as conn, conn.pipeline():
                 await conn.execute(sql.BEGIN)
-                await conn.execute(sql.INSERT_QUERY, head)
+                await conn.execute(sql.INSERT_QUERY, values)
                 if harvest:
-                    await conn.execute(sql.HARVEST_ADVANCE, asdict(harvest))
+                    await conn.execute(sql.UPDATE_HARVEST, asdict(harvest))
                 await conn.execute(sql.COMMIT)
         except errors.UniqueViolation as error:
             if error.diag.constraint_name == "queries_harvest_page":
-                raise Conflict("another process is at the same harvest") from error
-            return await self._saved(head)
+                raise Conflict("another process runs the same harvest") from error
+            return await self._find_by_write_key(record)
         metrics.wrote(queries=1)
-        return cast("int", head["query_id"])
+        return record.query_id
 
-    async def _saved(self, head: Mapping[str, object]) -> int:
-        """The number under which an earlier try of this write recorded the search, or 0."""
-        found = await fetch(self._connections.writer, scalar_row, sql.SELECT_WRITE, head)
-        return int(found[0]) if found else 0
+    async def _find_by_write_key(self, record: Record) -> int:
+        """The query_id under which an earlier attempt recorded this search, or 0."""
+        write_key = {"write_key": record.write_key}
+        rows = await fetch(self._pools.writer, scalar_row, sql.SELECT_QUERY_BY_WRITE_KEY, write_key)
+        return int(rows[0]) if rows else 0
 
-    def forget(self, write_key: UUID) -> None:
-        """Keep nothing of a write that nobody will try again."""
-        self._numbers.pop(write_key, None)
+    async def insert_batch(self, records: Sequence[Record]) -> set[UUID]:
+        """Write records under their query_ids, in one round trip, all or none.
 
-    async def store(self, records: Sequence[Record]) -> set[UUID]:
-        """Record searches under the numbers taken for them, all in one round trip, or none.
+        Records that exist already are left unchanged. Returns the write_keys of those whose
+        query_id belongs to another record; they are not recorded. With queries and results on
+        separate systems this takes three round trips, and results are written first.
 
-        Those that are recorded already are left as they are. Gives the write_key of those whose
-        number something else has: they are not recorded. Where queries and results live apart, it
-        takes three trips, and results come first. Raises Unstorable where PostgreSQL refuses any
-        for what it holds; a caller finds out which by halves. Any other failure may pass, and is
-        StoreUnavailable.
+        Raises RecordRejected if PostgreSQL rejects the content of any record; the caller finds it
+        by bisection. Other failures may be temporary and are DatabaseUnavailable.
         """
-        store = self._store if self._connections.one_system else self._store_apart
+        insert = self._insert_batch if self._pools.one_system else self._insert_batch_separately
         with map_db_errors():
             try:
-                return await store(records)
-            except _REFUSALS as error:
-                said = error.diag.message_primary, error.diag.message_detail
-                raise RecordRejected(": ".join(filter(None, said)) or str(error)) from error
+                return await insert(records)
+            except _REJECTIONS as error:
+                reason = error.diag.message_primary, error.diag.message_detail
+                raise RecordRejected(": ".join(filter(None, reason)) or str(error)) from error
             except psycopg.OperationalError:
                 raise
             except psycopg.Error as error:
                 raise DatabaseUnavailable(f"the database fails: {error}") from error
 
-    async def _store(self, records: Sequence[Record]) -> set[UUID]:
-        body = _batch(records)
-        async with self._connections.writer() as conn:
+    async def _insert_batch(self, records: Sequence[Record]) -> set[UUID]:
+        values = _batch_parameters(records)
+        async with self._pools.writer() as conn:
             states = conn.cursor(row_factory=tuple_row)
             async with conn.pipeline():
                 await conn.execute(sql.BEGIN)
-                await conn.execute(sql.INSERT_MANY, body)
-                await conn.execute(sql.UPSERT_PAPERS, body)
+                await conn.execute(sql.INSERT_BATCH, values)
+                await conn.execute(sql.UPSERT_PAPERS, values)
                 await conn.execute(sql.COMMIT)
-                await states.execute(sql.SELECT_RECORDED_OF_MANY, body)
+                await states.execute(sql.SELECT_BATCH_STATE, values)
             return {write_key async for write_key, is_recorded, _ in states if not is_recorded}
 
-    async def _store_apart(self, records: Sequence[Record]) -> set[UUID]:
+    async def _insert_batch_separately(self, records: Sequence[Record]) -> set[UUID]:
         if len({record.query_id for record in records}) < len(records):
-            raise RecordRejected("a number came twice")  # which has it, is found out by halves
-        before = await self._states(_batch(records))
+            raise RecordRejected(
+                "a query_id occurs twice"
+            )  # bisection finds out which one keeps it
+        before = await self._fetch_batch_state(records)
         new = [record for record in records if not any(before[record.write_key])]
-        if new and not await self._store_results(new):
-            raise RecordRejected("other results are recorded under its number")
-        body = _batch(new)
-        async with self._connections.writer("queries") as conn:
-            await conn.execute(sql.INSERT_QUERIES, body)
-        after = await self._states(_batch(records))
+        if new and not await self._insert_results_batch(new):
+            raise RecordRejected("other results are recorded under this query_id")
+        async with self._pools.writer("queries") as conn:
+            await conn.execute(sql.INSERT_QUERIES_BATCH, _batch_parameters(new))
+        after = await self._fetch_batch_state(records)
         return {write_key for write_key, (is_recorded, _) in after.items() if not is_recorded}
 
-    async def _states(self, body: Mapping[str, object]) -> dict[UUID, tuple[bool, bool]]:
-        """Whether each of some searches is recorded, and whether its number is in use."""
-        lend = self._connections.writer
-        rows = await fetch(lend, tuple_row, sql.SELECT_RECORDED_OF_MANY, body)
+    async def _fetch_batch_state(self, records: Sequence[Record]) -> dict[UUID, tuple[bool, bool]]:
+        """Whether each record exists, and whether its query_id is in use."""
+        values = _batch_parameters(records)
+        rows = await fetch(self._pools.writer, tuple_row, sql.SELECT_BATCH_STATE, values)
         return {write_key: (is_recorded, is_taken) for write_key, is_recorded, is_taken in rows}
 
-    async def _store_results(self, records: Sequence[Record]) -> bool:
-        """Record results and papers; whether they are, and no others, under their numbers."""
+    async def _insert_results_batch(self, records: Sequence[Record]) -> bool:
+        """Write results and papers; false if a query_id has other results."""
         if len(records) == 1:
-            # an end between the two systems leaves results: here they are compared
+            # a failure between the two systems leaves results: here they are compared
             [record] = records
-            return not record.results or await self._save_results(
-                _body(record.query_id, record.timestamp, record.results, record.papers)
-            )
-        body = _batch(records)
-        async with self._connections.writer("results") as conn, conn.pipeline():
+            return not record.results or await self._insert_results(write_parameters(record))
+        values = _batch_parameters(records)
+        async with self._results() as conn, conn.pipeline():
             await conn.execute(sql.BEGIN)
-            await conn.execute(sql.INSERT_RESULTS_OF_MANY, body)
-            await conn.execute(sql.UPSERT_PAPERS, body)
+            await conn.execute(sql.INSERT_RESULTS_BATCH, values)
+            await conn.execute(sql.UPSERT_PAPERS, values)
             await conn.execute(sql.COMMIT)
         return True
 
-    async def harvest(self, query: str) -> Harvest | None:
-        """The latest harvest of a query."""
-        latest = {"query": query}
-        rows = await fetch(self._connections.writer, class_row(Harvest), sql.HARVEST_LATEST, latest)
-        return rows[0] if rows else None
-
-    async def begin_harvest(self, query: str, submitted_from: int, submitted_to: int) -> None:
-        """Begin a harvest of the papers submitted in that time (Unix seconds).
-
-        Where one of this query is under way already, that one is gone on with.
-        """
-        window = {"submitted_from": submitted_from, "submitted_to": submitted_to}
-        with map_db_errors():
-            async with self._connections.writer() as conn:
-                await conn.execute(sql.HARVEST_BEGIN, {"query": query, **window})
-
-    async def harvested(self, query: str) -> set[str]:
-        """The arXiv ids of the papers that all harvests of a query have stored."""
-        pages = {
-            "query_ids": await fetch(
-                self._connections.writer, scalar_row, sql.HARVEST_PAGES, {"query": query}
-            )
-        }
-        return set(await fetch(self._results, scalar_row, sql.SELECT_ARXIV_IDS, pages))
-
-    async def recorded(self, search_key: UUID) -> RecordedSearch | None:
-        """The newest good answer to a search."""
-        wanted = {"search_key": search_key}
+    async def find_latest(self, search_key: UUID) -> RecordedSearch | None:
+        """The newest usable record of a search."""
+        values = {"search_key": search_key}
         rows = await fetch(
-            self._connections.writer, class_row(RecordedSearch), sql.SELECT_RECORDED, wanted
+            self._pools.writer, class_row(RecordedSearch), sql.SELECT_LATEST_RECORD, values
         )
         return rows[0] if rows else None
 
-    async def results_of(self, query_id: int) -> list[ResultRow]:
-        """The results of one search, which may just have been written, in their order."""
-        wanted = {"query_ids": [query_id]}
-        return await fetch(self._results, class_row(ResultRow), sql.SELECT_QUERY_RESULTS, wanted)
+    async def fetch_results(self, query_id: int) -> list[ResultRow]:
+        """The results of one search, in their order, from where they are written."""
+        values = {"query_ids": [query_id]}
+        return await fetch(self._results, class_row(ResultRow), sql.SELECT_QUERY_RESULTS, values)
 
-    async def next_query_id(self) -> int:
-        """Take one number from the sequence."""
-        lend = partial(self._connections.writer, "sequence")
-        [query_id] = await fetch(lend, scalar_row, sql.NEXT_QUERY_ID)
+    async def find_harvest(self, query: str) -> Harvest | None:
+        """The latest harvest of a query."""
+        rows = await fetch(
+            self._pools.writer, class_row(Harvest), sql.SELECT_LATEST_HARVEST, {"query": query}
+        )
+        return rows[0] if rows else None
+
+    async def start_harvest(self, query: str, submitted_from: int, submitted_to: int) -> None:
+        """Start a harvest of the papers submitted in a period (Unix seconds).
+
+        If there is an unfinished harvest of this query, that one continues.
+        """
+        period = {"submitted_from": submitted_from, "submitted_to": submitted_to}
+        with map_db_errors():
+            async with self._pools.writer() as conn:
+                await conn.execute(sql.INSERT_HARVEST, {"query": query, **period})
+
+    async def fetch_harvested_ids(self, query: str) -> set[str]:
+        """The arXiv IDs of the papers stored by all harvests of a query."""
+        pages = await fetch(
+            self._pools.writer, scalar_row, sql.SELECT_HARVEST_QUERY_IDS, {"query": query}
+        )
+        values = {"query_ids": pages}
+        return set(await fetch(self._results, scalar_row, sql.SELECT_ARXIV_IDS, values))
+
+    async def take_query_id(self) -> int:
+        """Take a number from the sequence."""
+        sequence = partial(self._pools.writer, "sequence")
+        [query_id] = await fetch(sequence, scalar_row, sql.NEXT_QUERY_ID)
         return int(query_id)
 
+    async def _take_free_query_id(self) -> int:
+        """Take a number that no operator has used."""
+        for _ in range(MAX_QUERY_ID_ATTEMPTS):
+            if self._pools.one_system:
+                [query_id] = await fetch(self._pools.writer, scalar_row, sql.NEXT_FREE_QUERY_ID)
+                if query_id:
+                    return int(query_id)
+            else:
+                query_id = await self.take_query_id()
+                values = {"query_id": query_id, "write_key": None}
+                if not await fetch(
+                    self._pools.writer, tuple_row, sql.SELECT_QUERY_BY_ID_OR_WRITE_KEY, values
+                ):
+                    return query_id
+        raise DatabaseUnavailable(QUERY_IDS_IN_USE)
+
     async def write_query(self, query: WriteQueryRequest) -> None:
-        """Record a search under its own number. Raises Conflict where another one has it."""
-        sent = asdict(query)
+        """Record a search under its query_id. Raises Conflict if another one has it."""
+        values = asdict(query)
         with map_db_errors():
-            async with self._connections.writer() as conn:
-                written = await conn.execute(sql.WRITE_QUERY, sent)
-                metrics.wrote(queries=written.rowcount)
-                if not written.rowcount:
-                    written = await conn.execute(sql.SAME_QUERY, sent)
-        if not written.rowcount:
+            async with self._pools.writer() as conn:
+                rows = await conn.execute(sql.WRITE_QUERY, values)
+                metrics.wrote(queries=rows.rowcount)
+                if not rows.rowcount:
+                    rows = await conn.execute(sql.MATCH_QUERY, values)
+        if not rows.rowcount:
             raise Conflict(f"query_id: another search is recorded under {query.query_id}")
 
     async def write_results(self, body: WriteResultsRequest) -> None:
-        """Record the results of a search. Raises Conflict where others have the same number."""
-        results = [_row(result) for result in body.results]
-        papers = [_paper(result, body.timestamp) for result in body.results]
-        sent = _body(body.query_id, body.timestamp, results, papers)
+        """Record results under a query_id. Raises Conflict if it has other results."""
+        results = [_convert_result(result) for result in body.results]
+        values = {
+            "query_id": body.query_id,
+            "timestamp": body.timestamp,
+            "results": _encode(results).decode(),
+            "papers": _encode(
+                [_convert_paper(result, body.timestamp) for result in body.results]
+            ).decode(),
+        }
         with map_db_errors():
             async with self._results() as conn, conn.transaction():
-                written = await conn.execute(sql.WRITE_RESULTS, sent)
-                same = await conn.execute(sql.SAME_RESULTS, sent)
-                if written.rowcount not in {0, len(results)} or not same.rowcount:
+                inserted = await conn.execute(sql.WRITE_RESULTS, values)
+                match = await conn.execute(sql.MATCH_RESULTS, values)
+                if inserted.rowcount not in {0, len(results)} or not match.rowcount:
                     raise Conflict(f"query_id: other results are recorded under {body.query_id}")
-                upserted = await conn.execute(sql.UPSERT_PAPERS, sent)
-        metrics.wrote(results=written.rowcount, papers=upserted.rowcount)
+                papers = await conn.execute(sql.UPSERT_PAPERS, values)
+        metrics.wrote(results=inserted.rowcount, papers=papers.rowcount)
 
     @property
     def systems(self) -> Collection[str]:
-        """The names of all systems that are needed, for writing and for reading."""
-        return self._connections.systems.keys()
+        """The names of all systems that are needed for reading and writing."""
+        return self._pools.systems.keys()
 
-    async def migrations(self, system: str) -> set[str]:
-        """The names of the migrations that a system has had."""
-        lend = self._connections.systems[system]
-        return set(await fetch(lend, scalar_row, sql.SELECT_MIGRATIONS))
+    async def fetch_migrations(self, system: str) -> set[str]:
+        """The names of the migrations that were applied to a system."""
+        return set(await fetch(self._pools.systems[system], scalar_row, sql.SELECT_MIGRATIONS))
 
     def _results(self) -> AbstractAsyncContextManager[Connection]:
-        return self._connections.writer("results")
+        return self._pools.writer("results")
 
 
-def record_of(answer: ArxivResponse, query_id: int) -> Record:
-    """All that is stored of a search, under this number."""
+def create_record(
+    response: ArxivResponse, search_key: UUID | None = None, query_id: int = 0
+) -> Record:
+    """Everything that is stored of a response."""
     return Record(
         query_id=query_id,
-        timestamp=answer.timestamp,
-        status=answer.status,
-        num_results=answer.num_results,
-        num_entries=len(answer.entries),
-        query=answer.query,
-        outcome=answer.outcome,
-        write_key=answer.write_key,
-        search_key=answer.search_key,
-        remarks=answer.remarks or None,
+        timestamp=response.timestamp,
+        status=response.status,
+        num_results=response.num_results,
+        num_entries=len(response.entries),
+        query=response.query,
+        outcome=response.outcome,
+        write_key=uuid4(),
+        search_key=search_key,
+        remarks=response.remarks or None,
         acknowledged=int(time()),
         results=[
             ResultInsert(entry.author, entry.title, entry.journal, entry.arxiv_id, entry.version)
-            for entry in answer.entries
+            for entry in response.entries
         ],
-        papers=[_paper(entry, answer.timestamp) for entry in answer.entries],
+        papers=[_convert_paper(entry, response.timestamp) for entry in response.entries],
     )
 
 
-def _body(
-    query_id: int | None, timestamp: int, results: list[ResultInsert], papers: list[PaperInsert]
-) -> dict[str, object]:
-    """Results and papers as the statements for one search take them."""
+def write_parameters(record: Record, harvest: Harvest | None = None) -> dict[str, object]:
+    """The parameters of the statements that insert one record."""
     return {
-        "query_id": query_id,
-        "timestamp": timestamp,
-        "results": _encode(results).decode(),
-        "papers": _encode(papers).decode(),
+        **asdict(record),
+        "query_id": record.query_id or None,
+        "remarks": _encode(record.remarks).decode() if record.remarks else None,
+        "results": _encode(record.results).decode(),
+        "papers": _encode(record.papers).decode(),
+        "harvest_id": harvest and harvest.harvest_id,
+        "harvest_page": harvest and harvest.page,
     }
 
 
-def _batch(records: Sequence[Record]) -> dict[str, str]:
-    """Records as the statements for many take them; each takes what it needs."""
-    heads = [structs.replace(record, results=[], papers=[]) for record in records]
+def _batch_parameters(records: Sequence[Record]) -> dict[str, str]:
+    """The parameters of the statements that insert several records."""
+    searches = [structs.replace(record, results=[], papers=[]) for record in records]
     results = [
         {
             "query_id": record.query_id,
@@ -396,47 +391,47 @@ def _batch(records: Sequence[Record]) -> dict[str, str]:
         for record in records
     ]
     return {
-        "searches": _encode(heads).decode(),
+        "searches": _encode(searches).decode(),
         "results": _encode(results).decode(),
         "papers": _encode([paper for record in records for paper in record.papers]).decode(),
     }
 
 
-def _row(result: ResultPayload) -> ResultInsert:
+def _convert_result(result: ResultPayload) -> ResultInsert:
     authors = result.authors
     author = authors if isinstance(authors, str) else ", ".join(authors)
     return ResultInsert(author, result.title, result.journal, result.arxiv_id, result.version)
 
 
-def _paper(told: Entry | ResultPayload, timestamp: int) -> PaperInsert:
+def _convert_paper(entry: Entry | ResultPayload, timestamp: int) -> PaperInsert:
     return PaperInsert(
         timestamp=timestamp,
-        arxiv_id=told.arxiv_id,
-        version=told.version,
-        title=told.title,
-        authors=_authors(told),
-        affiliations=told.affiliations if any(told.affiliations) else None,
-        abstract=told.summary,
-        journal=told.journal,
-        comment=told.comment,
-        published=_seconds(told.published),
-        updated=_seconds(told.updated),
-        dois=told.dois,
-        primary_category=told.primary_category,
-        categories=told.categories,
-        links=told.links or None,
-        withdrawn=is_withdrawn(told.comment),
+        arxiv_id=entry.arxiv_id,
+        version=entry.version,
+        title=entry.title,
+        authors=_split_authors(entry.authors),
+        affiliations=entry.affiliations if any(entry.affiliations) else None,
+        abstract=entry.summary,
+        journal=entry.journal,
+        comment=entry.comment,
+        published=_to_seconds(entry.published),
+        updated=_to_seconds(entry.updated),
+        dois=entry.dois,
+        primary_category=entry.primary_category,
+        categories=entry.categories,
+        links=entry.links or None,
+        withdrawn=is_withdrawn(entry.comment),
     )
 
 
-def _authors(told: Entry | ResultPayload) -> list[str]:
-    if isinstance(told.authors, str):
-        return [name for name in told.authors.split(", ") if name]
-    return told.authors
+def _split_authors(authors: list[str] | str) -> list[str]:
+    if isinstance(authors, str):
+        return [name for name in authors.split(", ") if name]
+    return authors
 
 
-def _seconds(moment: datetime | None) -> int | None:
-    """Unix seconds; None for what not every zone can show. Without an offset it is in UTC."""
+def _to_seconds(moment: datetime | None) -> int | None:
+    """Unix seconds; UTC if there is no offset, None if some time zones cannot represent it."""
     if moment is None:
         return None
     seconds = int(moment.replace(tzinfo=moment.tzinfo or UTC).timestamp())

@@ -87,7 +87,7 @@ class _Check(NamedTuple):
 async def _check_system(context: Context, system: str) -> _Check:
     try:
         async with asyncio.timeout(CHECK_TIMEOUT):
-            applied = await context.records.migrations(system)
+            applied = await context.records.fetch_migrations(system)
     except (ServiceError, TimeoutError) as error:
         reason = str(error) or f"no response within {CHECK_TIMEOUT:g} seconds"
         return _Check(problem=f"{system}: {reason}")

@@ -1,21 +1,20 @@
-"""Structs for arXiv: search parameters, Atom entries, responses."""
+"""Structs for arXiv: search parameters, requests, Atom entries, responses."""
 
 from datetime import datetime
 from enum import StrEnum
 from typing import Annotated, Literal
-from uuid import UUID, uuid4
+from uuid import UUID
 
-from msgspec import Meta, Struct, field
+from msgspec import Meta, Struct
 
 from .. import timestamps
-from ..errors import UpstreamError
 
 MAX_RESULTS = 2000
-"""Papers of one search (arXiv's manual)."""
+"""Entries per response, according to arXiv's manual."""
 
 
 class Link(Struct, frozen=True, gc=False, omit_defaults=True):
-    """A link of an entry, as Atom has it (RFC 4287, 4.2.7)."""
+    """A link of an Atom entry (RFC 4287, 4.2.7)."""
 
     href: str
     rel: str | None = None
@@ -24,10 +23,10 @@ class Link(Struct, frozen=True, gc=False, omit_defaults=True):
 
 
 class Entry(Struct, frozen=True, gc=False, kw_only=True):
-    """One paper of an answer, with everything arXiv sends; white space is normalised."""
+    """One Atom entry with everything that arXiv sends about a paper; white space is normalized."""
 
     arxiv_id: str | None
-    """Without the version: 2101.00001 or hep-th/9901001; None where the entry names no paper."""
+    """Without the version: 2101.00001 or hep-th/9901001. None if the entry names no paper."""
     version: int | None
     authors: list[str]
     affiliations: list[list[str]]
@@ -42,31 +41,31 @@ class Entry(Struct, frozen=True, gc=False, kw_only=True):
     updated: datetime | None
     """When this version was submitted."""
     dois: list[str]
-    """Those of the journal, not arXiv's own."""
+    """The DOIs of the journal, without arXiv's own."""
     primary_category: str | None
     categories: list[str]
     links: list[Link]
 
     @property
     def author(self) -> str:
-        """The authors as the table `results` keeps them."""
+        """The authors as stored in the table `results`."""
         return ", ".join(self.authors)
 
 
 class Feed(Struct, frozen=True, kw_only=True):
-    """One answer of arXiv's API, parsed."""
+    """A parsed Atom feed of arXiv's API."""
 
     query: str | None
-    """What arXiv says it searched, without `arXiv Query: `; None where its title says no query."""
+    """The query that arXiv executed, without `arXiv Query: `. None if the title contains none."""
     link: str | None
-    """The feed's own link, which shows how arXiv read the query."""
+    """The link of the feed itself, which shows how arXiv parsed the query."""
     total: int
-    """How many papers match in all."""
+    """The number of papers that match."""
     entries: list[Entry]
     error: str | None
-    """What arXiv complains about, where the feed is an error feed."""
+    """The error message if this is an error feed."""
     items_per_page: int | None = None
-    """How many papers arXiv means to send at once; None where it does not say."""
+    """The page size that arXiv reports, if any."""
 
 
 Term = Annotated[str, Meta(max_length=5000, pattern="^[^\\x00]*$")]
@@ -77,7 +76,7 @@ SortOrder = Literal["descending", "ascending"]
 
 
 class Search(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What a client wants arXiv to look for; each field given must match."""
+    """A request for papers; all fields that are set must match."""
 
     author: Term | None = None
     title: Term | None = None
@@ -86,12 +85,12 @@ class Search(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     comment: Term | None = None
     any: Term | None = None
     category: tuple[Term, ...] = ()
-    """Any of these."""
+    """One of these must match."""
     id_list: tuple[Term, ...] = ()
     query: Term | None = None
-    """In arXiv's own query language."""
+    """In arXiv's query language."""
     submitted_from: Moment | None = None
-    """Unix seconds of version 1, included."""
+    """Unix seconds of version 1, inclusive."""
     submitted_to: Moment | None = None
     start: Annotated[int, Meta(ge=0)] = 0
     max_results: Annotated[int, Meta(ge=1, le=MAX_RESULTS)] | None = None
@@ -99,8 +98,23 @@ class Search(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     sort_order: SortOrder = "descending"
 
 
+class ArxivRequest(Struct, frozen=True):
+    """A search encoded for arXiv."""
+
+    search: Search
+    """The search, with its `max_results` filled in."""
+    parameters: dict[str, str]
+    search_key: UUID
+    """A digest of the URL and the parameters: identical searches have the same key."""
+
+    @property
+    def query(self) -> str:
+        """The parameters in the form in which arXiv's feeds repeat them."""
+        return "&".join(f"{name}={value}" for name, value in self.parameters.items())
+
+
 class Outcome(StrEnum):
-    """What came of a search, as the column `outcome` says it."""
+    """The result of a search, as stored in the column `outcome`."""
 
     OK = "ok"
     SUSPECT = "suspect"
@@ -113,25 +127,18 @@ class Outcome(StrEnum):
 
 
 Remarks = dict[str, list[str]]
-"""What is odd about an answer: `differences` (sentences) and `missing_ids`, where there are any."""
+"""Peculiarities of a response: `differences` (sentences) and `missing_ids`, if there are any."""
 
 
 class ArxivResponse(Struct, frozen=True, kw_only=True):
-    """What arXiv made of a search: papers, or a failure that is worth recording too."""
+    """What arXiv sent for one request. A failed attempt has an outcome and no entries."""
 
     timestamp: int
-    """Unix seconds: arXiv's Date header, else this machine's clock."""
+    """Unix seconds: arXiv's Date header, otherwise the clock of this machine."""
     status: int
-    """HTTP status of arXiv's answer; 0 where there was none."""
+    """The HTTP status; 0 if there was no response."""
     num_results: int
     query: str
     outcome: Outcome = Outcome.OK
     entries: list[Entry] = []
-    failure: UpstreamError | None = None
     remarks: Remarks = {}
-    search_key: UUID | None = None
-    """Which search it answers; None where it was not asked as one."""
-    write_key: UUID = field(default_factory=uuid4)
-    """Under which it is recorded once, however often that is tried."""
-    query_id: int = 0
-    """Under which it is recorded, once it is."""

@@ -49,7 +49,7 @@ class PaperInsert(PaperFields[int], frozen=True):
 
 
 class ResultInsert(Struct, frozen=True):
-    """The part of a paper that the table `results` keeps."""
+    """A result to be written to the table `results`."""
 
     author: str
     title: str
@@ -58,10 +58,11 @@ class ResultInsert(Struct, frozen=True):
     version: int | None = None
 
 
-class Record(Struct, frozen=True, kw_only=True):
-    """All that is stored of a search that arXiv was asked, as it waits in the queue."""
+class Record(Struct, kw_only=True, eq=False, weakref=True):
+    """A run with everything that is stored for it; as JSON, the message in the queue."""
 
     query_id: QueryId
+    """0 until one is taken from the sequence."""
     timestamp: Moment
     status: Annotated[int, Meta(ge=0, le=999)]
     num_results: Annotated[int, Meta(ge=0, le=INT4_MAX)]
@@ -69,12 +70,19 @@ class Record(Struct, frozen=True, kw_only=True):
     query: str
     outcome: Outcome
     write_key: UUID
+    """The same in every attempt to write this record, so that it is stored once."""
     search_key: UUID | None
+    """None if the search cannot be served from the cache."""
     remarks: Remarks | None
     acknowledged: Moment
-    """When it was answered; Unix seconds of the clock of who asked."""
+    """When the record was created; Unix seconds of this machine's clock."""
     results: list[ResultInsert]
     papers: list[PaperInsert]
+
+    @property
+    def recorded(self) -> int:
+        """The time from which its age counts."""
+        return self.acknowledged
 
 
 class QueryRow(Struct, frozen=True, gc=False):

@@ -100,7 +100,7 @@ class QueueWorker:
         backoff = Backoff(*RETRY_PAUSES)
         while batch:
             try:
-                conflicts = await self._records.store([record for _, record in batch])
+                conflicts = await self._records.insert_batch([record for _, record in batch])
                 break
             except DatabaseUnavailable as error:
                 await self._pause(backoff, error)

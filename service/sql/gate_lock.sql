@@ -1,2 +1,2 @@
--- From here to the commit nobody else looks at the gate or its queue.
+-- Locks the rate limiter until the end of the transaction.
 select from gate for update

@@ -1,6 +1,6 @@
--- Ends a turn: the pause begins now. A refusal of arXiv's closes the gate for
--- `cooldown` seconds, doubled for each one before, up to `longest`, even if the turn was lost
--- meanwhile; only a proper answer makes the next one count as the first. Tells for how long it is closed.
+-- Releases the lease and begins the interval. If arXiv throttled the request, no process sends one
+-- for `cooldown` seconds, doubled for each time in a row, up to `max_cooldown`; this holds even if
+-- the lease has expired. Only a proper response resets that count. Returns the rest of the cooldown.
 update gate
 set
     holder = case when holder = %(ticket)s then null else holder end,
@@ -23,10 +23,10 @@ set
             clock_timestamp() + make_interval(
                 secs => greatest(
                     %(cooldown)s::float8,
-                    least(%(longest)s::float8, %(cooldown)s::float8 * 2 ^ least(refusals, 30))
+                    least(%(max_cooldown)s::float8, %(cooldown)s::float8 * 2 ^ least(refusals, 30))
                 )
             )
         )
         else closed_until
     end
-returning greatest(extract(epoch from closed_until - clock_timestamp()), 0)::float8 as closed
+returning greatest(extract(epoch from closed_until - clock_timestamp()), 0)::float8 as cooldown

@@ -1,4 +1,4 @@
--- Records one search under the number taken for it before, or the next one of the sequence.
+-- Records a search under the query_id taken for it, or under the next one of the sequence.
 insert into queries (
     query_id, timestamp, status, num_results, num_entries, query, outcome, write_key, search_key,
     remarks, harvest_id, harvest_page

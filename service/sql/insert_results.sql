@@ -1,4 +1,4 @@
--- Records the papers of the search of this number, or of the one this transaction has just numbered.
+-- Records the results of the search with this query_id, or of the one this transaction has inserted.
 insert into results
     (query_id, timestamp, result_number, author, title, journal, arxiv_id, version)
 select

@@ -1,2 +1,2 @@
--- Takes one number, which nobody else will get.
+-- Takes a query_id from the sequence.
 select nextval('arxiv_sequence') as sequence

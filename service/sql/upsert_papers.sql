@@ -1,8 +1,7 @@
--- Keeps what searches told of papers, unless a later one has told something else already; a row is
--- touched only where something has changed, and in the order of the key, so that two searches with
--- the same papers cannot wait for each other. What has no abstract is no full account: it makes a
--- new row, but changes none, and any full one is better. Of several full ones the latest counts.
-with told as (
+-- Stores the papers that searches found. A row is updated only by the data of a later search, and
+-- only if something differs; in the order of the key, so that two searches with the same papers do
+-- not deadlock. Data without an abstract is incomplete: it adds a row, but never changes one.
+with sent as (
     select distinct on (arxiv_id, coalesce(version, 0))
         arxiv_id, coalesce(version, 0) as version, timestamp,
         min(timestamp) over (partition by arxiv_id, coalesce(version, 0)) as first_timestamp,
@@ -21,24 +20,24 @@ insert into papers (
     comment, published, updated, dois, primary_category, categories, links, withdrawn
 )
 select
-    told.arxiv_id, told.version, told.timestamp, told.first_timestamp, told.title, told.authors,
-    told.affiliations, told.abstract, told.journal, told.comment, told.published, told.updated,
-    told.dois, told.primary_category, told.categories, told.links, told.withdrawn
-from told
-left join papers on papers.arxiv_id = told.arxiv_id and papers.version = told.version
+    sent.arxiv_id, sent.version, sent.timestamp, sent.first_timestamp, sent.title, sent.authors,
+    sent.affiliations, sent.abstract, sent.journal, sent.comment, sent.published, sent.updated,
+    sent.dois, sent.primary_category, sent.categories, sent.links, sent.withdrawn
+from sent
+left join papers on papers.arxiv_id = sent.arxiv_id and papers.version = sent.version
 where papers.arxiv_id is null
-    or told.abstract is not null
-    and (papers.abstract is null or papers.timestamp <= told.timestamp)
+    or sent.abstract is not null
+    and (papers.abstract is null or papers.timestamp <= sent.timestamp)
     and (
-        told.title, told.authors, told.affiliations, told.abstract, told.journal, told.comment,
-        told.published, told.updated, told.dois, told.primary_category, told.categories,
-        told.links, told.withdrawn
+        sent.title, sent.authors, sent.affiliations, sent.abstract, sent.journal, sent.comment,
+        sent.published, sent.updated, sent.dois, sent.primary_category, sent.categories,
+        sent.links, sent.withdrawn
     ) is distinct from (
         papers.title, papers.authors, papers.affiliations, papers.abstract, papers.journal,
         papers.comment, papers.published, papers.updated, papers.dois, papers.primary_category,
         papers.categories, papers.links, papers.withdrawn
     )
-order by told.arxiv_id, told.version
+order by sent.arxiv_id, sent.version
 on conflict (arxiv_id, version) do update set
     timestamp = excluded.timestamp,
     title = excluded.title,

@@ -1,4 +1,4 @@
--- Records the papers of a search under a number taken before; no row for a place that is in use.
+-- Records results under a query_id taken before, except where a result has the same number.
 insert into results
     (query_id, timestamp, result_number, author, title, journal, arxiv_id, version)
 select

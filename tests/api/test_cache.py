@@ -1,4 +1,4 @@
-"""Recorded searches are the memory: good until arXiv's answers change, and better than none."""
+"""The cache: records are served until arXiv publishes new papers, or while it is unavailable."""
 
 import asyncio
 from collections.abc import Callable
@@ -23,18 +23,19 @@ PAPERS = generate(30)
 
 
 class Upstream:
-    """An arXiv that answers as the test tells it, one answer after the other."""
+    """A transport that returns the given responses in order, and repeats the last one."""
 
-    def __init__(self, *answers: httpx.Response | Exception) -> None:
-        self.answers = list(answers)
-        self.asked = 0
+    def __init__(self, *responses: httpx.Response | Exception) -> None:
+        self.responses = list(responses)
+        self.requests = 0
 
     def __call__(self, _: httpx.Request) -> httpx.Response:
-        answer = self.answers[min(self.asked, len(self.answers) - 1)]
-        self.asked += 1
-        if isinstance(answer, Exception):
-            raise answer
-        return httpx.Response(answer.status_code, content=answer.content, headers=answer.headers)
+        response = self.responses[min(self.requests, len(self.responses) - 1)]
+        self.requests += 1
+        if isinstance(response, Exception):
+            raise response
+        content, headers = response.content, response.headers
+        return httpx.Response(response.status_code, content=content, headers=headers)
 
     @property
     def transport(self) -> httpx.MockTransport:
@@ -50,13 +51,13 @@ BROKEN = httpx.Response(500, content=b"oops")
 
 
 @pytest.fixture(autouse=True)
-def _no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(search_module, "PAUSES", (0.01, 0.01, 0.01))
+def _short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(search_module, "RETRY_SECONDS", 0.01)
 
 
 @pytest.fixture
 def age(db: psycopg.Connection) -> Callable[[], None]:
-    """Make all that is recorded a week older."""
+    """Make all records a week older."""
     return lambda: (db.execute("update queries set recorded = recorded - 7 * 86400"), None)[1]
 
 
@@ -64,7 +65,7 @@ def status_of(response: httpx.Response) -> list[str]:
     return [part.strip() for part in response.headers["cache-status"].split(";")]
 
 
-async def test_the_same_search_is_asked_once(client: Gateway, arxiv: StandIn) -> None:
+async def test_same_search_is_sent_once(client: Gateway, arxiv: StandIn) -> None:
     first = await client.get("/arxiv", params=TITLE)
     second = await client.get("/arxiv", params=TITLE)
 
@@ -74,7 +75,7 @@ async def test_the_same_search_is_asked_once(client: Gateway, arxiv: StandIn) ->
     assert status_of(second)[:2] == ["arxiv-gateway", "hit"]
 
 
-async def test_another_process_remembers_it_too(gateway: Serve, arxiv: StandIn) -> None:
+async def test_record_is_served_by_another_process(gateway: Serve, arxiv: StandIn) -> None:
     async with gateway() as one, gateway() as other:
         first = await one.get("/arxiv", params=TITLE)
         second = await other.get("/arxiv", params=TITLE)
@@ -84,7 +85,7 @@ async def test_another_process_remembers_it_too(gateway: Serve, arxiv: StandIn) 
     assert status_of(second)[1] == "hit"
 
 
-async def test_an_answer_is_good_until_the_next_change(client: Gateway) -> None:
+async def test_response_is_fresh_until_arxiv_publishes_new_papers(client: Gateway) -> None:
     await client.get("/arxiv", params=TITLE)
     response = await client.get("/arxiv", params=TITLE)
 
@@ -96,7 +97,7 @@ async def test_an_answer_is_good_until_the_next_change(client: Gateway) -> None:
     assert 0 <= int(response.headers["age"]) < 5
 
 
-async def test_after_the_change_arxiv_is_asked_again(
+async def test_expired_record_is_not_served(
     gateway: Serve, arxiv: StandIn, age: Callable[[], None]
 ) -> None:
     async with gateway() as client:
@@ -122,7 +123,7 @@ async def test_after_the_change_arxiv_is_asked_again(
         TITLE | {"category": "cs.SE"},
     ],
 )
-async def test_a_search_that_differs_in_anything_is_another_one(
+async def test_search_with_any_other_parameter_is_sent(
     client: Gateway, arxiv: StandIn, other: dict[str, str | int]
 ) -> None:
     await client.get("/arxiv", params=TITLE)
@@ -132,7 +133,7 @@ async def test_a_search_that_differs_in_anything_is_another_one(
 
 
 @pytest.mark.parametrize("value", ["no-cache", "max-age=0, No-Cache"])
-async def test_no_cache_forces_a_new_request(client: Gateway, arxiv: StandIn, value: str) -> None:
+async def test_no_cache_sends_the_search_again(client: Gateway, arxiv: StandIn, value: str) -> None:
     first = await client.get("/arxiv", params=TITLE)
     second = await client.get("/arxiv", params=TITLE, headers={"cache-control": value})
     third = await client.get("/arxiv", params=TITLE)
@@ -143,7 +144,7 @@ async def test_no_cache_forces_a_new_request(client: Gateway, arxiv: StandIn, va
     assert third.json()["query_id"] == second.json()["query_id"]
 
 
-async def test_the_memory_can_be_switched_off(gateway: Serve, arxiv: StandIn) -> None:
+async def test_cache_can_be_switched_off(gateway: Serve, arxiv: StandIn) -> None:
     async with gateway(cache="off") as client:
         for _ in range(2):
             await client.get("/arxiv", params=TITLE)
@@ -151,9 +152,7 @@ async def test_the_memory_can_be_switched_off(gateway: Serve, arxiv: StandIn) ->
     assert len(arxiv.requests) == 2
 
 
-async def test_equal_searches_at_the_same_time_are_one_flight(
-    gateway: Serve, arxiv: StandIn
-) -> None:
+async def test_concurrent_identical_searches_are_coalesced(gateway: Serve, arxiv: StandIn) -> None:
     arxiv.delay = 0.2
     async with gateway() as one, gateway() as other:
         responses = await asyncio.gather(
@@ -165,18 +164,18 @@ async def test_equal_searches_at_the_same_time_are_one_flight(
     assert sum("collapsed" in response.headers["cache-status"] for response in responses) == 39
 
 
-async def test_a_failure_that_was_shared_is_over_when_it_is_over(gateway: Serve) -> None:
+async def test_search_after_a_shared_failure_is_sent(gateway: Serve) -> None:
     upstream = Upstream(BROKEN, BROKEN, BROKEN, good())
     async with gateway(upstream.transport) as client:
         failed = await asyncio.gather(*(client.get("/arxiv", params=TITLE) for _ in range(5)))
-        healed = await client.get("/arxiv", params=TITLE)
+        later = await client.get("/arxiv", params=TITLE)
 
     assert {response.status_code for response in failed} == {502}
-    assert upstream.asked == 4
-    assert healed.status_code == 200
+    assert upstream.requests == 4
+    assert later.status_code == 200
 
 
-async def test_a_search_that_all_gave_up_is_asked_by_the_next(
+async def test_search_after_all_clients_disconnected_is_sent(
     settings: Callable[..., Settings], db: psycopg.Connection, arxiv: StandIn
 ) -> None:
     db.execute("update gate set free_at = clock_timestamp() + '1 s'")
@@ -190,17 +189,17 @@ async def test_a_search_that_all_gave_up_is_asked_by_the_next(
             await asyncio.sleep(0)
         await asyncio.gather(*searches, return_exceptions=True)
         found = await context.search_service.search(Search(title="x"))
-        left = context.search_service._flights  # noqa: SLF001 - what is left over is not seen elsewhere
+        left = context.search_service._shared  # noqa: SLF001
 
-    assert found.how.startswith("fwd=uri-miss")
+    assert found.cache_status.startswith("fwd=uri-miss")
     assert len(arxiv.requests) == 1
     assert left == {}
 
 
-async def test_what_was_shared_once_grows_old_like_anything(
+async def test_coalesced_response_expires(
     gateway: Serve, arxiv: StandIn, age: Callable[[], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(search_module, "AT_HAND_SECONDS", 0.0)
+    monkeypatch.setattr(search_module, "CACHE_SECONDS", 0.0)
     async with gateway() as client:
         await asyncio.gather(*(client.get("/arxiv", params=TITLE) for _ in range(5)))
         age()
@@ -209,20 +208,20 @@ async def test_what_was_shared_once_grows_old_like_anything(
     assert len(arxiv.requests) == 2
 
 
-async def test_another_arxiv_is_another_memory(gateway: Serve, arxiv: StandIn) -> None:
+async def test_records_of_another_api_url_are_not_served(gateway: Serve, arxiv: StandIn) -> None:
     async with gateway() as client:
         await client.get("/arxiv", params=TITLE)
     upstream = Upstream(good())
     async with gateway(upstream.transport, api_url="http://127.0.0.1:9/api/query") as client:
         await client.get("/arxiv", params=TITLE)
 
-    assert (len(arxiv.requests), upstream.asked) == (1, 1)
+    assert (len(arxiv.requests), upstream.requests) == (1, 1)
 
 
-async def test_a_newer_answer_of_another_process_is_seen_soon(
+async def test_newer_record_of_another_process_is_served_soon(
     gateway: Serve, monkeypatch: pytest.MonkeyPatch, arxiv: StandIn
 ) -> None:
-    monkeypatch.setattr(search_module, "AT_HAND_SECONDS", 0.2)
+    monkeypatch.setattr(search_module, "CACHE_SECONDS", 0.2)
     async with gateway() as one, gateway() as other:
         await one.get("/arxiv", params=TITLE)
         newer = await other.get("/arxiv", params=TITLE, headers={"cache-control": "no-cache"})
@@ -234,12 +233,12 @@ async def test_a_newer_answer_of_another_process_is_seen_soon(
 
 
 @pytest.mark.parametrize(
-    "trouble", [BUSY, BROKEN, httpx.ConnectError("no route"), httpx.ReadTimeout("late")]
+    "failure", [BUSY, BROKEN, httpx.ConnectError("no route"), httpx.ReadTimeout("late")]
 )
-async def test_when_arxiv_is_away_an_old_answer_serves(
-    gateway: Serve, age: Callable[[], None], trouble: httpx.Response | Exception
+async def test_stale_response_is_served_while_arxiv_is_unavailable(
+    gateway: Serve, age: Callable[[], None], failure: httpx.Response | Exception
 ) -> None:
-    upstream = Upstream(good(), trouble)
+    upstream = Upstream(good(), failure)
     async with gateway(upstream.transport) as client:
         first = await client.get("/arxiv", params=TITLE)
     age()
@@ -254,7 +253,7 @@ async def test_when_arxiv_is_away_an_old_answer_serves(
     assert int(second.headers["age"]) > 6 * 86400
 
 
-async def test_while_arxiv_wants_a_pause_an_old_answer_serves_at_once(
+async def test_stale_response_is_served_at_once_during_a_cooldown(
     gateway: Serve, age: Callable[[], None], db: psycopg.Connection, arxiv: StandIn
 ) -> None:
     async with gateway() as client:
@@ -268,7 +267,7 @@ async def test_while_arxiv_wants_a_pause_an_old_answer_serves_at_once(
     assert len(arxiv.requests) == 1
 
 
-async def test_a_forced_request_is_not_answered_with_an_old_answer(gateway: Serve) -> None:
+async def test_no_cache_is_not_answered_with_a_stale_response(gateway: Serve) -> None:
     upstream = Upstream(good(), BUSY)
     async with gateway(upstream.transport) as client:
         await client.get("/arxiv", params=TITLE)
@@ -277,7 +276,7 @@ async def test_a_forced_request_is_not_answered_with_an_old_answer(gateway: Serv
     assert forced.status_code == 503
 
 
-async def test_a_refusal_sends_everybody_away_until_arxiv_wants_requests_again(
+async def test_cooldown_applies_to_all_processes(
     gateway: Serve,
 ) -> None:
     upstream = Upstream(httpx.Response(429, headers={"retry-after": "120"}), good())
@@ -288,38 +287,36 @@ async def test_a_refusal_sends_everybody_away_until_arxiv_wants_requests_again(
     assert (first.status_code, second.status_code) == (503, 503)
     assert first.headers["retry-after"] == "120"
     assert 110 < int(second.headers["retry-after"]) <= 120
-    assert upstream.asked == 1
+    assert upstream.requests == 1
 
 
 @pytest.mark.parametrize(
-    ("trouble", "asked"), [(BROKEN, 3), (httpx.ConnectError("no"), 3), (BUSY, 1)]
+    ("failure", "requests"), [(BROKEN, 3), (httpx.ConnectError("no"), 3), (BUSY, 1)]
 )
-async def test_passing_failures_are_tried_again_and_each_is_recorded(
-    gateway: Serve, db: psycopg.Connection, trouble: httpx.Response | Exception, asked: int
+async def test_temporary_failures_are_retried_and_each_attempt_is_recorded(
+    gateway: Serve, db: psycopg.Connection, failure: httpx.Response | Exception, requests: int
 ) -> None:
-    upstream = Upstream(trouble)
+    upstream = Upstream(failure)
     async with gateway(upstream.transport) as client:
         response = await client.get("/arxiv", params=TITLE)
 
     assert response.status_code in {502, 503}
-    assert upstream.asked == asked
+    assert upstream.requests == requests
     recorded = db.execute("select query_id from queries order by query_id").fetchall()
-    assert len(recorded) == asked
+    assert len(recorded) == requests
     assert response.json()["query_id"] == recorded[-1][0]
 
 
-async def test_a_refused_query_is_never_tried_again(gateway: Serve) -> None:
+async def test_rejected_query_is_not_retried(gateway: Serve) -> None:
     upstream = Upstream(httpx.Response(400, content=feed.error("incorrect id format for x")))
     async with gateway(upstream.transport) as client:
         response = await client.get("/arxiv", params=TITLE)
 
     assert response.status_code == 400
-    assert upstream.asked == 1
+    assert upstream.requests == 1
 
 
-async def test_a_second_try_that_succeeds_is_the_answer(
-    gateway: Serve, db: psycopg.Connection
-) -> None:
+async def test_successful_second_attempt_is_served(gateway: Serve, db: psycopg.Connection) -> None:
     upstream = Upstream(BROKEN, good())
     async with gateway(upstream.transport) as client:
         response = await client.get("/arxiv", params=TITLE)
@@ -327,13 +324,13 @@ async def test_a_second_try_that_succeeds_is_the_answer(
 
     assert response.status_code == 200
     assert again.json() == response.json()
-    assert upstream.asked == 2
+    assert upstream.requests == 2
     outcomes = db.execute("select outcome from queries order by query_id").fetchall()
     assert outcomes == [("broken",), ("ok",)]
 
 
 @pytest.mark.parametrize("suspect", [good(0, total=50), good(3, total=50)])
-async def test_an_answer_that_leaves_papers_out_is_tried_again_and_never_remembered(
+async def test_incomplete_response_is_retried_and_not_cached(
     gateway: Serve, db: psycopg.Connection, suspect: httpx.Response
 ) -> None:
     content = suspect.content.replace(b">3</opensearch:items", b">10</opensearch:items")
@@ -345,22 +342,22 @@ async def test_an_answer_that_leaves_papers_out_is_tried_again_and_never_remembe
 
     assert first.status_code == 200
     assert "fewer papers" in first.json()["warnings"][-1]
-    assert upstream.asked == 6
+    assert upstream.requests == 6
     assert set(db.execute("select outcome from queries").fetchall()) == {("suspect",)}
     assert "stored" not in status_of(first)
     assert first.headers["cache-control"] == "max-age=0"
 
 
-async def test_the_last_page_may_be_short(gateway: Serve) -> None:
+async def test_short_last_page_is_complete(gateway: Serve) -> None:
     upstream = Upstream(good(3, total=23))
     async with gateway(upstream.transport) as client:
         response = await client.get("/arxiv", params=TITLE | {"start": 20})
 
     assert "fewer" not in response.text
-    assert upstream.asked == 1
+    assert upstream.requests == 1
 
 
-async def test_the_papers_come_along_when_asked_for(client: Gateway, arxiv: StandIn) -> None:
+async def test_include_results_adds_the_papers(client: Gateway, arxiv: StandIn) -> None:
     first = (await client.get("/arxiv", params=TITLE | {"include": "results"})).json()
     second = (await client.get("/arxiv", params=TITLE | {"include": "results"})).json()
 
@@ -371,9 +368,7 @@ async def test_the_papers_come_along_when_asked_for(client: Gateway, arxiv: Stan
     assert all(row["arxiv_id"] and row["version"] for row in first["results"])
 
 
-async def test_the_same_words_get_the_same_answer_without_papers_and_with_them(
-    client: Gateway, arxiv: StandIn
-) -> None:
+async def test_include_results_changes_nothing_else(client: Gateway, arxiv: StandIn) -> None:
     plain, full = TITLE, TITLE | {"include": "results"}
     answers = [(await client.get("/arxiv", params=each)).json() for each in (plain, full) * 3]
 
@@ -382,18 +377,18 @@ async def test_the_same_words_get_the_same_answer_without_papers_and_with_them(
     assert all(each == answers[0] for each in answers)
 
 
-async def test_what_the_process_remembers_is_bounded(
+async def test_number_of_cached_searches_is_bounded(
     gateway: Serve, monkeypatch: pytest.MonkeyPatch, arxiv: StandIn
 ) -> None:
-    monkeypatch.setattr(search_module, "AT_HAND", 3)
+    monkeypatch.setattr(search_module, "MAX_CACHED_SEARCHES", 3)
     async with gateway() as client:
         for word in ("a1", "b2", "c3", "d4", "a1"):
             await client.get("/arxiv", params={"title": word})
 
-    assert len(arxiv.requests) == 4  # what was forgotten is in PostgreSQL
+    assert len(arxiv.requests) == 4  # evicted searches are read from PostgreSQL
 
 
-async def test_an_answer_outlives_a_database_that_is_away_for_a_moment(
+async def test_recording_is_retried_while_the_database_is_unavailable(
     gateway: Serve, db: psycopg.Connection
 ) -> None:
     def answer(_: httpx.Request) -> httpx.Response:
@@ -414,7 +409,7 @@ async def test_an_answer_outlives_a_database_that_is_away_for_a_moment(
 
 
 @pytest.mark.parametrize("year", ["2100", "2001"])
-async def test_whatever_arxiv_dates_an_answer_it_lasts_as_long(gateway: Serve, year: str) -> None:
+async def test_freshness_does_not_depend_on_the_date_header(gateway: Serve, year: str) -> None:
     far = httpx.Response(
         200, content=feed.render(PAPERS[:1]), headers={"date": f"Fri, 01 Jan {year} 00:00:00 GMT"}
     )
@@ -423,6 +418,6 @@ async def test_whatever_arxiv_dates_an_answer_it_lasts_as_long(gateway: Serve, y
         await client.get("/arxiv", params=TITLE)
         response = await client.get("/arxiv", params=TITLE)
 
-    assert upstream.asked == 1
+    assert upstream.requests == 1
     assert int(response.headers["cache-control"].partition("=")[2]) <= 3.2 * 86400
     assert int(response.headers["age"]) < 5

@@ -115,8 +115,8 @@ def shelf(number: int, *, minutes: int = 1) -> list[Paper]:
 @pytest.fixture
 def small_pages(monkeypatch: pytest.MonkeyPatch) -> None:
     """Pages of 10 papers, and a limit of 40, so that windows are needed soon."""
-    monkeypatch.setattr(harvest_module, "PAGE", 10)
-    monkeypatch.setattr(harvest_module, "LIMIT", 40)
+    monkeypatch.setattr(harvest_module, "PAGE_SIZE", 10)
+    monkeypatch.setattr(harvest_module, "MAX_RESULT", 40)
 
 
 async def harvested(settings: Settings, stand_in: StandIn, most: int | None = None) -> list[int]:
@@ -240,8 +240,8 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     async def no_rest(_: object, __: object, ___: object) -> None:
         return
 
-    monkeypatch.setattr(Harvester, "_rest", no_rest)
-    monkeypatch.setattr("service.search.PAUSES", (0.0,))
+    monkeypatch.setattr(Harvester, "_pause", no_rest)
+    monkeypatch.setattr("service.search.MAX_ATTEMPTS", 1)
 
 
 @pytest.mark.usefixtures("small_pages", "quick")
@@ -252,7 +252,7 @@ async def test_a_harvest_perseveres_and_then_says_why_it_ends(
         await harvested(settings(api_url="http://127.0.0.1:9/wrong"), StandIn([]))
 
     failed = db.execute("select count(*) from queries where outcome <> 'ok'").fetchone()
-    assert failed == (harvest_module.PERSEVERANCE + 1,)
+    assert failed == (harvest_module.MAX_FAILURES + 1,)
 
 
 async def test_a_query_that_is_none_is_no_harvest(settings: Settle) -> None:

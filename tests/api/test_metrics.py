@@ -156,7 +156,7 @@ async def test_what_arxiv_does_wrong_is_counted_as_that(
     status: str,
     tries: int,
 ) -> None:
-    monkeypatch.setattr("service.search.PAUSES", (float("inf"),))
+    monkeypatch.setattr("service.search.MAX_ATTEMPTS", 1)
     async with gateway(transport) as client, raising(client, SEARCHES, UPSTREAM, ROWS) as risen:
         await client.get("/arxiv?title=testing")
 
@@ -328,7 +328,7 @@ async def test_calls_that_wait_for_a_connection_and_get_none_are_counted(
     async with DatabasePools(settings().database_url or "") as pools:
         rate_limiter = RateLimiter(pools, interval=0, lease=5)
         async with pools.writer(), raising(client, pool("refusals_total")[:-2]) as risen:
-            call = asyncio.create_task(rate_limiter.state())
+            call = asyncio.create_task(rate_limiter.fetch_status())
             await asyncio.sleep(0.1)
             assert (await series(client))[pool("waiting", pool="queries")] == 1
             with pytest.raises(ServiceError):

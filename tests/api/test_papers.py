@@ -40,9 +40,10 @@ from service.db import pool as connections_module
 from service.db.conninfo import libpq_environment
 from service.db.pool import DatabasePools
 from service.db.reader import RecordReader
-from service.db.records import RecordStore
+from service.db.records import RecordStore, create_record
 from service.errors import ConfigurationError, Conflict, DatabaseUnavailable
 from service.models.arxiv import ArxivResponse, Entry, Link
+from service.models.records import Record
 from service.models.requests import ResultPayload, WriteResultsRequest
 from service.settings import Settings
 from tests.conftest import Gateway, Serve, running
@@ -73,13 +74,15 @@ def entry(number: int = 1, **changes: Any) -> Entry:
     return structs.replace(plain, **changes)
 
 
-def answer(*entries: Entry, timestamp: int = NOON) -> ArxivResponse:
-    return ArxivResponse(
-        timestamp=timestamp,
-        status=200,
-        num_results=len(entries),
-        query="search_query=x",
-        entries=list(entries),
+def answer(*entries: Entry, timestamp: int = NOON) -> Record:
+    return create_record(
+        ArxivResponse(
+            timestamp=timestamp,
+            status=200,
+            num_results=len(entries),
+            query="search_query=x",
+            entries=list(entries),
+        )
     )
 
 
@@ -147,9 +150,9 @@ async def test_papers_are_written_in_the_same_round_trip(
 ) -> None:
     monkeypatch.setattr(connections_module, "POOL_SIZE", 1)
     async with proxied(database) as (proxy, url), Opened(url) as here:
-        await here.store.save(answer(entry(1)))
+        await here.store.insert(answer(entry(1)))
         proxy.forget()
-        await here.store.save(answer(*map(entry, range(entries))))
+        await here.store.insert(answer(*map(entry, range(entries))))
         trips = proxy.trips, proxy.answers
         proxy.forget()
         assert len(await here.reader.fetch_versions("2611.00001")) == 1
@@ -160,7 +163,7 @@ async def test_papers_are_written_in_the_same_round_trip(
 async def test_rejected_paper_rolls_back_the_search(database: str, db: psycopg.Connection) -> None:
     async with Opened(database) as here:
         with pytest.raises(psycopg.DataError):
-            await here.store.save(answer(entry(1), entry(2, comment="NUL \0")))
+            await here.store.insert(answer(entry(1), entry(2, comment="NUL \0")))
     for table in "queries", "results", "papers":
         assert db.execute(f"select count(*) from {table}").fetchone() == (0,)
 
@@ -168,7 +171,7 @@ async def test_rejected_paper_rolls_back_the_search(database: str, db: psycopg.C
 async def test_paper_sent_twice_is_stored_once(database: str, db: psycopg.Connection) -> None:
     async with Opened(database) as here:
         twice = entry(1), entry(2), entry(1), entry(1, version=2)
-        await here.store.save(answer(*twice))
+        await here.store.insert(answer(*twice))
     assert db.execute("select count(*) from results").fetchone() == (4,)
     assert db.execute("select arxiv_id, version from papers order by 1, 2").fetchall() == [
         ("2611.00001", 1),
@@ -181,7 +184,9 @@ async def test_entry_without_an_id_is_a_result_only(
     database: str, db: psycopg.Connection, client: Gateway
 ) -> None:
     async with Opened(database) as here:
-        await here.store.save(answer(entry(1, arxiv_id=None, version=None), entry(2, version=None)))
+        await here.store.insert(
+            answer(entry(1, arxiv_id=None, version=None), entry(2, version=None))
+        )
     assert db.execute("select count(*) from results").fetchone() == (2,)
     assert db.execute("select arxiv_id, version from papers").fetchall() == [("2611.00002", 0)]
     paper = (await client.get("/papers/2611.00002")).json()
@@ -191,13 +196,13 @@ async def test_entry_without_an_id_is_a_result_only(
 async def test_only_later_responses_update_a_paper(database: str, db: psycopg.Connection) -> None:
     changed = {"comment": "To appear", "journal": "Ann. Phys. 1", "dois": ["10.1000/1"]}
     async with Opened(database) as here:
-        await here.store.save(answer(entry(1), entry(2)))
+        await here.store.insert(answer(entry(1), entry(2)))
         first, other = row(db), row(db, "2611.00002")
 
-        await here.store.save(answer(entry(1), timestamp=NOON + 10))
+        await here.store.insert(answer(entry(1), timestamp=NOON + 10))
         assert row(db) == first
 
-        await here.store.save(answer(entry(1, **changed), entry(2), timestamp=NOON + 20))
+        await here.store.insert(answer(entry(1, **changed), entry(2), timestamp=NOON + 20))
         second = row(db)
         assert second != first
         assert row(db, "2611.00002") == other
@@ -205,7 +210,7 @@ async def test_only_later_responses_update_a_paper(database: str, db: psycopg.Co
         assert (paper.comment, paper.journal, paper.dois) == tuple(changed.values())
         assert paper.timestamp == NOON + 20
 
-        await here.store.save(answer(entry(1, comment="Older"), timestamp=NOON + 15))
+        await here.store.insert(answer(entry(1, comment="Older"), timestamp=NOON + 15))
         assert row(db) == second
 
 
@@ -229,11 +234,11 @@ async def test_every_changed_column_is_updated(database: str, db: psycopg.Connec
     everything = "select xmin from papers order by arxiv_id"
     changed = [entry(number, **change) for number, change in enumerate(CHANGES)]
     async with Opened(database) as here:
-        await here.store.save(answer(*map(entry, range(len(CHANGES)))))
+        await here.store.insert(answer(*map(entry, range(len(CHANGES)))))
         before = db.execute(everything).fetchall()
-        await here.store.save(answer(*changed))
+        await here.store.insert(answer(*changed))
         after = db.execute(everything).fetchall()
-        await here.store.save(answer(*changed, timestamp=NOON + 1))
+        await here.store.insert(answer(*changed, timestamp=NOON + 1))
 
         assert all(old != new for old, new in zip(before, after, strict=True))
         assert db.execute(everything).fetchall() == after
@@ -248,7 +253,7 @@ async def test_concurrent_writes_of_the_same_papers_do_not_deadlock(
         for turn in range(12):
             entries = [entry(number, comment=f"{writer} {turn}") for number in numbers]
             order = entries if (writer + turn) % 2 else entries[::-1]
-            await store.save(answer(*order, timestamp=NOON + turn))
+            await store.insert(answer(*order, timestamp=NOON + turn))
 
     async with Opened(database) as one, Opened(database) as other:
         both = (one.store, other.store)
@@ -273,7 +278,7 @@ async def test_any_text_is_stored_unchanged(database: str, client: Gateway) -> N
 
     collect()
     async with Opened(database) as here:
-        await here.store.save(
+        await here.store.insert(
             answer(
                 *(
                     entry(
@@ -351,7 +356,7 @@ async def test_incomplete_data_creates_a_paper_but_updates_none(
 
     async with Opened(database) as here:
         # an older search that tells everything tells more
-        await here.store.save(answer(entry(1), timestamp=NOON - 10))
+        await here.store.insert(answer(entry(1), timestamp=NOON - 10))
     full = row(db)
     assert (await client.get("/papers/2611.00001v1")).json()["title"] == "Title 1"
 
@@ -381,7 +386,7 @@ async def test_read_only_role_cannot_write_papers(database: str, db: psycopg.Con
     async with Opened(make_conninfo(database, user="arxiv_ro")) as here:
         assert await here.reader.fetch_versions("2611.00001") == []
         with pytest.raises(DatabaseUnavailable, match="may not"):
-            await here.store.save(answer(entry(1)))
+            await here.store.insert(answer(entry(1)))
         body = WriteResultsRequest(query_id=7, timestamp=NOON, results=[])
         with pytest.raises(DatabaseUnavailable, match="may not"):
             await here.store.write_results(body)
@@ -439,7 +444,7 @@ def reading(server: str, template: str) -> Iterator[Reading]:
             admin.execute(new)
             made[id(entries)] = make_conninfo(server, dbname=f"library_{len(made)}")
             async with Opened(made[id(entries)]) as here:
-                await here.store.save(answer(*entries))
+                await here.store.insert(answer(*entries))
         return made[id(entries)]
 
     @asynccontextmanager
@@ -858,8 +863,8 @@ async def test_ranking_is_the_same_in_every_format(shelf: Gateway) -> None:
 
 async def test_read_delay_applies_to_papers(gateway: Serve, database: str) -> None:
     async with Opened(database) as here:
-        await here.store.save(answer(entry(1, title="Old testing"), timestamp=int(time()) - 3600))
-        await here.store.save(answer(entry(2, title="New testing"), timestamp=int(time())))
+        await here.store.insert(answer(entry(1, title="Old testing"), timestamp=int(time()) - 3600))
+        await here.store.insert(answer(entry(2, title="New testing"), timestamp=int(time())))
     async with gateway(settle=600) as client:
         for params in {}, {"q": "testing"}, {"order": "oldest"}:
             body = await found(client, **params)
@@ -964,7 +969,7 @@ async def test_indexes_are_created_while_searches_are_recorded(earlier: str) -> 
             nonlocal longest, written
             while not done.is_set():
                 started = monotonic()
-                await store.save(answer(*(entry(writer * 50 + number) for number in range(20))))
+                await store.insert(answer(*(entry(writer * 50 + number) for number in range(20))))
                 longest = max(longest, monotonic() - started)
                 written += 1
 
@@ -1015,7 +1020,7 @@ def test_index_of_an_interrupted_migration_is_rebuilt(
 async def test_running_service_survives_the_migrations(
     gateway: Serve, earlier: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(search, "PERSISTENCE", 0.1)
+    monkeypatch.setattr(search, "SAVE_RETRY_SECONDS", 0.1)
     url = make_conninfo(earlier, user="arxiv_rw")
     async with gateway(database_url=url, database_ro_url=url) as client:
         early = await client.get("/arxiv", params={"title": "testing"})

@@ -94,7 +94,7 @@ async def test_disconnect_during_an_export_is_logged_as_499(
 ) -> None:
     caplog.set_level(logging.INFO, "service.middleware.request_log")
     async with stored(database) as store:
-        await store.save(answer(1000))
+        await store.insert(answer(1000))
     db.execute(
         "insert into results (query_id, timestamp, result_number, author, title)"
         " select 10 + n, n, 0, 'x', repeat('y', 400) from generate_series(1, 20000) as n"

@@ -1,4 +1,4 @@
-"""`/arxiv`: what is asked of arXiv, and what is kept of its answer."""
+"""`/arxiv`: the request to arXiv, and what is recorded of the response."""
 
 from datetime import UTC, datetime
 from email.utils import format_datetime
@@ -13,36 +13,32 @@ from demo.papers import Author, Paper, generate
 from tests.conftest import Gateway, Serve
 
 
-async def test_a_search_is_recorded_with_its_results(
-    client: Gateway, db: psycopg.Connection
-) -> None:
+async def test_search_is_recorded_with_its_results(client: Gateway, db: psycopg.Connection) -> None:
     response = await client.get("/arxiv", params={"title": "testing"})
 
     assert response.status_code == 200
-    receipt = response.json()
-    assert set(receipt) == {"query_id", "timestamp", "status", "num_results", "num_entries"}
-    assert (receipt["status"], receipt["num_entries"]) == (200, 10)
-    assert receipt["num_results"] > 10
+    summary = response.json()
+    assert set(summary) == {"query_id", "timestamp", "status", "num_results", "num_entries"}
+    assert (summary["status"], summary["num_entries"]) == (200, 10)
+    assert summary["num_results"] > 10
     rows = db.execute("select query_id, status, num_results, num_entries, query from queries")
     assert rows.fetchall() == [
         (
-            receipt["query_id"],
+            summary["query_id"],
             200,
-            receipt["num_results"],
+            summary["num_results"],
             10,
             'search_query=ti:"testing"&id_list=&start=0&max_results=10',
         )
     ]
     numbers = db.execute("select result_number, query_id from results order by id").fetchall()
-    assert numbers == [(number, receipt["query_id"]) for number in range(10)]
+    assert numbers == [(number, summary["query_id"]) for number in range(10)]
 
 
-async def test_what_is_kept_of_a_paper_is_what_arxiv_says(
-    client: Gateway, db: psycopg.Connection
-) -> None:
+async def test_results_contain_the_data_of_arxiv(client: Gateway, db: psycopg.Connection) -> None:
     await client.get("/arxiv", params={"title": "testing", "max_results": 2000})
 
-    kept = db.execute("select author, title, journal from results order by id").fetchall()
+    rows = db.execute("select author, title, journal from results order by id").fetchall()
     papers = {
         (
             ", ".join(" ".join(writer.name.split()) for writer in paper.authors),
@@ -51,11 +47,11 @@ async def test_what_is_kept_of_a_paper_is_what_arxiv_says(
         )
         for paper in generate(1000)
     }
-    assert len(kept) > 40
-    assert set(kept) <= papers
+    assert len(rows) > 40
+    assert set(rows) <= papers
 
 
-async def test_each_term_has_its_prefix_and_its_quotes(client: Gateway, arxiv: StandIn) -> None:
+async def test_each_term_has_its_prefix_and_quotes(client: Gateway, arxiv: StandIn) -> None:
     await client.get(
         "/arxiv", params={"author": "Noether", "title": "a b", "journal": "Phys. Rev."}
     )
@@ -81,7 +77,7 @@ async def test_each_term_has_its_prefix_and_its_quotes(client: Gateway, arxiv: S
         "cat:cs.*",
     ],
 )
-async def test_nothing_typed_changes_the_structure_of_the_query(
+async def test_user_input_does_not_change_the_structure_of_the_query(
     client: Gateway, arxiv: StandIn, typed: str
 ) -> None:
     response = await client.get("/arxiv", params={"title": typed, "author": "Noether"})
@@ -98,9 +94,7 @@ async def test_nothing_typed_changes_the_structure_of_the_query(
     assert "\\" not in query
 
 
-async def test_the_query_is_percent_encoded_with_real_spaces(
-    client: Gateway, arxiv: StandIn
-) -> None:
+async def test_query_is_percent_encoded_with_real_spaces(client: Gateway, arxiv: StandIn) -> None:
     await client.get("/arxiv", params={"author": "A B", "title": "c+d"})
 
     [sent] = arxiv.requests
@@ -109,7 +103,7 @@ async def test_the_query_is_percent_encoded_with_real_spaces(
     assert set(sent.params) == {"search_query", "id_list", "start", "max_results"}
 
 
-async def test_the_user_agent_names_the_service_and_its_contact(
+async def test_user_agent_contains_the_service_and_its_contact(
     gateway: Serve, arxiv: StandIn
 ) -> None:
     async with gateway(contact="ops@example.org") as client:
@@ -120,7 +114,7 @@ async def test_the_user_agent_names_the_service_and_its_contact(
     assert "mailto:ops@example.org" in sent.headers["user-agent"]
 
 
-async def test_a_search_without_hits_is_a_success_and_recorded(
+async def test_search_without_results_succeeds_and_is_recorded(
     client: Gateway, db: psycopg.Connection
 ) -> None:
     response = await client.get("/arxiv", params={"title": "xyzzyplugh"})
@@ -132,7 +126,7 @@ async def test_a_search_without_hits_is_a_success_and_recorded(
     assert db.execute("select count(*) from results").fetchall() == [(0,)]
 
 
-async def test_the_timestamp_is_arxivs_date(gateway: Serve, db: psycopg.Connection) -> None:
+async def test_timestamp_is_the_date_header(gateway: Serve, db: psycopg.Connection) -> None:
     moment = datetime(2026, 11, 23, 20, 15, tzinfo=UTC)
 
     def answer(_: httpx.Request) -> httpx.Response:
@@ -147,7 +141,9 @@ async def test_the_timestamp_is_arxivs_date(gateway: Serve, db: psycopg.Connecti
 
 
 @pytest.mark.parametrize("date", [None, "", "soon", "Mon, 99 Foo 99999 99:99:99 GMT"])
-async def test_without_a_date_the_timestamp_is_our_clock(gateway: Serve, date: str | None) -> None:
+async def test_timestamp_without_a_valid_date_header_is_our_clock(
+    gateway: Serve, date: str | None
+) -> None:
     def answer(_: httpx.Request) -> httpx.Response:
         headers = {} if date is None else {"date": date}
         return httpx.Response(200, content=render([]), headers=headers)
@@ -161,7 +157,7 @@ async def test_without_a_date_the_timestamp_is_our_clock(gateway: Serve, date: s
     assert before <= datetime.fromisoformat(response.json()["timestamp"]) <= after
 
 
-async def test_more_papers_than_asked_for_are_left_out(gateway: Serve) -> None:
+async def test_papers_beyond_max_results_are_ignored(gateway: Serve) -> None:
     body = render(generate(20), total=20)
     async with gateway(
         transport=httpx.MockTransport(lambda _: httpx.Response(200, content=body))
@@ -172,7 +168,7 @@ async def test_more_papers_than_asked_for_are_left_out(gateway: Serve) -> None:
     assert response.json()["num_results"] == 20
 
 
-async def test_two_thousand_results_are_kept(gateway: Serve, db: psycopg.Connection) -> None:
+async def test_two_thousand_results_are_recorded(gateway: Serve, db: psycopg.Connection) -> None:
     body = render(generate(2000), total=100_000)
     async with gateway(
         transport=httpx.MockTransport(lambda _: httpx.Response(200, content=body))
@@ -186,7 +182,7 @@ async def test_two_thousand_results_are_kept(gateway: Serve, db: psycopg.Connect
     ]
 
 
-async def test_a_paper_titled_0_stays(gateway: Serve, db: psycopg.Connection) -> None:
+async def test_paper_titled_0_is_recorded(gateway: Serve, db: psycopg.Connection) -> None:
     paper = Paper(
         arxiv_id="2104.12255",
         title="0",

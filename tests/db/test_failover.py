@@ -23,8 +23,8 @@ from msgspec.json import encode
 from psycopg.conninfo import make_conninfo
 
 from demo.arxiv import StandIn
-from service.db.records import record_of
-from tests.db.test_records import answer
+from service.db.records import create_record
+from tests.db.test_records import response
 from tests.support.broker import Broker, is_there
 from tests.support.haproxy import Router, free_port, haproxy
 from tests.support.process import Service, service
@@ -391,7 +391,7 @@ async def drain_queue(stack: Stack) -> list[tuple[bytes, Any]]:
         return []
     with psycopg.connect(stack.pair.primary.url, autocommit=True) as conn:
         [[query_id]] = conn.execute("select nextval('arxiv_sequence')")
-        await stack.queue.publish(encode(record_of(answer(1, "the last"), query_id)))
+        await stack.queue.publish(encode(create_record(response(1, "the last"), query_id=query_id)))
         end = monotonic() + 30
         while not conn.execute("select from queries where query_id = %s", (query_id,)).rowcount:
             waiting = await stack.queue.waiting()

@@ -225,7 +225,7 @@ def test_page_of_papers_uses_the_right_index(
         ),
         (sql.SELECT_RUN_IDS, {"search_key": SEVENTH, "query": "x"}, "queries_search_key", 30),
         (
-            sql.SELECT_NUMBER,
+            sql.SELECT_QUERY_BY_ID_OR_WRITE_KEY,
             {"query_id": 50_000, "write_key": SEVENTH},
             "queries_write_key_key",
             8,

@@ -109,7 +109,7 @@ async def test_concurrent_clients_on_three_connections_mix_nothing_up(
             assert (await pooled.get(f"/results?page={page}")).status_code == 200
 
     async with stored(make_conninfo(bouncer, user="arxiv_rw")) as store:
-        writing = [store.save(answer(number % 12)) for number in range(400)]
+        writing = [store.insert(answer(number % 12)) for number in range(400)]
         reading = asyncio.gather(*(read() for _ in range(4)))
         numbers = await asyncio.gather(*writing)
         await reading
@@ -132,13 +132,13 @@ async def test_cancelled_write_leaves_no_partial_record(
     bouncer: str, db: psycopg.Connection
 ) -> None:
     async with stored(make_conninfo(bouncer, user="arxiv_rw")) as store:
-        await store.save(answer(1))
+        await store.insert(answer(1))
         for delay in range(40):
-            task = asyncio.create_task(store.save(answer(200)))
+            task = asyncio.create_task(store.insert(answer(200)))
             await asyncio.sleep(delay / 4000)
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
-        await store.save(answer(5, "last"))
+        await store.insert(answer(5, "last"))
 
     assert db.execute(PARTIAL).fetchone() == (0,)
     assert db.execute("select count(*) from queries where query = 'last'").fetchone() == (1,)
@@ -149,13 +149,13 @@ async def test_terminated_server_connections_lose_no_search(
 ) -> None:
     async with stored(make_conninfo(bouncer, user="arxiv_rw")) as store:
         for _ in range(5):
-            await asyncio.gather(*(store.save(answer(2)) for _ in range(10)))
+            await asyncio.gather(*(store.insert(answer(2)) for _ in range(10)))
             db.execute(
                 "select pg_terminate_backend(pid) from pg_stat_activity"
                 " where usename = 'arxiv_rw' and datname = current_database()"
             )
             await asyncio.sleep(0.1)
-        await store.save(answer(2))
+        await store.insert(answer(2))
 
     assert db.execute(COUNTS).fetchone() == (51, 102)
 
@@ -163,8 +163,8 @@ async def test_terminated_server_connections_lose_no_search(
 async def test_writes_are_prepared_only_without_pgbouncer(bouncer: str, database: str) -> None:
     for url, may_prepare in ((bouncer, False), (database, True)):
         async with stored(make_conninfo(url, user="arxiv_rw")) as store:
-            await store.save(answer(1))
-            found = await _list_prepared(store._connections.writer)  # noqa: SLF001
+            await store.insert(answer(1))
+            found = await _list_prepared(store._pools.writer)  # noqa: SLF001
         assert ("insert into queries" in str(found)) is may_prepare
 
 

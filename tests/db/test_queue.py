@@ -25,7 +25,7 @@ from service.context import LocalContext
 from service.db import pool as connections_module
 from service.db.pool import DatabasePools
 from service.db.queued_records import QueuedRecordStore
-from service.db.records import RecordStore, record_of
+from service.db.records import RecordStore, create_record
 from service.errors import ConfigurationError, DatabaseUnavailable
 from service.models.arxiv import ArxivResponse
 from service.models.records import Record
@@ -36,7 +36,7 @@ from service.queue.rabbitmq import RecordQueue
 from service.queue.worker import QueueWorker
 from service.settings import Settings
 from tests.conftest import Gateway, Serve, copied
-from tests.db.test_records import COUNTS, answer, paper
+from tests.db.test_records import COUNTS, answer, paper, response
 from tests.support import broker as broker_module
 from tests.support.broker import Broker
 from tests.support.process import service
@@ -117,7 +117,7 @@ def is_whole(db: psycopg.Connection, numbers: list[int], entries: int) -> bool:
 
 
 async def record(store: RecordStore, entries: int = 3) -> Record:
-    return record_of(answer(entries), await store.next_query_id())
+    return msgspec.structs.replace(answer(entries), query_id=await store.take_query_id())
 
 
 async def test_search_is_acknowledged_by_broker_and_stored_by_worker(
@@ -170,7 +170,7 @@ async def test_killed_workers_lose_and_duplicate_nothing(
 
         async def search(count: int) -> None:
             for _ in range(count):
-                numbers.append(await store.save(answer(20)))
+                numbers.append(await store.insert(answer(20)))
                 await asyncio.sleep(0.01)
 
         load = asyncio.gather(*(search(150) for _ in range(4)))
@@ -199,7 +199,7 @@ async def test_redelivered_messages_change_nothing(
     async with buffered(database, broker.url) as store:
         records = [await record(store) for _ in range(20)]
         for _ in range(2):
-            await store.store(records)
+            await store.insert_batch(records)
         for one in [*records, *records]:
             await broker.publish(encode(one))
         new = await record(store)
@@ -217,11 +217,11 @@ async def test_rejected_messages_are_parked_and_the_rest_is_stored(
 ) -> None:
     async with buffered(database, broker.url) as store:
         good = [await record(store) for _ in range(30)]
-        with_nul = record_of(
+        with_nul = create_record(
             ArxivResponse(
                 timestamp=1, status=200, num_results=1, query="q", entries=[paper(1, "NUL \0")]
             ),
-            await store.next_query_id(),
+            query_id=await store.take_query_id(),
         )
         taken = await record(store)
         await store.write_query(
@@ -288,13 +288,13 @@ async def test_message_that_crashes_workers_is_parked_by_broker(
 
 async def test_query_id_used_by_operator_is_skipped(broker: Broker, database: str) -> None:
     async with buffered(database, broker.url) as store:
-        first = await store.save(answer(1))
+        first = await store.insert(answer(1))
         await store.write_query(
             WriteQueryRequest(
                 query_id=first + 1, timestamp=1, status=200, num_results=0, num_entries=0, query="q"
             )
         )
-        assert await store.save(answer(1)) == first + 2
+        assert await store.insert(answer(1)) == first + 2
 
 
 async def test_broker_killed_under_load_loses_and_blocks_nothing(
@@ -308,7 +308,7 @@ async def test_broker_killed_under_load_loses_and_blocks_nothing(
         nonlocal slowest
         while not ending.is_set():
             began = monotonic()
-            numbers.append(await store.save(answer(5)))
+            numbers.append(await store.insert(answer(5)))
             slowest = max(slowest, monotonic() - began)
             await asyncio.sleep(0.04)
 
@@ -322,7 +322,7 @@ async def test_broker_killed_under_load_loses_and_blocks_nothing(
         broker.start()
         await asyncio.to_thread(broker.wait)
         back = monotonic()
-        await until(lambda: store._buffer.connected)  # noqa: SLF001
+        await until(lambda: store._queue.connected)  # noqa: SLF001
         ending.set()
         await load
         await until(lambda: len(stored(db)) == len(numbers))
@@ -338,16 +338,16 @@ async def test_silent_broker_delays_only_one_search(
     monkeypatch.setattr(rabbitmq, "PUBLISH_TIMEOUT", 0.4)
     monkeypatch.setattr(rabbitmq, "BACKLOG_TIMEOUT", 0.2)
     async with buffered(database, broker.url) as store:
-        numbers = [await store.save(answer(2))]
+        numbers = [await store.insert(answer(2))]
         broker.send(signal.SIGSTOP)
         try:
             began = monotonic()
-            assert await store._buffer.backlog() is None  # noqa: SLF001
+            assert await store._queue.backlog() is None  # noqa: SLF001
             assert 0.2 <= monotonic() - began < 2
             began = monotonic()
-            numbers.append(await store.save(answer(2)))
+            numbers.append(await store.insert(answer(2)))
             found_out = monotonic() - began
-            numbers += [await store.save(answer(2)) for _ in range(5)]
+            numbers += [await store.insert(answer(2)) for _ in range(5)]
             rest = monotonic() - began - found_out
         finally:
             broker.send(signal.SIGCONT)
@@ -365,7 +365,7 @@ async def test_silent_broker_delays_only_one_search(
 async def test_write_with_unknown_outcome_is_not_queued(
     broker: Broker, database: str, db: psycopg.Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    save = RecordStore._save  # noqa: SLF001
+    save = RecordStore._insert  # noqa: SLF001
 
     async def unheard(*sent: Any) -> int:
         await save(*sent)
@@ -374,17 +374,15 @@ async def test_write_with_unknown_outcome_is_not_queued(
     told = answer(3)
     async with DatabasePools(database) as connections, RecordQueue(broker.url) as buffer:
         store = QueuedRecordStore(connections, buffer)
-        monkeypatch.setattr(RecordStore, "_save", unheard)
+        monkeypatch.setattr(RecordStore, "_insert", unheard)
         with pytest.raises(DatabaseUnavailable):  # not connected yet
-            await store.save(told)
-        monkeypatch.setattr(RecordStore, "_save", save)
+            await store.insert(told)
+        monkeypatch.setattr(RecordStore, "_insert", save)
         await until(lambda: buffer.connected)
-        query_id = await store.save(told)
-        store.forget(told.write_key)
+        query_id = await store.insert(told)
         await until_empty(store)
 
     assert is_whole(db, [query_id], 3)
-    assert (store._numbers, store._direct) == ({}, set())  # noqa: SLF001
 
 
 @pytest.mark.parametrize("apart", [False, True], ids=["one system", "results apart"])
@@ -396,9 +394,9 @@ async def test_searches_with_same_query_id_keep_their_own_results(
     with copied(server, template) as queries, ExitStack() as opened:
         results = opened.enter_context(copied(server, template)) if apart else queries
         async with buffered(queries, broker.url) as store:
-            number = await store.next_query_id()
+            number = await store.take_query_id()
             for size in sizes:
-                await broker.publish(encode(record_of(answer(size), number)))
+                await broker.publish(encode(create_record(response(size), query_id=number)))
         async with writing(DatabasePools(queries, results_url=results), broker.url):
             with psycopg.connect(queries, autocommit=True) as db:
                 await until(lambda: stored(db) == {number})
@@ -425,7 +423,7 @@ async def test_queued_record_is_new_to_readers_and_old_to_cache(
         async with writing(database, broker.url):
             await until(lambda: stored(db))
         assert late.search_key
-        found = await store.recorded(late.search_key)
+        found = await store.find_latest(late.search_key)
     async with gateway(settle=30) as client:
         seen = await client.get("/queries?format=json&page=0")
         one = await client.get(f"/queries/{late.query_id}")
@@ -464,7 +462,7 @@ async def test_reconcile_waits_for_queued_searches(
 ) -> None:
     options = Namespace(repair=True, grace=0)
     async with buffered(database, broker.url) as store:
-        await store.save(answer(1))
+        await store.insert(answer(1))
         with pytest.raises(SystemExit, match="nothing is repaired: 1 searches wait in the queue"):
             await terminal.reconcile(settings(queue_url=broker.url), options)
         await broker.purge()
@@ -474,7 +472,7 @@ async def test_reconcile_waits_for_queued_searches(
 
 async def until_empty(store: QueuedRecordStore) -> None:
     end = monotonic() + 20
-    while (backlog := await store._buffer.backlog()) is None or backlog.waiting:  # noqa: SLF001
+    while (backlog := await store._queue.backlog()) is None or backlog.waiting:  # noqa: SLF001
         assert monotonic() < end
         await asyncio.sleep(0.05)
 
@@ -504,9 +502,9 @@ async def test_full_queue_is_bypassed(
     monkeypatch.setattr(rabbitmq, "QUEUE", "bounded")
     monkeypatch.setattr(rabbitmq, "ARGUMENTS", rabbitmq.ARGUMENTS | {"x-max-length": 2})
     async with buffered(database, broker.url) as store:
-        numbers = [await store.save(answer(1)) for _ in range(20)]
+        numbers = [await store.insert(answer(1)) for _ in range(20)]
         directly = stored(db)
-        assert store._buffer.connected  # noqa: SLF001
+        assert store._queue.connected  # noqa: SLF001
         async with writing(database, broker.url):
             await until(lambda: len(stored(db)) == 20)
 
@@ -523,7 +521,7 @@ async def test_worker_survives_unavailable_database(
 ) -> None:
     name = db.info.dbname
     async with buffered(database, broker.url) as store, writing(database, broker.url):
-        numbers = [await store.save(answer(3))]
+        numbers = [await store.insert(answer(3))]
         await until(lambda: stored(db))
         more = [await record(store) for _ in range(20)]
         with psycopg.connect(server, autocommit=True) as admin:
@@ -549,9 +547,9 @@ async def test_many_searches_are_stored_in_one_round_trip(
     async with proxied(database) as (proxy, url), DatabasePools(url) as connections:
         store = RecordStore(connections)
         first, *records = [await record(store, 10) for _ in range(101)]
-        await store.store([first])
+        await store.insert_batch([first])
         proxy.forget()
-        refused = await store.store(records)
+        refused = await store.insert_batch(records)
 
         assert (proxy.trips, proxy.answers) == (1, 1)
     assert refused == set()
@@ -564,12 +562,13 @@ async def test_paper_in_several_records_keeps_latest_description(
     async with DatabasePools(database) as connections:
         store = RecordStore(connections)
         records = [
-            record_of(
-                msgspec.structs.replace(answer(0), timestamp=moment, entries=[paper(1, title)]), id_
+            create_record(
+                msgspec.structs.replace(response(0), timestamp=moment, entries=[paper(1, title)]),
+                query_id=id_,
             )
             for id_, moment, title in [(1, 20, "Middle"), (2, 30, "Last"), (3, 10, "First")]
         ]
-        await store.store(records)
+        await store.insert_batch(records)
 
     papers = db.execute("select title, timestamp, first_timestamp from papers").fetchall()
     assert papers == [("Last 1", 30, 10)]
@@ -579,7 +578,7 @@ async def test_concurrent_workers_share_the_work(
     broker: Broker, database: str, db: psycopg.Connection
 ) -> None:
     async with buffered(database, broker.url) as store:
-        numbers = await asyncio.gather(*(store.save(answer(10)) for _ in range(300)))
+        numbers = await asyncio.gather(*(store.insert(answer(10)) for _ in range(300)))
     async with writing(database, broker.url), writing(database, broker.url):
         await until(lambda: len(stored(db)) == 300)
 
@@ -593,7 +592,7 @@ async def test_backlog_is_in_metrics(
     async with gateway(queue_url=broker.url) as client, buffered(database, broker.url) as store:
         await connected(client)
         for _ in range(5):
-            await store.save(answer(1))
+            await store.insert(answer(1))
         await broker_shows(client, "arxiv_gateway_queue_waiting 5.0")
         text = (await client.get("/metrics")).text
         assert "arxiv_gateway_queue_connected 1.0" in text
@@ -616,10 +615,10 @@ async def broker_shows(client: Gateway, line: str) -> None:
 
 async def test_harvest_is_not_queued(broker: Broker, database: str, db: psycopg.Connection) -> None:
     async with buffered(database, broker.url) as store:
-        await store.begin_harvest("cat:cs.SE", 0, 1)
-        harvest = await store.harvest("cat:cs.SE")
+        await store.start_harvest("cat:cs.SE", 0, 1)
+        harvest = await store.find_harvest("cat:cs.SE")
         assert harvest
-        query_id = await store.save(answer(4), msgspec.structs.replace(harvest, page=1))
+        query_id = await store.insert(answer(4), msgspec.structs.replace(harvest, page=1))
 
     assert is_whole(db, [query_id], 4)
 
@@ -633,8 +632,8 @@ async def test_worker_stores_results_first_on_separate_systems(
             store = RecordStore(connections)
             whole = [await record(store) for _ in range(10)]
             # a killed worker has stored only the results of some records, and others completely
-            await store._store_results(whole[:2])  # noqa: SLF001
-            await store.store(whole[2:4])
+            await store._insert_results_batch(whole[:2])  # noqa: SLF001
+            await store.insert_batch(whole[2:4])
             others = await record(store)
             await store.write_results(
                 WriteResultsRequest(
@@ -644,7 +643,7 @@ async def test_worker_stores_results_first_on_separate_systems(
                 )
             )
         async with buffered(queries, broker.url) as one:
-            await one.save(answer(0))  # creates the queue
+            await one.insert(answer(0))  # creates the queue
         for each in [*whole, others]:
             await broker.publish(encode(each))
         with psycopg.connect(queries, autocommit=True) as db:
@@ -667,7 +666,7 @@ async def test_worker_stores_results_first_on_separate_systems(
 async def test_queued_results_of_other_process_are_reported(
     gateway: Serve, db: psycopg.Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("service.handlers.arxiv.PATIENCE", 0.2)
+    monkeypatch.setattr("service.search.QUEUE_SECONDS", 0.2)
     asked = {"title": "testing", "include": "results"}
     async with gateway() as client:
         await client.get("/arxiv", params=asked)

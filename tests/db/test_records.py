@@ -1,4 +1,4 @@
-"""The write is one round trip, all or nothing, and no fault of the connection loses a search."""
+"""Records are inserted in one round trip, all or nothing, and survive connection failures."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -13,9 +13,10 @@ from psycopg.conninfo import make_conninfo
 from service.db import pool as connections_module
 from service.db.conninfo import libpq_environment
 from service.db.pool import DatabasePools
-from service.db.records import RecordStore
+from service.db.records import RecordStore, create_record
 from service.errors import ConfigurationError, DatabaseUnavailable
 from service.models.arxiv import ArxivResponse, Entry
+from service.models.records import Record
 from tests.support.proxy import proxied
 
 COUNTS = "select (select count(*) from queries), (select count(*) from results)"
@@ -27,7 +28,11 @@ async def stored(url: str) -> AsyncIterator[RecordStore]:
         yield RecordStore(connections)
 
 
-def answer(entries: int, query: str = "search_query=x") -> ArxivResponse:
+def answer(entries: int, query: str = "search_query=x") -> Record:
+    return create_record(response(entries, query))
+
+
+def response(entries: int, query: str = "search_query=x") -> ArxivResponse:
     return ArxivResponse(
         timestamp=1_795_464_900,
         status=200,
@@ -58,55 +63,53 @@ def paper(number: int, title: str = "Title") -> Entry:
 
 @pytest.fixture
 def one_connection(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No other connection of the pool disturbs the count."""
+    """Other connections of the pool do not affect the count."""
     monkeypatch.setattr(connections_module, "POOL_SIZE", 1)
 
 
 @pytest.mark.usefixtures("one_connection")
 @pytest.mark.parametrize("entries", [0, 1, 10, 2000])
-async def test_a_search_is_written_in_one_round_trip(database: str, entries: int) -> None:
+async def test_record_is_inserted_in_one_round_trip(database: str, entries: int) -> None:
     async with proxied(database) as (proxy, url), stored(url) as store:
-        await store.save(answer(1))
+        await store.insert(answer(1))
         proxy.forget()
-        await store.save(answer(entries))
+        await store.insert(answer(entries))
 
         assert (proxy.trips, proxy.answers) == (1, 1)
 
 
 @pytest.mark.usefixtures("one_connection")
-async def test_a_read_takes_one_round_trip(database: str) -> None:
+async def test_read_takes_one_round_trip(database: str) -> None:
     async with proxied(database) as (proxy, url), stored(url) as store:
-        await store.save(answer(10))
+        await store.insert(answer(10))
         proxy.forget()
-        await store.results_of(1)
+        await store.fetch_results(1)
 
         assert (proxy.trips, proxy.answers) == (1, 1)
 
 
-async def test_a_row_that_the_database_refuses_leaves_nothing_behind(
-    database: str, db: psycopg.Connection
-) -> None:
-    bad = answer(9)
-    bad.entries.append(paper(9, "NUL \0"))
+async def test_rejected_row_rolls_the_record_back(database: str, db: psycopg.Connection) -> None:
+    invalid = response(9)
+    invalid.entries.append(paper(9, "NUL \0"))
     async with stored(database) as store:
         with pytest.raises(psycopg.DataError):
-            await store.save(bad)
+            await store.insert(create_record(invalid))
         assert db.execute(COUNTS).fetchone() == (0, 0)
-        assert await store.save(answer(3)) > 0
+        assert await store.insert(answer(3)) > 0
     assert db.execute(COUNTS).fetchone() == (1, 3)
 
 
-async def test_a_fault_between_the_two_inserts_leaves_nothing_behind(
+async def test_failure_between_the_inserts_rolls_the_record_back(
     database: str, db: psycopg.Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with stored(database) as store:
-        # a parameter that cannot be adapted fails in this process, with the first insert queued
+        # this parameter cannot be adapted, which fails after the first insert was queued
         monkeypatch.setattr("service.db.records._encode", lambda _: Unadaptable())
         with pytest.raises(psycopg.ProgrammingError):
-            await store.save(answer(3))
+            await store.insert(answer(3))
         monkeypatch.undo()
         assert db.execute(COUNTS).fetchone() == (0, 0)
-        await store.save(answer(3))
+        await store.insert(answer(3))
     assert db.execute(COUNTS).fetchone() == (1, 3)
 
 
@@ -115,13 +118,13 @@ class Unadaptable:
         return self
 
 
-async def test_a_standby_is_said_to_only_read(database: str) -> None:
+async def test_standby_is_reported_as_read_only(database: str) -> None:
     async with stored(f"{database} options='-c default_transaction_read_only=on'") as store:
         with pytest.raises(DatabaseUnavailable, match="read-only"):
-            await store.save(answer(1))
+            await store.insert(answer(1))
 
 
-async def test_what_blocks_too_long_is_given_up_in_the_server_too(
+async def test_blocked_write_is_cancelled_in_the_server_too(
     database: str, db: psycopg.Connection
 ) -> None:
     with psycopg.connect(make_conninfo(database, user="arxiv_rw")) as conn:
@@ -136,21 +139,21 @@ async def test_what_blocks_too_long_is_given_up_in_the_server_too(
         with db.transaction():
             db.execute("lock table queries in access exclusive mode")
             with pytest.raises(DatabaseUnavailable, match="takes too long"):
-                await store.save(answer(1))
+                await store.insert(answer(1))
     assert db.execute(COUNTS).fetchone() == (0, 0)
 
 
-async def test_a_cancelled_write_is_whole_or_absent_and_the_connection_clean(
+async def test_cancelled_write_is_complete_or_absent_and_leaves_a_clean_connection(
     database: str, db: psycopg.Connection
 ) -> None:
     async with stored(database) as store:
-        await store.save(answer(1))
+        await store.insert(answer(1))
         for delay in range(40):
-            task = asyncio.create_task(store.save(answer(200)))
+            task = asyncio.create_task(store.insert(answer(200)))
             await asyncio.sleep(delay / 4000)
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
-        last = await store.save(answer(5, "last"))
+        last = await store.insert(answer(5, "last"))
     partial = db.execute(
         "select query_id from queries where num_entries"
         " <> (select count(*) from results where results.query_id = queries.query_id)"
@@ -162,13 +165,13 @@ async def test_a_cancelled_write_is_whole_or_absent_and_the_connection_clean(
 
 
 @pytest.mark.parametrize("sent", [0, 100, 300, 500, 3_000, 60_000])
-async def test_a_connection_cut_in_mid_write_loses_nothing(
+async def test_connection_cut_during_a_write_loses_nothing(
     database: str, db: psycopg.Connection, sent: int
 ) -> None:
     async with proxied(database) as (proxy, url), stored(url) as store:
-        await store.save(answer(1))
+        await store.insert(answer(1))
         proxy.cut_after = sent
-        query_id = await store.save(answer(500, "cut"))
+        query_id = await store.insert(answer(500, "cut"))
 
     assert db.execute("select query_id from queries where query = 'cut'").fetchall() == [
         (query_id,)
@@ -176,13 +179,13 @@ async def test_a_connection_cut_in_mid_write_loses_nothing(
     assert db.execute(COUNTS).fetchone() == (2, 501)
 
 
-async def test_a_write_whose_confirmation_is_lost_is_not_made_twice(
+async def test_write_whose_confirmation_is_lost_is_not_repeated(
     database: str, db: psycopg.Connection
 ) -> None:
     async with proxied(database) as (proxy, url), stored(url) as store:
-        await store.save(answer(1))
+        await store.insert(answer(1))
         proxy.cut_before_answer = True
-        query_id = await store.save(answer(500, "cut"))
+        query_id = await store.insert(answer(500, "cut"))
 
     assert db.execute("select query_id from queries where query = 'cut'").fetchall() == [
         (query_id,)
@@ -190,61 +193,59 @@ async def test_a_write_whose_confirmation_is_lost_is_not_made_twice(
     assert db.execute(COUNTS).fetchone() == (2, 501)
 
 
-async def test_connections_that_died_while_idle_are_replaced_unseen(
-    database: str, db: psycopg.Connection
-) -> None:
+async def test_dead_idle_connections_are_replaced(database: str, db: psycopg.Connection) -> None:
     async with stored(database) as store:
-        await asyncio.gather(*(store.save(answer(1)) for _ in range(50)))
+        await asyncio.gather(*(store.insert(answer(1)) for _ in range(50)))
         for _ in range(5):
             db.execute(
                 "select pg_terminate_backend(pid) from pg_stat_activity"
                 " where datname = current_database() and pid <> pg_backend_pid()"
             )
             await asyncio.sleep(0.1)
-            await store.save(answer(1))
-            await store.results_of(1)
+            await store.insert(answer(1))
+            await store.fetch_results(1)
     assert db.execute(COUNTS).fetchone() == (55, 55)
 
 
-async def test_a_database_that_does_not_answer_is_given_up_in_time(
+async def test_unresponsive_database_times_out(
     database: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(connections_module, "CALL_TIMEOUT", 1.0)
     async with proxied(database) as (proxy, url), stored(url) as store:
-        await store.results_of(1)
+        await store.fetch_results(1)
         proxy.open.clear()
         started = monotonic()
         with pytest.raises(DatabaseUnavailable):
-            await store.results_of(1)
+            await store.fetch_results(1)
         assert 0.9 < monotonic() - started < 2
         proxy.open.set()
-        assert await store.results_of(1) == []
+        assert await store.fetch_results(1) == []
 
 
-async def test_a_pool_that_is_used_up_sends_further_callers_away(
+async def test_exhausted_pool_rejects_further_callers(
     database: str, db: psycopg.Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(connections_module, "POOL_SIZE", 2)
     monkeypatch.setattr(connections_module, "MAX_WAITING", 3)
     async with stored(database) as store:
-        await store.results_of(1)
+        await store.fetch_results(1)
         with db.transaction():
             db.execute("lock table results in access exclusive mode")
-            callers = [asyncio.create_task(store.results_of(1)) for _ in range(8)]
+            callers = [asyncio.create_task(store.fetch_results(1)) for _ in range(8)]
             await asyncio.sleep(0.5)
-            turned_away = [caller for caller in callers if caller.done()]
+            rejected = [caller for caller in callers if caller.done()]
         found = await asyncio.gather(*callers, return_exceptions=True)
 
-    assert len(turned_away) >= 3
-    assert all(isinstance(caller.exception(), DatabaseUnavailable) for caller in turned_away)
-    assert found.count([]) == len(callers) - len(turned_away)
+    assert len(rejected) >= 3
+    assert all(isinstance(caller.exception(), DatabaseUnavailable) for caller in rejected)
+    assert found.count([]) == len(callers) - len(rejected)
 
 
-async def test_eight_writers_at_once_get_numbers_of_their_own(
+async def test_concurrent_writers_get_distinct_query_ids(
     database: str, db: psycopg.Connection
 ) -> None:
     async with stored(database) as store:
-        numbers = await asyncio.gather(*(store.save(answer(n % 7)) for n in range(200)))
+        numbers = await asyncio.gather(*(store.insert(answer(n % 7)) for n in range(200)))
 
     assert len(set(numbers)) == 200
     mismatched = db.execute(
@@ -254,28 +255,28 @@ async def test_eight_writers_at_once_get_numbers_of_their_own(
     assert mismatched.fetchone() == (0,)
 
 
-async def test_a_database_without_tables_is_said_to_lack_migrations(server: str) -> None:
+async def test_database_without_tables_is_reported_as_not_migrated(server: str) -> None:
     async with stored(server) as store:
         with pytest.raises(DatabaseUnavailable, match="run the migrations"):
-            await store.save(answer(1))
+            await store.insert(answer(1))
 
 
-async def test_a_role_that_may_only_read_cannot_write(database: str) -> None:
+async def test_read_only_role_cannot_write(database: str) -> None:
     async with stored(make_conninfo(database, user="arxiv_ro")) as store:
-        assert await store.results_of(1) == []
+        assert await store.fetch_results(1) == []
         with pytest.raises(DatabaseUnavailable, match="may not"):
-            await store.save(answer(1))
+            await store.insert(answer(1))
 
 
 @pytest.mark.parametrize("url", ["nonsense", "postgresql://u:secret@[bad", "host=x hotst=secret"])
-def test_a_url_that_is_not_understood_is_not_repeated(url: str) -> None:
+def test_error_for_an_invalid_url_does_not_contain_it(url: str) -> None:
     with pytest.raises(ConfigurationError) as caught:
         DatabasePools(url)
 
     assert "secret" not in str(caught.value)
 
 
-def test_psql_gets_the_password_where_no_process_list_shows_it() -> None:
+def test_psql_gets_the_password_from_its_environment() -> None:
     environment = libpq_environment("postgresql://me:p%40ss@db.example:6000/arxiv?sslmode=require")
 
     assert environment == {
@@ -289,20 +290,20 @@ def test_psql_gets_the_password_where_no_process_list_shows_it() -> None:
 
 
 @pytest.mark.usefixtures("one_connection")
-async def test_whoever_is_cancelled_at_any_step_leaves_no_statement_without_its_end(
+async def test_write_cancelled_at_any_step_leaves_no_open_transaction(
     database: str, db: psycopg.Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # psycopg lets others run where it has been busy for long: here at every step
+    # psycopg yields to the event loop after being busy for a while: here at every step
     monkeypatch.setattr(psycopg.waiting, "MAX_BUSY_TIME", 0)
     async with stored(make_conninfo(database, user="arxiv_rw")) as store:
-        await store.save(answer(1))
+        await store.insert(answer(1))
         for steps in range(40):
-            saving = asyncio.create_task(store.save(answer(1)))
+            saving = asyncio.create_task(store.insert(answer(1)))
             for _ in range(steps):
                 await asyncio.sleep(0)
             saving.cancel()
             await asyncio.gather(saving, return_exceptions=True)
-            await store.results_of(1)
+            await store.fetch_results(1)
             unfinished = db.execute(
                 "select state, query from pg_stat_activity"
                 " where datname = current_database() and usename = 'arxiv_rw' and state <> 'idle'"

@@ -207,10 +207,10 @@ async def test_write_takes_one_round_trip_per_system_and_one_to_check_the_query_
         proxied(apart.sequence) as (sequence, sequence_url),
         Systems(queries_url, results_url, sequence_url).stored() as store,
     ):
-        await store.save(answer(1))
+        await store.insert(answer(1))
         for proxy in (queries, found, sequence):
             proxy.forget()
-        await store.save(answer(2000))
+        await store.insert(answer(2000))
 
         assert [queries.trips, found.trips, sequence.trips] == [2, 1, 1]
 
@@ -221,14 +221,14 @@ async def test_query_ids_used_by_operators_are_skipped(apart: Systems) -> None:
         await store.write_results(results(2, "theirs"))
         await store.write_results(results(3, "theirs", "theirs"))
 
-        assert await store.save(answer(2)) == 4
+        assert await store.insert(answer(2)) == 4
     assert apart.counts() == (2, 0, 5, 2)
 
 
 async def test_write_of_another_process_is_not_repeated(apart: Systems) -> None:
     async with apart.stored() as store, apart.stored() as other:
         response = answer(3)
-        assert await other.save(response) == await store.save(response) == 1
+        assert await other.insert(response) == await store.insert(response) == 1
     assert apart.counts() == (1, 0, 3, 0)
 
 
@@ -241,13 +241,13 @@ async def test_write_repeated_after_its_repair_gets_another_query_id(
     async with apart.connections() as connections:
         store, reconciler = RecordStore(connections), Reconciler(connections)
         response = answer(3)
-        monkeypatch.setattr(store, "_save_query", fail)
+        monkeypatch.setattr(store, "_insert_query", fail)
         with pytest.raises(DatabaseUnavailable):
-            await store.save(response)
+            await store.insert(response)
         monkeypatch.undo()
         assert await reconciler.repair(await reconciler.find_mismatches()) == 1
 
-        assert await store.save(response) == 2
+        assert await store.insert(response) == 2
     assert apart.counts() == (2, 0, 6, 0)
 
 
@@ -257,12 +257,12 @@ async def test_error_between_the_systems_leaves_no_search_without_its_results(
     async with apart.stored() as store:
         monkeypatch.setattr("service.db.records._encode", lambda _: Unadaptable())
         with pytest.raises(psycopg.ProgrammingError):
-            await store.save(answer(3))
+            await store.insert(answer(3))
         monkeypatch.undo()
         assert apart.counts() == (0, 0, 0, 0)
         invalid = structs.replace(answer(3), query="NUL \0")
         with pytest.raises(psycopg.DataError):
-            await store.save(invalid)
+            await store.insert(invalid)
     assert apart.counts() == (0, 0, 3, 1)
 
 
@@ -275,16 +275,16 @@ async def test_connection_cut_during_a_write_loses_nothing(
         here = Systems(apart.queries, apart.results, apart.sequence)
         setattr(here, behind, url)
         async with here.stored() as store:
-            await store.save(answer(1))
+            await store.insert(answer(1))
             if sent is None:
                 proxy.cut_before_answer = True
             else:
                 proxy.cut_after = sent
             response = answer(500, "cut")
             try:
-                query_id = await store.save(response)
+                query_id = await store.insert(response)
             except DatabaseUnavailable:  # the search service repeats the write too
-                query_id = await store.save(response)
+                query_id = await store.insert(response)
 
     assert rows(apart.queries, "select query_id from queries where query = 'cut'") == [(query_id,)]
     assert apart.counts() == (2, 0, 501, 0)
@@ -317,7 +317,7 @@ async def writer(self, system="queries"):
 
 async def save(urls):
     async with DatabasePools(urls[0], results_url=urls[1], sequence_url=urls[2]) as connections:
-        print(await RecordStore(connections).save(answer(5, f"{last}")), flush=True)
+        print(await RecordStore(connections).insert(answer(5, f"{last}")), flush=True)
 
 DatabasePools.writer = writer
 for last in range(1, 10):
@@ -377,7 +377,7 @@ async def test_process_killed_at_any_step_of_a_write_leaves_repairable_records(
 
 async def test_other_mismatches_are_reported_and_not_repaired(apart: Systems) -> None:
     async with apart.stored() as store:
-        await store.save(answer(3))
+        await store.insert(answer(3))
         await store.write_query(search(7, 2))
         await store.write_query(search(8, 1))
         await store.write_results(results(8, "one", "two"))
@@ -416,7 +416,7 @@ async def test_concurrent_repairs_and_writes_record_each_run_once(
         mismatches = await reconciler.find_mismatches()
         repaired = await asyncio.gather(
             *(reconciler.repair(mismatches) for _ in range(3)),
-            *(store.save(answer(2)) for _ in range(20)),
+            *(store.insert(answer(2)) for _ in range(20)),
         )
 
         assert sum(repaired[:3]) == len(mismatches) == 40
@@ -459,7 +459,7 @@ READING = {"database_url": None, "endpoints": "queries,results,papers,read-queri
 
 async def test_reading_instance_needs_only_the_read_url(gateway: Serve, database: str) -> None:
     async with DatabasePools(database) as connections:
-        await RecordStore(connections).save(answer(3))
+        await RecordStore(connections).insert(answer(3))
     async with gateway(**READING) as client:
         assert len((await client.get("/queries")).json()) == 1
         assert len((await client.get("/results")).json()) == 3
@@ -549,13 +549,13 @@ async def test_read_only_connection_is_not_reused(database: str, db: psycopg.Con
     async with DatabasePools(database) as connections:
         store = RecordStore(connections)
         with pytest.raises(DatabaseUnavailable, match="read-only"):
-            await store.save(answer(1))
+            await store.insert(answer(1))
         db.execute("set default_transaction_read_only = off")
         db.execute(f"alter {setting} = off".encode())
 
         with suppress(DatabaseUnavailable):  # another read-only connection may be open
-            await store.save(answer(1))
-        assert await store.save(answer(1)) > 0
+            await store.insert(answer(1))
+        assert await store.insert(answer(1)) > 0
 
 
 def url_of_both(primary: Replica, standby: Replica, **options: str) -> str:
@@ -582,7 +582,7 @@ async def test_lagging_standby_shows_no_search_without_its_results(
         end = monotonic() + 3.5
         while monotonic() < end:
             waited = 100 * (len(statuses) % 2)  # every other run is recorded late
-            new = await store.save(structs.replace(answer(3), timestamp=int(time()) - waited))
+            new = await store.insert(structs.replace(answer(3), timestamp=int(time()) - waited))
             single = await immediate.get(f"/queries/{new}")
             statuses.append(single.status_code)
             assert single.status_code == 503 or len(single.json()["results"]) == 3

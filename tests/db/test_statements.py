@@ -45,7 +45,7 @@ SYSTEMS = {
 FALLBACK = {"INSERT_QUERY", "INSERT_RESULTS"}
 """Without a query_id, which is possible on one system only, they take one from the sequence."""
 
-ONE_SYSTEM = {"INSERT_MANY", "NEXT_FREE_NUMBER"}
+ONE_SYSTEM = {"INSERT_BATCH", "NEXT_FREE_QUERY_ID"}
 """Used only if everything is on one system."""
 
 

@@ -23,8 +23,7 @@ from psycopg.sql import SQL, Identifier
 
 from demo.arxiv import StandIn
 from service.backend.client import READ_TIMEOUT
-from service.handlers.arxiv import PATIENCE as RESULTS_PATIENCE
-from service.search import PERSISTENCE
+from service.search import QUEUE_SECONDS, SAVE_RETRY_SECONDS
 from service.settings import ENDPOINTS, Settings
 from tests.api.test_exports import until
 from tests.support.haproxy import NOBODY, Router, free_port, haproxy
@@ -368,8 +367,8 @@ def test_timeouts_increase_towards_the_client() -> None:
     [end] = re.findall(r"hard-stop-after (\d+)s", text)
     ingress = (ROOT / "deploy" / "kubernetes" / "ingress.yaml").read_text()
     settings = Settings.from_env({})
-    frontend = settings.max_wait + settings.timeout + PERSISTENCE + READ_TIMEOUT
-    shown = frontend + READ_TIMEOUT + RESULTS_PATIENCE
+    frontend = settings.max_wait + settings.timeout + SAVE_RETRY_SECONDS + READ_TIMEOUT
+    shown = frontend + READ_TIMEOUT + QUEUE_SECONDS
 
     assert float(pools["backends"]) == float(pools["backends_unready"]) > frontend
     assert float(pools["frontends_search"]) == float(pools["frontends_unready"]) > shown

@@ -52,7 +52,7 @@ def fill(url: str) -> None:
     async def record() -> None:
         async with stored(url) as store:
             for number in range(1, 6):
-                await store.save(answer(number))
+                await store.insert(answer(number))
 
     asyncio.run(record())
 

@@ -36,15 +36,15 @@ from service.db.reader import RecordReader
 from service.errors import ConfigurationError
 from service.settings import ENDPOINTS, Settings
 from tests.api.test_cache import (  # noqa: F401 - run with a frontend and a backend
-    _no_pauses,
+    _short_pauses,
     age,
-    test_a_failure_that_was_shared_is_over_when_it_is_over,
-    test_after_the_change_arxiv_is_asked_again,
-    test_an_answer_is_good_until_the_next_change,
-    test_equal_searches_at_the_same_time_are_one_flight,
-    test_no_cache_forces_a_new_request,
-    test_the_papers_come_along_when_asked_for,
-    test_the_same_search_is_asked_once,
+    test_concurrent_identical_searches_are_coalesced,
+    test_expired_record_is_not_served,
+    test_include_results_adds_the_papers,
+    test_no_cache_sends_the_search_again,
+    test_response_is_fresh_until_arxiv_publishes_new_papers,
+    test_same_search_is_sent_once,
+    test_search_after_a_shared_failure_is_sent,
 )
 from tests.api.test_exports import EXPORT, PLAIN, ROWS, filled, large  # noqa: F401 - fixtures
 from tests.api.test_http_semantics import client_of, served
@@ -435,7 +435,7 @@ async def test_backend_problems_are_passed_on(
     assert problem.json() == {
         "title": "Unusable response from arXiv",
         "status": 502,
-        "detail": "arXiv answered 500",
+        "detail": "arXiv responded with status 500",
         "request_id": "job-7",
         "query_id": 3,
     }

@@ -21,8 +21,9 @@ from demo import feed
 from demo.papers import generate
 from service import arxiv_xml
 from service.context import create_pools
-from service.db.records import RecordStore
+from service.db.records import RecordStore, create_record
 from service.models.arxiv import ArxivResponse
+from service.models.records import Record
 from service.problems import AnyRequest
 from service.settings import Settings
 from tests.support.process import ROOT
@@ -173,20 +174,20 @@ def test_pgbench_writes_the_same_rows_as_the_store(
         num_results=10,
         query="it's :this",
         entries=parsed.entries,
-        search_key=uuid4(),
     )
+    record = create_record(response, uuid4())
     settings = Settings(database_url=make_conninfo(database, user="arxiv_rw"))
-    asyncio.run(_save(settings, response))
+    asyncio.run(_save(settings, record))
     rows_of_store = fetch_rows()
     db.execute("truncate queries, results, papers")
 
-    command = recording.create_pgbench_command(settings, [response], tmp_path)
+    command = recording.create_pgbench_command(settings, [record], tmp_path)
     subprocess.run([*command, "--transactions=1", "--protocol=extended"], check=True)
 
     assert len(rows_of_store[1]) == 10
     assert fetch_rows() == rows_of_store
 
 
-async def _save(settings: Settings, response: ArxivResponse) -> None:
-    async with create_pools(settings) as connections:
-        await RecordStore(connections).save(response)
+async def _save(settings: Settings, record: Record) -> None:
+    async with create_pools(settings) as pools:
+        await RecordStore(pools).insert(record)

@@ -1,4 +1,4 @@
-"""Equal reads at the same time are one, and nobody is answered by what was read before he asked."""
+"""Concurrent identical reads are coalesced, and never return data read before the call."""
 
 import asyncio
 
@@ -9,7 +9,7 @@ from service.singleflight import SingleFlight
 
 
 class Table:
-    """Rows that are counted slowly, and how often that was done."""
+    """A table whose rows are counted slowly."""
 
     def __init__(self) -> None:
         self.rows = 0
@@ -22,7 +22,7 @@ class Table:
         return rows
 
 
-async def test_equal_reads_at_the_same_time_are_one() -> None:
+async def test_concurrent_identical_reads_are_coalesced() -> None:
     shared, table = SingleFlight[int](), Table()
 
     counts = await asyncio.gather(*(shared.read(b"all", table.count) for _ in range(50)))
@@ -31,7 +31,7 @@ async def test_equal_reads_at_the_same_time_are_one() -> None:
     assert table.reads == 1
 
 
-async def test_who_asks_while_a_read_is_under_way_sees_what_was_written_before_he_asked() -> None:
+async def test_call_during_a_read_gets_the_result_of_the_next_one() -> None:
     shared, table = SingleFlight[int](), Table()
     first = asyncio.create_task(shared.read(b"all", table.count))
     await asyncio.sleep(0.005)
@@ -43,7 +43,7 @@ async def test_who_asks_while_a_read_is_under_way_sees_what_was_written_before_h
     assert table.reads == 2
 
 
-async def test_reads_that_ask_for_something_else_do_not_wait_for_each_other() -> None:
+async def test_different_reads_do_not_wait_for_each_other() -> None:
     shared, table = SingleFlight[int](), Table()
 
     async def never() -> int:
@@ -55,7 +55,7 @@ async def test_reads_that_ask_for_something_else_do_not_wait_for_each_other() ->
     stuck.cancel()
 
 
-async def test_everyone_who_shares_a_read_that_fails_is_told_and_the_next_one_is_new() -> None:
+async def test_failure_is_raised_for_all_callers_and_the_next_read_is_new() -> None:
     shared, table = SingleFlight[int](), Table()
 
     async def away() -> int:
@@ -69,7 +69,7 @@ async def test_everyone_who_shares_a_read_that_fails_is_told_and_the_next_one_is
     assert await shared.read(b"all", table.count) == 0
 
 
-async def test_one_who_goes_does_not_take_the_read_from_the_others() -> None:
+async def test_cancelled_caller_does_not_cancel_the_read() -> None:
     shared, table = SingleFlight[int](), Table()
     gone = asyncio.create_task(shared.read(b"all", table.count))
     stays = asyncio.create_task(shared.read(b"all", table.count))
@@ -82,10 +82,10 @@ async def test_one_who_goes_does_not_take_the_read_from_the_others() -> None:
     assert table.reads == 1
 
 
-async def test_nothing_is_kept_of_what_has_ended() -> None:
+async def test_finished_reads_are_not_kept() -> None:
     shared, table = SingleFlight[int](), Table()
     for number in range(10):
         await asyncio.gather(*(shared.read(b"%d" % number, table.count) for _ in range(3)))
 
-    assert not vars(shared)["_under_way"]
-    assert not vars(shared)["_to_come"]
+    assert not vars(shared)["_current"]
+    assert not vars(shared)["_next"]

@@ -54,12 +54,9 @@ async def find_answer(
 
     Times are Unix seconds. `anew` bypasses the cache.
     """
-    reply = None if data.bypass_cache else context.search_service.at_hand(data.search)
-    if reply is None:
-        reply = await cancel_on_disconnect(
-            request, context.search_service.search(data.search, bypass_cache=data.bypass_cache)
-        )
-    return reply
+    return await cancel_on_disconnect(
+        request, context.search_service.search(data.search, bypass_cache=data.bypass_cache)
+    )
 
 
 @post(
@@ -76,7 +73,7 @@ async def find_results(
     data: Annotated[ResultsRequest, openapi.describe_body(ResultsRequest(query_id=42))],
 ) -> list[ResultRow]:
     """Return the results of one search from the primary, since replicas may lag behind."""
-    return await context.records.results_of(data.query_id)
+    return await context.records.fetch_results(data.query_id)
 
 
 @post(

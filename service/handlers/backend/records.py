@@ -49,7 +49,7 @@ WRITE_RESULTS = WriteResultsRequest(
 )
 async def get_sequence(context: NamedDependency[LocalContext]) -> Sequence:
     """Take the next query_id, which no other caller gets. Unused numbers leave gaps."""
-    return Sequence(await context.records.next_query_id())
+    return Sequence(await context.records.take_query_id())
 
 
 @post(

@@ -1,4 +1,4 @@
--- One row if just these papers are recorded under the number of their search.
+-- One row if exactly these results are recorded under their query_id.
 select
 where not exists (
     select
@@ -13,8 +13,8 @@ where not exists (
         select result_number, timestamp, author, title, journal, arxiv_id, version
         from results
         where query_id = %(query_id)s
-    ) as kept on kept.result_number = sent.result_number
-    where (kept.timestamp, kept.author, kept.title, kept.journal, kept.arxiv_id, kept.version)
+    ) as stored on stored.result_number = sent.result_number
+    where (stored.timestamp, stored.author, stored.title, stored.journal, stored.arxiv_id, stored.version)
         is distinct from (
             %(timestamp)s::bigint, sent.author, sent.title, sent.journal, sent.arxiv_id, sent.version
         )

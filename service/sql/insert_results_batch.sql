@@ -1,4 +1,4 @@
--- Records the papers of many searches under their numbers.
+-- Records the results of several searches under their query_ids.
 insert into results
     (query_id, timestamp, result_number, author, title, journal, arxiv_id, version)
 select

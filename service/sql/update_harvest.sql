@@ -1,4 +1,4 @@
--- Moves a harvest on, with the page that has just been recorded.
+-- Stores the progress of a harvest, together with the page that was just recorded.
 update harvests
 set submitted_from = %(submitted_from)s,
     start = %(start)s,

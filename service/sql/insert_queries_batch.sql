@@ -1,5 +1,5 @@
--- Records searches under the numbers taken for them before. One that is recorded already, or whose
--- number another one has, is left out.
+-- Records searches under the query_ids taken for them. A search that is recorded already, or whose
+-- query_id belongs to another record, is left out.
 insert into queries (
     query_id, timestamp, status, num_results, num_entries, query, outcome, write_key, search_key,
     remarks, acknowledged

@@ -1,4 +1,5 @@
--- The newest good answer to a search; one that waited in a queue is as old as its acknowledgement.
+-- The newest usable record of a search. If it waited in the queue, its age counts from when it was
+-- acknowledged.
 select
     query_id, timestamp, status, num_results, num_entries, query, outcome, remarks,
     coalesce(acknowledged, recorded) as recorded

@@ -1,7 +1,7 @@
--- Gives the gate to the first in the queue, if it is this ticket and arXiv has had its pause. A
--- holder that died is over when its request must have ended; then too the pause is kept. Who did not
--- hear that the gate was given to it is given it again.
-with taken as (
+-- Grants the lease to a ticket if it is the first in the queue, no lease is held, and the interval
+-- and any cooldown are over. A lease that was not released expires; then the interval begins. A
+-- ticket that already has the lease, but did not receive the confirmation, is granted it again.
+with lease as (
     update gate
     set holder = %(ticket)s,
         held_until = clock_timestamp() + make_interval(secs => %(lease)s::float8)
@@ -15,7 +15,7 @@ with taken as (
         and (select ticket from gate_queue order by place limit 1) = %(ticket)s
     returning holder
 ),
-gone as (
-    delete from gate_queue where ticket in (select holder from taken)
+dequeued as (
+    delete from gate_queue where ticket in (select holder from lease)
 )
-select from taken
+select from lease

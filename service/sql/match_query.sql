@@ -1,4 +1,4 @@
--- One row if just this search is recorded under its number.
+-- One row if exactly this search is recorded under its query_id.
 select from queries
 where query_id = %(query_id)s
     and timestamp = %(timestamp)s

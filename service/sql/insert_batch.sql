@@ -1,5 +1,5 @@
--- Records searches with their papers, under the numbers taken for them before. One that is recorded
--- already, or whose number another one has, is left out.
+-- Records searches and their results under the query_ids taken for them. A search that is recorded
+-- already, or whose query_id belongs to another record, is left out.
 with new as (
     insert into queries (
         query_id, timestamp, status, num_results, num_entries, query, outcome, write_key,
@@ -27,6 +27,6 @@ from json_to_recordset(%(results)s::json)
         json_to_recordset(search.results)
             as (author text, title text, journal text, arxiv_id text, version smallint)
     ) with ordinality
--- a number that came twice has the results of one of them
+-- if a query_id occurs twice, it has the results of one of the two
 where (search.query_id, search.write_key) in (select query_id, write_key from new)
 order by search.query_id, ordinality

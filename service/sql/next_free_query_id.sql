@@ -1,4 +1,4 @@
--- Takes one number, and looks whether an operator's own record has it.
+-- Takes a query_id from the sequence; 0 if an operator has already used it.
 with next as materialized (select nextval('arxiv_sequence') as query_id)
 select
     case
