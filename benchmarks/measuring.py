@@ -219,7 +219,7 @@ def against_bare(what: str, settings: Settings, path: str, target: float) -> Ite
     Once it is all there is to an application, in this process; once it has the service around it.
     """
     app = create_app(settings)
-    with served(app, server.config(app, settings)) as address:
+    with served(app, server.create_config(app, settings)) as address:
         handler = bare_handler(httpx.get(address + path, timeout=30).raise_for_status().content)
         app.register(handler)
         # a configuration of logs would have the service write a line for each of its answers

@@ -27,7 +27,7 @@ from .handlers.backend import (
     write_queries,
     write_results,
 )
-from .handlers.metrics import Metrics
+from .handlers.metrics import show_metrics
 from .middleware.allowed_hosts import AllowedHostsMiddleware
 from .middleware.api_keys import ApiKeyMiddleware
 from .middleware.conditional import ConditionalMiddleware
@@ -111,7 +111,7 @@ def create_app(settings: Settings, transport: httpx.AsyncBaseTransport | None = 
             ),
             health.live,
             health.ready,
-            Metrics,
+            show_metrics,
             openapi.assets(),
         ],
         lifespan=[opened],

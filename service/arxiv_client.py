@@ -97,7 +97,7 @@ class ArxivClient:
         started = monotonic()
         answer = await self._send(sent, meant, until)
         taken = monotonic() - started
-        metrics.asked(answer, taken)
+        metrics.count_upstream_request(answer, taken)
         self.latest = int(time()), answer.outcome
         logger.info(
             "arXiv answered %d in %.2f s: %d of %d papers for %r",

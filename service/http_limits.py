@@ -173,7 +173,7 @@ class LimitedHttpProtocol(HttpToolsProtocol):
         super().connection_made(transport)
         self._patience = _Patience(self.loop, self._lose_patience)
         if len(self.connections) > CONNECTIONS + REFUSED_AT_ONCE:
-            metrics.refused(FULL.status)
+            metrics.count_refusal(FULL.status)
             self.transport.abort()
         elif len(self.connections) > CONNECTIONS:
             self._refuse(FULL)
@@ -365,7 +365,7 @@ class LimitedHttpProtocol(HttpToolsProtocol):
         token = request_id.set(name)
         logger.log(NOTICE, "refused with %d: %s", refusal.status, refusal.detail)
         request_id.reset(token)
-        metrics.refused(refusal.status)
+        metrics.count_refusal(refusal.status)
         running = self._running
         if running is None or running.response_complete or not running.response_started:
             headers, body = refusal.fields(name)

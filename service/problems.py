@@ -37,7 +37,7 @@ def of_service(_: AnyRequest, error: ServiceError) -> Response[Problem]:
 
 async def refuse(error: ServiceError, send: Send) -> None:
     """Answer with an error of ours at the door, where nothing else counts it."""
-    metrics.refused(error.status_code)
+    metrics.count_refusal(error.status_code)
     await answer(error, send)
 
 

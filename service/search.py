@@ -128,7 +128,7 @@ class SearchService(ABC):
         metrics.AT_HAND.inc()
         return _hit(recorded)
 
-    @metrics.counted
+    @metrics.count_searches
     async def search(self, search: Search, *, bypass_cache: bool = False) -> SearchReply:
         """Answer a search from the cache, or from arXiv; `bypass_cache`: always from arXiv.
 
@@ -200,7 +200,7 @@ class LocalSearchService(SearchService):
         self._store = store
         self._rate_limiter = rate_limiter
 
-    @metrics.counted
+    @metrics.count_searches
     async def search_arxiv(self, search: Search, record: Record | None = None) -> ArxivResponse:
         """Ask arXiv in its turn; what `record` is for, it does with each answer, inside the turn.
 

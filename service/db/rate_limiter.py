@@ -151,7 +151,7 @@ class RateLimiter:
                 state = conn.cursor(row_factory=class_row(RateLimiterStatus))
                 await state.execute(sql.GATE_STATE)
                 seen = await anext(state)
-        metrics.closed(seen.closed)
+        metrics.set_cooldown(seen.closed)
         return seen
 
     async def _wait(
@@ -234,7 +234,7 @@ class RateLimiter:
                 for word, answer in told:
                     await self._heard(word, answer)
                 seen = await anext(outlook)
-        metrics.closed(seen.closed)
+        metrics.set_cooldown(seen.closed)
         return seen, bool(take.rowcount), found
 
     async def _release(self, ticket: UUID, acquire: Lease, request_time: float) -> None:
@@ -253,7 +253,7 @@ class RateLimiter:
         if acquire.cooldown or not self._neighbours.wait:
             await self._tell()
             acquire.closed = acquire.cooldown if word.answer is None else word.answer
-            metrics.closed(acquire.closed)
+            metrics.set_cooldown(acquire.closed)
 
     async def _leave(self, ticket: UUID) -> None:
         """Give a place up, or the gate, and tell what was left to whoever has it."""

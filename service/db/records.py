@@ -104,7 +104,7 @@ class RecordStore:
                             await conn.execute(sql.HARVEST_ADVANCE, asdict(harvest))
                         await conn.execute(sql.COMMIT)
                     query_id: int = await anext(query)
-                    metrics.wrote(queries=1, results=results.rowcount, papers=papers.rowcount)
+                    metrics.count_rows(queries=1, results=results.rowcount, papers=papers.rowcount)
                     return query_id
             except errors.UniqueViolation as error:
                 if error.diag.constraint_name == "queries_write_key_key":
@@ -169,7 +169,7 @@ class RecordStore:
                 await conn.rollback()
                 same = await conn.execute(sql.SAME_RESULTS, body)
                 return bool(same.rowcount)  # else they are an operator's
-        metrics.wrote(results=results.rowcount, papers=papers.rowcount)
+        metrics.count_rows(results=results.rowcount, papers=papers.rowcount)
         return True
 
     async def _save_query(self, head: Mapping[str, object], harvest: Harvest | None) -> int:
@@ -185,7 +185,7 @@ class RecordStore:
             if error.diag.constraint_name == "queries_harvest_page":
                 raise Conflict("another process is at the same harvest") from error
             return await self._saved(head)
-        metrics.wrote(queries=1)
+        metrics.count_rows(queries=1)
         return cast("int", head["query_id"])
 
     async def _saved(self, head: Mapping[str, object]) -> int:
@@ -315,7 +315,7 @@ class RecordStore:
         with map_db_errors():
             async with self._connections.writer() as conn:
                 written = await conn.execute(sql.WRITE_QUERY, sent)
-                metrics.wrote(queries=written.rowcount)
+                metrics.count_rows(queries=written.rowcount)
                 if not written.rowcount:
                     written = await conn.execute(sql.SAME_QUERY, sent)
         if not written.rowcount:
@@ -333,7 +333,7 @@ class RecordStore:
                 if written.rowcount not in {0, len(results)} or not same.rowcount:
                     raise Conflict(f"query_id: other results are recorded under {body.query_id}")
                 upserted = await conn.execute(sql.UPSERT_PAPERS, sent)
-        metrics.wrote(results=written.rowcount, papers=upserted.rowcount)
+        metrics.count_rows(results=written.rowcount, papers=upserted.rowcount)
 
     @property
     def systems(self) -> Collection[str]:

@@ -60,7 +60,7 @@ def test_a_search_prints_a_table(environment: dict[str, str]) -> None:
     assert "3 of " in lines[-1]
     assert "from arXiv" in lines[-1]
     assert (
-        "remembered"
+        "from the cache"
         in run(environment, "search", "--title", "testing", "--max-results", "3").stdout
     )
 

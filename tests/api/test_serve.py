@@ -160,9 +160,9 @@ def test_a_postgresql_that_does_not_start_is_explained(
 @pytest.mark.parametrize(
     ("name", "value", "words"),
     [
-        ("ARXIV_PROT", "8000", "ARXIV_PROT: there is no such setting"),
+        ("ARXIV_PROT", "8000", "ARXIV_PROT: unknown setting"),
         ("ARXIV_PORT", "http", "ARXIV_PORT: "),
-        ("ARXIV_CACHE", "yes", "ARXIV_CACHE: Invalid enum value 'yes': give on or off"),
+        ("ARXIV_CACHE", "yes", "ARXIV_CACHE: Invalid enum value 'yes': set it to on or off"),
         (
             "ARXIV_RESULTS_DATABASE_RO_URL",
             "nonsense",
@@ -316,7 +316,7 @@ from pathlib import Path
 import psycopg
 from service import embedded_postgres
 from service.db import migrations
-with embedded.server(Path(os.environ["ARXIV_DATA_DIR"])) as url:
+with embedded_postgres.server(Path(os.environ["ARXIV_DATA_DIR"])) as url:
     migrations.apply(url)
     with psycopg.connect(url) as conn:
         print(conn.execute("select 1").fetchone()[0])

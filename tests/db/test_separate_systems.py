@@ -7,7 +7,6 @@ import os
 import re
 import subprocess
 import sys
-from argparse import Namespace
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import ExitStack, asynccontextmanager, redirect_stdout, suppress
 from pathlib import Path
@@ -24,9 +23,9 @@ from psycopg.conninfo import make_conninfo
 
 from demo.arxiv import StandIn
 from demo.papers import generate
-from service.__main__ import migrate
 from service.app import create_app
-from service.cli import terminal
+from service.cli.database import migrate_databases
+from service.cli.reconcile import run_reconcile
 from service.context import LocalContext
 from service.db import milestones
 from service.db import pool as connections_module
@@ -338,8 +337,7 @@ async def reconciled(apart: Apart, *, repair: bool = False) -> tuple[int, list[s
     printed = io.StringIO()
     with redirect_stdout(printed):
         try:
-            options = Namespace(repair=repair, grace=0)
-            await terminal.reconcile(Settings(**apart.settings), options)
+            await run_reconcile(Settings(**apart.settings), repair=repair, grace=0)
         except SystemExit as ended:
             return int(ended.code or 0), printed.getvalue().splitlines()
     return 0, printed.getvalue().splitlines()
@@ -360,7 +358,7 @@ async def test_a_kill_at_any_step_of_a_write_leaves_what_can_be_found_and_repair
     # killed after the results and before the search; after it, and never
     assert apart.counts() == (2, 0, 20, 2)
     status, printed = await reconciled(apart)
-    assert (status, printed[-1]) == (3, "2 amiss, 0 repaired")
+    assert (status, printed[-1]) == (3, "2 mismatches, 0 repaired")
     assert "".join(printed).count("without their search") == 2
     assert apart.counts() == (2, 0, 20, 2)
     assert (await reconciled(apart, repair=True))[0] == 0
@@ -372,7 +370,7 @@ async def test_a_kill_at_any_step_of_a_write_leaves_what_can_be_found_and_repair
         text=True,
         check=True,
     )
-    assert again.stdout == "0 amiss, 0 repaired\n"
+    assert again.stdout == "0 mismatches, 0 repaired\n"
     assert apart.counts() == (4, 0, 20, 0)
     assert rows(apart.queries, "select outcome, num_results, query from queries order by 1, 3") == [
         *[("interrupted", 5, "")] * 2,
@@ -391,9 +389,9 @@ async def test_what_is_wrong_is_told_and_left_alone(apart: Apart) -> None:
 
     assert status == 3
     assert [re.split(" {2,}", line.strip()) for line in printed[1:-1]] == [
-        ["7", "0", "2", "WRONG: a search without its results; look into it"],
-        ["8", "2", "1", "WRONG: the search says another number; look into it"],
-        ["9", "1", "?", "without their search, as after a crash: --repair"],
+        ["7", "0", "2", "WRONG: a search without its results; investigate"],
+        ["8", "2", "1", "WRONG: the search has another number of results; investigate"],
+        ["9", "1", "?", "without their search, as after a crash: use --repair"],
     ]
     assert apart.counts() == (4, 2, 6, 0)
 
@@ -530,16 +528,16 @@ def test_every_system_is_migrated(apart: Apart, capfd: pytest.CaptureFixture[str
         results_database_url=apart.results,
         sequence_database_url=apart.sequence,
     )
-    migrate(settings, Namespace())
+    migrate_databases(settings)
 
-    told = re.findall(r"NOTICE service \[-\] (.*)", capfd.readouterr().out)
+    told = re.findall(r"NOTICE service\.cli\.common \[-\] (.*)", capfd.readouterr().out)
     assert told == [
         "the database is up to date",
         *("applied migration 0010_reading", "the database of the results is up to date"),
         *("applied migration 0010_reading", "the database of the sequence is up to date"),
     ]
     with pytest.raises(ConfigurationError, match="ARXIV_DATABASE_URL is not set"):
-        migrate(Settings(database_ro_url=apart.queries), Namespace())
+        migrate_databases(Settings(database_ro_url=apart.queries))
 
 
 # Standbys

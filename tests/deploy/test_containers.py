@@ -23,7 +23,6 @@ from typing import Any
 import pytest
 import yaml
 
-from service import reach
 from service.settings import ENDPOINTS, Settings
 from tests.deploy.test_operations import blocks
 
@@ -104,7 +103,7 @@ class TestTheText:
         [given] = re.findall(r"ARXIV_ENDPOINTS: \$\{ARXIV_ENDPOINTS:-([\w,]+)\}", text)
 
         settings = Settings(host="0.0.0.0", endpoints=given, backend_token=token)  # noqa: S104
-        reach.check(settings)
+        settings.check_exposure()
 
         assert bool(settings.served & {*ENDPOINTS["backend"]}) is bool(token)
 

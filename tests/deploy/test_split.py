@@ -4,7 +4,6 @@ import asyncio
 import json
 import logging
 import re
-from argparse import ArgumentParser, Namespace
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from inspect import signature
@@ -22,13 +21,13 @@ from psycopg.conninfo import make_conninfo
 from psycopg.sql import SQL, Identifier
 
 from demo.arxiv import StandIn
-from service import __main__ as command_line
 from service import api_keys
 from service.api_keys import ApiKey, Rate
 from service.app import create_app
 from service.backend import client as backend_client
 from service.backend.client import RemoteReader
-from service.cli import terminal
+from service.cli.common import require_database, require_primary
+from service.cli.search import print_search
 from service.context import create_pools
 from service.db import pool
 from service.db.api_keys import ApiKeyStore
@@ -324,8 +323,8 @@ async def test_a_frontend_needs_no_database_and_its_terminal_searches(
             return found, process.process.returncode
 
         found, status = await asyncio.to_thread(use)
-        terminal.add_search(parser := ArgumentParser())
-        await terminal.search(frontend(url), parser.parse_args(["--title=testing", "--json"]))
+        parameters = {"title": "testing"}
+        await print_search(parameters, frontend(url), bypass_cache=False, as_json=True)
 
     assert found["num_entries"] == 10
     assert json.loads(capsys.readouterr().out)["query_id"] == found["query_id"]
@@ -802,10 +801,12 @@ def test_a_frontend_has_no_database_and_serves_nothing_that_needs_one(
         )
 
 
-@pytest.mark.parametrize("command", ["migrate", "harvest", "keys"])
-def test_what_needs_a_database_is_done_where_it_is(command: str) -> None:
+@pytest.mark.parametrize("check", [require_database, require_primary])
+def test_commands_that_need_a_database_refuse_to_run_at_a_frontend(
+    check: Callable[[Settings], None],
+) -> None:
     with pytest.raises(ConfigurationError, match="ARXIV_BACKEND_URL"):
-        command_line.COMMANDS[command](frontend("http://backend"), Namespace())
+        check(frontend("http://backend"))
 
 
 def test_all_that_a_frontend_serves_is_of_the_frontend() -> None:

@@ -4,7 +4,7 @@ import asyncio
 import signal
 import sys
 
-from service.__main__ import main
+from service.cli import main
 
 
 def tell(*_: object) -> None:
@@ -14,4 +14,4 @@ def tell(*_: object) -> None:
 
 if __name__ == "__main__":
     signal.signal(signal.SIGUSR1, tell)
-    sys.exit(main())
+    main()
