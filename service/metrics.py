@@ -327,6 +327,7 @@ def create_registry() -> CollectorRegistry:
     """Return what `/metrics` shows: the metrics of this process, or of all workers."""
     if MULTIPROCESS_DIR not in os.environ:
         return REGISTRY
+    _remove_gauges_of_dead_workers()
     registry = CollectorRegistry()
     MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
     for collector in (QUEUE, PLATFORM_COLLECTOR, WorkerProcessCollector()):
@@ -341,7 +342,7 @@ def find_workers() -> list[int]:
     return sorted(pid for pid in pids if _is_running(pid))
 
 
-def remove_gauges_of_dead_workers() -> None:
+def _remove_gauges_of_dead_workers() -> None:
     """Leave the gauges of dead workers out of the totals. Their counters are kept."""
     for file in Path(os.environ[MULTIPROCESS_DIR]).glob("gauge_live*.db"):
         if (match := _PID.search(file.name)) and not _is_running(int(match[1])):
