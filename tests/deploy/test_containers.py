@@ -236,9 +236,9 @@ def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A copy of what the image and the containers are made of, with a file .env."""
     folder = tmp_path_factory.mktemp("checkout")
     ignore = shutil.ignore_patterns("__pycache__")
-    for name in ("service", "migrations", "demo", "deploy", "tests/containers"):
+    for name in ("service", "migrations", "demo", "deploy", "requirements", "tests/containers"):
         shutil.copytree(ROOT / name, folder / name, ignore=ignore)
-    for name in ("Containerfile", ".containerignore", "podman-compose.yml", "requirements.txt"):
+    for name in ("Containerfile", ".containerignore", "podman-compose.yml"):
         shutil.copy2(ROOT / name, folder)
     shutil.copy2(ROOT / "wait-for", folder)
     (folder / ".env").write_text("".join(f"{name}='{value}'\n" for name, value in DOTENV.items()))
