@@ -7,8 +7,7 @@ from urllib.parse import quote
 from lxml import etree
 from msgspec import Struct
 
-import service
-
+from .. import __version__
 from ..models.responses import Reference
 from .sanitize import line
 from .serializer import Serializer
@@ -44,7 +43,7 @@ class Atom(Serializer[Reference]):
         _add(feed, "updated", _moment(self._head.updated))
         _add(_add(feed, "author"), "name", "arxiv-gateway")
         _add(feed, "link", rel="self", type="application/atom+xml", href=self._head.self_url)
-        _add(feed, "generator", "arxiv-gateway", version=service.__version__)
+        _add(feed, "generator", "arxiv-gateway", version=__version__)
         text = etree.tostring(feed, encoding="utf-8", xml_declaration=True)
         return text.removesuffix(_END) + b"\n"
 

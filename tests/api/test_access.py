@@ -76,7 +76,7 @@ async def test_the_backend_is_no_way_around_keys(gateway: Serve) -> None:
             for path in ("/write-queries", "/write-results", "/find-answer", "/find-keys"):
                 assert (await client.post(path, json={})).status_code == 404
     with pytest.raises(
-        ValueError, match="arxiv-api does not accept API keys; .* ARXIV_BACKEND_TOKEN"
+        ValueError, match=r"arxiv-api does not accept API keys; .* ARXIV_BACKEND_TOKEN"
     ):
         Settings(api_keys="required", endpoints="arxiv,arxiv-api")
     with_token = Settings(api_keys="required", backend_token_also="x" * 16)
