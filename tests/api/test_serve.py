@@ -140,7 +140,7 @@ def test_a_folder_of_another_version_is_left_alone(tmp_path: Path, folder: dict[
     (cluster / "PG_VERSION").write_text("12\n")
     with service(folder) as running:
         assert running.wait() == 2
-    assert "was made by PostgreSQL 12" in running.output
+    assert "was created by PostgreSQL 12" in running.output
 
 
 def test_a_postgresql_that_does_not_start_is_explained(

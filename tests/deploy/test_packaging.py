@@ -46,8 +46,8 @@ def dist(directory: Path) -> Path:
             shutil.copytree(ROOT / name, checkout / name, ignore=ignore)
         else:
             shutil.copy(ROOT / name, checkout / name)
-    command = [sys.executable, "-m", "build", "--no-isolation", "--outdir", directory / "dist"]
-    subprocess.run([*command, checkout], stdout=subprocess.DEVNULL, check=True)
+    command = [sys.executable, "-m", "build", "--no-isolation", f"--outdir={directory}/dist"]
+    subprocess.run([*command, str(checkout)], stdout=subprocess.DEVNULL, check=True)
     return directory / "dist"
 
 
