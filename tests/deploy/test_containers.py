@@ -234,7 +234,7 @@ def _opened_sandbox() -> Iterator[Sandbox]:
 @pytest.fixture(scope="module")
 def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A copy of what the image and the containers are made of, with a file .env."""
-    folder = tmp_path_factory.mktemp("checkout")
+    folder = tmp_path_factory.mktemp("a checkout")
     ignore = shutil.ignore_patterns("__pycache__")
     for name in ("service", "migrations", "demo", "deploy", "requirements", "tests/containers"):
         shutil.copytree(ROOT / name, folder / name, ignore=ignore)
