@@ -3,13 +3,12 @@
 import io
 import signal
 import sys
-from typing import Any, NoReturn
+from typing import Any
 
 import rich_click as click
 
 from .. import __version__
 from ..errors import ConfigurationError, InvalidParameter, ServiceError
-from .common import INTERRUPTED
 from .database import database, migrate
 from .harvest import harvest
 from .keys import keys
@@ -19,6 +18,10 @@ from .serve import serve
 from .writer import writer
 
 COMPLETE_VARIABLE = "_ARXIV_GATEWAY_COMPLETE"
+INTERRUPTED, TERMINATED = 128 + signal.SIGINT, 128 + signal.SIGTERM
+"""Exit statuses, as shells report them for these signals."""
+SERVICES = (None, "serve", "writer")
+"""Commands that end successfully at a signal; `serve` is the default command."""
 
 
 class _Commands(click.RichGroup):
@@ -34,7 +37,7 @@ class _Commands(click.RichGroup):
             click.echo(f"{ctx.command_path}: {error.title}: {error.detail}", err=True)
             ctx.exit(1)
         except KeyboardInterrupt:
-            if ctx.invoked_subcommand in {None, "serve", "writer"}:
+            if ctx.invoked_subcommand in SERVICES:
                 ctx.exit(0)
             click.echo("interrupted; the same command resumes with what is stored", err=True)
             ctx.exit(INTERRUPTED)
@@ -60,7 +63,9 @@ def commands(ctx: click.Context) -> None:
     """
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # titles may have any character
-    signal.signal(signal.SIGTERM, _exit_at_sigterm)
+    # an exception, so that resources are released
+    status = 0 if ctx.invoked_subcommand in SERVICES else TERMINATED
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(status))
     if ctx.invoked_subcommand is None:
         ctx.invoke(serve)
 
@@ -72,8 +77,3 @@ for _command in (serve, writer, search, harvest, reconcile, keys, migrate, datab
 def main() -> None:
     """Run one command, and exit with its status."""
     commands(complete_var=COMPLETE_VARIABLE)
-
-
-def _exit_at_sigterm(*_: object) -> NoReturn:
-    """Exit with an exception, so that resources are released."""
-    raise SystemExit(0)

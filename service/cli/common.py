@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-import signal
 import sys
 from collections.abc import Coroutine, Iterator
 from contextlib import contextmanager
@@ -21,9 +20,6 @@ from ..logging import NOTICE
 from ..settings import Settings
 
 logger = logging.getLogger(__name__)
-
-TERMINATED, INTERRUPTED = 128 + signal.SIGTERM, 128 + signal.SIGINT
-"""Exit statuses, as shells report them for these signals."""
 
 
 def load_settings() -> Settings:
@@ -81,7 +77,6 @@ def run_interactive(action: Action, settings: Settings) -> None:
     """Run a command whose output is for a person; warnings go to standard error."""
     logging.basicConfig(level="WARNING", format="%(message)s", stream=sys.stderr)
     logging.getLogger("psycopg").setLevel("ERROR")
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(TERMINATED))
     with open_database(settings) as complete:
         asyncio.run(action(complete))
 

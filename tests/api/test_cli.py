@@ -329,7 +329,7 @@ async def test_invalid_query_is_rejected(settings: Settle) -> None:
 
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
 def test_killed_harvest_resumes(
-    environment: dict[str, str], arxiv: StandIn, db: psycopg.Connection, how: int
+    environment: dict[str, str], arxiv: StandIn, db: psycopg.Connection, how: signal.Signals
 ) -> None:
     arxiv.delay = 0.5
     command = [sys.executable, "-m", "service", "harvest", "cat:cs.*"]
@@ -343,6 +343,7 @@ def test_killed_harvest_resumes(
         running.send_signal(how)
         _, errors = running.communicate(timeout=20)
     assert b"Traceback" not in errors
+    assert running.returncode == {signal.SIGINT: 130, signal.SIGTERM: 143}.get(how, -how)
     arxiv.delay = 0.0
     finished = run(environment, "harvest", "cat:cs.*")
 
