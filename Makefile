@@ -1,77 +1,77 @@
-# What can be done here; `make` alone lists it.
+# `make` alone lists the targets.
 .DEFAULT_GOAL := help
 .PHONY: help run demo test torture fuzz bench check audit format lock clean
 
 PYTHON ?= python3
-# never the scripts in bin: they cannot start from a folder with a space in its name
+# not the scripts in .venv/bin: they do not start from a directory whose path contains a space
 PY := .venv/bin/python
 
-help: ## this list
+help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(firstword $(MAKEFILE_LIST)) | expand -t 10
 
-run: .venv/embedded ## the service on http://127.0.0.1:8000, with an embedded PostgreSQL
+run: .venv/embedded ## run the service on http://127.0.0.1:8000 with an embedded PostgreSQL
 	@exec $(PY) -m service serve
 
-demo: .venv/embedded ## the same with a stand-in for arXiv on this machine, for use without internet
+demo: .venv/embedded ## run it with a simulated arXiv, for use without internet
 	@exec $(PY) -m demo --with-service
 
-# more workers than cores: half of the time is spent waiting
-test: .venv/dev ## all tests
+# more processes than cores: the tests wait half of the time
+test: .venv/dev ## run all tests
 	@$(PY) -m pytest --numprocesses 4 --dist loadfile
 
-# the short form is among all tests; whoever sleeps leaves a processor to the others
-torture: .venv/dev ## faults by the hundred: kills, cuts, restarts, a full disk (ten minutes at most)
+torture: .venv/dev ## inject hundreds of faults: kills, cut connections, restarts (ten minutes at most)
 	@TORTURE=long $(PY) -m pytest tests/torture --numprocesses 4 --dist worksteal
 
-fuzz: .venv/fuzz ## a search for input that breaks the service (a quarter of an hour)
-	@$(PY) -m pytest tests/test_contract.py tests/test_parsers.py --hypothesis-profile=long
+fuzz: .venv/fuzz ## search for input that breaks the service (a quarter of an hour)
+	@$(PY) -m pytest tests/api/test_openapi_contract.py tests/unit/test_parsers.py --hypothesis-profile=long
 	@$(PY) -m fuzz.arxiv_xml -runs=1000000
 
-bench: .venv/dev ## ratios of what the service costs to what its parts cost (ten minutes at most)
+bench: .venv/dev ## measure the cost of the service relative to its parts (ten minutes at most)
 	@$(PY) -m benchmarks
 
-check: .venv/dev ## format, lints and types
+check: .venv/dev ## check formatting, lints and types
 	@$(PY) -m ruff format --check --quiet .
 	@$(PY) -m ruff check --quiet .
 	@$(PY) -m mypy --no-error-summary
 
-# Exit 1 where a known vulnerability is found; where its data cannot be reached, that is said.
-audit: ## known vulnerabilities of what is pinned
+# Exits with 1 if there is a known vulnerability, and with 0 and a message if nothing can be audited.
+audit: ## look for known vulnerabilities of the pinned packages
 	@$(PYTHON) -m venv --without-pip .venv/audit && $(PYTHON) -m pip --python .venv/audit/bin/python \
 		install --quiet --disable-pip-version-check --require-hashes --no-deps --only-binary :all: \
-		-r requirements-audit.txt \
-		|| { echo "pip-audit cannot be installed here: nothing was audited"; exit 0; }; \
-	for locked in requirements-embedded.txt requirements-dev.txt; do \
+		-r requirements/audit.txt \
+		|| { echo "cannot install pip-audit: nothing was audited"; exit 0; }; \
+	for lock in requirements/embedded.txt requirements/dev.txt; do \
 		.venv/audit/bin/python -m pip_audit --progress-spinner off --disable-pip --require-hashes \
-			--timeout 10 -r $$locked >.venv/audit/said 2>&1 && { \
-				echo "$$locked: $$(grep -c 'could not be audited' .venv/audit/said) of $$(grep -c == $$locked)" \
-					"packages could not be audited, the others have no known vulnerability"; \
+			--timeout 10 -r $$lock >.venv/audit/output 2>&1 && { \
+				echo "$$lock: $$(grep -c 'could not be audited' .venv/audit/output) of $$(grep -c == $$lock)" \
+					"packages could not be audited, the others have no known vulnerabilities"; \
 				continue; }; \
-		grep -q '^Name .*Fix Versions' .venv/audit/said && { cat .venv/audit/said; exit 1; }; \
-		echo "$$locked was not audited: $$(tail -n 1 .venv/audit/said | cut -c 1-200)"; \
+		grep -q '^Name .*Fix Versions' .venv/audit/output && { cat .venv/audit/output; exit 1; }; \
+		echo "$$lock was not audited: $$(tail -n 1 .venv/audit/output | cut -c 1-200)"; \
 	done
 
-format: .venv/dev ## put the code into its format
+format: .venv/dev ## format the code
 	@$(PY) -m ruff format --quiet .
 	@$(PY) -m ruff check --quiet --fix .
 
-lock: ## pin the newest dependencies, with the hash of every file
+lock: ## pin the newest versions of the dependencies, with the hashes of their files
 	@$(PYTHON) -m venv .venv/lock && .venv/lock/bin/python -m pip install --quiet uv
 	@set -e; lock() { .venv/lock/bin/python -m uv pip compile --quiet --universal --upgrade \
 		--python-version 3.11 --generate-hashes --no-header --no-annotate "$$@"; }; \
-	lock pyproject.toml --extra queue -o requirements.txt; \
-	lock pyproject.toml --extra embedded --extra queue -o requirements-embedded.txt; \
-	lock pyproject.toml --extra embedded --extra queue --extra opentelemetry --group dev -o requirements-dev.txt; \
-	lock pyproject.toml --extra embedded --extra queue --extra opentelemetry --group dev --group fuzz -o requirements-fuzz.txt; \
-	lock --group audit -o requirements-audit.txt
+	lock pyproject.toml --extra queue -o requirements/run.txt; \
+	lock pyproject.toml --extra embedded --extra queue -o requirements/embedded.txt; \
+	all="--extra embedded --extra queue --extra opentelemetry --group dev"; \
+	lock pyproject.toml $$all -o requirements/dev.txt; \
+	lock pyproject.toml $$all --group fuzz -o requirements/fuzz.txt; \
+	lock --group audit -o requirements/audit.txt
 
 clean: ## remove the virtual environment; data stays
 	rm -rf .venv
 
-# Debian's python3 comes without ensurepip, so the system's pip installs into the environment. Modules
-# are compiled here for those who forbid Python to write: a start takes a fifth longer otherwise.
-.venv/embedded .venv/dev .venv/fuzz: .venv/%: requirements-%.txt
-	@echo "installing what $(<F) pins (a minute, once)"
+# Debian's python3 has no ensurepip, so the system's pip installs into the environment. Modules are
+# compiled here for users that forbid Python to write; otherwise each start would compile them.
+.venv/embedded .venv/dev .venv/fuzz: .venv/%: requirements/%.txt
+	@echo "installing the packages of $< (a minute, once)"
 	@test -x $(PY) || $(PYTHON) -m venv --without-pip .venv
 	@$(PYTHON) -m pip --python $(PY) install --quiet --disable-pip-version-check \
 		--require-hashes --no-deps --only-binary :all: -r $<

@@ -238,7 +238,7 @@ def compare_with_bare_handler(
     That handler is measured twice: in an application of its own, and as a route of the service.
     """
     app = create_app(settings)
-    with serve_app(app, server.config(app, settings)) as address:
+    with serve_app(app, server.create_config(app, settings)) as address:
         handler = create_bare_handler(
             httpx.get(address + path, timeout=30).raise_for_status().content
         )

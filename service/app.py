@@ -21,7 +21,7 @@ from .context import Context, create_context
 from .handlers import arxiv, health, papers, params, queries, results
 from .handlers.backend import arxiv_api, internal, records
 from .handlers.backend.auth import check_token
-from .handlers.metrics import Metrics
+from .handlers.metrics import show_metrics
 from .middleware.allowed_hosts import AllowedHostsMiddleware
 from .middleware.api_keys import ApiKeyMiddleware
 from .middleware.conditional import ConditionalMiddleware
@@ -95,7 +95,7 @@ def create_app(settings: Settings, transport: httpx.AsyncBaseTransport | None = 
             ),
             health.live,
             health.ready,
-            Metrics,
+            show_metrics,
             openapi.create_assets_router(),
         ],
         lifespan=[open_context],

@@ -150,7 +150,7 @@ class ArxivClient:
         )
 
     def _report(self, response: ArxivResponse, request: ArxivRequest, seconds: float) -> None:
-        metrics.asked(response, seconds)
+        metrics.count_upstream_request(response, seconds)
         self.latest = int(time()), response.outcome
         logger.info(
             "response from arXiv: status %d in %.2f s, %d of %d papers for %r",

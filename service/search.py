@@ -187,7 +187,7 @@ class SearchService(ABC):
             return _hit(recorded)
         return await self._share(request, use_cache=use_cache)
 
-    @metrics.counted
+    @metrics.count_searches
     async def _share(self, request: ArxivRequest, *, use_cache: bool) -> SearchReply:
         """Join an identical search in progress, if any, otherwise start one."""
 
@@ -249,7 +249,7 @@ class LocalSearchService(SearchService):
         self._records = records
         self._rate_limiter = rate_limiter
 
-    @metrics.counted
+    @metrics.count_searches
     async def search_arxiv(self, search: Search) -> ArxivResponse:
         """Send a search to arXiv without recording it. Raises what `search` raises."""
 
@@ -258,7 +258,7 @@ class LocalSearchService(SearchService):
 
         return await self._send(search, handle)
 
-    @metrics.counted
+    @metrics.count_searches
     async def search_and_record(
         self, search: Search, record: ResponseHandler[RecordedSearch]
     ) -> RecordedSearch:

@@ -1,40 +1,77 @@
-"""What answers HTTP, until a signal ends it."""
+"""Serving HTTP with uvicorn, in this process or in several worker processes."""
 
-import gc
+import asyncio
+import atexit
 import logging
 import math
+import multiprocessing
+import os
+import signal
 import socket
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from functools import partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from types import FrameType
 
 import uvicorn
 from litestar import Litestar
+from litestar.types import ASGIApp
+from uvicorn.config import STARTUP_FAILURE
+from uvicorn.supervisors import Multiprocess
 
-from . import http_limits
-from .app import add_outer_middleware, create_app
-from .logging import NOTICE
+from . import http_limits, metrics
+from .app import create_app
+from .logging import NOTICE, start_logging
 from .search import SearchService
 from .settings import ENDPOINTS, GUARDED, Settings
 
-logger = logging.getLogger("service")
+logger = logging.getLogger(__name__)
 
-GRACE = 15
-"""Seconds that running requests get at the end beyond what arXiv may take."""
+GRACEFUL_MARGIN = 15
+"""Seconds that running requests get at shutdown, in addition to the timeout for arXiv."""
+WORKER_TIMEOUT = 30
+"""Seconds after which a worker that does not respond to the supervisor is replaced."""
+CLOSE_INTERVAL = 0.1
+"""Seconds between cancellations of waiting searches; uvicorn notices a signal as late as that."""
+POOL_METRICS_INTERVAL = 1.0
 
 
 def run(settings: Settings) -> None:
-    """Listen, and answer."""
+    """Serve HTTP until a signal ends the process.
+
+    `settings` names the database. Exits with STARTUP_FAILURE if the address is in use.
+    """
     app = create_app(settings)
-    is_wanted = any(word in settings.endpoints for word in ("all", GUARDED))
-    if is_wanted and not settings.backend_url and not settings.served & {*ENDPOINTS["backend"]}:
-        logger.log(NOTICE, "no backend endpoints: ARXIV_BACKEND_TOKEN is not set")
-    gc.freeze()  # so that no collection looks through all the modules again
-    gc.enable()
-    _Server(config(app, settings), app.state.search_service).run()
+    includes_backend = any(name in settings.endpoints for name in ("all", GUARDED))
+    if includes_backend and not settings.backend_url and not settings.served & _BACKEND:
+        logger.log(NOTICE, "backend endpoints are not served: ARXIV_BACKEND_TOKEN is not set")
+    try:
+        listeners = create_listeners(settings.host, settings.port)
+    except OSError as error:
+        reason = str(error.strerror).lower()
+        logger.error("cannot listen on %s port %d: %s", settings.host, settings.port, reason)  # noqa: TRY400
+        sys.exit(STARTUP_FAILURE)
+    if settings.workers == 1:
+        app.on_startup.append(partial(_log_addresses, listeners))
+        app.on_startup.append(partial(_stop_at_signals, app.state.search_service))
+        uvicorn.Server(create_config(app, settings)).run(sockets=listeners)
+    else:
+        _log_addresses(listeners)
+        _run_workers(settings, listeners)
 
 
-def config(app: Litestar, settings: Settings) -> uvicorn.Config:
-    """How the application is served."""
+_BACKEND = frozenset(ENDPOINTS["backend"])
+
+
+def create_config(app: Litestar | str, settings: Settings) -> uvicorn.Config:
+    """Create uvicorn's configuration for an application, or for the import string of a factory."""
     return uvicorn.Config(
-        add_outer_middleware(app),
+        add_outer_middleware(app) if isinstance(app, Litestar) else app,
+        factory=isinstance(app, str),
+        workers=settings.workers,
         host=settings.host,
         port=settings.port,
         http=http_limits.LimitedHttpProtocol,
@@ -42,26 +79,133 @@ def config(app: Litestar, settings: Settings) -> uvicorn.Config:
         log_config=None,
         access_log=False,
         server_header=False,
-        # a request that comes right behind another would have what that one set
+        # otherwise a pipelined request inherits the variables of the request before it
         reset_contextvars=True,
-        timeout_graceful_shutdown=math.ceil(settings.timeout) + GRACE,
+        timeout_graceful_shutdown=math.ceil(settings.timeout) + GRACEFUL_MARGIN,
+        timeout_worker_healthcheck=WORKER_TIMEOUT,
     )
 
 
-class _Server(uvicorn.Server):
-    def __init__(self, config: uvicorn.Config, search_service: SearchService) -> None:
-        super().__init__(config)
-        self.search_service = search_service
+def create_listeners(host: str, port: int) -> list[socket.socket]:
+    """Listen on all addresses of a host. Raises OSError."""
+    infos = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    with ExitStack() as stack:
+        listeners = []
+        for family, kind, protocol, _, address in dict.fromkeys(infos):
+            listener = stack.enter_context(socket.socket(family, kind, protocol))
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            if family == socket.AF_INET6:
+                listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+            listener.bind(address)
+            listener.listen()
+            listeners.append(listener)
+        stack.pop_all()
+    return listeners
 
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Say where the service listens, once it does."""
-        await super().startup(sockets)
-        for listener in (part for server in self.servers for part in server.sockets):
-            host, port = listener.getsockname()[:2]
-            shown = f"[{host}]" if ":" in host else host
-            logger.log(NOTICE, "listening on http://%s:%d", shown, port)
 
-    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """End what only waits; what arXiv is being asked, and what is read, comes to its end."""
-        self.search_service.close()
-        await super().shutdown(sockets)
+def _log_addresses(listeners: list[socket.socket]) -> None:
+    for listener in listeners:
+        host, port = listener.getsockname()[:2]
+        shown = f"[{host}]" if ":" in host else host
+        logger.log(NOTICE, "listening on http://%s:%d", shown, port)
+
+
+def _stop_at_signals(service: SearchService) -> None:
+    """Cancel searches that wait for the rate limiter as soon as uvicorn begins to shut down.
+
+    uvicorn sends the lifespan's shutdown event only after the last response, but it installs its
+    signal handlers before the lifespan begins, so they can be wrapped here.
+
+    At the end, uvicorn raises the signal again. SIGTERM is passed on as SIGINT, which then ends the
+    process with an exception, so that exit handlers run. A repeated SIGINT makes uvicorn drop
+    running requests; the supervisor repeats Ctrl-C as SIGTERM, which must not have that effect.
+    """
+    loop = asyncio.get_running_loop()
+    handle_exit = signal.getsignal(signal.SIGINT)
+    assert callable(handle_exit)  # noqa: S101 - uvicorn has installed it
+    stopping = False
+
+    def close_repeatedly() -> None:
+        # new searches may arrive until uvicorn has closed the connections
+        service.close()
+        loop.call_later(CLOSE_INTERVAL, close_repeatedly)
+
+    def handle(number: int, frame: FrameType | None) -> None:
+        nonlocal stopping
+        if stopping and number == signal.SIGTERM:
+            return
+        stopping = True
+        loop.call_soon_threadsafe(close_repeatedly)
+        handle_exit(signal.SIGINT, frame)
+
+    signal.signal(signal.SIGINT, handle)
+    signal.signal(signal.SIGTERM, handle)
+
+
+# Workers
+
+
+class _Supervisor(Multiprocess):
+    """uvicorn's supervisor: starts the workers, replaces dead ones, and drains all at a signal."""
+
+    def terminate_all(self) -> None:
+        for listener in self.sockets:  # otherwise new connections would wait until the end
+            listener.close()
+        super().terminate_all()
+
+
+def _run_workers(settings: Settings, listeners: list[socket.socket]) -> None:
+    with _metrics_directory() as directory:
+        os.environ.update(settings.to_env() | {metrics.MULTIPROCESS_DIR: directory})
+        config = create_config(f"{__name__}:{create_worker_app.__name__}", settings)
+        supervisor = _Supervisor(config, sockets=listeners)
+        supervisor.run()
+    if any(process.exitcode == STARTUP_FAILURE for process in supervisor.processes):
+        sys.exit(STARTUP_FAILURE)
+
+
+@contextmanager
+def _metrics_directory() -> Iterator[str]:
+    """Create the directory through which the workers share their metrics, in memory if possible."""
+    memory = Path("/dev/shm")  # noqa: S108 - the directory in it gets an unpredictable name
+    parent = memory if os.access(memory, os.W_OK) else None
+    with TemporaryDirectory(prefix="arxiv-gateway-metrics-", dir=parent) as directory:
+        yield directory
+
+
+def create_worker_app() -> ASGIApp:
+    """Create the application of a worker process, from the environment that `run` prepared."""
+    settings = Settings.from_env()
+    logs = ExitStack()
+    logs.enter_context(start_logging(settings.log_level, settings.log_format))
+    atexit.register(logs.close)
+    app = create_app(settings)
+    app.on_startup += [
+        partial(_stop_at_signals, app.state.search_service),
+        _stop_without_supervisor,
+        _update_pool_metrics,
+        _log_worker,
+    ]
+    return add_outer_middleware(app)
+
+
+def _log_worker() -> None:
+    logger.log(NOTICE, "worker %d has started", os.getpid())
+
+
+def _stop_without_supervisor() -> None:
+    """Shut the worker down if the supervisor is killed."""
+    loop = asyncio.get_running_loop()
+    supervisor = multiprocessing.parent_process()
+    assert supervisor is not None  # noqa: S101 - a worker has one
+
+    def stop() -> None:
+        loop.remove_reader(supervisor.sentinel)
+        signal.raise_signal(signal.SIGTERM)
+
+    loop.add_reader(supervisor.sentinel, stop)
+
+
+def _update_pool_metrics() -> None:
+    metrics.POOLS.update()
+    asyncio.get_running_loop().call_later(POOL_METRICS_INTERVAL, _update_pool_metrics)

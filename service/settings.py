@@ -1,10 +1,11 @@
-"""What a deployment may change: one frozen struct, read once from the environment."""
+"""Settings from environment variables."""
 
 import os
 import re
+import socket
 from collections.abc import Mapping
 from datetime import tzinfo
-from ipaddress import IPv6Address
+from ipaddress import IPv6Address, ip_address
 from pathlib import Path
 from typing import Annotated, Literal, Self, get_args, get_type_hints
 from urllib.parse import urlsplit
@@ -20,7 +21,8 @@ from .models.filters import MAX_ITEMS_PER_PAGE
 
 PREFIX = "ARXIV_"
 MIN_INTERVAL = 3.0
-"""Seconds between requests to arXiv: https://info.arxiv.org/help/api/tou.html."""
+"""Seconds between requests that arXiv requires: https://info.arxiv.org/help/api/tou.html."""
+MAX_WORKERS = 256
 Port = Annotated[int, Meta(ge=0, le=65_535)]
 Seconds = Annotated[float, Meta(ge=0, le=86_400)]
 Token = Annotated[str, Meta(min_length=16, max_length=1000)]
@@ -40,12 +42,12 @@ ENDPOINTS = {
     ),
 }
 GUARDED = "guarded"
-"""Stands for the backend endpoints where there is a token for them, and for nothing where not."""
+"""The value for the backend endpoints if a token is set, and for none otherwise."""
 
 READING = frozenset(
     {"queries", "results", "papers", "read-queries", "read-results", "read-archive", "find-keys"}
 )
-"""The endpoints that write nothing, and do not ask arXiv."""
+"""The endpoints that neither write nor send requests to arXiv."""
 
 _TOKEN = re.compile(r"[!-~]([ -~]*[!-~])?")
 _ORIGIN = re.compile(r"https?://([a-z0-9._-]+|\[[0-9a-f:.]+\])(:[0-9]{1,5})?")
@@ -55,62 +57,63 @@ _EMAIL = re.compile(r"[^\s@()<>]+@[^\s@()<>]+")
 
 
 class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Every setting; the environment variable is ARXIV_ and the name in capitals."""
+    """All settings. The variable of a field is `ARXIV_` and its name in capitals."""
 
     host: str = "127.0.0.1"
     port: Port = 8000
+    workers: Annotated[int, Meta(ge=1, le=MAX_WORKERS)] = 1
+    """Number of processes that serve HTTP."""
     database_url: str | None = None
-    """PostgreSQL as libpq understands it (URL or key=value); unset: embedded in `data_dir`."""
+    """PostgreSQL, as a URL or key=value pairs of libpq; unset: an embedded one in `data_dir`."""
     database_ro_url: str | None = None
-    """Where reads go; unset: `database_url`. Alone it is enough for endpoints that only read."""
+    """Where to read; unset: `database_url`. Sufficient by itself for endpoints that only read."""
     results_database_url: str | None = None
-    """Where results and papers live; unset: `database_url`."""
+    """Where results and papers are stored; unset: `database_url`."""
     results_database_ro_url: str | None = None
-    """Where they are read; unset: the one above, or if that is unset too, `database_ro_url`."""
+    """Where results and papers are read; unset: `results_database_url` or `database_ro_url`."""
     sequence_database_url: str | None = None
     """Where the numbers of searches come from; unset: `database_url`."""
     queue_url: str | None = None
-    """RabbitMQ, through which searches are recorded; unset: they are written directly."""
+    """RabbitMQ, through which searches are recorded; unset: written directly."""
     data_dir: str = "./data"
-    """Folder of the embedded PostgreSQL."""
+    """Directory of the embedded PostgreSQL."""
     api_url: str = "https://export.arxiv.org/api/query"
     interval: Seconds = 3.0
-    """Seconds from the end of one request to arXiv to the start of the next (arXiv's terms: 3)."""
+    """Seconds from the end of one request to arXiv to the start of the next."""
     timeout: Annotated[float, Meta(gt=0, le=600)] = 30.0
-    """Seconds arXiv may take for one whole answer."""
+    """Timeout of a request to arXiv, in seconds."""
     max_wait: Seconds = 60.0
-    """Seconds a search may wait for its turn at arXiv."""
+    """Longest wait of a search for the rate limiter, in seconds."""
     cooldown: Annotated[float, Meta(gt=0, le=86_400)] = 60.0
-    """Seconds without requests once arXiv refuses one without a Retry-After; doubled each time."""
+    """Seconds without requests after arXiv rejects one without Retry-After; doubles each time."""
     cache: Literal["on", "off"] = "on"
-    """Whether recorded searches answer later ones, until arXiv's answers change."""
+    """Whether to answer searches from recorded ones until arXiv publishes new papers."""
     contact: str | None = None
-    """E-mail address in the User-Agent, so that arXiv can write before it blocks."""
+    """E-mail address sent to arXiv in the User-Agent header."""
     max_results: Annotated[int, Meta(ge=1, le=MAX_RESULTS)] = 10
     """Default of the parameter `max_results`."""
     items_per_page: Annotated[int, Meta(ge=1, le=MAX_ITEMS_PER_PAGE)] = 10
     """Default of the parameter `items_per_page`."""
     timezone: str = "UTC"
-    """IANA name or +HH:MM: zone of timestamps without an offset, and of those answered."""
+    """IANA name or +HH:MM: zone of timestamps in responses, and of those without an offset."""
     settle: Seconds = 0.0
-    """Readers leave out rows younger than this many seconds."""
+    """Read delay: readers leave out rows younger than this many seconds."""
     endpoints: str = "all"
-    """What is served: all, frontend, backend, guarded, or names with commas."""
+    """What is served: all, frontend, backend, guarded, or names of endpoints."""
     backend_url: str | None = None
-    """Where a frontend asks for what it has no database for; unset: in this process."""
+    """The backend of a frontend without a database; unset: this process has the database."""
     backend_token: Token | None = None
-    """What the backend endpoints ask for in `Authorization: Bearer`, and a frontend sends; unset:
-    they are open."""
+    """Token that the backend endpoints require, and that a frontend sends; unset: none."""
     backend_token_also: Token | None = None
-    """Accepted like `backend_token`, while that is being changed."""
+    """Second token that is accepted, for replacing the first one."""
     api_keys: Literal["off", "optional", "required"] = "off"
-    """Whether consumers must, or may, send an API key."""
+    """Whether API clients send API keys."""
     anonymous_rate: str = "60/minute"
-    """How often a client without a key may ask, where keys are optional."""
+    """Quota of an address without a key, if keys are optional."""
     allowed_hosts: str | None = None
-    """The names the service answers to, with commas; unset: to any."""
+    """Accepted values of the Host header; unset: any."""
     cors_origins: str | None = None
-    """Whose web pages may read the answers: * or origins with commas; unset: only our own."""
+    """Origins whose web pages may read responses; unset: none."""
     log_level: Literal["DEBUG", "INFO", "NOTICE", "WARNING", "ERROR"] = "NOTICE"
     log_format: Literal["text", "json"] = "text"
 
@@ -118,46 +121,57 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     def from_env(cls, env: Mapping[str, str] = os.environ) -> Self:
         """Read the ARXIV_ variables; an empty one counts as unset.
 
-        Raises NotConfigured, naming the variable, for an unknown name or a value out of bounds.
+        Raises ConfigurationError, which names the variable.
         """
         fields = {f"{PREFIX}{field.upper()}": field for field in cls.__struct_fields__}
         ours = {name: value for name, value in env.items() if name.startswith(PREFIX) and value}
         if unknown := sorted(ours.keys() - fields.keys()):
-            raise ConfigurationError(f"{unknown[0]}: there is no such setting")
+            raise ConfigurationError(
+                f"{unknown[0]}: unknown setting; remove or rename the variable"
+            )
         try:
             return convert({fields[name]: ours[name] for name in ours}, cls, strict=False)
         except ValidationError as error:
             reason, _, field = str(error).partition(" - at `$.")
             field = field.rstrip("`")
             name = f"{PREFIX}{field.upper()}: " if field else ""
-            words = get_args(get_type_hints(cls).get(field))
-            if words and "enum" in reason:
-                reason += f": give {' or '.join(map(str, words))}"
+            choices = get_args(get_type_hints(cls).get(field))
+            if choices and "enum" in reason:
+                reason += f": set it to {' or '.join(map(str, choices))}"
             raise ConfigurationError(f"{name}{reason}") from error
 
+    def to_env(self) -> dict[str, str]:
+        """Return the variables from which `from_env` reads these settings."""
+        values = {name: getattr(self, name) for name in self.__struct_fields__}
+        return {
+            f"{PREFIX}{name.upper()}": str(value)
+            for name, value in values.items()
+            if value is not None
+        }
+
     def __post_init__(self) -> None:
-        """Check what no type can say. Raises ValueError, which msgspec turns into its own."""
+        """Check what types cannot express. msgspec turns a ValueError into a ValidationError."""
         try:
             timestamps.parse_zone(self.timezone)
         except ValueError as error:
             raise ValueError(f"ARXIV_TIMEZONE: {error}") from error
         if self.contact is not None and not (
-            # it becomes part of a header
+            # the address becomes part of a header
             self.contact.isascii() and self.contact.isprintable() and _EMAIL.fullmatch(self.contact)
         ):
-            raise ValueError("ARXIV_CONTACT: give an e-mail address like you@example.org")
+            raise ValueError("ARXIV_CONTACT: set it to an e-mail address such as you@example.org")
         for name in ("backend_token", "backend_token_also"):
             token = getattr(self, name)
             if token is None or _TOKEN.fullmatch(token):
                 continue
             raise ValueError(
-                f"{PREFIX}{name.upper()}: give printable ASCII, without a space at either end"
+                f"{PREFIX}{name.upper()}: use printable ASCII, without a space at either end"
             )
-        host = _url("api_url", self.api_url).raw_host.decode()
+        host = _parse_url("api_url", self.api_url).raw_host.decode()
         if self.interval < MIN_INTERVAL and _is_arxiv(host):
             raise ValueError(
-                f"ARXIV_INTERVAL: arXiv asks for {MIN_INTERVAL:g} seconds between requests; less"
-                " is possible only with an ARXIV_API_URL that is not arXiv's"
+                f"ARXIV_INTERVAL: arXiv requires {MIN_INTERVAL:g} seconds between requests; a"
+                " shorter interval is accepted only if ARXIV_API_URL does not point to arXiv"
             )
         try:
             Rate.parse(self.anonymous_rate)
@@ -171,33 +185,55 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     def _check_queue(self, queue_url: str) -> None:
         if not _is_amqp(queue_url):
-            # it is not repeated: it holds a password
+            # the message omits the value, which contains a password
             raise ValueError(
-                "ARXIV_QUEUE_URL: give amqp://user:password@host/vhost, or amqps:// for TLS"
+                "ARXIV_QUEUE_URL: use amqp://user:password@host/vhost, or amqps:// for TLS"
             )
         if self.database_url is None:
-            # who asks and who writes would each start an embedded one
+            # service and writer would each start an embedded one
             raise ValueError(
-                "ARXIV_QUEUE_URL: what waits there goes into ARXIV_DATABASE_URL: set it too, the"
-                " same for every instance and every writer"
+                "ARXIV_QUEUE_URL: set ARXIV_DATABASE_URL too, to the same value for all services"
+                " and writers: the searches in the queue are written to that database"
             )
 
     def _check_frontend(self, backend_url: str) -> None:
-        if _url("backend_url", backend_url).userinfo:
-            raise ValueError("ARXIV_BACKEND_URL: the password is ARXIV_BACKEND_TOKEN's task")
-        if named := [
+        if _parse_url("backend_url", backend_url).userinfo:
+            raise ValueError(
+                "ARXIV_BACKEND_URL: remove the user name and password; set ARXIV_BACKEND_TOKEN"
+            )
+        if database_urls := [
             f"{PREFIX}{name.upper()}"
             for name in self.__struct_fields__
             if "database" in name and getattr(self, name) is not None
         ]:
             raise ValueError(
-                f"ARXIV_BACKEND_URL: a frontend has no database: unset this one, or"
-                f" {' and '.join(named)}"
+                "ARXIV_BACKEND_URL: a frontend has no database; unset ARXIV_BACKEND_URL, or"
+                f" {' and '.join(database_urls)}"
             )
-        if others := sorted(self.served.difference(ENDPOINTS["frontend"])):
+        if backend_endpoints := sorted(self.served.difference(ENDPOINTS["frontend"])):
             raise ValueError(
-                f"ARXIV_ENDPOINTS: {others[0]} needs the database, and a frontend with"
-                " ARXIV_BACKEND_URL has none"
+                f"ARXIV_ENDPOINTS: {backend_endpoints[0]} needs a database, which an instance with"
+                " ARXIV_BACKEND_URL does not have; remove it"
+            )
+
+    def check_exposure(self) -> None:
+        """Raise ConfigurationError if other machines could use backend endpoints without a token.
+
+        Not part of the validation, since it may look up the host.
+        """
+        if self.tokens or not self.served & {*ENDPOINTS["backend"]}:
+            return
+        try:
+            is_protected = is_loopback(self.host)
+        except (OSError, UnicodeError) as error:
+            raise ConfigurationError(
+                f"ARXIV_HOST: {self.host!r} is not a host to listen on: use a name, or an address"
+                " without port and brackets"
+            ) from error
+        if not is_protected:
+            raise ConfigurationError(
+                f"ARXIV_HOST: other machines can reach {self.host}, and the backend endpoints"
+                " require no token: set ARXIV_BACKEND_TOKEN, or ARXIV_ENDPOINTS=frontend"
             )
 
     @property
@@ -205,8 +241,8 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         """The names of the endpoints this instance serves."""
         known = {name for names in ENDPOINTS.values() for name in names}
         served: set[str] = set()
-        for word in self.endpoints.split(","):
-            name = word.strip().removeprefix("/")
+        for item in self.endpoints.split(","):
+            name = item.strip().removeprefix("/")
             if name == "all":
                 all_served = self.backend_url is None and self.backend_may_be_served
                 served.update(known if all_served else ENDPOINTS["frontend"])
@@ -218,24 +254,27 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
                 served.add(name)
             else:
                 groups = ", ".join(["all", *ENDPOINTS, GUARDED, *sorted(known)])
-                raise ValueError(f"ARXIV_ENDPOINTS: {name!r} is none of {groups}")
+                raise ValueError(f"ARXIV_ENDPOINTS: {name!r} is not one of {groups}")
         if not served:
-            raise ValueError("ARXIV_ENDPOINTS: nothing is left without ARXIV_BACKEND_TOKEN")
-        if not self.backend_may_be_served and (open_to_all := served & {*ENDPOINTS["backend"]}):
             raise ValueError(
-                f"ARXIV_ENDPOINTS: with ARXIV_API_KEYS, {min(open_to_all)} needs"
-                " ARXIV_BACKEND_TOKEN: it takes no API key"
+                f"ARXIV_ENDPOINTS: {GUARDED!r} serves nothing without ARXIV_BACKEND_TOKEN; set it"
+            )
+        unprotected = served & {*ENDPOINTS["backend"]}
+        if unprotected and not self.backend_may_be_served:
+            raise ValueError(
+                f"ARXIV_ENDPOINTS: {min(unprotected)} does not accept API keys; with"
+                " ARXIV_API_KEYS, set ARXIV_BACKEND_TOKEN, or remove the endpoint"
             )
         return frozenset(served)
 
     @property
     def tokens(self) -> tuple[str, ...]:
-        """What opens the backend endpoints; empty: they are open."""
+        """Tokens that the backend endpoints accept; empty: they require none."""
         return tuple(each for each in (self.backend_token, self.backend_token_also) if each)
 
     @property
     def backend_may_be_served(self) -> bool:
-        """Whether the backend endpoints are no way around API keys, which they do not take."""
+        """Whether the backend endpoints cannot be used to bypass API keys."""
         return self.api_keys == "off" or bool(self.tokens)
 
     @property
@@ -245,31 +284,34 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     @property
     def rate(self) -> Rate:
-        """How often a client without a key may ask."""
+        """Quota of an address without a key."""
         return Rate.parse(self.anonymous_rate)
 
     @property
     def hosts(self) -> frozenset[str]:
-        """The names the service answers to, small, without ports; none: to any."""
+        """Accepted hosts in lower case, without ports; empty: any."""
         if self.allowed_hosts is None:
             return frozenset()
-        return frozenset(_allowed(word.strip().lower()) for word in self.allowed_hosts.split(","))
+        return frozenset(
+            _parse_host(item.strip().lower()) for item in self.allowed_hosts.split(",")
+        )
 
     @property
     def origins(self) -> frozenset[str]:
-        """The origins whose pages may read the answers, as browsers write them; `*` is any."""
+        """Origins whose pages may read responses, as browsers send them; `*` stands for any."""
         if self.cors_origins is None:
             return frozenset()
-        words = [word.strip().lower() for word in self.cors_origins.split(",")]
-        for word in words:
-            if not _ORIGIN.fullmatch(word) and words != ["*"]:
+        origins = [item.strip().lower() for item in self.cors_origins.split(",")]
+        for origin in origins:
+            if not _ORIGIN.fullmatch(origin) and origins != ["*"]:
                 raise ValueError(
-                    f"ARXIV_CORS_ORIGINS: {word!r} is no origin: give * alone, or scheme and host"
-                    " without a path, like https://example.org, several with commas"
+                    f"ARXIV_CORS_ORIGINS: {origin!r} is not an origin: use * alone, or scheme and"
+                    " host without a path, such as https://example.org, separated by commas"
                 )
-        # browsers leave the default port out
+        # browsers omit the default port
         return frozenset(
-            word.removesuffix(":443" if word.startswith("https:") else ":80") for word in words
+            origin.removesuffix(":443" if origin.startswith("https:") else ":80")
+            for origin in origins
         )
 
     @property
@@ -279,33 +321,32 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     @property
     def data_path(self) -> Path:
-        """The folder of the embedded PostgreSQL, absolute."""
+        """Absolute path of the directory of the embedded PostgreSQL."""
         return Path(self.data_dir).expanduser().resolve()
 
 
-def _allowed(word: str) -> str:
-    """A name or an address as the Host header has it, without port and brackets."""
-    if _HOST.fullmatch(word):
-        return word
+def _parse_host(text: str) -> str:
+    """Return the host as it appears in a Host header, without port and brackets."""
+    if _HOST.fullmatch(text):
+        return text
     try:
-        return str(IPv6Address(_BRACKETS.sub(r"\1", word)))
+        return str(IPv6Address(_BRACKETS.sub(r"\1", text)))
     except ValueError:
         raise ValueError(
-            f"ARXIV_ALLOWED_HOSTS: {word!r} is no host: give names or addresses without ports, or"
-            " *.example.org, several with commas"
+            f"ARXIV_ALLOWED_HOSTS: {text!r} is not a host: use names or addresses without ports, or"
+            " *.example.org, separated by commas"
         ) from None
 
 
-def _url(name: str, text: str) -> httpx.URL:
-    """The address, as the client of it reads it. Raises ValueError for what cannot be asked."""
+def _parse_url(name: str, text: str) -> httpx.URL:
     try:
         url = httpx.URL(text)
         usable = url.scheme in {"http", "https"} and url.host and (url.port or 0) < 2**16
     except (httpx.InvalidURL, UnicodeError):
         usable = False
     if not usable or url.query or url.fragment:
-        # the URL is not repeated: it may hold a password
-        raise ValueError(f"{PREFIX}{name.upper()}: give an http or https URL without a query")
+        # the message omits the URL, which may contain a password
+        raise ValueError(f"{PREFIX}{name.upper()}: use an http or https URL without a query")
     return url
 
 
@@ -318,6 +359,16 @@ def _is_amqp(queue_url: str) -> bool:
 
 
 def _is_arxiv(host: str) -> bool:
-    """Whether requests to this host reach arXiv itself."""
     name = host.rstrip(".").lower()
     return name == "arxiv.org" or name.endswith(".arxiv.org")
+
+
+def is_loopback(host: str) -> bool:
+    """Return whether all addresses of a host to listen on are loopback addresses.
+
+    Raises OSError or UnicodeError if the host has no address.
+    """
+    infos = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    addresses = [ip_address(str(sockaddr[0])) for *_, sockaddr in infos]
+    # ::ffff:127.0.0.1 is the IPv6 form of 127.0.0.1
+    return all((getattr(each, "ipv4_mapped", None) or each).is_loopback for each in addresses)

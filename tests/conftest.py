@@ -51,7 +51,7 @@ def pytest_sessionstart() -> None:
     """As root, start one PostgreSQL first: xdist workers would race to create its user."""
     if os.geteuid() == 0:
         try:
-            pwd.getpwnam(embedded_postgres.STAND_IN)
+            pwd.getpwnam(embedded_postgres.SYSTEM_USER)
         except KeyError:
             with TemporaryDirectory() as folder, embedded_postgres.server(Path(folder)):
                 pass

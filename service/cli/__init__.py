@@ -1,1 +1,79 @@
-"""The command line."""
+"""The command line: `arxiv-gateway`, or `python -m service` in the repository."""
+
+import io
+import signal
+import sys
+from typing import Any
+
+import rich_click as click
+
+from .. import __version__
+from ..errors import ConfigurationError, InvalidParameter, ServiceError
+from .database import database, migrate
+from .harvest import harvest
+from .keys import keys
+from .reconcile import reconcile
+from .search import search
+from .serve import serve
+from .writer import writer
+
+COMPLETE_VARIABLE = "_ARXIV_GATEWAY_COMPLETE"
+INTERRUPTED, TERMINATED = 128 + signal.SIGINT, 128 + signal.SIGTERM
+"""Exit statuses, as shells report them for these signals."""
+SERVICES = (None, "serve", "writer")
+"""Commands that end successfully at a signal; `serve` is the default command."""
+
+
+class _Commands(click.RichGroup):
+    """Turns the service's exceptions into messages and exit statuses."""
+
+    def invoke(self, ctx: click.Context) -> Any:  # noqa: ANN401 - as click declares it
+        try:
+            return super().invoke(ctx)
+        except (ConfigurationError, InvalidParameter) as error:
+            click.echo(f"{ctx.command_path}: {error.detail}", err=True)
+            ctx.exit(2)
+        except ServiceError as error:
+            click.echo(f"{ctx.command_path}: {error.title}: {error.detail}", err=True)
+            ctx.exit(1)
+        except KeyboardInterrupt:
+            if ctx.invoked_subcommand in SERVICES:
+                ctx.exit(0)
+            click.echo("interrupted; the same command resumes with what is stored", err=True)
+            ctx.exit(INTERRUPTED)
+
+
+@click.group(
+    "arxiv-gateway",
+    cls=_Commands,
+    invoke_without_command=True,
+    context_settings={"help_option_names": ["-h", "--help"], "show_default": True},
+    epilog="Settings are environment variables; see docs/configuration.md.\n\n"
+    f'Shell completion: eval "$({COMPLETE_VARIABLE}=bash_source arxiv-gateway)" in ~/.bashrc; '
+    f'eval "$({COMPLETE_VARIABLE}=zsh_source arxiv-gateway)" in ~/.zshrc; '
+    f"{COMPLETE_VARIABLE}=fish_source arxiv-gateway | source in ~/.config/fish/config.fish.",
+)
+@click.version_option(__version__, message="%(version)s")
+@click.pass_context
+def commands(ctx: click.Context) -> None:
+    """A caching, rate-limiting HTTP gateway to the arXiv API.
+
+    Without a command, runs `serve`. All commands share the settings, the database and the rate
+    limiter with a running service.
+    """
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # titles may have any character
+    # an exception, so that resources are released
+    status = 0 if ctx.invoked_subcommand in SERVICES else TERMINATED
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(status))
+    if ctx.invoked_subcommand is None:
+        ctx.invoke(serve)
+
+
+for _command in (serve, writer, search, harvest, reconcile, keys, migrate, database):
+    commands.add_command(_command)
+
+
+def main() -> None:
+    """Run one command, and exit with its status."""
+    commands(complete_var=COMPLETE_VARIABLE)

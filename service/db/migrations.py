@@ -1,4 +1,4 @@
-"""Applying migrations/*.sql with psql, whichever there is."""
+"""Applies migrations/*.sql with psql."""
 
 import os
 import shutil
@@ -10,47 +10,50 @@ from .. import embedded_postgres
 from ..errors import ConfigurationError
 from .conninfo import libpq_environment
 
-FOLDER = Path(__file__).resolve().parents[2] / "migrations"
+_PACKAGE = Path(__file__).resolve().parents[1]
+_INSTALLED = _PACKAGE / "migrations"
+FOLDER = _INSTALLED if _INSTALLED.is_dir() else _PACKAGE.parent / "migrations"
+"""Inside the package if it is installed; beside it in the repository."""
 
 
 def files() -> list[Path]:
-    """The migrations in their order."""
+    """Return the migrations in their order."""
     return sorted(FOLDER.glob("*.sql"))
 
 
 @cache
 def names() -> frozenset[str]:
-    """The names under which the database writes them down."""
+    """Return the names under which the table `migrations` records them."""
     return frozenset(path.stem for path in files())
 
 
 def apply(url: str) -> list[str]:
-    """Apply what the database has not had, each in its own transaction; the names of those.
+    """Apply the pending migrations, each in its own transaction, and return their names.
 
-    Raises NotConfigured, with psql's own words, where one fails: those before it stay applied.
+    Raises ConfigurationError with psql's message if one fails; those before it stay applied.
     """
     if not files():
         raise ConfigurationError(f"there are no migrations in {FOLDER}")
-    command = [_psql(), "-X", "-q", "-A", "-t"]
+    command = [_find_psql(), "-X", "-q", "-A", "-t"]
     for path in files():
         command += ["-f", str(path)]
     environment = os.environ | libpq_environment(url)
-    ran = subprocess.run(  # noqa: S603 - our own arguments
+    finished = subprocess.run(  # noqa: S603 - our own arguments
         command, env=environment, capture_output=True, text=True, check=False
     )
-    if ran.returncode:
-        raise ConfigurationError(f"psql could not migrate: {ran.stderr.strip()}")
+    if finished.returncode:
+        raise ConfigurationError(f"psql could not migrate: {finished.stderr.strip()}")
     return [
         line.removeprefix("applied ")
-        for line in ran.stdout.splitlines()
+        for line in finished.stdout.splitlines()
         if line.startswith("applied ")
     ]
 
 
-def _psql() -> str:
-    """The psql on the PATH, else the embedded one. Raises NotConfigured where there is none."""
-    if found := shutil.which("psql") or embedded_postgres.program("psql"):
-        return found
+def _find_psql() -> str:
+    """Return the psql on the PATH, or the embedded one. Raises ConfigurationError."""
+    if path := shutil.which("psql") or embedded_postgres.program("psql"):
+        return path
     raise ConfigurationError(
-        "there is no psql: install PostgreSQL's client, or the extra `embedded`"
+        "psql was not found: install PostgreSQL's client, or the extra `embedded`"
     )

@@ -168,7 +168,7 @@ class RateLimiter:
 
     async def _fetch_shared_status(self) -> RateLimiterStatus:
         [status] = await fetch(self._pools.writer, class_row(RateLimiterStatus), sql.GATE_STATUS)
-        metrics.closed(status.cooldown)
+        metrics.set_cooldown(status.cooldown)
         return status
 
     def _waiting_for_lock(self) -> list[asyncio.Task[bool]]:
@@ -275,7 +275,7 @@ class RateLimiter:
             raise
         self._discard(updates)
         waiter.has_ticket = status.place is not None
-        metrics.closed(status.cooldown)
+        metrics.set_cooldown(status.cooldown)
         return status, bool(leases.rowcount), record
 
     async def _look(self, locking: asyncio.Task[bool], probe: CacheProbe | None) -> _Look:
@@ -308,7 +308,7 @@ class RateLimiter:
         needed_for = math.inf if lease.cooldown else self._lease
         cooldown = await self._send(sql.GATE_RELEASE, values, needed_for)
         lease.cooldown_left = lease.cooldown if cooldown is None else cooldown
-        metrics.closed(lease.cooldown_left)
+        metrics.set_cooldown(lease.cooldown_left)
 
     async def _cancel(self, ticket: UUID) -> None:
         await self._send(sql.GATE_CANCEL, {"ticket": ticket}, self._lease)

@@ -87,7 +87,7 @@ class RecordStore:
                             await conn.execute(sql.UPDATE_HARVEST, asdict(harvest))
                         await conn.execute(sql.COMMIT)
                     query_id: int = await anext(query)
-                    metrics.wrote(queries=1, results=results.rowcount, papers=papers.rowcount)
+                    metrics.count_rows(queries=1, results=results.rowcount, papers=papers.rowcount)
                     return query_id
             except errors.UniqueViolation as error:
                 if error.diag.constraint_name == "queries_write_key_key":
@@ -141,7 +141,7 @@ class RecordStore:
                 await conn.rollback()
                 match = await conn.execute(sql.MATCH_RESULTS, values)
                 return bool(match.rowcount)
-        metrics.wrote(results=results.rowcount, papers=papers.rowcount)
+        metrics.count_rows(results=results.rowcount, papers=papers.rowcount)
         return True
 
     async def _insert_query(
@@ -159,7 +159,7 @@ class RecordStore:
             if error.diag.constraint_name == "queries_harvest_page":
                 raise Conflict("another process runs the same harvest") from error
             return await self._find_by_write_key(record)
-        metrics.wrote(queries=1)
+        metrics.count_rows(queries=1)
         return record.query_id
 
     async def _find_by_write_key(self, record: Record) -> int:
@@ -302,7 +302,7 @@ class RecordStore:
         with map_db_errors():
             async with self._pools.writer() as conn:
                 rows = await conn.execute(sql.WRITE_QUERY, values)
-                metrics.wrote(queries=rows.rowcount)
+                metrics.count_rows(queries=rows.rowcount)
                 if not rows.rowcount:
                     rows = await conn.execute(sql.MATCH_QUERY, values)
         if not rows.rowcount:
@@ -326,7 +326,7 @@ class RecordStore:
                 if inserted.rowcount not in {0, len(results)} or not match.rowcount:
                     raise Conflict(f"query_id: other results are recorded under {body.query_id}")
                 papers = await conn.execute(sql.UPSERT_PAPERS, values)
-        metrics.wrote(results=inserted.rowcount, papers=papers.rowcount)
+        metrics.count_rows(results=inserted.rowcount, papers=papers.rowcount)
 
     @property
     def systems(self) -> Collection[str]:

@@ -1,25 +1,26 @@
-"""`/metrics`: what Prometheus wants to know."""
+"""`/metrics`: metrics in the text format of Prometheus."""
 
 from litestar import Response, get
-from litestar.datastructures import CacheControlHeader
 from litestar.di import NamedDependency
-from litestar.plugins.prometheus import PrometheusController
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
+from .. import metrics
 from ..context import Context
-from ..metrics import QUEUE
 
 
-class Metrics(PrometheusController):
-    """`/metrics`, for Prometheus."""
+@get("/metrics", include_in_schema=False)
+async def show_metrics(context: NamedDependency[Context]) -> Response[bytes]:
+    """Return the metrics of all workers.
 
-    path = "/metrics"
-    cache_control = CacheControlHeader(no_store=True)
-    include_in_schema = False
-
-    @get()
-    async def get(self, context: NamedDependency[Context]) -> Response[bytes]:
-        """Look into the queue, and tell everything."""
-        QUEUE.backlog = await context.queue.backlog() if context.queue else None
-        QUEUE.connected = context.queue.connected if context.queue else None
-        answer: Response[bytes] = await PrometheusController.get.fn(self)
-        return answer
+    Litestar's PrometheusController creates its registry itself, without the queue and the
+    processes of the workers.
+    """
+    queue = context.queue
+    metrics.QUEUE.backlog = await queue.backlog() if queue else None
+    metrics.QUEUE.connected = queue.connected if queue else None
+    metrics.POOLS.update()
+    return Response(
+        generate_latest(metrics.create_registry()),
+        media_type=CONTENT_TYPE_LATEST,
+        headers={"cache-control": "no-store"},
+    )

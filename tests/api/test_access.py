@@ -5,17 +5,19 @@ import io
 import re
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from contextlib import redirect_stderr, redirect_stdout
 from typing import Any, Literal
 
 import httpx
 import psycopg
 import pytest
+from click.testing import CliRunner
 
-from service import api_keys, reach
+from service import api_keys
+from service import settings as settings_module
 from service.api_keys import ApiKey, ApiKeyCache, Rate
-from service.cli import key_commands
+from service.cli.keys import add_key, keys, list_keys, revoke_key
 from service.context import LocalContext
 from service.errors import ApiKeyNameTaken, ConfigurationError, DatabaseUnavailable, NotFound
 from service.middleware.allowed_hosts import parse_host
@@ -79,7 +81,7 @@ async def test_backend_endpoints_do_not_bypass_keys(gateway: Serve) -> None:
             for path in ("/write-queries", "/write-results", "/find-answer", "/find-keys"):
                 assert (await client.post(path, json={})).status_code == 404
     with pytest.raises(
-        ValueError, match="with ARXIV_API_KEYS, arxiv-api needs ARXIV_BACKEND_TOKEN"
+        ValueError, match=r"arxiv-api does not accept API keys; .* ARXIV_BACKEND_TOKEN"
     ):
         Settings(api_keys="required", endpoints="arxiv,arxiv-api")
     with_token = Settings(api_keys="required", backend_token_also="x" * 16)
@@ -243,34 +245,36 @@ def test_rate_with_an_unusual_window_has_a_name() -> None:
 async def test_keys_are_added_listed_and_revoked_on_the_command_line(
     settings: Settle, db: psycopg.Connection
 ) -> None:
-    import argparse  # noqa: PLC0415
+    async def output(action: Coroutine[Any, Any, None]) -> str:
+        with redirect_stdout(io.StringIO()) as stdout, redirect_stderr(io.StringIO()):
+            await action
+        return stdout.getvalue()
 
-    parser = argparse.ArgumentParser()
-    key_commands.add_keys(parser)
-
-    async def run(*words: str) -> str:
-        with redirect_stdout(io.StringIO()) as output, redirect_stderr(io.StringIO()):
-            await key_commands.run(settings(), parser.parse_args(words))
-        return output.getvalue()
-
-    key = (await run("add", "team-a", "--rate", "7/day")).strip()
+    key = (await output(add_key(ApiKey("team-a", Rate(7, 86_400)), settings()))).strip()
     with pytest.raises(ApiKeyNameTaken):
-        await run("add", "team-a")
-    await run("add", "team-b")
-    await run("revoke", "team-b")
-    await run("add", "x" * 64, "--rate", "999999999/minute")
+        await output(add_key(ApiKey("team-a", Rate(1, 1)), settings()))
+    await output(add_key(ApiKey("team-b", Rate(600, 60)), settings()))
+    await output(revoke_key("team-b", settings()))
+    await output(add_key(ApiKey("x" * 64, Rate(999_999_999, 60)), settings()))
     with pytest.raises(NotFound):
-        await run("revoke", "team-b")
-    listed = await run("list")
+        await output(revoke_key("team-b", settings()))
+    listed = await output(list_keys(settings()))
 
     assert re.search(rf"team-a +{key[:8]}\.\.\. +7/day", listed)
     assert re.search(r"x{64} .* 999999999/minute .*Z", listed)
     assert key not in listed
     [stored] = db.execute("select * from api_keys where name = 'team-a'").fetchall()
     assert key not in str(stored)
-    for words in (("add", "a b"), ("add", "x", "--rate", "5"), ("add", ""), ("revoke", "é")):
-        with pytest.raises(SystemExit):
-            await run(*words)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [("add", "a b"), ("add", "x", "--rate", "5"), ("add", ""), ("revoke", "é"), ("add",), ()],
+)
+def test_invalid_names_and_rates_of_keys_are_rejected(arguments: tuple[str, ...]) -> None:
+    result = CliRunner().invoke(keys, arguments)
+
+    assert result.exit_code == 2
 
 
 async def test_openapi_describes_keys(gateway: Serve) -> None:
@@ -385,25 +389,25 @@ async def test_bodies_of_api_clients_are_limited(client: Gateway) -> None:
     ],
 )
 def test_backend_without_token_requires_loopback(host: str, *, is_loopback: bool) -> None:
-    assert reach.is_loopback(host) is is_loopback
-    reach.check(Settings(host=host, backend_token="x" * 16))
-    reach.check(Settings(host=host, backend_token_also="x" * 16))
-    reach.check(Settings(host=host, endpoints="frontend"))
+    assert settings_module.is_loopback(host) is is_loopback
+    Settings(host=host, backend_token="x" * 16).check_exposure()
+    Settings(host=host, backend_token_also="x" * 16).check_exposure()
+    Settings(host=host, endpoints="frontend").check_exposure()
     if is_loopback:
-        reach.check(Settings(host=host))
+        Settings(host=host).check_exposure()
     else:
         with pytest.raises(
             ConfigurationError, match=r"ARXIV_BACKEND_TOKEN.*ARXIV_ENDPOINTS=frontend"
         ):
-            reach.check(Settings(host=host))
+            Settings(host=host).check_exposure()
 
 
 @pytest.mark.parametrize("host", ["x" * 300, "[::1]", "127.0.0.1:8000", " 127.0.0.1"])
 def test_invalid_listen_address_is_reported_as_such(host: str) -> None:
-    reach.check(Settings(host=host, backend_token="x" * 16))
-    reach.check(Settings(host=host, backend_token_also="x" * 16))
-    with pytest.raises(ConfigurationError, match="is no host to listen on"):
-        reach.check(Settings(host=host))
+    Settings(host=host, backend_token="x" * 16).check_exposure()
+    Settings(host=host, backend_token_also="x" * 16).check_exposure()
+    with pytest.raises(ConfigurationError, match="is not a host to listen on"):
+        Settings(host=host).check_exposure()
 
 
 # Secrets

@@ -1,8 +1,9 @@
-"""Searching and harvesting from a terminal: readable, polite, and it goes on where it stopped."""
+"""The command line: help, completion, `search`, and harvests that resume."""
 
 import asyncio
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -13,11 +14,15 @@ from time import monotonic, sleep
 import httpx
 import psycopg
 import pytest
+import rich_click as click
+from click.testing import CliRunner
 
 from demo import feed
 from demo.arxiv import StandIn
 from demo.papers import Author, Paper, generate
+from service import __version__
 from service import harvest as harvest_module
+from service.cli import COMPLETE_VARIABLE, commands
 from service.context import LocalContext
 from service.errors import InvalidParameter, UpstreamError
 from service.harvest import Harvester
@@ -49,32 +54,97 @@ def run(environment: dict[str, str], *arguments: str) -> subprocess.CompletedPro
     )
 
 
-@pytest.mark.usefixtures("arxiv")
-def test_a_search_prints_a_table(environment: dict[str, str]) -> None:
-    done = run(environment, "search", "--title", "testing", "--max-results", "3")
+def find_commands(group: click.Group, prefix: str = "") -> dict[str, click.Command]:
+    """Return all commands by name, including those of nested groups."""
+    found: dict[str, click.Command] = {}
+    for name, command in group.commands.items():
+        found[prefix + name] = command
+        if isinstance(command, click.Group):
+            found |= find_commands(command, f"{prefix}{name} ")
+    return found
 
-    assert done.returncode == 0, done.stderr
-    lines = done.stdout.splitlines()
+
+COMMANDS = find_commands(commands)
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_help_describes_options_and_has_examples(name: str) -> None:
+    command = COMMANDS[name]
+    result = CliRunner().invoke(commands, [*name.split(), "--help"])
+
+    assert result.exit_code == 0
+    assert command.help
+    assert command.epilog
+    assert re.search(r"Examples?:", command.epilog)
+    assert f"arxiv-gateway {name}" in command.epilog
+    for parameter in command.params:
+        if isinstance(parameter, click.Option):
+            assert parameter.help
+            assert parameter.help.endswith((".", "]"))
+
+
+def test_help_explains_settings_and_shell_completion() -> None:
+    output = CliRunner().invoke(commands, ["--help"]).stdout
+
+    assert "docs/configuration.md" in output
+    for shell in ("bash", "zsh", "fish"):
+        assert f"{COMPLETE_VARIABLE}={shell}_source" in output
+
+
+def test_version_is_printed(environment: dict[str, str]) -> None:
+    assert run(environment, "--version").stdout == f"{__version__}\n"
+
+
+@pytest.mark.parametrize(
+    ("words", "completions"),
+    [
+        ("arxiv-gateway ha", ["harvest"]),
+        ("arxiv-gateway keys re", ["revoke"]),
+        ("arxiv-gateway search --sort-by s", ["submittedDate"]),
+        ("arxiv-gateway search --sub", ["--submitted-from", "--submitted-to"]),
+    ],
+)
+def test_shell_completion(environment: dict[str, str], words: str, completions: list[str]) -> None:
+    variables = {"COMP_WORDS": words, "COMP_CWORD": str(len(words.split()) - 1)}
+    completed = run(environment | variables | {COMPLETE_VARIABLE: "bash_complete"})
+
+    assert completed.stdout.split() == [f"plain,{each}" for each in completions]
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_completion_script_is_printed(environment: dict[str, str], shell: str) -> None:
+    completed = run(environment | {COMPLETE_VARIABLE: f"{shell}_source"})
+
+    assert completed.returncode == 0
+    assert COMPLETE_VARIABLE in completed.stdout
+
+
+@pytest.mark.usefixtures("arxiv")
+def test_search_prints_a_table(environment: dict[str, str]) -> None:
+    finished = run(environment, "search", "--title", "testing", "--max-results", "3")
+
+    assert finished.returncode == 0, finished.stderr
+    lines = finished.stdout.splitlines()
     assert "authors" in lines[0]
     assert any("esting" in line for line in lines)
     assert "3 of " in lines[-1]
     assert "from arXiv" in lines[-1]
     assert (
-        "remembered"
+        "from the cache"
         in run(environment, "search", "--title", "testing", "--max-results", "3").stdout
     )
 
 
 @pytest.mark.usefixtures("arxiv")
-def test_a_search_prints_json_when_asked_to(environment: dict[str, str]) -> None:
-    done = run(environment, "search", "--any", "testing", "--category", "cs.*", "--json")
+def test_search_prints_json(environment: dict[str, str]) -> None:
+    finished = run(environment, "search", "--any", "testing", "--category", "cs.*", "--json")
 
-    answer = json.loads(done.stdout)
+    answer = json.loads(finished.stdout)
     assert answer["num_entries"] == len(answer["results"]) > 0
 
 
 @pytest.mark.parametrize(
-    ("arguments", "words"),
+    ("arguments", "message"),
     [
         (["search"], "give at least one"),
         (["search", "--query", "ti:(a"], "query"),
@@ -86,18 +156,18 @@ def test_a_search_prints_json_when_asked_to(environment: dict[str, str]) -> None
         (["search", "--title", "x" * 600], "title"),
     ],
 )
-def test_a_wrong_word_is_named(
-    environment: dict[str, str], arguments: list[str], words: str
+def test_invalid_option_is_named(
+    environment: dict[str, str], arguments: list[str], message: str
 ) -> None:
-    done = run(environment, *arguments)
+    finished = run(environment, *arguments)
 
-    assert done.returncode == 2
-    assert words in done.stderr
-    assert "Traceback" not in done.stderr
+    assert finished.returncode == 2
+    assert message in finished.stderr
+    assert "Traceback" not in finished.stderr
 
 
-def shelf(number: int, *, minutes: int = 1) -> list[Paper]:
-    """Papers of one category, one in so many minutes; the first two of the same minute."""
+def generate_papers(number: int, *, minutes: int = 1) -> list[Paper]:
+    """Papers of one category, two in each interval of `minutes`."""
     begin = datetime(2020, 1, 1, tzinfo=UTC)
     return [
         Paper(
@@ -114,32 +184,32 @@ def shelf(number: int, *, minutes: int = 1) -> list[Paper]:
 
 @pytest.fixture
 def small_pages(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Pages of 10 papers, and a limit of 40, so that windows are needed soon."""
+    """Pages of 10 papers and a limit of 40, so that small harvests need several date ranges."""
     monkeypatch.setattr(harvest_module, "PAGE_SIZE", 10)
     monkeypatch.setattr(harvest_module, "MAX_RESULT", 40)
 
 
-async def harvested(settings: Settings, stand_in: StandIn, most: int | None = None) -> list[int]:
+async def run_harvest(settings: Settings, stand_in: StandIn, most: int | None = None) -> list[int]:
     async with LocalContext(settings, httpx.ASGITransport(stand_in)) as context:
         harvester = Harvester("cat:cs.SE", most, context.search_service, context.records)
         return [progress.stored async for progress in harvester.run()]
 
 
-def stored(db: psycopg.Connection) -> tuple[int, int]:
-    """How many results there are, and how many papers."""
+def count_stored(db: psycopg.Connection) -> tuple[int, int]:
+    """The numbers of results and of different papers."""
     counts = db.execute("select count(*), count(distinct arxiv_id) from results").fetchone()
     assert counts
     return counts
 
 
 @pytest.mark.usefixtures("small_pages")
-async def test_a_harvest_goes_past_the_limit_in_windows_and_stores_nothing_twice(
+async def test_harvest_passes_the_limit_and_stores_nothing_twice(
     settings: Settle, db: psycopg.Connection
 ) -> None:
-    stand_in = StandIn(shelf(205))
-    progress = await harvested(settings(), stand_in)
+    stand_in = StandIn(generate_papers(205))
+    progress = await run_harvest(settings(), stand_in)
 
-    assert stored(db) == (205, 205)
+    assert count_stored(db) == (205, 205)
     assert progress[0] == 0
     assert progress == sorted(progress)
     assert progress[-1] == 205
@@ -151,65 +221,61 @@ async def test_a_harvest_goes_past_the_limit_in_windows_and_stores_nothing_twice
 
 
 @pytest.mark.usefixtures("small_pages")
-async def test_a_harvest_stops_at_its_maximum_and_goes_on_from_there(
+async def test_harvest_stops_at_its_maximum_and_resumes_there(
     settings: Settle, db: psycopg.Connection
 ) -> None:
-    stand_in = StandIn(shelf(100))
-    await harvested(settings(), stand_in, 25)
-    assert stored(db) == (25, 25)
-    await harvested(settings(), stand_in, 60)
-    assert stored(db) == (60, 60)
-    await harvested(settings(), stand_in)
-    assert stored(db) == (100, 100)
+    stand_in = StandIn(generate_papers(100))
+    await run_harvest(settings(), stand_in, 25)
+    assert count_stored(db) == (25, 25)
+    await run_harvest(settings(), stand_in, 60)
+    assert count_stored(db) == (60, 60)
+    await run_harvest(settings(), stand_in)
+    assert count_stored(db) == (100, 100)
 
 
 @pytest.mark.usefixtures("small_pages")
-async def test_a_harvest_that_is_cut_off_anywhere_goes_on(
-    settings: Settle, db: psycopg.Connection
-) -> None:
-    stand_in = StandIn(shelf(120), delay=0.01)
+async def test_interrupted_harvest_resumes(settings: Settle, db: psycopg.Connection) -> None:
+    stand_in = StandIn(generate_papers(120), delay=0.01)
     for n in range(12):
-        task = asyncio.create_task(harvested(settings(), stand_in))
+        task = asyncio.create_task(run_harvest(settings(), stand_in))
         await asyncio.sleep(0.06 + n / 100)
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
-    await harvested(settings(), stand_in)
+    await run_harvest(settings(), stand_in)
 
-    assert stored(db) == (120, 120)
+    assert count_stored(db) == (120, 120)
 
 
 @pytest.mark.usefixtures("small_pages")
-async def test_a_finished_harvest_asks_only_for_what_is_new(
+async def test_completed_harvest_retrieves_only_new_papers(
     settings: Settle, db: psycopg.Connection
 ) -> None:
-    papers = shelf(60)
-    await harvested(settings(), StandIn(papers))
+    papers = generate_papers(60)
+    await run_harvest(settings(), StandIn(papers))
     new = datetime.now(UTC) - timedelta(days=1)
     papers.append(Paper("2611.99999", "New", "x", (Author("A"),), ("cs.SE",), (new,)))
     again = StandIn(papers)
-    progress = await harvested(settings(), again)
+    progress = await run_harvest(settings(), again)
 
     assert progress == [60, 61]
     assert len(again.requests) == 1
-    assert stored(db) == (61, 61)
+    assert count_stored(db) == (61, 61)
 
 
 @pytest.mark.usefixtures("small_pages")
-async def test_two_harvests_at_once_share_the_work(
-    settings: Settle, db: psycopg.Connection
-) -> None:
-    stand_in = StandIn(shelf(100))
-    await asyncio.gather(harvested(settings(), stand_in), harvested(settings(), stand_in))
+async def test_concurrent_harvests_share_the_work(settings: Settle, db: psycopg.Connection) -> None:
+    stand_in = StandIn(generate_papers(100))
+    await asyncio.gather(run_harvest(settings(), stand_in), run_harvest(settings(), stand_in))
 
-    assert stored(db) == (100, 100)
+    assert count_stored(db) == (100, 100)
 
 
 @pytest.mark.usefixtures("small_pages", "quick")
 @pytest.mark.parametrize("lie", ["no papers at all", "half a page"])
-async def test_a_page_that_lies_is_asked_for_again_and_nothing_stored_twice(
+async def test_incomplete_page_is_requested_again(
     settings: Settle, db: psycopg.Connection, lie: str
 ) -> None:
-    stand_in = StandIn(shelf(100))
+    stand_in = StandIn(generate_papers(100))
     asked = []
 
     def answer(request: httpx.Request) -> httpx.Response:
@@ -230,12 +296,12 @@ async def test_a_page_that_lies_is_asked_for_again_and_nothing_stored_twice(
         progress = [each.stored async for each in harvester.run()]
 
     assert progress[-1] == 100
-    assert stored(db) == (100, 100)
+    assert count_stored(db) == (100, 100)
 
 
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No pauses between tries."""
+    """No pauses between attempts."""
 
     async def no_rest(_: object, __: object, ___: object) -> None:
         return
@@ -245,25 +311,25 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("small_pages", "quick")
-async def test_a_harvest_perseveres_and_then_says_why_it_ends(
+async def test_harvest_retries_and_then_reports_the_failure(
     settings: Settle, db: psycopg.Connection
 ) -> None:
     with pytest.raises(UpstreamError):
-        await harvested(settings(api_url="http://127.0.0.1:9/wrong"), StandIn([]))
+        await run_harvest(settings(api_url="http://127.0.0.1:9/wrong"), StandIn([]))
 
     failed = db.execute("select count(*) from queries where outcome <> 'ok'").fetchone()
     assert failed == (harvest_module.MAX_FAILURES + 1,)
 
 
-async def test_a_query_that_is_none_is_no_harvest(settings: Settle) -> None:
+async def test_invalid_query_is_rejected(settings: Settle) -> None:
     async with LocalContext(settings()) as context:
         with pytest.raises(InvalidParameter):
             Harvester("ti:(a", None, context.search_service, context.records)
 
 
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
-def test_a_killed_harvest_goes_on_at_the_next_start(
-    environment: dict[str, str], arxiv: StandIn, db: psycopg.Connection, how: int
+def test_killed_harvest_resumes(
+    environment: dict[str, str], arxiv: StandIn, db: psycopg.Connection, how: signal.Signals
 ) -> None:
     arxiv.delay = 0.5
     command = [sys.executable, "-m", "service", "harvest", "cat:cs.*"]
@@ -277,10 +343,11 @@ def test_a_killed_harvest_goes_on_at_the_next_start(
         running.send_signal(how)
         _, errors = running.communicate(timeout=20)
     assert b"Traceback" not in errors
+    assert running.returncode == {signal.SIGINT: 130, signal.SIGTERM: 143}.get(how, -how)
     arxiv.delay = 0.0
-    done = run(environment, "harvest", "cat:cs.*")
+    finished = run(environment, "harvest", "cat:cs.*")
 
-    assert done.returncode == 0, done.stderr
+    assert finished.returncode == 0, finished.stderr
     papers = sum(any(c.startswith("cs.") for c in p.categories) for p in generate(1000))
-    assert f"{papers} papers are stored" in done.stdout
-    assert stored(db) == (papers, papers)
+    assert f"{papers} papers are stored" in finished.stdout
+    assert count_stored(db) == (papers, papers)

@@ -1,4 +1,4 @@
-"""The service as users start it: a folder, two commands, signals, restarts, faults."""
+"""The service as a process: restarts, signals, the embedded PostgreSQL, invalid settings."""
 
 import os
 import pwd
@@ -21,7 +21,7 @@ from tests.support.process import ROOT, Service, service
 
 @pytest.fixture
 def folder(tmp_path: Path, arxiv_server: tuple[StandIn, str]) -> dict[str, str]:
-    """The environment of a service with a folder of its own and the stand-in for arXiv."""
+    """The environment of a service with its own data directory and the simulated arXiv."""
     return {
         "ARXIV_DATA_DIR": str(tmp_path / "data"),
         "ARXIV_API_URL": arxiv_server[1],
@@ -29,8 +29,8 @@ def folder(tmp_path: Path, arxiv_server: tuple[StandIn, str]) -> dict[str, str]:
     }
 
 
-def left_over(folder: dict[str, str]) -> list[str]:
-    """PostgreSQL processes that still run in the folder."""
+def find_postgres(folder: dict[str, str]) -> list[str]:
+    """Return the ids of the PostgreSQL processes that run in the data directory."""
     found = []
     for entry in Path("/proc").iterdir():
         try:
@@ -42,42 +42,42 @@ def left_over(folder: dict[str, str]) -> list[str]:
     return found
 
 
-def test_what_was_recorded_is_there_after_a_restart(folder: dict[str, str]) -> None:
+def test_records_survive_a_restart(folder: dict[str, str]) -> None:
     with service(folder) as first:
-        receipt = first.get("/arxiv", title="testing").json()
+        summary = first.get("/arxiv", title="testing").json()
         assert first.end(signal.SIGTERM) == 0
-    assert left_over(folder) == []
+    assert find_postgres(folder) == []
 
     with service(folder) as second:
         [query] = second.get("/queries").json()
         results = second.get("/results").json()
         assert second.end(signal.SIGINT) == 0
 
-    assert query["query_id"] == receipt["query_id"]
-    assert {row["query_id"] for row in results} == {receipt["query_id"]}
-    assert len(results) == receipt["num_entries"] == 10
-    assert left_over(folder) == []
+    assert query["query_id"] == summary["query_id"]
+    assert {row["query_id"] for row in results} == {summary["query_id"]}
+    assert len(results) == summary["num_entries"] == 10
+    assert find_postgres(folder) == []
     assert "applied migration" in first.output
     assert "applied migration" not in second.output
 
 
-def test_a_killed_service_leaves_nothing_to_mend(folder: dict[str, str]) -> None:
+def test_service_starts_after_it_was_killed(folder: dict[str, str]) -> None:
     with service(folder) as first:
         first.get("/arxiv", title="testing")
         first.end(signal.SIGKILL)
-    assert left_over(folder)
+    assert find_postgres(folder)
 
     with service(folder) as second:
         assert len(second.get("/queries").json()) == 1
         assert second.end(signal.SIGTERM) == 0
-    assert left_over(folder) == []
+    assert find_postgres(folder) == []
 
 
-def test_a_killed_postgresql_is_started_anew(folder: dict[str, str]) -> None:
+def test_postgresql_starts_after_it_was_killed(folder: dict[str, str]) -> None:
     with service(folder) as first:
         first.get("/arxiv", title="testing")
         first.end(signal.SIGKILL)
-    for pid in left_over(folder):
+    for pid in find_postgres(folder):
         os.kill(int(pid), signal.SIGKILL)
 
     with service(folder) as second:
@@ -85,28 +85,28 @@ def test_a_killed_postgresql_is_started_anew(folder: dict[str, str]) -> None:
         assert second.end(signal.SIGTERM) == 0
 
 
-def test_a_postgresql_that_dies_under_the_service_is_started_anew(folder: dict[str, str]) -> None:
+def test_postgresql_is_restarted_if_it_dies(folder: dict[str, str]) -> None:
     with service(folder) as running:
         running.get("/arxiv", title="testing")
-        pids = [int(pid) for pid in left_over(folder)]
+        pids = [int(pid) for pid in find_postgres(folder)]
         os.kill(min(pids), signal.SIGKILL)
         sleep(3)
-        assert recovered(running) < 20
+        assert wait_until_ready(running) < 20
         assert len(running.get("/queries").json()) == 1
         started = monotonic()
         assert running.end(signal.SIGTERM) == 0
         assert monotonic() - started < 10
-    assert left_over(folder) == []
+    assert find_postgres(folder) == []
 
 
-def test_variables_of_libpq_are_meant_for_other_servers(folder: dict[str, str]) -> None:
+def test_variables_of_libpq_are_ignored(folder: dict[str, str]) -> None:
     others = {"PGHOSTADDR": "127.0.0.1", "PGPORT": "9", "PGOPTIONS": "-c nonsense=1"}
     with service(folder | others) as running:
         assert running.get("/arxiv", title="testing").status_code == 200
         assert running.end(signal.SIGTERM) == 0
 
 
-def test_two_services_share_one_folder(folder: dict[str, str]) -> None:
+def test_two_services_share_one_data_directory(folder: dict[str, str]) -> None:
     with service(folder) as first, service(folder) as second:
         ids = [
             each.get("/arxiv", title=title).json()["query_id"]
@@ -116,17 +116,19 @@ def test_two_services_share_one_folder(folder: dict[str, str]) -> None:
         assert first.end(signal.SIGTERM) == 0
         assert len(second.get("/queries").json()) == 2
         assert second.end(signal.SIGTERM) == 0
-    assert left_over(folder) == []
+    assert find_postgres(folder) == []
 
 
-def test_a_folder_with_an_odd_name_will_do(tmp_path: Path, folder: dict[str, str]) -> None:
+def test_data_directory_may_have_any_name(tmp_path: Path, folder: dict[str, str]) -> None:
     odd = tmp_path / 'it\'s, a "long" name; ünï $HOME' / ("deep" * 20)
     with service(folder | {"ARXIV_DATA_DIR": str(odd)}) as running:
         assert running.get("/arxiv", title="testing").status_code == 200
         assert running.end(signal.SIGTERM) == 0
 
 
-def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path, folder: dict[str, str]) -> None:
+def test_data_directory_that_cannot_be_created_is_reported(
+    tmp_path: Path, folder: dict[str, str]
+) -> None:
     (tmp_path / "file").touch()
     with service(folder | {"ARXIV_DATA_DIR": str(tmp_path / "file" / "data")}) as running:
         assert running.wait() == 2
@@ -134,16 +136,18 @@ def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path, folder: dict[str,
     assert "Traceback" not in running.output
 
 
-def test_a_folder_of_another_version_is_left_alone(tmp_path: Path, folder: dict[str, str]) -> None:
+def test_data_of_another_postgresql_version_is_rejected(
+    tmp_path: Path, folder: dict[str, str]
+) -> None:
     cluster = tmp_path / "data" / "postgres"
     cluster.mkdir(parents=True)
     (cluster / "PG_VERSION").write_text("12\n")
     with service(folder) as running:
         assert running.wait() == 2
-    assert "was made by PostgreSQL 12" in running.output
+    assert "was created by PostgreSQL 12" in running.output
 
 
-def test_a_postgresql_that_does_not_start_is_explained(
+def test_reason_why_postgresql_does_not_start_is_reported(
     tmp_path: Path, folder: dict[str, str]
 ) -> None:
     with service(folder) as first:
@@ -158,11 +162,11 @@ def test_a_postgresql_that_does_not_start_is_explained(
 
 
 @pytest.mark.parametrize(
-    ("name", "value", "words"),
+    ("name", "value", "message"),
     [
-        ("ARXIV_PROT", "8000", "ARXIV_PROT: there is no such setting"),
+        ("ARXIV_PROT", "8000", "ARXIV_PROT: unknown setting"),
         ("ARXIV_PORT", "http", "ARXIV_PORT: "),
-        ("ARXIV_CACHE", "yes", "ARXIV_CACHE: Invalid enum value 'yes': give on or off"),
+        ("ARXIV_CACHE", "yes", "ARXIV_CACHE: Invalid enum value 'yes': set it to on or off"),
         (
             "ARXIV_RESULTS_DATABASE_RO_URL",
             "nonsense",
@@ -172,25 +176,25 @@ def test_a_postgresql_that_does_not_start_is_explained(
         ("ARXIV_DATABASE_URL", "postgresql://u:a/b@c/d", "%2F for /"),
     ],
 )
-def test_a_wrong_setting_ends_the_start_with_its_name(
-    folder: dict[str, str], name: str, value: str, words: str
+def test_invalid_setting_ends_the_start(
+    folder: dict[str, str], name: str, value: str, message: str
 ) -> None:
     with service(folder | {name: value}) as running:
         assert running.wait() == 2
-    assert words in running.output
+    assert message in running.output
     assert "Traceback" not in running.output
 
 
-def test_a_port_in_use_is_said_so(folder: dict[str, str]) -> None:
+def test_port_in_use_is_reported(folder: dict[str, str]) -> None:
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = str(other.getsockname()[1])
         with service(folder | {"ARXIV_PORT": port}) as running:
             assert running.wait() not in {0, None}
     assert "address already in use" in running.output
-    assert left_over(folder) == []
+    assert find_postgres(folder) == []
 
 
-def test_the_service_starts_before_its_database_and_heals(
+def test_service_starts_before_its_database_and_recovers(
     arxiv_server: tuple[StandIn, str], tmp_path: Path
 ) -> None:
     with embedded_postgres.server(tmp_path / "own") as url:
@@ -211,7 +215,7 @@ def test_the_service_starts_before_its_database_and_heals(
         assert running.get("/health/ready").status_code == 503
         for _ in range(2):
             with embedded_postgres.server(tmp_path / "own"):
-                assert recovered(running) < 15
+                assert wait_until_ready(running) < 15
                 assert running.get("/arxiv", title="testing").status_code == 200
             gone = running.get("/results")
             assert gone.status_code == 503
@@ -220,8 +224,8 @@ def test_the_service_starts_before_its_database_and_heals(
         assert running.end(signal.SIGTERM) == 0
 
 
-def recovered(running: Service) -> float:
-    """Seconds until the service says that it is ready."""
+def wait_until_ready(running: Service) -> float:
+    """Wait until the service is ready, and return the seconds."""
     started = monotonic()
     while running.get("/health/ready").status_code != 200:
         assert monotonic() - started < 60
@@ -229,9 +233,9 @@ def recovered(running: Service) -> float:
     return monotonic() - started
 
 
-def test_migrate_tells_what_it_did(template: str, server: str) -> None:
+def test_migrate_reports_the_result(template: str, server: str) -> None:
     url = make_conninfo(server, dbname=template)
-    done = subprocess.run(
+    finished = subprocess.run(
         [sys.executable, "-m", "service", "migrate"],
         cwd=ROOT,
         env=os.environ | {"ARXIV_DATABASE_URL": url},
@@ -239,10 +243,10 @@ def test_migrate_tells_what_it_did(template: str, server: str) -> None:
         text=True,
         check=True,
     )
-    assert "the database is up to date" in done.stdout
+    assert "the database is up to date" in finished.stdout
 
 
-def test_requests_that_run_are_finished_at_the_end(
+def test_sigterm_lets_running_requests_finish(
     database: str, arxiv: StandIn, arxiv_server: tuple[StandIn, str], db: psycopg.Connection
 ) -> None:
     arxiv.delay = 1.0
@@ -258,7 +262,7 @@ def test_requests_that_run_are_finished_at_the_end(
     assert db.execute("select count(*) from results").fetchone() == (10,)
 
 
-def test_searches_that_wait_for_their_turn_are_sent_away_at_the_end(
+def test_sigterm_cancels_waiting_searches(
     database: str, arxiv_server: tuple[StandIn, str], db: psycopg.Connection
 ) -> None:
     db.execute("update gate set free_at = clock_timestamp() + '30 s'")
@@ -277,22 +281,20 @@ def test_searches_that_wait_for_their_turn_are_sent_away_at_the_end(
 
 @pytest.fixture
 def ordinary_user() -> pwd.struct_passwd:
-    """A user without any rights; only root can become one."""
+    """A user without privileges."""
     if os.geteuid() != 0:
-        pytest.skip("only root can become another user")
+        pytest.skip("needs root")
     return pwd.getpwnam("nobody")
 
 
-def test_an_ordinary_user_runs_it_too(
-    folder: dict[str, str], ordinary_user: pwd.struct_passwd
-) -> None:
-    home = Path("/tmp") / f"ordinary-{os.getpid()}"  # noqa: S108 - readable for that user
+def test_ordinary_user_can_run_it(folder: dict[str, str], ordinary_user: pwd.struct_passwd) -> None:
+    home = Path("/tmp") / f"ordinary-{os.getpid()}"  # noqa: S108 - accessible to that user
     home.mkdir()
     shutil.chown(home, ordinary_user.pw_uid)
     try:
         environment = os.environ | folder | {"ARXIV_DATA_DIR": str(home / "data")}
         try:
-            made = subprocess.run(
+            finished = subprocess.run(
                 [sys.executable, "-c", ORDINARY],
                 cwd=ROOT,
                 env=environment,
@@ -304,8 +306,8 @@ def test_an_ordinary_user_runs_it_too(
                 check=False,
             )
         except PermissionError:
-            pytest.skip("this Python is closed to other users")
-        assert made.stdout.strip() == "1", made.stderr
+            pytest.skip("other users cannot run this Python")
+        assert finished.stdout.strip() == "1", finished.stderr
     finally:
         shutil.rmtree(home)
 
@@ -316,7 +318,7 @@ from pathlib import Path
 import psycopg
 from service import embedded_postgres
 from service.db import migrations
-with embedded.server(Path(os.environ["ARXIV_DATA_DIR"])) as url:
+with embedded_postgres.server(Path(os.environ["ARXIV_DATA_DIR"])) as url:
     migrations.apply(url)
     with psycopg.connect(url) as conn:
         print(conn.execute("select 1").fetchone()[0])

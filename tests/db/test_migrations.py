@@ -1,4 +1,4 @@
-"""Migrations: plain SQL by psql, in order, once, and roles that may do no more than they must."""
+"""Migrations are applied once and in order, and roles have only the privileges they need."""
 
 import os
 import subprocess
@@ -22,7 +22,7 @@ NAMES = [path.stem for path in migrations.files()]
 
 
 @contextmanager
-def created(server: str) -> Iterator[str]:
+def create_database(server: str) -> Iterator[str]:
     """An empty database; the superuser's connection string."""
     name = Identifier(f"empty_{uuid4().hex}")
     with psycopg.connect(server, autocommit=True) as admin:
@@ -33,24 +33,24 @@ def created(server: str) -> Iterator[str]:
 
 @pytest.fixture
 def empty(server: str) -> Iterator[str]:
-    with created(server) as url:
+    with create_database(server) as url:
         yield url
 
 
 @pytest.fixture(scope="module")
 def migrated(server: str) -> Iterator[str]:
-    """A database of this module: what may be done with a database is not copied with it."""
-    with created(server) as url:
+    """A database of this module, since a copy does not have the privileges on its template."""
+    with create_database(server) as url:
         migrations.apply(url)
         yield url
 
 
-def recorded(url: str) -> list[str]:
+def read_applied(url: str) -> list[str]:
     with psycopg.connect(url) as conn:
         return [name for (name,) in conn.execute("select name from migrations order by name")]
 
 
-def schema(url: str) -> str:
+def dump_schema(url: str) -> str:
     dump = subprocess.run(
         [str(embedded_postgres.program("pg_dump")), "--schema-only", "--restrict-key=x"],
         env=os.environ | libpq_environment(url),
@@ -61,16 +61,16 @@ def schema(url: str) -> str:
     return dump.stdout
 
 
-def test_applying_twice_does_nothing(empty: str) -> None:
+def test_second_application_changes_nothing(empty: str) -> None:
     assert migrations.apply(empty) == NAMES
-    before = schema(empty)
+    before = dump_schema(empty)
 
     assert migrations.apply(empty) == []
-    assert schema(empty) == before
-    assert recorded(empty) == NAMES
+    assert dump_schema(empty) == before
+    assert read_applied(empty) == NAMES
 
 
-def test_bare_psql_does_the_same(empty: str, database: str) -> None:
+def test_psql_alone_has_the_same_effect(empty: str, database: str) -> None:
     for _ in range(2):
         for path in migrations.files():
             subprocess.run(
@@ -88,43 +88,43 @@ def test_bare_psql_does_the_same(empty: str, database: str) -> None:
                 check=True,
             )
 
-    assert recorded(empty) == NAMES
-    assert schema(empty) == schema(database)
+    assert read_applied(empty) == NAMES
+    assert dump_schema(empty) == dump_schema(database)
 
 
-def test_two_at_once_do_not_disturb_each_other(empty: str) -> None:
+def test_concurrent_applications_do_not_interfere(empty: str) -> None:
     with ThreadPoolExecutor() as both:
         applied = list(both.map(migrations.apply, [empty] * 4))
 
     assert sorted(name for names in applied for name in names) == NAMES
 
 
-def test_a_migration_that_fails_leaves_nothing_of_itself(empty: str) -> None:
+def test_failed_migration_is_rolled_back(empty: str) -> None:
     with psycopg.connect(empty) as conn:
         conn.execute("create table results (in_the_way text)")
 
     with pytest.raises(ConfigurationError, match="already exists"):
         migrations.apply(empty)
 
-    assert recorded(empty) == [name for name in NAMES if name < "0005"]
+    assert read_applied(empty) == [name for name in NAMES if name < "0005"]
     with psycopg.connect(empty) as conn:
         conn.execute("drop table results")
     assert migrations.apply(empty) == [name for name in NAMES if name >= "0005"]
 
 
-def test_a_server_that_is_away_is_said_so() -> None:
+def test_unavailable_server_is_reported() -> None:
     with pytest.raises(ConfigurationError, match="psql could not migrate"):
         migrations.apply("host=127.0.0.1 port=9 user=x dbname=x")
 
 
-def test_passwords_come_from_the_environment(
+def test_passwords_are_read_from_the_environment(
     empty: str, server: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    word = 'it\'s $a "secret" \\ %s'
+    special = 'it\'s $a "secret" \\ %s'
     with psycopg.connect(server) as admin:
         before = admin.execute("select rolpassword from pg_authid where rolname = 'arxiv_ro'")
         assert before.fetchone() == (None,)
-    monkeypatch.setenv("DB_RO_PASSWORD", word)
+    monkeypatch.setenv("DB_RO_PASSWORD", special)
     try:
         migrations.apply(empty)
         with psycopg.connect(server) as admin:
@@ -178,7 +178,7 @@ ATTEMPTS = sorted(
 
 @pytest.mark.parametrize("role", ALLOWED)
 @pytest.mark.parametrize("attempt", ATTEMPTS)
-def test_a_role_may_do_what_it_must_and_no_more(migrated: str, role: str, attempt: str) -> None:
+def test_role_has_only_the_privileges_it_needs(migrated: str, role: str, attempt: str) -> None:
     with psycopg.connect(make_conninfo(migrated, user=role)) as conn:
         if attempt in ALLOWED[role]:
             conn.execute(attempt)
@@ -188,7 +188,7 @@ def test_a_role_may_do_what_it_must_and_no_more(migrated: str, role: str, attemp
         conn.rollback()
 
 
-def test_strangers_cannot_even_connect(empty: str) -> None:
+def test_other_roles_cannot_connect(empty: str) -> None:
     migrations.apply(empty)
     with psycopg.connect(empty, autocommit=True) as admin:
         admin.execute("create role stranger login")

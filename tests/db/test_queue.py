@@ -5,7 +5,6 @@ import logging
 import random
 import signal
 import sys
-from argparse import Namespace
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import ExitStack, asynccontextmanager
 from pathlib import Path
@@ -20,7 +19,7 @@ import pytest
 from psycopg.conninfo import make_conninfo
 
 from demo.arxiv import StandIn
-from service.cli import terminal
+from service.cli.reconcile import run_reconcile
 from service.context import LocalContext
 from service.db import pool as connections_module
 from service.db.pool import DatabasePools
@@ -460,14 +459,13 @@ async def test_reconcile_waits_for_queued_searches(
     settings: Callable[..., Settings],
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    options = Namespace(repair=True, grace=0)
     async with buffered(database, broker.url) as store:
         await store.insert(answer(1))
-        with pytest.raises(SystemExit, match="nothing is repaired: 1 searches wait in the queue"):
-            await terminal.reconcile(settings(queue_url=broker.url), options)
+        with pytest.raises(SystemExit, match="nothing is repaired: 1 searches are waiting"):
+            await run_reconcile(settings(queue_url=broker.url), repair=True, grace=0)
         await broker.purge()
-        await terminal.reconcile(settings(queue_url=broker.url), options)
-    assert capsys.readouterr().out == "0 amiss, 0 repaired\n"
+        await run_reconcile(settings(queue_url=broker.url), repair=True, grace=0)
+    assert capsys.readouterr().out == "0 mismatches, 0 repaired\n"
 
 
 async def until_empty(store: QueuedRecordStore) -> None:

@@ -7,7 +7,6 @@ import os
 import re
 import subprocess
 import sys
-from argparse import Namespace
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import ExitStack, asynccontextmanager, redirect_stdout, suppress
 from pathlib import Path
@@ -24,9 +23,9 @@ from psycopg.conninfo import make_conninfo
 
 from demo.arxiv import StandIn
 from demo.papers import generate
-from service.__main__ import migrate
 from service.app import create_app
-from service.cli import terminal
+from service.cli.database import migrate_databases
+from service.cli.reconcile import run_reconcile as run_reconcile_command
 from service.context import LocalContext
 from service.db import pool as pool_module
 from service.db import reconcile as reconcile_module
@@ -333,8 +332,7 @@ async def run_reconcile(apart: Systems, *, repair: bool = False) -> tuple[int, l
     printed = io.StringIO()
     with redirect_stdout(printed):
         try:
-            options = Namespace(repair=repair, grace=0)
-            await terminal.reconcile(Settings(**apart.settings), options)
+            await run_reconcile_command(Settings(**apart.settings), repair=repair, grace=0)
         except SystemExit as error:
             return int(error.code or 0), printed.getvalue().splitlines()
     return 0, printed.getvalue().splitlines()
@@ -355,7 +353,7 @@ async def test_process_killed_at_any_step_of_a_write_leaves_repairable_records(
     # two were killed between results and run, one after the run, one never
     assert apart.counts() == (2, 0, 20, 2)
     status, printed = await run_reconcile(apart)
-    assert (status, printed[-1]) == (3, "2 amiss, 0 repaired")
+    assert (status, printed[-1]) == (3, "2 mismatches, 0 repaired")
     assert "".join(printed).count("without their search") == 2
     assert apart.counts() == (2, 0, 20, 2)
     assert (await run_reconcile(apart, repair=True))[0] == 0
@@ -367,7 +365,7 @@ async def test_process_killed_at_any_step_of_a_write_leaves_repairable_records(
         text=True,
         check=True,
     )
-    assert repeated.stdout == "0 amiss, 0 repaired\n"
+    assert repeated.stdout == "0 mismatches, 0 repaired\n"
     assert apart.counts() == (4, 0, 20, 0)
     assert rows(apart.queries, "select outcome, num_results, query from queries order by 1, 3") == [
         *[("interrupted", 5, "")] * 2,
@@ -386,9 +384,9 @@ async def test_other_mismatches_are_reported_and_not_repaired(apart: Systems) ->
 
     assert status == 3
     assert [re.split(" {2,}", line.strip()) for line in printed[1:-1]] == [
-        ["7", "0", "2", "WRONG: a search without its results; look into it"],
-        ["8", "2", "1", "WRONG: the search says another number; look into it"],
-        ["9", "1", "?", "without their search, as after a crash: --repair"],
+        ["7", "0", "2", "WRONG: a search without its results; investigate"],
+        ["8", "2", "1", "WRONG: the search has another number of results; investigate"],
+        ["9", "1", "?", "without their search, as after a crash: use --repair"],
     ]
     assert apart.counts() == (4, 2, 6, 0)
 
@@ -507,16 +505,16 @@ def test_every_system_is_migrated(apart: Systems, capfd: pytest.CaptureFixture[s
         results_database_url=apart.results,
         sequence_database_url=apart.sequence,
     )
-    migrate(settings, Namespace())
+    migrate_databases(settings)
 
-    lines = re.findall(r"NOTICE service \[-\] (.*)", capfd.readouterr().out)
+    lines = re.findall(r"NOTICE service\.cli\.common \[-\] (.*)", capfd.readouterr().out)
     assert lines == [
         "the database is up to date",
         *("applied migration 0010_reading", "the database of the results is up to date"),
         *("applied migration 0010_reading", "the database of the sequence is up to date"),
     ]
     with pytest.raises(ConfigurationError, match="ARXIV_DATABASE_URL is not set"):
-        migrate(Settings(database_ro_url=apart.queries), Namespace())
+        migrate_databases(Settings(database_ro_url=apart.queries))
 
 
 # Standbys

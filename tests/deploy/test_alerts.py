@@ -13,7 +13,7 @@ import yaml
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
-from service.metrics import Queue
+from service.metrics import QueueCollector
 from service.queue.rabbitmq import Backlog
 from tests.conftest import Gateway
 from tests.support.process import ROOT
@@ -48,7 +48,7 @@ def promtool(*arguments: str | Path) -> None:
 
 def queue_metrics() -> str:
     """Return the metrics of a queue, which the service in these tests does not have."""
-    queue, registry = Queue(), CollectorRegistry()
+    queue, registry = QueueCollector(), CollectorRegistry()
     queue.connected, queue.backlog = True, Backlog(waiting=0, writers=0, parked=0)
     registry.register(queue)
     return generate_latest(registry).decode()

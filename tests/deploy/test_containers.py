@@ -1,7 +1,8 @@
-"""The image and the compose file, built and run for real by podman.
+"""The image and the compose files, built and run with podman.
 
-Everything happens in a sandbox (see containers/sandbox) that ends with the tests. Only the images
-stay, in STORAGE, so that later runs are quick; removing that folder makes the next run start anew.
+Everything runs in a sandbox (see containers/sandbox) that ends with the tests. Only the images
+remain, in STORAGE, so that later runs are faster; removing that directory makes the next run start
+over.
 """
 
 import fcntl
@@ -13,6 +14,7 @@ import shutil
 import subprocess
 import sys
 import time
+import tomllib
 from base64 import b64encode
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -23,7 +25,6 @@ from typing import Any
 import pytest
 import yaml
 
-from service import reach
 from service.settings import ENDPOINTS, Settings
 from tests.deploy.test_operations import blocks
 
@@ -36,7 +37,7 @@ ENVIRONMENT = {
     if not name.startswith(("ARXIV_", "COMPOSE_", "CONTAINER", "DB_", "POSTGRES_"))
 }
 TOOLS = Path(os.environ.get("ARXIV_TEST_PODMAN_TOOLS") or ROOT.parent / "shared" / "podman")
-"""Where `base-image` and `in-podman` are, for machines that reach no image registry."""
+"""The directory of `base-image` and `in-podman`, for machines without an image registry."""
 STORAGE = (
     Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     / "arxiv-gateway"
@@ -48,7 +49,7 @@ RABBITMQ = "docker.io/library/rabbitmq:4"
 IMAGE = "localhost/arxiv-gateway"
 PROJECT = "gateway-test"
 PODS = "/etc/containers/pods.conf"
-"""What podman reads in the sandbox to make pods."""
+"""Configuration that podman needs in the sandbox to create pods."""
 
 PASSWORDS = {
     "POSTGRES_PASSWORD": "post gres:@/?#&=%41+$HOME",
@@ -57,7 +58,7 @@ PASSWORDS = {
     "DB_SEQUENCE_PASSWORD": "sequence",
 }
 SCALED = {"RABBITMQ_PASSWORD": "0123456789abcdef"}
-"""What only deploy/compose.scale.yml asks for."""
+"""Variables that only deploy/compose.scale.yml requires."""
 DOTENV = {**PASSWORDS, **SCALED, "ARXIV_CONTACT": "tester@example.org", "ARXIV_MAX_RESULTS": ""}
 SHELL = {
     "ARXIV_API_URL": "http://arxiv:8001/api/query",
@@ -85,51 +86,57 @@ CONTAINERS_OF_MANY = (
 Finished = subprocess.CompletedProcess[str]
 
 
-class TestTheText:
-    """What can be said of the files without running them."""
+class TestFiles:
+    """Checks of the files that do not run them."""
 
-    def test_every_setting_can_be_set_from_outside_or_is_fixed(self) -> None:
+    def test_every_setting_is_passed_through_or_fixed(self) -> None:
         fixed = {"host", "port", "data_dir", "database_url", "database_ro_url", "backend_url"}
 
-        assert _passed_on() | fixed == set(Settings.__struct_fields__)
+        assert _find_passed_through() | fixed == set(Settings.__struct_fields__)
 
-    def test_a_setting_that_is_not_set_keeps_its_default(self) -> None:
-        empty = {f"ARXIV_{name.upper()}": "" for name in _passed_on()}
+    def test_setting_that_is_not_set_keeps_its_default(self) -> None:
+        empty = {f"ARXIV_{name.upper()}": "" for name in _find_passed_through()}
 
         assert Settings.from_env(empty) == Settings()
 
     @pytest.mark.parametrize("token", [None, "a token of the tests' own"])
-    def test_nobody_without_a_token_gets_to_the_backend_endpoints(self, token: str | None) -> None:
+    def test_backend_endpoints_are_served_only_with_a_token(self, token: str | None) -> None:
         text = (ROOT / "podman-compose.yml").read_text()
-        [given] = re.findall(r"ARXIV_ENDPOINTS: \$\{ARXIV_ENDPOINTS:-([\w,]+)\}", text)
+        [endpoints] = re.findall(r"ARXIV_ENDPOINTS: \$\{ARXIV_ENDPOINTS:-([\w,]+)\}", text)
 
-        settings = Settings(host="0.0.0.0", endpoints=given, backend_token=token)  # noqa: S104
-        reach.check(settings)
+        settings = Settings(host="0.0.0.0", endpoints=endpoints, backend_token=token)  # noqa: S104
+        settings.check_exposure()
 
         assert bool(settings.served & {*ENDPOINTS["backend"]}) is bool(token)
 
-    def test_with_more_than_one_backends_are_there_for_sure_and_the_token_too(self) -> None:
+    def test_scaled_backends_require_a_token(self) -> None:
         text = (ROOT / "deploy" / "compose.scale.yml").read_text()
-        given = [
+        environments = [
             each.get("environment") or {} for each in yaml.safe_load(text)["services"].values()
         ]
-        backends = [each for each in given if each.get("ARXIV_ENDPOINTS") in {"all", "backend"}]
+        backends = [
+            each for each in environments if each.get("ARXIV_ENDPOINTS") in {"all", "backend"}
+        ]
 
         assert len(backends) == 2
         for each in backends:
             assert each["ARXIV_BACKEND_TOKEN"].startswith("${ARXIV_BACKEND_TOKEN:?")
 
-    def test_the_example_names_what_can_be_set_and_gives_no_values(self) -> None:
+    def test_example_lists_all_variables_without_values(self) -> None:
         lines = (ROOT / ".env.example").read_text().splitlines()
-        # a setting without a line stands behind a #, without a space
+        # a commented-out setting has no space after the #
         names = {match[1] for line in lines if (match := re.fullmatch(r"#?([A-Z_]+)=", line))}
         assert all(line.startswith("# ") for line in lines if line and "=" not in line)
 
-        assert names == {*PASSWORDS, *SCALED, *(f"ARXIV_{name.upper()}" for name in _passed_on())}
+        assert names == {
+            *PASSWORDS,
+            *SCALED,
+            *(f"ARXIV_{name.upper()}" for name in _find_passed_through()),
+        }
 
 
-def _passed_on() -> set[str]:
-    """The settings that the compose file takes from its own environment."""
+def _find_passed_through() -> set[str]:
+    """Return the settings that the compose file passes through."""
     text = (ROOT / "podman-compose.yml").read_text()
     passed_on = re.compile(r"^ +ARXIV_(\w+): \$\{ARXIV_\1(?::-frontend,guarded)?\}$", re.MULTILINE)
     return {name.lower() for name in passed_on.findall(text)}
@@ -147,10 +154,10 @@ class Sandbox:
         online: bool = False,
         timeout: float = 60,
     ) -> Finished:
-        """Run a command inside, with the network of this machine only if it is to be online."""
+        """Run a command inside; `online` gives it the network of this machine."""
         network = [] if online else ["--net"]
         enter = ["nsenter", f"--target={self.process}", "--mount", "--pid", *network]
-        # nsenter would go to the root directory
+        # nsenter would change to the root directory
         stay = [f"--wdns={cwd or ROOT}", "--"]
         return subprocess.run(
             [*enter, *stay, *command],
@@ -163,7 +170,7 @@ class Sandbox:
         )
 
     def must(self, *command: str | Path, online: bool = False, timeout: float = 60) -> str:
-        """Run a command that has to succeed; what it printed."""
+        """Run a command that must succeed, and return its output."""
         finished = self.run(*command, online=online, timeout=timeout)
         assert finished.returncode == 0, finished.stdout
         return finished.stdout
@@ -198,7 +205,7 @@ def sandbox() -> Iterator[Sandbox]:
         pytest.skip("needs Linux and root")
     STORAGE.mkdir(parents=True, exist_ok=True)
     with (STORAGE / "lock").open("w") as lock:
-        # another run's podman knows nothing of this one's
+        # the podman of a concurrent run does not know about this one
         fcntl.flock(lock, fcntl.LOCK_EX)
         with _opened_sandbox() as inside:
             usable = inside.run("podman", "info")
@@ -227,19 +234,19 @@ def _opened_sandbox() -> Iterator[Sandbox]:
         try:
             yield Sandbox(int(children.read_text()))
         finally:
-            # the sandbox ends with its input, and takes everything inside along
+            # the sandbox ends with its input, and with it everything inside
             process.stdin.close()
             process.wait(timeout=10)
 
 
 @pytest.fixture(scope="module")
 def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A copy of what the image and the containers are made of, with a file .env."""
-    folder = tmp_path_factory.mktemp("checkout")
+    """A copy of the files of the image and the containers, with a file .env."""
+    folder = tmp_path_factory.mktemp("a checkout")
     ignore = shutil.ignore_patterns("__pycache__")
-    for name in ("service", "migrations", "demo", "deploy", "tests/containers"):
+    for name in ("service", "migrations", "demo", "deploy", "requirements", "tests/containers"):
         shutil.copytree(ROOT / name, folder / name, ignore=ignore)
-    for name in ("Containerfile", ".containerignore", "podman-compose.yml", "requirements.txt"):
+    for name in ("Containerfile", ".containerignore", "podman-compose.yml"):
         shutil.copy2(ROOT / name, folder)
     shutil.copy2(ROOT / "wait-for", folder)
     (folder / ".env").write_text("".join(f"{name}='{value}'\n" for name, value in DOTENV.items()))
@@ -248,27 +255,27 @@ def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def built(sandbox: Sandbox, checkout: Path) -> Path:
-    """The checkout, once there are the images of Debian and PostgreSQL and its own is built."""
+    """The checkout, when the images of Debian, PostgreSQL and the service are available."""
     if (TOOLS / "base-image").exists() and not sandbox.has_image(BASE):
         if shutil.which("debootstrap") is None:
             pytest.skip("not installed: debootstrap")
         sandbox.must(TOOLS / "base-image", "trixie", online=True, timeout=300)
     _have(sandbox, BASE)
     _have(sandbox, POSTGRES)
-    # podman-compose 1.0.3 does not tell when a build fails: only a new image may bear the name
+    # podman-compose 1.0.3 does not report a failed build, so an old image must not have the name
     sandbox.podman("untag", IMAGE)
-    # in Docker's format, because podman's own has no place for the healthcheck of the Containerfile
+    # Docker's format, since podman's own does not support the healthcheck of the Containerfile
     options = "--podman-build-args=--isolation=chroot --network=host --format=docker"
     command = ["podman-compose", options, "build"]
     log = sandbox.run(*command, cwd=checkout, online=True, timeout=300).stdout
     assert sandbox.has_image(IMAGE), log
-    # what earlier builds left, unless it may still save time
+    # images of earlier builds, except those that still save time
     sandbox.podman("image", "prune", "--force", "--filter=until=72h")
     return checkout
 
 
 def _have(sandbox: Sandbox, image: str) -> None:
-    """Pull an image of others, or make its stand-in where no registry can be reached."""
+    """Pull an image, or build a substitute if no registry is available."""
     stand_in = CONTAINERS / Path(image).name.partition(":")[0]
     if (TOOLS / "base-image").exists():
         if stand_in.exists():
@@ -282,19 +289,19 @@ def _have(sandbox: Sandbox, image: str) -> None:
 
 @dataclass(frozen=True)
 class Stack:
-    """The containers of the compose file, and a stand-in for arXiv."""
+    """The containers of the compose file, and a simulated arXiv."""
 
     sandbox: Sandbox
     folder: Path
     port: int = 8000
     more: tuple[str, ...] = ()
-    """Further compose files."""
+    """Additional compose files."""
 
     def compose(self, *arguments: str) -> Finished:
         return self.shell(f"podman-compose {shlex.join(arguments)}")
 
     def shell(self, script: str) -> Finished:
-        """Run commands as they are typed beside the compose file; they mean this stack."""
+        """Run commands in the directory of the compose file, for this stack."""
         files = ["podman-compose.yml", *self.more, "tests/containers/arxiv.yml"]
         ours = " ".join(["podman-compose", "-p", PROJECT, *(f"-f {file}" for file in files)])
         script = re.sub("^podman-compose", ours, script, flags=re.MULTILINE)
@@ -311,7 +318,7 @@ class Stack:
         return int(status), json.loads(body)
 
     def turns(self, path: str, status: int) -> bool:
-        """Whether the answer gets this status within a minute."""
+        """Return whether a response with this status arrives within a minute."""
         end = time.monotonic() + 60
         while time.monotonic() < end:
             url = f"http://127.0.0.1:{self.port}{path}"
@@ -328,7 +335,7 @@ class Stack:
         return self.sandbox.podman("exec", self.name(service), *command)
 
     def sql(self, statement: str, on: str = "db") -> str:
-        """What psql, as the superuser, prints for a statement."""
+        """Run a statement as the superuser, and return psql's output."""
         command = ["psql", "-XAtq", "-U", "postgres", "-d", "arxiv", "-c", statement]
         finished = self.exec(on, *command)
         assert finished.returncode == 0, finished.stdout
@@ -341,7 +348,7 @@ class Stack:
         return "\n".join(shown)
 
     def finished(self, service: str) -> int:
-        """The exit status of a container that ends by itself."""
+        """Return the exit status of a container that ends by itself."""
         waited = self.sandbox.podman("wait", self.name(service), timeout=60)
         return int(waited.stdout)
 
@@ -363,7 +370,7 @@ def stack(sandbox: Sandbox, built: Path) -> Iterator[Stack]:
 
 @pytest.mark.containers
 class TestTheImage:
-    def test_it_has_no_compiler_no_pip_and_no_build_tools(self, stack: Stack) -> None:
+    def test_image_has_no_compiler_and_no_pip(self, stack: Stack) -> None:
         tools = "pip pip3 gcc cc g++ c++ clang ld as make cmake cargo git curl wget"
         search = f"for tool in {tools}; do command -v $tool; done; true"
 
@@ -373,14 +380,14 @@ class TestTheImage:
                 f"No module named {module}" in stack.exec("service", "python", "-m", module).stdout
             )
 
-    def test_it_holds_nothing_else_of_the_checkout(self, stack: Stack) -> None:
+    def test_image_has_no_other_files_of_the_checkout(self, stack: Stack) -> None:
         assert stack.exec("service", "ls", "-A", "/app").stdout.split() == [
             "migrations",
             "service",
             "wait-for",
         ]
 
-    def test_its_own_healthcheck_passes(self, sandbox: Sandbox, stack: Stack) -> None:
+    def test_healthcheck_of_the_image_passes(self, sandbox: Sandbox, stack: Stack) -> None:
         kind, *command = sandbox.inspect(IMAGE, "{{json .HealthCheck.Test}}")
         assert kind == "CMD"
 
@@ -389,15 +396,18 @@ class TestTheImage:
         assert finished.returncode == 0, finished.stdout
 
     @pytest.mark.usefixtures("built")
-    def test_it_says_what_it_is(self, sandbox: Sandbox) -> None:
+    def test_image_has_labels(self, sandbox: Sandbox) -> None:
         labels = sandbox.inspect(IMAGE, "{{json .Labels}}")
 
         assert labels["org.opencontainers.image.title"] == "arxiv-gateway"
+        assert labels["org.opencontainers.image.licenses"] == "MIT"
+        description = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["description"]
+        assert labels["org.opencontainers.image.description"] == description
 
 
 @pytest.mark.containers
 class TestTheContainers:
-    def test_the_service_is_no_root_and_may_write_nowhere_but_in_tmp(
+    def test_service_is_not_root_and_can_write_only_to_tmp(
         self, sandbox: Sandbox, stack: Stack
     ) -> None:
         read_only = "{{json .HostConfig.ReadonlyRootfs}}"
@@ -408,20 +418,18 @@ class TestTheContainers:
         capabilities = stack.exec("service", "grep", "CapEff", "/proc/1/status").stdout
         assert capabilities.split()[1] == "0" * 16
 
-    def test_the_service_is_published_on_loopback_only(
-        self, sandbox: Sandbox, stack: Stack
-    ) -> None:
+    def test_service_is_published_on_loopback_only(self, sandbox: Sandbox, stack: Stack) -> None:
         published = sandbox.podman("port", stack.name("service")).stdout
 
         assert published == "8000/tcp -> 127.0.0.1:8000\n"
 
-    def test_the_healthchecks_pass(self, sandbox: Sandbox, stack: Stack) -> None:
+    def test_healthchecks_pass(self, sandbox: Sandbox, stack: Stack) -> None:
         for service in ("db", "service"):
             checked = sandbox.podman("healthcheck", "run", stack.name(service))
 
             assert checked.returncode == 0, checked.stdout
 
-    def test_a_search_is_recorded_and_read_back(self, stack: Stack) -> None:
+    def test_search_is_recorded_and_read(self, stack: Stack) -> None:
         status, search = stack.get("/arxiv?title=testing&max_results=3")
         assert (status, search["status"]) == (200, 200)
 
@@ -436,7 +444,7 @@ class TestTheContainers:
         assert stack.sql(f"select count(*) {recorded}") == str(search["num_entries"])
         assert abs(int(stack.sql(f"select max(timestamp) {recorded}")) - now) < 60
 
-    def test_the_service_works_as_the_two_roles_made_for_it(self, stack: Stack) -> None:
+    def test_service_uses_its_two_roles(self, stack: Stack) -> None:
         stack.get("/arxiv?title=roles")
         stack.get("/results")
         users = (
@@ -445,7 +453,7 @@ class TestTheContainers:
 
         assert stack.sql(users).split() == ["arxiv_ro", "arxiv_rw"]
 
-    def test_settings_come_from_the_shell_and_from_the_file_env(self, stack: Stack) -> None:
+    def test_settings_are_read_from_the_shell_and_from_env_file(self, stack: Stack) -> None:
         show = (
             "from service.settings import Settings; s = Settings.from_env();"
             " print(s.contact, s.api_url, s.interval, s.max_results, s.timezone)"
@@ -455,12 +463,12 @@ class TestTheContainers:
 
         assert shown == "tester@example.org http://arxiv:8001/api/query 0.0 10 UTC\n"
 
-    def test_the_backend_asks_for_the_token_that_was_set(self, stack: Stack) -> None:
+    def test_backend_requires_the_token(self, stack: Stack) -> None:
         status, problem = stack.get("/get-sequence")
 
         assert (status, problem["status"]) == (401, 401)
 
-    def test_a_dump_is_restored_whole(self, stack: Stack) -> None:
+    def test_dump_is_restored_completely(self, stack: Stack) -> None:
         assert stack.get("/arxiv?title=testing&max_results=3")[0] == 200
         rows = "select count(*), max(query_id) from results"
         before = stack.sql(rows)
@@ -477,7 +485,7 @@ class TestTheContainers:
         assert stack.sql(rows) == before
         assert stack.get("/arxiv?title=after%20that")[0] == 200
 
-    def test_migrations_applied_again_do_nothing(self, sandbox: Sandbox, stack: Stack) -> None:
+    def test_second_migration_changes_nothing(self, sandbox: Sandbox, stack: Stack) -> None:
         applied = "select name, applied_at from migrations order by name"
         before = stack.sql(applied)
         files = sorted(path.stem for path in (ROOT / "migrations").glob("*.sql"))
@@ -489,7 +497,7 @@ class TestTheContainers:
         assert "applied" not in again.stdout
         assert stack.sql(applied) == before
 
-    def test_an_empty_password_and_one_with_a_quote_are_refused(
+    def test_empty_password_and_one_with_a_quote_are_rejected(
         self, sandbox: Sandbox, stack: Stack
     ) -> None:
         command = sandbox.inspect(stack.name("migrate"), "{{json .Config.Cmd}}")
@@ -504,7 +512,9 @@ class TestTheContainers:
             assert refused.returncode == 2
             assert "a DB_..._PASSWORD is empty or contains a quote or a backslash" in refused.stdout
 
-    def test_the_service_outlives_its_database(self, sandbox: Sandbox, stack: Stack) -> None:
+    def test_service_survives_a_restart_of_its_database(
+        self, sandbox: Sandbox, stack: Stack
+    ) -> None:
         sandbox.podman("stop", "-t", "20", stack.name("db"))
 
         assert stack.turns("/health/ready", 503)
@@ -524,7 +534,7 @@ class TestTheContainers:
         sandbox.podman("start", stack.name("service"))
         assert stack.turns("/health/ready", 200)
 
-    def test_the_data_survive_down_and_up(self, stack: Stack) -> None:
+    def test_data_survives_down_and_up(self, stack: Stack) -> None:
         stack.get("/arxiv?title=survival")
         everything = (
             "select (select json_agg(q) from queries q), (select json_agg(r) from results r)"
@@ -548,7 +558,7 @@ class TestTheContainers:
         assert stack.sql(started) == before
 
     @pytest.mark.parametrize("name", PASSWORDS)
-    def test_a_missing_password_is_refused_by_name(
+    def test_missing_password_is_reported_by_name(
         self, sandbox: Sandbox, stack: Stack, tmp_path: Path, name: str
     ) -> None:
         shutil.copy(stack.folder / "podman-compose.yml", tmp_path)
@@ -562,7 +572,7 @@ class TestTheContainers:
 
 @pytest.fixture(scope="class")
 def played(sandbox: Sandbox, stack: Stack) -> Iterator[dict[str, str]]:
-    """The containers of deploy/kubernetes' two Deployments, beside the compose file's database."""
+    """The containers of the Deployments in deploy/kubernetes, with the compose file's database."""
     passwords = {"rw": PASSWORDS["DB_RW_PASSWORD"], "ro": PASSWORDS["DB_RO_PASSWORD"]}
     urls = {
         f"{role}-url": f"host=db dbname=arxiv user=arxiv_{role} password='{password}'"
@@ -574,7 +584,7 @@ def played(sandbox: Sandbox, stack: Stack) -> Iterator[dict[str, str]]:
     try:
         for secret, values in secrets.items():
             file = stack.folder / f"{secret}.json"
-            # podman 4.3 cannot read a Secret that it has itself made from a manifest
+            # podman 4.3 cannot read a Secret that it created from a manifest
             encoded = {key: b64encode(value.encode()).decode() for key, value in values.items()}
             file.write_text(json.dumps(encoded))
             sandbox.must("podman", "--log-level=fatal", "secret", "create", secret, file)
@@ -582,7 +592,7 @@ def played(sandbox: Sandbox, stack: Stack) -> Iterator[dict[str, str]]:
             folder = ROOT / "deploy" / "kubernetes"
             context = [(folder / f"{part}.yaml").read_text() for part in ("settings", name)]
             manifest = stack.folder / f"{name}.yaml"
-            # podman publishes the port of each pod on the host, and knows no Services
+            # podman publishes the port of each pod on the host, and does not support Services
             published = f"containerPort: 8000\n              hostPort: {port}"
             backend = f"http://{names['backend']}:8000"
             text = "\n---\n".join(context).replace("http://backend", backend)
@@ -615,9 +625,9 @@ def _fetch_inside(sandbox: Sandbox, container: str, path: str) -> str:
 
 @pytest.mark.containers
 class TestKubernetes:
-    """What podman takes of the manifests: Deployments and the ConfigMap; it skips the rest."""
+    """The manifests that podman supports: the Deployments and the ConfigMap."""
 
-    def test_its_instances_become_ready_and_each_serves_its_part(
+    def test_instances_become_ready_and_serve_their_endpoints(
         self, sandbox: Sandbox, played: dict[str, str]
     ) -> None:
         for container in played.values():
@@ -631,7 +641,7 @@ class TestKubernetes:
         assert _fetch_inside(sandbox, played["backend"], "/results").startswith("404\n")
         assert _fetch_inside(sandbox, played["backend"], "/read-queries").startswith("401\n")
 
-    def test_they_are_as_closed_as_they_say(self, sandbox: Sandbox, played: dict[str, str]) -> None:
+    def test_security_settings_take_effect(self, sandbox: Sandbox, played: dict[str, str]) -> None:
         for container in played.values():
             assert sandbox.podman("exec", container, "id", "-u").stdout == "10001\n"
             assert sandbox.podman("exec", container, "touch", "/app/new").returncode == 1
@@ -640,7 +650,7 @@ class TestKubernetes:
 
 @pytest.fixture(scope="class")
 def scaled(sandbox: Sandbox, stack: Stack) -> Iterator[Stack]:
-    """The containers of deploy/compose.scale.yml in the place of the others, on the same data."""
+    """The containers of deploy/compose.scale.yml, on the data of the others."""
     _have(sandbox, RABBITMQ)
     for name in ("haproxy", "pgbouncer"):
         file = f"--file={stack.folder}/deploy/{name}.Containerfile"
@@ -653,16 +663,14 @@ def scaled(sandbox: Sandbox, stack: Stack) -> Iterator[Stack]:
         many.up()
         yield many
     finally:
-        # at once: what a container does at its end is seen elsewhere
+        # without a timeout: other tests check how containers end
         sandbox.podman("rm", "--all", "--force", "--time=0")
         sandbox.podman("volume", "prune", "--force")
 
 
 @pytest.mark.containers
 class TestManyOfEach:
-    def test_a_search_is_recorded_by_a_backend_and_read_from_the_replica(
-        self, scaled: Stack
-    ) -> None:
+    def test_search_is_recorded_by_a_backend_and_read_from_the_replica(self, scaled: Stack) -> None:
         status, search = scaled.get("/arxiv?title=testing&max_results=3")
         assert (status, search["status"]) == (200, 200)
 
@@ -671,18 +679,18 @@ class TestManyOfEach:
         replica = "select pg_is_in_recovery(), count(*) > 0 from queries"
         assert scaled.sql(replica, on="replica") == "t|t"
 
-    def test_what_is_internal_is_closed(self, scaled: Stack) -> None:
+    def test_internal_endpoints_are_closed(self, scaled: Stack) -> None:
         assert scaled.get("/metrics")[0] == 404
         assert scaled.get("/get-sequence")[0] == 404
 
-    def test_the_one_that_was_there_before_serves_what_it_served(self, scaled: Stack) -> None:
+    def test_existing_service_still_serves_everything(self, scaled: Stack) -> None:
         alone = replace(scaled, port=8000)
 
         assert alone.get("/arxiv?title=testing")[0] == 200
         assert alone.get("/results")[0] == 200
         assert alone.get("/read-queries")[0] == 401
 
-    def test_a_search_waits_in_the_queue_for_the_writer(
+    def test_search_waits_in_the_queue_for_the_writer(
         self, sandbox: Sandbox, scaled: Stack
     ) -> None:
         sandbox.podman("stop", scaled.name("writer"))
@@ -695,7 +703,7 @@ class TestManyOfEach:
 
         assert scaled.turns(f"/queries/{search['query_id']}", 200)
 
-    def test_what_waits_outlives_the_queue_and_without_it_searches_are_recorded_directly(
+    def test_queue_survives_a_restart_and_searches_are_recorded_directly_meanwhile(
         self, sandbox: Sandbox, scaled: Stack
     ) -> None:
         sandbox.podman("stop", scaled.name("writer"))
@@ -712,7 +720,7 @@ class TestManyOfEach:
         assert scaled.turns(f"/queries/{waiting['query_id']}", 200)
 
     @pytest.mark.parametrize("name", ["ARXIV_BACKEND_TOKEN", *SCALED])
-    def test_a_missing_secret_is_refused_by_name(
+    def test_missing_secret_is_reported_by_name(
         self, sandbox: Sandbox, tmp_path: Path, name: str
     ) -> None:
         files = ("podman-compose.yml", "deploy/compose.scale.yml")
@@ -729,7 +737,7 @@ class TestManyOfEach:
         assert f"set {name}, see .env.example" in refused.stdout
 
     @pytest.mark.parametrize("killed", ["frontend1", "backend2"])
-    def test_it_goes_on_without_one_of_them(
+    def test_service_works_without_one_instance(
         self, sandbox: Sandbox, scaled: Stack, killed: str
     ) -> None:
         sandbox.podman("kill", scaled.name(killed))

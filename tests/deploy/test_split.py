@@ -4,7 +4,6 @@ import asyncio
 import json
 import logging
 import re
-from argparse import ArgumentParser, Namespace
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from inspect import signature
@@ -22,13 +21,13 @@ from psycopg.conninfo import make_conninfo
 from psycopg.sql import SQL, Identifier
 
 from demo.arxiv import StandIn
-from service import __main__ as command_line
 from service import api_keys
 from service.api_keys import ApiKey, Rate
 from service.app import create_app
 from service.backend import client as backend_client
 from service.backend.client import RemoteReader
-from service.cli import terminal
+from service.cli.common import require_database, require_primary
+from service.cli.search import print_search
 from service.context import create_pools
 from service.db import pool
 from service.db.api_keys import ApiKeyStore
@@ -322,8 +321,8 @@ async def test_frontend_and_command_line_work_without_database(
             return found, process.process.returncode
 
         found, status = await asyncio.to_thread(use)
-        terminal.add_search(parser := ArgumentParser())
-        await terminal.search(frontend(url), parser.parse_args(["--title=testing", "--json"]))
+        parameters = {"title": "testing"}
+        await print_search(parameters, frontend(url), bypass_cache=False, as_json=True)
 
     assert found["num_entries"] == 10
     assert json.loads(capsys.readouterr().out)["query_id"] == found["query_id"]
@@ -806,10 +805,10 @@ def test_frontend_rejects_database_settings(changes: dict[str, str], name: str) 
         )
 
 
-@pytest.mark.parametrize("command", ["migrate", "harvest", "keys"])
-def test_database_commands_are_rejected_on_frontend(command: str) -> None:
+@pytest.mark.parametrize("check", [require_database, require_primary])
+def test_database_commands_are_rejected_on_frontend(check: Callable[[Settings], None]) -> None:
     with pytest.raises(ConfigurationError, match="ARXIV_BACKEND_URL"):
-        command_line.COMMANDS[command](frontend("http://backend"), Namespace())
+        check(frontend("http://backend"))
 
 
 def test_frontend_serves_frontend_endpoints() -> None:

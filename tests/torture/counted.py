@@ -4,7 +4,7 @@ import asyncio
 import signal
 import sys
 
-from service.__main__ import main
+from service.cli import main
 
 
 def print_tasks(*_: object) -> None:
@@ -14,4 +14,4 @@ def print_tasks(*_: object) -> None:
 
 if __name__ == "__main__":
     signal.signal(signal.SIGUSR1, print_tasks)
-    sys.exit(main())
+    main()

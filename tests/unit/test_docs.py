@@ -1,11 +1,11 @@
 """The documentation matches the code, and its links resolve."""
 
 import re
-import tomllib
 from pathlib import Path
 
 import pytest
 
+from service import __version__
 from service.settings import ENDPOINTS, Settings
 from tests.support.process import ROOT
 
@@ -72,8 +72,7 @@ def test_readme_has_at_most_150_lines() -> None:
 
 
 def test_readme_installs_the_wheel_of_this_version() -> None:
-    version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
-    assert f"arxiv_gateway-{version}-py3-none-any.whl" in README
+    assert f"arxiv_gateway-{__version__}-py3-none-any.whl" in README
 
 
 def test_architecture_lists_every_module() -> None:

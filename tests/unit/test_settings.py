@@ -1,4 +1,4 @@
-"""The environment variables: their defaults, their bounds, and what a wrong one is told."""
+"""Settings: defaults, bounds, and the messages about invalid values."""
 
 import os
 import subprocess
@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from service.errors import ConfigurationError
 from service.settings import ENDPOINTS, Settings
 
-PASSWORD = "correct-horse-battery"  # noqa: S105 - guards nothing
+PASSWORD = "correct-horse-battery"  # noqa: S105 - not a real one
 ALL = {"arxiv", "queries", "results", "papers", "arxiv-api", "get-sequence"} | {
     f"{verb}-{noun}" for verb in ("read", "write") for noun in ("queries", "results")
 }
@@ -22,19 +22,20 @@ ALL |= {"find-answer", "find-results", "read-archive", "find-keys"}
 
 
 def read(**variables: str) -> Settings:
-    """Settings from variables named without their prefix, in small letters."""
+    """Read settings from variables, named in lower case without their prefix."""
     return Settings.from_env({f"ARXIV_{name.upper()}": value for name, value in variables.items()})
 
 
-def refusal(**variables: str) -> str:
-    with pytest.raises(ConfigurationError) as refused:
+def rejection(**variables: str) -> str:
+    with pytest.raises(ConfigurationError) as error:
         read(**variables)
-    return refused.value.detail
+    return error.value.detail
 
 
 DEFAULTS = {
     "host": "127.0.0.1",
     "port": 8000,
+    "workers": 1,
     "database_url": None,
     "database_ro_url": None,
     "results_database_url": None,
@@ -66,12 +67,12 @@ DEFAULTS = {
 }
 
 
-def test_an_empty_environment_gives_the_defaults() -> None:
+def test_empty_environment_gives_the_defaults() -> None:
     assert {name: getattr(read(), name) for name in Settings.__struct_fields__} == DEFAULTS
 
 
 @pytest.mark.parametrize("name", DEFAULTS)
-def test_an_empty_variable_counts_as_unset(name: str) -> None:
+def test_empty_variable_counts_as_unset(name: str) -> None:
     assert read(**{name: ""}) == read()
 
 
@@ -79,6 +80,8 @@ READ = [
     ("host", "0.0.0.0", "0.0.0.0"),  # noqa: S104
     ("port", "0", 0),
     ("port", "65535", 65_535),
+    ("workers", "1", 1),
+    ("workers", "256", 256),
     ("database_url", "postgresql://arxiv@db/arxiv", "postgresql://arxiv@db/arxiv"),
     ("database_url", "host=db dbname=5", "host=db dbname=5"),
     ("database_ro_url", "5", "5"),
@@ -119,13 +122,13 @@ READ = [
 ]
 
 
-NEEDED = {"queue_url": {"database_url": "host=db"}}
-"""What a setting cannot be without."""
+REQUIRED = {"queue_url": {"database_url": "host=db"}}
+"""Settings that another setting requires."""
 
 
 @pytest.mark.parametrize(("name", "text", "value"), READ)
-def test_a_variable_is_read_as_what_it_is(name: str, text: str, value: Any) -> None:
-    settings = read(**NEEDED.get(name, {}) | {name: text})
+def test_variable_is_converted_to_its_type(name: str, text: str, value: Any) -> None:
+    settings = read(**REQUIRED.get(name, {}) | {name: text})
 
     assert getattr(settings, name) == value
     assert type(getattr(settings, name)) is type(value)
@@ -134,22 +137,21 @@ def test_a_variable_is_read_as_what_it_is(name: str, text: str, value: Any) -> N
 @pytest.mark.parametrize(
     "others", [{}, {"database_ro_url": "host=db"}, {"backend_url": "http://backend"}]
 )
-def test_a_queue_is_nothing_without_the_database_that_its_searches_go_into(
+def test_queue_requires_a_database_url(
     others: dict[str, str],
 ) -> None:
-    with pytest.raises(
-        ConfigurationError, match=r"ARXIV_QUEUE_URL: .* goes into ARXIV_DATABASE_URL"
-    ):
+    with pytest.raises(ConfigurationError, match=r"ARXIV_QUEUE_URL: set ARXIV_DATABASE_URL too"):
         read(queue_url="amqp://mq/", **others)
 
 
-def test_every_setting_is_read_from_its_variable() -> None:
+def test_every_setting_has_a_variable() -> None:
     assert {name for name, _, _ in READ} == set(Settings.__struct_fields__) == set(DEFAULTS)
 
 
 BAD = [
     *(("queue_url", text) for text in ("mq", "http://mq/", "amqp:", "amqp://", "amqp://mq:x/")),
     *(("port", text) for text in ("-1", "65536", "http", "80.5", "8000 ", "0x1F", "8_000")),
+    *(("workers", text) for text in ("0", "-1", "257", "1.5", "auto")),
     *(("interval", text) for text in ("-1", "86401", "nan", "inf", "three", "3s", "3,5", "1e9")),
     *(("timeout", text) for text in ("0", "-1", "601", "nan", "inf", "-inf", "1 0")),
     *(("max_wait", text) for text in ("-0.1", "86401", "nan", "inf", "forever")),
@@ -194,33 +196,35 @@ BAD = [
 
 
 @pytest.mark.parametrize(("name", "text"), BAD)
-def test_a_value_out_of_bounds_is_refused_with_the_variable_first(name: str, text: str) -> None:
-    message = refusal(**{name: text})
+def test_invalid_value_is_rejected_with_the_name_of_the_variable(name: str, text: str) -> None:
+    message = rejection(**{name: text})
 
     assert message.startswith(f"ARXIV_{name.upper()}: ")
     assert len(message) > len(f"ARXIV_{name.upper()}: ")
 
 
 @pytest.mark.parametrize("name", ["HSOT", "DATABASE", "INTERVALL", "SERVED", "ZONE", "PREFIX", ""])
-def test_an_unknown_variable_is_refused_by_name(name: str) -> None:
-    with pytest.raises(ConfigurationError, match=rf"^ARXIV_{name}: there is no such setting$"):
+def test_unknown_variable_is_rejected(name: str) -> None:
+    with pytest.raises(ConfigurationError, match=rf"^ARXIV_{name}: unknown setting"):
         Settings.from_env({"ARXIV_HOST": "localhost", f"ARXIV_{name}": "x"})
 
 
-def test_variables_of_other_programs_are_none_of_ours() -> None:
+def test_variables_of_other_programs_are_ignored() -> None:
     others = {"PORT": "x", "PATH": "", "XARXIV_PORT": "x", "arxiv_port": "x", "ARXIVPORT": "x"}
 
     assert Settings.from_env(others) == read()
 
 
-def test_the_environment_of_the_process_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_environment_of_the_process_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ARXIV_PORT", "9999")
 
     assert Settings.from_env().port == 9999
 
 
 @given(st.sampled_from(list(DEFAULTS)), st.text(max_size=40))
-def test_any_value_is_read_or_refused_with_its_name(name: str, text: str) -> None:
+def test_any_value_is_accepted_or_rejected_with_the_name_of_the_variable(
+    name: str, text: str
+) -> None:
     try:
         settings = read(**{name: text})
     except ConfigurationError as error:
@@ -230,9 +234,17 @@ def test_any_value_is_read_or_refused_with_its_name(name: str, text: str) -> Non
         assert settings.zone
 
 
-# How often arXiv may be asked
+@pytest.mark.parametrize(("name", "text", "value"), READ)
+def test_variables_can_be_written_and_read_again(name: str, text: str, value: Any) -> None:
+    del value
+    settings = read(**REQUIRED.get(name, {}) | {name: text})
 
-OF_ARXIV = [
+    assert Settings.from_env(settings.to_env()) == settings
+
+
+# The interval between requests to arXiv
+
+ARXIV_URLS = [
     *("http://arxiv.org/", "https://export.arxiv.org/api/query", "https://EXPORT.ARXIV.ORG./api"),
     *(
         "http://export.arxiv.org:80/api/query",
@@ -246,7 +258,7 @@ OF_ARXIV = [
     ),
     *("http://127.0.0.1\\@arxiv.org/", "http://export\u3002arxiv\u3002org/api/query"),
 ]
-OF_OTHERS = [
+OTHER_URLS = [
     *("http://notarxiv.org/", "http://arxiv.org.example.net/", "http://arxiv.example.org/"),
     *("http://arxiv.org@127.0.0.1/", "http://export.arxiv.org:80@127.0.0.1:8800/api/query"),
     *(
@@ -259,32 +271,32 @@ OF_OTHERS = [
 ]
 
 
-@pytest.mark.parametrize("url", OF_ARXIV)
+@pytest.mark.parametrize("url", ARXIV_URLS)
 @pytest.mark.parametrize("interval", ["0", "2.999", "-0.0", "1e-9"])
-def test_arxiv_is_not_asked_more_often_than_its_terms_allow(url: str, interval: str) -> None:
-    assert refusal(api_url=url, interval=interval).startswith("ARXIV_INTERVAL: ")
+def test_interval_below_the_terms_of_arxiv_is_rejected(url: str, interval: str) -> None:
+    assert rejection(api_url=url, interval=interval).startswith("ARXIV_INTERVAL: ")
 
 
-def test_the_rule_holds_for_the_default_url() -> None:
-    assert refusal(interval="2").startswith("ARXIV_INTERVAL: ")
+def test_short_interval_is_rejected_for_the_default_url() -> None:
+    assert rejection(interval="2").startswith("ARXIV_INTERVAL: ")
 
 
-@pytest.mark.parametrize("url", OF_ARXIV)
-def test_three_seconds_are_enough_for_arxiv(url: str) -> None:
+@pytest.mark.parametrize("url", ARXIV_URLS)
+def test_interval_of_three_seconds_is_accepted_for_arxiv(url: str) -> None:
     assert read(api_url=url, interval="3").interval == 3
 
 
-@pytest.mark.parametrize("url", OF_OTHERS)
-def test_another_server_may_be_asked_at_any_rate(url: str) -> None:
+@pytest.mark.parametrize("url", OTHER_URLS)
+def test_any_interval_is_accepted_for_other_servers(url: str) -> None:
     assert read(api_url=url, interval="0").interval == 0
 
 
-def test_the_rule_holds_for_settings_that_are_no_environment_too() -> None:
+def test_short_interval_is_rejected_without_an_environment_too() -> None:
     with pytest.raises(ValueError, match="ARXIV_INTERVAL"):
         Settings(interval=0)
 
 
-# What is served
+# Endpoints
 
 
 @pytest.mark.parametrize(
@@ -303,19 +315,19 @@ def test_the_rule_holds_for_settings_that_are_no_environment_too() -> None:
         ("arxiv,guarded", {"arxiv"}),
     ],
 )
-def test_endpoints_are_named_one_by_one_or_in_groups(text: str, served: set[str]) -> None:
+def test_endpoints_are_selected_by_name_or_group(text: str, served: set[str]) -> None:
     assert read(endpoints=text).served == served
 
 
-def test_guarded_endpoints_are_served_with_a_token_alone() -> None:
-    assert refusal(endpoints="guarded").startswith("ARXIV_ENDPOINTS: nothing is left")
+def test_guarded_endpoints_require_a_token() -> None:
+    assert rejection(endpoints="guarded").startswith("ARXIV_ENDPOINTS: 'guarded' serves nothing")
     assert read(endpoints="arxiv,guarded", backend_token="x" * 16).served == (
         {"arxiv", *ENDPOINTS["backend"]}
     )
 
 
-def test_an_unknown_endpoint_is_told_which_there_are() -> None:
-    message = refusal(endpoints="arxiv,querys")
+def test_unknown_endpoint_is_rejected_with_the_known_ones() -> None:
+    message = rejection(endpoints="arxiv,querys")
 
     assert "'querys'" in message
     for name in [*ALL, *ENDPOINTS, "all"]:
@@ -331,11 +343,13 @@ def test_an_unknown_endpoint_is_told_which_there_are() -> None:
         ({"database_ro_url": "b"}, True),
     ],
 )
-def test_a_url_to_read_from_alone_is_for_reading(urls: dict[str, str], *, only_reads: bool) -> None:
+def test_instance_with_only_a_read_url_only_reads(
+    urls: dict[str, str], *, only_reads: bool
+) -> None:
     assert read(**urls).only_reads is only_reads
 
 
-# Whose pages may read
+# Origins and hosts
 
 
 @pytest.mark.parametrize(
@@ -349,7 +363,7 @@ def test_a_url_to_read_from_alone_is_for_reading(urls: dict[str, str], *, only_r
         ("http://a.org:443", {"http://a.org:443"}),
     ],
 )
-def test_origins_are_read_as_browsers_write_them(text: str, origins: set[str]) -> None:
+def test_origins_are_normalized_as_browsers_send_them(text: str, origins: set[str]) -> None:
     assert read(cors_origins=text).origins == origins
 
 
@@ -364,21 +378,21 @@ def test_origins_are_read_as_browsers_write_them(text: str, origins: set[str]) -
         ("127.0.0.1,[::1],2001:DB8:0::1", {"127.0.0.1", "::1", "2001:db8::1"}),
     ],
 )
-def test_hosts_are_names_and_addresses_without_ports(text: str, hosts: set[str]) -> None:
+def test_hosts_are_normalized(text: str, hosts: set[str]) -> None:
     assert read(allowed_hosts=text).hosts == hosts
 
 
-# What is made of settings
+# Derived values
 
 
-def test_the_zone_is_that_of_the_name() -> None:
+def test_time_zone() -> None:
     moment = datetime(2026, 7, 1, tzinfo=UTC)
 
     assert moment.astimezone(read(timezone="Europe/Berlin").zone).utcoffset() == timedelta(hours=2)
     assert moment.astimezone(read(timezone="-03:30").zone).utcoffset() == timedelta(hours=-3.5)
 
 
-def test_the_data_folder_is_absolute(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_data_directory_is_absolute(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HOME", "/home/ada")
 
@@ -393,8 +407,8 @@ def test_the_data_folder_is_absolute(monkeypatch: pytest.MonkeyPatch, tmp_path: 
     ("name", "text"),
     [(name, text) for name, text in BAD if name not in {"backend_token", "api_url"}],
 )
-def test_no_message_shows_a_secret_of_another_variable(name: str, text: str) -> None:
-    message = refusal(
+def test_messages_do_not_contain_secrets_of_other_variables(name: str, text: str) -> None:
+    message = rejection(
         **{name: text},
         database_url=f"postgresql://arxiv:{PASSWORD}@db/arxiv",
         database_ro_url=f"host=db password={PASSWORD}",
@@ -408,8 +422,8 @@ def test_no_message_shows_a_secret_of_another_variable(name: str, text: str) -> 
 
 
 @pytest.mark.parametrize("token", [PASSWORD[:15], PASSWORD * 60])
-def test_no_message_shows_a_wrong_token(token: str) -> None:
-    message = refusal(backend_token=token)
+def test_messages_do_not_contain_invalid_tokens(token: str) -> None:
+    message = rejection(backend_token=token)
 
     assert PASSWORD[:8] not in message
 
@@ -426,12 +440,12 @@ def test_no_message_shows_a_wrong_token(token: str) -> None:
         f"http://user:{PASSWORD}@arxiv.org/",
     ],
 )
-def test_no_message_shows_a_password_in_the_url_of_arxiv(url: str) -> None:
-    assert PASSWORD not in refusal(api_url=url, interval="0")
+def test_messages_do_not_contain_the_password_of_a_url(url: str) -> None:
+    assert PASSWORD not in rejection(api_url=url, interval="0")
 
 
-def test_the_program_ends_with_one_line_for_a_wrong_setting() -> None:
-    ended = subprocess.run(
+def test_invalid_setting_ends_the_program_with_one_line() -> None:
+    finished = subprocess.run(
         [sys.executable, "-m", "service", "serve"],
         env={
             "PATH": os.environ["PATH"],
@@ -445,6 +459,6 @@ def test_the_program_ends_with_one_line_for_a_wrong_setting() -> None:
         check=False,
     )
 
-    assert ended.returncode == 2
-    assert ended.stdout == ""
-    assert ended.stderr == "python -m service: ARXIV_PORT: Expected `int`, got `str`\n"
+    assert finished.returncode == 2
+    assert finished.stdout == ""
+    assert finished.stderr == "python -m service: ARXIV_PORT: Expected `int`, got `str`\n"

@@ -1,0 +1,143 @@
+"""`keys`: API keys."""
+
+import sys
+from datetime import UTC, datetime
+from functools import partial
+from typing import Any
+
+import rich_click as click
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from .. import api_keys
+from ..api_keys import ApiKey, Rate
+from ..context import create_pools
+from ..db.api_keys import ApiKeyStore
+from ..errors import NotFound
+from ..settings import Settings
+from .common import Action, load_settings, require_primary, run_interactive
+
+DEFAULT_RATE = "600/minute"
+MAX_LINE_LENGTH = 200
+"""Characters of a line of the list that is not written to a terminal."""
+
+
+class NameType(click.ParamType[str]):
+    """The name of a key."""
+
+    name = "name"
+
+    def convert(  # noqa: D102 - as click declares it
+        self,
+        value: Any,  # noqa: ANN401
+        param: click.Parameter | None,
+        ctx: click.Context | None,
+    ) -> str:
+        text = str(value)
+        if not api_keys.NAME_PATTERN.fullmatch(text):
+            self.fail(f"{text!r}: use letters, digits and ._@-, at most 64", param, ctx)
+        return text
+
+
+class RateType(click.ParamType[Rate]):
+    """The quota of a key."""
+
+    name = "rate"
+
+    def convert(  # noqa: D102 - as click declares it
+        self,
+        value: Any,  # noqa: ANN401
+        param: click.Parameter | None,
+        ctx: click.Context | None,
+    ) -> Rate:
+        try:
+            return value if isinstance(value, Rate) else Rate.parse(value)
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+
+
+@click.group(
+    epilog="Examples:\n\n  arxiv-gateway keys add team-a --rate 120/minute\n\n"
+    "  arxiv-gateway keys list\n\n  arxiv-gateway keys revoke team-a"
+)
+def keys() -> None:
+    """Manage API keys, which ARXIV_API_KEYS makes the service require."""
+
+
+@keys.command(epilog="Example:\n\n  arxiv-gateway keys add team-a --rate 120/minute")
+@click.argument("name", type=NameType())
+@click.option(
+    "--rate",
+    type=RateType(),
+    default=DEFAULT_RATE,
+    metavar="N/UNIT",
+    help="Requests per second, minute, hour or day, for each process of the service.",
+)
+def add(name: str, rate: Rate) -> None:
+    """Create a key, and print it.
+
+    NAME identifies the key in lists and in the log. The key is not stored, only its digest.
+    """
+    _run(partial(add_key, ApiKey(name, rate)))
+
+
+@keys.command("list", epilog="Example:\n\n  arxiv-gateway keys list")
+def list_() -> None:
+    """List all keys, including revoked ones."""
+    _run(list_keys)
+
+
+@keys.command(epilog="Example:\n\n  arxiv-gateway keys revoke team-a")
+@click.argument("name", type=NameType())
+def revoke(name: str) -> None:
+    """Revoke the key NAME."""
+    _run(partial(revoke_key, name))
+
+
+def _run(action: Action) -> None:
+    settings = load_settings()
+    require_primary(settings)
+    run_interactive(action, settings)
+
+
+async def add_key(key: ApiKey, settings: Settings) -> None:
+    """Store a new key, and print it alone to standard output. Raises ApiKeyNameTaken."""
+    text = api_keys.generate_key()
+    async with create_pools(settings) as pools:
+        await ApiKeyStore(pools).add(key, api_keys.hash_key(text), text[: api_keys.VISIBLE_CHARS])
+    print(text)  # noqa: T201 - for a pipe
+    sys.stderr.write(f"{key.name} may send {key.rate}; the key cannot be shown again\n")
+
+
+async def revoke_key(name: str, settings: Settings) -> None:
+    """Revoke a key. Raises NotFound."""
+    async with create_pools(settings) as pools:
+        if not await ApiKeyStore(pools).revoke(name):
+            raise NotFound(f"there is no valid key with the name {name}")
+    sys.stderr.write(f"revoked; takes effect within {api_keys.FRESH_SECONDS:g} seconds\n")
+
+
+async def list_keys(settings: Settings) -> None:
+    """Print all keys, without their secret parts."""
+    async with create_pools(settings) as pools:
+        rows = await ApiKeyStore(pools).fetch_all()
+    is_terminal = sys.stdout.isatty()
+    table = Table(box=None)
+    for title in ("name", "begins with", "rate", "created", "revoked"):
+        table.add_column(title, overflow="fold", no_wrap=not is_terminal)
+    for row in rows:
+        cells = (
+            row.name,
+            f"{row.beginning}...",
+            str(Rate(row.quota, row.seconds)),
+            _format_time(row.made),
+            _format_time(row.revoked),
+        )
+        table.add_row(*map(Text, cells))
+    # rich assumes 80 columns if the output is not a terminal
+    Console(width=None if is_terminal else MAX_LINE_LENGTH).print(table)
+
+
+def _format_time(seconds: int | None) -> str:
+    return "" if seconds is None else f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%SZ}"

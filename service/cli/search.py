@@ -1,0 +1,118 @@
+"""`search`: one search, with its papers."""
+
+from functools import partial
+from typing import Any, get_args
+
+import msgspec
+import rich_click as click
+from rich.console import Console
+from rich.table import Table
+
+from ..arxiv_query import MAX_QUERY_LENGTH, MAX_RESULT
+from ..context import create_context
+from ..models.arxiv import MAX_RESULTS, SortBy, SortOrder
+from ..models.responses import Result, SearchSummary
+from ..search import fetch_results, summarize
+from ..search_params import MAX_TERM_LENGTH, parse_search
+from ..settings import Settings
+from .common import TextType, load_settings, plain_text, run_interactive
+
+TERM = TextType(MAX_TERM_LENGTH)
+EXPRESSION = TextType(MAX_QUERY_LENGTH)
+
+
+@click.command(
+    epilog="Examples:\n\n  arxiv-gateway search --title testing --max-results 5\n\n"
+    "  arxiv-gateway search --category 'cs.*' --sort-by submittedDate --json\n\n"
+    "  arxiv-gateway search --query 'ti:\"unit test\" ANDNOT cat:cs.AI'"
+)
+@click.option("--author", type=TERM, help="Words of one author's name.")
+@click.option("--title", type=TERM, help="A phrase of the title.")
+@click.option("--journal", type=TERM, help="A phrase of the journal reference.")
+@click.option("--abstract", type=TERM, help="A phrase of the abstract.")
+@click.option("--comment", type=TERM, help="A phrase of the comment.")
+@click.option("--any", type=TERM, help="A phrase of any field.")
+@click.option(
+    "--category",
+    type=TextType(100),
+    multiple=True,
+    help="A category such as cs.SE, or cs.* for an archive; repeat it to match any of several.",
+)
+@click.option("--id-list", type=EXPRESSION, help="arXiv identifiers, separated by commas.")
+@click.option("--query", type=EXPRESSION, help="A query in arXiv's query language.")
+@click.option("--submitted-from", type=EXPRESSION, help="First date of version 1: 2026-01-31.")
+@click.option("--submitted-to", type=EXPRESSION, help="Last date of version 1.")
+@click.option(
+    "--start",
+    type=click.IntRange(0, MAX_RESULT - 1),
+    default=0,
+    metavar="N",
+    help="Number of papers to skip.",
+)
+@click.option(
+    "--max-results",
+    type=click.IntRange(1, MAX_RESULTS),
+    metavar="N",
+    help="Number of papers to return  [default: ARXIV_MAX_RESULTS, or all of --id-list]",
+)
+@click.option(
+    "--sort-by", type=click.Choice(get_args(SortBy)), default="relevance", help="Sort key."
+)
+@click.option(
+    "--sort-order",
+    type=click.Choice(get_args(SortOrder)),
+    default="descending",
+    help="Sort direction.",
+)
+@click.option("--no-cache", is_flag=True, help="Send the search to arXiv even if it is cached.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON, as /arxiv returns it.")
+def search(*, no_cache: bool, as_json: bool, **parameters: Any) -> None:  # noqa: ANN401
+    """Run one search, record it, and print the papers.
+
+    The options are the parameters of /arxiv; all terms must match.
+    """
+    parameters["category"] = list(parameters["category"]) or None
+    run_interactive(
+        partial(print_search, parameters, bypass_cache=no_cache, as_json=as_json), load_settings()
+    )
+
+
+async def print_search(
+    parameters: dict[str, Any], settings: Settings, *, bypass_cache: bool, as_json: bool
+) -> None:
+    """Print the papers that match, from the cache or from arXiv. Raises ServiceError."""
+    context = create_context(settings)
+    search = parse_search(settings.zone, **parameters)
+    async with context:
+        reply = await context.search_service.search(search, bypass_cache=bypass_cache)
+        summary = summarize(reply, settings)
+        rows = await fetch_results(reply.recorded, context.records)
+        summary.results = Result.from_rows(rows, settings.zone)
+    if as_json:
+        click.echo(msgspec.json.format(msgspec.json.encode(summary)))
+    else:
+        _print_table(summary, is_cached=reply.cache_status.startswith("hit"))
+
+
+def _print_table(summary: SearchSummary, *, is_cached: bool) -> None:
+    console = Console(emoji=False, highlight=False)
+    table = Table("", "paper", "authors", "title", "journal", box=None, pad_edge=False)
+    for result in summary.results or ():
+        version = f"v{result.version}" if result.version else ""
+        table.add_row(
+            str(result.result_number + 1),
+            f"{result.arxiv_id or ''}{version}",
+            plain_text(result.author),
+            plain_text(result.title),
+            plain_text(result.journal or ""),
+        )
+    console.print(table)
+    console.print(
+        f"{summary.num_entries} of {summary.num_results} papers,"
+        f" {'from the cache' if is_cached else 'from arXiv'}, {summary.timestamp},"
+        f" query {summary.query_id}",
+    )
+    for warning in summary.warnings:
+        console.print(plain_text(f"warning: {warning}"))
+    if summary.missing_ids:
+        console.print(f"not returned: {', '.join(summary.missing_ids)}")
