@@ -23,7 +23,7 @@ from uvicorn.config import STARTUP_FAILURE
 from uvicorn.supervisors import Multiprocess
 
 from . import http_limits, metrics
-from .app import create_app
+from .app import add_outer_middleware, create_app
 from .logging import NOTICE, start_logging
 from .search import SearchService
 from .settings import ENDPOINTS, GUARDED, Settings

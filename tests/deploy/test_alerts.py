@@ -22,7 +22,7 @@ PROMETHEUS = ROOT / "deploy" / "prometheus"
 DASHBOARD = json.loads((ROOT / "deploy" / "grafana" / "arxiv-gateway.json").read_text())
 PANELS: list[dict[str, Any]] = DASHBOARD["panels"]
 SHOWN = [target["expr"] for panel in PANELS for target in panel.get("targets", ())]
-CASES = yaml.safe_load((ROOT / "tests" / "alerts.yml").read_text())["tests"]
+CASES = yaml.safe_load((ROOT / "tests" / "deploy" / "alerts.yml").read_text())["tests"]
 OPERATIONS = (ROOT / "docs" / "operations.md").read_text()
 
 SELECTOR = re.compile(r"\b([a-z]+(?:_[a-z]+)+)(?:\{([^}]*)\}|\[|\)| |$)")
@@ -82,7 +82,7 @@ def test_prometheus_files_are_valid() -> None:
 
 
 def test_alerts_fire_only_when_expected() -> None:
-    promtool("test", "rules", ROOT / "tests" / "alerts.yml")
+    promtool("test", "rules", ROOT / "tests" / "deploy" / "alerts.yml")
 
 
 @pytest.mark.parametrize("rule", rules(), ids=lambda rule: str(rule["alert"]))

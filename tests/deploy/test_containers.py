@@ -29,7 +29,7 @@ from service.settings import ENDPOINTS, Settings
 from tests.deploy.test_operations import blocks
 
 ROOT = Path(__file__).parents[2]
-CONTAINERS = ROOT / "tests" / "containers"
+CONTAINERS = ROOT / "tests" / "deploy" / "containers"
 # read before the tests clean the environment
 ENVIRONMENT = {
     name: value
@@ -244,7 +244,7 @@ def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A copy of the files of the image and the containers, with a file .env."""
     folder = tmp_path_factory.mktemp("a checkout")
     ignore = shutil.ignore_patterns("__pycache__")
-    for name in ("service", "migrations", "demo", "deploy", "requirements", "tests/containers"):
+    for name in ("service", "migrations", "demo", "deploy", "requirements", "tests/deploy/containers"):
         shutil.copytree(ROOT / name, folder / name, ignore=ignore)
     for name in ("Containerfile", ".containerignore", "podman-compose.yml"):
         shutil.copy2(ROOT / name, folder)
@@ -302,7 +302,7 @@ class Stack:
 
     def shell(self, script: str) -> Finished:
         """Run commands in the directory of the compose file, for this stack."""
-        files = ["podman-compose.yml", *self.more, "tests/containers/arxiv.yml"]
+        files = ["podman-compose.yml", *self.more, "tests/deploy/containers/arxiv.yml"]
         ours = " ".join(["podman-compose", "-p", PROJECT, *(f"-f {file}" for file in files)])
         script = re.sub("^podman-compose", ours, script, flags=re.MULTILINE)
         return self.sandbox.run("sh", "-euc", script, cwd=self.folder, env=SHELL, timeout=120)
