@@ -115,7 +115,7 @@ class Instances:
                 self.start(name)
 
     @property
-    def said(self) -> str:
+    def output(self) -> str:
         """The last output of each instance."""
         return "\n".join(f"{name}:\n{each.output[-3000:]}" for name, each in self.running.items())
 
@@ -185,7 +185,7 @@ def mend(stack: Stack) -> None:
     stack.instances.mend()
     end = monotonic() + 30
     while not is_whole(stack):
-        assert monotonic() < end, stack.instances.said
+        assert monotonic() < end, stack.instances.output
         sleep(0.05)
 
 
@@ -248,8 +248,8 @@ class Load:
     async def look(self, client: httpx.AsyncClient) -> None:
         """Read the newest searches and check that their results are complete."""
         while not self.ended.is_set():
-            shown = await self.get(client, "/queries?order=newest&items_per_page=3")
-            for search in shown or ():
+            searches = await self.get(client, "/queries?order=newest&items_per_page=3")
+            for search in searches or ():
                 if (query_id := search["query_id"]) <= self.after:
                     continue
                 rows = await self.get(client, f"/results?query_id={query_id}&items_per_page=100")
@@ -355,11 +355,11 @@ async def counted(stack: Stack, load: Load, what: str) -> Counted:
             " (select count(*) from results as r where r.query_id = q.query_id)",
             (load.after,),
         ).rowcount
-    told = [number for _, number in load.acknowledged]
+    numbers = [number for _, number in load.acknowledged]
     found = Counted(
-        acknowledged=len(told),
+        acknowledged=len(numbers),
         lost=[moment - load.event for moment, number in load.acknowledged if number not in kept],
-        doubled=len(told) - len({*told}),
+        doubled=len(numbers) - len({*numbers}),
         again=again,
         partial=partial + len(load.partial),
         parked=parked,
@@ -395,7 +395,7 @@ async def drained(stack: Stack) -> list[tuple[bytes, Any]]:
         end = monotonic() + 30
         while not conn.execute("select from queries where query_id = %s", (number,)).rowcount:
             waiting = await stack.queue.waiting()
-            assert monotonic() < end, f"{waiting} wait\n{stack.instances.said}"
+            assert monotonic() < end, f"{waiting} wait\n{stack.instances.output}"
             await asyncio.sleep(0.05)
     return await stack.queue.parked()
 
