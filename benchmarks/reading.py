@@ -25,10 +25,10 @@ from benchmarks.measuring import (
 )
 from service import embedded_postgres
 from service.app import create_app
-from service.handlers.results import EXAMPLE
+from service.models.responses import Result
 
 DEPTH = 900_000
-COLUMNS = ", ".join(EXAMPLE.__struct_fields__)
+COLUMNS = ", ".join(Result.__struct_fields__)
 PAGE = "/results?items_per_page=10"
 CURSOR_REQUESTS = 400
 PAGE_REQUESTS = 20

@@ -22,9 +22,9 @@ from msgspec import structs
 
 from . import __version__, embedded_postgres, reach
 from .db import migrations
-from .db.conninfo import check_addresses, libpq_environment
+from .db.conninfo import check_database_urls, libpq_environment
 from .errors import ConfigurationError, InvalidParameter, ServiceError
-from .logging import NOTICE, started
+from .logging import NOTICE, start_logging
 from .settings import Settings
 
 logger = logging.getLogger("service")
@@ -69,7 +69,7 @@ def main() -> int:
     signal.signal(signal.SIGTERM, _stop)
     try:
         settings = Settings.from_env()
-        check_addresses(settings)
+        check_database_urls(settings)
         COMMANDS[options.command or "serve"](settings, options)
     except (ConfigurationError, InvalidParameter) as error:
         sys.stderr.write(f"{parser.prog}: {error.detail}\n")
@@ -116,7 +116,7 @@ def serve(settings: Settings, _: argparse.Namespace) -> None:
     # while the database starts
     Thread(target=import_module, args=["service.server"]).start()
     Thread(target=_read_certificates).start()
-    with started(settings.log_level, settings.log_format), _database(settings) as complete:
+    with start_logging(settings.log_level, settings.log_format), _database(settings) as complete:
         import_module("service.server").run(complete)
 
 
@@ -132,7 +132,7 @@ def writer(settings: Settings, _: argparse.Namespace) -> None:
         raise ConfigurationError("ARXIV_QUEUE_URL is not set: there is nothing to write from")
     from .queue.worker import run_worker  # noqa: PLC0415 - it needs the extra `queue`
 
-    with started(settings.log_level, settings.log_format):
+    with start_logging(settings.log_level, settings.log_format):
         asyncio.run(run_worker(settings))
 
 
@@ -143,7 +143,7 @@ def migrate(settings: Settings, _: argparse.Namespace) -> None:
         raise ConfigurationError(
             "ARXIV_DATABASE_URL is not set: migrations are not for what only reads"
         )
-    with started(settings.log_level, settings.log_format), _database(settings):
+    with start_logging(settings.log_level, settings.log_format), _database(settings):
         systems = {
             # an embedded one has been migrated at its start
             "database": settings.database_url,

@@ -1,18 +1,23 @@
-"""What is wired to what: the whole perimeter of the service on one screen."""
+"""The application: routes, dependencies, middleware, lifespan.
+
+There are two groups of middleware. Litestar calls the middleware of an app only for requests that
+it can route. Whatever must also apply to unknown paths and rejected methods wraps the app
+(`add_outer_middleware`). What needs the route handler stands inside (`create_app`).
+"""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import httpx
 from litestar import Litestar, Router
-from litestar.config.app import AppConfig
 from litestar.datastructures import State
 from litestar.di import Provide
+from litestar.middleware import ASGIMiddleware
 from litestar.plugins.prometheus import PrometheusConfig
 from litestar.types import ASGIApp, ControllerRouterHandler
 
 from . import openapi, tracing
-from .context import create_context
+from .context import Context, create_context
 from .handlers import arxiv, health, papers, params, queries, results
 from .handlers.backend import arxiv_api, internal, records
 from .handlers.backend.auth import check_token
@@ -51,50 +56,40 @@ HANDLERS: dict[str, list[ControllerRouterHandler]] = {
     "read-archive": [internal.read_archive],
     "find-keys": [internal.find_keys],
 }
-BODY_LIMIT = 16 * 2**20
-"""Bytes of a request body; 2,000 results are about 1 MiB."""
-SMALL_BODY = 64 * 2**10
-"""Bytes of one from anybody: while the rest is awaited they take memory, on each connection."""
-
-
-class _App(Litestar):
-    """Litestar, but that it does not look through middleware for that of OpenTelemetry.
-
-    For that it would import all of it wherever it is installed, and `tracing` puts it in its place.
-    """
-
-    @staticmethod
-    def _patch_opentelemetry_middleware(config: AppConfig) -> AppConfig:
-        return config
+MAX_BODY_BYTES = 16 * 2**20
+"""Of a request to a backend endpoint; 2,000 results are about 1 MiB."""
+MAX_PUBLIC_BODY_BYTES = 64 * 2**10
+"""Of any other request. A body is in memory until it is complete, on each connection."""
 
 
 def create_app(settings: Settings, transport: httpx.AsyncBaseTransport | None = None) -> Litestar:
-    """Build the service; its lifespan opens what it needs. `transport` replaces arXiv's network.
+    """Create the Litestar app. `transport` replaces the network to arXiv.
 
-    Raises NotConfigured where `database_url` is missing or not understood.
+    Its lifespan opens the connections. Serve it with `add_outer_middleware`. Raises
+    ConfigurationError if `database_url` is missing or malformed.
     """
     context = create_context(settings, transport)
 
     @asynccontextmanager
-    async def opened(_: Litestar) -> AsyncIterator[None]:
+    async def open_context(_: Litestar) -> AsyncIterator[None]:
         async with context:
             yield
 
-    served = {
+    handlers = {
         group: [handler for name in names if name in settings.served for handler in HANDLERS[name]]
         for group, names in ENDPOINTS.items()
     }
-    app = _App(
+    return Litestar(
         [
             Router(
                 "/",
-                route_handlers=served["frontend"],
+                route_handlers=handlers["frontend"],
                 security=openapi.SECURITY[settings.api_keys],
-                request_max_body_size=SMALL_BODY,
+                request_max_body_size=MAX_PUBLIC_BODY_BYTES,
             ),
             Router(
                 "/",
-                route_handlers=served["backend"],
+                route_handlers=handlers["backend"],
                 guards=[check_token],
                 security=[{"token": []}] if settings.tokens else None,
             ),
@@ -103,8 +98,7 @@ def create_app(settings: Settings, transport: httpx.AsyncBaseTransport | None = 
             Metrics,
             openapi.create_assets_router(),
         ],
-        lifespan=[opened],
-        # each needs the one before: Litestar starts a task for each of those that do not
+        lifespan=[open_context],
         dependencies={
             "context": Provide(lambda: context, sync_to_thread=False),
             "search": Provide(params.provide_search, sync_to_thread=False),
@@ -113,26 +107,39 @@ def create_app(settings: Settings, transport: httpx.AsyncBaseTransport | None = 
         exception_handlers=EXCEPTION_HANDLERS,
         middleware=[
             PrometheusConfig(app_name="arxiv-gateway", prefix="http", group_path=True).middleware,
-            *tracing.middleware(),
-            RequestTimeoutMiddleware,
-            QueryParamsMiddleware,
+            *tracing.create_middleware(),
+            RequestTimeoutMiddleware(),
+            QueryParamsMiddleware(params.get_parameters),
         ],
         openapi_config=openapi.create_config(),
-        request_max_body_size=BODY_LIMIT,
+        request_max_body_size=MAX_BODY_BYTES,
         logging_config=None,
-        state=State({"settings": settings, "search_service": context.search_service}),
+        state=State(
+            {"settings": settings, "context": context, "search_service": context.search_service}
+        ),
     )
-    # outside of Litestar, so that unknown paths have them too; the log is outside of all
-    layers: ASGIApp = HeadOptionsMiddleware(app.asgi_handler)
-    keys_count = settings.api_keys != "off"
-    if keys_count:
-        anonymous = settings.rate if settings.api_keys == "optional" else None
-        layers = ApiKeyMiddleware(layers, context.api_keys, anonymous)
-    layers = ConditionalMiddleware(
-        AllowedHostsMiddleware(layers, settings.hosts, guarded=bool(settings.tokens))
-    )
-    if settings.origins:
-        layers = CorsMiddleware(layers, settings.origins, keys=keys_count)
-    layers = SecurityHeadersMiddleware(layers, for_all="*" in settings.origins)
-    app.asgi_handler = RequestLogMiddleware(layers)
-    return app
+
+
+def add_outer_middleware(app: Litestar) -> ASGIApp:
+    """Wrap an app of `create_app` in the middleware for all requests, here from the outside in."""
+    settings: Settings = app.state.settings
+    context: Context = app.state.context
+    uses_keys = settings.api_keys != "off"
+    middleware: list[ASGIMiddleware] = [
+        RequestLogMiddleware(),  # first, so that every response has an ID and a log line
+        SecurityHeadersMiddleware(embeddable="*" in settings.origins),
+    ]
+    if settings.origins:  # outside of everything that rejects requests: pages can read errors
+        middleware.append(CorsMiddleware(settings.origins, allow_keys=uses_keys))
+    middleware += [
+        ConditionalMiddleware(),
+        AllowedHostsMiddleware(settings.hosts, exempt_backend=bool(settings.tokens)),
+    ]
+    if uses_keys:
+        anonymous_rate = settings.rate if settings.api_keys == "optional" else None
+        middleware.append(ApiKeyMiddleware(context.api_keys, anonymous_rate))
+    middleware.append(HeadOptionsMiddleware())  # last, since the others need the original method
+    wrapped: ASGIApp = app
+    for each in reversed(middleware):
+        wrapped = each(wrapped)
+    return wrapped

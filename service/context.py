@@ -115,7 +115,7 @@ class LocalContext(Context):
         )
         self.api_key_store = ApiKeyStore(pools)
         self.api_keys = ApiKeyCache(self.api_key_store)
-        reader = RecordReader(pools, settle=settings.settle)
+        reader = RecordReader(pools, read_delay=settings.settle)
         queues = [self.queue] if self.queue else []
         super().__init__(settings, reader, pools, *queues, self.arxiv, self.search_service)
 

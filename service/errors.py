@@ -1,49 +1,57 @@
-"""What can go wrong, each with its HTTP.
+"""Exceptions, each with its HTTP status.
+
+The status is a class attribute here, so that a new exception cannot be added without one. This
+module knows nothing else about HTTP: `problems.py` turns exceptions into responses.
 
 ServiceError
-├── BadInput               400  the caller's parameter, named
-├── WrongHost              400  a Host header that is not ours
-├── Unauthorized           401  a backend call without the token
-│   └── KeyRefused         401  an API key that is missing or does not count
-├── TooManyRequests        429  the caller has used up its rate
-├── NotFound               404  nothing of this name is recorded
-├── NotAcceptable          406  a format that is not served
-├── WrongMediaType         415  a body that is not said to be JSON
-├── Conflict               409  another record has this query_id
-│   └── NameTaken          409  another API key has this name
-├── NotComparable          409  the search has no usable answer
+├── InvalidParameter            400  a parameter is invalid; the error names it
+├── InvalidHost                 400  the Host header is malformed or not allowed
+├── Unauthorized                401  a backend endpoint was called without its token
+│   └── InvalidApiKey           401  the API key is missing, invalid or revoked
+├── NotFound                    404  no such search or paper is recorded
+├── NotAcceptable               406  no available format matches the Accept header
+├── Conflict                    409  another record has this query_id
+│   └── ApiKeyNameTaken         409  another API key has this name
+├── NotComparable               409  the search has no usable response to compare
+├── UnsupportedMediaType        415  the body is not declared as JSON
+├── TooManyRequests             429  the quota of the API client is used up
+├── LimitExceeded                    a request exceeds a limit of the HTTP server; any 4xx, or 503
+├── ClientDisconnected          499  the client disconnected before the response
 ├── UpstreamError
-│   ├── UpstreamRefused    400  arXiv calls the query wrong
-│   ├── UpstreamBusy       503  arXiv asks for patience (429, 403, 503)
-│   ├── UpstreamUnreachable 503 no connection to arXiv
-│   ├── UpstreamTimeout    504  arXiv did not finish in time
-│   └── UpstreamBroken     502  arXiv answered what nobody can use
-├── ClientGone             499  nobody waits for the answer any more
-├── TooBusy                503  the wait for a turn at arXiv is too long
-├── StoreUnavailable       503  PostgreSQL is away, full, or not migrated
-├── BackendProblem              what the backend of a frontend says, as it says it
-├── BackendUnavailable     503  the backend is away, or does not answer as one does
-├── DeadlinePassed         504  the caller's Request-Timeout is over
-├── QueueUnavailable            RabbitMQ is away, or takes nothing more; searches go another way
-├── Unstorable                  PostgreSQL refuses a search for what it holds; it is parked
-└── NotConfigured               a setting or an installation is wrong; ends the start
+│   ├── UpstreamRejected        400  arXiv rejected the query
+│   ├── UpstreamThrottled       503  arXiv demanded a pause (429, 403, 503)
+│   ├── UpstreamUnreachable     503  no connection to arXiv
+│   ├── UpstreamTimeout         504  arXiv did not respond in time
+│   └── UpstreamInvalidResponse 502  arXiv's response is unusable
+├── QueueTooLong                503  the wait for the rate limiter would be too long
+├── DatabaseUnavailable         503  PostgreSQL is unavailable, full or not migrated
+├── BackendUnavailable          503  the backend is unavailable or does not respond as a backend
+├── BackendError                     the backend responded with an error; its status is passed on
+├── RequestTimedOut             504  the Request-Timeout of the request expired
+├── QueueUnavailable                 RabbitMQ is unavailable; searches are recorded directly
+├── RecordRejected                   PostgreSQL rejected the content of a queued record
+└── ConfigurationError               a setting or the installation is invalid; the start fails
 """
 
 from http import HTTPStatus
 
 
 class ServiceError(Exception):
-    """Any failure the service explains to its caller as problem+json (RFC 9457)."""
+    """The base class of all errors that are reported to API clients or users."""
 
     status_code: int = HTTPStatus.INTERNAL_SERVER_ERROR
-    title: str = "The service failed"
+    title: str = HTTPStatus.INTERNAL_SERVER_ERROR.phrase
     parameter: str | None = None
-    """The caller's, where one is wrong."""
+    """The parameter concerned, if there is one."""
 
     def __init__(
         self, detail: str, *, retry_after: int | None = None, query_id: int | None = None
     ) -> None:
-        """Explain in `detail`; `retry_after` is in seconds, `query_id` names the record kept."""
+        """Create an error.
+
+        `detail` names the problem and the remedy, `retry_after` is in seconds, and `query_id`
+        identifies the record of a failed search.
+        """
         super().__init__(detail)
         self.detail = detail
         self.retry_after = retry_after
@@ -51,152 +59,165 @@ class ServiceError(Exception):
 
 
 class InvalidParameter(ServiceError):
-    """A parameter is wrong; it is named first in the detail."""
+    """A parameter is invalid; `detail` begins with its name."""
 
     status_code = HTTPStatus.BAD_REQUEST
-    title = "A parameter is wrong"
+    title = HTTPStatus.BAD_REQUEST.phrase
     parameter: str
 
     def __init__(self, parameter: str, reason: str) -> None:
-        """Name the parameter and say what is wrong with it."""
         super().__init__(f"{parameter}: {reason}")
         self.parameter = parameter
 
 
+class InvalidHost(ServiceError):
+    """The Host header is malformed or not in ARXIV_ALLOWED_HOSTS."""
+
+    status_code = HTTPStatus.BAD_REQUEST
+    title = HTTPStatus.BAD_REQUEST.phrase
+
+
 class Unauthorized(ServiceError):
-    """A backend endpoint was called without the token it asks for."""
+    """A backend endpoint was called without its token."""
 
     status_code = HTTPStatus.UNAUTHORIZED
-    title = "The backend token is missing or wrong"
+    title = HTTPStatus.UNAUTHORIZED.phrase
 
 
 class InvalidApiKey(Unauthorized):
-    """A caller without an API key that counts, where one is asked for."""
-
-    title = "The API key is missing or wrong"
-
-
-class TooManyRequests(ServiceError):
-    """The caller's rate is used up for now."""
-
-    status_code = HTTPStatus.TOO_MANY_REQUESTS
-    title = "Too many requests"
-
-
-class InvalidHost(ServiceError):
-    """The Host header names none of ARXIV_ALLOWED_HOSTS."""
-
-    status_code = HTTPStatus.BAD_REQUEST
-    title = "The Host header is wrong"
-
-
-class NotAcceptable(ServiceError):
-    """The Accept header takes none of the formats there are; they are named in the detail."""
-
-    status_code = HTTPStatus.NOT_ACCEPTABLE
-    title = "No such format is served"
+    """The API key is missing, invalid or revoked."""
 
 
 class NotFound(ServiceError):
-    """Nothing of this name is recorded."""
+    """No such search, paper or API key is recorded."""
 
     status_code = HTTPStatus.NOT_FOUND
-    title = "It is not recorded"
+    title = HTTPStatus.NOT_FOUND.phrase
 
 
-class UnsupportedMediaType(ServiceError):
-    """A body that is not said to be JSON; a web page can send others without its user's consent."""
+class NotAcceptable(ServiceError):
+    """No available format matches the Accept header; `detail` lists the formats."""
 
-    status_code = HTTPStatus.UNSUPPORTED_MEDIA_TYPE
-    title = "The body's media type is wrong"
+    status_code = HTTPStatus.NOT_ACCEPTABLE
+    title = HTTPStatus.NOT_ACCEPTABLE.phrase
 
 
 class Conflict(ServiceError):
     """A different record is stored under the same query_id."""
 
     status_code = HTTPStatus.CONFLICT
-    title = "The query_id is taken"
+    title = HTTPStatus.CONFLICT.phrase
 
 
 class ApiKeyNameTaken(Conflict):
-    """An API key that counts has this name."""
-
-    title = "The name is taken"
+    """A valid API key has this name."""
 
 
 class NotComparable(ServiceError):
-    """The search has no usable answer, so nothing can be told of what is new in it."""
+    """The search has no usable response, so nothing can be compared with it."""
 
     status_code = HTTPStatus.CONFLICT
-    title = "The search has no usable answer"
+    title = HTTPStatus.CONFLICT.phrase
 
 
-class UpstreamError(ServiceError):
-    """arXiv gave no usable answer; the attempt is recorded all the same."""
+class UnsupportedMediaType(ServiceError):
+    """The body is not declared as JSON. Web pages can send other types without a preflight."""
+
+    status_code = HTTPStatus.UNSUPPORTED_MEDIA_TYPE
+    title = HTTPStatus.UNSUPPORTED_MEDIA_TYPE.phrase
 
 
-class UpstreamRejected(UpstreamError):
-    """arXiv understood the request and calls it wrong."""
+class TooManyRequests(ServiceError):
+    """The quota of the API client is used up."""
 
-    status_code = HTTPStatus.BAD_REQUEST
-    title = "arXiv refuses the query"
-
-
-class UpstreamThrottled(UpstreamError):
-    """arXiv asks to be left alone for a while."""
-
-    status_code = HTTPStatus.SERVICE_UNAVAILABLE
-    title = "arXiv asks for patience"
+    status_code = HTTPStatus.TOO_MANY_REQUESTS
+    title = HTTPStatus.TOO_MANY_REQUESTS.phrase
 
 
-class UpstreamUnreachable(UpstreamError):
-    """There is no connection to arXiv."""
+class LimitExceeded(ServiceError):
+    """A request is malformed, too large or too slow for the HTTP server."""
 
-    status_code = HTTPStatus.SERVICE_UNAVAILABLE
-    title = "arXiv cannot be reached"
-
-
-class UpstreamTimeout(UpstreamError):
-    """arXiv did not finish its answer in time."""
-
-    status_code = HTTPStatus.GATEWAY_TIMEOUT
-    title = "arXiv did not answer in time"
-
-
-class UpstreamInvalidResponse(UpstreamError):
-    """arXiv answered something that is no feed, or failed inside."""
-
-    status_code = HTTPStatus.BAD_GATEWAY
-    title = "arXiv's answer is unusable"
+    def __init__(self, status: int, detail: str, *, retry_after: int | None = None) -> None:
+        super().__init__(detail, retry_after=retry_after)
+        self.status_code = status
+        self.title = HTTPStatus(status).phrase
 
 
 class ClientDisconnected(ServiceError):
-    """The client hung up; only the log sees this."""
+    """The client disconnected before the response. Only the log and the metrics show it."""
 
-    status_code = 499  # nginx's number for it: no standard has one
-    title = "The client has gone"
+    status_code = 499  # of nginx; no standard has a status for it
+    title = "Client Closed Request"
+
+
+class UpstreamError(ServiceError):
+    """arXiv did not send a usable response. The attempt is recorded."""
+
+
+class UpstreamRejected(UpstreamError):
+    """arXiv rejected the query."""
+
+    status_code = HTTPStatus.BAD_REQUEST
+    title = "arXiv rejected the query"
+
+
+class UpstreamThrottled(UpstreamError):
+    """arXiv demanded a pause."""
+
+    status_code = HTTPStatus.SERVICE_UNAVAILABLE
+    title = "arXiv demanded a pause"
+
+
+class UpstreamUnreachable(UpstreamError):
+    """The connection to arXiv failed."""
+
+    status_code = HTTPStatus.SERVICE_UNAVAILABLE
+    title = "arXiv is unreachable"
+
+
+class UpstreamTimeout(UpstreamError):
+    """arXiv did not respond in time."""
+
+    status_code = HTTPStatus.GATEWAY_TIMEOUT
+    title = "arXiv did not respond in time"
+
+
+class UpstreamInvalidResponse(UpstreamError):
+    """arXiv's response is not a feed, or it reports an internal error."""
+
+    status_code = HTTPStatus.BAD_GATEWAY
+    title = "Unusable response from arXiv"
 
 
 class QueueTooLong(ServiceError):
-    """No turn at arXiv will come within ARXIV_MAX_WAIT, or arXiv wants to be left alone."""
+    """The search would wait longer than ARXIV_MAX_WAIT, or arXiv demanded a longer pause."""
 
     status_code = HTTPStatus.SERVICE_UNAVAILABLE
-    title = "arXiv cannot be asked now"
+    title = "Too many waiting searches"
 
 
 class DatabaseUnavailable(ServiceError):
-    """PostgreSQL is away, full, or not migrated."""
+    """PostgreSQL is unavailable, full or not migrated."""
 
     status_code = HTTPStatus.SERVICE_UNAVAILABLE
-    title = "The database is not available"
+    title = "Database unavailable"
 
     def __init__(self, detail: str, *, query_id: int | None = None) -> None:
-        """Say what is wrong; a later try may find it mended."""
         super().__init__(detail, retry_after=5, query_id=query_id)
 
 
+class BackendUnavailable(ServiceError):
+    """The backend is unavailable or does not respond as a backend."""
+
+    status_code = HTTPStatus.SERVICE_UNAVAILABLE
+    title = "Backend unavailable"
+
+    def __init__(self, detail: str) -> None:
+        super().__init__(detail, retry_after=5)
+
+
 class BackendError(ServiceError):
-    """What the backend says went wrong; its log says more under the same request_id."""
+    """An error of the backend, passed on. The backend logs it under the same request_id."""
 
     def __init__(
         self,
@@ -207,43 +228,31 @@ class BackendError(ServiceError):
         retry_after: int | None = None,
         query_id: int | None = None,
     ) -> None:
-        """Say what the backend said."""
         super().__init__(detail, retry_after=retry_after, query_id=query_id)
         self.title = title
         self.status_code = status_code
 
 
-class BackendUnavailable(ServiceError):
-    """The backend is away, or does not answer as one does."""
-
-    status_code = HTTPStatus.SERVICE_UNAVAILABLE
-    title = "The backend is not available"
-
-    def __init__(self, detail: str) -> None:
-        """Say what is wrong; a later try may find it mended."""
-        super().__init__(detail, retry_after=5)
-
-
 class RequestTimedOut(ServiceError):
-    """The caller does not wait any longer, as its header Request-Timeout said."""
+    """The request took longer than its header Request-Timeout allows."""
 
     status_code = HTTPStatus.GATEWAY_TIMEOUT
-    title = "The time for the answer is over"
+    title = "Request timed out"
 
 
 class QueueUnavailable(ServiceError):
-    """RabbitMQ is away, or takes nothing more; no client sees this, as searches go another way."""
+    """RabbitMQ is unavailable or full. No client sees this: searches are recorded directly."""
 
-    title = "The queue is not available"
+    title = "Queue unavailable"
 
 
 class RecordRejected(ServiceError):
-    """PostgreSQL refuses a search for what it holds; only the writer sees this."""
+    """PostgreSQL rejected the content of a record. Only the queue worker sees this."""
 
-    title = "The search cannot be stored"
+    title = "Record rejected by PostgreSQL"
 
 
 class ConfigurationError(ServiceError):
-    """The service cannot start as it is configured or installed."""
+    """The service cannot start with these settings or this installation."""
 
-    title = "The service cannot start"
+    title = "Invalid configuration"

@@ -30,7 +30,7 @@ from litestar.openapi.spec import (
 from litestar.params import BodyKwarg
 from litestar.serialization import encode_json
 from litestar.static_files import create_static_files_router
-from msgspec import UNSET, Struct, UnsetType, defstruct, structs, to_builtins
+from msgspec import UNSET, Struct, UnsetType, convert, defstruct, inspect, structs, to_builtins
 from msgspec.json import schema_components
 
 from . import __version__, problems
@@ -94,27 +94,48 @@ WRITE_PROBLEMS = (
 
 
 def describe_json(
-    example: Struct | list[Any],
+    response_type: Any,  # noqa: ANN401 - a struct, or a list of one
     description: str,
     *,
     status: int = 200,
-    response_type: type[Any] | None = None,
+    example: Any = None,  # noqa: ANN401 - of that type
 ) -> dict[int, ResponseSpec]:
-    """Describe a JSON response by an example; `response_type` defaults to the example's."""
-    own_type: Any = list[type(example[0])] if isinstance(example, list) else type(example)  # type: ignore[misc]
+    """Describe a JSON response; its example is built from those of its fields by default."""
+    builtins = to_builtins(example) if example else create_example(response_type)
     spec = ResponseSpec(
-        response_type or own_type,
+        response_type,
         description=description,
-        examples=[Example(value=to_builtins(example))],
+        examples=[Example(value=builtins)],
         generate_examples=False,
     )
     return {status: spec}
 
 
-def describe_list(example: list[Any], description: str) -> dict[int, ResponseSpec]:
+def describe_list(
+    row_type: type[Struct], description: str, example: Struct | None = None
+) -> dict[int, ResponseSpec]:
     """Describe the JSON of a list; ListOperation adds the other formats."""
-    response_type = list_with_optional_fields(type(example[0]))
-    return describe_json(example, description, response_type=response_type) | NOT_ACCEPTABLE
+    response_type = list_with_optional_fields(row_type)
+    rows = [example or create_example(row_type)]
+    return describe_json(response_type, description, example=rows) | NOT_ACCEPTABLE
+
+
+def create_example(response_type: Any) -> Any:  # noqa: ANN401 - a struct, or a list of one
+    """Build an example of a type from the examples of its fields (msgspec.Meta)."""
+    example = _create_example(inspect.type_info(response_type))
+    return to_builtins(convert(example, response_type))  # fails if a field has a wrong example
+
+
+def _create_example(kind: inspect.Type) -> Any:  # noqa: ANN401 - of that type
+    if isinstance(kind, inspect.Metadata):
+        examples = (kind.extra_json_schema or {}).get("examples")
+        return examples[0] if examples else _create_example(kind.type)
+    if isinstance(kind, inspect.UnionType):  # nullable
+        return _create_example(kind.types[0])
+    if isinstance(kind, inspect.ListType):
+        return [_create_example(kind.item_type)]
+    assert isinstance(kind, inspect.StructType), f"{kind} has no example"  # noqa: S101 - at import
+    return {field.encode_name: _create_example(field.type) for field in kind.fields}
 
 
 def list_with_optional_fields(row_type: type[Struct]) -> type[list[Any]]:

@@ -1,8 +1,9 @@
-"""Errors as application/problem+json (RFC 9457), with a detail a person can act on."""
+"""Exceptions -> application/problem+json (RFC 9457)."""
 
 import logging
 from http import HTTPStatus
 from typing import Any
+from uuid import uuid4
 
 import msgspec
 from litestar import Request, Response
@@ -12,63 +13,131 @@ from litestar.types import Send
 from . import metrics
 from .errors import (
     BackendError,
-    ClientDisconnected,
     InvalidParameter,
     QueueTooLong,
     RequestTimedOut,
     ServiceError,
     Unauthorized,
 )
-from .logging import request_id
+from .logging import NOTICE, request_id
+from .middleware.security_headers import DEFAULT_POLICY, HEADERS
 from .models.responses import Problem
 
 logger = logging.getLogger(__name__)
 
 MEDIA_TYPE = "application/problem+json"
 AnyRequest = Request[Any, Any, Any]
-_GONE = "client disconnected prematurely"
-"""Litestar's word for a client that breaks off within its body; it calls that an error of ours."""
+Headers = list[tuple[bytes, bytes]]
+
+_LOGGED_AS_WARNING = QueueTooLong | BackendError | RequestTimedOut
+"""Server errors without a fault of this process: a backend logs its own errors, and the others
+depend on the load and on how long a client waits."""
 
 
-def of_service(_: AnyRequest, error: ServiceError) -> Response[Problem]:
-    """An error of ours: it brings its own status, title and detail."""
-    return _response(*_told(error))
+def handle_service_error(_: AnyRequest, error: ServiceError) -> Response[Problem]:
+    """Respond with the status, title and detail of the exception."""
+    _log_server_error(error)
+    return _create_response(_create_problem(error), _create_headers(error))
 
 
-async def refuse(error: ServiceError, send: Send) -> None:
-    """Answer with an error of ours at the door, where nothing else counts it."""
+def handle_http_exception(_: AnyRequest, error: HTTPException) -> Response[Problem]:
+    """Respond to an error that Litestar detects: unknown path, invalid value, body too large."""
+    detail, parameter = str(error.detail), None
+    if isinstance(error.__cause__, SerializationException):
+        detail, parameter = f"body: is not valid JSON ({error.detail})", "body"
+    elif isinstance(error, ValidationException) and isinstance(error.extra, list) and error.extra:
+        problems = [_describe_invalid_value(entry) for entry in error.extra]
+        detail = "; ".join(f"{name}: {reason}" for name, reason in problems)
+        parameter = problems[0][0]
+    if error.status_code >= HTTPStatus.INTERNAL_SERVER_ERROR:
+        logger.warning("%s", error.detail)
+    problem = Problem(
+        title=HTTPStatus(error.status_code).phrase,
+        status=error.status_code,
+        detail=detail,
+        request_id=request_id.get(),
+        parameter=parameter,
+    )
+    headers = dict(error.headers or {})
+    if allow := headers.get("allow"):
+        headers["allow"] = _complete_allow(allow)
+    return _create_response(problem, headers)
+
+
+def handle_recursion_error(request: AnyRequest, _: RecursionError) -> Response[Problem]:
+    """Respond to a JSON body that is nested too deeply for the parser."""
+    error = InvalidParameter("body", "is nested too deeply: simplify the JSON")
+    return handle_service_error(request, error)
+
+
+def handle_unexpected_error(_: AnyRequest, error: Exception) -> Response[Problem]:
+    """Log an unhandled exception with its traceback, and respond with the request ID only."""
+    logger.error("unhandled %s", type(error).__name__, exc_info=error)
+    problem = Problem(
+        title=ServiceError.title,
+        status=ServiceError.status_code,
+        detail="unexpected error: report this request_id to the operator, whose log has the cause",
+        request_id=request_id.get(),
+    )
+    return _create_response(problem, {})
+
+
+EXCEPTION_HANDLERS: dict[type[Exception] | int, Any] = {
+    ServiceError: handle_service_error,
+    HTTPException: handle_http_exception,
+    RecursionError: handle_recursion_error,
+    Exception: handle_unexpected_error,
+}
+
+
+async def reject_request(error: ServiceError, send: Send) -> None:
+    """Send a problem from outside of the middleware that counts responses, and count it."""
     metrics.refused(error.status_code)
-    await answer(error, send)
+    await send_problem(error, send)
 
 
-async def answer(error: ServiceError, send: Send) -> None:
-    """Answer with an error of ours from outside of what explains errors."""
-    problem, headers = _told(error)
-    body = msgspec.json.encode(problem)
-    headers |= {
+async def send_problem(error: ServiceError, send: Send) -> None:
+    """Send a problem from ASGI middleware, outside of Litestar's exception handlers."""
+    _log_server_error(error)
+    headers, body = _encode_problem(error)
+    await send({"type": "http.response.start", "status": error.status_code, "headers": headers})
+    await send({"type": "http.response.body", "body": body, "more_body": False})
+
+
+def _encode_problem(error: ServiceError) -> tuple[Headers, bytes]:
+    body = msgspec.json.encode(_create_problem(error))
+    headers = _create_headers(error) | {
         "content-type": MEDIA_TYPE,
         "content-length": str(len(body)),
         "cache-control": "no-store",
     }
-    fields = [(name.encode(), value.encode()) for name, value in headers.items()]
-    await send({"type": "http.response.start", "status": problem.status, "headers": fields})
-    await send({"type": "http.response.body", "body": body, "more_body": False})
+    return [(name.encode(), value.encode()) for name, value in headers.items()], body
 
 
-def _told(error: ServiceError) -> tuple[Problem, dict[str, str]]:
-    """What the client is told of an error, with its headers; the log, where it is our fault."""
+def create_rejection(error: ServiceError, server_headers: Headers) -> bytes:
+    """Log and count a request that does not reach the application; return the whole response."""
+    name = uuid4().hex
+    token = request_id.set(name)
+    logger.log(NOTICE, "rejected with %d: %s", error.status_code, error.detail)
+    metrics.refused(error.status_code)
+    headers, body = _encode_problem(error)
+    request_id.reset(token)
+    headers += [*server_headers, *HEADERS, DEFAULT_POLICY]
+    headers += [(b"connection", b"close"), (b"x-request-id", name.encode())]
+    lines = [f"HTTP/1.1 {error.status_code} {error.title}".encode()]
+    lines += [b"%s: %s" % header for header in headers]
+    return b"\r\n".join([*lines, b"", body])
+
+
+def _log_server_error(error: ServiceError) -> None:
     if error.status_code >= HTTPStatus.INTERNAL_SERVER_ERROR:
-        # the backend has logged its own, and how long a caller waits is his own affair
-        is_known = isinstance(error, QueueTooLong | BackendError | RequestTimedOut)
-        level = logging.WARNING if is_known else logging.ERROR
+        level = logging.WARNING if isinstance(error, _LOGGED_AS_WARNING) else logging.ERROR
         cause = f" ({error.__cause__!r})" if error.__cause__ else ""
         logger.log(level, "%s: %s%s", error.title, error.detail, cause)
-    headers = {}
-    if error.retry_after is not None:
-        headers["retry-after"] = str(error.retry_after)
-    if isinstance(error, Unauthorized):
-        headers["www-authenticate"] = "Bearer"
-    problem = Problem(
+
+
+def _create_problem(error: ServiceError) -> Problem:
+    return Problem(
         title=error.title,
         status=error.status_code,
         detail=error.detail,
@@ -77,75 +146,32 @@ def _told(error: ServiceError) -> tuple[Problem, dict[str, str]]:
         query_id=error.query_id,
         retry_after=error.retry_after,
     )
-    return problem, headers
 
 
-def of_framework(request: AnyRequest, error: HTTPException) -> Response[Problem]:
-    """An error that Litestar found: no such path, a value out of bounds, a body too large."""
-    detail, parameter = str(error.detail), None
-    if detail == _GONE:
-        return of_service(request, ClientDisconnected("the client hung up within its body"))
-    if isinstance(error.__cause__, SerializationException):
-        detail, parameter = f"body: is not JSON ({error.detail})", "body"
-    elif isinstance(error, ValidationException) and isinstance(error.extra, list) and error.extra:
-        faults = [_fault(fault) for fault in error.extra]
-        detail = "; ".join(f"{name}: {reason}" for name, reason in faults)
-        parameter = faults[0][0]
-    if error.status_code >= HTTPStatus.INTERNAL_SERVER_ERROR:
-        logger.warning("%s", error.detail)
-    wrong = error.status_code == HTTPStatus.BAD_REQUEST
-    problem = Problem(
-        title=InvalidParameter.title if wrong else HTTPStatus(error.status_code).phrase,
-        status=error.status_code,
-        detail=detail,
-        request_id=request_id.get(),
-        parameter=parameter,
-    )
-    headers = dict(error.headers or {})
-    if allow := headers.get("allow"):
-        headers["allow"] = _completed(allow)
-    return _response(problem, headers)
+def _create_headers(error: ServiceError) -> dict[str, str]:
+    headers = {}
+    if error.retry_after is not None:
+        headers["retry-after"] = str(error.retry_after)
+    if isinstance(error, Unauthorized):
+        headers["www-authenticate"] = "Bearer"
+    return headers
 
 
-def _completed(allow: str) -> str:
-    """Litestar's list of a path's methods, with those that layers/methods.py adds to them."""
-    methods = {*allow.split(", "), "OPTIONS"}
-    return ", ".join(sorted(methods | {"HEAD"} if "GET" in methods else methods))
-
-
-def of_accident(_: AnyRequest, error: Exception) -> Response[Problem]:
-    """Anything nobody thought of: logged whole, told to the client by its id alone."""
-    logger.error("unexpected %s", type(error).__name__, exc_info=error)
-    problem = Problem(
-        title="The service failed",
-        status=HTTPStatus.INTERNAL_SERVER_ERROR,
-        detail="an unexpected error: the log tells more under this request_id",
-        request_id=request_id.get(),
-    )
-    return _response(problem, {})
-
-
-def of_depth(request: AnyRequest, _: RecursionError) -> Response[Problem]:
-    """A body whose brackets are nested deeper than any reader goes."""
-    return of_service(request, InvalidParameter("body", "is nested too deeply"))
-
-
-def _fault(fault: dict[str, Any]) -> tuple[str, str]:
-    """The parameter's name and the reason, from an entry of Litestar's `extra`."""
-    name, reason = str(fault.get("key", "data"))[:100], str(fault["message"])[:500]
-    if name != "data":
-        return name, reason
-    return "body", "is missing" if reason == "'data'" else reason
-
-
-def _response(problem: Problem, headers: dict[str, str]) -> Response[Problem]:
+def _create_response(problem: Problem, headers: dict[str, str]) -> Response[Problem]:
     headers["cache-control"] = "no-store"
     return Response(problem, status_code=problem.status, headers=headers, media_type=MEDIA_TYPE)
 
 
-EXCEPTION_HANDLERS: dict[type[Exception] | int, Any] = {
-    ServiceError: of_service,
-    HTTPException: of_framework,
-    RecursionError: of_depth,
-    Exception: of_accident,
-}
+def _complete_allow(allow: str) -> str:
+    """Add the methods that `HeadOptionsMiddleware` adds to those of Litestar."""
+    methods = {*allow.split(", "), "OPTIONS"}
+    return ", ".join(sorted(methods | {"HEAD"} if "GET" in methods else methods))
+
+
+def _describe_invalid_value(entry: dict[str, Any]) -> tuple[str, str]:
+    """Return the parameter and the reason of an entry of `ValidationException.extra`."""
+    name, reason = str(entry.get("key", "data"))[:100], str(entry["message"])[:500]
+    if name != "data":
+        return name, reason
+    # without a body, the message is that of KeyError: the name of the missing argument
+    return "body", "is missing" if reason == repr("data") else reason

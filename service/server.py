@@ -9,7 +9,7 @@ import uvicorn
 from litestar import Litestar
 
 from . import http_limits
-from .app import create_app
+from .app import add_outer_middleware, create_app
 from .logging import NOTICE
 from .search import SearchService
 from .settings import ENDPOINTS, GUARDED, Settings
@@ -34,10 +34,10 @@ def run(settings: Settings) -> None:
 def config(app: Litestar, settings: Settings) -> uvicorn.Config:
     """How the application is served."""
     return uvicorn.Config(
-        app,
+        add_outer_middleware(app),
         host=settings.host,
         port=settings.port,
-        http=http_limits.protocol(),
+        http=http_limits.LimitedHttpProtocol,
         ws="none",
         log_config=None,
         access_log=False,

@@ -1,4 +1,4 @@
-"""A span for each request, by the extra `opentelemetry` and the variables of OpenTelemetry."""
+"""OpenTelemetry spans, one per request. They require the extra `opentelemetry`."""
 
 import os
 from collections.abc import Callable
@@ -9,22 +9,24 @@ from litestar.types import ASGIApp, Scope
 from .errors import ConfigurationError
 from .logging import request_id
 
-WHERETO = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
-"""Where spans go; without either there are none, and the extra is not needed."""
+ENDPOINT_VARIABLES = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
+"""The address of the collector. Without them, no spans are sent and the extra is not required."""
 
-_WITH_QUERY = ("http.url", "http.target", "url.full", "url.query")
-"""Attributes that hold what was searched for, which is in no log either."""
-_SECRET = ["authorization", "cookie", "x-api-key"]
+_URL_ATTRIBUTES = ("http.url", "http.target", "url.full", "url.query")
+"""Attributes with the query string, which must not be recorded."""
+_SECRET_HEADERS = ["authorization", "cookie", "x-api-key"]
 
 
-def middleware() -> list[Callable[[ASGIApp], ASGIApp]]:
-    """Litestar's own instrumentation, where the environment asks for it.
+def create_middleware() -> list[Callable[[ASGIApp], ASGIApp]]:
+    """Return Litestar's instrumentation if the environment configures it.
 
-    It is not given by its class, which Litestar would put before the routing: there no span can
-    know what it is of. Raises NotConfigured where it does and the extra is not installed.
+    `OpenTelemetryConfig.middleware` is not used: Litestar calls that one before routing, when the
+    path template, which names the span, is unknown. A function stays where `create_app` puts it.
+
+    Raises ConfigurationError if spans are configured but the extra is not installed.
     """
-    given = [name for name in WHERETO if os.environ.get(name)]
-    if not given:
+    variables = [name for name in ENDPOINT_VARIABLES if os.environ.get(name)]
+    if not variables:
         return []
     try:
         from litestar.plugins.opentelemetry import (  # noqa: PLC0415
@@ -39,33 +41,34 @@ def middleware() -> list[Callable[[ASGIApp], ASGIApp]]:
         from opentelemetry.sdk.trace.export import BatchSpanProcessor  # noqa: PLC0415
     except ImportError as error:
         raise ConfigurationError(
-            f"{given[0]} is set and the extra `opentelemetry` is not installed"
+            f"{variables[0]} is set, but the extra `opentelemetry` is not installed:"
+            " install arxiv-gateway[opentelemetry] or unset the variable"
         ) from error
     name = os.environ.get("OTEL_SERVICE_NAME", "arxiv-gateway")
     provider = TracerProvider(resource=Resource.create({"service.name": name}))
     provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
     config = OpenTelemetryConfig(
         tracer_provider=provider,
-        scope_span_details_extractor=_named,
-        server_request_hook_handler=_without_query,
-        http_capture_headers_sanitize_fields=_SECRET,
+        scope_span_details_extractor=_describe_span,
+        server_request_hook_handler=_set_attributes,
+        http_capture_headers_sanitize_fields=_SECRET_HEADERS,
         exclude=["^/health/", "^/metrics"],
         exclude_spans=["receive", "send"],
     )
     return [lambda app: OpenTelemetryInstrumentationMiddleware(app, config)]
 
 
-def _named(scope: Scope) -> tuple[str, dict[str, Any]]:
-    """A span is named by the path as it is served: each that is sent would be another name."""
+def _describe_span(scope: Scope) -> tuple[str, dict[str, Any]]:
+    """Name the span after the path template: each identifier would be a name of its own."""
     path = str(scope.get("path_template", ""))
     return f"{scope.get('method', '')} {path}", {"http.route": path}
 
 
-def _without_query(span: Any, _: dict[str, Any]) -> None:  # noqa: ANN401 - the extra may be absent
-    """Leave out what was searched for, and add the id by which the log lines are found."""
+def _set_attributes(span: Any, _: dict[str, Any]) -> None:  # noqa: ANN401 - the extra is optional
+    """Remove query strings, and add the request ID, which leads to the log lines."""
     if not span.is_recording():
         return
-    for name in _WITH_QUERY:
+    for name in _URL_ATTRIBUTES:
         if name in span.attributes:
             path = str(span.attributes[name]).partition("?")[0]
             span.set_attribute(name, "" if name == "url.query" else path)

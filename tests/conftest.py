@@ -27,7 +27,7 @@ from psycopg.sql import SQL, Identifier
 from demo.arxiv import StandIn
 from demo.papers import generate
 from service import embedded_postgres
-from service.app import create_app
+from service.app import add_outer_middleware, create_app
 from service.db import migrations
 from service.settings import Settings
 
@@ -209,7 +209,7 @@ def gateway(settings: Callable[..., Settings]) -> Callable[..., Any]:
         transport: httpx.AsyncBaseTransport | None = None, **changes: Any
     ) -> AsyncIterator[Gateway]:
         app = create_app(settings(**changes), transport)
-        wire = httpx.ASGITransport(cast("Any", app))
+        wire = httpx.ASGITransport(cast("Any", add_outer_middleware(app)))
         async with (
             running(app),
             httpx.AsyncClient(transport=wire, base_url="http://gateway") as client,
@@ -233,9 +233,8 @@ async def client(
 def served(settings: Settings) -> Iterator[str]:
     """Run the service on an HTTP server in a thread; its URL."""
     listener = undelayed()
-    server = uvicorn.Server(
-        uvicorn.Config(create_app(settings), log_config=None, access_log=False, lifespan="on")
-    )
+    app: Any = add_outer_middleware(create_app(settings))
+    server = uvicorn.Server(uvicorn.Config(app, log_config=None, access_log=False, lifespan="on"))
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
     thread.start()
     try:

@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Callable, Collection, Coroutine, Hashable, Sequence
+from collections.abc import Collection, Sequence
 from datetime import tzinfo
 from http import HTTPStatus
 from typing import Any, NamedTuple, Self
@@ -14,8 +14,8 @@ import msgspec
 from .. import timestamps
 from ..api_keys import LOOKUP_TIMEOUT, ApiKey, Rate
 from ..db import migrations
-from ..db.pool import PATIENCE
-from ..db.reader import SLOW_PATIENCE, Filter, ListDefinition, R, RecordReader, T
+from ..db.pool import CALL_TIMEOUT
+from ..db.reader import SLOW_READ_TIMEOUT, Filter, ListDefinition, RecordReader, T
 from ..errors import BackendError, BackendUnavailable, DatabaseUnavailable, ServiceError
 from ..http_pool import HTTPConnectionPool, ssl_context
 from ..logging import request_id
@@ -41,7 +41,7 @@ CONNECT_TIMEOUT = 3.0
 """Seconds to wait for a free connection, and to connect."""
 TIMEOUT_MARGIN = 2.0
 """Seconds added to the backend's own timeouts: its error explains more than a timeout here."""
-READ_TIMEOUT = 2 * (SLOW_PATIENCE + PATIENCE) + TIMEOUT_MARGIN
+READ_TIMEOUT = 2 * (SLOW_READ_TIMEOUT + CALL_TIMEOUT) + TIMEOUT_MARGIN
 """Seconds for a read request, which may wait for two coalesced reads."""
 MAX_RESPONSE_BYTES = 2**26
 """64 KiB for each of the 1,000 papers of the longest page; 1,000 authors take 20 KiB."""
@@ -220,7 +220,7 @@ class RemoteSearchService(SearchService):
     ) -> SearchReply:
         # other callers may join this search and wait longer than the deadline of the first one
         deadline.set(None)
-        request = SearchRequest(asked=search, anew=bypass_cache)
+        request = SearchRequest(search=search, bypass_cache=bypass_cache)
         # not retried with `bypass_cache`: it could send a second request to arXiv
         reply: SearchReply = await self._backend.call(
             "/find-answer", request, SearchReply, self._timeout, retry=not bypass_cache
@@ -283,63 +283,57 @@ class RemoteReader(RecordReader):
     async def _read(self, request: requests.ReadRequest, response_type: Any) -> Any:  # noqa: ANN401 - see call
         return await self._backend.call("/read-archive", request, response_type)
 
-    async def page(
+    async def fetch_page(
         self,
-        kind: ListDefinition[T],
-        wanted: Filter,
-        place: Position,
+        definition: ListDefinition[T],
+        filters: Filter,
+        position: Position,
         limit: int,
         *,
         newest: bool = False,
     ) -> list[T]:
-        """Read without coalescing: each caller has its own deadline."""
-        return await self._page(kind, wanted, place, limit, newest=newest)
-
-    async def together(self, asked: Hashable, read: Callable[[], Coroutine[Any, Any, R]]) -> R:  # noqa: ARG002
-        """Read without coalescing: each caller has its own deadline."""
-        return await read()
-
-    async def _page(
-        self, kind: ListDefinition[T], wanted: Filter, place: Position, limit: int, *, newest: bool
-    ) -> list[T]:
-        name: Any = next(name for name, (each, _) in requests.LISTS.items() if each is kind)
-        page = requests.Page(name, wanted, place, limit, newest)
-        rows: list[T] = await self._read(page, list[kind.rows])  # type: ignore[name-defined]
+        """Return a page of a list."""
+        name: Any = next(name for name, (each, _) in requests.LISTS.items() if each is definition)
+        page = requests.Page(name, filters, position, limit, newest)
+        rows: list[T] = await self._read(page, list[definition.row_type])  # type: ignore[name-defined]
         return rows
 
-    async def query(self, query_id: int) -> Run | None:
+    _fetch_page = fetch_page
+    """Callers may have different deadlines, so they do not share a call."""
+
+    async def fetch_run(self, query_id: int) -> Run | None:
         """Return one search."""
         run: Run | None = await self._read(requests.Query(query_id), Run | None)
         return run
 
-    async def runs(self, run: Run, limit: int) -> list[Run]:
+    async def fetch_runs(self, run: Run, limit: int) -> list[Run]:
         """Return the runs of the same search up to this one."""
         runs: list[Run] = await self._read(requests.Runs(run, limit), list[Run])
         return runs
 
-    async def results_of(self, run: Run) -> list[ResultRow]:
+    async def fetch_results(self, run: Run) -> list[ResultRow]:
         """Return the results of a search."""
         rows: list[ResultRow] = await self._read(requests.Results(run), list[ResultRow])
         return rows
 
-    async def feed(self, runs: Sequence[Run]) -> list[PaperRow]:
+    async def fetch_feed_papers(self, runs: Sequence[Run]) -> list[PaperRow]:
         """Return the papers found by these runs."""
         papers: list[PaperRow] = await self._read(requests.Feed(list(runs)), list[PaperRow])
         return papers
 
-    async def versions(self, arxiv_id: str) -> list[PaperRow]:
+    async def fetch_versions(self, arxiv_id: str) -> list[PaperRow]:
         """Return the versions of one paper."""
         papers: list[PaperRow] = await self._read(requests.Versions(arxiv_id), list[PaperRow])
         return papers
 
-    async def papers_of(self, names: Collection[PaperVersion]) -> dict[PaperVersion, PaperRow]:
+    async def fetch_papers(self, names: Collection[PaperVersion]) -> dict[PaperVersion, PaperRow]:
         """Return papers by id and version."""
         papers: list[PaperRow] = await self._read(requests.Papers(list(names)), list[PaperRow])
         return {(paper.arxiv_id, paper.version): paper for paper in papers}
 
-    async def counts(self, wanted: PaperFilter, tz: tzinfo) -> list[Count]:
+    async def count_papers(self, filters: PaperFilter, tz: tzinfo) -> list[Count]:
         """Count the matching papers."""
         counts: list[Count] = await self._read(
-            requests.Counts(wanted, timestamps.format_zone(tz)), list[Count]
+            requests.Counts(filters, timestamps.format_zone(tz)), list[Count]
         )
         return counts

@@ -44,7 +44,7 @@ class Page(_Request, frozen=True, tag="page"):
         if self.list == "ranked" and self.position.back:
             raise ValueError("place: a ranked list cannot be read backwards")
         if self.position.key is not None:
-            msgspec.convert(self.position.key, tuple.__class_getitem__(definition.shape))
+            msgspec.convert(self.position.key, tuple.__class_getitem__(definition.key_types))
 
 
 class Query(_Request, frozen=True, tag="query"):
@@ -103,18 +103,18 @@ async def execute(request: ReadRequest, reader: RecordReader) -> Any:  # noqa: A
     """Return the rows, one row or None that the request asks for."""
     match request:
         case Page(name, filters, position, limit, newest):
-            return await reader.page(LISTS[name][0], filters, position, limit, newest=newest)
+            return await reader.fetch_page(LISTS[name][0], filters, position, limit, newest=newest)
         case Query(query_id):
-            return await reader.query(query_id)
+            return await reader.fetch_run(query_id)
         case Runs(run, limit):
-            return await reader.runs(run, limit)
+            return await reader.fetch_runs(run, limit)
         case Results(run):
-            return await reader.results_of(run)
+            return await reader.fetch_results(run)
         case Feed(runs):
-            return await reader.feed(runs)
+            return await reader.fetch_feed_papers(runs)
         case Versions(arxiv_id):
-            return await reader.versions(arxiv_id)
+            return await reader.fetch_versions(arxiv_id)
         case Papers(names):
-            return list((await reader.papers_of(names)).values())
+            return list((await reader.fetch_papers(names)).values())
         case Counts(filters, zone):
-            return await reader.counts(filters, timestamps.parse_zone(zone))
+            return await reader.count_papers(filters, timestamps.parse_zone(zone))

@@ -80,7 +80,7 @@ async def _list(store: ApiKeyStore) -> None:
     table = Table(box=None)
     for title in ("name", "begins with", "rate", "made", "revoked"):
         table.add_column(title, overflow="fold", no_wrap=not sys.stdout.isatty())
-    for row in await store.all():
+    for row in await store.fetch_all():
         rate = Rate(row.quota, row.seconds)
         cells = (
             row.name,

@@ -198,20 +198,20 @@ async def reconcile(settings: Settings, options: argparse.Namespace) -> None:
     async with LocalContext(settings) as context:
         if context.queue and options.repair:
             await _check_nothing_waits(context.queue)
-        amiss = await context.reconciler.look()
+        amiss = await context.reconciler.find_mismatches()
         if amiss:
             sys.stderr.write(
                 f"{len(amiss)} amiss, or being written: looking again in {options.grace} s\n"
             )
             await asyncio.sleep(options.grace)
-            amiss = [each for each in await context.reconciler.look() if each in amiss]
+            amiss = [each for each in await context.reconciler.find_mismatches() if each in amiss]
         repaired = await context.reconciler.repair(amiss) if options.repair else 0
     console = Console(emoji=False, highlight=False)
     if amiss:
         table = Table("query", "results", "of", "", box=None, pad_edge=False)
         for each in amiss:
-            said = "?" if each.said is None else str(each.said)
-            table.add_row(str(each.query_id), str(each.found), said, _verdict(each))
+            said = "?" if each.expected is None else str(each.expected)
+            table.add_row(str(each.query_id), str(each.stored), said, _verdict(each))
         console.print(table)
     console.print(f"{len(amiss)} amiss, {repaired} repaired")
     if repaired < len(amiss):
@@ -237,6 +237,6 @@ async def _check_nothing_waits(buffer: "RecordQueue") -> None:
 def _verdict(mismatch: Mismatch) -> str:
     if mismatch.is_repairable:
         return "without their search, as after a crash: --repair"
-    if mismatch.found:
+    if mismatch.stored:
         return "WRONG: the search says another number; look into it"
     return "WRONG: a search without its results; look into it"

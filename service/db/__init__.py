@@ -1,7 +1,6 @@
-"""The one user of PostgreSQL: structs in, structs out.
+"""All access to PostgreSQL: structs in, structs out.
 
-`Connections` are the pools of each system; `Store` keeps searches, results and papers, `Archive`
-reads them back, `Gate` gives the turns at arXiv, `Reconciliation` finds what a crash left half
-done, `KeyStore` has the API keys. Errors of the driver leave here as StoreUnavailable, with their
-cause.
+`DatabasePools` has the connections to each system, `RecordStore` writes records, `RecordReader`
+reads them, `RateLimiter` spaces the requests to arXiv, `Reconciler` repairs what a crash left
+incomplete, `ApiKeyStore` manages API keys. Errors of the driver become DatabaseUnavailable.
 """

@@ -1,4 +1,4 @@
-"""The table of API keys: their digests go in, and never come out."""
+"""API keys in PostgreSQL: digests are written and compared there, and never read."""
 
 from psycopg import errors
 from psycopg.rows import class_row
@@ -7,27 +7,26 @@ from .. import sql
 from ..api_keys import ApiKey, Rate
 from ..errors import ApiKeyNameTaken
 from ..models.records import ApiKeyRow
-from .pool import DatabasePools, map_db_errors
+from .pool import DatabasePools, fetch, map_db_errors
 
 
 class ApiKeyStore:
-    """Keys are made and revoked by operators; services ask for those with some digests."""
+    """Operators add and revoke keys; services look up the valid ones by digest."""
 
-    def __init__(self, connections: DatabasePools) -> None:
-        """Use these connections."""
-        self._connections = connections
+    def __init__(self, pools: DatabasePools) -> None:
+        self._pools = pools
 
     async def find(self, digests: list[bytes]) -> dict[bytes, ApiKey]:
-        """The keys that count, of those with these digests."""
+        """The valid keys with one of these digests."""
         with map_db_errors():
-            async with self._connections.reader() as conn:
-                found = await conn.execute(sql.FIND_KEYS, {"digests": digests})
-                rows = await found.fetchall()
+            async with self._pools.reader() as conn:
+                cursor = await conn.execute(sql.FIND_KEYS, {"digests": digests})
+                rows = await cursor.fetchall()
         return {digest: ApiKey(name, Rate(quota, seconds)) for digest, name, quota, seconds in rows}
 
     async def add(self, key: ApiKey, digest: bytes, beginning: str) -> None:
-        """Store a new one. Raises NameTaken where another that counts has the name."""
-        row = {
+        """Store a new key. Raises ApiKeyNameTaken if a valid key has this name."""
+        values = {
             "name": key.name,
             "digest": digest,
             "beginning": beginning,
@@ -35,27 +34,21 @@ class ApiKeyStore:
             "seconds": key.rate.seconds,
         }
         with map_db_errors():
-            async with self._connections.writer() as conn:
+            async with self._pools.writer() as conn:
                 try:
-                    await conn.execute(sql.INSERT_KEY, row)
+                    await conn.execute(sql.INSERT_KEY, values)
                 except errors.UniqueViolation as error:
                     raise ApiKeyNameTaken(
-                        f"there is a key named {key.name}: revoke it first"
+                        f"there is already a key named {key.name}: revoke it first"
                     ) from error
 
     async def revoke(self, name: str) -> bool:
-        """Let the key of this name count no more; whether there was one."""
+        """Revoke the key of this name; False if there is no valid one."""
         with map_db_errors():
-            async with self._connections.writer() as conn:
-                revoked = await conn.execute(sql.REVOKE_KEY, {"name": name})
-                return revoked.rowcount > 0
+            async with self._pools.writer() as conn:
+                cursor = await conn.execute(sql.REVOKE_KEY, {"name": name})
+                return cursor.rowcount > 0
 
-    async def all(self) -> list[ApiKeyRow]:
-        """All that there have been, the oldest first."""
-        with map_db_errors():
-            async with (
-                self._connections.writer() as conn,
-                conn.cursor(row_factory=class_row(ApiKeyRow)) as cursor,
-            ):
-                await cursor.execute(sql.SELECT_KEYS)
-                return await cursor.fetchall()
+    async def fetch_all(self) -> list[ApiKeyRow]:
+        """All keys, revoked ones too, the oldest first."""
+        return await fetch(self._pools.writer, class_row(ApiKeyRow), sql.SELECT_KEYS)

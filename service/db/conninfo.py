@@ -1,4 +1,4 @@
-"""Where a URL leads, as libpq and the programs on it understand it."""
+"""Connection strings, as libpq and its programs interpret them."""
 
 import re
 from typing import Any
@@ -12,12 +12,12 @@ from ..settings import Settings
 
 
 def libpq_environment(url: str) -> dict[str, str]:
-    """The environment variables that tell psql where a URL or key=value string tells us to go.
+    """The environment variables that make psql connect to a URL or key=value string.
 
-    A password given so is not seen in the list of processes. Raises NotConfigured for a URL that
-    libpq does not understand. Options without a variable (keepalives and the like) are left out.
+    A password is then not visible in the list of processes. Raises ConfigurationError for an
+    invalid URL. Options without a variable, such as keepalives, are left out.
     """
-    parsed(url)
+    parse_conninfo(url)
     return {
         option.envvar.decode(): option.val.decode()
         for option in pq.Conninfo.parse(url.encode())
@@ -25,28 +25,28 @@ def libpq_environment(url: str) -> dict[str, str]:
     }
 
 
-def parsed(url: str) -> dict[str, Any]:
-    """What a URL or key=value string says. Raises NotConfigured for one that is none."""
+def parse_conninfo(url: str) -> dict[str, Any]:
+    """The options in a URL or key=value string. Raises ConfigurationError for an invalid one."""
     try:
-        found = conninfo_to_dict(url)
+        options = conninfo_to_dict(url)
     except psycopg.ProgrammingError:
-        found = {}
-    # the driver's own message may quote the URL, and so the password; and what is behind an @ or
-    # before a / in a password it takes for a part of the address, which the log would show
-    odd_host = any("@" in host[1:] for host in str(found.get("host", "")).split(","))
-    if not found or odd_host or not re.fullmatch("[0-9,]*", str(found.get("port", ""))):
+        options = {}
+    # the error of libpq may contain the URL and so the password; and libpq takes what follows an
+    # @ or precedes a / in a password for a part of the address, which would be logged
+    has_odd_host = any("@" in host[1:] for host in str(options.get("host", "")).split(","))
+    if not options or has_odd_host or not re.fullmatch("[0-9,]*", str(options.get("port", ""))):
         raise ConfigurationError(
-            "the database URL is not understood: give postgresql://user:password@host/database"
+            "the database URL is invalid: use postgresql://user:password@host/database"
             " (in a password, %40 for @ and %2F for /) or key=value pairs"
         )
-    return found
+    return options
 
 
-def check_addresses(settings: Settings) -> None:
-    """Raises NotConfigured, with the setting's name, for the URL of a database that is none."""
+def check_database_urls(settings: Settings) -> None:
+    """Raise ConfigurationError, with the name of the setting, for an invalid database URL."""
     for name in settings.__struct_fields__:
         if name.endswith(("database_url", "database_ro_url")):
             try:
-                parsed(getattr(settings, name) or "dbname=any")
+                parse_conninfo(getattr(settings, name) or "dbname=any")
             except ConfigurationError as error:
                 raise ConfigurationError(f"ARXIV_{name.upper()}: {error.detail}") from error

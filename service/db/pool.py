@@ -1,6 +1,6 @@
-"""Pools of connections, and what can be known of one without asking the server.
+"""Connection pools for every PostgreSQL system, and the errors of the driver.
 
-Connections are in autocommit, so a statement is a transaction and costs one round trip.
+Connections are in autocommit mode, so a statement is a transaction and takes one round trip.
 """
 
 import asyncio
@@ -8,57 +8,56 @@ import os
 import select
 import socket
 import sys
-from collections.abc import Callable, Coroutine, Iterator, Mapping
-from contextlib import AbstractAsyncContextManager, contextmanager, suppress
+from collections.abc import AsyncGenerator, Callable, Coroutine, Iterator, Mapping
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager, suppress
 from functools import partial
 from time import monotonic
-from types import TracebackType
 from typing import Any, Literal, Self, TypeVar
 
 import psycopg
 from psycopg import AsyncConnection, errors
 from psycopg.conninfo import make_conninfo
-from psycopg.pq import TransactionStatus
+from psycopg.pq import PipelineStatus
 from psycopg.rows import BaseRowFactory
 from psycopg_pool import AsyncConnectionPool, PoolClosed, PoolTimeout, TooManyRequests
 
 from .. import metrics, sql
 from ..errors import DatabaseUnavailable
-from .conninfo import parsed
+from .conninfo import parse_conninfo
 
 POOL_SIZE = 10
 MAX_WAITING = 1000
-"""Callers that may wait for a connection; further ones are sent away at once."""
-PATIENCE = 10.0
-"""Seconds a call may take, waiting for a connection included."""
-CONNECTION_PATIENCE = 3.0
+"""Callers that may wait for a connection; further ones are rejected immediately."""
+CALL_TIMEOUT = 10.0
+"""Seconds that a call may take, including the wait for a connection."""
+CHECKOUT_TIMEOUT = 3.0
 """Seconds of these that it may wait for a connection."""
-OFTEN = 5
-"""How often a connection reads with a statement before it prepares it."""
-ROOM = 250_000
-"""Bytes of an answer that a connection for reading can take at once; without, it is 16 KiB."""
+PREPARE_AFTER = 5
+"""Executions after which a reading connection prepares a statement."""
+READ_BUFFER_BYTES = 250_000
+"""Response that a reading connection can receive at once; libpq begins with 16 KiB."""
 
 System = Literal["queries", "results", "sequence"]
-"""What may live apart: the searches, with the gate and the harvests; the results, with the papers;
-the numbers."""
+"""A PostgreSQL deployment: of queries, rate limiter and harvests; of results and papers; of the
+sequence."""
 Connection = AsyncConnection[Any]
 Pool = AsyncConnectionPool[Connection]
-Lend = Callable[[], AbstractAsyncContextManager[Connection]]
+ConnectionSource = Callable[[], AbstractAsyncContextManager[Connection]]
 Configure = Callable[[Connection], Coroutine[Any, Any, None]]
 
 _OUTDATED = (errors.ReadOnlySqlTransaction, errors.FeatureNotSupported)
-"""What a connection says that is of no more use: of a standby, or with a statement prepared before
-a migration changed the type of what it gives."""
+"""Errors after which a connection is replaced: it leads to a standby, or has a prepared statement
+whose result type was changed by a migration."""
 
 T = TypeVar("T")
 
 
 class DatabasePools:
-    """Connections to write with, and to read with, on every system.
+    """Pools of writing and reading connections for every system.
 
-    URLs are what libpq understands (URL or key=value, several hosts too); equal ones are one
-    system, with one pool. Entering the context opens the pools without waiting for a server: the
-    service starts before its database, and heals when that comes.
+    URLs are anything that libpq accepts (a URL or key=value pairs, several hosts too). Equal URLs
+    share one pool. Entering the context opens the pools without waiting for a server, so the
+    service starts before its database and recovers when the database is available.
     """
 
     def __init__(
@@ -70,19 +69,16 @@ class DatabasePools:
         results_read_url: str | None = None,
         sequence_url: str | None = None,
     ) -> None:
-        """What lives nowhere else is at `url`, and is read from `read_url`, or there too.
-
-        Without `url`, this process only reads.
-        """
+        """Without `url` this process only reads; the other URLs default to it."""
         self._pools: dict[str, Pool] = {}
         self._writers = {
-            "queries": self._pool("queries", url, _configure_writer),
-            "results": self._pool("results", results_url or url, _configure_writer),
-            "sequence": self._pool("sequence", sequence_url or url, _configure_writer),
+            "queries": self._get_pool("queries", url, _configure_writer),
+            "results": self._get_pool("results", results_url or url, _configure_writer),
+            "sequence": self._get_pool("sequence", sequence_url or url, _configure_writer),
         }
         self._readers = {
-            "queries": self._pool("queries, readers", read_url or url, _configure_reader),
-            "results": self._pool(
+            "queries": self._get_pool("queries, readers", read_url or url, _configure_reader),
+            "results": self._get_pool(
                 "results, readers",
                 results_read_url or results_url or read_url or url,
                 _configure_reader,
@@ -100,89 +96,40 @@ class DatabasePools:
 
     @property
     def one_system(self) -> bool:
-        """Whether a search can be written in one transaction."""
+        """Whether a record can be written in one transaction."""
         return len(set(self._writers.values())) == 1
 
     @property
     def reads_only(self) -> bool:
-        """Whether this process knows no primary."""
+        """Whether this process has no connection to a primary."""
         return self._writers["results"] is None
 
     @property
-    def systems(self) -> dict[str, Lend]:
-        """Ways to everything this process needs, by name."""
-        return {pool.name: partial(_Lent, pool) for pool in self._pools.values()}
+    def systems(self) -> dict[str, ConnectionSource]:
+        """Connections to everything this process needs, by name."""
+        return {pool.name: partial(_checkout, pool) for pool in self._pools.values()}
 
     def writer(self, system: System = "queries") -> AbstractAsyncContextManager[Connection]:
-        """Lend a connection that works, for PATIENCE seconds at most."""
-        return _Lent(self._writers[system])
+        """A working connection for at most CALL_TIMEOUT seconds."""
+        return _checkout(self._writers[system])
 
     def reader(
         self, system: Literal["queries", "results"] = "queries"
     ) -> AbstractAsyncContextManager[Connection]:
-        """Lend a connection that works, for PATIENCE seconds at most."""
-        return _Lent(self._readers[system])
+        """A working connection for at most CALL_TIMEOUT seconds."""
+        return _checkout(self._readers[system])
 
-    def _pool(self, name: str, url: str | None, configure: Configure) -> Pool | None:
+    def _get_pool(self, name: str, url: str | None, configure: Configure) -> Pool | None:
         if url is None:
             return None
-        conninfo = _conninfo(url)
+        defaults: dict[str, Any] = {"connect_timeout": 5, "application_name": "arxiv-gateway"}
+        conninfo = make_conninfo(**(defaults | parse_conninfo(url)))
         if conninfo not in self._pools:
-            self._pools[conninfo] = _pool(name, conninfo, configure)
+            self._pools[conninfo] = _create_pool(name, conninfo, configure)
         return self._pools[conninfo]
 
 
-class _Lent:
-    """A connection that works, for PATIENCE seconds at most.
-
-    A class, since a generator would cost as much as all the rest of it.
-    """
-
-    __slots__ = ("_conn", "_fuse", "_pool")
-    _conn: Connection
-    _fuse: asyncio.TimerHandle
-
-    def __init__(self, pool: Pool | None) -> None:
-        self._pool = pool
-
-    async def __aenter__(self) -> Connection:
-        if self._pool is None:
-            raise DatabaseUnavailable("this instance only reads: ARXIV_DATABASE_URL is not set")
-        end = monotonic() + PATIENCE
-        while _is_dead(conn := await self._pool.getconn(timeout=CONNECTION_PATIENCE)):
-            await conn.close()
-            await self._pool.putconn(conn)
-        # cancelling a call waits for the server, and a server behind a dead network never answers
-        self._fuse = asyncio.get_running_loop().call_later(end - monotonic(), _cut, conn)
-        self._conn = conn
-        return conn
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        where: TracebackType | None,
-    ) -> None:
-        conn, pool = self._conn, self._pool
-        assert pool is not None  # noqa: S101 - it was entered
-        try:
-            if error or conn.pgconn.transaction_status != TransactionStatus.IDLE:
-                await conn.__aexit__(kind, error, where)
-            # the next one may lead to whatever is the primary now, and has nothing prepared; who is
-            # cancelled as he begins a pipeline leaves it on
-            if isinstance(error, _OUTDATED) or conn.pgconn.pipeline_status:
-                await conn.close()
-        finally:
-            self._fuse.cancel()
-            await pool.putconn(conn)
-
-
-def _conninfo(url: str) -> str:
-    defaults: dict[str, Any] = {"connect_timeout": 5, "application_name": "arxiv-gateway"}
-    return make_conninfo(**(defaults | parsed(url)))
-
-
-def _pool(name: str, conninfo: str, configure: Configure) -> Pool:
+def _create_pool(name: str, conninfo: str, configure: Configure) -> Pool:
     pool: Pool = AsyncConnectionPool(
         conninfo,
         open=False,
@@ -190,7 +137,7 @@ def _pool(name: str, conninfo: str, configure: Configure) -> Pool:
         min_size=1,
         max_size=POOL_SIZE,
         max_waiting=MAX_WAITING,
-        # give up at once what the next call will try again: pauses between tries would grow
+        # the next call tries again at once; the pool would wait longer after each attempt
         reconnect_timeout=1,
         configure=configure,
         kwargs={"autocommit": True, "prepare_threshold": None},
@@ -199,33 +146,38 @@ def _pool(name: str, conninfo: str, configure: Configure) -> Pool:
     return pool
 
 
-async def _configure_writer(conn: Connection) -> None:
-    """Let statements be prepared that ask for it, and no others; one plan serves them all."""
-    await _configure(conn, "auto", sys.maxsize, 0)
-
-
-async def _configure_reader(conn: Connection) -> None:
-    """Let what comes often be prepared, but not its plan: the best one depends on the values."""
-    await _configure(conn, "force_custom_plan", OFTEN, ROOM)
-
-
-async def _configure(conn: Connection, plans: str, threshold: int, room: int) -> None:
-    """Let statements be prepared that come so often, where nothing stands before the server.
-
-    PgBouncer lends a server for a transaction, and before 1.22 mixes up what is prepared on which.
-    """
-    values = {"plans": plans, "room": room, "backend_pid": conn.info.backend_pid}
-    fuse = asyncio.get_running_loop().call_later(CONNECTION_PATIENCE, _cut, conn)
+@asynccontextmanager
+async def _checkout(pool: Pool | None) -> AsyncGenerator[Connection, None]:
+    """A working connection, which is shut down after CALL_TIMEOUT seconds."""
+    if pool is None:
+        raise DatabaseUnavailable("this instance only reads: ARXIV_DATABASE_URL is not set")
+    deadline = monotonic() + CALL_TIMEOUT
+    conn = await _get_live_connection(pool)
+    # cancelling a call waits for the server, and a server behind a dead network never responds
+    timer = asyncio.get_running_loop().call_later(deadline - monotonic(), _shut_down, conn)
     try:
-        cursor = await conn.execute(sql.BACKEND_PID, values)
-        if await cursor.fetchone():
-            conn.prepare_threshold = threshold
+        async with conn:  # rolls back after an exception
+            yield conn
+    except _OUTDATED:
+        await conn.close()
+        raise
     finally:
-        fuse.cancel()
+        # a call that is cancelled while it enters a pipeline leaves the connection in it
+        if conn.info.pipeline_status != PipelineStatus.OFF:
+            await conn.close()
+        timer.cancel()
+        await pool.putconn(conn)
 
 
-def _is_dead(conn: Connection) -> bool:
-    """Whether the server hung up: an idle connection has nothing to say. Costs no round trip."""
+async def _get_live_connection(pool: Pool) -> Connection:
+    while _was_closed_by_server(conn := await pool.getconn(timeout=CHECKOUT_TIMEOUT)):
+        await conn.close()
+        await pool.putconn(conn)
+    return conn
+
+
+def _was_closed_by_server(conn: Connection) -> bool:
+    """Whether an idle connection has data to read; this takes no round trip."""
     if conn.closed:
         return True
     poll = select.poll()
@@ -233,41 +185,74 @@ def _is_dead(conn: Connection) -> bool:
     return bool(poll.poll(0))
 
 
-def lost(error: psycopg.OperationalError) -> bool:
-    """Whether the connection ended, so that nobody can say what became of the statements."""
+def _shut_down(conn: Connection) -> None:
+    """Shut the socket down; libpq sees the end of the stream immediately."""
+    with suppress(OSError, psycopg.Error), socket.socket(fileno=os.dup(conn.fileno())) as duplicate:
+        duplicate.shutdown(socket.SHUT_RDWR)
+
+
+async def _configure_writer(conn: Connection) -> None:
+    """Prepare only the statements executed with `prepare=True`; one plan serves all values."""
+    await _configure(conn, "auto", prepare_threshold=sys.maxsize, buffer_bytes=0)
+
+
+async def _configure_reader(conn: Connection) -> None:
+    """Prepare frequent statements, but plan each execution: the best plan depends on the values."""
+    await _configure(
+        conn,
+        "force_custom_plan",
+        prepare_threshold=PREPARE_AFTER,
+        buffer_bytes=READ_BUFFER_BYTES,
+    )
+
+
+async def _configure(
+    conn: Connection, plan_cache_mode: str, *, prepare_threshold: int, buffer_bytes: int
+) -> None:
+    """Enable prepared statements unless there is a pooler: PgBouncer before 1.22 confuses them."""
+    values = {
+        "plan_cache_mode": plan_cache_mode,
+        "buffer_bytes": buffer_bytes,
+        "backend_pid": conn.info.backend_pid,
+    }
+    timer = asyncio.get_running_loop().call_later(CHECKOUT_TIMEOUT, _shut_down, conn)
+    try:
+        cursor = await conn.execute(sql.CONFIGURE_SESSION, values)
+        if await cursor.fetchone():
+            conn.prepare_threshold = prepare_threshold
+    finally:
+        timer.cancel()
+
+
+def connection_was_lost(error: psycopg.OperationalError) -> bool:
+    """Whether the connection ended, so that the outcome of its statements is unknown."""
     if isinstance(error, PoolTimeout | TooManyRequests):
         return False
     return error.sqlstate is None or isinstance(error, errors.AdminShutdown | errors.CrashShutdown)
 
 
-def _cut(conn: Connection) -> None:
-    """End a connection under whoever waits for it: libpq sees the end of the stream at once."""
-    with suppress(OSError, psycopg.Error), socket.socket(fileno=os.dup(conn.fileno())) as wire:
-        wire.shutdown(socket.SHUT_RDWR)
-
-
 async def fetch(
-    lend: Lend,
-    shape: BaseRowFactory[T],
+    source: ConnectionSource,
+    row_factory: BaseRowFactory[T],
     statement: bytes,
     values: Mapping[str, object] | None = None,
 ) -> list[T]:
-    """All rows of a statement in this shape, in one round trip."""
+    """All rows of a statement, in one round trip."""
     with map_db_errors():
-        async with lend() as conn:
-            cursor = conn.cursor(row_factory=shape)
+        async with source() as conn:
+            cursor = conn.cursor(row_factory=row_factory)
             await cursor.execute(statement, values)
             return await cursor.fetchall()
 
 
 @contextmanager
 def map_db_errors() -> Iterator[None]:
-    """Turn the driver's errors into one that tells the caller what it may know."""
+    """Turn errors of the driver into DatabaseUnavailable with a detail that operators can use."""
     try:
         yield
     except (PoolTimeout, TooManyRequests) as error:
         raise DatabaseUnavailable(
-            "no database connection is free, or the database is away"
+            "no database connection is free, or the database is unavailable"
         ) from error
     except (
         errors.UndefinedTable,
@@ -277,16 +262,16 @@ def map_db_errors() -> Iterator[None]:
     ) as error:
         raise DatabaseUnavailable("the database is not migrated: run the migrations") from error
     except errors.ReadOnlySqlTransaction as error:
-        raise DatabaseUnavailable("the database only reads: it is a standby") from error
+        raise DatabaseUnavailable("the database is read-only: it is a standby") from error
     except (errors.QueryCanceled, errors.TransactionTimeout) as error:
-        raise DatabaseUnavailable("the database takes too long: something blocks it") from error
+        raise DatabaseUnavailable("the database takes too long: it may be blocked") from error
     except errors.FeatureNotSupported as error:
-        raise DatabaseUnavailable(f"the database was changed just now: {error}") from error
+        raise DatabaseUnavailable(f"the database schema has just changed: {error}") from error
     except errors.InsufficientPrivilege as error:
-        raise DatabaseUnavailable("the database role may not do this") from error
+        raise DatabaseUnavailable("the database role may not execute this statement") from error
     except errors.DiskFull as error:
-        raise DatabaseUnavailable("the database's disk is full") from error
+        raise DatabaseUnavailable("the disk of the database is full") from error
     except (psycopg.OperationalError, psycopg.InterfaceError, PoolClosed) as error:
-        raise DatabaseUnavailable("the database is away") from error
+        raise DatabaseUnavailable("the database is unavailable") from error
     except psycopg.InternalError as error:
-        raise DatabaseUnavailable(f"the database fails: {error}") from error
+        raise DatabaseUnavailable(f"PostgreSQL reported an internal error: {error}") from error

@@ -1,32 +1,24 @@
-"""What was recorded, read back: lists in a stable order, from any place on at the same cost.
+"""Read recorded searches, results and papers.
 
-A list has a key, by which it is ordered. A page begins after the key of the row before it, and a
-whole list is read in batches that each begin after the last: no transaction stays open however slow
-the reader is, and no connection is held while nothing is read.
+A list has a stable order, given by a key. A page begins after the key of the row before it, so it
+takes the same time at any depth. A whole list is read in batches, each beginning after the last
+row of the one before: no transaction stays open and no connection is in use while a client reads.
 """
 
 import asyncio
-from collections.abc import (
-    AsyncGenerator,
-    Callable,
-    Collection,
-    Coroutine,
-    Hashable,
-    Mapping,
-    Sequence,
-)
+from collections.abc import AsyncGenerator, Callable, Collection, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from datetime import datetime, tzinfo
 from functools import lru_cache, partial
 from itertools import starmap
 from typing import Annotated, Any, Generic, Literal, TypeVar
 
-from msgspec import Meta, Struct, msgpack, structs
+from msgspec import Meta, Struct, structs
 from psycopg import DataError, errors
 from psycopg.rows import tuple_row
 
 from .. import sql
-from ..errors import DatabaseUnavailable, InvalidParameter
+from ..errors import DatabaseUnavailable
 from ..models.filters import PaperFilter, Position, QueryFilter, ResultFilter, SortKey
 from ..models.records import (
     INT2_MAX,
@@ -40,45 +32,48 @@ from ..models.records import (
     Run,
 )
 from ..models.requests import Text
-from ..singleflight import SingleFlight, forget
-from .milestones import Milestones
-from .pool import DatabasePools, Lend, map_db_errors
+from ..singleflight import SingleFlight
+from .pool import ConnectionSource, DatabasePools, map_db_errors
 
-MOST_RANKED = 20_000
-"""Papers of one full text search that are put in order; it takes 10 to 20 µs for each."""
-MOST_COUNTED = 100_000
-"""Papers of one search that facets count."""
-MOST_CATEGORIES = 50
-MOST_MARKED = 10_000
-"""Characters of a text in which matches are marked; lists of thousands of authors are longer."""
-SLOW = 4
-"""Reads at once that may take long, by words or category: others are to find a connection."""
-SLOW_PATIENCE = 5.0
-"""Seconds for which one more waits."""
+MAX_RANKED = 20_000
+"""Papers that a full-text search ranks; each takes 10 to 20 µs."""
+MAX_COUNTED = 100_000
+"""Papers that are counted for the facets of a search."""
+MAX_CATEGORIES = 50
+MAX_HIGHLIGHTED_CHARS = 10_000
+"""Longer texts, such as lists of thousands of authors, are not highlighted."""
+MAX_SLOW_READS = 4
+"""Concurrent reads by words or category, which may be slow; other reads need connections too."""
+SLOW_READ_TIMEOUT = 5.0
+"""Seconds that a slow read may wait for the others."""
 YEARS = range(1900, 2200)
-"""Those that can be told apart; arXiv began in 1991."""
+"""Years that facets distinguish; arXiv began in 1991."""
 FEED_RUNS, FEED_PAPERS = 30, 100
 T = TypeVar("T", bound=Struct)
-R = TypeVar("R")
-_encode = msgpack.Encoder().encode
+Filter = QueryFilter | ResultFilter | PaperFilter
+
+
+class InvalidFilter(ValueError):
+    """PostgreSQL cannot interpret a filter; it did not come from this service's own parsers."""
 
 
 class ListDefinition(Struct, Generic[T], frozen=True):
-    """Rows of one kind in one order; the columns of the statements are the fields of the rows."""
+    """A sorted list; the columns of its statements are the fields of its rows, in this order."""
 
-    rows: type[T]
+    row_type: type[T]
     key: tuple[str, ...]
-    shape: tuple[Any, ...]
-    """The types of the key, as narrow as those of its columns."""
-    on: bytes
-    back: bytes | None
-    """The statement of the opposite order; None where there is none."""
-    first: int
+    """The columns that the list is sorted by."""
+    key_types: tuple[Any, ...]
+    """Their types, as narrow as those of the columns."""
+    statement: bytes
+    reverse_statement: bytes | None
+    """The statement for the opposite order; None if the list cannot be read backwards."""
+    first_batch_size: int
     """Rows of a whole list that are read before its first byte is sent."""
     system: Literal["queries", "results"] = "results"
 
-    def key_of(self, row: T) -> SortKey:
-        """What the row is ordered by."""
+    def get_key(self, row: T) -> SortKey:
+        """The values that a row is sorted by."""
         return tuple(getattr(row, name) or 0 for name in self.key)
 
 
@@ -90,8 +85,8 @@ QUERIES = ListDefinition(
     ("timestamp", "query_id"),
     (BigInt, BigInt),
     sql.SELECT_QUERIES,
-    sql.SELECT_QUERIES_BACK,
-    first=200,
+    sql.SELECT_QUERIES_DESC,
+    first_batch_size=200,
     system="queries",
 )
 RESULTS = ListDefinition(
@@ -99,16 +94,16 @@ RESULTS = ListDefinition(
     ("timestamp", "query_id", "result_number"),
     (BigInt, BigInt, SmallInt),
     sql.SELECT_RESULTS,
-    sql.SELECT_RESULTS_BACK,
-    first=200,
+    sql.SELECT_RESULTS_DESC,
+    first_batch_size=200,
 )
 PAPERS = ListDefinition(
     PaperRow,
     ("published", "arxiv_id", "version"),
     (BigInt, Text, SmallInt),
     sql.SELECT_PAPERS,
-    sql.SELECT_PAPERS_BACK,
-    first=50,
+    sql.SELECT_PAPERS_DESC,
+    first_batch_size=50,
 )
 RANKED = ListDefinition(
     RankedPaperRow,
@@ -116,201 +111,218 @@ RANKED = ListDefinition(
     (float, Text, SmallInt),
     sql.RANK_PAPERS,
     None,
-    first=50,
+    first_batch_size=50,
 )
 
 
-class _Number(Struct, frozen=True):
+class _RunId(Struct, frozen=True):
     query_id: int
 
 
-Filter = QueryFilter | ResultFilter | PaperFilter
-
-
 class RecordReader:
-    """Recorded searches, results and papers; what is younger than `settle` is left out."""
+    """Reads from PostgreSQL; rows younger than the read delay are left out."""
 
-    def __init__(self, connections: DatabasePools, *, settle: float = 0) -> None:
-        """Read over these connections; `settle` is in seconds."""
-        self._connections = connections
-        self._readers: dict[str, Lend] = {
-            "queries": partial(connections.reader, "queries"),
-            "results": partial(connections.reader, "results"),
-        }
-        self._settle = settle
-        self._milestones = Milestones(connections, settle)
-        self._shared: SingleFlight[Any] = SingleFlight()
-        self._slow = asyncio.Semaphore(SLOW)
+    def __init__(self, pools: DatabasePools, *, read_delay: float = 0) -> None:
+        self._pools = pools
+        self._read_delay = read_delay
+        self._pages: SingleFlight[list[Any]] = SingleFlight()
+        self._slow_reads = asyncio.Semaphore(MAX_SLOW_READS)
 
-    async def page(
+    async def fetch_page(
         self,
-        kind: ListDefinition[T],
-        wanted: Filter,
-        place: Position,
+        definition: ListDefinition[T],
+        filters: Filter,
+        position: Position,
         limit: int,
         *,
         newest: bool = False,
     ) -> list[T]:
-        """At most so many rows from that place on; `newest` is against the order of the list.
+        """At most `limit` rows from a position on; `newest` reverses the order of the list.
 
-        The rows are shared with whoever asks for the same at the same time.
+        Concurrent calls for the same page share one read and its rows.
         """
-        asked = _encode((kind.key, wanted, place, limit, newest))
-        read = partial(self._page, kind, wanted, place, limit, newest=newest)
-        return await self.together(asked, read)
+        values = structs.astuple(filters)
+        hashable = [tuple(value) if isinstance(value, list) else value for value in values]
+        key = (definition.key, *hashable, position, limit, newest)
+        start = partial(self._fetch_page, definition, filters, position, limit, newest=newest)
+        rows: list[T] = await self._pages.read(key, start)
+        return rows
 
-    async def together(self, asked: Hashable, read: Callable[[], Coroutine[Any, Any, R]]) -> R:
-        """What is read, which all who ask for it at the same moment get together."""
-        found: R = await self._shared.read(asked, read)
-        return found
-
-    async def _page(
-        self, kind: ListDefinition[T], wanted: Filter, place: Position, limit: int, *, newest: bool
-    ) -> list[T]:
-        against = newest != place.back
-        statement = kind.back if against else kind.on
-        assert statement  # noqa: S101 - nobody offers the way back where there is none
-        after = place.key or (None,) * len(kind.key)
-        values = structs.asdict(wanted) | {
-            f"after_{name}": value for name, value in zip(kind.key, after, strict=True)
-        }
-        values |= {"limit": limit, "offset": place.offset}
-        if kind is RESULTS and wanted == ResultFilter():
-            values |= await self._milestones.shortcut(place.offset, back=against)
-        async with self._turn(wanted):
-            rows = await self._rows(kind.rows, statement, values, self._readers[kind.system])
-        return rows[::-1] if place.back else rows
-
-    def _turn(self, wanted: Filter) -> AbstractAsyncContextManager[None]:
-        """Wait while others look for words, if it is about words."""
-        is_slow = getattr(wanted, "words", None) or getattr(wanted, "category", None)
-        return self._slow_turn() if is_slow else nullcontext()
-
-    @asynccontextmanager
-    async def _slow_turn(self) -> AsyncGenerator[None, None]:
-        """Wait while others read slowly. Raises StoreUnavailable where that takes long."""
-        try:
-            async with asyncio.timeout(SLOW_PATIENCE):
-                await self._slow.acquire()
-        except TimeoutError as error:
-            raise DatabaseUnavailable("too many searches for words are under way") from error
-        try:
-            yield
-        finally:
-            self._slow.release()
-
-    async def batches(
+    async def _fetch_page(
         self,
-        kind: ListDefinition[T],
-        wanted: Filter,
-        place: Position,
+        definition: ListDefinition[T],
+        filters: Filter,
+        position: Position,
+        limit: int,
+        *,
+        newest: bool = False,
+    ) -> list[T]:
+        is_reversed = newest != position.back
+        statement = definition.reverse_statement if is_reversed else definition.statement
+        assert statement  # noqa: S101 - callers offer no way back where there is none
+        key = position.key or (None,) * len(definition.key)
+        values = structs.asdict(filters) | {"limit": limit, "offset": position.offset}
+        values |= {f"after_{name}": value for name, value in zip(definition.key, key, strict=True)}
+        async with self._limit_slow_reads(filters):
+            rows = await self._fetch(definition.row_type, statement, values, definition.system)
+        return rows[::-1] if position.back else rows
+
+    async def stream_batches(
+        self,
+        definition: ListDefinition[T],
+        filters: Filter,
+        position: Position,
         size: Callable[[], int],
         *,
         newest: bool = False,
     ) -> AsyncGenerator[list[T], None]:
-        """All rows from that place on; a few at first, then more, as many at once as `size` says.
+        """All rows from a position on: first a small batch, then up to `size()` rows each.
 
-        While one batch is used, the next is being read.
+        The next batch is read while the caller uses the current one.
         """
 
-        def read(begin: Position, limit: int) -> asyncio.Task[list[T]]:
-            return asyncio.create_task(self._page(kind, wanted, begin, limit, newest=newest))
+        def start(position: Position, limit: int) -> asyncio.Task[list[T]]:
+            page = self._fetch_page(definition, filters, position, limit, newest=newest)
+            return asyncio.create_task(page)
 
-        limit = kind.first
-        reading = read(place, limit)
+        limit = definition.first_batch_size
+        reading = start(position, limit)
         try:
-            # shielded: who hangs up is cancelled again and again, and a connection that is
-            # cancelled more than once cannot be used any more
+            # shielded: a request may be cancelled several times when its client disconnects, and
+            # a connection that is cancelled more than once is unusable
             while rows := await asyncio.shield(reading):
                 is_last, limit = len(rows) < limit, min(2 * limit, size())
                 if not is_last:
-                    reading = read(Position(kind.key_of(rows[-1])), limit)
-                    await asyncio.sleep(0)  # so that the database begins before we go on
+                    reading = start(Position(definition.get_key(rows[-1])), limit)
+                    await asyncio.sleep(0)  # send the statement before the caller uses the rows
                 yield rows
                 if is_last:
                     break
         finally:
-            reading.add_done_callback(forget)
+            reading.add_done_callback(_retrieve_exception)
             reading.cancel()
 
-    async def query(self, query_id: int) -> Run | None:
-        """One search."""
-        found = await self._rows(
-            Run, sql.SELECT_QUERY, {"query_id": query_id}, self._readers["queries"]
-        )
-        return found[0] if found else None
+    async def fetch_run(self, query_id: int) -> Run | None:
+        """One run of a search."""
+        rows = await self._fetch(Run, sql.SELECT_QUERY, {"query_id": query_id}, "queries")
+        return rows[0] if rows else None
 
-    async def runs(self, run: Run, limit: int) -> list[Run]:
-        """The runs of the same search with a good answer up to this one, the latest first."""
-        wanted = structs.asdict(run) | {"limit": limit}
-        return await self._rows(Run, sql.SELECT_RUNS, wanted, self._readers["queries"])
+    async def fetch_runs(self, run: Run, limit: int) -> list[Run]:
+        """Successful runs of the same search up to this one, the latest first."""
+        values = structs.asdict(run) | {"limit": limit}
+        return await self._fetch(Run, sql.SELECT_RUNS, values, "queries")
 
-    async def results_of(self, run: Run) -> list[ResultRow]:
-        """The results of a search, in their order.
+    async def fetch_results(self, run: Run) -> list[ResultRow]:
+        """The results of a run, in their order.
 
-        A standby may lag behind the one that knew of the search. Then the primary is asked;
-        raises StoreUnavailable where this process does not know it.
+        If a standby lacks some of them, they are read from the primary. Raises DatabaseUnavailable
+        if this process has no connection to it.
         """
-        wanted = {"query_ids": [run.query_id]}
-        found = await self._rows(ResultRow, sql.SELECT_QUERY_RESULTS, wanted)
-        if len(found) >= run.num_entries:
-            return found
-        if self._connections.reads_only:
-            raise DatabaseUnavailable(f"the results of search {run.query_id} are not here yet")
-        primary = partial(self._connections.writer, "results")
-        return await self._rows(ResultRow, sql.SELECT_QUERY_RESULTS, wanted, primary)
+        values = {"query_ids": [run.query_id]}
+        rows = await self._fetch(ResultRow, sql.SELECT_QUERY_RESULTS, values)
+        if len(rows) >= run.num_entries:
+            return rows
+        if self._pools.reads_only:
+            raise DatabaseUnavailable(
+                f"the results of search {run.query_id} have not been replicated yet"
+            )
+        primary = partial(self._pools.writer, "results")
+        return await self._fetch_from(primary, ResultRow, sql.SELECT_QUERY_RESULTS, values)
 
-    async def feed(self, runs: Sequence[Run]) -> list[PaperRow]:
-        """What these runs of a search found, the latest first, with the time of its first run."""
-        same = {"search_key": runs[0].search_key, "query": runs[0].query}
-        numbers = await self._rows(_Number, sql.SELECT_SAME, same, self._readers["queries"])
-        wanted = {
+    async def fetch_feed_papers(self, runs: Sequence[Run]) -> list[PaperRow]:
+        """The papers of these runs of a search, dated by the first run that found them.
+
+        The latest come first.
+        """
+        search = {"search_key": runs[0].search_key, "query": runs[0].query}
+        all_runs = await self._fetch(_RunId, sql.SELECT_RUN_IDS, search, "queries")
+        values = {
             "query_ids": [run.query_id for run in runs],
-            "all_query_ids": [number.query_id for number in numbers],
+            "all_query_ids": [run.query_id for run in all_runs],
             "limit": FEED_PAPERS,
         }
-        return await self._rows(PaperRow, sql.SELECT_FEED, wanted)
+        return await self._fetch(PaperRow, sql.SELECT_FEED_PAPERS, values)
 
-    async def versions(self, arxiv_id: str) -> list[PaperRow]:
-        """The versions of one paper, the latest first."""
-        return await self._rows(PaperRow, sql.SELECT_VERSIONS, {"arxiv_id": arxiv_id})
+    async def fetch_versions(self, arxiv_id: str) -> list[PaperRow]:
+        """The versions of a paper, the latest first."""
+        return await self._fetch(PaperRow, sql.SELECT_VERSIONS, {"arxiv_id": arxiv_id})
 
-    async def papers_of(self, names: Collection[PaperVersion]) -> dict[PaperVersion, PaperRow]:
-        """The papers of these names."""
-        wanted = {"arxiv_ids": [name for name, _ in names], "versions": [n for _, n in names]}
-        found = await self._rows(PaperRow, sql.SELECT_PAPERS_OF, wanted)
-        return {(paper.arxiv_id, paper.version): paper for paper in found}
-
-    async def counts(self, wanted: PaperFilter, tz: tzinfo) -> list[Count]:
-        """How many papers match, in all, of each category and of each year of this zone."""
-        values = structs.asdict(wanted) | {
-            "categories": MOST_CATEGORIES,
-            "most": MOST_COUNTED + 1,  # one more than is told, to see whether there are more
-            "first_year": YEARS[0],
-            "years": _beginnings(tz),
+    async def fetch_papers(self, names: Collection[PaperVersion]) -> dict[PaperVersion, PaperRow]:
+        """The papers with these ids and versions."""
+        values = {
+            "arxiv_ids": [arxiv_id for arxiv_id, _ in names],
+            "versions": [version for _, version in names],
         }
-        async with self._turn(wanted):
-            return await self._rows(Count, sql.COUNT_PAPERS, values)
+        rows = await self._fetch(PaperRow, sql.SELECT_PAPERS_BY_ID, values)
+        return {(row.arxiv_id, row.version): row for row in rows}
 
-    async def _rows(
-        self, kind: type[T], statement: bytes, values: Mapping[str, Any], lend: Lend | None = None
+    async def count_papers(self, filters: PaperFilter, tz: tzinfo) -> list[Count]:
+        """Numbers of papers: in total, per category, and per year in this time zone."""
+        values = structs.asdict(filters) | {
+            "categories": MAX_CATEGORIES,
+            "most": MAX_COUNTED + 1,  # one more than is reported, to detect that there are more
+            "first_year": YEARS[0],
+            "years": _list_year_starts(tz),
+        }
+        async with self._limit_slow_reads(filters):
+            return await self._fetch(Count, sql.COUNT_PAPERS, values)
+
+    def _limit_slow_reads(self, filters: Filter) -> AbstractAsyncContextManager[None]:
+        is_slow = getattr(filters, "words", None) or getattr(filters, "category", None)
+        return self._wait_for_slow_reads() if is_slow else nullcontext()
+
+    @asynccontextmanager
+    async def _wait_for_slow_reads(self) -> AsyncGenerator[None, None]:
+        try:
+            async with asyncio.timeout(SLOW_READ_TIMEOUT):
+                await self._slow_reads.acquire()
+        except TimeoutError as error:
+            raise DatabaseUnavailable("too many reads by words or category are running") from error
+        try:
+            yield
+        finally:
+            self._slow_reads.release()
+
+    async def _fetch(
+        self,
+        row_type: type[T],
+        statement: bytes,
+        values: Mapping[str, Any],
+        system: Literal["queries", "results"] = "results",
     ) -> list[T]:
-        """All rows of a statement, in one round trip to where results are read, or to `lend`."""
-        given = {"settle": self._settle, "most": MOST_RANKED, "most_marked": MOST_MARKED, **values}
+        source = partial(self._pools.reader, system)
+        return await self._fetch_from(source, row_type, statement, values)
+
+    async def _fetch_from(
+        self,
+        source: ConnectionSource,
+        row_type: type[T],
+        statement: bytes,
+        values: Mapping[str, Any],
+    ) -> list[T]:
+        defaults = {
+            "read_delay": self._read_delay,
+            "most": MAX_RANKED,
+            "most_marked": MAX_HIGHLIGHTED_CHARS,
+        }
         with map_db_errors():
-            async with (lend or self._readers["results"])() as conn:
+            async with source() as conn:
                 cursor = conn.cursor(row_factory=tuple_row, binary=True)
                 try:
-                    await cursor.execute(statement, given)
-                except (DataError, errors.SyntaxError) as error:  # from a frontend that is none
-                    raise InvalidParameter(
-                        "body", "asks what PostgreSQL does not understand"
-                    ) from error
-                # by position: a third of the cost of a call by name for each row
-                return list(starmap(kind, await cursor.fetchall()))
+                    await cursor.execute(statement, {**defaults, **values})
+                except (DataError, errors.SyntaxError) as error:
+                    raise InvalidFilter("PostgreSQL cannot interpret the filter") from error
+                # by position: a third of the cost of a call with keywords for each row
+                return list(starmap(row_type, await cursor.fetchall()))
+
+
+def _retrieve_exception(task: asyncio.Task[Any]) -> None:
+    """Keep asyncio from logging the exception of a task that nobody awaits."""
+    if not task.cancelled():
+        task.exception()
 
 
 @lru_cache(maxsize=4)
-def _beginnings(tz: tzinfo) -> list[int]:
-    """When each of YEARS begins in a zone, in Unix seconds."""
+def _list_year_starts(tz: tzinfo) -> list[int]:
+    """When each of YEARS begins in a time zone, in Unix seconds."""
     return [int(datetime(year, 1, 1, tzinfo=tz).timestamp()) for year in YEARS]

@@ -1,8 +1,8 @@
-"""Searches and results that do not belong together, where each lives on a system of its own.
+"""Find and repair runs without results, and results without a run, on separate systems.
 
-Results are written before their search, so a crash leaves at most results without one. Nothing of
-it is taken away: whoever wrote them may have been told that they are stored. The search is recorded
-anew from what its results tell, as one that was interrupted.
+Results are written before their run, so a crash leaves at most results without one. Nothing is
+deleted, since their client may have been told that they are stored. Instead the run is recorded,
+as an interrupted one, from what its results reveal.
 """
 
 from collections.abc import Collection
@@ -18,97 +18,99 @@ from ..models.requests import WriteQueryRequest
 from .pool import DatabasePools, fetch, map_db_errors
 
 BATCH = 1000
-"""Searches that are compared, or repaired, at once: in less time than a call may take."""
-ANSWERED = 200
-"""The status of every answer that has results."""
+"""Runs that are compared or repaired at once, within the time limit of a call."""
+STATUS_OF_RESULTS = 200
+"""The HTTP status of every response that contained results."""
 
 
 class Mismatch(Struct, frozen=True):
-    """A number whose search and results do not belong together."""
+    """A query_id whose run and results do not match."""
 
     query_id: int
-    said: int | None
-    """How many results its search says it has; None where there is no search."""
-    found: int
+    expected: int | None
+    """How many results the run should have; None if there is no run."""
+    stored: int
 
     @property
     def is_repairable(self) -> bool:
-        """Whether there are results without a search, as a crash leaves them."""
-        return self.said is None
+        """Whether there are results without a run, as after a crash."""
+        return self.expected is None
 
 
-class _Search(Struct, frozen=True):
+class _Run(Struct, frozen=True):
     query_id: int
     num_entries: int
 
 
-class _Results(Struct, frozen=True):
+class _ResultCount(Struct, frozen=True):
     query_id: int
-    found: int
+    num_results: int
 
 
-class _Interrupted(Struct, frozen=True):
+class _InterruptedRun(Struct, frozen=True):
     query_id: int
     timestamp: int
     num_entries: int
 
 
 class Reconciler:
-    """What is amiss between searches and their results, and its repair."""
+    """Compares runs with their results."""
 
-    def __init__(self, connections: DatabasePools) -> None:
-        """Compare, and write, over these connections."""
-        self._searches = partial(connections.writer, "queries")
-        self._results = partial(connections.writer, "results")
+    def __init__(self, pools: DatabasePools) -> None:
+        self._queries = partial(pools.writer, "queries")
+        self._results = partial(pools.writer, "results")
 
-    async def look(self) -> list[Mismatch]:
-        """All numbers under which something is missing, or being written just now."""
-        found: list[Mismatch] = []
+    async def find_mismatches(self) -> list[Mismatch]:
+        """All mismatches, including runs that are just being written."""
+        mismatches: list[Mismatch] = []
         after = 0
         while after < INT8_MAX:
-            page = {"after": after, "limit": BATCH}
-            # results are written first: those of a search that is seen here are there below
-            searches = await fetch(self._searches, class_row(_Search), sql.COUNT_QUERIES, page)
-            results = await fetch(self._results, class_row(_Results), sql.COUNT_RESULTS, page)
-            cut = [rows[-1].query_id for rows in (searches, results) if len(rows) == BATCH]
-            after = min(cut, default=INT8_MAX)
-            said = {row.query_id: row.num_entries for row in searches if row.query_id <= after}
-            there = {row.query_id: row.found for row in results if row.query_id <= after}
-            found += [
-                Mismatch(number, said.get(number), there.get(number, 0))
-                for number in sorted(said.keys() | there.keys())
-                if said.get(number) != there.get(number, 0)
+            values = {"after": after, "limit": BATCH}
+            # in this order, because results are written first: those of a run that is read here
+            # are stored when the results are read
+            runs = await fetch(self._queries, class_row(_Run), sql.SELECT_ENTRY_COUNTS, values)
+            counts = await fetch(
+                self._results, class_row(_ResultCount), sql.COUNT_RESULTS_BY_RUN, values
+            )
+            last = [rows[-1].query_id for rows in (runs, counts) if len(rows) == BATCH]
+            after = min(last, default=INT8_MAX)
+            expected = {row.query_id: row.num_entries for row in runs if row.query_id <= after}
+            stored = {row.query_id: row.num_results for row in counts if row.query_id <= after}
+            mismatches += [
+                Mismatch(query_id, expected.get(query_id), stored.get(query_id, 0))
+                for query_id in sorted(expected.keys() | stored.keys())
+                if expected.get(query_id) != stored.get(query_id, 0)
             ]
-        return found
+        return mismatches
 
     async def repair(self, mismatches: Collection[Mismatch]) -> int:
-        """Record the searches of results that have none; of how many.
+        """Record the runs of results that have none; returns how many were recorded.
 
-        One that has come meanwhile stays as it is.
+        A run that was recorded in the meantime stays as it is.
         """
-        numbers = [each.query_id for each in mismatches if each.is_repairable]
+        query_ids = [mismatch.query_id for mismatch in mismatches if mismatch.is_repairable]
         repaired = 0
-        for begin in range(0, len(numbers), BATCH):
-            wanted = {"query_ids": numbers[begin : begin + BATCH]}
-            found = await fetch(
-                self._results, class_row(_Interrupted), sql.SELECT_INTERRUPTED, wanted
+        for begin in range(0, len(query_ids), BATCH):
+            values = {"query_ids": query_ids[begin : begin + BATCH]}
+            runs = await fetch(
+                self._results, class_row(_InterruptedRun), sql.SELECT_INTERRUPTED_RUNS, values
             )
-            searches = [structs.asdict(_search(each)) for each in found]
+            rows = [structs.asdict(_create_query(run)) for run in runs]
             with map_db_errors():
-                async with self._searches() as conn:
+                async with self._queries() as conn:
                     cursor = conn.cursor()
-                    await cursor.executemany(sql.WRITE_QUERY, searches)
+                    await cursor.executemany(sql.WRITE_QUERY, rows)
                     repaired += cursor.rowcount
         return repaired
 
 
-def _search(interrupted: _Interrupted) -> WriteQueryRequest:
+def _create_query(run: _InterruptedRun) -> WriteQueryRequest:
     return WriteQueryRequest(
-        query_id=interrupted.query_id,
-        timestamp=interrupted.timestamp,
-        status=ANSWERED,
-        num_results=interrupted.num_entries,
-        num_entries=interrupted.num_entries,
+        query_id=run.query_id,
+        timestamp=run.timestamp,
+        status=STATUS_OF_RESULTS,
+        num_results=run.num_entries,
+        num_entries=run.num_entries,
         query="",
         outcome=Outcome.INTERRUPTED,
     )

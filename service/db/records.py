@@ -22,7 +22,7 @@ from ..models.arxiv import ArxivResponse, Entry
 from ..models.records import Harvest, PaperInsert, Record, RecordedSearch, ResultInsert, ResultRow
 from ..models.requests import ResultPayload, WriteQueryRequest, WriteResultsRequest
 from ..withdrawal import is_withdrawn
-from .pool import Connection, DatabasePools, fetch, lost, map_db_errors
+from .pool import Connection, DatabasePools, connection_was_lost, fetch, map_db_errors
 
 logger = logging.getLogger(__name__)
 
@@ -81,7 +81,7 @@ class RecordStore:
             try:
                 return await save(head, body, harvest)
             except psycopg.OperationalError as error:
-                if not lost(error):
+                if not connection_was_lost(error):
                     raise
                 logger.warning("the connection was lost in mid-write: repeating it (%s)", error)
                 return await save(head, body, harvest)

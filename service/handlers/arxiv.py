@@ -33,7 +33,7 @@ EXAMPLE = SearchSummary(
     "/arxiv",
     summary="Search arXiv",
     operation_id="searchArxiv",
-    responses=openapi.describe_json(EXAMPLE, "The recorded search.")
+    responses=openapi.describe_json(SearchSummary, "The recorded search.", example=EXAMPLE)
     | openapi.UPSTREAM_PROBLEMS
     | openapi.API_KEY_PROBLEMS,
     operation_class=openapi.SearchOperation,

@@ -1,4 +1,4 @@
-"""`/health`: whether the process lives, and whether it can serve."""
+"""`/health/live` and `/health/ready`."""
 
 import asyncio
 from typing import NamedTuple
@@ -15,11 +15,12 @@ from ..errors import DatabaseUnavailable, ServiceError
 from ..models.arxiv import Outcome
 from ..models.responses import ArxivState, Health
 
-PATIENCE = 2.0
-"""Seconds; who asks for health does not wait for long."""
-NOT_KEPT = CacheControlHeader(no_store=True)
-ASKING = frozenset({"arxiv", "arxiv-api"})
-"""What an instance serves that asks arXiv; one that only reads may not even look at the gate."""
+CHECK_TIMEOUT = 2.0
+"""Seconds per check: probes do not wait long."""
+NO_STORE = CacheControlHeader(no_store=True)
+USES_RATE_LIMITER = frozenset({"arxiv", "arxiv-api"})
+"""Endpoints that send requests to arXiv. Without them, an instance cannot even read the table of
+the rate limiter."""
 EXAMPLE = Health(
     status="ready",
     arxiv=ArxivState(
@@ -33,12 +34,12 @@ EXAMPLE = Health(
     summary="Check whether the process responds",
     operation_id="getLiveness",
     tags=["operations"],
-    responses=openapi.describe_json(Health(status="live"), "The process responds.")
+    responses=openapi.describe_json(Health, "The process responds.", example=Health(status="live"))
     | openapi.INVALID_PARAMETER,
-    cache_control=NOT_KEPT,
+    cache_control=NO_STORE,
 )
 async def live() -> Health:
-    """Tell that the process answers; it depends on nothing else."""
+    """Report that the process responds. Nothing else is checked."""
     return Health(status="live")
 
 
@@ -47,55 +48,61 @@ async def live() -> Health:
     summary="Check whether the service is ready",
     operation_id="getReadiness",
     tags=["operations"],
-    responses=openapi.describe_json(EXAMPLE, "The service is ready.")
+    responses=openapi.describe_json(Health, "The service is ready.", example=EXAMPLE)
     | openapi.INVALID_PARAMETER
     | {503: ResponseSpec(Health, description="Not ready; `detail` gives the reason.")},
-    cache_control=NOT_KEPT,
+    cache_control=NO_STORE,
 )
 async def ready(context: NamedDependency[Context]) -> Response[Health]:
-    """Tell whether every PostgreSQL, or the backend, answers and has had all migrations.
+    """Report whether every PostgreSQL, or the backend, responds and has all migrations.
 
-    An instance that asks arXiv also tells how things stand there, which is no condition: what is
-    recorded is answered without it. Nor is it one that no database is ahead of this release, as
-    they are while a newer one is brought in; then `detail` names the migrations beyond it. Where
-    searches are recorded through a queue, `queue` tells whether that is there; without it they
-    are written directly.
+    Two things are reported without making an instance unready. `arxiv` is the state of the rate
+    limiter, if the instance sends requests to arXiv; recorded searches are available without
+    arXiv. `queue` is the state of RabbitMQ, if it is in use; without it, searches are recorded
+    directly. If a database has migrations of a newer release, `detail` lists them.
     """
-    looks = await asyncio.gather(*(_look(context, system) for system in context.records.systems))
+    checks = await asyncio.gather(
+        *(_check_system(context, system) for system in context.records.systems)
+    )
     queue = None
     if context.queue:
         queue = "connected" if context.queue.connected else "away"
-    if detail := "; ".join(look.amiss for look in looks if look.amiss):
+    if detail := "; ".join(check.problem for check in checks if check.problem):
         health = Health(status="not ready", detail=detail, queue=queue)
         return Response(health, status_code=503)
-    odd = "; ".join(look.odd for look in looks if look.odd)
-    arxiv = await _arxiv(context) if context.settings.served & ASKING else None
-    return Response(Health(status="ready", detail=odd or None, arxiv=arxiv, queue=queue))
+    detail = "; ".join(check.note for check in checks if check.note)
+    arxiv = None
+    if context.settings.served & USES_RATE_LIMITER:
+        arxiv = await _read_arxiv_state(context)
+    return Response(Health(status="ready", detail=detail or None, arxiv=arxiv, queue=queue))
 
 
-class _Look(NamedTuple):
-    """What is wrong with a system, and what is only odd."""
+class _Check(NamedTuple):
+    """The result for one system. Only a problem makes the instance unready."""
 
-    amiss: str = ""
-    odd: str = ""
+    problem: str = ""
+    note: str = ""
 
 
-async def _look(context: Context, system: str) -> _Look:
+async def _check_system(context: Context, system: str) -> _Check:
     try:
-        async with asyncio.timeout(PATIENCE):
+        async with asyncio.timeout(CHECK_TIMEOUT):
             applied = await context.records.migrations(system)
     except (ServiceError, TimeoutError) as error:
-        return _Look(amiss=f"{system}: {str(error) or f'no answer within {PATIENCE:g} seconds'}")
+        reason = str(error) or f"no response within {CHECK_TIMEOUT:g} seconds"
+        return _Check(problem=f"{system}: {reason}")
     if missing := sorted(migrations.names() - applied):
-        return _Look(amiss=f"{system}: the database lacks the migrations {', '.join(missing)}")
-    ahead = ", ".join(sorted(applied - migrations.names()))
-    return _Look(odd=f"{system}: the database is ahead of this release by {ahead}" if ahead else "")
+        return _Check(problem=f"{system}: the database lacks the migrations {', '.join(missing)}")
+    if newer := sorted(applied - migrations.names()):
+        names = ", ".join(newer)
+        return _Check(note=f"{system}: the database has migrations of a newer release: {names}")
+    return _Check()
 
 
-async def _arxiv(context: Context) -> ArxivState | None:
-    """How things stand with arXiv; None where the gate cannot be looked at."""
+async def _read_arxiv_state(context: Context) -> ArxivState | None:
+    """Return the state of the rate limiter, or None if it cannot be read."""
     try:
-        async with asyncio.timeout(PATIENCE):
+        async with asyncio.timeout(CHECK_TIMEOUT):
             return await context.arxiv_state()
     except (DatabaseUnavailable, TimeoutError):
         return None

@@ -104,8 +104,8 @@ class ListResponse(Generic[T]):
             return Position(offset=(params.page or 0) * params.size)
         if params.page is not None:
             raise InvalidParameter("after", "excludes page; use one of them")
-        position = decode_cursor(params.after, self._url.list_id, self._definition.shape)
-        if position.back and self._definition.back is None:
+        position = decode_cursor(params.after, self._url.list_id, self._definition.key_types)
+        if position.back and self._definition.reverse_statement is None:
             raise _invalid_cursor()
         return position
 
@@ -126,7 +126,7 @@ class ListResponse(Generic[T]):
         """Read the requested page."""
         size, position, definition = self._params.size, self._position, self._definition
         # the extra row shows whether there is another page
-        rows = await self._reader.page(
+        rows = await self._reader.fetch_page(
             definition, self._filters, position, size + 1, newest=self._newest
         )
         has_more = len(rows) > size
@@ -136,7 +136,12 @@ class ListResponse(Generic[T]):
             links.append(self._url.format_link("next", after=self._encode_cursor(rows[-1])))
         if self._params.page:
             links.append(self._url.format_link("prev", page=self._params.page - 1))
-        elif rows and position.key and definition.back and (has_more or not position.back):
+        elif (
+            rows
+            and position.key
+            and definition.reverse_statement
+            and (has_more or not position.back)
+        ):
             cursor = self._encode_cursor(rows[0], back=True)
             links.append(self._url.format_link("prev", after=cursor))
         return Page(rows, ", ".join(links))
@@ -155,12 +160,12 @@ class ListResponse(Generic[T]):
         """Send the whole list while it is read."""
         is_table = isinstance(self.format, TableFormat)
         max_size = size = MAX_BATCH_ROWS if is_table else MAX_BATCH_REFERENCES
-        batches = self._reader.batches(
+        batches = self._reader.stream_batches(
             self._definition, self._filters, self._position, lambda: size, newest=self._newest
         )
         # read before the status is sent, which then shows whether the database is available
         first: list[T] = await anext(batches, [])
-        if len(first) < self._definition.first:  # the whole list
+        if len(first) < self._definition.first_batch_size:  # the whole list
             return self.create_response(await self.serialize(first), None)
         serializer, first_content = await self._serialize_batch(first)
 
@@ -213,7 +218,7 @@ class ListResponse(Generic[T]):
         return headers
 
     def _encode_cursor(self, row: T, *, back: bool = False) -> str:
-        return encode_cursor(self._definition.key_of(row), self._url.list_id, back=back)
+        return encode_cursor(self._definition.get_key(row), self._url.list_id, back=back)
 
 
 class _ListUrl:

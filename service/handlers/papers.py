@@ -11,14 +11,13 @@ from litestar.di import NamedDependency, Provide
 from litestar.openapi.spec import Example
 from litestar.params import PathParameter
 from msgspec import defstruct
-from msgspec.structs import asdict, replace
+from msgspec.structs import replace
 
 from .. import arxiv_query, full_text, openapi
 from ..context import Context
-from ..db.reader import MOST_COUNTED, PAPERS, RANKED
+from ..db.reader import MAX_COUNTED, PAPERS, RANKED
 from ..errors import InvalidParameter, NotFound
 from ..formats import Reference, select_format
-from ..models.arxiv import Link
 from ..models.filters import ListQuery, PageParams, PaperFilter
 from ..models.records import Count, PaperRow, RankedPaperRow
 from ..models.responses import (
@@ -34,36 +33,6 @@ from ..problems import AnyRequest
 from .pagination import ListResponse
 from .params import FormatName, PaperOrder, provide_papers_query
 
-EXAMPLE = Paper(
-    arxiv_id="2611.00001",
-    version=2,
-    title="Invariants of any differential expressions",
-    authors=["Emmy Noether", "Felix Klein"],
-    affiliations=[["Goettingen"], []],
-    abstract="We study what stays the same.",
-    journal="Nachr. Ges. Wiss. Goettingen 1918",
-    comment="18 pages",
-    published="2026-11-02T09:17:46",
-    updated="2026-11-20T12:31:55",
-    dois=["10.1000/182"],
-    primary_category="math.DG",
-    categories=["math.DG", "math-ph"],
-    links=[Link("https://arxiv.org/abs/2611.00001v2", "alternate", None, "text/html")],
-    withdrawn=False,
-    timestamp="2026-11-23T20:15:00",
-)
-PAPER_WITH_VERSIONS = PaperWithVersions(**asdict(EXAMPLE), versions=[1, 2])
-PAPERS_PAGE = Papers(
-    papers=[
-        FoundPaper(
-            **asdict(EXAMPLE),
-            highlights={"title": "<mark>Invariants</mark> of any differential expressions"},
-        )
-    ],
-    total=1,
-    total_is_exact=True,
-    facets=Facets(category=[FacetCount("math.DG", 1)], year=[FacetCount("2026", 1)]),
-)
 PapersWithFields = defstruct(
     "PapersWithFields",
     [
@@ -118,7 +87,7 @@ class FoundPapersView(PapersView):
     summary="Search the stored papers",
     operation_id="listPapers",
     responses=openapi.describe_json(
-        PAPERS_PAGE, "The matching papers.", response_type=PapersWithFields
+        PapersWithFields, "The matching papers.", example=openapi.create_example(Papers)
     )
     | openapi.NOT_ACCEPTABLE
     | openapi.FRONTEND_PROBLEMS,
@@ -159,7 +128,9 @@ async def list_papers(
     page = await response.fetch_page()
     content: dict[str, Any] = {"papers": msgspec.Raw(await response.serialize(page.rows))}
     if not (params.after or params.page):
-        content |= _summarize_counts(await context.reader.counts(filters, context.settings.zone))
+        content |= _summarize_counts(
+            await context.reader.count_papers(filters, context.settings.zone)
+        )
     return response.create_response(msgspec.json.encode(content), page.links)
 
 
@@ -167,7 +138,7 @@ async def list_papers(
     "/papers/{arxiv_id:path}",
     summary="Get a stored paper",
     operation_id="getPaper",
-    responses=openapi.describe_json(PAPER_WITH_VERSIONS, "The paper.")
+    responses=openapi.describe_json(PaperWithVersions, "The paper.")
     | openapi.NOT_ACCEPTABLE
     | openapi.FRONTEND_PROBLEMS
     | openapi.NOT_FOUND,
@@ -192,7 +163,7 @@ async def get_paper(
     # the path of a request lacks one of the slashes after https:
     text = str(arxiv_id).strip("/").replace(":/", "://")
     name, version = arxiv_query.parse_arxiv_id(text, "arxiv_id")
-    versions = await context.reader.versions(name)
+    versions = await context.reader.fetch_versions(name)
     matches = [row for row in versions if version in {None, row.version}]
     if not matches:
         raise NotFound(_describe_missing(name, version, [row.version for row in versions]))
@@ -229,8 +200,8 @@ def _summarize_counts(counts: Sequence[Count]) -> dict[str, Any]:
 
     total = select_facet("total")[0].count
     return {
-        "total": min(total, MOST_COUNTED),
-        "total_is_exact": total <= MOST_COUNTED,
+        "total": min(total, MAX_COUNTED),
+        "total_is_exact": total <= MAX_COUNTED,
         "facets": Facets(category=select_facet("category"), year=select_facet("year")),
     }
 

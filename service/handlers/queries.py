@@ -20,46 +20,13 @@ from ..models.arxiv import Outcome
 from ..models.filters import ListQuery, PageParams, QueryFilter
 from ..models.records import INT8_MAX, QueryRow, Run
 from ..models.requests import QueryRange
-from ..models.responses import Changes, Moved, NewVersion, Query, QueryWithResults, Result
+from ..models.responses import Changes, Query, QueryWithResults, Result
 from ..problems import AnyRequest
 from ..search_params import parse_time_range
 from .pagination import ListResponse
 from .params import QUERY_TIMES, Order, QueryIdPath, provide_queries_query
-from .results import EXAMPLE as RESULT
 
-EXAMPLE = Query(
-    query_id=42,
-    query='ArXiv Query: search_query=ti:"testing"&id_list=&start=0&max_results=10',
-    timestamp="2026-11-23T20:15:00",
-    status=200,
-    num_results=214_881,
-    num_entries=10,
-    outcome="ok",
-)
 RANGE = QueryRange(start_timestamp="2026-11-23T20:15:00", end_timestamp="2026-11-24")
-CHANGES = Changes(
-    query=EXAMPLE,
-    previous=replace(EXAMPLE, query_id=17, timestamp="2026-11-22T20:15:00"),
-    came=[RESULT],
-    went=[],
-    moved=[
-        Moved(
-            arxiv_id="2610.00017",
-            title="Hypothesis testing for the sparse transformer",
-            result_number=1,
-            previous_result_number=0,
-        )
-    ],
-    new_versions=[
-        NewVersion(
-            arxiv_id="2609.00003",
-            title="Testing the stability of a unit test",
-            version=2,
-            previous_version=1,
-            result_number=2,
-        )
-    ],
-)
 QUERY_PROBLEMS = openapi.FRONTEND_PROBLEMS | openapi.NOT_FOUND
 
 
@@ -101,7 +68,7 @@ class QueriesView(StoredQueriesView):
     "/queries",
     summary="Download recorded searches",
     operation_id="downloadQueries",
-    responses=openapi.describe_list([EXAMPLE], "The matching searches, as a file.")
+    responses=openapi.describe_list(Query, "The matching searches, as a file.")
     | openapi.FRONTEND_PROBLEMS,
     operation_class=openapi.ListOperation,
     tags=["frontend"],
@@ -132,7 +99,7 @@ async def download_queries(
     status_code=200,
     summary="List recorded searches",
     operation_id="listQueries",
-    responses=openapi.describe_json([EXAMPLE], "The matching searches.")
+    responses=openapi.describe_json(list[Query], "The matching searches.")
     | openapi.FRONTEND_PROBLEMS
     | openapi.BODY_PROBLEMS,
     tags=["frontend"],
@@ -157,9 +124,7 @@ async def list_queries(
     "/queries/{query_id:int}",
     summary="Get a recorded search",
     operation_id="getQuery",
-    responses=openapi.describe_json(
-        QueryWithResults(**asdict(EXAMPLE), results=[RESULT]), "The search and its results."
-    )
+    responses=openapi.describe_json(QueryWithResults, "The search and its results.")
     | QUERY_PROBLEMS,
     operation_class=openapi.CacheableOperation,
     tags=["frontend"],
@@ -167,7 +132,7 @@ async def list_queries(
 async def get_query(context: NamedDependency[Context], query_id: QueryIdPath) -> QueryWithResults:
     """Return a recorded search with its results."""
     run = await _fetch_run(context.reader, query_id)
-    results = await context.reader.results_of(run)
+    results = await context.reader.fetch_results(run)
     tz = context.settings.zone
     query = Query.from_row(run, timestamps.IsoFormatter(tz))
     return QueryWithResults(**asdict(query), results=Result.from_rows(results, tz))
@@ -177,7 +142,7 @@ async def get_query(context: NamedDependency[Context], query_id: QueryIdPath) ->
     "/queries/{query_id:int}/changes",
     summary="Compare a search with its previous run",
     operation_id="getQueryChanges",
-    responses=openapi.describe_json(CHANGES, "The differences from the previous run.")
+    responses=openapi.describe_json(Changes, "The differences from the previous run.")
     | QUERY_PROBLEMS
     | openapi.NOT_COMPARABLE,
     operation_class=openapi.CacheableOperation,
@@ -195,11 +160,11 @@ async def get_query_changes(context: NamedDependency[Context], query_id: QueryId
             f"search {query_id} has the outcome {run.outcome}; only those with the outcome ok can"
             " be compared"
         )
-    runs = await context.reader.runs(run, 2)
+    runs = await context.reader.fetch_runs(run, 2)
     # a replica that lags behind may not have this run yet
     previous = next((each for each in runs if each.query_id < run.query_id), None)
-    now = await context.reader.results_of(run)
-    before = await context.reader.results_of(previous) if previous else now
+    now = await context.reader.fetch_results(run)
+    before = await context.reader.fetch_results(previous) if previous else now
     convert_results = partial(Result.from_rows, tz=context.settings.zone)
     format_time = timestamps.IsoFormatter(context.settings.zone)
     return Changes(
@@ -231,10 +196,10 @@ async def get_query_feed(
     at most 100 paper versions, newest first, each dated by the run that first found it.
     """
     run = await _fetch_run(context.reader, query_id)
-    runs = await context.reader.runs(replace(run, query_id=INT8_MAX), FEED_RUNS)
+    runs = await context.reader.fetch_runs(replace(run, query_id=INT8_MAX), FEED_RUNS)
     if not runs:
         raise NotComparable(f"no run of search {query_id} has the outcome ok; repeat the search")
-    papers = await context.reader.feed(runs)
+    papers = await context.reader.fetch_feed_papers(runs)
     name = run.search_key.hex if run.search_key else run.query
     head = FeedHead(
         title=f"arXiv: {run.query}",
@@ -249,7 +214,7 @@ async def get_query_feed(
 
 
 async def _fetch_run(reader: RecordReader, query_id: int) -> Run:
-    run = await reader.query(query_id) if 0 < query_id <= INT8_MAX else None
+    run = await reader.fetch_run(query_id) if 0 < query_id <= INT8_MAX else None
     if run is None:
         raise NotFound(f"no search {query_id} is recorded; see /queries for the recorded ones")
     return run

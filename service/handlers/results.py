@@ -18,17 +18,6 @@ from ..problems import AnyRequest
 from .pagination import ListResponse
 from .params import Order, provide_results_query
 
-EXAMPLE = Result(
-    author="Emmy Noether, Felix Klein",
-    title="Invariants of any differential expressions",
-    journal="Nachr. Ges. Wiss. Goettingen 1918",
-    query_id=42,
-    timestamp="2026-11-23T20:15:00",
-    result_number=0,
-    arxiv_id="2611.00001",
-    version=2,
-)
-
 
 class StoredResultsView:
     """Results as they are stored, with Unix seconds."""
@@ -49,7 +38,7 @@ class StoredResultsView:
     async def create_references(self, rows: Sequence[ResultRow]) -> list[Reference]:
         """Return each paper once per file, even if several searches found it."""
         names = {(row.arxiv_id, row.version or 0) for row in rows if row.arxiv_id}
-        papers = await self._reader.papers_of(names)
+        papers = await self._reader.fetch_papers(names)
         references = []
         for row in rows:
             if paper := papers.get((row.arxiv_id or "", row.version or 0)):
@@ -80,7 +69,7 @@ class ResultsView(StoredResultsView):
     "/results",
     summary="List results",
     operation_id="listResults",
-    responses=openapi.describe_list([EXAMPLE], "The matching results.") | openapi.FRONTEND_PROBLEMS,
+    responses=openapi.describe_list(Result, "The matching results.") | openapi.FRONTEND_PROBLEMS,
     operation_class=openapi.ListOperation,
     tags=["frontend"],
     dependencies={"list_query": Provide(provide_results_query, sync_to_thread=False)},

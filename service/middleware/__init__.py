@@ -1,4 +1,1 @@
-"""ASGI layers around Litestar, from the outside in: request_log, cors, representations, methods.
-
-Inside of it, around each handler, are counting, deadline, at_hand and names.
-"""
+"""ASGI middleware, one concern per module. `app.py` lists it in order."""

@@ -1,64 +1,64 @@
-"""Which names the service answers to: a page led here by its own DNS reads nothing."""
+"""Validate the Host header (protects against DNS rebinding)."""
 
 import re
 from functools import lru_cache
 from ipaddress import IPv6Address
 
 from litestar.enums import ScopeType
-from litestar.types import ASGIApp, HTTPScope, Receive, Scope, Send
+from litestar.middleware import ASGIMiddleware
+from litestar.types import ASGIApp, Receive, Scope, Send
 
 from ..errors import InvalidHost
-from ..problems import refuse
+from ..problems import reject_request
 from ..settings import ENDPOINTS
-from .paths import first_segment
+from .scope import get_first_segment
 
-OPEN = frozenset({"health", "metrics"})
-"""First segments of paths that are asked for by address: probes and Prometheus know no name."""
+EXEMPT = frozenset({"health", "metrics"})
+"""First segments of paths that are requested by address: probes and Prometheus use no host name."""
 
 _HOST = re.compile(r"(?:\[([0-9a-f:.]+)\]|([a-z0-9_-][a-z0-9._-]*?)\.?)(?::[0-9]{0,5})?")
 
 
-class AllowedHostsMiddleware:
-    """ASGI: refuses what is meant for somebody else."""
+class AllowedHostsMiddleware(ASGIMiddleware):
+    """Reject requests for other hosts, and malformed Host headers."""
 
-    def __init__(self, app: ASGIApp, allowed: frozenset[str], *, guarded: bool) -> None:
-        """Answer to these names, or to any; `*.example.org` stands for all below it.
+    scopes = (ScopeType.HTTP,)
 
-        `guarded`: whether the backend's paths ask for a token. Then frontends may call them by
-        whatever name they know; no page has the token.
+    def __init__(self, hosts: frozenset[str], *, exempt_backend: bool) -> None:
+        """Allow these hosts, or any if there are none; `*.example.org` allows all subdomains.
+
+        With `exempt_backend`, the backend endpoints can be called by any name. They then require
+        a token, which no web page has.
         """
-        self.app = app
-        self.open = OPEN.union(ENDPOINTS["backend"] if guarded else ())
-        self.allowed = allowed
-        self.names = {name for name in allowed if not name.startswith("*")}
-        self.endings = tuple(name[1:] for name in allowed if name.startswith("*"))
+        self.exempt = EXEMPT.union(ENDPOINTS["backend"] if exempt_backend else ())
+        self.any_host = not hosts
+        self.names = {host for host in hosts if not host.startswith("*")}
+        self.suffixes = tuple(host[1:] for host in hosts if host.startswith("*"))
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve one connection."""
-        if scope["type"] == ScopeType.HTTP and (fault := self._fault(scope)):
-            await refuse(InvalidHost(fault), send)
+    async def handle(self, scope: Scope, receive: Receive, send: Send, next_app: ASGIApp) -> None:
+        if problem := self._check(scope):
+            await reject_request(InvalidHost(problem), send)
         else:
-            await self.app(scope, receive, send)
+            await next_app(scope, receive, send)
 
-    def _fault(self, scope: HTTPScope) -> str:
-        """Why the request is not for us; else nothing."""
-        given = [value for name, value in scope["headers"] if name == b"host"]
-        name = host_of(given[0].decode("latin-1")) if given else ""
-        if name is None or len(given) > 1:  # links in answers could not be made of it
-            return "there is more than one Host header, or it names no host"
-        if not self.allowed or first_segment(scope) in self.open:
-            return ""
-        if name and (name in self.names or name.endswith(self.endings)):
-            return ""
-        return "the Host header names none of ARXIV_ALLOWED_HOSTS"
+    def _check(self, scope: Scope) -> str | None:
+        values = [value for name, value in scope["headers"] if name == b"host"]
+        host = parse_host(values[0].decode("latin-1")) if values else ""
+        if host is None or len(values) > 1:  # links in responses contain it
+            return "the request has a malformed Host header, or more than one: send one host name"
+        if self.any_host or get_first_segment(scope) in self.exempt:
+            return None
+        if host and (host in self.names or host.endswith(self.suffixes)):
+            return None
+        return "the Host header is not in ARXIV_ALLOWED_HOSTS: use an allowed name, or add this one"
 
 
 @lru_cache(maxsize=64)
-def host_of(text: str) -> str | None:
-    """The host in a Host header, as settings have it; None where it is none."""
-    if not (found := _HOST.fullmatch(text.lower())):
+def parse_host(text: str) -> str | None:
+    """Return the host of a Host header as the settings write it, or None if it is malformed."""
+    if not (match := _HOST.fullmatch(text.lower())):
         return None
     try:
-        return str(IPv6Address(found[1])) if found[1] else found[2]
+        return str(IPv6Address(match[1])) if match[1] else match[2]
     except ValueError:
         return None

@@ -1,87 +1,85 @@
-"""Who may ask, and how often: API keys, where ARXIV_API_KEYS wants them."""
+"""Authentication by API keys, and quotas."""
 
 from ipaddress import IPv6Address, ip_address, ip_network
 
 from litestar.enums import HttpMethod, ScopeType
-from litestar.types import ASGIApp, HTTPScope, Message, Receive, Scope, Send
+from litestar.middleware import ASGIMiddleware
+from litestar.types import ASGIApp, Message, Receive, Scope, Send
 
 from ..api_keys import ApiKeyCache, Rate
 from ..errors import InvalidApiKey, ServiceError, TooManyRequests
-from ..logging import caller
-from ..problems import refuse
+from ..logging import key_name
+from ..problems import reject_request
 from ..quotas import QuotaCounter
 from ..settings import ENDPOINTS
-from .paths import first_segment
-from .scope import header
+from .scope import get_first_segment, get_header
 
-OPEN = frozenset({"health", "metrics", "schema", "schema-assets", *ENDPOINTS["backend"]})
-"""First segments of paths without keys: of operators, of the backend's token, the description."""
-SEND = "send the header Authorization: Bearer and an API key"
+EXEMPT = frozenset({"health", "metrics", "schema", "schema-assets", *ENDPOINTS["backend"]})
+"""First segments of paths without keys: for operators, the description, and the backend endpoints,
+which have their own token."""
 
 
-class ApiKeyMiddleware:
-    """ASGI, around what consumers ask; the rate of each is counted, and told in every answer."""
+class ApiKeyMiddleware(ASGIMiddleware):
+    """Identify the API client, count its requests and add the RateLimit headers."""
 
-    def __init__(self, app: ASGIApp, keys: ApiKeyCache, anonymous: Rate | None) -> None:
-        """Let these keys in, and who sends none at the anonymous rate, if there is one."""
-        self.app = app
+    scopes = (ScopeType.HTTP,)
+
+    def __init__(self, keys: ApiKeyCache, anonymous_rate: Rate | None) -> None:
+        """Without `anonymous_rate`, every client needs a key."""
         self.keys = keys
-        self.anonymous = anonymous
+        self.anonymous_rate = anonymous_rate
         self.rates = QuotaCounter()
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve one connection."""
-        if (
-            scope["type"] != ScopeType.HTTP
-            or scope["method"] == HttpMethod.OPTIONS
-            or first_segment(scope) in OPEN
-        ):
-            await self.app(scope, receive, send)
+    async def handle(self, scope: Scope, receive: Receive, send: Send, next_app: ASGIApp) -> None:
+        if scope.get("method") == HttpMethod.OPTIONS or get_first_segment(scope) in EXEMPT:
+            await next_app(scope, receive, send)
             return
         try:
-            name, rate = await self._caller(scope)
+            client, rate = await self._identify_client(scope)
         except ServiceError as error:
-            await refuse(error, send)
+            await reject_request(error, send)
             return
-        window, has_room = self.rates.count(name, rate)
+        window, has_room = self.rates.count(client, rate)
         fields = window.fields()
 
-        async def send_counted(message: Message) -> None:
+        async def send_with_quota(message: Message) -> None:
             if message["type"] == "http.response.start":
                 message["headers"] = [*message["headers"], *fields]
             await send(message)
 
         if has_room:
-            await self.app(scope, receive, send_counted)
+            await next_app(scope, receive, send_with_quota)
         else:
-            detail = f"{rate} are allowed: wait {window.seconds_left} seconds"
-            await refuse(TooManyRequests(detail, retry_after=window.seconds_left), send_counted)
+            detail = f"the quota of {rate} is used up: retry in {window.seconds_left} seconds"
+            exceeded = TooManyRequests(detail, retry_after=window.seconds_left)
+            await reject_request(exceeded, send_with_quota)
 
-    async def _caller(self, scope: HTTPScope) -> tuple[str, Rate]:
-        """Whose request it is, and how many of them there may be. Raises KeyRefused."""
-        given = header(scope, b"authorization") or b""
-        scheme, _, text = given.decode("latin-1").partition(" ")
+    async def _identify_client(self, scope: Scope) -> tuple[str, Rate]:
+        """Return the name of the client, for counting, and its quota. Raises InvalidApiKey."""
+        header = get_header(scope, b"authorization") or b""
+        scheme, _, text = header.decode("latin-1").partition(" ")
         if scheme.lower() == "bearer":
             key = await self.keys.find(text.strip())
             if key is None:
-                raise InvalidApiKey(f"this key does not count: {SEND} that is not revoked")
-            caller.set(key.name)
+                raise InvalidApiKey("invalid or revoked API key: ask the operator for a new one")
+            key_name.set(key.name)
             return key.name, key.rate
-        if self.anonymous is None:
-            raise InvalidApiKey(SEND)
-        return _neighbourhood(scope), self.anonymous
+        if self.anonymous_rate is None:
+            raise InvalidApiKey("an API key is required: send it as `Authorization: Bearer KEY`")
+        return _describe_address(scope), self.anonymous_rate
 
 
-def _neighbourhood(scope: HTTPScope) -> str:
-    """An address, of IPv6 the network: a customer has all of it. No key has a space in its name.
+def _describe_address(scope: Scope) -> str:
+    """Return the address of the client, for IPv6 the /64 network, which belongs to one customer.
 
-    A proxy may pass on anything as one; all that is none counts as one caller.
+    The names of keys contain no spaces, so the result is not the name of a key. Proxies can pass
+    on anything as an address; all malformed addresses share one quota.
     """
     client = scope.get("client")
     try:
         address = ip_address(client[0] if client else "")
     except ValueError:
-        return "from nowhere"
+        return "from unknown"
     if isinstance(address, IPv6Address):
         if address.ipv4_mapped:
             return f"from {address.ipv4_mapped}"

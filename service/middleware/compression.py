@@ -1,4 +1,4 @@
-"""Content codings: which one a client wants (RFC 9110, 12.5.3), and how it is made."""
+"""Content codings: negotiation (RFC 9110, 12.5.3) and compression with zstd and gzip."""
 
 import re
 import sys
@@ -14,109 +14,109 @@ else:
     from backports import zstd
 
 GZIP_LEVEL, ZSTD_LEVEL = 1, 1
-"""The fastest of both: an export is not to wait for its compression (see docs/decisions.md)."""
+"""The fastest levels, so that compression does not slow exports down (see docs/decisions.md)."""
 
 _ITEM = re.compile(
     r"([!#$%&'*+.^_`|~0-9A-Za-z-]+)(?:[ \t]*;[ \t]*[qQ]=(0(?:\.[0-9]{0,3})?|1(?:\.0{0,3})?))?"
 )
-_OLD_NAMES = {"x-gzip": "gzip"}  # RFC 9110, 8.4.1.3
-_UNSAID = 0.0001
-"""Less than any weight that can be said: what identity has where a client does not name it."""
+_ALIASES = {"x-gzip": "gzip"}  # RFC 9110, 8.4.1.3
+_DEFAULT_IDENTITY_WEIGHT = 0.0001
+"""Lower than any weight a client can state: `identity` is acceptable, but other codings win."""
 
 
-class Stream(Protocol):
-    """The coding of one answer that is sent in pieces."""
+class Compressor(Protocol):
+    """Compresses one response in chunks."""
 
-    def piece(self, data: bytes) -> bytes:
-        """Code a piece so that the client can decode all of it at once."""
+    def compress(self, data: bytes) -> bytes:
+        """Compress a chunk. The client can decompress all of it at once."""
 
-    def end(self) -> bytes:
-        """What tells the client that the answer is whole."""
+    def finish(self) -> bytes:
+        """Return the end of the compressed data, by which clients detect truncation."""
 
 
-class Coding(NamedTuple):
-    """A content coding: of one piece, or of many; `mark` tells apart the tags of its bytes."""
+class Encoding(NamedTuple):
+    """A content coding."""
 
     name: str
-    whole: Callable[[bytes], bytes]
-    stream: Callable[[], Stream]
-    mark: bytes
+    compress: Callable[[bytes], bytes]
+    create_compressor: Callable[[], Compressor]
+    etag_suffix: bytes
 
 
-class Choice(NamedTuple):
-    """The coding of an answer; None leaves it as it is."""
+class EncodingChoice(NamedTuple):
+    """The coding of a response; None means that it is not compressed."""
 
-    coding: Coding | None
-    however_small: bool = False
-    """The client refuses what is not coded, so small answers are coded too."""
+    encoding: Encoding | None
+    is_required: bool = False
+    """The client rejects uncompressed responses, so small ones are compressed too."""
 
 
-class _Gzip:
+class _GzipCompressor:
     def __init__(self) -> None:
-        self._encoder = zlib.compressobj(GZIP_LEVEL, wbits=31)
+        self._compressor = zlib.compressobj(GZIP_LEVEL, wbits=31)
 
-    def piece(self, data: bytes) -> bytes:
-        return self._encoder.compress(data) + self._encoder.flush(zlib.Z_SYNC_FLUSH)
+    def compress(self, data: bytes) -> bytes:
+        return self._compressor.compress(data) + self._compressor.flush(zlib.Z_SYNC_FLUSH)
 
-    def end(self) -> bytes:
-        return self._encoder.flush()
+    def finish(self) -> bytes:
+        return self._compressor.flush()
 
 
-class _Zstd:
+class _ZstdCompressor:
     def __init__(self) -> None:
-        self._encoder = zstd.ZstdCompressor(ZSTD_LEVEL)
+        self._compressor = zstd.ZstdCompressor(ZSTD_LEVEL)
 
-    def piece(self, data: bytes) -> bytes:
-        return self._encoder.compress(data, zstd.ZstdCompressor.FLUSH_BLOCK)
+    def compress(self, data: bytes) -> bytes:
+        return self._compressor.compress(data, zstd.ZstdCompressor.FLUSH_BLOCK)
 
-    def end(self) -> bytes:
-        return self._encoder.flush()
-
-
-def _mark(name: str, *maker: object) -> bytes:
-    """Another release of the library may make other bytes, which then need another strong tag."""
-    return f"-{name}-{blake2b(repr(maker).encode(), digest_size=2).hexdigest()}".encode()
+    def finish(self) -> bytes:
+        return self._compressor.flush()
 
 
-CODINGS = (
-    Coding(
+def _create_etag_suffix(name: str, *version: object) -> bytes:
+    """Identify library and level: another release can produce other bytes for the same content."""
+    return f"-{name}-{blake2b(repr(version).encode(), digest_size=2).hexdigest()}".encode()
+
+
+ENCODINGS = (
+    Encoding(
         "zstd",
         lambda data: zstd.compress(data, ZSTD_LEVEL),
-        _Zstd,
-        _mark("zstd", zstd.zstd_version, ZSTD_LEVEL),
+        _ZstdCompressor,
+        _create_etag_suffix("zstd", zstd.zstd_version, ZSTD_LEVEL),
     ),
-    Coding(
+    Encoding(
         "gzip",
-        # unlike the module gzip it puts no time of day into the bytes
+        # unlike the module gzip, zlib writes no modification time: the bytes stay the same
         lambda data: zlib.compress(data, GZIP_LEVEL, wbits=31),
-        _Gzip,
-        _mark("gzip", zlib.ZLIB_RUNTIME_VERSION, GZIP_LEVEL),
+        _GzipCompressor,
+        _create_etag_suffix("gzip", zlib.ZLIB_RUNTIME_VERSION, GZIP_LEVEL),
     ),
 )
-"""The better one first: it is taken where a client has no preference."""
+"""In order of preference, for clients without one."""
 
 
 @lru_cache(maxsize=64)
-def chosen(accepted: str | None) -> Choice:
-    """What an Accept-Encoding asks for; what is none of its grammar is passed over.
+def choose_encoding(accept_encoding: str) -> EncodingChoice:
+    """Choose the coding by an Accept-Encoding header; malformed items are ignored.
 
-    A client that refuses everything gets the answer uncoded: an error would need a coding too.
+    If the client rejects every coding, the response is not compressed: an error would need a
+    coding too.
     """
-    weights = _weights(accepted or "")
-    others = weights.get("*", 0.0)
-    uncoded = weights.get("identity", weights.get("*", _UNSAID))
-    best = max(CODINGS, key=lambda coding: weights.get(coding.name, others))
-    weight = weights.get(best.name, others)
-    if weight == 0 or weight < uncoded:
-        return Choice(None)
-    return Choice(best, however_small=uncoded == 0)
+    weights = _parse_weights(accept_encoding)
+    other_weight = weights.get("*", 0.0)
+    identity_weight = weights.get("identity", weights.get("*", _DEFAULT_IDENTITY_WEIGHT))
+    best = max(ENCODINGS, key=lambda encoding: weights.get(encoding.name, other_weight))
+    weight = weights.get(best.name, other_weight)
+    if weight == 0 or weight < identity_weight:
+        return EncodingChoice(None)
+    return EncodingChoice(best, is_required=identity_weight == 0)
 
 
-def _weights(accepted: str) -> dict[str, float]:
+def _parse_weights(accept_encoding: str) -> dict[str, float]:
     weights = {}
-    for item in accepted.split(","):
-        if found := _ITEM.fullmatch(item.strip(" \t")):
-            name, weight = found.groups()
-            known = _OLD_NAMES.get(name.lower(), name.lower())
-            weights[known] = float(weight or 1)
+    for item in accept_encoding.split(","):
+        if match := _ITEM.fullmatch(item.strip(" \t")):
+            name, weight = match.groups()
+            weights[_ALIASES.get(name.lower(), name.lower())] = float(weight or 1)
     return weights

@@ -1,4 +1,4 @@
-"""What goes out: strong tags and 304, content codings and Vary, the headers alone for HEAD."""
+"""ETag, conditional requests (304), compression of bodies, and HEAD."""
 
 import re
 from collections.abc import Iterable
@@ -6,133 +6,133 @@ from functools import lru_cache
 from hashlib import blake2b
 from http import HTTPStatus
 
+import anyio
+from anyio.lowlevel import checkpoint
 from litestar.enums import ScopeType
+from litestar.middleware import ASGIMiddleware
 from litestar.types import (
     ASGIApp,
     HTTPResponseBodyEvent,
     HTTPResponseStartEvent,
-    HTTPScope,
     Message,
     Receive,
     Scope,
     Send,
 )
 
-from .compression import Coding, Stream, chosen
-from .scope import joined
+from .compression import Compressor, Encoding, choose_encoding
+from .scope import join_headers
 
-SMALL = 4096
-"""Bytes of an answer whose tag is remembered."""
-MIN_SIZE = 500
-"""Bytes; below, a coding saves nothing that is worth it."""
+MAX_CACHED_ETAG_BYTES = 4096
+"""Bodies up to this size have their ETag cached."""
+MIN_COMPRESSED_BYTES = 500
+"""Smaller bodies are not compressed: it would save nothing."""
 
-_CODED_ALREADY = (b"image/", b"audio/", b"video/", b"font/")
-_TAG = re.compile(rb'(?:W/)?("[^"]*")')
+_COMPRESSED_TYPES = (b"image/", b"audio/", b"video/", b"font/")
+_ETAG = re.compile(rb'(?:W/)?("[^"]*")')
 Headers = list[tuple[bytes, bytes]]
 
 
-class _Enough(BaseException):
-    """The client has all it gets, so the application need not go on. No error: none catches it."""
+class ConditionalMiddleware(ASGIMiddleware):
+    """Add a strong ETag to responses, answer with 304, and compress bodies.
 
+    The start of a response with Content-Length is delayed until its body is there, since the ETag
+    is a digest of the body. A response without it is a stream: it has no ETag, and each chunk is
+    compressed and sent as it comes. If a stream fails, the compressed data stays without its end.
 
-class ConditionalMiddleware:
-    """ASGI, around everything that answers.
-
-    An answer of known length is held until its content is there, and gets a strong ETag made of it.
-    One of unknown length is a stream: it has no ETag, and each piece goes on as it comes, coded by
-    itself. Where it breaks off, the coding stays without its end.
+    If the client gets no body (304, HEAD of a stream), the application is cancelled.
     """
 
-    def __init__(self, app: ASGIApp) -> None:
-        """Wrap an application that answers HEAD as GET."""
-        self.app = app
+    scopes = (ScopeType.HTTP,)
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve one connection."""
-        if scope["type"] != ScopeType.HTTP:
-            await self.app(scope, receive, send)
+    async def handle(self, scope: Scope, receive: Receive, send: Send, next_app: ASGIApp) -> None:
+        sender = _ResponseSender(scope, send)
+        if not sender.may_omit_body:
+            await next_app(scope, receive, sender.send)
             return
-        try:
-            await self.app(scope, receive, _Answer(scope, send).send)
-        except* _Enough:  # from a stream it comes in a group
-            pass
+        with anyio.CancelScope() as sender.cancel_scope:
+            await next_app(scope, receive, sender.send)
 
 
-class _Answer:
-    """One answer on its way out."""
+class _ResponseSender:
+    """Sends one response, and transforms it on the way."""
 
     __slots__ = (
-        "_accepted",
-        "_coding",
-        "_fields",
-        "_head",
-        "_held",
-        "_known",
-        "_reads",
+        "_accept_encoding",
+        "_compressor",
+        "_encoding",
+        "_headers",
+        "_if_none_match",
+        "_is_cacheable",
+        "_is_delayed",
+        "_is_head",
+        "_is_not_modified",
         "_send",
         "_start",
-        "_stream",
-        "_unchanged",
+        "cancel_scope",
+        "may_omit_body",
     )
     _start: HTTPResponseStartEvent
+    cancel_scope: anyio.CancelScope
 
-    def __init__(self, scope: HTTPScope, send: Send) -> None:
+    def __init__(self, scope: Scope, send: Send) -> None:
         self._send = send
-        self._head = scope["method"] == "HEAD"
-        self._reads = self._head or scope["method"] == "GET"
-        self._accepted = joined(scope, b"accept-encoding")
-        self._known = joined(scope, b"if-none-match")
-        self._coding: Coding | None = None
-        self._stream: Stream | None = None
-        self._held = self._unchanged = False
+        self._is_head = scope.get("method") == "HEAD"
+        self._is_cacheable = self._is_head or scope.get("method") == "GET"
+        self._accept_encoding = join_headers(scope, b"accept-encoding")
+        self._if_none_match = join_headers(scope, b"if-none-match")
+        self.may_omit_body = self._is_head or bool(self._if_none_match)
+        self._encoding: Encoding | None = None
+        self._compressor: Compressor | None = None
+        self._is_delayed = self._is_not_modified = False
 
     async def send(self, message: Message) -> None:
-        """Take one message of the application."""
+        """Send one message of the application."""
         if message["type"] == "http.response.start":
-            self._begin(message)
-            if self._unchanged:
-                await self._end()
-            elif not self._held:
-                await self._open()
+            self._prepare_start(message)
+            if self._is_not_modified:
+                await self._send_without_body()
+            elif not self._is_delayed:
+                await self._start_stream()
         elif message["type"] == "http.response.body":
-            if not self._held:
-                await self._go_on(message)
+            if not self._is_delayed:
+                await self._send_chunk(message)
             elif message.get("more_body"):
-                await self._open()
-                await self._go_on(message)
+                await self._start_stream()
+                await self._send_chunk(message)
             else:
-                await self._whole(message)
+                await self._send_whole(message)
         else:
             await self._send(message)
 
-    def _begin(self, message: HTTPResponseStartEvent) -> None:
-        """Take the head, and add to it what needs no content."""
+    def _prepare_start(self, message: HTTPResponseStartEvent) -> None:
+        """Add the headers that do not depend on the body."""
         self._start = message
         headers: Headers = list(message["headers"])
-        fields = self._fields = dict(headers)
+        fields = self._headers = dict(headers)
         length = fields.get(b"content-length")
-        self._reads = self._reads and message["status"] == HTTPStatus.OK
-        if self._reads and b"cache-control" not in fields:
+        self._is_cacheable = self._is_cacheable and message["status"] == HTTPStatus.OK
+        if self._is_cacheable and b"cache-control" not in fields:
             headers.append((b"cache-control", b"no-cache"))
-        if _may_be_coded(fields):
-            headers = varied(headers, b"Accept-Encoding")
-            if self._accepted:
-                coding, however_small = chosen(self._accepted.decode("latin-1"))
-                if length is None or int(length) >= MIN_SIZE or however_small:
-                    self._coding = coding
+        if _is_compressible(fields):
+            headers = add_vary(headers, b"Accept-Encoding")
+            if self._accept_encoding:
+                encoding, is_required = choose_encoding(self._accept_encoding.decode("latin-1"))
+                if length is None or int(length) >= MIN_COMPRESSED_BYTES or is_required:
+                    self._encoding = encoding
         message["headers"] = headers
-        if tag := fields.get(b"etag"):
-            message["headers"] = _without(headers, b"etag")
-            self._tag(tag)
-        self._held = length is not None
+        if etag := fields.get(b"etag"):
+            message["headers"] = _remove_header(headers, b"etag")
+            self._set_etag(etag)
+        self._is_delayed = length is not None
 
-    def _tag(self, tag: bytes) -> None:
-        """Give this tag to the answer, which needs no content where the client has it already."""
-        if self._coding:
-            tag = b'%s%s"' % (tag[:-1], self._coding.mark)
-        self._start["headers"] = [*self._start["headers"], (b"etag", tag)]
-        if self._reads and self._known and _is_known(tag, self._known):
-            self._unchanged = True
+    def _set_etag(self, etag: bytes) -> None:
+        """Add the ETag, and turn the response into a 304 if the client has that version."""
+        if self._encoding:
+            etag = b'%s%s"' % (etag[:-1], self._encoding.etag_suffix)
+        self._start["headers"] = [*self._start["headers"], (b"etag", etag)]
+        if self._is_cacheable and self._if_none_match and matches_etag(etag, self._if_none_match):
+            self._is_not_modified = True
             self._start["status"] = HTTPStatus.NOT_MODIFIED
             self._start["headers"] = [
                 field
@@ -140,90 +140,83 @@ class _Answer:
                 if not field[0].startswith(b"content-") or field[0] == b"content-location"
             ]
 
-    async def _open(self) -> None:
-        """Send the head of an answer whose pieces follow."""
-        self._held = False
-        if self._coding:
-            headers = _without(self._start["headers"], b"content-length")
-            self._start["headers"] = [*headers, _field(b"content-encoding", self._coding.name)]
-            self._stream = self._coding.stream()
-        if self._head:
-            await self._end()
-        await self._send(self._start)
+    async def _start_stream(self) -> None:
+        self._is_delayed = False
+        if self._encoding:
+            headers = _remove_header(self._start["headers"], b"content-length")
+            self._start["headers"] = [*headers, (b"content-encoding", self._encoding.name.encode())]
+            self._compressor = self._encoding.create_compressor()
+        if self._is_head:
+            await self._send_without_body()
+        else:
+            await self._send(self._start)
 
-    async def _go_on(self, message: HTTPResponseBodyEvent) -> None:
-        """Send a piece."""
-        if self._stream:
+    async def _send_chunk(self, message: HTTPResponseBodyEvent) -> None:
+        if self._compressor:
             body = message["body"]
-            message["body"] = self._stream.piece(body) if body else b""
+            message["body"] = self._compressor.compress(body) if body else b""
             if not message.get("more_body"):
-                message["body"] += self._stream.end()
+                message["body"] += self._compressor.finish()
         await self._send(message)
 
-    async def _whole(self, message: HTTPResponseBodyEvent) -> None:
-        """Send an answer of one piece."""
+    async def _send_whole(self, message: HTTPResponseBodyEvent) -> None:
         body = message["body"]
-        if self._reads and b"etag" not in self._fields and self._may_be_kept():
-            tag = _small_tag_of if len(body) <= SMALL else _tag_of
-            self._tag(tag(self._fields.get(b"content-type", b""), body))
-            if self._unchanged:
-                await self._end()
-        if self._coding:
-            message["body"] = body = self._coding.whole(body)
+        if self._is_cacheable and b"etag" not in self._headers and self._may_be_stored():
+            compute = _compute_cached_etag if len(body) <= MAX_CACHED_ETAG_BYTES else _compute_etag
+            self._set_etag(compute(self._headers.get(b"content-type", b""), body))
+        if self._is_not_modified:
+            message["body"] = b""
+        elif self._encoding:
+            message["body"] = body = self._encoding.compress(body)
             self._start["headers"] = [
-                *_without(self._start["headers"], b"content-length"),
-                _field(b"content-encoding", self._coding.name),
-                _field(b"content-length", str(len(body))),
+                *_remove_header(self._start["headers"], b"content-length"),
+                (b"content-encoding", self._encoding.name.encode()),
+                (b"content-length", b"%d" % len(body)),
             ]
-        if self._head:
+        if self._is_head:
             message["body"] = b""
         await self._send(self._start)
         await self._send(message)
 
-    def _may_be_kept(self) -> bool:
-        return b"no-store" not in self._fields.get(b"cache-control", b"")
+    def _may_be_stored(self) -> bool:
+        return b"no-store" not in self._headers.get(b"cache-control", b"")
 
-    async def _end(self) -> None:
-        """Send the head alone. Raises _Enough."""
+    async def _send_without_body(self) -> None:
+        """Send the headers alone and cancel the application, which would go on to the body."""
         await self._send(self._start)
         await self._send({"type": "http.response.body", "body": b"", "more_body": False})
-        raise _Enough
+        self.cancel_scope.cancel()
+        await checkpoint()  # raises the cancellation here
 
 
-def _tag_of(content_type: bytes, body: bytes) -> bytes:
-    """A strong tag (RFC 9110, 8.8.3)."""
-    made = blake2b(content_type, digest_size=16)
-    made.update(body)
-    return b'"%s"' % made.hexdigest().encode()
+def matches_etag(etag: bytes, if_none_match: bytes) -> bool:
+    """Compare an ETag with If-None-Match by weak comparison (RFC 9110, 13.1.2)."""
+    return if_none_match.strip() == b"*" or etag.removeprefix(b"W/") in _ETAG.findall(if_none_match)
 
 
-_small_tag_of = lru_cache(maxsize=256)(_tag_of)
-"""The same answers are given again and again."""
+def add_vary(headers: Headers, name: bytes) -> Headers:
+    """Add a request header to `Vary`, which can have values already."""
+    values = [value for key, value in headers if key == b"vary"]
+    return [*_remove_header(headers, b"vary"), (b"vary", b", ".join([*values, name]))]
 
 
-def _field(name: bytes, value: str) -> tuple[bytes, bytes]:
-    return name, value.encode()
+def _compute_etag(content_type: bytes, body: bytes) -> bytes:
+    digest = blake2b(content_type, digest_size=16)
+    digest.update(body)
+    return b'"%s"' % digest.hexdigest().encode()
 
 
-def _without(headers: Iterable[tuple[bytes, bytes]], name: bytes) -> Headers:
+_compute_cached_etag = lru_cache(maxsize=256)(_compute_etag)
+
+
+def _remove_header(headers: Iterable[tuple[bytes, bytes]], name: bytes) -> Headers:
     return [field for field in headers if field[0] != name]
 
 
-def varied(headers: Headers, on: bytes) -> Headers:
-    """Name another request header in `Vary`, which may have some."""
-    vary = [value for name, value in headers if name == b"vary"]
-    return [*(_without(headers, b"vary") if vary else headers), (b"vary", b", ".join([*vary, on]))]
-
-
-def _may_be_coded(fields: dict[bytes, bytes]) -> bool:
+def _is_compressible(headers: dict[bytes, bytes]) -> bool:
     return (
-        b"content-type" in fields
-        and not fields[b"content-type"].startswith(_CODED_ALREADY)
-        and b"content-encoding" not in fields
-        and b"no-transform" not in fields.get(b"cache-control", b"")
+        b"content-type" in headers
+        and not headers[b"content-type"].startswith(_COMPRESSED_TYPES)
+        and b"content-encoding" not in headers
+        and b"no-transform" not in headers.get(b"cache-control", b"")
     )
-
-
-def _is_known(tag: bytes, known: bytes) -> bool:
-    """Whether If-None-Match names the tag, by weak comparison (RFC 9110, 13.1.2)."""
-    return known.strip() == b"*" or tag.removeprefix(b"W/") in _TAG.findall(known)

@@ -1,69 +1,76 @@
-"""Which web pages may read the answers (https://fetch.spec.whatwg.org/#http-cors-protocol)."""
+"""Cross-origin requests (https://fetch.spec.whatwg.org/#http-cors-protocol)."""
 
 from http import HTTPStatus
 
 from litestar.enums import HttpMethod, ScopeType
+from litestar.middleware import ASGIMiddleware
 from litestar.types import ASGIApp, Message, Receive, Scope, Send
 
 from ..settings import ENDPOINTS
-from .conditional import varied
-from .paths import first_segment
+from .conditional import add_vary
+from .scope import get_first_segment
 
-CLOSED = frozenset({*ENDPOINTS["backend"], "metrics"})
-"""First segments of paths that no page reads: they are for operators, and write."""
+EXCLUDED = frozenset({*ENDPOINTS["backend"], "metrics"})
+"""First segments of the paths that are never available to web pages: they are for operators."""
 
-_READABLE = (
+_EXPOSED = (
     b"access-control-expose-headers",
     (
         b"Age, Cache-Status, Content-Disposition, ETag, Link, RateLimit, RateLimit-Policy,"
         b" Retry-After, X-Request-ID"
     ),
 )
-_SENT = b"Cache-Control, Content-Type, If-None-Match, X-Request-ID"
+_REQUEST_HEADERS = b"Cache-Control, Content-Type, If-None-Match, X-Request-ID"
 
 
-class CorsMiddleware:
-    """ASGI, around all answers, the errors too: a page is to read why it was refused."""
+class CorsMiddleware(ASGIMiddleware):
+    """Allow pages of the configured origins to read responses, including errors.
 
-    def __init__(self, app: ASGIApp, origins: frozenset[str], *, keys: bool) -> None:
-        """Let pages of these origins read; `*` is any. With `keys` they may send theirs."""
-        self.app = app
-        self.granted = [
+    Litestar's own CORS support overwrites `Vary` and has no excluded paths.
+    """
+
+    scopes = (ScopeType.HTTP,)
+
+    def __init__(self, origins: frozenset[str], *, allow_keys: bool) -> None:
+        """`*` in `origins` allows every origin. With `allow_keys`, pages may send API keys."""
+        allowed_headers = b"Authorization, " + _REQUEST_HEADERS if allow_keys else _REQUEST_HEADERS
+        self.preflight_headers = [
             (b"access-control-allow-methods", b"GET, HEAD, POST"),
-            # without keys there is only the backend's token, which has no place in a page
-            (b"access-control-allow-headers", b"Authorization, " * keys + _SENT),
+            (b"access-control-allow-headers", allowed_headers),
             (b"access-control-max-age", b"7200"),
         ]
         self.origins = {origin.encode() for origin in origins}
-        self.any = "*" in origins
+        self.any_origin = "*" in origins
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve one connection."""
-        if scope["type"] != ScopeType.HTTP or first_segment(scope) in CLOSED:
-            await self.app(scope, receive, send)
+    async def handle(self, scope: Scope, receive: Receive, send: Send, next_app: ASGIApp) -> None:
+        if get_first_segment(scope) in EXCLUDED:
+            await next_app(scope, receive, send)
             return
-        given = dict(scope["headers"])
-        origin = b"*" if self.any else given.get(b"origin")
-        allowed = self.any or origin in self.origins
+        request_headers = dict(scope["headers"])
+        origin = b"*" if self.any_origin else request_headers.get(b"origin")
+        is_allowed = self.any_origin or origin in self.origins
 
-        async def send_readable(message: Message) -> None:
+        async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
                 headers = list(message["headers"])
-                if not self.any:  # without an Origin too: a cache may keep that answer for all
-                    headers = varied(headers, b"Origin")
-                if allowed and origin:
-                    headers += [(b"access-control-allow-origin", origin), _READABLE]
+                if not self.any_origin:  # also without Origin: caches store that response too
+                    headers = add_vary(headers, b"Origin")
+                if is_allowed and origin:
+                    headers += [(b"access-control-allow-origin", origin), _EXPOSED]
                 message["headers"] = headers
             await send(message)
 
-        asks_first = b"access-control-request-method" in given and allowed
-        if asks_first and scope["method"] == HttpMethod.OPTIONS:
-            await self._grant(send_readable)
+        is_preflight = (
+            scope.get("method") == HttpMethod.OPTIONS
+            and b"access-control-request-method" in request_headers
+        )
+        if is_preflight and is_allowed:
+            await self._send_preflight_response(send_with_headers)
         else:
-            await self.app(scope, receive, send_readable)
+            await next_app(scope, receive, send_with_headers)
 
-    async def _grant(self, send: Send) -> None:
-        """Answer a preflight request: the one that follows may be sent."""
+    async def _send_preflight_response(self, send: Send) -> None:
         status = HTTPStatus.NO_CONTENT
-        await send({"type": "http.response.start", "status": status, "headers": self.granted})
+        headers = self.preflight_headers
+        await send({"type": "http.response.start", "status": status, "headers": headers})
         await send({"type": "http.response.body", "body": b"", "more_body": False})

@@ -1,56 +1,55 @@
-"""HEAD wherever there is GET, and OPTIONS."""
+"""HEAD for every path that supports GET, and OPTIONS."""
 
 from http import HTTPStatus
-from typing import Literal
+from typing import Literal, cast
 
 from litestar.enums import HttpMethod, ScopeType
+from litestar.middleware import ASGIMiddleware
 from litestar.types import ASGIApp, HTTPScope, Message, Receive, Scope, Send
 
 
-class HeadOptionsMiddleware:
-    """ASGI: has Litestar answer a HEAD as a GET, and an OPTIONS by what it allows.
+class HeadOptionsMiddleware(ASGIMiddleware):
+    """Route HEAD as GET, and answer OPTIONS with the methods that a path supports.
 
-    The content of a HEAD goes as far as Representations, which makes its tag of it.
+    Litestar rejects HEAD, and its own OPTIONS lists the methods of a single handler only.
+    `ConditionalMiddleware`, outside of this one, removes the body of a response to HEAD: it needs
+    the body to compute the ETag.
     """
 
-    def __init__(self, app: ASGIApp) -> None:
-        """Wrap Litestar: it refuses HEAD, and its own OPTIONS names one handler's methods alone."""
-        self.app = app
+    scopes = (ScopeType.HTTP,)
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve one connection."""
-        if scope["type"] != ScopeType.HTTP:
-            await self.app(scope, receive, send)
-        elif scope["method"] == HttpMethod.OPTIONS:
-            # no path takes TRACE, and the refusal says what it takes
-            await self.app(_with_method("TRACE", scope), receive, _granting(send))
-        elif scope["method"] == HttpMethod.HEAD:
-            await self.app(_with_method("GET", scope), receive, send)
+    async def handle(self, scope: Scope, receive: Receive, send: Send, next_app: ASGIApp) -> None:
+        request = cast("HTTPScope", scope)
+        if request["method"] == HttpMethod.OPTIONS:
+            # no path supports TRACE, so the response is a 405 with the header Allow
+            await next_app(_replace_method(request, "TRACE"), receive, _convert_405(send))
+        elif request["method"] == HttpMethod.HEAD:
+            await next_app(_replace_method(request, "GET"), receive, send)
         else:
-            await self.app(scope, receive, send)
+            await next_app(scope, receive, send)
 
 
-def _granting(send: Send) -> Send:
-    """Turn a refusal into the answer to OPTIONS; an unknown path stays unknown."""
-    refused = False
+def _convert_405(send: Send) -> Send:
+    """Turn a 405 into a 204 with the same Allow header. A 404 stays a 404."""
+    converted = False
 
-    async def grant(message: Message) -> None:
-        nonlocal refused
+    async def send_converted(message: Message) -> None:
+        nonlocal converted
         if (
             message["type"] == "http.response.start"
             and message["status"] == HTTPStatus.METHOD_NOT_ALLOWED
         ):
-            refused = True
+            converted = True
             message["status"] = HTTPStatus.NO_CONTENT
             message["headers"] = [field for field in message["headers"] if field[0] == b"allow"]
-        elif message["type"] == "http.response.body" and refused:
+        elif message["type"] == "http.response.body" and converted:
             message["body"] = b""
         await send(message)
 
-    return grant
+    return send_converted
 
 
-def _with_method(method: Literal["GET", "TRACE"], scope: HTTPScope) -> HTTPScope:
-    other = scope.copy()
-    other["method"] = method
-    return other
+def _replace_method(scope: HTTPScope, method: Literal["GET", "TRACE"]) -> HTTPScope:
+    replaced = scope.copy()
+    replaced["method"] = method
+    return replaced

@@ -1,71 +1,76 @@
-"""What holds for any parameter: its path knows it, it is given once, and it is text."""
+"""Validation that applies to all query parameters: known, not repeated, valid text."""
 
 from collections import Counter
-from functools import lru_cache
+from collections.abc import Callable, Mapping
 from urllib.parse import parse_qsl
 
-from litestar.enums import HttpMethod
+from litestar.enums import HttpMethod, ScopeType
 from litestar.handlers import BaseRouteHandler
+from litestar.middleware import ASGIMiddleware
+from litestar.params import QueryParameter
 from litestar.types import ASGIApp, Receive, Scope, Send
 
 from ..errors import InvalidParameter, UnsupportedMediaType
-from ..handlers.params import get_parameters
-from ..problems import answer
-from .scope import header
+from ..problems import send_problem
+from .scope import get_header
 
-MOST = 100
-"""Parameters of a request."""
-SHORT = 500
-"""Bytes of a query string that is remembered where it was right."""
+MAX_PARAMETERS = 100
+
+GetParameters = Callable[[BaseRouteHandler], Mapping[str, QueryParameter]]
 
 
-class QueryParamsMiddleware:
-    """ASGI, around each handler: refuses what Litestar would pass over when it reads parameters.
+class QueryParamsMiddleware(ASGIMiddleware):
+    """Reject what Litestar would ignore: unknown and repeated parameters, bodies that are not JSON.
 
-    No guard: for each of those, Litestar copies the handler.
+    A guard could do the same, but Litestar copies the route handler for each guard.
     """
 
-    def __init__(self, app: ASGIApp) -> None:
-        """Wrap what answers, inside of what explains errors."""
-        self.app = app
-        self._seen = lru_cache(maxsize=256)(_check)
+    scopes = (ScopeType.HTTP,)
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve one connection; an error would pass by what counts answers."""
+    def __init__(self, get_parameters: GetParameters) -> None:
+        """`get_parameters` returns the query parameters of a route handler by name."""
+        self.get_parameters = get_parameters
+
+    async def handle(self, scope: Scope, receive: Receive, send: Send, next_app: ASGIApp) -> None:
         try:
             if scope.get("method") == HttpMethod.POST:
-                _check_type(scope)
+                _check_content_type(scope)
             if query := scope["query_string"]:
-                check = self._seen if len(query) <= SHORT else _check
-                check(query, scope["route_handler"], scope["path_template"])
+                parameters = self.get_parameters(scope["route_handler"])
+                _check_parameters(_parse_query(query), parameters, scope["path_template"])
         except (InvalidParameter, UnsupportedMediaType) as error:
-            await answer(error, send)
-            return
-        await self.app(scope, receive, send)
+            # raised, it would not pass through the middleware that counts responses
+            await send_problem(error, send)
+        else:
+            await next_app(scope, receive, send)
 
 
-def _check_type(scope: Scope) -> None:
-    given = header(scope, b"content-type") or b""
-    if given.partition(b";")[0].strip().lower() != b"application/json":
-        raise UnsupportedMediaType("send the body as content-type: application/json")
+def _check_content_type(scope: Scope) -> None:
+    content_type = get_header(scope, b"content-type") or b""
+    if content_type.partition(b";")[0].strip().lower() != b"application/json":
+        raise UnsupportedMediaType("send the body as Content-Type: application/json")
 
 
-def _check(query: bytes, handler: BaseRouteHandler, path: str) -> None:
-    """Refuse a name that is unknown or given twice, and a value that is no text."""
+def _parse_query(query: bytes) -> list[tuple[str, str]]:
     try:
         text = query.decode("ascii")
-        if text.count("&") > MOST:
-            raise InvalidParameter("query string", f"has more than {MOST} parameters")
-        pairs = parse_qsl(text, keep_blank_values=True, errors="strict")
+        if text.count("&") >= MAX_PARAMETERS:
+            detail = f"has more than {MAX_PARAMETERS} parameters"
+            raise InvalidParameter("query string", detail)
+        return parse_qsl(text, keep_blank_values=True, errors="strict")
     except ValueError:
         raise InvalidParameter("query string", "is not percent-encoded UTF-8") from None
-    known = get_parameters(handler)
-    for name, times in Counter(name for name, _ in pairs).items():
+
+
+def _check_parameters(
+    pairs: list[tuple[str, str]], known: Mapping[str, QueryParameter], path: str
+) -> None:
+    for name, count in Counter(name for name, _ in pairs).items():
         if name not in known:
-            hint = f"it takes {', '.join(known)}" if known else "it takes none"
-            raise InvalidParameter(name[:100], f"{path} has no such parameter; {hint}")
-        if times > 1 and known[name].max_items is None:
-            raise InvalidParameter(name, f"is given {times} times")
+            names = ", ".join(known) or "no parameters"
+            raise InvalidParameter(name[:100], f"no such parameter; {path} takes {names}")
+        if count > 1 and known[name].max_items is None:
+            raise InvalidParameter(name, f"is given {count} times; give it once")
     for name, value in pairs:
         if "\0" in value:
-            raise InvalidParameter(name, "holds a NUL character")
+            raise InvalidParameter(name, "contains a NUL character")

@@ -1,4 +1,4 @@
-"""Around every request: its id, in the response and in each log line, and one line at its end."""
+"""The request ID, and one log line per request."""
 
 import logging
 import re
@@ -6,10 +6,10 @@ from random import getrandbits
 from time import perf_counter
 
 from litestar.enums import ScopeType
+from litestar.middleware import ASGIMiddleware
 from litestar.types import (
     ASGIApp,
     HTTPResponseStartEvent,
-    HTTPScope,
     Message,
     Receive,
     ReceiveMessage,
@@ -18,105 +18,113 @@ from litestar.types import (
 )
 
 from ..errors import ClientDisconnected, ServiceError
-from ..logging import NOTICE, caller, request_id
-from .scope import header
+from ..logging import NOTICE, error_was_logged, key_name, request_id
+from .scope import get_header
 
 logger = logging.getLogger(__name__)
 
-_ACCEPTABLE = re.compile(rb"[A-Za-z0-9._-]{1,64}")
+_VALID_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
 _NO_STATUS = 0
-_OURS = "arxiv-gateway; "
-"""What the Cache-Status (RFC 9211) of our answers begins with."""
+_CACHE_NAME = "arxiv-gateway; "
+"""The beginning of the service's own Cache-Status (RFC 9211)."""
 
 
-class RequestLogMiddleware:
-    """ASGI: takes X-Request-ID from the client, where it is one, or makes one up."""
+class RequestLogMiddleware(ASGIMiddleware):
+    """Take X-Request-ID from the request or generate one, and log each request when it ends."""
 
-    def __init__(self, app: ASGIApp) -> None:
-        """Wrap the whole application, so that an unknown path has an id and a line too."""
-        self.app = app
+    scopes = (ScopeType.HTTP,)
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve one connection."""
-        if scope["type"] != ScopeType.HTTP:
-            await self.app(scope, receive, send)
-            return
-        name = _name(scope)
-        token = request_id.set(name.decode())
-        nobody = caller.set("")
-        started = perf_counter()
-        head: HTTPResponseStartEvent | None = None
-        whole = gone = False
-
-        async def receive_until_gone() -> ReceiveMessage:
-            nonlocal gone
-            message = await receive()
-            if message["type"] == "http.disconnect":
-                gone = not whole
-            return message
-
-        async def send_with_id(message: Message) -> None:
-            nonlocal head, whole
-            if message["type"] == "http.response.start":
-                head = message
-                message["headers"] = [*message["headers"], (b"x-request-id", name)]
-            elif message["type"] == "http.response.body":
-                whole = not message.get("more_body")
-            await send(message)
-
+    async def handle(self, scope: Scope, receive: Receive, send: Send, next_app: ASGIApp) -> None:
+        name = _choose_id(scope)
+        id_token, key_token = request_id.set(name.decode()), key_name.set("")
+        error_was_logged.set(False)
+        started_at = perf_counter()
+        exchange = _Exchange(name, receive, send)
         try:
-            await self.app(scope, receive_until_gone, send_with_id)
+            await next_app(scope, exchange.receive, exchange.send)
         except Exception as error:
-            if head is None or not (fault := _fault(error)):
+            if exchange.response is None or not (cause := _find_service_error(error)):
                 raise
-            # a server breaks the connection where an answer is left without its end
-            _log_cut(scope, fault)
+            # the server closes the connection if a response is left incomplete
+            _log_truncation(scope, cause)
         finally:
             if logger.isEnabledFor(NOTICE):
-                _log(scope, head, perf_counter() - started, gone=gone)
-            request_id.reset(token)
-            caller.reset(nobody)
+                _log_request(scope, exchange, perf_counter() - started_at)
+            request_id.reset(id_token)
+            key_name.reset(key_token)
 
 
-def _name(scope: HTTPScope) -> bytes:
-    """The client's name for the request, or a new one: no secret, so that any will do."""
-    given = header(scope, b"x-request-id")
-    if given and _ACCEPTABLE.fullmatch(given):
-        return given
+class _Exchange:
+    """The messages of one request and its response."""
+
+    def __init__(self, name: bytes, receive: Receive, send: Send) -> None:
+        self._name = name
+        self._receive = receive
+        self._send = send
+        self._request_complete = self._response_complete = False
+        self.response: HTTPResponseStartEvent | None = None
+        self.disconnected = False
+
+    async def receive(self) -> ReceiveMessage:
+        """Receive a message. Raises ClientDisconnected if it ends an incomplete body."""
+        message = await self._receive()
+        if message["type"] == "http.request":
+            self._request_complete = not message.get("more_body")
+        elif not self._response_complete:
+            self.disconnected = True
+            if not self._request_complete:
+                raise ClientDisconnected("the client disconnected before the end of the body")
+        return message
+
+    async def send(self, message: Message) -> None:
+        """Send a message, with X-Request-ID."""
+        if message["type"] == "http.response.start":
+            self.response = message
+            message["headers"] = [*message["headers"], (b"x-request-id", self._name)]
+        elif message["type"] == "http.response.body":
+            self._response_complete = not message.get("more_body")
+        await self._send(message)
+
+
+def _choose_id(scope: Scope) -> bytes:
+    """Return the ID from the request, or a random one. It is not a secret."""
+    header = get_header(scope, b"x-request-id")
+    if header and _VALID_ID.fullmatch(header):
+        return header
     return b"%032x" % getrandbits(128)
 
 
-def _log_cut(scope: HTTPScope, fault: ServiceError) -> None:
-    cause = f" ({fault.__cause__!r})" if fault.__cause__ else ""
-    text = "%s %s is cut off: %s%s"
-    logger.log(logging.ERROR, text, scope["method"], _path(scope), fault.detail, cause)
+def _log_truncation(scope: Scope, error: ServiceError) -> None:
+    cause = f" ({error.__cause__!r})" if error.__cause__ else ""
+    text = "response to %s %s is truncated: %s%s"
+    logger.error(text, scope.get("method"), _get_raw_path(scope), error.detail, cause)
+    error_was_logged.set(True)
 
 
-def _log(
-    scope: HTTPScope, head: HTTPResponseStartEvent | None, seconds: float, *, gone: bool
-) -> None:
-    """Write the line of a request, which may have had no answer."""
-    status = head["status"] if head else _NO_STATUS
-    cache = dict(head["headers"]).get(b"cache-status", b"") if head else b""
+def _log_request(scope: Scope, exchange: _Exchange, seconds: float) -> None:
+    status, cache_status = _NO_STATUS, b""
+    if exchange.response:
+        status = exchange.response["status"]
+        cache_status = dict(exchange.response["headers"]).get(b"cache-status", b"")
     logger.log(
         NOTICE,
         "%s %s %d in %.1f ms%s%s",
-        scope["method"],
-        _path(scope),
-        ClientDisconnected.status_code if gone else status,
+        scope.get("method"),
+        _get_raw_path(scope),
+        ClientDisconnected.status_code if exchange.disconnected else status,
         seconds * 1000,
-        f" for {caller.get()}" if caller.get() else "",
-        cache.decode("latin-1").replace(_OURS, ", "),
+        f" for {key_name.get()}" if key_name.get() else "",
+        cache_status.decode("latin-1").replace(_CACHE_NAME, ", "),
     )
 
 
-def _path(scope: Scope) -> str:
-    """The path as it was sent: decoded, it could hold line ends."""
+def _get_raw_path(scope: Scope) -> str:
+    """Return the path as it was sent: the decoded one can contain line breaks."""
     return scope["raw_path"].decode("ascii", "replace")
 
 
-def _fault(error: BaseException | None) -> ServiceError | None:
-    """What we know of that is behind an error of the framework."""
+def _find_service_error(error: BaseException | None) -> ServiceError | None:
+    """Return the ServiceError behind an error of Litestar, if there is one."""
     while error is not None and not isinstance(error, ServiceError):
         error = error.exceptions[0] if isinstance(error, BaseExceptionGroup) else error.__cause__
     return error

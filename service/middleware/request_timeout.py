@@ -1,63 +1,62 @@
-"""How long a caller waits: its header Request-Timeout, in seconds. What is left is passed on."""
+"""The request header Request-Timeout: how many seconds the client waits for the response."""
 
 import asyncio
 import re
 from contextvars import ContextVar
 
 from litestar.enums import ScopeType
+from litestar.middleware import ASGIMiddleware
 from litestar.types import ASGIApp, Message, Receive, Scope, Send
 
 from ..errors import InvalidParameter, RequestTimedOut
-from ..problems import answer
-from .scope import joined
+from ..problems import send_problem
+from .scope import join_headers
 
 NAME = "request-timeout"
 _NAME = NAME.encode()
 _SECONDS = re.compile(r"[0-9]{1,6}(\.[0-9]{1,6})?")
 
 deadline: ContextVar[float | None] = ContextVar("deadline", default=None)
-"""When the caller stops waiting, by the event loop's clock; None: it did not say."""
+"""When the client stops waiting, by the clock of the event loop; None without Request-Timeout.
+A frontend passes the remaining time on to its backend."""
 
 
-class RequestTimeoutMiddleware:
-    """ASGI: ends a request, its stream too, once its caller does not wait any more.
+class RequestTimeoutMiddleware(ASGIMiddleware):
+    """Cancel a request, including a streamed response, when its Request-Timeout expires.
 
-    It answers for itself: an error would pass by what counts answers.
+    The 504 is sent here and not raised, so that it passes through the middleware that counts
+    responses. Raises RequestTimedOut if the response has already started.
     """
 
-    def __init__(self, app: ASGIApp) -> None:
-        """Wrap what answers, inside of what explains errors."""
-        self.app = app
+    scopes = (ScopeType.HTTP,)
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve one connection. Raises DeadlinePassed where the answer has begun."""
-        given = joined(scope, _NAME)
-        if not given or scope["type"] != ScopeType.HTTP:
-            await self.app(scope, receive, send)
+    async def handle(self, scope: Scope, receive: Receive, send: Send, next_app: ASGIApp) -> None:
+        if not (header := join_headers(scope, _NAME)):
+            await next_app(scope, receive, send)
             return
-        text = given.decode("latin-1").strip()
+        text = header.decode("latin-1").strip()
         if not _SECONDS.fullmatch(text):
-            wrong = InvalidParameter("Request-Timeout", "is a header with a number of seconds: 2.5")
-            await answer(wrong, send)
+            detail = "must be a number of seconds, for example 2.5"
+            await send_problem(InvalidParameter("Request-Timeout", detail), send)
             return
-        begun = False
+        response_started = False
 
-        async def send_on(message: Message) -> None:
-            nonlocal begun
-            begun = True
+        async def send_and_note(message: Message) -> None:
+            nonlocal response_started
+            response_started = True
             await send(message)
 
-        end = asyncio.get_running_loop().time() + float(text)
-        token = deadline.set(end)
+        expires_at = asyncio.get_running_loop().time() + float(text)
+        token = deadline.set(expires_at)
         try:
-            async with asyncio.timeout_at(end) as limit:
-                await self.app(scope, receive, send_on)
+            async with asyncio.timeout_at(expires_at) as timeout:
+                await next_app(scope, receive, send_and_note)
         except TimeoutError:
-            if not limit.expired():
+            if not timeout.expired():
                 raise
-            passed = RequestTimedOut(f"the {text} seconds of Request-Timeout are over")
-            if begun:
-                raise passed from None
-            await answer(passed, send)
+            error = RequestTimedOut(f"the request took longer than its Request-Timeout of {text} s")
+            if response_started:
+                raise error from None
+            await send_problem(error, send)
         finally:
             deadline.reset(token)

@@ -1,18 +1,21 @@
-"""Headers as ASGI brings them."""
+"""Access to the ASGI scope."""
 
 from litestar.types import Scope
 
 
-def header(scope: Scope, name: bytes) -> bytes | None:
-    """The first one of this name; Litestar would look through all of them, and decode each."""
-    for each, value in scope["headers"]:
-        if each == name:
+def get_header(scope: Scope, name: bytes) -> bytes | None:
+    """Return the first value of a request header. `name` is in lower case."""
+    for key, value in scope["headers"]:
+        if key == name:
             return value
     return None
 
 
-def joined(scope: Scope, name: bytes) -> bytes:
-    """All of this name as one (RFC 9110, 5.3), which is empty where there is none."""
-    if header(scope, name) is None:  # as it is mostly
-        return b""
-    return b", ".join([value for each, value in scope["headers"] if each == name])
+def join_headers(scope: Scope, name: bytes) -> bytes:
+    """Return all values of a request header, joined by commas (RFC 9110, 5.3)."""
+    return b", ".join([value for key, value in scope["headers"] if key == name])
+
+
+def get_first_segment(scope: Scope) -> str:
+    """Return the first non-empty segment of the path: Litestar ignores empty segments."""
+    return next(filter(None, scope["path"].split("/")), "")

@@ -1,9 +1,10 @@
-"""What browsers may do with any answer: nothing but show or read it.
+"""Headers that restrict what browsers do with responses.
 
-Strict-Transport-Security is left to the proxy that has the TLS.
+Strict-Transport-Security is left to the proxy that terminates TLS.
 """
 
 from litestar.enums import ScopeType
+from litestar.middleware import ASGIMiddleware
 from litestar.types import ASGIApp, Message, Receive, Scope, Send
 
 POLICY = b"content-security-policy"
@@ -12,29 +13,27 @@ HEADERS = [
     (b"referrer-policy", b"no-referrer"),
     (b"x-frame-options", b"DENY"),
 ]
-CLOSED = (POLICY, b"default-src 'none'; frame-ancestors 'none'")
-"""An answer is data; a page brings a policy of its own."""
+DEFAULT_POLICY = (POLICY, b"default-src 'none'; frame-ancestors 'none'")
+"""For responses that are data. Pages set their own policy."""
 
 
-class SecurityHeadersMiddleware:
-    """ASGI, around all answers, the errors too."""
+class SecurityHeadersMiddleware(ASGIMiddleware):
+    """Add the security headers to every response."""
 
-    def __init__(self, app: ASGIApp, *, for_all: bool) -> None:
-        """Wrap an application; `for_all`: pages of any origin may embed its answers."""
-        self.app = app
-        policy = b"cross-origin" if for_all else b"same-origin"
-        self.headers = [*HEADERS, (b"cross-origin-resource-policy", policy)]
+    scopes = (ScopeType.HTTP,)
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve one connection."""
-        if scope["type"] != ScopeType.HTTP:
-            await self.app(scope, receive, send)
-            return
+    def __init__(self, *, embeddable: bool) -> None:
+        """With `embeddable`, pages of other origins may embed responses."""
+        resource_policy = b"cross-origin" if embeddable else b"same-origin"
+        self.headers = [*HEADERS, (b"cross-origin-resource-policy", resource_policy)]
 
-        async def send_secured(message: Message) -> None:
+    async def handle(self, scope: Scope, receive: Receive, send: Send, next_app: ASGIApp) -> None:
+        async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
                 headers = [*message["headers"], *self.headers]
-                message["headers"] = headers if POLICY in dict(headers) else [*headers, CLOSED]
+                if POLICY not in dict(headers):
+                    headers.append(DEFAULT_POLICY)
+                message["headers"] = headers
             await send(message)
 
-        await self.app(scope, receive, send_secured)
+        await next_app(scope, receive, send_with_headers)

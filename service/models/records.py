@@ -1,6 +1,6 @@
 """Rows of the tables, as they are written, queued and read."""
 
-from typing import Annotated
+from typing import Annotated, Any, Generic, TypeVar
 from uuid import UUID
 
 from msgspec import Meta, Struct
@@ -11,30 +11,41 @@ INT2_MAX = 32_767
 INT4_MAX = 2_147_483_647
 INT8_MAX = 9_223_372_036_854_775_807
 QueryId = Annotated[int, Meta(ge=1, le=INT8_MAX)]
+Time = TypeVar("Time")
 
 
-class PaperInsert(Struct, frozen=True):
-    """A paper as it is sent to the table `papers`; times are Unix seconds."""
+class PaperFields(Struct, Generic[Time], frozen=True):
+    """What is known of one version of a paper; responses have times as text."""
 
-    timestamp: int
-    """That of the search that tells all this."""
     arxiv_id: str | None
     version: int | None
     title: str
     authors: list[str]
     affiliations: list[list[str]] | None
-    """None where nobody has any."""
+    """The affiliations of each author; None if no author has any."""
     abstract: str | None
-    """None where only author, title and journal are known."""
+    """None if only author, title and journal are known."""
     journal: str | None
     comment: str | None
-    published: int | None
-    updated: int | None
+    published: Time | None
+    """When version 1 was submitted."""
+    updated: Time | None
+    """When this version was submitted."""
     dois: list[str]
     primary_category: str | None
     categories: list[str]
-    links: list[Link] | None
+    links: Any
+    """Structs, or the objects in the column."""
     withdrawn: bool
+    """Detected from the comment."""
+    timestamp: Time
+    """When the search that found all this was answered."""
+
+
+class PaperInsert(PaperFields[int], frozen=True):
+    """A paper to be written to the table `papers`; times are Unix seconds."""
+
+    links: list[Link] | None
 
 
 class ResultInsert(Struct, frozen=True):
@@ -79,7 +90,7 @@ class QueryRow(Struct, frozen=True, gc=False):
 
     @property
     def heading(self) -> str:
-        """The query as arXiv's feed titles it: the prefix is not stored with every row."""
+        """The query with the prefix of arXiv's feed title, which is not stored."""
         return f"ArXiv Query: {self.query}"
 
 
@@ -105,52 +116,37 @@ class ResultRow(Struct, frozen=True, gc=False):
 
 
 class Run(QueryRow, frozen=True):
-    """A row of the table `queries`, with what makes it the same search as another."""
+    """A row of the table `queries`, with the key that identifies its search."""
 
     search_key: UUID | None
 
 
-class PaperRow(Struct, frozen=True, gc=False):
-    """A row of the table `papers`."""
+class PaperRow(PaperFields[int], frozen=True, gc=False):
+    """A row of the table `papers`; times are Unix seconds."""
 
     arxiv_id: str
     version: int
-    """0 where it was not told."""
-    title: str
-    authors: list[str]
-    affiliations: list[list[str]] | None
-    abstract: str | None
-    journal: str | None
-    comment: str | None
-    published: int | None
-    """Unix seconds of version 1."""
-    updated: int | None
-    """Unix seconds of this version."""
-    dois: list[str]
-    primary_category: str | None
-    categories: list[str]
+    """0 if unknown."""
     links: list[dict[str, str]] | None
-    withdrawn: bool
-    timestamp: int
-    """Unix seconds of the search that told all this."""
 
 
 class RankedPaperRow(PaperRow, frozen=True):
-    """A paper found by its words; the smaller its distance, the better it matches."""
+    """A paper found by full-text search, with its texts unaccented and matches highlighted."""
 
     distance: float
+    """Smaller for better matches."""
     marked_title: str | None
-    """Folded, with the matching words between full_text.START and STOP."""
+    """Matches are between full_text.START and STOP; None if there is nothing to highlight."""
     marked_author: str | None
     marked_abstract: str | None
 
 
 PaperVersion = tuple[str, int]
-"""The id of a paper and its version, 0 where that was not told."""
+"""The id of a paper and its version, 0 if unknown."""
 
 
 class Count(Struct, frozen=True):
-    """How many papers have this value of a facet; of the facet `total`, how many there are."""
+    """The number of papers with a value of a facet; the facet `total` counts all of them."""
 
     facet: str
     value: str
@@ -158,7 +154,7 @@ class Count(Struct, frozen=True):
 
 
 class Harvest(Struct, frozen=True, kw_only=True):
-    """A row of the table `harvests`: how far a long job has come."""
+    """A row of the table `harvests`: the progress of a harvest."""
 
     harvest_id: int
     query: str
@@ -170,7 +166,7 @@ class Harvest(Struct, frozen=True, kw_only=True):
 
 
 class ApiKeyRow(Struct, frozen=True, kw_only=True):
-    """An API key, as operators see it."""
+    """An API key without its digest."""
 
     name: str
     beginning: str

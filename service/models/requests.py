@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
-from msgspec import Meta, Struct
+from msgspec import Meta, Struct, field
 
 from .arxiv import MAX_RESULTS, Link, Moment, Outcome, Search
 from .records import INT4_MAX, QueryId
@@ -120,9 +120,10 @@ class WriteResultsRequest(Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 class SearchRequest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The body of `/find-answer`."""
 
-    asked: Search
-    """Not `search`: Litestar reports errors in a field named like a dependency as its own."""
-    anew: Annotated[bool, Meta(description="whether to bypass the cache")] = False
+    search: Annotated[Search, Meta(description="the search")] = field(name="asked")
+    bypass_cache: Annotated[bool, Meta(description="whether to bypass the cache")] = field(
+        default=False, name="anew"
+    )
 
 
 class ResultsRequest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -181,7 +181,13 @@ class Paper(Struct, frozen=True):
     dois: Annotated[list[str], describe("DOIs of the published versions", ["10.1000/182"])]
     primary_category: Annotated[str | None, describe("primary category", "math.DG")]
     categories: Annotated[list[str], describe("all categories", ["math.DG", "math-ph"])]
-    links: Annotated[list[Link], describe("links of the paper's Atom entry")]
+    links: Annotated[
+        list[Link],
+        describe(
+            "links of the paper's Atom entry",
+            [{"href": "https://arxiv.org/abs/2611.00001v2", "rel": "alternate"}],
+        ),
+    ]
     withdrawn: Annotated[
         bool, describe("whether the comment says that the paper is withdrawn", False)  # noqa: FBT003
     ]

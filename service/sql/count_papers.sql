@@ -1,23 +1,21 @@
--- How many papers match, of each category and each year of first submission; `most` are counted.
+-- How many papers match: in total, per category and per year of version 1; at most `most` are counted.
 with found as (
     select published, categories
     from papers
     where coalesce(published, 0) between %(since)s::bigint and %(until)s::bigint
-        and first_timestamp <= coalesce(
-            floor(extract(epoch from now()) - nullif(%(settle)s::float8, 0))::bigint, 9223372036854775807
-        )
+        and first_timestamp <= visible_until(%(read_delay)s::float8)
         and (%(words)s::text is null or words @@ to_tsquery('arxiv', %(words)s::text))
         and (
             %(title)s::text is null
-            or holds(title, %(title)s::text)
+            or contains_normalized(title, %(title)s::text)
         )
         and (
             %(author)s::text is null
-            or holds(listed(authors), %(author)s::text)
+            or contains_normalized(join_names(authors), %(author)s::text)
         )
         and (
             %(journal)s::text is null
-            or holds(journal, %(journal)s::text)
+            or contains_normalized(journal, %(journal)s::text)
         )
         and (
             %(category)s::text[] is null
@@ -34,10 +32,7 @@ with found as (
                 select from papers as newer
                 where newer.arxiv_id = papers.arxiv_id
                     and newer.version > papers.version
-                    and newer.first_timestamp <= coalesce(
-                        floor(extract(epoch from now()) - nullif(%(settle)s::float8, 0))::bigint,
-                        9223372036854775807
-                    )
+                    and newer.first_timestamp <= visible_until(%(read_delay)s::float8)
             )
         )
     order by coalesce(published, 0) desc
@@ -53,7 +48,7 @@ union all (
     limit %(categories)s::bigint
 )
 union all (
-    -- the years begin where those of the reader's zone do
+    -- years begin in the reader's time zone
     select 'year', (%(first_year)s::int - 1 + width_bucket(published, %(years)s::bigint[]))::text, count(*)
     from found
     where published is not null

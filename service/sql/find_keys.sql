@@ -1,2 +1,2 @@
--- The API keys that count, of those with these digests.
+-- The valid API keys with one of these digests.
 select digest, name, quota, seconds from find_api_keys(%(digests)s::bytea[])

@@ -1,5 +1,5 @@
--- Papers that match, the best first, from a place on; of more than `most` the newest are ranked. Texts
--- in which something is to be marked come again, folded, with it between the characters 2 and 3.
+-- Papers that match, the best first, from a position on; the newest `most` of them are ranked. Texts with
+-- matches to highlight are returned once more, unaccented, with the matches between the characters 2 and 3.
 with found as (
     select
         arxiv_id, version, title, authors, affiliations, abstract, journal, comment, published,
@@ -7,21 +7,19 @@ with found as (
         words, to_tsquery('arxiv', %(words)s::text) as query
     from papers
     where coalesce(published, 0) between %(since)s::bigint and %(until)s::bigint
-        and first_timestamp <= coalesce(
-            floor(extract(epoch from now()) - nullif(%(settle)s::float8, 0))::bigint, 9223372036854775807
-        )
+        and first_timestamp <= visible_until(%(read_delay)s::float8)
         and (%(words)s::text is null or words @@ to_tsquery('arxiv', %(words)s::text))
         and (
             %(title)s::text is null
-            or holds(title, %(title)s::text)
+            or contains_normalized(title, %(title)s::text)
         )
         and (
             %(author)s::text is null
-            or holds(listed(authors), %(author)s::text)
+            or contains_normalized(join_names(authors), %(author)s::text)
         )
         and (
             %(journal)s::text is null
-            or holds(journal, %(journal)s::text)
+            or contains_normalized(journal, %(journal)s::text)
         )
         and (
             %(category)s::text[] is null
@@ -38,17 +36,14 @@ with found as (
                 select from papers as newer
                 where newer.arxiv_id = papers.arxiv_id
                     and newer.version > papers.version
-                    and newer.first_timestamp <= coalesce(
-                        floor(extract(epoch from now()) - nullif(%(settle)s::float8, 0))::bigint,
-                        9223372036854775807
-                    )
+                    and newer.first_timestamp <= visible_until(%(read_delay)s::float8)
             )
         )
     order by coalesce(published, 0) desc, arxiv_id desc, version desc
     limit %(most)s::bigint
 ),
 ranked as (
-    -- the weights of note, abstract, author, title; longer texts count for less
+    -- the weights of note, abstract, author and title; the length of the text lowers the rank
     select *, -ts_rank_cd('{0.1, 0.3, 0.6, 1.0}', words, query, 1)::float8 as distance
     from found
 ),
@@ -67,13 +62,13 @@ select
     updated, dois, primary_category, categories, links, withdrawn, timestamp,
     distance,
     case when %(mark_title)s::text <> '' and length(title) <= %(most_marked)s::int then
-        ts_headline('arxiv', fold(title), to_tsquery('arxiv', %(mark_title)s::text), options)
+        ts_headline('arxiv', unaccent_text(title), to_tsquery('arxiv', %(mark_title)s::text), options)
     end as marked_title,
-    case when %(mark_author)s::text <> '' and length(listed(authors)) <= %(most_marked)s::int then
-        ts_headline('arxiv', fold(listed(authors)), to_tsquery('arxiv', %(mark_author)s::text), options)
+    case when %(mark_author)s::text <> '' and length(join_names(authors)) <= %(most_marked)s::int then
+        ts_headline('arxiv', unaccent_text(join_names(authors)), to_tsquery('arxiv', %(mark_author)s::text), options)
     end as marked_author,
     case when %(mark_abstract)s::text <> '' and length(abstract) <= %(most_marked)s::int then
-        ts_headline('arxiv', fold(abstract), to_tsquery('arxiv', %(mark_abstract)s::text), options)
+        ts_headline('arxiv', unaccent_text(abstract), to_tsquery('arxiv', %(mark_abstract)s::text), options)
     end as marked_abstract
 from page, (
     select 'HighlightAll=true, StartSel=' || chr(2) || ', StopSel=' || chr(3) as options

@@ -1,2 +1,2 @@
--- The migrations this database has had.
+-- The migrations that were applied to this database.
 select name from migrations order by name

@@ -1,36 +1,40 @@
--- Results in the order of time, from a place on, but for those younger than `settle` seconds.
+-- Results by time, from a position on, without those younger than the read delay.
 select
     author, results.title, results.journal, query_id, results.timestamp, result_number,
     results.arxiv_id, results.version
--- left out by the planner where no category is asked for
+-- the planner removes the join unless there is a filter by category
 from results
 left join papers
     on papers.arxiv_id = results.arxiv_id and papers.version = coalesce(results.version, 0)
 where (
         %(after_timestamp)s::bigint is null
-        or (results.timestamp, query_id, result_number) > (
+        or (results.timestamp, query_id, result_number) {comparison} (
             %(after_timestamp)s::bigint, %(after_query_id)s::bigint,
             %(after_result_number)s::smallint
         )
     )
-    -- where there is a place, it is a bound itself, and the only one at which to begin
-    and (%(after_timestamp)s::bigint is not null or results.timestamp >= %(since)s::bigint)
-    and results.timestamp <= least(
-        %(until)s::bigint, floor(extract(epoch from now()) - nullif(%(settle)s::float8, 0))::bigint
+    -- a position is the only bound at which the scan begins: PostgreSQL would take another one instead
+    and (
+        results.timestamp >= %(since)s::bigint
+        or {is_ascending} and %(after_timestamp)s::bigint is not null
+    )
+    and (
+        results.timestamp <= least(%(until)s::bigint, visible_until(%(read_delay)s::float8))
+        or not {is_ascending} and %(after_timestamp)s::bigint is not null
     )
     and (%(query_id)s::bigint is null or query_id = %(query_id)s::bigint)
-    -- cheap for each row, where the planner walks along; the words after it have an index
+    -- these comparisons are cheap for each row of a scan in order; the words below have an index
     and (
         %(title)s::text is null
-        or holds(results.title, %(title)s::text)
+        or contains_normalized(results.title, %(title)s::text)
     )
     and (
         %(author)s::text is null
-        or holds(author, %(author)s::text)
+        or contains_normalized(author, %(author)s::text)
     )
     and (
         %(journal)s::text is null
-        or holds(results.journal, %(journal)s::text)
+        or contains_normalized(results.journal, %(journal)s::text)
     )
     and (
         %(words)s::text is null
@@ -46,5 +50,5 @@ where (
             where split_part(name, '.', 1) = any(%(archive)s::text[])
         )
     )
-order by results.timestamp, query_id, result_number
+order by results.timestamp {order}, query_id {order}, result_number {order}
 limit %(limit)s::bigint offset %(offset)s::bigint

@@ -1,13 +1,11 @@
--- The runs of one search with a good answer, up to one of them, the latest first, but for those younger
--- than `settle` seconds. A search that an
--- operator recorded has no key: then its text is what makes it the same.
+-- Successful runs of a search up to one of them, the latest first, without those younger than the read
+-- delay. A run that an operator recorded has no search_key; then the text of its query identifies the
+-- search.
 select query_id, timestamp, status, num_results, num_entries, query, outcome, search_key
 from queries
 where outcome = 'ok'
     and query_id <= %(query_id)s::bigint
-    and greatest(timestamp, recorded) <= coalesce(
-        floor(extract(epoch from now()) - nullif(%(settle)s::float8, 0))::bigint, 9223372036854775807
-    )
+    and greatest(timestamp, recorded) <= visible_until(%(read_delay)s::float8)
     and (
         search_key = %(search_key)s::uuid
         or %(search_key)s::uuid is null

@@ -1,10 +1,8 @@
--- The versions of one paper, the latest first, but for those younger than `settle` seconds.
+-- The versions of one paper, the latest first, without those younger than the read delay.
 select
     arxiv_id, version, title, authors, affiliations, abstract, journal, comment, published,
     updated, dois, primary_category, categories, links, withdrawn, timestamp
 from papers
 where arxiv_id = %(arxiv_id)s::text
-    and first_timestamp <= coalesce(
-        floor(extract(epoch from now()) - nullif(%(settle)s::float8, 0))::bigint, 9223372036854775807
-    )
+    and first_timestamp <= visible_until(%(read_delay)s::float8)
 order by version desc

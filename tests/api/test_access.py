@@ -1,4 +1,4 @@
-"""What strangers get: keys, rates, hosts, headers for browsers, a door that stays shut."""
+"""Access control: API keys, quotas, hosts, security headers, body limits, secrets."""
 
 import asyncio
 import io
@@ -18,7 +18,7 @@ from service.api_keys import ApiKey, ApiKeyCache, Rate
 from service.cli import key_commands
 from service.context import LocalContext
 from service.errors import ApiKeyNameTaken, ConfigurationError, DatabaseUnavailable, NotFound
-from service.middleware.allowed_hosts import host_of
+from service.middleware.allowed_hosts import parse_host
 from service.middleware.api_keys import ApiKeyMiddleware
 from service.middleware.security_headers import HEADERS
 from service.quotas import MAX_CALLERS, QuotaCounter
@@ -31,7 +31,7 @@ Settle = Callable[..., Settings]
 
 @pytest.fixture
 def make(settings: Settle) -> Callable[..., Any]:
-    """Makes a key as the command line does."""
+    """Return a function that creates a key as the command line does."""
 
     async def add(name: str, rate: str = "5/minute") -> str:
         text = api_keys.generate_key()
@@ -44,20 +44,20 @@ def make(settings: Settle) -> Callable[..., Any]:
     return add
 
 
-def bearer(key: str) -> dict[str, str]:
+def authorize(key: str) -> dict[str, str]:
     return {"authorization": f"Bearer {key}"}
 
 
 # Keys
 
 
-async def test_who_has_no_key_gets_nothing_but_what_is_open(gateway: Serve) -> None:
+async def test_key_is_required_except_for_exempt_paths(gateway: Serve) -> None:
     async with gateway(api_keys="required", backend_token="x" * 16) as client:
         for path in ("/results", "/queries", "/papers", "/arxiv?title=x", "//results", "/unknown"):
             for headers in (
                 {},
-                bearer(api_keys.generate_key()),
-                bearer("x"),
+                authorize(api_keys.generate_key()),
+                authorize("x"),
                 {"authorization": "Basic x"},
             ):
                 refused = await client.get(path, headers=headers)
@@ -66,14 +66,14 @@ async def test_who_has_no_key_gets_nothing_but_what_is_open(gateway: Serve) -> N
                 assert refused.headers["content-type"] == "application/problem+json"
         for path in ("/health/live", "/health/ready", "/metrics", "/schema"):
             assert (await client.get(path)).status_code == 200
-        assert (await client.get("/get-sequence", headers=bearer("x" * 16))).status_code == 200
+        assert (await client.get("/get-sequence", headers=authorize("x" * 16))).status_code == 200
         assert (await client.head("/results")).status_code == 401
         assert (await client.options("/results")).status_code == 204
 
 
-async def test_the_backend_is_no_way_around_keys(gateway: Serve) -> None:
-    for keys_count in ("required", "optional"):
-        async with gateway(api_keys=keys_count, anonymous_rate="1/day") as client:
+async def test_backend_endpoints_do_not_bypass_keys(gateway: Serve) -> None:
+    for mode in ("required", "optional"):
+        async with gateway(api_keys=mode, anonymous_rate="1/day") as client:
             for path in ("/read-results", "/read-queries", "/arxiv-api?title=x", "/get-sequence"):
                 assert (await client.get(path)).status_code == 404
             for path in ("/write-queries", "/write-results", "/find-answer", "/find-keys"):
@@ -86,119 +86,118 @@ async def test_the_backend_is_no_way_around_keys(gateway: Serve) -> None:
     assert with_token.served == Settings().served
 
 
-async def test_a_key_has_its_rate_and_every_answer_tells_it(
+async def test_quota_of_a_key_is_enforced_and_reported(
     gateway: Serve, make: Callable[..., Any], caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level("NOTICE")
     key = await make("team-a", "3/minute")
     async with gateway(api_keys="required", cors_origins="*") as client:
-        answers = [await client.get("/results", headers=bearer(key)) for _ in range(2)]
-        known = bearer(key) | {"if-none-match": answers[0].headers["etag"]}
-        answers.append(await client.get("/results", headers=known))
-        answers.append(await client.get("/results", headers=bearer(key)))
-        asked = await client.options(
+        responses = [await client.get("/results", headers=authorize(key)) for _ in range(2)]
+        known = authorize(key) | {"if-none-match": responses[0].headers["etag"]}
+        responses.append(await client.get("/results", headers=known))
+        responses.append(await client.get("/results", headers=authorize(key)))
+        preflight = await client.options(
             "/results", headers={"origin": "https://a.org", "access-control-request-method": "GET"}
         )
 
-    assert [each.status_code for each in answers] == [200, 200, 304, 429]
-    assert [each.headers["ratelimit"] for each in answers] == [
+    assert [each.status_code for each in responses] == [200, 200, 304, 429]
+    assert [each.headers["ratelimit"] for each in responses] == [
         f'"default";r={left};t=60' for left in (2, 1, 0, 0)
     ]
-    assert {each.headers["ratelimit-policy"] for each in answers} == {'"default";q=3;w=60'}
-    assert answers[-1].headers["retry-after"] == "60"
-    assert answers[-1].json()["retry_after"] == 60
-    assert "RateLimit" in answers[-1].headers["access-control-expose-headers"]
-    assert "Authorization" in asked.headers["access-control-allow-headers"]
-    assert asked.status_code == 204
+    assert {each.headers["ratelimit-policy"] for each in responses} == {'"default";q=3;w=60'}
+    assert responses[-1].headers["retry-after"] == "60"
+    assert responses[-1].json()["retry_after"] == 60
+    assert "RateLimit" in responses[-1].headers["access-control-expose-headers"]
+    assert "Authorization" in preflight.headers["access-control-allow-headers"]
+    assert preflight.status_code == 204
     assert re.search(r"GET /results 429 in \S+ ms for team-a$", caplog.text, re.MULTILINE)
     assert key not in caplog.text
 
 
-async def test_where_keys_are_optional_addresses_have_a_rate(
+async def test_addresses_have_a_quota_if_keys_are_optional(
     gateway: Serve, make: Callable[..., Any]
 ) -> None:
     key = await make("team-a")
     async with gateway(api_keys="optional", anonymous_rate="2/hour") as client:
         statuses = [(await client.get("/results")).status_code for _ in range(3)]
         assert statuses == [200, 200, 429]
-        assert (await client.get("/results", headers=bearer(key))).status_code == 200
-        assert (
-            await client.get("/results", headers=bearer(api_keys.generate_key()))
-        ).status_code == 401
+        assert (await client.get("/results", headers=authorize(key))).status_code == 200
+        unknown_key = authorize(api_keys.generate_key())
+        assert (await client.get("/results", headers=unknown_key)).status_code == 401
 
 
-async def test_a_revoked_key_ends_within_seconds(
+async def test_revoked_key_becomes_invalid(
     settings: Settle, make: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     key = await make("team-a")
     async with LocalContext(settings()) as context:
         assert (await context.api_keys.find(key)) == ApiKey("team-a", Rate(5, 60))
         assert await context.api_key_store.revoke("team-a")
-        assert await context.api_keys.find(key)  # believed for a while
+        assert await context.api_keys.find(key)  # cached for a few seconds
         monkeypatch.setattr(api_keys, "FRESH_SECONDS", 0)
         assert await context.api_keys.find(key) is None
         assert not await context.api_key_store.revoke("team-a")
-    assert await make("team-a") != key  # the name is free again
+    assert await make("team-a") != key  # the name can be used again
 
 
 class Database:
-    """Knows one key; counts what it is asked."""
+    """A key store with one key, which records how many keys each lookup has."""
 
     def __init__(self) -> None:
-        self.asked: list[int] = []
-        self.away = False
+        self.lookups: list[int] = []
+        self.is_unavailable = False
         self.key = api_keys.generate_key()
 
     async def find(self, digests: list[bytes]) -> dict[bytes, ApiKey]:
-        self.asked.append(len(digests))
+        self.lookups.append(len(digests))
         await asyncio.sleep(0.01)
-        if self.away:
-            raise DatabaseUnavailable("away")
+        if self.is_unavailable:
+            raise DatabaseUnavailable("unavailable")
         return {
             each: ApiKey("a", Rate(1, 1)) for each in digests if each == api_keys.hash_key(self.key)
         }
 
 
-async def test_made_up_keys_are_looked_for_together() -> None:
+async def test_concurrent_lookups_of_keys_are_batched() -> None:
     database = Database()
-    ring = ApiKeyCache(database)
+    cache = ApiKeyCache(database)
     wrong = [api_keys.generate_key() for _ in range(200)]
-    found = await asyncio.gather(*[ring.find(key) for key in [*wrong, database.key, *wrong]])
+    keys = await asyncio.gather(*[cache.find(key) for key in [*wrong, database.key, *wrong]])
 
-    assert [each for each in found if each] == [ApiKey("a", Rate(1, 1))]
-    assert database.asked == [201]
-    assert await ring.find("no key at all") is None
-    assert await ring.find(wrong[0]) is None
-    assert database.asked == [201]
+    assert [each for each in keys if each] == [ApiKey("a", Rate(1, 1))]
+    assert database.lookups == [201]
+    assert await cache.find("no key at all") is None
+    assert await cache.find(wrong[0]) is None
+    assert database.lookups == [201]
 
 
-async def test_a_known_key_outlives_the_database_for_a_minute(
+async def test_known_key_stays_valid_while_the_database_is_unavailable(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     database = Database()
-    ring = ApiKeyCache(database)
-    assert await ring.find(database.key)
-    database.away = True
+    cache = ApiKeyCache(database)
+    assert await cache.find(database.key)
+    database.is_unavailable = True
     monkeypatch.setattr(api_keys, "FRESH_SECONDS", 0)
-    assert await ring.find(database.key)
+    assert await cache.find(database.key)
     with pytest.raises(DatabaseUnavailable):
-        await ring.find(api_keys.generate_key())
+        await cache.find(api_keys.generate_key())
     monkeypatch.setattr(api_keys, "STALE_SECONDS", 0)
     with pytest.raises(DatabaseUnavailable):
-        await ring.find(database.key)
-    database.away = False
-    assert await ring.find(database.key)
+        await cache.find(database.key)
+    database.is_unavailable = False
+    assert await cache.find(database.key)
 
 
-async def test_what_is_remembered_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_caches_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(api_keys, "MAX_CACHED_KEYS", 10)
-    ring = ApiKeyCache(Database())
+    cache = ApiKeyCache(Database())
     for _ in range(30):
-        await ring.find(api_keys.generate_key())
-    assert len(ring._known) == 10  # noqa: SLF001
+        await cache.find(api_keys.generate_key())
+    assert len(cache._known) == 10  # noqa: SLF001
 
-    found = await asyncio.gather(*(ring.find(api_keys.generate_key()) for _ in range(30)))
-    assert found == [None] * 30
+    keys = await asyncio.gather(*(cache.find(api_keys.generate_key()) for _ in range(30)))
+    assert keys == [None] * 30
 
     rates = QuotaCounter()
     for number in range(MAX_CALLERS + 5):
@@ -212,21 +211,21 @@ async def test_what_is_remembered_is_bounded(monkeypatch: pytest.MonkeyPatch) ->
         (("192.0.2.1", "192.0.2.2"), False),
         (("2001:db8::1", "2001:db8::2"), True),
         (("2001:db8:0:1::1", "2001:db8:0:2::1"), False),
-        # as proxies write them that listen on :: for both
+        # as written by proxies that listen on :: for IPv4 and IPv6
         (("::ffff:192.0.2.1", "::ffff:192.0.2.2"), False),
         (("::ffff:192.0.2.1", "192.0.2.1"), True),
-        # what is none would be a new one with each request, and of any length
+        # malformed addresses would otherwise be unlimited in number and length
         (("x" * 60_000, "192.0.2.1:55"), True),
     ],
 )
-async def test_anonymous_callers_are_told_apart_by_address(
+async def test_anonymous_clients_are_distinguished_by_address(
     addresses: tuple[str, str], *, are_one: bool
 ) -> None:
     async def hello(_: Any, __: Any, send: Any) -> None:
         await send({"type": "http.response.start", "status": 200, "headers": []})
         await send({"type": "http.response.body", "body": b""})
 
-    layer: Any = ApiKeyMiddleware(hello, ApiKeyCache(Database()), Rate(1, 60))
+    layer: Any = ApiKeyMiddleware(ApiKeyCache(Database()), Rate(1, 60))(hello)
     statuses = []
     for address in addresses:
         wire = httpx.ASGITransport(layer, client=(address, 1))
@@ -236,12 +235,12 @@ async def test_anonymous_callers_are_told_apart_by_address(
     assert statuses == [200, 429 if are_one else 200]
 
 
-def test_a_rate_that_somebody_wrote_into_the_table_has_a_name() -> None:
+def test_rate_with_an_unusual_window_has_a_name() -> None:
     assert str(Rate(5, 60)) == "5/minute"
     assert str(Rate(5, 90)) == "5/90 seconds"
 
 
-async def test_keys_are_made_listed_and_revoked_on_a_terminal(
+async def test_keys_are_added_listed_and_revoked_on_the_command_line(
     settings: Settle, db: psycopg.Connection
 ) -> None:
     import argparse  # noqa: PLC0415
@@ -250,9 +249,9 @@ async def test_keys_are_made_listed_and_revoked_on_a_terminal(
     key_commands.add_keys(parser)
 
     async def run(*words: str) -> str:
-        with redirect_stdout(io.StringIO()) as said, redirect_stderr(io.StringIO()):
+        with redirect_stdout(io.StringIO()) as output, redirect_stderr(io.StringIO()):
             await key_commands.run(settings(), parser.parse_args(words))
-        return said.getvalue()
+        return output.getvalue()
 
     key = (await run("add", "team-a", "--rate", "7/day")).strip()
     with pytest.raises(ApiKeyNameTaken):
@@ -274,13 +273,13 @@ async def test_keys_are_made_listed_and_revoked_on_a_terminal(
             await run(*words)
 
 
-async def test_the_description_tells_of_keys(gateway: Serve) -> None:
-    wanted: dict[Literal["off", "optional", "required"], Any] = {
+async def test_openapi_describes_keys(gateway: Serve) -> None:
+    expected: dict[Literal["off", "optional", "required"], Any] = {
         "off": None,
         "optional": [{"key": []}, {}],
         "required": [{"key": []}],
     }
-    for mode, security in wanted.items():
+    for mode, security in expected.items():
         async with gateway(api_keys=mode) as client:
             described = (await client.get("/schema")).json()
         operation = described["paths"]["/results"]["get"]
@@ -302,37 +301,37 @@ async def test_the_description_tells_of_keys(gateway: Serve) -> None:
         *((host, 400) for host in ("api.example.org, evil.org", "api.example.org/", "a b")),
     ],
 )
-async def test_other_hosts_are_refused(gateway: Serve, host: str, status: int) -> None:
+async def test_hosts_are_validated(gateway: Serve, host: str, status: int) -> None:
     allowed = "api.example.org,*.example.net,127.0.0.1,[::1]"
     async with gateway(allowed_hosts=allowed) as client:
-        # nor do backend endpoints, unless they ask for a token
+        # backend endpoints too, unless they require a token
         for path in ("/results", "/read-results"):
-            answer = await client.get(path, headers={"host": host})
-            assert answer.status_code == status
+            response = await client.get(path, headers={"host": host})
+            assert response.status_code == status
             if status == 400:
-                assert answer.headers["content-type"] == "application/problem+json"
-        open_to = 400 if host_of(host) is None else 200
+                assert response.headers["content-type"] == "application/problem+json"
+        open_to = 400 if parse_host(host) is None else 200
         for path in ("/health/live", "/metrics"):
             assert (await client.get(path, headers={"host": host})).status_code == open_to
 
 
-async def test_a_host_that_is_none_is_refused_in_any_case(client: Gateway) -> None:
+async def test_malformed_host_is_always_rejected(client: Gateway) -> None:
     for host in ("", "a:x", "a b", "a/b", "[::1", "a@b"):
         assert (await client.get("/results", headers={"host": host})).status_code == 400
     twice = [("host", "a"), ("host", "b")]
     assert (await client.get("/results", headers=twice)).status_code == 400
 
 
-def test_a_host_is_read_or_is_none() -> None:
-    assert host_of("[::ffff:1.2.3.4]:5") == host_of("[::ffff:102:304]")
-    assert host_of("[:::]") is None
-    assert host_of(".example.net") is None
+def test_host_header_is_parsed() -> None:
+    assert parse_host("[::ffff:1.2.3.4]:5") == parse_host("[::ffff:102:304]")
+    assert parse_host("[:::]") is None
+    assert parse_host(".example.net") is None
 
 
-# Headers for browsers
+# Security headers
 
 
-async def test_every_answer_tells_browsers_to_keep_out(gateway: Serve) -> None:
+async def test_every_response_has_security_headers(gateway: Serve) -> None:
     async with gateway(backend_token="x" * 16) as client:
         for path in (
             "/results",
@@ -352,7 +351,7 @@ async def test_every_answer_tells_browsers_to_keep_out(gateway: Serve) -> None:
         assert headers["cross-origin-resource-policy"] == "cross-origin"
 
 
-async def test_the_page_runs_its_own_scripts_and_no_others(client: Gateway) -> None:
+async def test_schema_page_allows_only_its_own_scripts(client: Gateway) -> None:
     from base64 import b64encode  # noqa: PLC0415
     from hashlib import sha256  # noqa: PLC0415
 
@@ -366,14 +365,14 @@ async def test_the_page_runs_its_own_scripts_and_no_others(client: Gateway) -> N
     assert not re.search(r"\son\w+=", page.text.split("<script type")[0])
 
 
-# The door
+# Limits
 
 
-async def test_bodies_from_anybody_are_small(client: Gateway) -> None:
+async def test_bodies_of_api_clients_are_limited(client: Gateway) -> None:
     for path, status in (("/queries", 413), ("/write-results", 400)):
         json = {"content-type": "application/json"}
-        answer = await client.post(path, content=b" " * 2**17, headers=json)
-        assert answer.status_code == status
+        response = await client.post(path, content=b" " * 2**17, headers=json)
+        assert response.status_code == status
 
 
 @pytest.mark.parametrize(
@@ -385,7 +384,7 @@ async def test_bodies_from_anybody_are_small(client: Gateway) -> None:
         ("169.254.1.1", False),
     ],
 )
-def test_an_open_backend_is_for_this_machine_alone(host: str, *, is_loopback: bool) -> None:
+def test_backend_without_token_requires_loopback(host: str, *, is_loopback: bool) -> None:
     assert reach.is_loopback(host) is is_loopback
     reach.check(Settings(host=host, backend_token="x" * 16))
     reach.check(Settings(host=host, backend_token_also="x" * 16))
@@ -400,7 +399,7 @@ def test_an_open_backend_is_for_this_machine_alone(host: str, *, is_loopback: bo
 
 
 @pytest.mark.parametrize("host", ["x" * 300, "[::1]", "127.0.0.1:8000", " 127.0.0.1"])
-def test_what_is_no_host_is_not_said_to_be_reachable(host: str) -> None:
+def test_invalid_listen_address_is_reported_as_such(host: str) -> None:
     reach.check(Settings(host=host, backend_token="x" * 16))
     reach.check(Settings(host=host, backend_token_also="x" * 16))
     with pytest.raises(ConfigurationError, match="is no host to listen on"):
@@ -410,7 +409,7 @@ def test_what_is_no_host_is_not_said_to_be_reachable(host: str) -> None:
 # Secrets
 
 SECRET = "correct-horse-battery-staple"  # noqa: S105
-PLANTED = {
+ENVIRONMENT = {
     "ARXIV_DATABASE_URL": f"postgresql://arxiv_rw:{SECRET}@127.0.0.1:9/arxiv",
     "ARXIV_DATABASE_RO_URL": f"host=127.0.0.1 port=9 user=arxiv_ro password={SECRET}",
     "ARXIV_API_URL": f"http://someone:{SECRET}@127.0.0.1:9/api/query",
@@ -423,7 +422,7 @@ PLANTED = {
 
 
 @pytest.mark.parametrize("database_is_there", [True, False])
-def test_no_log_and_no_answer_has_a_secret(
+def test_secrets_are_in_no_log_line_and_no_response(
     settings: Settle,
     db: psycopg.Connection,
     *,
@@ -436,47 +435,47 @@ def test_no_log_and_no_answer_has_a_secret(
     )
     urls = {}
     if database_is_there:
-        made = settings()
+        original = settings()
         urls = {
-            "ARXIV_DATABASE_URL": f"{made.database_url} password={SECRET}",
-            "ARXIV_DATABASE_RO_URL": f"{made.database_ro_url} password={SECRET}",
+            "ARXIV_DATABASE_URL": f"{original.database_url} password={SECRET}",
+            "ARXIV_DATABASE_RO_URL": f"{original.database_ro_url} password={SECRET}",
         }
-    answers = []
-    with service(PLANTED | urls) as running:
-        asked = [
+    responses = []
+    with service(ENVIRONMENT | urls) as running:
+        requests = [
             ("/health/ready", ""),
             ("/results", api_keys.generate_key()),
             ("/get-sequence", f"{SECRET}x"),
             ("/write-queries", SECRET),
         ]
-        if database_is_there:  # without it, what is found is kept until it comes
-            asked += [
+        if database_is_there:  # without it, results are kept until it is available
+            requests += [
                 ("/arxiv?title=x", key),
                 ("/arxiv-api?title=x", SECRET),
                 ("/results?x=1", key),
             ]
-        for path, token in asked:
+        for path, token in requests:
             headers = {"authorization": f"Bearer {token}"} if token else {}
-            answer = httpx.get(running.url() + path, headers=headers, timeout=30)
-            answers.append(f"{answer.headers} {answer.text}")
+            response = httpx.get(running.url() + path, headers=headers, timeout=30)
+            responses.append(f"{response.headers} {response.text}")
         httpx.post(
             f"{running.url()}/write-queries",
             content=b"{",
             headers={"authorization": f"Bearer {SECRET}"},
         )
         running.end(15)
-    told = "\n".join([*answers, running.output])
+    text = "\n".join([*responses, running.output])
 
-    assert "GET /health/ready " in told
-    assert SECRET not in told
-    assert key not in told
+    assert "GET /health/ready " in text
+    assert SECRET not in text
+    assert key not in text
 
 
 @pytest.mark.parametrize("command", [["migrate"], ["keys", "list"]])
-def test_no_command_tells_a_secret_when_it_fails(command: list[str]) -> None:
+def test_failing_commands_print_no_secrets(command: list[str]) -> None:
     ended = subprocess.run(
         [sys.executable, "-m", "service", *command],
-        env=PLANTED | {"PATH": "/usr/bin"},
+        env=ENVIRONMENT | {"PATH": "/usr/bin"},
         cwd=ROOT,
         capture_output=True,
         text=True,

@@ -1,4 +1,4 @@
-"""Whole lists over a real server: in pieces, in little memory, visibly broken where they break."""
+"""Exports over a real server: streaming, bounded memory, detectable truncation."""
 
 import asyncio
 import gzip
@@ -33,7 +33,7 @@ READERS = "select pid from pg_stat_activity where application_name = 'arxiv-gate
 
 @pytest.fixture(scope="module")
 def filled(server: str, template: str) -> Iterator[str]:
-    """The name of a database with so many results and searches; their text does not compress."""
+    """Name of a database with ROWS results and searches of incompressible text."""
     name = f"filled_{uuid4().hex}"
     with psycopg.connect(server, autocommit=True) as admin:
         new = Identifier(name)
@@ -79,13 +79,13 @@ async def client_of(settings: Settings) -> AsyncIterator[Gateway]:
 
 
 def active(db: psycopg.Connection) -> list[int]:
-    """The backends that work for the service; a transaction would see those of its start."""
+    """Return the active backends of the service, from a new snapshot of the statistics."""
     db.execute("select pg_stat_clear_snapshot()")
     return [pid for (pid,) in db.execute(f"{READERS} and state = 'active'")]
 
 
-async def until(what: Callable[[], Any], patience: float = 5) -> Any:
-    end = monotonic() + patience
+async def until(what: Callable[[], Any], seconds: float = 5) -> Any:
+    end = monotonic() + seconds
     while not (found := what()):
         assert monotonic() < end
         await asyncio.sleep(0.01)
@@ -97,11 +97,9 @@ def loud(caplog: pytest.LogCaptureFixture) -> list[logging.LogRecord]:
 
 
 @pytest.mark.parametrize("path", ["/results", "/read-results", "/queries", "/read-queries"])
-async def test_a_whole_list_comes_in_pieces_and_takes_little_memory(
-    large: Settings, path: str
-) -> None:
+async def test_export_is_streamed_in_bounded_memory(large: Settings, path: str) -> None:
     async with client_of(large) as client:
-        await client.get(f"{path}?format=ndjson&items_per_page=1000")  # what is made once
+        await client.get(f"{path}?format=ndjson&items_per_page=1000")  # fills caches
         tracemalloc.start()
         begun = monotonic()
         try:
@@ -124,10 +122,10 @@ async def test_a_whole_list_comes_in_pieces_and_takes_little_memory(
     assert peak < 8 * 2**20
 
 
-async def test_a_slow_reader_holds_no_connection(
+async def test_slow_client_holds_no_database_connection(
     large: Settings, large_db: psycopg.Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Of a pool of one, while three exports stand still."""
+    """Three exports are stalled, and the pool has one connection."""
     monkeypatch.setattr(pool, "POOL_SIZE", 1)
     async with client_of(large) as client:
         for path in (EXPORT, "/queries", "/results?format=csv"):
@@ -148,7 +146,7 @@ async def test_a_slow_reader_holds_no_connection(
 
 
 @pytest.mark.parametrize("path", [EXPORT, "/queries", "/queries?format=bibtex"])
-async def test_who_hangs_up_leaves_nothing_running(
+async def test_disconnect_ends_the_export(
     large: Settings, large_db: psycopg.Connection, caplog: pytest.LogCaptureFixture, path: str
 ) -> None:
     caplog.set_level("NOTICE")
@@ -167,7 +165,7 @@ async def test_who_hangs_up_leaves_nothing_running(
     assert all(record.levelno <= logging.INFO + 5 for record in caplog.records), caplog.text
 
 
-async def test_rows_that_come_in_the_middle_are_met_and_none_twice(
+async def test_rows_inserted_during_an_export_appear_once(
     gateway: Serve, database: str, db: psycopg.Connection, settings: Callable[..., Settings]
 ) -> None:
     del gateway, database
@@ -182,7 +180,7 @@ async def test_rows_that_come_in_the_middle_are_met_and_none_twice(
         content = await anext(pieces)
         await asyncio.sleep(0.2)
         db.execute(insert, (1000, 20_001, 20_010))
-        db.execute(insert, (-50_000, 30_001, 30_010))  # before all others
+        db.execute(insert, (-50_000, 30_001, 30_010))  # sorted before all others
         async for piece in pieces:
             content += piece
 
@@ -190,12 +188,12 @@ async def test_rows_that_come_in_the_middle_are_met_and_none_twice(
     assert found == [*range(1, 10_001), *range(20_001, 20_011)]
 
 
-# Where the database breaks
+# Failures of the database
 
 
 @asynccontextmanager
 async def stuck(db: psycopg.Connection) -> AsyncIterator[Callable[[], list[int]]]:
-    """Readers wait for a lock; gives which they are."""
+    """Block readers by a lock; yields a function that lists them."""
     await until(lambda: active(db) == [])
     db.execute("set lock_timeout = '2s'")
     with db.transaction():
@@ -205,7 +203,7 @@ async def stuck(db: psycopg.Connection) -> AsyncIterator[Callable[[], list[int]]
 
 
 @pytest.mark.parametrize("coding", ["identity", "gzip", "zstd"])
-async def test_an_export_that_loses_its_database_is_seen_to_be_broken(
+async def test_export_that_loses_its_database_is_detectably_truncated(
     large: Settings, large_db: psycopg.Connection, caplog: pytest.LogCaptureFixture, coding: str
 ) -> None:
     caplog.set_level("NOTICE")
@@ -228,7 +226,9 @@ async def test_an_export_that_loses_its_database_is_seen_to_be_broken(
             record for record in loud(caplog) if record.name == "service.middleware.request_log"
         ]
         [line] = [record.getMessage() for record in ours]
-        assert line.startswith(f"GET {path.partition('?')[0]} is cut off: the database is away")
+        assert line.startswith(
+            f"response to GET {path.partition('?')[0]} is truncated: the database is away"
+        )
         assert all(not record.exc_info for record in loud(caplog))
 
 
@@ -240,7 +240,7 @@ async def _read(pieces: AsyncIterator[bytes]) -> int:
 
 
 @pytest.mark.parametrize("how", ["cut", "silent"])
-async def test_a_server_that_is_gone_breaks_the_export(
+async def test_lost_postgres_server_truncates_the_export(
     large: Settings, monkeypatch: pytest.MonkeyPatch, how: str
 ) -> None:
     monkeypatch.setattr(pool, "PATIENCE", 1.0)
@@ -263,7 +263,7 @@ async def test_a_server_that_is_gone_breaks_the_export(
             assert (await client.get("/results?page=0")).status_code == 200
 
 
-async def test_a_database_that_is_away_at_the_start_is_told_by_the_status(
+async def test_export_without_a_database_responds_with_503(
     settings: Callable[..., Settings], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(pool, "CONNECTION_PATIENCE", 0.05)
@@ -282,7 +282,7 @@ async def test_a_database_that_is_away_at_the_start_is_told_by_the_status(
 
 
 @pytest.mark.parametrize("coding", ["identity", "gzip"])
-def test_a_cut_export_has_no_end_on_the_wire_and_one_line_in_the_log(
+def test_truncated_export_has_no_final_chunk_and_one_log_line(
     large: Settings, large_db: psycopg.Connection, coding: str
 ) -> None:
     environment = {
@@ -324,7 +324,7 @@ def test_a_cut_export_has_no_end_on_the_wire_and_one_line_in_the_log(
             gzip.decompress(_unchunked(content))
     errors = [line for line in output.splitlines() if " ERROR " in line]
     assert len(errors) == 1, output
-    assert "[cut-7] GET /results is cut off: the database is away" in errors[0]
+    assert "[cut-7] response to GET /results is truncated: the database is away" in errors[0]
     assert "Traceback" not in output
 
 
@@ -337,7 +337,7 @@ def _unchunked(content: bytes) -> bytes:
     return b"".join(pieces)
 
 
-async def test_head_reads_little_and_leaves_nothing_running(
+async def test_head_of_an_export_reads_one_batch(
     large: Settings, large_db: psycopg.Connection, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level("NOTICE")

@@ -1,4 +1,4 @@
-"""What a client may send and how long it may take, over real connections."""
+"""Limits on requests and connections, over real connections."""
 
 import asyncio
 import json
@@ -64,8 +64,8 @@ async def later() -> str:
     return "later"
 
 
-class Listening(uvicorn.Server):
-    """The protocol before a small application."""
+class LimitedServer(uvicorn.Server):
+    """uvicorn with the protocol and a small application."""
 
     def __init__(self) -> None:
         app = Litestar(
@@ -76,7 +76,7 @@ class Listening(uvicorn.Server):
             openapi_config=None,
         )
         config = uvicorn.Config(
-            app, port=0, http=http_limits.protocol(), ws="none", log_config=None, lifespan="off"
+            app, port=0, http=LimitedHttpProtocol, ws="none", log_config=None, lifespan="off"
         )
         super().__init__(config)
 
@@ -111,15 +111,15 @@ class Client:
         self.reader, self.writer = reader, writer
 
     async def send(self, *parts: bytes) -> None:
-        """Send the parts one by one, as far as they are taken."""
+        """Send the parts one by one, until the server closes the connection."""
         with suppress(ConnectionError):
             for part in parts:
                 self.writer.write(part)
                 await self.writer.drain()
                 await asyncio.sleep(0.002)
 
-    async def answer(self) -> tuple[int, dict[str, str], bytes]:
-        """The next answer."""
+    async def read_response(self) -> tuple[int, dict[str, str], bytes]:
+        """Read the next response: status, headers, body."""
         head = (
             (await asyncio.wait_for(self.reader.readuntil(b"\r\n\r\n"), 5)).decode().split("\r\n")
         )
@@ -127,9 +127,9 @@ class Client:
         body = await self.reader.readexactly(int(fields["content-length"]))
         return int(head[0].split()[1]), fields, body
 
-    async def refusal(self) -> int:
-        """The status of the last answer, a problem with all that belongs to it."""
-        status, fields, body = await self.answer()
+    async def read_rejection(self) -> int:
+        """Read the last response, which must be a complete problem, and return its status."""
+        status, fields, body = await self.read_response()
         with suppress(ConnectionError):
             assert await asyncio.wait_for(self.reader.read(), 5) == b""
         assert fields["content-type"] == "application/problem+json"
@@ -143,8 +143,8 @@ class Client:
 
 
 @pytest.fixture
-async def listening() -> AsyncIterator[Listening]:
-    server = Listening()
+async def http_server() -> AsyncIterator[LimitedServer]:
+    server = LimitedServer()
     async with server.running():
         yield server
 
@@ -159,32 +159,31 @@ CHUNKED = POST + b"transfer-encoding: chunked\r\n\r\n"
     [
         ([b"hello there\r\n\r\n"], 400),
         ([b"GET / HTTP/1.1\r\nhost x\r\n\r\n"], 400),
-        ([ONE + b"a: b\r\n c\r\n\r\n"], 400),  # folded, as nobody reads in the same way
+        ([ONE + b"a: b\r\n c\r\n\r\n"], 400),  # obsolete line folding
         ([ONE + b"a : b\r\n\r\n"], 400),
         ([POST + b"content-length: 3\r\ncontent-length: 4\r\n\r\nabc"], 400),
         ([POST + b"content-length: 3\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n"], 400),
         ([POST + b"content-length: -1\r\n\r\n"], 400),
         ([CHUNKED + b"xyz\r\n"], 400),
-        ([b"GET /" + b"x" * http_limits.URL + b" HTTP/1.1\r\nhost: x\r\n\r\n"], 414),
+        ([b"GET /" + b"x" * http_limits.MAX_TARGET_BYTES + b" HTTP/1.1\r\nhost: x\r\n\r\n"], 414),
         ([b"GET /", *[b"x" * 9_999] * 9], 414),
-        ([ONE + b"a: b\r\n" * http_limits.FIELDS + b"\r\n"], 431),
-        ([ONE + b"a: " + b"b" * http_limits.HEAD + b"\r\n\r\n"], 431),
+        ([ONE + b"a: b\r\n" * http_limits.MAX_HEADERS + b"\r\n"], 431),
+        ([ONE + b"a: " + b"b" * http_limits.MAX_HEADER_BYTES + b"\r\n\r\n"], 431),
         ([ONE + b"a: ", *[b"b" * 9_999] * 9], 431),
         ([ONE, *[b"a" * 9_999] * 9], 431),
         ([CHUNKED + b"0\r\na: ", *[b"b" * 9_999] * 9], 431),  # after the body
-        ([CHUNKED + b"0\r\n" + b"a: b\r\n" * 101 + b"\r\n"], 431),
-        ([CHUNKED + b"1;a=", *[b"b" * 9_999] * 9], 431),  # beside the size of a chunk
+        ([CHUNKED + b"1;a=", *[b"b" * 9_999] * 9], 431),  # a chunk extension
     ],
 )
-async def test_what_is_no_request_or_too_much_is_answered_and_ended(
-    listening: Listening, parts: list[bytes], status: int
+async def test_malformed_and_oversized_requests_are_rejected(
+    http_server: LimitedServer, parts: list[bytes], status: int
 ) -> None:
-    async with listening.client() as client:
+    async with http_server.client() as client:
         await client.send(*parts)
-        assert await client.refusal() == status
-    async with listening.client() as client:
+        assert await client.read_rejection() == status
+    async with http_server.client() as client:
         await client.send(ONE + b"\r\n")
-        assert (await client.answer())[0] == 200
+        assert (await client.read_response())[0] == 200
 
 
 @pytest.mark.parametrize(
@@ -194,16 +193,16 @@ async def test_what_is_no_request_or_too_much_is_answered_and_ended(
         CHUNKED + (b"10000\r\n" + b"x" * 2**16 + b"\r\n") * 17 + b"0\r\n\r\n",
     ],
 )
-async def test_a_body_that_is_too_large_is_refused_with_or_without_its_length(
-    listening: Listening, body: bytes
+async def test_large_bodies_are_rejected_with_and_without_content_length(
+    http_server: LimitedServer, body: bytes
 ) -> None:
-    async with listening.client() as client:
+    async with http_server.client() as client:
         await client.send(body, ONE + b"\r\n")
-        assert (await client.answer())[0] == 413
+        assert (await client.read_response())[0] == 413
 
 
-async def test_large_requests_within_the_bounds_are_served(listening: Listening) -> None:
-    async with listening.client() as client:
+async def test_requests_just_below_the_limits_are_served(http_server: LimitedServer) -> None:
+    async with http_server.client() as client:
         for request in (
             b"GET /?" + b"x" * 45_000 + b" HTTP/1.1\r\nhost: x\r\n\r\n",
             ONE + b"a: b\r\n" * 99 + b"\r\n",
@@ -212,38 +211,38 @@ async def test_large_requests_within_the_bounds_are_served(listening: Listening)
             POST + b"content-length: 300000\r\n\r\n" + b"x" * 300_000,
         ):
             await client.send(request)
-            assert (await client.answer())[0] in {200, 201}
+            assert (await client.read_response())[0] in {200, 201}
 
 
-async def test_requests_in_a_row_are_answered_in_their_order(listening: Listening) -> None:
-    async with listening.client() as client:
+async def test_pipelined_requests_are_answered_in_order(http_server: LimitedServer) -> None:
+    async with http_server.client() as client:
         await client.send((ONE + b"\r\n") * 50 + POST + b"content-length: 3\r\n\r\nabc")
-        statuses = [(await client.answer())[0] for _ in range(51)]
+        statuses = [(await client.read_response())[0] for _ in range(51)]
 
     assert statuses == [200] * 50 + [201]
 
 
-async def test_who_asks_for_thousands_of_answers_ahead_is_refused(listening: Listening) -> None:
-    async with listening.client() as client:
-        await client.send((ONE + b"\r\n") * (http_limits.AHEAD + 1))
-        assert {(await client.answer())[0] for _ in range(http_limits.AHEAD + 1)} == {200}
+async def test_number_of_pipelined_requests_is_limited(http_server: LimitedServer) -> None:
+    async with http_server.client() as client:
+        await client.send((ONE + b"\r\n") * (http_limits.MAX_PIPELINED + 1))
+        assert {
+            (await client.read_response())[0] for _ in range(http_limits.MAX_PIPELINED + 1)
+        } == {200}
         await client.send((ONE + b"\r\n") * 5000)
-        connection: Any = next(iter(listening.server_state.connections))
-        assert len(connection.pipeline) <= http_limits.AHEAD + 1
-        assert await client.refusal() == 429
+        connection: Any = next(iter(http_server.server_state.connections))
+        assert len(connection.pipeline) <= http_limits.MAX_PIPELINED + 1
+        assert await client.read_rejection() == 429
 
 
 @pytest.mark.parametrize("protocol", [b"h2c", b"websocket", b"HTTP/2.0, h2c"])
-async def test_who_wants_another_protocol_is_served_with_this_one(
-    listening: Listening, protocol: bytes
-) -> None:
-    wish = b"connection: Upgrade, HTTP2-Settings\r\nupgrade: %s\r\n" % protocol
-    one, post = ONE + wish + b"\r\n", POST + wish + b"content-length: 3\r\n\r\nabc"
-    async with listening.client() as client:
+async def test_upgrade_header_is_ignored(http_server: LimitedServer, protocol: bytes) -> None:
+    upgrade = b"connection: Upgrade, HTTP2-Settings\r\nupgrade: %s\r\n" % protocol
+    one, post = ONE + upgrade + b"\r\n", POST + upgrade + b"content-length: 3\r\n\r\nabc"
+    async with http_server.client() as client:
         await client.send(post + one * 20 + post[:-2], post[-2:], post + ONE + b"\r\n")
-        told = [await client.answer() for _ in range(24)]
+        responses = [await client.read_response() for _ in range(24)]
 
-    assert [(status, body) for status, _, body in told] == [
+    assert [(status, body) for status, _, body in responses] == [
         (201, b"3"),
         *[(200, b"hello")] * 20,
         *[(201, b"3")] * 2,
@@ -251,41 +250,41 @@ async def test_who_wants_another_protocol_is_served_with_this_one(
     ]
 
 
-async def test_a_tunnel_is_refused(listening: Listening) -> None:
-    async with listening.client() as client:
+async def test_connect_is_rejected(http_server: LimitedServer) -> None:
+    async with http_server.client() as client:
         await client.send(b"CONNECT x:80 HTTP/1.1\r\nhost: x:80\r\n\r\n")
-        assert await client.refusal() == 400
+        assert await client.read_rejection() == 400
 
 
-async def test_the_log_has_what_was_refused_by_the_id_of_the_answer(
-    listening: Listening, caplog: pytest.LogCaptureFixture
+async def test_rejection_is_logged_with_its_request_id(
+    http_server: LimitedServer, caplog: pytest.LogCaptureFixture
 ) -> None:
     names = set()
 
-    def note(_: logging.LogRecord) -> bool:
+    def record_id(_: logging.LogRecord) -> bool:
         names.add(request_id.get())
         return True
 
     caplog.set_level(NOTICE)
-    caplog.handler.addFilter(note)
-    async with listening.client() as client:
+    caplog.handler.addFilter(record_id)
+    async with http_server.client() as client:
         await client.send(b"hello there\r\n\r\n")
-        _, fields, _ = await client.answer()
+        _, fields, _ = await client.read_response()
 
     assert [record.getMessage() for record in caplog.records if record.levelno >= NOTICE] == [
-        "refused with 400: this is no HTTP request"
+        "rejected with 400: the request is not valid HTTP/1.1"
     ]
     assert fields["x-request-id"] in names
 
 
 @pytest.fixture
-def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(http_limits, "HEAD_PATIENCE", 0.2)
-    monkeypatch.setattr(http_limits, "BODY_PATIENCE", 0.2)
-    monkeypatch.setattr(http_limits, "READER_PATIENCE", 0.4)
+def short_timeouts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(http_limits, "HEADER_TIMEOUT", 0.2)
+    monkeypatch.setattr(http_limits, "BODY_TIMEOUT", 0.2)
+    monkeypatch.setattr(http_limits, "READ_TIMEOUT", 400)
 
 
-@pytest.mark.usefixtures("hasty")
+@pytest.mark.usefixtures("short_timeouts")
 @pytest.mark.parametrize(
     ("begin", "drop"),
     [
@@ -297,155 +296,154 @@ def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
         (CHUNKED, b"1\r\nx\r\n"),
     ],
 )
-async def test_who_sends_a_request_byte_by_byte_is_sent_away(
-    listening: Listening, begin: bytes, drop: bytes
+async def test_slow_requests_are_rejected(
+    http_server: LimitedServer, begin: bytes, drop: bytes
 ) -> None:
-    async with listening.client() as client:
+    async with http_server.client() as client:
         dropping = asyncio.create_task(client.send(begin, *[drop] * 1000))
         if begin == ONE + b"\r\n":
-            assert (await client.answer())[0] == 200
-        assert await client.refusal() == 408
+            assert (await client.read_response())[0] == 200
+        assert await client.read_rejection() == 408
         dropping.cancel()
     await asyncio.sleep(0)
-    assert not listening.server_state.tasks
+    assert not http_server.server_state.tasks
 
 
-@pytest.mark.usefixtures("hasty")
-async def test_who_says_nothing_is_left_without_a_word(listening: Listening) -> None:
-    async with listening.client() as client:
+@pytest.mark.usefixtures("short_timeouts")
+async def test_idle_connections_are_closed(http_server: LimitedServer) -> None:
+    async with http_server.client() as client:
         assert await asyncio.wait_for(client.reader.read(), 2) == b""
-    async with listening.client() as client:
+    async with http_server.client() as client:
         await client.send(ONE + b"\r\n")
-        assert (await client.answer())[0] == 200
+        assert (await client.read_response())[0] == 200
         assert await asyncio.wait_for(client.reader.read(), 2) == b""
 
 
-@pytest.mark.usefixtures("hasty")
-async def test_who_asks_again_in_time_is_answered_as_often_as_he_asks(listening: Listening) -> None:
-    async with listening.client() as client:
+@pytest.mark.usefixtures("short_timeouts")
+async def test_connection_stays_open_while_it_is_used(http_server: LimitedServer) -> None:
+    async with http_server.client() as client:
         for _ in range(8):
             await client.send(ONE + b"\r\n")
-            assert (await client.answer())[0] == 200
-            await asyncio.sleep(0.1)  # half of the patience, which begins anew
+            assert (await client.read_response())[0] == 200
+            await asyncio.sleep(0.1)  # half of the timeout, which restarts with each request
         assert await asyncio.wait_for(client.reader.read(), 2) == b""
 
 
-@pytest.mark.usefixtures("hasty")
-async def test_who_takes_nothing_of_an_answer_is_left(listening: Listening) -> None:
-    async with listening.client() as client:
+@pytest.mark.usefixtures("short_timeouts")
+async def test_client_that_reads_nothing_is_disconnected(http_server: LimitedServer) -> None:
+    async with http_server.client() as client:
         await client.send(b"GET /forever HTTP/1.1\r\nhost: x\r\n\r\n")
         end = asyncio.get_running_loop().time() + 5
-        while listening.server_state.connections or listening.server_state.tasks:
+        while http_server.server_state.connections or http_server.server_state.tasks:
             assert asyncio.get_running_loop().time() < end
             await asyncio.sleep(0.02)
 
 
-def slow_socket() -> socket.socket:
-    """One whose system takes little that nobody reads."""
+def create_slow_socket() -> socket.socket:
+    """Create a socket with a small receive buffer."""
     connecting = socket.socket()
     connecting.settimeout(0)
     connecting.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
     return connecting
 
 
-@pytest.mark.usefixtures("hasty")
+@pytest.mark.usefixtures("short_timeouts")
 @pytest.mark.parametrize("path", [b"/forever", b"/large"])
-async def test_who_reads_slowly_and_steadily_is_served(listening: Listening, path: bytes) -> None:
+async def test_client_that_reads_slowly_is_served(http_server: LimitedServer, path: bytes) -> None:
     loop = asyncio.get_running_loop()
-    with slow_socket() as reading:
-        await loop.sock_connect(reading, ("127.0.0.1", listening.port))
+    with create_slow_socket() as reading:
+        await loop.sock_connect(reading, ("127.0.0.1", http_server.port))
         await loop.sock_sendall(reading, b"GET %s HTTP/1.1\r\nhost: x\r\n\r\n" % path)
         for _ in range(40):  # 1.2 seconds
             await asyncio.sleep(0.03)
             assert await loop.sock_recv(reading, 4096)
-        assert listening.server_state.connections
+        assert http_server.server_state.connections
 
 
-@pytest.mark.usefixtures("hasty")
-async def test_nor_may_a_client_leave_the_end_of_an_answer(listening: Listening) -> None:
+@pytest.mark.usefixtures("short_timeouts")
+async def test_client_that_leaves_the_end_unread_is_disconnected(
+    http_server: LimitedServer,
+) -> None:
     loop = asyncio.get_running_loop()
-    with slow_socket() as reading:
-        await loop.sock_connect(reading, ("127.0.0.1", listening.port))
+    with create_slow_socket() as reading:
+        await loop.sock_connect(reading, ("127.0.0.1", http_server.port))
         left = 0
-        while not left:  # as much as the system takes, and a little that never fills the buffer
+        while not left:  # until the kernel accepts no more
             await loop.sock_sendall(reading, b"GET /page HTTP/1.1\r\nhost: x\r\n\r\n")
             await asyncio.sleep(0.01)
-            [connection] = listening.server_state.connections
+            [connection] = http_server.server_state.connections
             left = connection.transport.get_write_buffer_size()
         end = loop.time() + 5
-        while listening.server_state.connections:
+        while http_server.server_state.connections:
             assert loop.time() < end
             await asyncio.sleep(0.02)
 
 
-@pytest.mark.usefixtures("hasty")
-async def test_a_request_that_waits_for_the_one_before_it_may_take_its_time(
-    listening: Listening,
+@pytest.mark.usefixtures("short_timeouts")
+async def test_body_timeout_does_not_run_while_a_request_is_queued(
+    http_server: LimitedServer,
 ) -> None:
-    async with listening.client() as client:
+    async with http_server.client() as client:
         await client.send(b"GET /later HTTP/1.1\r\nhost: x\r\n\r\n", POST)
         await client.send(b"content-length: 3\r\n\r\n", b"abc")
-        assert [(await client.answer())[0] for _ in range(2)] == [200, 201]
+        assert [(await client.read_response())[0] for _ in range(2)] == [200, 201]
 
 
-async def test_who_has_gone_needs_no_answer_though_more_was_asked(listening: Listening) -> None:
-    async with listening.client() as client:
+async def test_disconnect_stops_the_running_of_several_pipelined_requests(
+    http_server: LimitedServer,
+) -> None:
+    async with http_server.client() as client:
         await client.send(b"GET /forever HTTP/1.1\r\nhost: x\r\n\r\n" + ONE + b"\r\n")
         await client.reader.readuntil(b"\r\n\r\n")
     end = asyncio.get_running_loop().time() + 5
-    while listening.server_state.tasks:
+    while http_server.server_state.tasks:
         assert asyncio.get_running_loop().time() < end
         await asyncio.sleep(0.02)
 
 
-async def test_an_answer_may_take_longer_than_a_request(
-    listening: Listening, monkeypatch: pytest.MonkeyPatch
+async def test_responses_have_no_time_limit(
+    http_server: LimitedServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(http_limits, "HEAD_PATIENCE", 0.1)
-    async with listening.client() as client:
+    monkeypatch.setattr(http_limits, "HEADER_TIMEOUT", 0.1)
+    async with http_server.client() as client:
         await client.send(b"GET /forever HTTP/1.1\r\nhost: x\r\n\r\n")
         for _ in range(5):
             await asyncio.sleep(0.1)
             assert await client.reader.read(2**20)
 
 
-async def test_one_connection_too_many_is_refused(
-    listening: Listening, monkeypatch: pytest.MonkeyPatch
+async def test_number_of_connections_is_limited(
+    http_server: LimitedServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(http_limits, "CONNECTIONS", 1)
-    async with listening.client() as first:
+    monkeypatch.setattr(http_limits, "MAX_CONNECTIONS", 1)
+    async with http_server.client() as first:
         await first.send(ONE + b"\r\n")
-        assert (await first.answer())[0] == 200
-        async with listening.client() as second:
-            assert await second.refusal() == 503
+        assert (await first.read_response())[0] == 200
+        async with http_server.client() as second:
+            assert await second.read_rejection() == 503
         await first.send(ONE + b"\r\n")
-        assert (await first.answer())[0] == 200
+        assert (await first.read_response())[0] == 200
 
 
-async def test_a_crowd_of_refused_connections_takes_few_files(
-    listening: Listening, monkeypatch: pytest.MonkeyPatch
+async def test_number_of_rejected_connections_is_limited(
+    http_server: LimitedServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(http_limits, "CONNECTIONS", 1)
-    monkeypatch.setattr(http_limits, "REFUSED_AT_ONCE", 3)
+    monkeypatch.setattr(http_limits, "MAX_CONNECTIONS", 1)
+    monkeypatch.setattr(http_limits, "MAX_REJECTED_CONNECTIONS", 3)
     async with AsyncExitStack() as stack:
-        crowd = [await stack.enter_async_context(listening.client()) for _ in range(20)]
+        crowd = [await stack.enter_async_context(http_server.client()) for _ in range(20)]
         await asyncio.sleep(0.1)
-        assert len(listening.server_state.connections) <= 4
+        assert len(http_server.server_state.connections) <= 4
         await crowd[0].send(ONE + b"\r\n")
-        assert (await crowd[0].answer())[0] == 200
+        assert (await crowd[0].read_response())[0] == 200
 
 
-async def test_what_stands_behind_a_body_is_no_header(listening: Listening) -> None:
-    async with listening.client() as client:
+async def test_trailers_are_not_headers(http_server: LimitedServer) -> None:
+    async with http_server.client() as client:
         await client.send(
             CHUNKED.replace(b"/", b"/fields", 1), b"1\r\na\r\n0\r\nauthorization: late\r\n\r\n"
         )
-        status, _, body = await client.answer()
+        status, _, body = await client.read_response()
 
     assert status == 201
     assert json.loads(body) == ["host", "content-type", "transfer-encoding"]
-
-
-def test_httptools_tells_the_protocol_what_it_overrides() -> None:
-    for name in ("on_message_begin", "on_url", "on_header", "on_headers_complete", "on_body"):
-        assert name in vars(LimitedHttpProtocol)

@@ -1,4 +1,4 @@
-"""HTTP itself: methods, tags, content codings, broken streams, and who may read from a web page."""
+"""HTTP: methods, ETags, content codings, truncated streams, CORS."""
 
 import asyncio
 import gzip
@@ -23,8 +23,8 @@ else:
     from backports import zstd
 
 from demo.arxiv import StandIn
-from service.app import create_app
-from service.middleware.compression import CODINGS, chosen
+from service.app import add_outer_middleware, create_app
+from service.middleware.compression import ENCODINGS, choose_encoding
 from service.settings import Settings
 from tests.conftest import Gateway, Serve, running, undelayed
 
@@ -38,7 +38,7 @@ DECODED: dict[str, Callable[[bytes], bytes]] = {
 
 
 class Streams:
-    """A path that streams: a row, and once the test lets it, another, then an end or a fault."""
+    """An endpoint that streams a row and, when the test lets it, another row or an error."""
 
     def __init__(self, *, broken: bool = False, headers: dict[str, str] | None = None) -> None:
         self.go_on = asyncio.Event()
@@ -72,14 +72,14 @@ def text_path(headers: dict[str, str] | None = None, content: bytes = TEXT) -> A
 
 @pytest.fixture
 def app(settings: Callable[..., Settings], arxiv: StandIn) -> Litestar:
-    del arxiv  # a clean one
+    del arxiv  # the fixture resets the simulated arXiv
     return create_app(settings())
 
 
 @asynccontextmanager
 async def client_of(app: Litestar) -> AsyncIterator[Gateway]:
-    """A client of the application, without the network."""
-    wire = httpx.ASGITransport(cast("Any", app))
+    """Create a client of the application without a network."""
+    wire = httpx.ASGITransport(cast("Any", add_outer_middleware(app)))
     async with running(app), httpx.AsyncClient(transport=wire, base_url="http://gateway") as client:
         yield client
 
@@ -88,9 +88,11 @@ async def client_of(app: Litestar) -> AsyncIterator[Gateway]:
 async def served(
     app: Litestar, http: Literal["h11", "httptools"] = "httptools"
 ) -> AsyncIterator[str]:
-    """The application behind uvicorn, in the loop of the test; its address."""
+    """Serve the application with uvicorn, in the event loop of the test; yield its URL."""
     listener = undelayed()
-    server = uvicorn.Server(uvicorn.Config(app, http=http, log_config=None, access_log=False))
+    wrapped: Any = add_outer_middleware(app)
+    config = uvicorn.Config(wrapped, http=http, log_config=None, access_log=False)
+    server = uvicorn.Server(config)
     serving = asyncio.create_task(server.serve([listener]))
     try:
         yield f"http://127.0.0.1:{listener.getsockname()[1]}"
@@ -99,15 +101,17 @@ async def served(
         await serving
 
 
-async def sent(client: Gateway, path: str, coding: str, known: str = "") -> httpx.Response:
-    """An answer to somebody who takes this coding; `read` gives its bytes as they were sent."""
-    headers = {"accept-encoding": coding} | ({"if-none-match": known} if known else {})
+async def request_encoded(
+    client: Gateway, path: str, coding: str, etag: str = ""
+) -> httpx.Response:
+    """Request a path with an Accept-Encoding; `read` returns the body as it was sent."""
+    headers = {"accept-encoding": coding} | ({"if-none-match": etag} if etag else {})
     request = client.build_request("GET", path, headers=headers)
     return await client.send(request, stream=True)
 
 
-async def read(answer: httpx.Response) -> bytes:
-    return b"".join([piece async for piece in answer.aiter_raw()])
+async def read(response: httpx.Response) -> bytes:
+    return b"".join([piece async for piece in response.aiter_raw()])
 
 
 # Methods
@@ -120,7 +124,7 @@ PATHS = [
 ]
 
 
-async def test_head_answers_what_get_would_without_content(client: Gateway) -> None:
+async def test_head_has_the_headers_of_get_without_a_body(client: Gateway) -> None:
     await client.get("/arxiv?title=testing")
     for path in PATHS:
         got, head = await client.get(path), await client.head(path)
@@ -131,15 +135,15 @@ async def test_head_answers_what_get_would_without_content(client: Gateway) -> N
             assert head.headers[name] == got.headers[name], path
 
 
-async def test_metrics_and_health_are_never_kept(client: Gateway) -> None:
+async def test_metrics_and_health_are_not_stored_by_caches(client: Gateway) -> None:
     for path in ("/metrics", "/health/live", "/health/ready", "/get-sequence"):
-        for answer in (await client.get(path), await client.head(path)):
-            assert answer.status_code == 200
-            assert answer.headers["cache-control"] == "no-store"
-            assert "etag" not in answer.headers
+        for response in (await client.get(path), await client.head(path)):
+            assert response.status_code == 200
+            assert response.headers["cache-control"] == "no-store"
+            assert "etag" not in response.headers
 
 
-async def test_allow_names_every_method_of_a_path(client: Gateway) -> None:
+async def test_allow_lists_every_method_of_a_path(client: Gateway) -> None:
     for path, allowed in (
         ("/queries", "GET, HEAD, OPTIONS, POST"),
         ("/results", "GET, HEAD, OPTIONS"),
@@ -153,21 +157,23 @@ async def test_allow_names_every_method_of_a_path(client: Gateway) -> None:
         assert options.headers["allow"] == refused.headers["allow"] == allowed
 
 
-async def test_an_unknown_path_has_no_options(client: Gateway) -> None:
+async def test_options_of_an_unknown_path_is_404(client: Gateway) -> None:
     assert (await client.options("/no-such-path")).status_code == 404
 
 
-async def test_the_log_says_head(client: Gateway, caplog: pytest.LogCaptureFixture) -> None:
+async def test_log_line_has_the_method_head(
+    client: Gateway, caplog: pytest.LogCaptureFixture
+) -> None:
     caplog.set_level("NOTICE")
     await client.head("/results")
 
     assert "HEAD /results 200 in" in caplog.text
 
 
-# Tags
+# ETags
 
 
-async def test_a_tag_lasts_as_long_as_the_content(client: Gateway) -> None:
+async def test_etag_changes_with_the_content(client: Gateway) -> None:
     first, second = await client.get("/queries"), await client.get("/queries")
     await client.get("/arxiv?title=testing")
     third = await client.get("/queries")
@@ -178,70 +184,70 @@ async def test_a_tag_lasts_as_long_as_the_content(client: Gateway) -> None:
 
 
 @pytest.mark.parametrize("method", ["GET", "HEAD"])
-async def test_who_has_it_already_is_told_so(client: Gateway, method: str) -> None:
+async def test_matching_if_none_match_gets_304(client: Gateway, method: str) -> None:
     path = "/arxiv?title=testing"
     tag = (await client.get(path)).headers["etag"]
     for form in ("{}", "W/{}", '"other", {}', '"a,b" ,W/"c",{}', "*", " * "):
         known = {"if-none-match": form.format(tag)}
-        answer = await client.request(method, path, headers=known)
+        response = await client.request(method, path, headers=known)
 
-        assert (answer.status_code, answer.content) == (304, b""), form
-        assert answer.headers["etag"] == tag
-        assert answer.headers["cache-status"].startswith("arxiv-gateway; hit")
-        assert {"age", "cache-control", "vary", "x-request-id"} <= answer.headers.keys()
-        assert not {"content-length", "content-type"} & answer.headers.keys()
+        assert (response.status_code, response.content) == (304, b""), form
+        assert response.headers["etag"] == tag
+        assert response.headers["cache-status"].startswith("arxiv-gateway; hit")
+        assert {"age", "cache-control", "vary", "x-request-id"} <= response.headers.keys()
+        assert not {"content-length", "content-type"} & response.headers.keys()
 
 
-async def test_another_tag_is_answered_in_full(client: Gateway) -> None:
+async def test_other_etags_get_the_full_response(client: Gateway) -> None:
     opaque = (await client.get("/results")).headers["etag"].strip('"')
     for known in ('"other"', opaque, f'"{opaque}', f'"{opaque}-gzip"', 'W/"*"', '"*"', ""):
-        answer = await client.get("/results", headers={"if-none-match": known})
+        response = await client.get("/results", headers={"if-none-match": known})
 
-        assert (answer.status_code, answer.content) == (200, b"[\n]\n"), known
+        assert (response.status_code, response.content) == (200, b"[\n]\n"), known
 
 
-async def test_what_is_no_answer_to_keep_has_no_tag(client: Gateway) -> None:
+async def test_errors_and_posts_have_no_etag(client: Gateway) -> None:
     known = {"if-none-match": "*"}
     for path, status in (("/results?page=-1", 400), ("/nope", 404), ("/write-queries", 405)):
-        answer = await client.get(path, headers=known)
-        assert answer.status_code == status
-        assert "etag" not in answer.headers
+        response = await client.get(path, headers=known)
+        assert response.status_code == status
+        assert "etag" not in response.headers
     posted = await client.post("/queries", json={}, headers=known)
     assert posted.status_code == 200
     assert not {"etag", "cache-control"} & posted.headers.keys()
 
 
-async def test_each_coding_has_its_own_tag_and_bytes_that_last(app: Litestar) -> None:
+async def test_each_coding_has_its_own_etag_and_stable_bytes(app: Litestar) -> None:
     app.register(text_path())
     tags = {}
     async with client_of(app) as client:
         for coding, decode in DECODED.items():
-            answers = [await sent(client, "/text", coding) for _ in range(2)]
-            first, second = [await read(answer) for answer in answers]
+            responses = [await request_encoded(client, "/text", coding) for _ in range(2)]
+            first, second = [await read(response) for response in responses]
             assert first == second
             assert decode(first) == TEXT
-            assert answers[0].headers["content-length"] == str(len(first))
-            tags[coding] = answers[0].headers["etag"]
+            assert responses[0].headers["content-length"] == str(len(first))
+            tags[coding] = responses[0].headers["etag"]
         assert len(set(tags.values())) == 3
         for coding in tags:
             for had, tag in tags.items():
-                again = await sent(client, "/text", coding, known=tag)
+                again = await request_encoded(client, "/text", coding, etag=tag)
                 assert again.status_code == (304 if had == coding else 200)
 
 
-async def test_a_tag_of_the_handler_is_kept_and_honoured(app: Litestar) -> None:
+async def test_etag_of_the_handler_is_used(app: Litestar) -> None:
     app.register(text_path({"etag": '"mine"'}))
     async with client_of(app) as client:
-        plain = await sent(client, "/text", "identity")
-        coded = await sent(client, "/text", "gzip")
-        known = await sent(client, "/text", "gzip", known=coded.headers["etag"])
+        plain = await request_encoded(client, "/text", "identity")
+        coded = await request_encoded(client, "/text", "gzip")
+        known = await request_encoded(client, "/text", "gzip", etag=coded.headers["etag"])
 
     assert plain.headers["etag"] == '"mine"'
     assert coded.headers["etag"].startswith('"mine-gzip')
     assert known.status_code == 304
 
 
-async def test_the_page_of_the_api_is_known_again(client: Gateway) -> None:
+async def test_assets_of_the_schema_page_get_304(client: Gateway) -> None:
     path = "/schema-assets/swagger-ui.css"
     tag = (await client.get(path)).headers["etag"]
 
@@ -286,32 +292,30 @@ async def test_the_page_of_the_api_is_known_again(client: Gateway) -> None:
         ("gzip zstd", None),
     ],
 )
-def test_the_coding_is_the_one_the_client_likes_best(
-    accepted: str | None, coding: str | None
-) -> None:
-    found = chosen(accepted).coding
-    assert (found.name if found else None) == coding
+def test_coding_with_the_highest_weight_is_chosen(accepted: str | None, coding: str | None) -> None:
+    encoding = choose_encoding(accepted or "").encoding
+    assert (encoding.name if encoding else None) == coding
 
 
 @given(st.text(st.sampled_from("gzipstd*,;= q01.\x00\xff"), max_size=40))
-def test_no_header_is_too_odd(accepted: str) -> None:
-    assert chosen(accepted).coding in {None, *CODINGS}
+def test_any_accept_encoding_can_be_parsed(accepted: str) -> None:
+    assert choose_encoding(accepted).encoding in {None, *ENCODINGS}
 
 
-async def test_small_answers_stay_as_they_are_unless_that_is_refused(client: Gateway) -> None:
-    plain = await sent(client, "/results", "gzip")
-    coded = await sent(client, "/results", "identity;q=0, gzip")
-    nothing_will_do = await sent(client, "/results", "*;q=0")
+async def test_small_responses_are_compressed_only_if_required(client: Gateway) -> None:
+    plain = await request_encoded(client, "/results", "gzip")
+    coded = await request_encoded(client, "/results", "identity;q=0, gzip")
+    nothing_will_do = await request_encoded(client, "/results", "*;q=0")
 
     assert "content-encoding" not in plain.headers
     assert gzip.decompress(await read(coded)) == b"[\n]\n"
     assert await read(nothing_will_do) == b"[\n]\n"
-    assert {answer.headers["vary"] for answer in (plain, coded, nothing_will_do)} == {
+    assert {response.headers["vary"] for response in (plain, coded, nothing_will_do)} == {
         "Accept, Accept-Encoding"
     }
 
 
-async def test_posts_and_problems_are_coded_too(app: Litestar) -> None:
+async def test_responses_to_posts_and_problems_are_compressed(app: Litestar) -> None:
     @post("/text", sync_to_thread=False)
     def text() -> Response[bytes]:
         return Response(TEXT, media_type="text/plain")
@@ -319,12 +323,14 @@ async def test_posts_and_problems_are_coded_too(app: Litestar) -> None:
     app.register(text)
     async with client_of(app) as client:
         posted = await client.post("/text", json={})
-        problem = await client.get("/arxiv", params={"x" * 300: "y"})
+        problem = await client.get(
+            "/arxiv", params={"x" * 300: "y"}, headers={"x-request-id": "x" * 64}
+        )
 
-    for answer, status in ((posted, 201), (problem, 400)):
-        assert answer.status_code == status
-        assert answer.headers["content-encoding"] == "gzip"
-        assert answer.headers["vary"] == "Accept-Encoding"
+    for response, status in ((posted, 201), (problem, 400)):
+        assert response.status_code == status
+        assert response.headers["content-encoding"] == "gzip"
+        assert response.headers["vary"] == "Accept-Encoding"
     assert posted.content == TEXT
     assert problem.json()["status"] == 400
 
@@ -338,18 +344,18 @@ async def test_posts_and_problems_are_coded_too(app: Litestar) -> None:
         ({"content-type": "image/png"}, None, None),
     ],
 )
-async def test_vary_grows_and_what_must_not_be_coded_is_not(
+async def test_vary_is_extended_and_some_responses_are_not_compressed(
     app: Litestar, headers: dict[str, str], vary: str | None, coding: str | None
 ) -> None:
     app.register(text_path(headers))
     async with client_of(app) as client:
-        answer = await sent(client, "/text", "gzip")
+        response = await request_encoded(client, "/text", "gzip")
 
-    assert answer.headers.get("vary") == vary
-    assert answer.headers.get("content-encoding") == coding
+    assert response.headers.get("vary") == vary
+    assert response.headers.get("content-encoding") == coding
 
 
-async def test_the_page_of_the_api_varies_by_what_is_asked_for(client: Gateway) -> None:
+async def test_schema_page_varies_by_accept(client: Gateway) -> None:
     page = await client.get("/schema", headers={"accept": "text/html"})
 
     assert page.headers["vary"] == "Accept, Accept-Encoding"
@@ -364,13 +370,13 @@ DECODERS: dict[str, Callable[[], Any]] = {
 
 
 @pytest.mark.parametrize("coding", DECODED)
-async def test_a_stream_leaves_piece_by_piece(app: Litestar, coding: str) -> None:
+async def test_stream_is_sent_chunk_by_chunk(app: Litestar, coding: str) -> None:
     streams = Streams()
     app.register(streams.handler())
     async with served(app) as url, httpx.AsyncClient(base_url=url) as client:
-        answer = await sent(client, "/stream", coding)
+        response = await request_encoded(client, "/stream", coding)
         decoder = DECODERS[coding]() if coding in DECODERS else None
-        pieces = answer.aiter_raw()
+        pieces = response.aiter_raw()
 
         async def row() -> bytes:
             piece = await anext(pieces)
@@ -384,13 +390,13 @@ async def test_a_stream_leaves_piece_by_piece(app: Litestar, coding: str) -> Non
             assert decoder.decompress(piece) == b""
         assert decoder is None or decoder.eof
 
-    assert "etag" not in answer.headers
-    assert answer.headers["vary"] == "Accept-Encoding"
-    assert answer.headers["cache-control"] == "no-cache"
+    assert "etag" not in response.headers
+    assert response.headers["vary"] == "Accept-Encoding"
+    assert response.headers["cache-control"] == "no-cache"
 
 
 @pytest.mark.parametrize("http", ["httptools", "h11"])
-async def test_head_does_not_begin_a_stream(
+async def test_head_does_not_start_a_stream(
     app: Litestar, http: Literal["h11", "httptools"], caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level("NOTICE")
@@ -409,23 +415,21 @@ async def test_head_does_not_begin_a_stream(
 
 
 @pytest.mark.parametrize("method", ["GET", "HEAD"])
-async def test_a_stream_with_a_tag_does_not_begin_for_who_has_it(
-    app: Litestar, method: str
-) -> None:
+async def test_stream_is_not_started_for_a_304(app: Litestar, method: str) -> None:
     streams = Streams(headers={"etag": 'W/"5"'})
     app.register(streams.handler())
     headers = {"if-none-match": '"5"', "accept-encoding": "identity"}
     async with client_of(app) as client:
-        answer = await client.request(method, "/stream", headers=headers)
+        response = await client.request(method, "/stream", headers=headers)
 
-    assert answer.status_code == 304
-    assert answer.headers["etag"] == 'W/"5"'
+    assert response.status_code == 304
+    assert response.headers["etag"] == 'W/"5"'
     assert not streams.begun
 
 
 @pytest.mark.parametrize("http", ["httptools", "h11"])
 @pytest.mark.parametrize("coding", DECODED)
-async def test_a_stream_that_fails_is_seen_to_be_broken(
+async def test_failed_stream_is_detectably_truncated(
     app: Litestar, http: Literal["h11", "httptools"], coding: str
 ) -> None:
     streams = Streams(broken=True)
@@ -436,15 +440,15 @@ async def test_a_stream_that_fails_is_seen_to_be_broken(
         writer.write(
             f"GET /stream HTTP/1.1\r\nHost: x\r\nAccept-Encoding: {coding}\r\n\r\n".encode()
         )
-        answer = await asyncio.wait_for(reader.read(), 5)
+        response = await asyncio.wait_for(reader.read(), 5)
         writer.close()
         async with httpx.AsyncClient(base_url=url) as client:
             with pytest.raises(httpx.RemoteProtocolError, match="incomplete"):
                 await client.get("/stream", headers={"accept-encoding": coding})
 
-    head, _, content = answer.partition(b"\r\n\r\n")
+    head, _, content = response.partition(b"\r\n\r\n")
     assert b"transfer-encoding: chunked" in head.lower()
-    assert not answer.endswith(b"0\r\n\r\n")
+    assert not response.endswith(b"0\r\n\r\n")
     size, _, piece = content.partition(b"\r\n")
     piece = piece[: int(size, 16)]
     if coding in DECODERS:
@@ -454,44 +458,44 @@ async def test_a_stream_that_fails_is_seen_to_be_broken(
     assert piece == ROW
 
 
-# Who may read from a web page
+# CORS
 
 OURS, OTHERS = "https://pages.example.org", "https://evil.example.org"
 
 
-def readable(answer: httpx.Response) -> bool:
-    """Whether a browser is told anything of pages elsewhere."""
-    return any(name.startswith("access-control") for name in answer.headers)
+def readable(response: httpx.Response) -> bool:
+    """Return whether the response has CORS headers."""
+    return any(name.startswith("access-control") for name in response.headers)
 
 
-async def test_without_the_setting_no_page_may_read(client: Gateway) -> None:
-    answer = await client.get("/results", headers={"origin": OURS})
+async def test_no_cors_headers_without_the_setting(client: Gateway) -> None:
+    response = await client.get("/results", headers={"origin": OURS})
 
-    assert not readable(answer)
-    assert answer.headers["vary"] == "Accept, Accept-Encoding"
+    assert not readable(response)
+    assert response.headers["vary"] == "Accept, Accept-Encoding"
 
 
-async def test_pages_of_the_origins_named_may_read_errors_too(gateway: Serve) -> None:
+async def test_allowed_origins_can_read_responses_and_errors(gateway: Serve) -> None:
     async with gateway(cors_origins=f"{OURS}, http://localhost:3000") as client:
         for path in ("/results", "/results?page=-1", "/no-such-path", "/schema"):
-            answer = await client.get(path, headers={"origin": OURS})
-            assert answer.headers["access-control-allow-origin"] == OURS
-            exposed = answer.headers["access-control-expose-headers"]
+            response = await client.get(path, headers={"origin": OURS})
+            assert response.headers["access-control-allow-origin"] == OURS
+            exposed = response.headers["access-control-expose-headers"]
             assert {"Link", "ETag", "X-Request-ID", "Retry-After"} <= set(exposed.split(", "))
-            assert "Accept-Encoding, Origin" in answer.headers["vary"]
+            assert "Accept-Encoding, Origin" in response.headers["vary"]
         tag = (await client.get("/results", headers={"origin": OURS})).headers["etag"]
         known = await client.get("/results", headers={"origin": OURS, "if-none-match": tag})
         assert known.status_code == 304
         assert known.headers["access-control-allow-origin"] == OURS
 
 
-async def test_other_pages_may_not_and_caches_know_it(gateway: Serve) -> None:
+async def test_other_origins_get_no_cors_headers_but_vary(gateway: Serve) -> None:
     async with gateway(cors_origins=OURS) as client:
         for headers in ({"origin": OTHERS}, {"origin": f"{OURS}.evil.org"}, {"origin": "null"}, {}):
-            answer = await client.get("/results", headers=headers)
-            asked = await client.options("/queries", headers=headers | ASKS)
+            response = await client.get("/results", headers=headers)
+            preflight = await client.options("/queries", headers=headers | ASKS)
 
-            for each in (answer, asked):
+            for each in (response, preflight):
                 assert not readable(each)
                 assert "Origin" in each.headers["vary"]
 
@@ -502,30 +506,30 @@ ASKS = {
 }
 
 
-async def test_a_page_that_asks_first_may_post(gateway: Serve) -> None:
+async def test_preflight_allows_post(gateway: Serve) -> None:
     async with gateway(cors_origins=OURS) as client:
-        asked = await client.options("/queries", headers={"origin": OURS} | ASKS)
+        preflight = await client.options("/queries", headers={"origin": OURS} | ASKS)
         posted = await client.post("/queries", json={}, headers={"origin": OURS})
 
-    assert (asked.status_code, asked.content) == (204, b"")
-    assert asked.headers["access-control-allow-origin"] == OURS
-    assert "POST" in asked.headers["access-control-allow-methods"]
-    allowed = asked.headers["access-control-allow-headers"].lower()
+    assert (preflight.status_code, preflight.content) == (204, b"")
+    assert preflight.headers["access-control-allow-origin"] == OURS
+    assert "POST" in preflight.headers["access-control-allow-methods"]
+    allowed = preflight.headers["access-control-allow-headers"].lower()
     assert "content-type" in allowed
     assert "authorization" not in allowed
-    assert "access-control-allow-credentials" not in asked.headers
+    assert "access-control-allow-credentials" not in preflight.headers
     assert posted.headers["access-control-allow-origin"] == OURS
 
 
-async def test_any_page_may_read_where_any_is_said(gateway: Serve) -> None:
+async def test_wildcard_allows_every_origin(gateway: Serve) -> None:
     async with gateway(cors_origins="*") as client:
         for headers in ({"origin": OTHERS}, {"origin": "null"}, {}):
-            answer = await client.get("/results", headers=headers)
-            assert answer.headers["access-control-allow-origin"] == "*"
-            assert answer.headers["vary"] == "Accept, Accept-Encoding"
+            response = await client.get("/results", headers=headers)
+            assert response.headers["access-control-allow-origin"] == "*"
+            assert response.headers["vary"] == "Accept, Accept-Encoding"
 
 
-async def test_no_page_reads_or_writes_what_is_for_operators(gateway: Serve) -> None:
+async def test_operator_paths_have_no_cors_headers(gateway: Serve) -> None:
     async with gateway(cors_origins="*") as client:
         for path in (
             "/write-queries",

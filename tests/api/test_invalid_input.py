@@ -1,4 +1,4 @@
-"""Bad input is answered 400 with the parameter's name, and nothing is recorded."""
+"""Invalid input: 400 with the name of the parameter, and nothing is recorded."""
 
 from typing import Any
 
@@ -60,7 +60,7 @@ BAD_QUERIES = [
 
 
 @pytest.mark.parametrize(("path", "query", "name"), BAD_QUERIES)
-async def test_a_wrong_parameter_is_named_and_nothing_recorded(
+async def test_invalid_parameter_is_named_and_nothing_recorded(
     client: Gateway, db: psycopg.Connection, path: str, query: str, name: str
 ) -> None:
     response = await client.get(f"{path}?{query}")
@@ -116,7 +116,7 @@ BAD_BODIES = [
 
 
 @pytest.mark.parametrize(("path", "body", "name"), BAD_BODIES)
-async def test_a_wrong_body_is_refused_and_nothing_recorded(
+async def test_invalid_body_is_rejected_and_nothing_recorded(
     client: Gateway, db: psycopg.Connection, path: str, body: Any, name: str
 ) -> None:
     response = await client.post(path, json=body)
@@ -132,7 +132,7 @@ async def test_a_wrong_body_is_refused_and_nothing_recorded(
 @pytest.mark.parametrize(
     "body", [b"", b"not json", b"{", b'"\\ud800"', b"\xff\xfe", b"[" * 10_000, b"<a/>"]
 )
-async def test_a_body_that_is_no_json_is_refused(client: Gateway, path: str, body: bytes) -> None:
+async def test_malformed_json_is_rejected(client: Gateway, path: str, body: bytes) -> None:
     headers = {"content-type": "application/json"}
     response = await client.post(path, content=body, headers=headers)
 
@@ -145,7 +145,7 @@ JSON = {"content-type": "application/json"}
 
 
 @pytest.mark.parametrize("kind", ["text/plain", "application/x-www-form-urlencoded", ""])
-async def test_a_body_that_is_not_said_to_be_json_is_refused(client: Gateway, kind: str) -> None:
+async def test_body_not_declared_as_json_is_rejected(client: Gateway, kind: str) -> None:
     response = await client.post(
         "/write-queries", json=QUERY, headers={"content-type": kind, "origin": "http://elsewhere"}
     )
@@ -154,7 +154,7 @@ async def test_a_body_that_is_not_said_to_be_json_is_refused(client: Gateway, ki
     assert response.headers["content-type"] == "application/problem+json"
 
 
-async def test_an_enormous_body_is_refused(client: Gateway) -> None:
+async def test_oversized_body_is_rejected(client: Gateway) -> None:
     response = await client.post("/write-results", content=b" " * (17 * 2**20), headers=JSON)
 
     assert response.status_code == 413
@@ -174,7 +174,7 @@ async def test_an_enormous_body_is_refused(client: Gateway) -> None:
         ("GET", "/schema/none", 404),
     ],
 )
-async def test_unknown_paths_and_methods_are_problems_too(
+async def test_unknown_paths_and_methods_are_problems(
     client: Gateway, method: str, path: str, status: int
 ) -> None:
     response = await client.request(method, f"{path}?title=testing" if status == 200 else path)
@@ -186,7 +186,7 @@ async def test_unknown_paths_and_methods_are_problems_too(
     assert response.headers["x-request-id"]
 
 
-async def test_the_endpoints_setting_leaves_the_others_out(gateway: Serve) -> None:
+async def test_endpoints_setting_limits_the_endpoints(gateway: Serve) -> None:
     async with gateway(endpoints="results,/get-sequence") as client:
         statuses = [
             (await client.get(path)).status_code
@@ -196,7 +196,7 @@ async def test_the_endpoints_setting_leaves_the_others_out(gateway: Serve) -> No
     assert statuses == [200, 200, 404, 404, 404]
 
 
-async def test_the_backend_asks_for_its_token(gateway: Serve) -> None:
+async def test_backend_requires_its_token(gateway: Serve) -> None:
     token = "0123456789abcdef"  # noqa: S105 - of this test alone
     async with gateway(backend_token=token) as client:
         without = await client.get("/get-sequence")

@@ -1,4 +1,4 @@
-"""The lists of `/results`, `/queries` and the backend: pages, cursors, filters, fields, formats."""
+"""Lists of `/results`, `/queries` and the backend: pages, cursors, filters, fields, formats."""
 
 import csv
 import io
@@ -26,7 +26,7 @@ Rows = list[dict[str, Any]]
 
 @pytest.fixture
 def rows(db: psycopg.Connection) -> psycopg.Connection:
-    """Eleven searches of up to four results, many in the same second, recorded out of order."""
+    """Eleven searches with up to four results, many in the same second, inserted out of order."""
     for query_id in (7, 3, 11, 1, 2, 10, 4, 9, 5, 8, 6):
         record(db, query_id, NOON + query_id // 3, query_id % 5)
     return db
@@ -55,10 +55,10 @@ def keys(found: Iterable[dict[str, Any]]) -> list[tuple[int, int]]:
 
 
 async def walk(client: Gateway, url: str, rel: str = "next") -> list[httpx.Response]:
-    """The pages from this one on, by their links."""
+    """Return the pages from this one on, following the links."""
     pages = [await client.get(url)]
     while further := links(pages[-1]).get(rel):
-        assert len(pages) < 100, "the links lead in a circle"
+        assert len(pages) < 100, "the links form a cycle"
         pages.append(await client.get(further))
     assert {page.status_code for page in pages} == {200}
     return pages
@@ -74,7 +74,7 @@ def together(pages: Iterable[httpx.Response]) -> Rows:
 @pytest.mark.usefixtures("rows")
 @pytest.mark.parametrize("order", ["", "&order=oldest", "&order=newest"])
 @pytest.mark.parametrize("path", LISTS)
-async def test_pages_and_cursors_lead_through_the_same_rows_both_ways(
+async def test_pages_and_cursors_return_the_same_rows_in_both_directions(
     client: Gateway, path: str, order: str
 ) -> None:
     whole = (await client.get(f"{path}?items_per_page=1000{order}")).json()
@@ -88,7 +88,7 @@ async def test_pages_and_cursors_lead_through_the_same_rows_both_ways(
         numbered_back = await walk(client, f"{url}&page={count}", "prev")
 
         assert together(forth) == whole
-        assert len(forth) == len(back) == count  # no empty page at either end
+        assert len(forth) == len(back) == count  # without an empty page at either end
         assert [page.json() for page in back[::-1]] == [page.json() for page in forth]
         assert together(forth_again) == whole
         assert [page.json() for page in numbered] == [page.json() for page in forth]
@@ -109,7 +109,7 @@ async def test_pages_and_cursors_lead_through_the_same_rows_both_ways(
 
 
 @pytest.mark.parametrize("path", LISTS)
-async def test_an_empty_list_has_no_further_pages(client: Gateway, path: str) -> None:
+async def test_empty_list_has_no_next_page(client: Gateway, path: str) -> None:
     for place in ("", "&page=0", "&order=newest"):
         response = await client.get(f"{path}?items_per_page=5{place}")
         assert response.json() == []
@@ -120,7 +120,7 @@ async def test_an_empty_list_has_no_further_pages(client: Gateway, path: str) ->
 
 
 @pytest.mark.parametrize("path", LISTS)
-async def test_rows_that_come_meanwhile_move_no_cursor(
+async def test_cursors_are_stable_while_rows_are_inserted(
     client: Gateway, rows: psycopg.Connection, path: str
 ) -> None:
     whole = (await client.get(f"{path}?items_per_page=1000")).json()
@@ -138,16 +138,16 @@ async def test_rows_that_come_meanwhile_move_no_cursor(
         assert len(seen) == len(set(seen))
         old = [key for key in seen if key[0] < 100]
         assert old == (keys(whole) if order == "oldest" else keys(whole)[::-1])
-        # what comes before the reader stays there, what comes after is met
+        # rows inserted behind the reader are not returned, those ahead of it are
         met = {key[0] % 2 for key in seen if key[0] >= 100 + (order == "newest") * 50}
         assert met <= ({1} if order == "oldest" else {0, 1})
 
 
 @pytest.mark.usefixtures("rows")
 @pytest.mark.parametrize("path", LISTS)
-async def test_links_keep_what_was_asked_for(client: Gateway, path: str) -> None:
-    asked = f"{path}?fields=query_id&order=newest&items_per_page=2"
-    pages = await walk(client, f"{asked}&page=0")
+async def test_links_keep_the_parameters(client: Gateway, path: str) -> None:
+    url = f"{path}?fields=query_id&order=newest&items_per_page=2"
+    pages = await walk(client, f"{url}&page=0")
 
     assert all(list(row) == ["query_id"] for row in together(pages))
     for page in pages:
@@ -160,8 +160,8 @@ async def test_links_keep_what_was_asked_for(client: Gateway, path: str) -> None
 
 
 @pytest.mark.usefixtures("rows")
-async def test_pages_of_the_default_size_lead_to_pages(gateway: Serve) -> None:
-    """In every format, though without `page` most of them hold the whole list."""
+async def test_links_of_default_size_pages_lead_to_pages(gateway: Serve) -> None:
+    """Without `page`, most formats contain the whole list."""
     async with gateway(items_per_page=4) as client:
         for path in LISTS:
             for name in ("json", "csv", "ndjson", "bibtex", "ris", "atom"):
@@ -205,7 +205,7 @@ REFUSED = [
 
 
 @pytest.mark.parametrize("path", LISTS)
-async def test_a_list_refuses_what_it_does_not_know_by_name(client: Gateway, path: str) -> None:
+async def test_invalid_list_parameter_is_named(client: Gateway, path: str) -> None:
     for query, name in REFUSED:
         response = await client.get(f"{path}?{query}")
 
@@ -216,7 +216,7 @@ async def test_a_list_refuses_what_it_does_not_know_by_name(client: Gateway, pat
         assert problem["detail"].startswith(f"{name}: ")
 
 
-async def test_what_there_is_instead_is_said(client: Gateway) -> None:
+async def test_error_lists_the_valid_values(client: Gateway) -> None:
     for query, named in (
         ("fields=titel", "author, title, journal, query_id, timestamp, result_number, arxiv_id"),
         ("format=xml", "json, ndjson, csv, bibtex, ris, atom"),
@@ -227,7 +227,7 @@ async def test_what_there_is_instead_is_said(client: Gateway) -> None:
         assert named in (await client.get(f"/results?{query}")).json()["detail"]
 
 
-async def test_a_page_and_a_cursor_exclude_each_other(
+async def test_page_and_cursor_are_mutually_exclusive(
     client: Gateway, rows: psycopg.Connection
 ) -> None:
     del rows
@@ -238,7 +238,7 @@ async def test_a_page_and_a_cursor_exclude_each_other(
     assert response.json()["parameter"] == "after"
 
 
-async def test_the_furthest_page_is_empty(client: Gateway, rows: psycopg.Connection) -> None:
+async def test_last_possible_page_is_empty(client: Gateway, rows: psycopg.Connection) -> None:
     del rows
     for path in LISTS:
         response = await client.get(f"{path}?page=1000000000&items_per_page=1000")
@@ -254,7 +254,7 @@ def cursor_of(response: httpx.Response, rel: str = "next") -> str:
 
 @pytest.mark.usefixtures("rows")
 @pytest.mark.parametrize("path", ["/results", "/read-queries"])
-async def test_a_cursor_that_was_changed_is_refused(client: Gateway, path: str) -> None:
+async def test_modified_cursor_is_rejected(client: Gateway, path: str) -> None:
     url = f"{path}?items_per_page=2"
     cursor = cursor_of(await client.get(url))
     assert (await client.get(url, params={"after": cursor})).status_code == 200
@@ -273,8 +273,8 @@ async def test_a_cursor_that_was_changed_is_refused(client: Gateway, path: str) 
 
 
 @pytest.mark.usefixtures("rows")
-async def test_a_cursor_belongs_to_one_list(client: Gateway) -> None:
-    """To its path, its filters and its order."""
+async def test_cursor_is_bound_to_its_list(client: Gateway) -> None:
+    """The list is identified by its path, filters and order."""
     lists = [
         "/results?",
         "/read-results?",
@@ -307,33 +307,36 @@ async def test_a_cursor_belongs_to_one_list(client: Gateway) -> None:
 
 
 @pytest.mark.usefixtures("rows")
-async def test_a_cursor_is_good_however_its_list_is_shown(gateway: Serve) -> None:
-    """And over another process, with other settings."""
+async def test_cursor_is_valid_for_any_presentation_of_its_list(gateway: Serve) -> None:
+    """Also in another process, with other settings."""
     async with gateway() as client:
         first = await client.get("/results?title=paper&author=A&items_per_page=4")
     cursor = cursor_of(first)
     async with gateway(items_per_page=3, timezone="Asia/Kolkata") as client:
         whole = (await client.get("/results?title=paper&author=A&items_per_page=1000")).json()
-        for shown in (
+        for presentation in (
             "",
             "&items_per_page=2",
             "&fields=query_id,result_number",
             "&format=json",
             "&format=ndjson&items_per_page=3",
         ):
-            url = f"/results?author=A&title=paper&after={cursor}{shown}"
+            url = f"/results?author=A&title=paper&after={cursor}{presentation}"
             response = await client.get(url)
             lines = response.text.splitlines()
-            found = [json.loads(line) for line in lines] if "ndjson" in shown else response.json()
-            size = 2 if "_page=2" in shown else 3
+            found = (
+                [json.loads(line) for line in lines]
+                if "ndjson" in presentation
+                else response.json()
+            )
+            size = 2 if "_page=2" in presentation else 3
             assert keys(found) == keys(whole)[4 : 4 + size]
         rest = await client.get(f"/results?author=A&title=paper&after={cursor}&format=csv")
         assert len(rest.text.splitlines()) == 1 + len(whole) - 4
 
 
-async def test_a_made_up_cursor_does_no_harm(client: Gateway) -> None:
-    """Whoever knows how cursors are made gets a page, or 400."""
-    keys_made_up: list[tuple[Any, ...]] = [
+async def test_forged_cursor_returns_a_page_or_400(client: Gateway) -> None:
+    forged_keys: list[tuple[Any, ...]] = [
         (),
         (1,),
         (1, 2, 3, 4),
@@ -350,7 +353,7 @@ async def test_a_made_up_cursor_does_no_harm(client: Gateway) -> None:
     ]
     for path in ("/results", "/queries", "/papers"):
         statuses = []
-        for key in keys_made_up:
+        for key in forged_keys:
             cursor = pagination.encode_cursor(key, f"{path}?")
             response = await client.get(f"{path}?after={cursor}")
             statuses.append(response.status_code)
@@ -364,7 +367,7 @@ async def test_a_made_up_cursor_does_no_harm(client: Gateway) -> None:
 
 @pytest.fixture
 def nobel(db: psycopg.Connection) -> psycopg.Connection:
-    """Two searches that found papers with names of all kinds, on two days."""
+    """Two searches, on two days, that found papers with unusual names."""
     papers = [
         (1, 0, "Emmy Noether, Felix Klein", "Invariants of differential expressions", "Math. Ann."),
         (1, 1, "Emmy Klein, Felix Noether", "Expressions of anything", None),
@@ -401,8 +404,8 @@ ALL = ["1.0", "1.1", "1.2", "2.0", "2.1", "3.0"]
 
 
 @pytest.mark.usefixtures("nobel")
-async def test_results_are_found_by_every_filter_and_all_together(client: Gateway) -> None:
-    for wanted, found in (
+async def test_results_are_filtered(client: Gateway) -> None:
+    for filters, expected_rows in (
         ({}, ALL),
         ({"query_id": 2}, ["2.0", "2.1"]),
         ({"query_id": 9}, []),
@@ -458,14 +461,16 @@ async def test_results_are_found_by_every_filter_and_all_together(client: Gatewa
     ):
         for path in ("/results", "/read-results"):
             for order in ("oldest", "newest"):
-                asked: dict[str, Any] = wanted | {"order": order}
-                response = await client.get(path, params=asked)
+                params: dict[str, Any] = filters | {"order": order}
+                response = await client.get(path, params=params)
                 places = [f"{query_id}.{number}" for query_id, number in keys(response.json())]
-                assert places == (found if order == "oldest" else found[::-1]), asked
+                assert places == (expected_rows if order == "oldest" else expected_rows[::-1]), (
+                    params
+                )
 
 
 @pytest.mark.usefixtures("nobel")
-async def test_days_are_those_of_the_zone(gateway: Serve) -> None:
+async def test_dates_are_days_of_the_configured_zone(gateway: Serve) -> None:
     async with gateway(timezone="+14:00") as client:
         day = (await client.get("/results?since=2026-11-24&until=2026-11-24")).json()
 
@@ -482,7 +487,7 @@ BAD_FILTERS = [
 ]
 
 
-async def test_a_filter_that_is_none_is_named(client: Gateway) -> None:
+async def test_invalid_filter_is_named(client: Gateway) -> None:
     for name, text in BAD_FILTERS:
         response = await client.get("/results", params={name: text})
         assert response.status_code == 400, (name, text)
@@ -501,7 +506,7 @@ TEXTS = [
 
 
 @pytest.fixture
-def asked(db: psycopg.Connection) -> psycopg.Connection:
+def searches(db: psycopg.Connection) -> psycopg.Connection:
     for query_id, text in enumerate(TEXTS, 1):
         db.execute(
             "insert into queries (query_id, timestamp, status, num_results, num_entries, query)"
@@ -511,9 +516,9 @@ def asked(db: psycopg.Connection) -> psycopg.Connection:
     return db
 
 
-@pytest.mark.usefixtures("asked")
-async def test_searches_are_found_by_status_text_and_time(client: Gateway) -> None:
-    for wanted, found in (
+@pytest.mark.usefixtures("searches")
+async def test_searches_are_filtered_by_status_text_and_time(client: Gateway) -> None:
+    for filters, expected_rows in (
         ({}, [1, 2, 3, 4]),
         ({"status": 200}, [2, 4]),
         ({"status": 0}, [1]),
@@ -534,23 +539,23 @@ async def test_searches_are_found_by_status_text_and_time(client: Gateway) -> No
         ({"start_timestamp": NOON + 2 * HOUR, "end_timestamp": NOON + 3 * HOUR}, [2, 3]),
     ):
         for order in ("oldest", "newest"):
-            expected = found if order == "oldest" else found[::-1]
-            asked: dict[str, Any] = wanted | {"order": order}
-            stored = await client.get("/read-queries", params=asked)
+            expected = expected_rows if order == "oldest" else expected_rows[::-1]
+            params: dict[str, Any] = filters | {"order": order}
+            stored = await client.get("/read-queries", params=params)
             for name in ("start_timestamp", "end_timestamp"):
-                if name in asked:
-                    asked[name] = datetime.fromtimestamp(asked[name], UTC).isoformat()
-            shown = await client.get("/queries", params=asked)
-            posted = await client.post("/queries", json=asked)
+                if name in params:
+                    params[name] = datetime.fromtimestamp(params[name], UTC).isoformat()
+            listed = await client.get("/queries", params=params)
+            posted = await client.post("/queries", json=params)
 
-            assert [row["query_id"] for row in stored.json()] == expected, asked
-            assert [row["query_id"] for row in shown.json()] == expected, asked
-            assert posted.json() == shown.json()
+            assert [row["query_id"] for row in stored.json()] == expected, params
+            assert [row["query_id"] for row in listed.json()] == expected, params
+            assert posted.json() == listed.json()
             assert posted.headers["content-type"] == "application/json"
 
 
 @pytest.mark.parametrize("path", ["/queries", "/read-queries"])
-async def test_a_status_or_text_that_is_none_is_named(client: Gateway, path: str) -> None:
+async def test_invalid_status_or_text_is_named(client: Gateway, path: str) -> None:
     for name, text in (("status", "-1"), ("status", "1000"), ("status", "ok"), ("text", "x" * 501)):
         response = await client.get(path, params={name: text})
         assert response.status_code == 400, (name, text)
@@ -569,7 +574,7 @@ async def test_a_status_or_text_that_is_none_is_named(client: Gateway, path: str
 
 
 @pytest.mark.parametrize("path", LISTS)
-async def test_what_has_not_settled_is_in_no_list_and_no_format(
+async def test_read_delay_applies_to_every_list_and_format(
     gateway: Serve, db: psycopg.Connection, path: str
 ) -> None:
     now = int(datetime.now(UTC).timestamp())
@@ -591,9 +596,9 @@ async def test_what_has_not_settled_is_in_no_list_and_no_format(
 # Fields
 
 
-@pytest.mark.usefixtures("nobel", "asked")
+@pytest.mark.usefixtures("nobel", "searches")
 @pytest.mark.parametrize("path", LISTS)
-async def test_fields_are_a_choice_in_its_own_order(client: Gateway, path: str) -> None:
+async def test_fields_selects_columns_in_the_given_order(client: Gateway, path: str) -> None:
     whole = (await client.get(f"{path}?items_per_page=100")).json()
     for names in (["query_id"], ["timestamp", "query_id"], list(whole[0])[::-1], list(whole[0])):
         picked = [{name: row[name] for name in names} for row in whole]
@@ -624,7 +629,7 @@ EXTENSIONS = {"json": "json", "bibtex": "bib"}
 
 @pytest.mark.usefixtures("rows")
 @pytest.mark.parametrize("path", LISTS)
-async def test_a_format_is_chosen_by_its_name_or_by_accept(client: Gateway, path: str) -> None:
+async def test_format_is_selected_by_name_or_accept(client: Gateway, path: str) -> None:
     file = "results" if "results" in path else "query_data"
     for name, media_type in TYPES.items():
         plain_type = media_type.partition(";")[0]
@@ -679,7 +684,7 @@ NASTY = [
 
 @pytest.fixture
 def nasty(db: psycopg.Connection) -> psycopg.Connection:
-    """Every text in every column; each paper is found by two searches."""
+    """Each text in every column; two searches found each paper."""
     for query_id in (1, 2):
         for number, text in enumerate(NASTY):
             db.execute(
@@ -704,13 +709,13 @@ def nasty(db: psycopg.Connection) -> psycopg.Connection:
 
 
 def cell(value: Any) -> str:
-    """What a CSV cell holds of a value that no spreadsheet is to calculate."""
+    """Return the CSV cell for a value that must not be evaluated."""
     return "" if value is None else str(value)
 
 
 @pytest.mark.usefixtures("nasty")
 @pytest.mark.parametrize("path", LISTS)
-async def test_every_format_holds_the_same_rows(client: Gateway, path: str) -> None:
+async def test_every_format_contains_the_same_rows(client: Gateway, path: str) -> None:
     whole = (await client.get(f"{path}?items_per_page=1000")).json()
     assert len(whole) == len(NASTY) * (2 if "results" in path else 1)
     for part, rows in (("", whole), ("&items_per_page=5&page=1", whole[5:10])):
@@ -742,23 +747,23 @@ async def test_every_format_holds_the_same_rows(client: Gateway, path: str) -> N
 
 @pytest.mark.usefixtures("rows")
 @pytest.mark.parametrize("path", LISTS)
-async def test_formats_for_taking_away_hold_the_whole_list(gateway: Serve, path: str) -> None:
+async def test_exports_contain_the_whole_list(gateway: Serve, path: str) -> None:
     async with gateway(items_per_page=3) as client:
         whole = (await client.get(f"{path}?items_per_page=1000")).json()
         first = await client.get(f"{path}?page=0&items_per_page=4")
         taken = (await client.get(f"{path}?format=ndjson")).text.splitlines()
         after = await client.get(links(first)["next"].replace("items_per_page=4&", ""))
         page = (await client.get(f"{path}?format=ndjson&page=1")).text.splitlines()
-        shown = (await client.get(path)).json()
+        listed = (await client.get(path)).json()
 
     assert [json.loads(line) for line in taken] == whole
     assert after.json() == (whole[4:] if "queries" in path else whole[4:7])
     assert [json.loads(line) for line in page] == whole[3:6]
-    assert shown == (whole if "queries" in path else whole[:3])
+    assert listed == (whole if "queries" in path else whole[:3])
 
 
 @pytest.mark.parametrize("path", LISTS)
-async def test_an_empty_list_is_well_formed_in_every_format(client: Gateway, path: str) -> None:
+async def test_empty_list_is_well_formed_in_every_format(client: Gateway, path: str) -> None:
     answers = {name: (await client.get(f"{path}?format={name}")).text for name in TYPES}
 
     assert json.loads(answers["json"]) == []

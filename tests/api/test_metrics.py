@@ -179,7 +179,7 @@ async def test_what_is_no_search_is_not_counted(client: Gateway) -> None:
 async def test_a_search_without_a_database_is_counted_as_that(
     gateway: Serve, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("service.db.pool.CONNECTION_PATIENCE", 0.2)
+    monkeypatch.setattr("service.db.pool.CHECKOUT_TIMEOUT", 0.2)
     away = "host=127.0.0.1 port=9"
     async with gateway(database_url=away) as client, raising(client, SEARCHES, UPSTREAM) as risen:
         await client.get("/arxiv?title=testing")
@@ -324,7 +324,7 @@ async def test_calls_that_wait_for_a_connection_and_get_none_are_counted(
     settings: Callable[..., Settings], monkeypatch: pytest.MonkeyPatch, client: Gateway
 ) -> None:
     monkeypatch.setattr("service.db.pool.POOL_SIZE", 1)
-    monkeypatch.setattr("service.db.pool.CONNECTION_PATIENCE", 0.3)
+    monkeypatch.setattr("service.db.pool.CHECKOUT_TIMEOUT", 0.3)
     async with DatabasePools(settings().database_url or "") as pools:
         rate_limiter = RateLimiter(pools, interval=0, lease=5)
         async with pools.writer(), raising(client, pool("refusals_total")[:-2]) as risen:

@@ -1,4 +1,4 @@
-"""The description at `/schema` is kept to the letter, whatever is sent; `make fuzz` sends more."""
+"""All responses match the schema at `/schema`; `make fuzz` sends more requests."""
 
 import asyncio
 import re
@@ -25,24 +25,24 @@ AnyCase = schemathesis.Case[Any]
 TOKEN = "a token of the tests' own"  # noqa: S105
 LONG = hypothesis_settings.get_current_profile_name() == "long"
 EXAMPLES = 50 if LONG else 5
-BOUND_TOGETHER = {
-    ", ".join(arxiv_query.SEARCH_PARAMS),  # one of them is needed
-    "start",  # with max_results no more than 10,000
-    "after",  # a cursor is good for its own query, and not beside a page
-    "order",  # relevance needs q
-    "fields",  # not of a bibliography
+INTERDEPENDENT = {
+    ", ".join(arxiv_query.SEARCH_PARAMS),  # at least one is required
+    "start",  # start + max_results is at most 10,000
+    "after",  # a cursor is bound to its query, and excludes page
+    "order",  # relevance requires q
+    "fields",  # only for tables
     "until",  # not before since
     "end_timestamp",
     "submitted_to",
 }
 LANGUAGES = {
-    *("q", "query"),  # with a grammar
-    *("author", "title", "journal", "abstract", "comment", "any"),  # without a word in it
+    *("q", "query"),  # have a grammar
+    *("author", "title", "journal", "abstract", "comment", "any"),  # may contain no word
     *("category", "id_list", "arxiv_id"),
-    *("since", "start_timestamp", "submitted_from"),  # of ISO 8601 more than `date-time` is taken
+    *("since", "start_timestamp", "submitted_from"),  # accept more of ISO 8601 than `date-time`
 }
 PAPER = re.compile(r"results\[\d+\]\.")
-"""Litestar describes no bounds of what may be null, or is in a list, in a struct in a struct."""
+"""Litestar omits the bounds of nullable fields and list items in nested structs."""
 ODD_HEADERS: tuple[dict[str, str], ...] = (
     {},
     {"Accept": "text/csv, */*;q=0.1", "Accept-Encoding": "zstd;q=0.5, gzip"},
@@ -52,26 +52,26 @@ ODD_HEADERS: tuple[dict[str, str], ...] = (
     {"Accept": "*/*;q=0", "Cache-Control": "no-cache, max-age=x"},
     {"Accept": ";;,,=q/*", "If-None-Match": 'W/"x", "'},
 )
-"""OpenAPI describes no Accept, so no tool would send these."""
+"""Tools do not send these, since OpenAPI cannot describe Accept."""
 
 
 @schemathesis.check
-def refuses_valid_data_for_a_reason(
+def valid_data_is_rejected_for_a_reason(
     _: schemathesis.CheckContext, response: schemathesis.Response, case: AnyCase
 ) -> None:
-    """What the schema allows is refused only for what no schema can say."""
+    """Valid data is rejected only for reasons that a schema cannot express."""
     mode = case.meta and case.meta.generation.mode
     if response.status_code != 400 or mode != schemathesis.GenerationMode.POSITIVE:
         return
     problem = response.json()
     excused = (
-        "query_id" in problem  # arXiv itself refuses it
-        or "NUL" in problem["detail"]  # no text may hold one
-        or "unknown field" in problem["detail"]  # Litestar describes structs in structs as open
-        # the parts of a question belong together
+        "query_id" in problem  # arXiv rejects it
+        or "NUL" in problem["detail"]  # texts must not contain one
+        or "unknown field" in problem["detail"]  # Litestar describes nested structs as open
+        # the parts of a request depend on each other
         or (case.path, problem["parameter"]) == ("/read-archive", "body")
         or PAPER.match(problem["parameter"])
-        or problem["parameter"] in BOUND_TOGETHER | LANGUAGES
+        or problem["parameter"] in INTERDEPENDENT | LANGUAGES
     )
     assert excused, problem["detail"]
 
@@ -81,7 +81,7 @@ odd_headers = cycle(ODD_HEADERS)
 
 @schemathesis.hook
 def before_call(_: schemathesis.HookContext, case: AnyCase, __: dict[str, Any]) -> None:
-    """Add some of them to what is sent anyway."""
+    """Add unusual headers to each request."""
     case.headers.update(next(odd_headers))
 
 
@@ -89,18 +89,18 @@ CONFIG = {
     "seed": 1,
     "generation": {"max-examples": EXAMPLES, "deterministic": not LONG},
     "checks": {
-        # all of them are on; 400 is looked at by the one above, and 406 comes of ODD_HEADERS
+        # all others are enabled; the check above handles 400, and ODD_HEADERS cause 406
         "positive_data_acceptance": {
             "expected-statuses": ["2xx", "3xx", "400", "401", "404", "406", "409", "5xx"]
         }
     },
-    # whatever is no truth value: Litestar takes 0 for false
+    # invalid booleans: Litestar accepts 0 as false
     "operations": [
         {"include-path": path, "checks": {"negative_data_rejection": {"enabled": False}}}
         for path in ("/find-answer", "/read-archive")
     ],
     "phases": {
-        # the bounds of everything, and what one answer leads to; at random only for `make fuzz`
+        # bounds, and links between operations; random data only in `make fuzz`
         "fuzzing": {"enabled": LONG},
         "coverage": {"unexpected-methods": ["TRACE", "DELETE"]},
         "stateful": {"max-steps": 4},
@@ -108,8 +108,8 @@ CONFIG = {
 }
 
 
-async def keyed(made: Settings) -> str:
-    """An API key in this database, with which one may ask without end."""
+async def create_api_key(made: Settings) -> str:
+    """Create an API key without a practical limit."""
     text = api_keys.generate_key()
     async with create_pools(made) as pools:
         await ApiKeyStore(pools).add(ApiKey("a", Rate(10**9, 1)), api_keys.hash_key(text), "")
@@ -122,12 +122,12 @@ def contract(
     arxiv: StandIn,  # noqa: ARG001 - a clean one
     request: pytest.FixtureRequest,
 ) -> Iterator[schemathesis.BaseSchema]:
-    """What a service with some searches says of itself, with and without a token and keys."""
+    """The schema of a service with some searches, with and without a token and keys."""
     token = None if request.param == "neither" else TOKEN
     made = settings(backend_token=token, api_keys="required" if request.param == "both" else "off")
     secrets = {"token": {"bearer": token}} if token else {}
     if request.param == "both":
-        secrets["key"] = {"bearer": asyncio.run(keyed(made))}
+        secrets["key"] = {"bearer": asyncio.run(create_api_key(made))}
     headers = {"authorization": f"Bearer {secrets['key']['bearer']}"} if "key" in secrets else {}
     with served(made) as url:
         for title in ("testing", "unit test", "no such words"):
@@ -137,7 +137,7 @@ def contract(
         yield described
 
 
-def test_every_answer_is_as_described(contract: schemathesis.BaseSchema) -> None:
+def test_every_response_matches_the_schema(contract: schemathesis.BaseSchema) -> None:
     failures, sent = [], 0
     for event in from_schema(contract).execute():
         if isinstance(event, ScenarioFinished):

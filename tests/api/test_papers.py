@@ -1,4 +1,4 @@
-"""Every paper that a search found: kept as arXiv tells of it, and found again."""
+"""`/papers`: storing papers as arXiv sends them, and finding them."""
 
 import asyncio
 import csv
@@ -34,7 +34,7 @@ from demo import feed
 from demo.arxiv import StandIn
 from demo.papers import generate
 from service import arxiv_xml, embedded_postgres, search
-from service.app import create_app
+from service.app import add_outer_middleware, create_app
 from service.db import migrations
 from service.db import pool as connections_module
 from service.db.conninfo import libpq_environment
@@ -84,7 +84,7 @@ def answer(*entries: Entry, timestamp: int = NOON) -> ArxivResponse:
 
 
 class Opened:
-    """The store and the archive of one process."""
+    """The record store and the reader of one process."""
 
     def __init__(self, url: str, **options: Any) -> None:
         self.connections = DatabasePools(url)
@@ -100,7 +100,7 @@ class Opened:
 
 
 def row(db: psycopg.Connection, arxiv_id: str = "2611.00001") -> tuple[Any, ...]:
-    """All of a row, with the transaction that wrote it."""
+    """Return a row with the transaction that wrote it."""
     [found] = db.execute("select xmin, * from papers where arxiv_id = %s", [arxiv_id]).fetchall()
     return found
 
@@ -108,41 +108,41 @@ def row(db: psycopg.Connection, arxiv_id: str = "2611.00001") -> tuple[Any, ...]
 # The write
 
 
-async def test_a_search_keeps_all_that_arxiv_told(client: Gateway, arxiv: StandIn) -> None:
-    asked: dict[str, str | int] = {"title": "testing", "max_results": 100}
-    receipt = (await client.get("/arxiv", params=asked)).json()
+async def test_search_stores_everything_arxiv_sends(client: Gateway, arxiv: StandIn) -> None:
+    params: dict[str, str | int] = {"title": "testing", "max_results": 100}
+    summary = (await client.get("/arxiv", params=params)).json()
     _, content = arxiv.answer(arxiv.requests[-1].params)
     entries = arxiv_xml.parse_feed(content).entries
-    kept = (await client.get("/papers?format=ndjson")).text.splitlines()
-    papers = {f"{each['arxiv_id']}v{each['version']}": each for each in map(json.loads, kept)}
+    stored = (await client.get("/papers?format=ndjson")).text.splitlines()
+    papers = {f"{each['arxiv_id']}v{each['version']}": each for each in map(json.loads, stored)}
 
-    assert receipt["num_entries"] == len(entries) == len(papers) > 20
-    for told in entries:
-        paper = papers[f"{told.arxiv_id}v{told.version}"]
-        assert paper["title"] == told.title
-        assert paper["authors"] == told.authors
-        assert (paper["affiliations"] or [[]] * len(told.authors)) == told.affiliations
-        assert paper["abstract"] == told.summary
-        assert paper["journal"] == told.journal
-        assert paper["comment"] == told.comment
-        assert told.published
-        assert told.updated
-        assert paper["published"] == told.published.strftime("%Y-%m-%dT%H:%M:%S")
-        assert paper["updated"] == told.updated.strftime("%Y-%m-%dT%H:%M:%S")
-        assert paper["dois"] == told.dois
-        assert paper["primary_category"] == told.primary_category
-        assert paper["categories"] == told.categories
+    assert summary["num_entries"] == len(entries) == len(papers) > 20
+    for entry_sent in entries:
+        paper = papers[f"{entry_sent.arxiv_id}v{entry_sent.version}"]
+        assert paper["title"] == entry_sent.title
+        assert paper["authors"] == entry_sent.authors
+        assert (paper["affiliations"] or [[]] * len(entry_sent.authors)) == entry_sent.affiliations
+        assert paper["abstract"] == entry_sent.summary
+        assert paper["journal"] == entry_sent.journal
+        assert paper["comment"] == entry_sent.comment
+        assert entry_sent.published
+        assert entry_sent.updated
+        assert paper["published"] == entry_sent.published.strftime("%Y-%m-%dT%H:%M:%S")
+        assert paper["updated"] == entry_sent.updated.strftime("%Y-%m-%dT%H:%M:%S")
+        assert paper["dois"] == entry_sent.dois
+        assert paper["primary_category"] == entry_sent.primary_category
+        assert paper["categories"] == entry_sent.categories
         assert paper["links"] == [
             {name: value for name, value in structs.asdict(link).items() if value is not None}
-            for link in told.links
+            for link in entry_sent.links
         ]
-        assert paper["timestamp"] == receipt["timestamp"]
+        assert paper["timestamp"] == summary["timestamp"]
         # only the stand-in's words for it; others are in test_withdrawal
-        assert paper["withdrawn"] == ("withdrawn" in (told.comment or "").lower())
+        assert paper["withdrawn"] == ("withdrawn" in (entry_sent.comment or "").lower())
 
 
 @pytest.mark.parametrize("entries", [0, 1, 2000])
-async def test_papers_cost_no_further_round_trip(
+async def test_papers_are_written_in_the_same_round_trip(
     database: str, monkeypatch: pytest.MonkeyPatch, entries: int
 ) -> None:
     monkeypatch.setattr(connections_module, "POOL_SIZE", 1)
@@ -152,14 +152,12 @@ async def test_papers_cost_no_further_round_trip(
         await here.store.save(answer(*map(entry, range(entries))))
         trips = proxy.trips, proxy.answers
         proxy.forget()
-        assert len(await here.reader.versions("2611.00001")) == 1
+        assert len(await here.reader.fetch_versions("2611.00001")) == 1
 
         assert trips == (proxy.trips, proxy.answers) == (1, 1)
 
 
-async def test_a_paper_that_is_refused_leaves_nothing_behind(
-    database: str, db: psycopg.Connection
-) -> None:
+async def test_rejected_paper_rolls_back_the_search(database: str, db: psycopg.Connection) -> None:
     async with Opened(database) as here:
         with pytest.raises(psycopg.DataError):
             await here.store.save(answer(entry(1), entry(2, comment="NUL \0")))
@@ -167,9 +165,7 @@ async def test_a_paper_that_is_refused_leaves_nothing_behind(
         assert db.execute(f"select count(*) from {table}").fetchone() == (0,)
 
 
-async def test_a_paper_twice_in_an_answer_is_kept_once(
-    database: str, db: psycopg.Connection
-) -> None:
+async def test_paper_sent_twice_is_stored_once(database: str, db: psycopg.Connection) -> None:
     async with Opened(database) as here:
         twice = entry(1), entry(2), entry(1), entry(1, version=2)
         await here.store.save(answer(*twice))
@@ -181,7 +177,7 @@ async def test_a_paper_twice_in_an_answer_is_kept_once(
     ]
 
 
-async def test_papers_without_an_id_are_results_only_and_without_a_version_have_none(
+async def test_entry_without_an_id_is_a_result_only(
     database: str, db: psycopg.Connection, client: Gateway
 ) -> None:
     async with Opened(database) as here:
@@ -192,9 +188,7 @@ async def test_papers_without_an_id_are_results_only_and_without_a_version_have_
     assert (paper["version"], paper["versions"]) == (None, [])
 
 
-async def test_only_a_later_answer_changes_a_paper_and_only_what_has_changed(
-    database: str, db: psycopg.Connection
-) -> None:
+async def test_only_later_responses_update_a_paper(database: str, db: psycopg.Connection) -> None:
     changed = {"comment": "To appear", "journal": "Ann. Phys. 1", "dois": ["10.1000/1"]}
     async with Opened(database) as here:
         await here.store.save(answer(entry(1), entry(2)))
@@ -207,7 +201,7 @@ async def test_only_a_later_answer_changes_a_paper_and_only_what_has_changed(
         second = row(db)
         assert second != first
         assert row(db, "2611.00002") == other
-        [paper] = await here.reader.versions("2611.00001")
+        [paper] = await here.reader.fetch_versions("2611.00001")
         assert (paper.comment, paper.journal, paper.dois) == tuple(changed.values())
         assert paper.timestamp == NOON + 20
 
@@ -231,7 +225,7 @@ CHANGES: list[dict[str, Any]] = [
 ]
 
 
-async def test_whatever_changes_is_taken_over(database: str, db: psycopg.Connection) -> None:
+async def test_every_changed_column_is_updated(database: str, db: psycopg.Connection) -> None:
     everything = "select xmin from papers order by arxiv_id"
     changed = [entry(number, **change) for number, change in enumerate(CHANGES)]
     async with Opened(database) as here:
@@ -245,7 +239,7 @@ async def test_whatever_changes_is_taken_over(database: str, db: psycopg.Connect
         assert db.execute(everything).fetchall() == after
 
 
-async def test_writers_of_the_same_papers_in_opposite_orders_do_not_hinder_each_other(
+async def test_concurrent_writes_of_the_same_papers_do_not_deadlock(
     database: str, db: psycopg.Connection
 ) -> None:
     numbers = range(30)
@@ -261,15 +255,15 @@ async def test_writers_of_the_same_papers_in_opposite_orders_do_not_hinder_each_
         await asyncio.gather(*(write(both[writer % 2], writer) for writer in range(8)))
 
     assert db.execute("select count(*) from queries").fetchone() == (96,)
-    kept = db.execute("select distinct timestamp, split_part(comment, ' ', 2) from papers")
-    assert kept.fetchall() == [(NOON + 11, "11")]
+    stored = db.execute("select distinct timestamp, split_part(comment, ' ', 2) from papers")
+    assert stored.fetchall() == [(NOON + 11, "11")]
     assert db.execute("select count(*) from papers").fetchone() == (len(numbers),)
 
 
 ANY_TEXT = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=30)
 
 
-async def test_any_text_comes_back_as_it_was(database: str, client: Gateway) -> None:
+async def test_any_text_is_stored_unchanged(database: str, client: Gateway) -> None:
     texts: list[tuple[str, str, str, list[str], str]] = []
 
     @examples(max_examples=60)
@@ -310,11 +304,11 @@ async def test_any_text_comes_back_as_it_was(database: str, client: Gateway) -> 
 # The same through the backend
 
 
-async def test_entries_of_the_backend_are_written_back_as_they_are(
+async def test_entries_of_arxiv_api_can_be_written_back(
     client: Gateway, db: psycopg.Connection
 ) -> None:
-    asked: dict[str, str | int] = {"title": "testing", "max_results": 40}
-    data = (await client.get("/arxiv-api", params=asked)).json()["data"]
+    params: dict[str, str | int] = {"title": "testing", "max_results": 40}
+    data = (await client.get("/arxiv-api", params=params)).json()["data"]
     body = {"query_id": 10**6, "timestamp": NOON, "results": data}
     assert (await client.post("/write-results", json=body)).status_code == 201
     split = db.execute(
@@ -322,7 +316,7 @@ async def test_entries_of_the_backend_are_written_back_as_they_are(
     ).fetchall()
 
     db.execute("truncate papers")
-    await client.get("/arxiv", params=asked)
+    await client.get("/arxiv", params=params)
 
     whole = db.execute(
         "select to_jsonb(papers) - 'timestamp' - 'first_timestamp' from papers order by 1"
@@ -335,14 +329,16 @@ POOR = {"authors": ["A. N. Other"], "title": "Poor", "journal": "J"}
 KNOWN = POOR | {"arxiv_id": "2611.00001", "version": 1}
 
 
-async def test_the_plain_contract_makes_no_paper(client: Gateway, db: psycopg.Connection) -> None:
+async def test_results_with_basic_fields_create_no_paper(
+    client: Gateway, db: psycopg.Connection
+) -> None:
     body = {"query_id": 7, "timestamp": NOON, "results": [POOR, POOR | {"authors": "A, B"}]}
     assert (await client.post("/write-results", json=body)).status_code == 201
     assert db.execute("select count(*) from results").fetchone() == (2,)
     assert db.execute("select count(*) from papers").fetchone() == (0,)
 
 
-async def test_a_poor_account_makes_a_paper_but_changes_none(
+async def test_incomplete_data_creates_a_paper_but_updates_none(
     database: str, client: Gateway, db: psycopg.Connection
 ) -> None:
     async def write(query_id: int, paper: dict[str, Any], timestamp: int = NOON) -> None:
@@ -363,7 +359,7 @@ async def test_a_poor_account_makes_a_paper_but_changes_none(
     assert row(db) == full
 
 
-async def test_a_conflict_leaves_papers_as_they_are(database: str, db: psycopg.Connection) -> None:
+async def test_conflict_leaves_papers_unchanged(database: str, db: psycopg.Connection) -> None:
     def sent(*papers: ResultPayload) -> WriteResultsRequest:
         return WriteResultsRequest(query_id=7, timestamp=NOON, results=list(papers))
 
@@ -381,9 +377,9 @@ async def test_a_conflict_leaves_papers_as_they_are(database: str, db: psycopg.C
     assert row(db) == first
 
 
-async def test_who_may_only_read_writes_no_paper(database: str, db: psycopg.Connection) -> None:
+async def test_read_only_role_cannot_write_papers(database: str, db: psycopg.Connection) -> None:
     async with Opened(make_conninfo(database, user="arxiv_ro")) as here:
-        assert await here.reader.versions("2611.00001") == []
+        assert await here.reader.fetch_versions("2611.00001") == []
         with pytest.raises(DatabaseUnavailable, match="may not"):
             await here.store.save(answer(entry(1)))
         body = WriteResultsRequest(query_id=7, timestamp=NOON, results=[])
@@ -395,7 +391,7 @@ async def test_who_may_only_read_writes_no_paper(database: str, db: psycopg.Conn
 @pytest.mark.parametrize(
     "published", ["0001-01-01T00:00:00+14:00", "0001-01-01T00:00:00Z", "9999-12-31T23:59:59-12:00"]
 )
-async def test_a_date_at_the_end_of_time_breaks_no_answer(client: Gateway, published: str) -> None:
+async def test_extreme_dates_are_accepted(client: Gateway, published: str) -> None:
     paper = KNOWN | {"summary": "x", "published": published, "updated": published}
     body = {"query_id": 7, "timestamp": NOON, "results": [paper]}
     sent = await client.post("/write-results", json=body)
@@ -433,7 +429,7 @@ Reading = Callable[[Sequence[Entry]], AbstractAsyncContextManager[Gateway]]
 
 @pytest.fixture(scope="module")
 def reading(server: str, template: str) -> Iterator[Reading]:
-    """The service on a database with these papers, which is made once: no test changes it."""
+    """A service on a database with these papers, shared by tests that only read."""
     made: dict[int, str] = {}
 
     async def library(entries: Sequence[Entry]) -> str:
@@ -450,7 +446,7 @@ def reading(server: str, template: str) -> Iterator[Reading]:
     async def read(entries: Sequence[Entry]) -> AsyncIterator[Gateway]:
         url = make_conninfo(await library(entries), user="arxiv_ro")
         app = create_app(Settings(database_url=url, database_ro_url=url))
-        wire = httpx.ASGITransport(cast("Any", app))
+        wire = httpx.ASGITransport(cast("Any", add_outer_middleware(app)))
         async with (
             running(app),
             httpx.AsyncClient(transport=wire, base_url="http://gateway") as client,
@@ -466,21 +462,21 @@ def reading(server: str, template: str) -> Iterator[Reading]:
 
 @pytest.fixture
 async def known(reading: Reading) -> AsyncIterator[Gateway]:
-    """A service that has versions 1, 2 and 10 of one paper."""
+    """A service with versions 1, 2 and 10 of one paper."""
     async with reading(HOLES) as client:
         yield client
 
 
 @pytest.fixture
 async def texts(reading: Reading) -> AsyncIterator[Gateway]:
-    """A service with papers whose words are known."""
+    """A service with papers whose words the tests know."""
     async with reading(TEXTS) as client:
         yield client
 
 
 @pytest.fixture
 async def shelf(reading: Reading) -> AsyncIterator[Gateway]:
-    """A service with all papers of the stand-in, and earlier versions of some of them."""
+    """A service with all papers of the simulated arXiv, and earlier versions of some."""
     async with reading(ON_SHELF) as client:
         yield client
 
@@ -501,7 +497,7 @@ async def shelf(reading: Reading) -> AsyncIterator[Gateway]:
         ("https%3A%2F%2Farxiv.org%2Fabs%2Fmath%2F0309136v2", 2),
     ],
 )
-async def test_a_paper_is_found_however_its_id_is_written(
+async def test_paper_is_found_by_any_form_of_its_id(
     known: Gateway, path: str, version: int
 ) -> None:
     response = await known.get(f"/papers/{path}")
@@ -513,7 +509,7 @@ async def test_a_paper_is_found_however_its_id_is_written(
     assert paper["versions"] == [1, 2, 10]
 
 
-async def test_a_paper_that_no_search_has_found_is_not_found(known: Gateway) -> None:
+async def test_unknown_paper_is_not_found(known: Gateway) -> None:
     unknown = await known.get("/papers/2611.99999v1")
     version = await known.get("/papers/math/0309136v3")
 
@@ -526,7 +522,7 @@ async def test_a_paper_that_no_search_has_found_is_not_found(known: Gateway) -> 
     "path",
     ["nonsense", "2611", "2611.00001v0", "2611.00001v", "math/1", "a/b/c", "2611.00001%00", "%20"],
 )
-async def test_what_is_no_id_is_named(texts: Gateway, path: str) -> None:
+async def test_invalid_id_is_named(texts: Gateway, path: str) -> None:
     response = await texts.get(f"/papers/{path}")
 
     assert response.status_code == 400
@@ -543,7 +539,7 @@ READERS: dict[str, tuple[str, Callable[[str], str]]] = {
 
 
 @pytest.mark.parametrize("name", READERS)
-async def test_a_paper_comes_in_every_format_with_a_file_name(known: Gateway, name: str) -> None:
+async def test_paper_has_a_file_name_in_every_format(known: Gateway, name: str) -> None:
     extension, read = READERS[name]
     response = await known.get("/papers/math/0309136", params={"format": name})
 
@@ -558,7 +554,7 @@ async def test_a_paper_comes_in_every_format_with_a_file_name(known: Gateway, na
     assert "Accept" in again.headers["vary"]
 
 
-async def test_a_paper_known_already_is_not_sent_again(known: Gateway) -> None:
+async def test_unchanged_paper_responds_with_304(known: Gateway) -> None:
     full = await known.get("/papers/math/0309136")
     head = await known.head("/papers/math/0309136")
     etag = full.headers["etag"]
@@ -617,7 +613,7 @@ FINDS = {
 }
 
 
-async def test_papers_are_found_by_their_words(texts: Gateway) -> None:
+async def test_papers_are_found_by_full_text_query(texts: Gateway) -> None:
     answers = {q: await found(texts, q=q) for q in FINDS}
 
     assert {q: " ".join(sorted(ids(body))) for q, body in answers.items()} == FINDS
@@ -642,19 +638,19 @@ NARROWED: list[tuple[dict[str, Any], str]] = [
 ]
 
 
-async def test_filters_narrow_what_is_found(texts: Gateway) -> None:
+async def test_filters_restrict_a_full_text_query(texts: Gateway) -> None:
     for filters, expected in NARROWED:
         assert (filters, sorted(ids(await found(texts, **filters)))) == (filters, expected.split())
 
 
-async def test_a_word_in_the_title_counts_more_than_in_the_abstract(texts: Gateway) -> None:
+async def test_title_matches_rank_above_abstract_matches(texts: Gateway) -> None:
     assert ids(await found(texts, q="galaxies")) == ["2", "1"]
     assert ids(await found(texts, q="dark matter"))[0] == "1"
     assert ids(await found(texts, q="dark", order="oldest")) == ["1", "2", "3"]
     assert ids(await found(texts, q="dark", order="newest")) == ["3", "2", "1"]
 
 
-async def test_highlights_are_html_of_the_text_itself(texts: Gateway) -> None:
+async def test_highlights_are_escaped_html_of_the_original_text(texts: Gateway) -> None:
     [weak] = (await found(texts, q="weak"))["papers"]
     assert weak["highlights"] == {
         "title": r"Testing $\rho &lt; \rho_c$ &amp; the \emph{<mark>weak</mark>} limit",
@@ -697,7 +693,7 @@ BAD: list[tuple[dict[str, Any], str, str]] = [
 ]
 
 
-async def test_bad_input_is_named(texts: Gateway) -> None:
+async def test_invalid_parameter_is_named(texts: Gateway) -> None:
     for params, name, words in BAD:
         response = await texts.get("/papers", params=params)
 
@@ -707,7 +703,7 @@ async def test_bad_input_is_named(texts: Gateway) -> None:
         assert words in response.json()["detail"]
 
 
-async def test_nothing_found_is_an_empty_list(client: Gateway) -> None:
+async def test_query_without_matches_returns_an_empty_list(client: Gateway) -> None:
     facets: dict[str, list[Any]] = {"category": [], "year": []}
     empty = {"papers": [], "total": 0, "total_is_exact": True, "facets": facets}
     for params in {}, {"q": "quark"}, {"category": "cs.SE"}:
@@ -720,26 +716,26 @@ async def test_nothing_found_is_an_empty_list(client: Gateway) -> None:
 # Over all the stand-in's papers, counted by hand
 
 
-def matching(entries: Sequence[Entry], **wanted: Any) -> list[Entry]:
-    """The latest version of each that has these words in its title, and is of these years."""
+def matching(entries: Sequence[Entry], **criteria: Any) -> list[Entry]:
+    """Return the latest versions with these words in the title and of these years."""
     latest: dict[str, Entry] = {}
     for each in entries:
         name = each.arxiv_id or ""
         if name not in latest or (latest[name].version or 0) < (each.version or 0):
             latest[name] = each
-    first, last = wanted.get("years", (0, 9999))
+    first, last = criteria.get("years", (0, 9999))
     return [
         each
         for each in latest.values()
-        if re.search(wanted.get("word", ""), f"{each.title} {each.summary}", re.IGNORECASE)
+        if re.search(criteria.get("word", ""), f"{each.title} {each.summary}", re.IGNORECASE)
         and each.published
         and first <= each.published.year <= last
-        and set(each.categories) & wanted.get("categories", set(each.categories))
+        and set(each.categories) & criteria.get("categories", set(each.categories))
     ]
 
 
 @pytest.mark.parametrize(
-    ("params", "wanted"),
+    ("params", "criteria"),
     [
         ({}, {}),
         ({"q": "title:graphene OR abstract:graphene"}, {"word": r"\bgraphene\b"}),
@@ -751,10 +747,10 @@ def matching(entries: Sequence[Entry], **wanted: Any) -> list[Entry]:
         ),
     ],
 )
-async def test_totals_and_facets_are_right(
-    shelf: Gateway, params: dict[str, Any], wanted: dict[str, Any]
+async def test_totals_and_facets_are_correct(
+    shelf: Gateway, params: dict[str, Any], criteria: dict[str, Any]
 ) -> None:
-    expected = matching(ON_SHELF, **wanted)
+    expected = matching(ON_SHELF, **criteria)
     body = await found(shelf, **params)
 
     assert body["total"] == len(body["papers"]) == len(expected)
@@ -771,7 +767,7 @@ async def test_totals_and_facets_are_right(
     ]
 
 
-async def test_all_versions_are_listed_where_they_are_wanted(shelf: Gateway) -> None:
+async def test_all_versions_are_listed_on_request(shelf: Gateway) -> None:
     body = await shelf.get("/papers?versions=all&format=ndjson")
     every = [json.loads(line) for line in body.text.splitlines()]
 
@@ -791,7 +787,9 @@ async def test_all_versions_are_listed_where_they_are_wanted(shelf: Gateway) -> 
         {"q": "the", "versions": "all"},
     ],
 )
-async def test_cursors_lead_through_all_pages(shelf: Gateway, params: dict[str, Any]) -> None:
+async def test_cursors_lead_through_all_pages_of_papers(
+    shelf: Gateway, params: dict[str, Any]
+) -> None:
     whole = await shelf.get("/papers", params=params | {"format": "ndjson"})
     everything = [name(json.loads(line)) for line in whole.text.splitlines()]
     size = max(3, len(everything) // 9)
@@ -825,11 +823,11 @@ def name(paper: dict[str, Any]) -> str:
     return f"{paper['arxiv_id']}v{paper['version']}"
 
 
-async def test_of_very_many_matches_the_newest_are_ranked(
+async def test_only_the_newest_of_many_matches_are_ranked(
     shelf: Gateway, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     newest = [name(each) for each in (await found(shelf, q="the", order="newest"))["papers"]]
-    monkeypatch.setattr("service.db.reader.MOST_RANKED", 20)
+    monkeypatch.setattr("service.db.reader.MAX_RANKED", 20)
     response = await shelf.get("/papers", params={"q": "the", "items_per_page": 7})
     pages = [response.json()["papers"]]
     while "next" in response.links:
@@ -841,7 +839,7 @@ async def test_of_very_many_matches_the_newest_are_ranked(
     assert len(newest) > 100
 
 
-async def test_best_first_is_the_same_in_every_format(shelf: Gateway) -> None:
+async def test_ranking_is_the_same_in_every_format(shelf: Gateway) -> None:
     best = await found(shelf, q="graphene OR testing", items_per_page=1000)
     order = [name(each) for each in best["papers"]]
 
@@ -858,7 +856,7 @@ async def test_best_first_is_the_same_in_every_format(shelf: Gateway) -> None:
     assert len(parse_bibtex(await text("bibtex")).entries) == len(order) > 20
 
 
-async def test_what_has_not_settled_is_not_listed(gateway: Serve, database: str) -> None:
+async def test_read_delay_applies_to_papers(gateway: Serve, database: str) -> None:
     async with Opened(database) as here:
         await here.store.save(answer(entry(1, title="Old testing"), timestamp=int(time()) - 3600))
         await here.store.save(answer(entry(2, title="New testing"), timestamp=int(time())))
@@ -874,7 +872,7 @@ async def test_what_has_not_settled_is_not_listed(gateway: Serve, database: str)
 
 @pytest.fixture
 def earlier(server: str) -> Iterator[str]:
-    """A database before there were papers; the superuser's connection string."""
+    """Connection string of a database before the migration that adds papers."""
     name = Identifier(f"earlier_{uuid4().hex}")
     with psycopg.connect(server, autocommit=True) as admin:
         admin.execute(SQL("create database {}").format(name))
@@ -908,7 +906,7 @@ def fill(conn: psycopg.Connection, count: int) -> None:
 
 
 def indexes(conn: psycopg.Connection) -> dict[str, bool]:
-    """Those of 0010 and whether they are valid."""
+    """Return the indexes of migration 0010 and whether they are valid."""
     names = ["results_timestamp", "results_words", "results_paper", "queries_unkeyed"]
     found = conn.execute(
         "select relname, indisvalid from pg_index join pg_class on oid = indexrelid"
@@ -923,7 +921,7 @@ VALID = dict.fromkeys(
 )
 
 
-async def test_papers_found_before_are_papers_now(gateway: Serve, earlier: str) -> None:
+async def test_migration_creates_papers_from_results(gateway: Serve, earlier: str) -> None:
     rows = [
         (1, 1000, 0, "A. N. Other, B. Bär", "Old", "J", "2611.00001", 1),
         (2, 2000, 0, "A. N. Other", "New", None, "2611.00001", 1),
@@ -938,12 +936,12 @@ async def test_papers_found_before_are_papers_now(gateway: Serve, earlier: str) 
             rows,
         )
         assert migrations.apply(earlier)[:2] == ["0009_papers", "0010_reading"]
-        kept = conn.execute(
+        stored = conn.execute(
             "select arxiv_id, version, timestamp, title, authors, abstract"
             " from papers order by 1, 2"
         ).fetchall()
         assert indexes(conn) == VALID
-    assert kept == [
+    assert stored == [
         ("2611.00001", 1, 2000, "New", ["A. N. Other"], None),
         ("2611.00001", 2, 2000, "Second", ["A. N. Other"], None),
         ("math/0309136", 0, 2000, "Nobody's", [], None),
@@ -955,7 +953,7 @@ async def test_papers_found_before_are_papers_now(gateway: Serve, earlier: str) 
         assert (await client.get("/papers/math.GT/0309136")).json()["version"] is None
 
 
-async def test_indexes_are_made_while_searches_are_recorded(earlier: str) -> None:
+async def test_indexes_are_created_while_searches_are_recorded(earlier: str) -> None:
     with psycopg.connect(earlier) as slow, psycopg.connect(earlier, autocommit=True) as conn:
         fill(conn, 10_000)
         psql(earlier, "-f", str(migrations.FOLDER / "0009_papers.sql"))
@@ -992,11 +990,11 @@ async def test_indexes_are_made_while_searches_are_recorded(earlier: str) -> Non
         assert [name for each in applied for name in each].count("0010_reading") == 1
         assert indexes(conn) == VALID
         assert longest < 3
-        kept = conn.execute("select count(*) from results where query_id > 10000")
-        assert kept.fetchone() == (20 * written,)
+        stored = conn.execute("select count(*) from results where query_id > 10000")
+        assert stored.fetchone() == (20 * written,)
 
 
-def test_what_a_try_that_was_cut_off_left_is_made_again(
+def test_index_of_an_interrupted_migration_is_rebuilt(
     earlier: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with psycopg.connect(earlier) as other, psycopg.connect(earlier, autocommit=True) as conn:
@@ -1014,7 +1012,7 @@ def test_what_a_try_that_was_cut_off_left_is_made_again(
         assert indexes(conn) == VALID
 
 
-async def test_a_running_service_takes_up_the_migrations(
+async def test_running_service_survives_the_migrations(
     gateway: Serve, earlier: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(search, "PERSISTENCE", 0.1)

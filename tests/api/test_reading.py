@@ -1,4 +1,4 @@
-"""`/queries`, `/results` and the backend: what was recorded is read back."""
+"""Reading recorded searches from `/queries`, `/results` and the backend."""
 
 import json
 from datetime import UTC, datetime
@@ -14,7 +14,7 @@ DAY = 86_400
 
 @pytest.fixture
 def three(db: psycopg.Connection) -> None:
-    """Searches at noon of three days, the last of them without an answer."""
+    """Searches at noon on three days, the last without a response of arXiv."""
     for query_id, days, status in ((1, 0, 200), (2, 1, 200), (3, 2, 429)):
         db.execute(
             "insert into queries (query_id, timestamp, status, num_results, num_entries, query)"
@@ -30,7 +30,7 @@ def three(db: psycopg.Connection) -> None:
 
 
 @pytest.mark.usefixtures("three")
-async def test_queries_are_a_file_to_download(client: Gateway) -> None:
+async def test_queries_are_a_download(client: Gateway) -> None:
     response = await client.get("/queries")
 
     assert response.headers["content-disposition"] == "attachment; filename=query_data.json"
@@ -57,14 +57,14 @@ async def test_queries_are_a_file_to_download(client: Gateway) -> None:
         ("2027-01-01", None, []),
     ],
 )
-async def test_both_ends_of_a_range_are_in_it(
+async def test_time_range_includes_both_ends(
     client: Gateway, start: str | None, end: str | None, found: list[int]
 ) -> None:
-    given = {"start_timestamp": start, "end_timestamp": end}
-    asked = {name: value for name, value in given.items() if value is not None}
+    times = {"start_timestamp": start, "end_timestamp": end}
+    params = {name: time for name, time in times.items() if time is not None}
 
-    downloaded = await client.get("/queries", params=asked)
-    listed = await client.post("/queries", json=asked)
+    downloaded = await client.get("/queries", params=params)
+    listed = await client.post("/queries", json=params)
 
     assert [row["query_id"] for row in downloaded.json()] == found
     assert listed.json() == downloaded.json()
@@ -72,10 +72,10 @@ async def test_both_ends_of_a_range_are_in_it(
 
 
 @pytest.mark.usefixtures("three")
-async def test_timestamps_are_read_and_answered_in_the_configured_zone(gateway: Serve) -> None:
+async def test_timestamps_are_in_the_configured_zone(gateway: Serve) -> None:
     async with gateway(timezone="Asia/Kolkata") as client:
-        asked = {"start_timestamp": "2026-11-23T17:30:00", "end_timestamp": "2026-11-23T17:30:00"}
-        response = await client.get("/queries", params=asked)
+        params = {"start_timestamp": "2026-11-23T17:30:00", "end_timestamp": "2026-11-23T17:30:00"}
+        response = await client.get("/queries", params=params)
         results = await client.get("/results", params={"items_per_page": 1})
 
     assert [row["timestamp"] for row in response.json()] == ["2026-11-23T17:30:00"]
@@ -83,7 +83,7 @@ async def test_timestamps_are_read_and_answered_in_the_configured_zone(gateway: 
 
 
 @pytest.mark.usefixtures("three")
-async def test_results_come_page_by_page_in_a_stable_order(client: Gateway) -> None:
+async def test_results_are_paged_in_a_stable_order(client: Gateway) -> None:
     pages = [
         (await client.get("/results", params={"page": page, "items_per_page": 4})).json()
         for page in range(3)
@@ -105,14 +105,14 @@ async def test_results_come_page_by_page_in_a_stable_order(client: Gateway) -> N
 
 
 @pytest.mark.usefixtures("three")
-async def test_the_defaults_of_a_page_are_settings(gateway: Serve) -> None:
+async def test_default_page_size_is_a_setting(gateway: Serve) -> None:
     async with gateway(items_per_page=3) as client:
         assert len((await client.get("/results")).json()) == 3
         assert len((await client.get("/read-results")).json()) == 3
 
 
 @pytest.mark.usefixtures("three")
-async def test_the_backend_reads_the_same_rows_in_unix_seconds(client: Gateway) -> None:
+async def test_backend_returns_the_same_rows_with_unix_times(client: Gateway) -> None:
     queries = await client.get(
         "/read-queries", params={"start_timestamp": NOON + 1, "end_timestamp": NOON + DAY}
     )
@@ -133,9 +133,7 @@ async def test_the_backend_reads_the_same_rows_in_unix_seconds(client: Gateway) 
 
 
 @pytest.mark.usefixtures("arxiv")
-async def test_readers_leave_out_what_has_not_settled(
-    gateway: Serve, db: psycopg.Connection
-) -> None:
+async def test_read_delay_hides_recent_rows(gateway: Serve, db: psycopg.Connection) -> None:
     async with gateway(settle=60) as client:
         await client.get("/arxiv", params={"title": "testing"})
         fresh = [(await client.get(path)).json() for path in ("/queries", "/results")]
@@ -149,7 +147,7 @@ async def test_readers_leave_out_what_has_not_settled(
     assert [len(rows) for rows in settled] == [1, 10]
 
 
-async def test_a_search_can_be_recorded_step_by_step(
+async def test_search_can_be_recorded_through_the_backend(
     client: Gateway, db: psycopg.Connection
 ) -> None:
     answer = (await client.get("/arxiv-api", params={"title": "testing"})).json()
@@ -171,15 +169,13 @@ async def test_a_search_can_be_recorded_step_by_step(
     assert db.execute("select count(*) from results").fetchone() == (10,)
 
 
-async def test_asking_arxiv_through_the_backend_records_nothing(
-    client: Gateway, db: psycopg.Connection
-) -> None:
+async def test_arxiv_api_records_nothing(client: Gateway, db: psycopg.Connection) -> None:
     await client.get("/arxiv-api", params={"title": "testing"})
 
     assert db.execute("select count(*) from queries").fetchone() == (0,)
 
 
-async def test_a_number_is_never_handed_out_twice(client: Gateway) -> None:
+async def test_query_id_is_unique(client: Gateway) -> None:
     numbers = [(await client.get("/get-sequence")).json()["sequence"] for _ in range(20)]
 
     assert numbers == sorted(set(numbers))
@@ -200,7 +196,7 @@ RESULTS = {
 }
 
 
-async def test_a_search_that_failed_can_be_recorded_as_one(client: Gateway) -> None:
+async def test_failed_search_can_be_recorded_through_the_backend(client: Gateway) -> None:
     failed = QUERY | {"status": 503, "num_results": 0, "num_entries": 0, "outcome": "busy"}
     await client.post("/write-queries", json=failed)
 
@@ -211,7 +207,7 @@ async def test_a_search_that_failed_can_be_recorded_as_one(client: Gateway) -> N
 
 
 @pytest.mark.parametrize("prefix", ["", "arXiv Query: ", "ArXiv Query: "])
-async def test_the_constant_prefix_of_a_query_is_not_stored(
+async def test_query_prefix_is_not_stored(
     client: Gateway, db: psycopg.Connection, prefix: str
 ) -> None:
     await client.post("/write-queries", json=QUERY | {"query": f"{prefix}search_query=x"})
@@ -221,7 +217,7 @@ async def test_the_constant_prefix_of_a_query_is_not_stored(
 
 
 @pytest.mark.parametrize(("path", "body"), [("/write-queries", QUERY), ("/write-results", RESULTS)])
-async def test_writing_the_same_again_changes_nothing(
+async def test_repeated_write_changes_nothing(
     client: Gateway, db: psycopg.Connection, path: str, body: dict[str, object]
 ) -> None:
     statuses = [(await client.post(path, json=body)).status_code for _ in range(2)]
@@ -231,7 +227,7 @@ async def test_writing_the_same_again_changes_nothing(
     assert db.execute(counts).fetchone() in {(1, 0), (0, 2)}
 
 
-async def test_writing_something_else_under_the_same_number_is_a_conflict(
+async def test_different_write_under_the_same_query_id_is_a_conflict(
     client: Gateway, db: psycopg.Connection
 ) -> None:
     await client.post("/write-queries", json=QUERY)
@@ -253,7 +249,7 @@ async def test_writing_something_else_under_the_same_number_is_a_conflict(
     assert db.execute("select title from results order by id").fetchall() == [("T",), ("U",)]
 
 
-async def test_numbers_taken_by_operators_are_passed_over(
+async def test_query_ids_taken_by_operators_are_skipped(
     client: Gateway, db: psycopg.Connection
 ) -> None:
     for query_id in (1, 2, 3):

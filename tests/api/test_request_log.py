@@ -1,4 +1,4 @@
-"""The line of each request: what the memory said, and who did not wait for the answer."""
+"""The log line of each request: status, cache status, disconnects."""
 
 import asyncio
 import fcntl
@@ -27,14 +27,14 @@ LINE = re.compile(r"(\w+) (\S+) (\d+) in [\d.]+ ms(?:, (.*))?")
 
 
 def lines(caplog: pytest.LogCaptureFixture) -> list[tuple[str, ...]]:
-    """Method, path, status and what the memory said of each line so far."""
+    """Return method, path, status and cache status of each line so far."""
     messages = [each.getMessage() for each in caplog.records if "request_log" in each.name]
-    found = [LINE.fullmatch(message) for message in messages]
-    assert None not in found, messages
-    return [line.groups() for line in found if line]
+    matches = [LINE.fullmatch(message) for message in messages]
+    assert None not in matches, messages
+    return [line.groups() for line in matches if line]
 
 
-async def test_the_line_of_a_search_says_what_the_memory_did(
+async def test_line_of_a_search_has_its_cache_status(
     client: Gateway, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO, "service.middleware.request_log")
@@ -42,8 +42,8 @@ async def test_the_line_of_a_search_says_what_the_memory_did(
         await client.get("/arxiv?title=testing", headers=headers)
     await client.get("/results")
 
-    told = [line[3] and re.sub(r"\d{4,}", "N", line[3]) for line in lines(caplog)]
-    assert told == [
+    statuses = [line[3] and re.sub(r"\d{4,}", "N", line[3]) for line in lines(caplog)]
+    assert statuses == [
         "fwd=uri-miss; fwd-status=200; stored",
         "hit; ttl=N",
         "fwd=request; fwd-status=200; stored",
@@ -51,8 +51,8 @@ async def test_the_line_of_a_search_says_what_the_memory_did(
     ]
 
 
-def hang_up(url: str, request: bytes, *, after: int = 0) -> None:
-    """Send this, read so many bytes at least, and break the connection off."""
+def disconnect(url: str, request: bytes, *, after: int = 0) -> None:
+    """Send the request, read at least `after` bytes, and close the connection."""
     parts = urlsplit(url)
     with socket.create_connection((parts.hostname, parts.port)) as wire:
         wire.sendall(request)
@@ -65,7 +65,7 @@ def hang_up(url: str, request: bytes, *, after: int = 0) -> None:
 HEAD = b"Host: x\r\nContent-Type: application/json\r\n"
 
 
-async def test_who_hangs_up_before_the_answer_is_told_as_that(
+async def test_disconnect_before_the_response_is_logged_as_499(
     settings: Callable[..., Settings], arxiv: StandIn, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO, "service.middleware.request_log")
@@ -75,7 +75,7 @@ async def test_who_hangs_up_before_the_answer_is_told_as_that(
             b"GET /arxiv?title=testing HTTP/1.1\r\n" + HEAD + b"\r\n",
             b"POST /queries HTTP/1.1\r\n" + HEAD + b"Content-Length: 50\r\n\r\n{",
         ):
-            await asyncio.to_thread(hang_up, url, request)
+            await asyncio.to_thread(disconnect, url, request)
         text = (await asyncio.to_thread(httpx.get, f"{url}/metrics")).text
 
     assert [line[:3] for line in lines(caplog)][:2] == [
@@ -86,7 +86,7 @@ async def test_who_hangs_up_before_the_answer_is_told_as_that(
     assert 'method="POST",path="/queries",status_code="500"' not in text
 
 
-async def test_who_hangs_up_within_an_export_is_told_as_that(
+async def test_disconnect_during_an_export_is_logged_as_499(
     settings: Callable[..., Settings],
     database: str,
     db: psycopg.Connection,
@@ -101,7 +101,7 @@ async def test_who_hangs_up_within_an_export_is_told_as_that(
     )
     with served(settings()) as url:
         request = b"GET /results?format=ndjson HTTP/1.1\r\n" + HEAD + b"\r\n"
-        await asyncio.to_thread(hang_up, url, request, after=10_000)
+        await asyncio.to_thread(disconnect, url, request, after=10_000)
         whole = await asyncio.to_thread(httpx.get, f"{url}/results?items_per_page=2")
 
     assert whole.status_code == 200
@@ -111,7 +111,7 @@ async def test_who_hangs_up_within_an_export_is_told_as_that(
     ]
 
 
-def test_a_service_whose_lines_nobody_reads_answers_as_quickly_and_ends(database: str) -> None:
+def test_blocked_log_pipe_delays_neither_responses_nor_exit(database: str) -> None:
     reader, writer = os.pipe()
     fcntl.fcntl(writer, fcntl.F_SETPIPE_SZ, 4096)
     port = free_port()
@@ -127,7 +127,7 @@ def test_a_service_whose_lines_nobody_reads_answers_as_quickly_and_ends(database
         try:
             times = []
             with httpx.Client(base_url=f"http://127.0.0.1:{port}") as client:
-                until_up(client)
+                wait_until_up(client)
                 for _ in range(400):
                     began = monotonic()
                     assert client.get("/health/live").status_code == 200
@@ -146,7 +146,7 @@ def test_a_service_whose_lines_nobody_reads_answers_as_quickly_and_ends(database
     assert monotonic() - began < 15
 
 
-def until_up(client: httpx.Client) -> None:
+def wait_until_up(client: httpx.Client) -> None:
     end = monotonic() + 60
     while monotonic() < end:
         try:

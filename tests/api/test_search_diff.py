@@ -1,4 +1,4 @@
-"""A search against its previous run, and the feed of what came, as feed readers take it."""
+"""Changes between runs of a search, and the feed of new papers."""
 
 import re
 from calendar import timegm
@@ -28,7 +28,7 @@ INT8_MAX = 2**63 - 1
 
 
 class Runs:
-    """Searches recorded by hand, a day between them."""
+    """Inserts searches, one day apart."""
 
     def __init__(self, db: psycopg.Connection) -> None:
         self.db = db
@@ -78,8 +78,8 @@ def runs(db: psycopg.Connection) -> Runs:
     return Runs(db)
 
 
-async def told(client: Gateway, query_id: int) -> dict[str, Any]:
-    """The changes of a run in short: `2611.00001v1` and places."""
+async def fetch_changes(client: Gateway, query_id: int) -> dict[str, Any]:
+    """Return the changes of a run as `2611.00001v1` and positions."""
     response = await client.get(f"/queries/{query_id}/changes")
     assert response.status_code == 200, response.text
     body = response.json()
@@ -99,26 +99,26 @@ async def told(client: Gateway, query_id: int) -> dict[str, Any]:
     }
 
 
-def nothing(previous: int | None) -> dict[str, Any]:
+def no_changes(previous: int | None) -> dict[str, Any]:
     return {"previous": previous, "came": [], "went": [], "moved": [], "new": []}
 
 
 # One search
 
 
-async def test_a_search_is_shown_with_its_results(client: Gateway) -> None:
-    receipt = (await client.get("/arxiv", params={"title": "testing", "max_results": 3})).json()
-    response = await client.get(f"/queries/{receipt['query_id']}")
-    shown = response.json()
+async def test_search_is_returned_with_its_results(client: Gateway) -> None:
+    summary = (await client.get("/arxiv", params={"title": "testing", "max_results": 3})).json()
+    response = await client.get(f"/queries/{summary['query_id']}")
+    search = response.json()
 
     assert response.status_code == 200
-    listed = await client.get("/results", params={"query_id": receipt["query_id"]})
-    assert shown.pop("results") == listed.json()
-    assert shown == (await client.get("/queries?format=json&items_per_page=1")).json()[0]
-    assert shown["query"].startswith("ArXiv Query: search_query=")
+    listed = await client.get("/results", params={"query_id": summary["query_id"]})
+    assert search.pop("results") == listed.json()
+    assert search == (await client.get("/queries?format=json&items_per_page=1")).json()[0]
+    assert search["query"].startswith("ArXiv Query: search_query=")
 
 
-async def test_a_search_that_is_not_recorded_is_not_found(client: Gateway) -> None:
+async def test_unknown_search_is_not_found(client: Gateway) -> None:
     for query_id in 1, 0, -1, INT8_MAX, INT8_MAX + 1, 10**40:
         for path in "", "/changes", "/feed":
             response = await client.get(f"/queries/{query_id}{path}")
@@ -131,14 +131,14 @@ async def test_a_search_that_is_not_recorded_is_not_found(client: Gateway) -> No
 # Changes
 
 
-async def test_what_came_went_moved_and_got_a_new_version_is_told(
+async def test_changes_list_added_removed_moved_and_updated_papers(
     client: Gateway, runs: Runs
 ) -> None:
     first = runs.add("2611.00001v1", "2611.00002v1", "2611.00003v2")
     second = runs.add("2611.00004v1", "2611.00001v1", "2611.00003v3")
 
-    assert await told(client, first) == nothing(None)
-    assert await told(client, second) == {
+    assert await fetch_changes(client, first) == no_changes(None)
+    assert await fetch_changes(client, second) == {
         "previous": first,
         "came": ["2611.00004v1"],
         "went": ["2611.00002v1"],
@@ -147,34 +147,32 @@ async def test_what_came_went_moved_and_got_a_new_version_is_told(
     }
 
 
-async def test_each_run_is_compared_with_the_one_right_before_it(
-    client: Gateway, runs: Runs
-) -> None:
+async def test_run_is_compared_with_its_predecessor(client: Gateway, runs: Runs) -> None:
     runs.add("2611.00001v1")
     second = runs.add("2611.00002v1")
     third = runs.add("2611.00002v1")
 
-    assert (await told(client, second))["went"] == ["2611.00001v1"]
-    assert await told(client, third) == nothing(second)
+    assert (await fetch_changes(client, second))["went"] == ["2611.00001v1"]
+    assert await fetch_changes(client, third) == no_changes(second)
 
 
-async def test_a_standby_that_does_not_know_the_run_yet_tells_the_one_before(
+async def test_lagging_replica_finds_the_previous_run(
     client: Gateway, runs: Runs, db: psycopg.Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first, second = runs.add("2611.00001v1"), runs.add("2611.00002v1")
-    known = RecordReader.query
+    known = RecordReader.fetch_run
 
     async def query(reader: RecordReader, query_id: int) -> Run | None:
         found = await known(reader, query_id)
         db.execute("update queries set query_id = 99 where query_id = %s", (query_id,))
         return found
 
-    monkeypatch.setattr(RecordReader, "query", query)
+    monkeypatch.setattr(RecordReader, "fetch_run", query)
 
-    assert (await told(client, second))["previous"] == first
+    assert (await fetch_changes(client, second))["previous"] == first
 
 
-async def test_runs_without_a_usable_answer_do_not_count(client: Gateway, runs: Runs) -> None:
+async def test_failed_runs_are_not_compared(client: Gateway, runs: Runs) -> None:
     first = runs.add("2611.00001v1")
     for outcome in "suspect", "refused", "busy", "unreachable", "broken":
         failed = runs.add(outcome=outcome)
@@ -182,18 +180,18 @@ async def test_runs_without_a_usable_answer_do_not_count(client: Gateway, runs: 
         assert refused.status_code == 409
         assert outcome in refused.json()["detail"]
 
-    assert await told(client, runs.add("2611.00001v1")) == nothing(first)
+    assert await fetch_changes(client, runs.add("2611.00001v1")) == no_changes(first)
 
 
-async def test_runs_of_other_searches_do_not_count(client: Gateway, runs: Runs) -> None:
+async def test_runs_of_other_searches_are_not_compared(client: Gateway, runs: Runs) -> None:
     first = runs.add("2611.00001v1")
     runs.add("2611.00002v1", key=uuid4())
     runs.add("2611.00003v1", key=None)
 
-    assert await told(client, runs.add("2611.00001v1")) == nothing(first)
+    assert await fetch_changes(client, runs.add("2611.00001v1")) == no_changes(first)
 
 
-async def test_runs_that_operators_recorded_are_the_same_by_their_text(
+async def test_runs_without_a_search_key_are_matched_by_query_text(
     client: Gateway, runs: Runs
 ) -> None:
     first = runs.add("2611.00001v1", key=None, query="search_query=au:Bohr")
@@ -201,11 +199,11 @@ async def test_runs_that_operators_recorded_are_the_same_by_their_text(
     runs.add("2611.00003v1", query="search_query=au:Bohr")
     last = runs.add("2611.00001v2", key=None, query="search_query=au:Bohr")
 
-    assert (await told(client, last))["previous"] == first
-    assert (await told(client, last))["new"] == [("2611.00001", 1, 2, 0)]
+    assert (await fetch_changes(client, last))["previous"] == first
+    assert (await fetch_changes(client, last))["new"] == [("2611.00001", 1, 2, 0)]
 
 
-async def test_the_backend_s_own_records_can_be_compared(client: Gateway) -> None:
+async def test_searches_recorded_through_the_backend_can_be_compared(client: Gateway) -> None:
     for query_id, titles in (7, ["A", "B"]), (INT8_MAX, ["B", "C"]):
         head = {"query_id": query_id, "timestamp": 1_700_000_000}
         query = {"status": 200, "num_results": 2, "num_entries": 2, "query": "x"}
@@ -225,15 +223,15 @@ async def test_the_backend_s_own_records_can_be_compared(client: Gateway) -> Non
     assert body["new_versions"] == []
 
 
-async def test_several_versions_of_a_paper_in_one_answer_are_no_change(
+async def test_several_versions_of_a_paper_in_one_run_are_not_a_change(
     client: Gateway, runs: Runs
 ) -> None:
     first = runs.add("2611.00001v1", "2611.00001v2")
     second = runs.add("2611.00001v1", "2611.00001v2")
     third = runs.add("2611.00001v2", "2611.00001v3")
 
-    assert await told(client, second) == nothing(first)
-    assert (await told(client, third))["new"] == [("2611.00001", 2, 3, 1)]
+    assert await fetch_changes(client, second) == no_changes(first)
+    assert (await fetch_changes(client, third))["new"] == [("2611.00001", 2, 3, 1)]
 
 
 PLACES = st.lists(
@@ -250,7 +248,7 @@ def results(places: Sequence[tuple[str | None, int, str]]) -> list[ResultRow]:
 
 
 @given(PLACES, PLACES)
-def test_changes_lead_from_one_run_to_the_other(now: Any, before: Any) -> None:
+def test_changes_transform_one_run_into_the_other(now: Any, before: Any) -> None:
     new, old = results(now), results(before)
 
     def names(run: Sequence[ResultRow]) -> set[str]:
@@ -273,7 +271,7 @@ def test_changes_lead_from_one_run_to_the_other(now: Any, before: Any) -> None:
 
 
 class Shelf:
-    """An arXiv whose papers may be others the next time it is asked."""
+    """A simulated arXiv whose papers a test can replace."""
 
     def __init__(self, papers: Sequence[Paper]) -> None:
         self.papers = papers
@@ -283,19 +281,19 @@ class Shelf:
         return httpx.Response(status, content=content)
 
 
-async def test_what_arxiv_answers_anew_is_compared(gateway: Serve) -> None:
+async def test_new_response_of_arxiv_is_compared(gateway: Serve) -> None:
     papers = [paper for paper in generate(100) if paper.version > 1][:4]
     shelf = Shelf([papers[0].at(1), *papers[1:3]])
-    asked = {"query": "ti:a* OR ti:t* OR ti:o* OR all:the", "sort_by": "submittedDate"}
+    params = {"query": "ti:a* OR ti:t* OR ti:o* OR all:the", "sort_by": "submittedDate"}
     async with gateway(httpx.MockTransport(shelf)) as client:
-        first = (await client.get("/arxiv", params=asked)).json()
-        same = (await client.get("/arxiv", params=asked, headers=NOW)).json()
+        first = (await client.get("/arxiv", params=params)).json()
+        same = (await client.get("/arxiv", params=params, headers=NOW)).json()
         shelf.papers = [papers[0], *papers[2:]]
-        last = (await client.get("/arxiv", params=asked, headers=NOW)).json()
+        last = (await client.get("/arxiv", params=params, headers=NOW)).json()
 
         assert [each["num_entries"] for each in (first, same, last)] == [3, 3, 3]
-        assert await told(client, same["query_id"]) == nothing(first["query_id"])
-        assert await told(client, last["query_id"]) == {
+        assert await fetch_changes(client, same["query_id"]) == no_changes(first["query_id"])
+        assert await fetch_changes(client, last["query_id"]) == {
             "previous": same["query_id"],
             "came": [f"{papers[3].arxiv_id}v{papers[3].version}"],
             "went": [f"{papers[1].arxiv_id}v{papers[1].version}"],
@@ -311,7 +309,7 @@ async def test_what_arxiv_answers_anew_is_compared(gateway: Serve) -> None:
 
 
 async def read(client: Gateway, query_id: int) -> Any:
-    """The feed as a feed reader reads it, checked by hand against RFC 4287."""
+    """Parse the feed as a feed reader does, and check it against RFC 4287."""
     response = await client.get(f"/queries/{query_id}/feed")
     assert response.status_code == 200, response.text
     assert response.headers["content-type"] == "application/atom+xml; charset=utf-8"
@@ -323,7 +321,7 @@ async def read(client: Gateway, query_id: int) -> Any:
 
 
 def check(content: bytes) -> None:
-    """What RFC 4287 asks of a feed and its entries (4.1.1 and 4.1.2)."""
+    """Check the requirements of RFC 4287, 4.1.1 and 4.1.2."""
     feed = etree.fromstring(content)
     assert feed.tag == f"{ATOM}feed"
     entries = feed.findall(f"{ATOM}entry")
@@ -357,9 +355,7 @@ def dates(feed: Any) -> dict[str, str]:
     return {each.id: each.updated for each in feed.entries}
 
 
-async def test_the_feed_tells_each_version_once_when_it_came_the_latest_first(
-    client: Gateway, runs: Runs
-) -> None:
+async def test_feed_has_each_version_once_newest_first(client: Gateway, runs: Runs) -> None:
     first = runs.add("2611.00001v1", "2611.00002v1")
     runs.add("2611.00003v1", outcome="suspect")
     runs.add("2611.00004v1", key=uuid4())
@@ -385,7 +381,7 @@ async def test_every_run_of_a_search_has_the_same_feed(client: Gateway, runs: Ru
     assert other.feed.id != feeds[0].feed.id
 
 
-async def test_what_a_feed_has_told_does_not_change(client: Gateway, runs: Runs) -> None:
+async def test_feed_entries_do_not_change(client: Gateway, runs: Runs) -> None:
     told_before: dict[str, str] = {}
     for number in range(40):
         query_id = runs.add("2611.00001v1", f"2611.1{number // 10:04}v1", f"2612.{number:05}v1")
@@ -400,7 +396,7 @@ async def test_what_a_feed_has_told_does_not_change(client: Gateway, runs: Runs)
         told_before |= told_now
 
 
-async def test_a_feed_holds_a_hundred_entries_at_most(client: Gateway, runs: Runs) -> None:
+async def test_feed_has_at_most_100_entries(client: Gateway, runs: Runs) -> None:
     runs.add(*(f"2611.{number:05}v1" for number in range(80)))
     last = runs.add(*(f"2612.{number:05}v1" for number in range(80)))
 
@@ -410,7 +406,7 @@ async def test_a_feed_holds_a_hundred_entries_at_most(client: Gateway, runs: Run
     assert sum(name.startswith("2612.") for name in names(feed)) == 80
 
 
-async def test_a_poll_without_news_costs_a_304(client: Gateway, runs: Runs) -> None:
+async def test_unchanged_feed_responds_with_304(client: Gateway, runs: Runs) -> None:
     query_id = runs.add("2611.00001v1")
     url = f"/queries/{query_id}/feed"
     first = await client.get(url)
@@ -426,9 +422,7 @@ async def test_a_poll_without_news_costs_a_304(client: Gateway, runs: Runs) -> N
     assert (await client.head(url)).headers["etag"] == newer.headers["etag"]
 
 
-async def test_a_search_without_results_has_an_empty_feed_that_stays(
-    client: Gateway, runs: Runs
-) -> None:
+async def test_search_without_results_has_an_empty_feed(client: Gateway, runs: Runs) -> None:
     query_id = runs.add(query='search_query=ti:"<&> łüñ" AND au:O\'Rourke')
     first = await client.get(f"/queries/{query_id}/feed")
     runs.add()
@@ -440,20 +434,20 @@ async def test_a_search_without_results_has_an_empty_feed_that_stays(
     assert feed.feed.title == 'arXiv: search_query=ti:"<&> łüñ" AND au:O\'Rourke'
 
 
-async def test_a_search_that_never_succeeded_has_no_feed(client: Gateway, runs: Runs) -> None:
+async def test_search_without_a_successful_run_has_no_feed(client: Gateway, runs: Runs) -> None:
     response = await client.get(f"/queries/{runs.add(outcome='busy')}/feed")
 
     assert response.status_code == 409
 
 
-async def test_feed_readers_get_titles_and_names_as_they_are(client: Gateway) -> None:
-    asked: dict[str, str | int] = {"title": "testing", "max_results": 60}
-    receipt = (await client.get("/arxiv", params=asked)).json()
-    results = (await client.get(f"/queries/{receipt['query_id']}")).json()["results"]
+async def test_feed_contains_titles_and_names_unchanged(client: Gateway) -> None:
+    params: dict[str, str | int] = {"title": "testing", "max_results": 60}
+    summary = (await client.get("/arxiv", params=params)).json()
+    results = (await client.get(f"/queries/{summary['query_id']}")).json()["results"]
 
-    feed = await read(client, receipt["query_id"])
+    feed = await read(client, summary["query_id"])
 
-    assert receipt["num_entries"] > 20
+    assert summary["num_entries"] > 20
     found = {(each.title, ", ".join(a.name for a in each.authors)) for each in feed.entries}
     assert found == {(each["title"], each["author"]) for each in results}
     assert any("\\" in title for title, _ in found)

@@ -166,7 +166,7 @@ def test_a_postgresql_that_does_not_start_is_explained(
         (
             "ARXIV_RESULTS_DATABASE_RO_URL",
             "nonsense",
-            "ARXIV_RESULTS_DATABASE_RO_URL: the database URL is not understood",
+            "ARXIV_RESULTS_DATABASE_RO_URL: the database URL is invalid",
         ),
         ("ARXIV_DATABASE_URL", "postgresql://u:a@b@c/d", "%40 for @"),
         ("ARXIV_DATABASE_URL", "postgresql://u:a/b@c/d", "%2F for /"),

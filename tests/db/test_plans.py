@@ -1,4 +1,4 @@
-"""A million results: each hot query follows its index, and reads no more than it answers."""
+"""With a million results, each frequent statement uses its index and reads few pages."""
 
 import json
 import re
@@ -52,7 +52,7 @@ from
 
 @pytest.fixture(scope="module")
 def million(server: str, template: str) -> Iterator[psycopg.Connection]:
-    """A database with a million results of a hundred thousand searches."""
+    """A database with a million results of a hundred thousand runs."""
     with psycopg.connect(server, autocommit=True) as admin:
         new, old = Identifier("million"), Identifier(template)
         admin.execute(SQL("create database {} template {} strategy file_copy").format(new, old))
@@ -70,24 +70,23 @@ def million(server: str, template: str) -> Iterator[psycopg.Connection]:
 
 
 def run(conn: psycopg.Connection, statement: bytes, values: dict[str, Any]) -> tuple[str, int, int]:
-    """The indexes that a statement follows, how many pages it reads, and how many rows it gives."""
+    """The indexes that a statement uses, and its numbers of pages and rows."""
     analyze = b"explain (analyze, buffers, costs off, timing off, format json) "
-    given = {"settle": 0.0, "most": 20_000, "most_marked": 10_000} | values
-    [[[found]]] = conn.execute(analyze + statement, given).fetchall()
-    plan = found["Plan"]
+    parameters = {"read_delay": 0.0, "most": 20_000, "most_marked": 10_000} | values
+    [[[explained]]] = conn.execute(analyze + statement, parameters).fetchall()
+    plan = explained["Plan"]
     indexes = re.findall(r'"Index Name": "(\w+)"', json.dumps(plan))
     pages = plan["Shared Hit Blocks"] + plan["Shared Read Blocks"]
     return " ".join(sorted(set(indexes))), pages, int(plan["Actual Rows"])
 
 
-def values(kind: ListDefinition[Any], wanted: Any, **others: Any) -> dict[str, Any]:
+def values(kind: ListDefinition[Any], filters: Any, **others: Any) -> dict[str, Any]:
     after = dict.fromkeys(f"after_{name}" for name in kind.key)
-    given = structs.asdict(wanted)
-    return after | given | {"limit": 11, "offset": 0} | others
+    return after | structs.asdict(filters) | {"limit": 11, "offset": 0} | others
 
 
-SEVENTH = UUID(md5(b"7").hexdigest())  # noqa: S324 - as the seed has it
-MIDDLE = {  # with a quarter of a million results of the same second
+SEVENTH = UUID(md5(b"7").hexdigest())  # noqa: S324 - as in SEED
+MIDDLE = {  # a quarter of a million results have the same timestamp
     "after_timestamp": 1600000000 + 3 * 86_400,
     "after_query_id": 90_000,
     "after_result_number": 9,
@@ -96,34 +95,34 @@ LATE = 1600000000 + 2 * 86_400
 RARE = ResultFilter(author="Author77", words="'Author77'")
 COMMON = ResultFilter(title="invariants", words="'invariants'")
 APART = ResultFilter(title="order invariants", words="'order' & 'invariants'")
-"""Every result has both words, none has one after the other."""
+"""Every result has both words, but never one after the other."""
 RESULT_PAGES = [
     (sql.SELECT_RESULTS, ResultFilter(), {}, "results_timestamp", 20),
     (sql.SELECT_RESULTS, ResultFilter(), MIDDLE, "results_timestamp", 20),
-    (sql.SELECT_RESULTS, ResultFilter(), {"settle": 60.0}, "results_timestamp", 20),
-    (sql.SELECT_RESULTS_BACK, ResultFilter(), {}, "results_timestamp", 20),
-    (sql.SELECT_RESULTS_BACK, ResultFilter(), MIDDLE, "results_timestamp", 20),
+    (sql.SELECT_RESULTS, ResultFilter(), {"read_delay": 60.0}, "results_timestamp", 20),
+    (sql.SELECT_RESULTS_DESC, ResultFilter(), {}, "results_timestamp", 20),
+    (sql.SELECT_RESULTS_DESC, ResultFilter(), MIDDLE, "results_timestamp", 20),
     (sql.SELECT_RESULTS, ResultFilter(since=LATE), {}, "results_timestamp", 20),
-    (sql.SELECT_RESULTS_BACK, ResultFilter(until=LATE), {}, "results_timestamp", 20),
+    (sql.SELECT_RESULTS_DESC, ResultFilter(until=LATE), {}, "results_timestamp", 20),
     (sql.SELECT_RESULTS, ResultFilter(query_id=777), {}, "results_query_id_result_number_key", 20),
     (sql.SELECT_RESULTS, RARE, {}, "results_words", 250),
     (sql.SELECT_RESULTS, ResultFilter(category=["math.RA"]), {}, "results_paper", 250),
     (sql.SELECT_RESULTS, ResultFilter(category=["cs.C7"]), {}, "results_timestamp", 6000),
     (sql.SELECT_RESULTS, COMMON, {}, "results_timestamp", 20),
-    (sql.SELECT_RESULTS_BACK, COMMON, MIDDLE, "results_timestamp", 20),
+    (sql.SELECT_RESULTS_DESC, COMMON, MIDDLE, "results_timestamp", 20),
 ]
 
 
-@pytest.mark.parametrize(("statement", "wanted", "others", "index", "most"), RESULT_PAGES)
-def test_a_page_of_results_reads_little_at_any_depth(
+@pytest.mark.parametrize(("statement", "filters", "others", "index", "most"), RESULT_PAGES)
+def test_page_of_results_reads_few_pages_at_any_depth(
     million: psycopg.Connection,
     statement: bytes,
-    wanted: ResultFilter,
+    filters: ResultFilter,
     others: dict[str, Any],
     index: str,
     most: int,
 ) -> None:
-    indexes, pages, rows = run(million, statement, values(RESULTS, wanted, **others))
+    indexes, pages, rows = run(million, statement, values(RESULTS, filters, **others))
 
     assert index in indexes.split()
     assert pages <= most
@@ -131,11 +130,11 @@ def test_a_page_of_results_reads_little_at_any_depth(
 
 
 @pytest.mark.parametrize(
-    ("statement", "wanted", "others", "most"),
+    ("statement", "filters", "others", "most"),
     [
         (sql.SELECT_QUERIES, QueryFilter(), {}, 20),
         (sql.SELECT_QUERIES, QueryFilter(since=LATE), {}, 20),
-        (sql.SELECT_QUERIES_BACK, QueryFilter(until=LATE), {}, 20),
+        (sql.SELECT_QUERIES_DESC, QueryFilter(until=LATE), {}, 20),
         (
             sql.SELECT_QUERIES,
             QueryFilter(),
@@ -145,14 +144,14 @@ def test_a_page_of_results_reads_little_at_any_depth(
         (sql.SELECT_QUERIES, QueryFilter(text="WORD77"), {}, 300),
     ],
 )
-def test_a_page_of_searches_reads_little_at_any_depth(
+def test_page_of_queries_reads_few_pages_at_any_depth(
     million: psycopg.Connection,
     statement: bytes,
-    wanted: QueryFilter,
+    filters: QueryFilter,
     others: dict[str, Any],
     most: int,
 ) -> None:
-    indexes, pages, rows = run(million, statement, values(QUERIES, wanted, **others))
+    indexes, pages, rows = run(million, statement, values(QUERIES, filters, **others))
 
     assert (indexes, rows) == ("queries_timestamp", 11)
     assert pages <= most
@@ -162,10 +161,10 @@ NOVEL = PaperFilter(words=full_text.build_tsquery("title:word77"))
 DEEP = {"after_published": 1_570_000_000, "after_arxiv_id": "2001.00000", "after_version": 1}
 PAPER_PAGES = [
     (sql.SELECT_PAPERS, PAPERS, PaperFilter(), {}, "papers_published", 80),
-    (sql.SELECT_PAPERS_BACK, PAPERS, PaperFilter(), {}, "papers_published", 80),
-    (sql.SELECT_PAPERS_BACK, PAPERS, PaperFilter(since=1_600_000_000), {}, "papers_published", 80),
+    (sql.SELECT_PAPERS_DESC, PAPERS, PaperFilter(), {}, "papers_published", 80),
+    (sql.SELECT_PAPERS_DESC, PAPERS, PaperFilter(since=1_600_000_000), {}, "papers_published", 80),
     (
-        sql.SELECT_PAPERS_BACK,
+        sql.SELECT_PAPERS_DESC,
         PAPERS,
         PaperFilter(category=["cs.C7"]),
         {},
@@ -173,22 +172,22 @@ PAPER_PAGES = [
         2000,
     ),
     (sql.SELECT_PAPERS, PAPERS, PaperFilter(), DEEP, "papers_published", 80),
-    (sql.SELECT_PAPERS_BACK, PAPERS, PaperFilter(), DEEP, "papers_published", 80),
+    (sql.SELECT_PAPERS_DESC, PAPERS, PaperFilter(), DEEP, "papers_published", 80),
     (sql.RANK_PAPERS, RANKED, NOVEL, {}, "papers_words", 60),
 ]
 
 
-@pytest.mark.parametrize(("statement", "kind", "wanted", "others", "index", "most"), PAPER_PAGES)
-def test_a_page_of_papers_follows_the_index_that_serves_it(
+@pytest.mark.parametrize(("statement", "kind", "filters", "others", "index", "most"), PAPER_PAGES)
+def test_page_of_papers_uses_the_right_index(
     million: psycopg.Connection,
     statement: bytes,
     kind: ListDefinition[Any],
-    wanted: PaperFilter,
+    filters: PaperFilter,
     others: dict[str, Any],
     index: str,
     most: int,
 ) -> None:
-    indexes, pages, rows = run(million, statement, values(kind, wanted, **others))
+    indexes, pages, rows = run(million, statement, values(kind, filters, **others))
 
     assert index in indexes
     assert pages <= most
@@ -196,9 +195,9 @@ def test_a_page_of_papers_follows_the_index_that_serves_it(
 
 
 @pytest.mark.parametrize(
-    ("statement", "given", "index", "most"),
+    ("statement", "parameters", "index", "most"),
     [
-        (sql.SELECT_QUERY, {"query_id": 50_000, "settle": 0.0}, "queries_query_id_key", 8),
+        (sql.SELECT_QUERY, {"query_id": 50_000}, "queries_query_id_key", 8),
         (
             sql.SELECT_RUNS,
             {"query_id": 99_999, "search_key": None, "query": "x", "limit": 2},
@@ -213,18 +212,18 @@ def test_a_page_of_papers_follows_the_index_that_serves_it(
         ),
         (sql.SELECT_VERSIONS, {"arxiv_id": "2001.00000"}, "papers_pkey", 8),
         (
-            sql.SELECT_PAPERS_OF,
+            sql.SELECT_PAPERS_BY_ID,
             {"arxiv_ids": ["2001.00000", "x"], "versions": [1, 2]},
             "papers_pkey",
             12,
         ),
         (
-            sql.SELECT_FEED,
+            sql.SELECT_FEED_PAPERS,
             {"query_ids": [7, 20_007], "all_query_ids": [7, 20_007, 40_007], "limit": 100},
             "results_query_id_result_number_key",
             500,
         ),
-        (sql.SELECT_SAME, {"search_key": SEVENTH, "query": "x"}, "queries_search_key", 30),
+        (sql.SELECT_RUN_IDS, {"search_key": SEVENTH, "query": "x"}, "queries_search_key", 30),
         (
             sql.SELECT_NUMBER,
             {"query_id": 50_000, "write_key": SEVENTH},
@@ -237,26 +236,25 @@ def test_a_page_of_papers_follows_the_index_that_serves_it(
             "results_query_id_result_number_key",
             30,
         ),
-        (sql.COUNT_QUERIES, {"after": 70_000, "limit": 1000}, "queries_query_id_key", 1100),
+        (sql.SELECT_ENTRY_COUNTS, {"after": 70_000, "limit": 1000}, "queries_query_id_key", 1100),
         (
-            sql.COUNT_RESULTS,
+            sql.COUNT_RESULTS_BY_RUN,
             {"after": 70_000, "limit": 1000},
             "results_query_id_result_number_key",
             1100,
         ),
-        (sql.MILESTONES_LOOK, {"seen": 999_000}, "results_pkey", 60),
     ],
 )
-def test_what_is_asked_by_its_name_is_found_by_its_key(
-    million: psycopg.Connection, statement: bytes, given: dict[str, Any], index: str, most: int
+def test_lookup_uses_an_index(
+    million: psycopg.Connection, statement: bytes, parameters: dict[str, Any], index: str, most: int
 ) -> None:
-    indexes, pages, _ = run(million, statement, given)
+    indexes, pages, _ = run(million, statement, parameters)
 
     assert index in indexes.split()
     assert pages <= most
 
 
-def test_words_that_are_common_but_never_in_a_row_are_given_up_within_seconds(
+def test_common_words_that_are_never_adjacent_are_rejected_within_seconds(
     million: psycopg.Connection,
 ) -> None:
     million.execute("set statement_timeout = '9s'")
@@ -267,27 +265,27 @@ def test_words_that_are_common_but_never_in_a_row_are_given_up_within_seconds(
     assert rows == 0
 
 
-def test_earlier_runs_of_a_search_are_found_by_its_key(million: psycopg.Connection) -> None:
+def test_earlier_runs_are_found_by_search_key(million: psycopg.Connection) -> None:
     row = million.execute("select search_key from queries where query_id = 99999").fetchone()
     assert row
-    given = {"query_id": 99_999, "search_key": row[0], "query": "x", "limit": 2}
-    indexes, pages, rows = run(million, sql.SELECT_RUNS, given)
+    parameters = {"query_id": 99_999, "search_key": row[0], "query": "x", "limit": 2}
+    indexes, pages, rows = run(million, sql.SELECT_RUNS, parameters)
 
     assert (indexes, rows) == ("queries_search_key", 2)
     assert pages <= 12
 
 
-def test_every_index_of_the_three_tables_serves_something(million: psycopg.Connection) -> None:
-    """Those that keep what is stored right, and those named by the tests above."""
+def test_every_index_is_used(million: psycopg.Connection) -> None:
+    """By a constraint or by one of the tests above."""
     indexes = {
         name
         for (name,) in million.execute(
             "select indexname from pg_indexes where tablename in ('queries', 'results', 'papers')"
         )
     }
-    right = {"queries_pkey", "queries_write_key_key", "queries_harvest_page"}
+    constraints = {"queries_pkey", "results_pkey", "queries_write_key_key", "queries_harvest_page"}
     read = {row[3] for row in RESULT_PAGES} | {"papers_published", "papers_words"}
     read |= {"queries_timestamp", "queries_query_id_key", "queries_search_key", "queries_unkeyed"}
-    read |= {"papers_pkey", "papers_categories", "results_pkey"}
+    read |= {"papers_pkey", "papers_categories"}
 
-    assert indexes == right | read
+    assert indexes == constraints | read

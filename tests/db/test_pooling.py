@@ -1,4 +1,4 @@
-"""PgBouncer with deploy/pgbouncer.ini between the service and PostgreSQL: nothing is different."""
+"""The service behaves the same with PgBouncer (deploy/pgbouncer.ini) in front of PostgreSQL."""
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
@@ -11,7 +11,7 @@ import pytest
 from psycopg.conninfo import make_conninfo
 
 from demo.arxiv import StandIn
-from service.db.pool import OFTEN, DatabasePools, Lend
+from service.db.pool import PREPARE_AFTER, ConnectionSource, DatabasePools
 from service.db.reader import RESULTS, RecordReader
 from service.models.filters import Position, ResultFilter
 from tests.conftest import Gateway, Serve
@@ -27,14 +27,14 @@ PARTIAL = (
 
 @pytest.fixture
 def bouncer(database: str, tmp_path: Path) -> Iterator[str]:
-    """Its connection string, without user; to the server it has three connections for each role."""
+    """A connection string without user; PgBouncer has three server connections per role."""
     with pgbouncer(tmp_path, database, TIGHT) as url:
         yield url
 
 
 @pytest.fixture
 async def pooled(bouncer: str, gateway: Serve) -> AsyncIterator[Gateway]:
-    """A client of the service, which writes and reads through PgBouncer."""
+    """A client of the service, which uses PgBouncer."""
     urls = {
         "database_url": make_conninfo(bouncer, user="arxiv_rw"),
         "database_ro_url": make_conninfo(bouncer, user="arxiv_ro", dbname="arxiv_ro"),
@@ -44,7 +44,7 @@ async def pooled(bouncer: str, gateway: Serve) -> AsyncIterator[Gateway]:
 
 
 @pytest.mark.usefixtures("arxiv")
-async def test_every_path_works_through_it(pooled: Gateway) -> None:
+async def test_every_path_works_with_pgbouncer(pooled: Gateway) -> None:
     search = (await pooled.get("/arxiv?any=testing&max_results=5")).json()
     again = await pooled.get(
         "/arxiv?any=testing&max_results=5", headers={"cache-control": "no-cache"}
@@ -85,7 +85,7 @@ async def test_every_path_works_through_it(pooled: Gateway) -> None:
 
 @pytest.mark.usefixtures("arxiv")
 @pytest.mark.parametrize("kind", ["ndjson", "csv", "bibtex", "ris", "atom"])
-async def test_whole_lists_come_through_it(pooled: Gateway, kind: str) -> None:
+async def test_exports_work_with_pgbouncer(pooled: Gateway, kind: str) -> None:
     found = [
         (await pooled.get(f"/arxiv?any=testing&max_results=200&start={start}")).json()
         for start in (0, 200)
@@ -101,7 +101,7 @@ async def test_whole_lists_come_through_it(pooled: Gateway, kind: str) -> None:
         assert exports[0].text.count("\n") == sum(each["num_entries"] for each in found)
 
 
-async def test_sixteen_writers_on_three_connections_mix_nothing_up(
+async def test_concurrent_clients_on_three_connections_mix_nothing_up(
     bouncer: str, db: psycopg.Connection, arxiv: StandIn, pooled: Gateway
 ) -> None:
     async def read() -> None:
@@ -128,7 +128,7 @@ async def test_sixteen_writers_on_three_connections_mix_nothing_up(
     assert all(count <= 3 for _, count in servers)
 
 
-async def test_a_writer_cancelled_behind_it_leaves_nothing_half(
+async def test_cancelled_write_leaves_no_partial_record(
     bouncer: str, db: psycopg.Connection
 ) -> None:
     async with stored(make_conninfo(bouncer, user="arxiv_rw")) as store:
@@ -144,7 +144,9 @@ async def test_a_writer_cancelled_behind_it_leaves_nothing_half(
     assert db.execute("select count(*) from queries where query = 'last'").fetchone() == (1,)
 
 
-async def test_lost_servers_behind_it_lose_no_search(bouncer: str, db: psycopg.Connection) -> None:
+async def test_terminated_server_connections_lose_no_search(
+    bouncer: str, db: psycopg.Connection
+) -> None:
     async with stored(make_conninfo(bouncer, user="arxiv_rw")) as store:
         for _ in range(5):
             await asyncio.gather(*(store.save(answer(2)) for _ in range(10)))
@@ -158,15 +160,15 @@ async def test_lost_servers_behind_it_lose_no_search(bouncer: str, db: psycopg.C
     assert db.execute(COUNTS).fetchone() == (51, 102)
 
 
-async def test_statements_are_prepared_by_the_server_alone(bouncer: str, database: str) -> None:
+async def test_writes_are_prepared_only_without_pgbouncer(bouncer: str, database: str) -> None:
     for url, may_prepare in ((bouncer, False), (database, True)):
         async with stored(make_conninfo(url, user="arxiv_rw")) as store:
             await store.save(answer(1))
-            found = await _prepared(store._connections.writer)  # noqa: SLF001
+            found = await _list_prepared(store._connections.writer)  # noqa: SLF001
         assert ("insert into queries" in str(found)) is may_prepare
 
 
-async def test_pages_are_prepared_there_too_and_planned_for_their_values(
+async def test_pages_are_prepared_only_without_pgbouncer_and_planned_for_each_execution(
     bouncer: str, database: str
 ) -> None:
     writer = make_conninfo(database, user="arxiv_rw")
@@ -176,18 +178,18 @@ async def test_pages_are_prepared_there_too_and_planned_for_their_values(
     ):
         async with DatabasePools(writer, url) as connections:
             reader = RecordReader(connections)
-            for _ in range(4 * OFTEN):  # of two connections at most
-                await reader.page(RESULTS, ResultFilter(), Position(), 10)
-            found = await _prepared(partial(connections.reader, "results"))
+            for _ in range(4 * PREPARE_AFTER):  # with at most two connections
+                await reader.fetch_page(RESULTS, ResultFilter(), Position(), 10)
+            found = await _list_prepared(partial(connections.reader, "results"))
         pages = [mode for statement, mode in found if "from results" in statement]
         assert bool(pages) is may_prepare
         assert set(pages) <= {"force_custom_plan"}
 
 
-async def _prepared(lend: Lend) -> list[tuple[str, str]]:
-    """What is prepared, and how plans are made for it."""
+async def _list_prepared(source: ConnectionSource) -> list[tuple[str, str]]:
+    """The prepared statements of two connections, with their plan_cache_mode."""
     found = []
-    async with lend() as one, lend() as other:  # that which was used, and perhaps a new one
+    async with source() as one, source() as other:  # one of them may be new
         for conn in (one, other):
             rows = await conn.execute(
                 "select statement, current_setting('plan_cache_mode') from pg_prepared_statements"
@@ -196,7 +198,7 @@ async def _prepared(lend: Lend) -> list[tuple[str, str]]:
     return found
 
 
-async def test_a_migration_of_a_type_costs_each_connection_one_answer_and_is_said(
+async def test_changed_column_type_fails_once_per_connection_with_the_reason(
     gateway: Serve, database: str, db: psycopg.Connection
 ) -> None:
     urls = {
@@ -205,12 +207,12 @@ async def test_a_migration_of_a_type_costs_each_connection_one_answer_and_is_sai
     }
     path = "/queries?items_per_page=5"
     async with gateway(**urls) as client:
-        before = [(await client.get(path)).status_code for _ in range(4 * OFTEN)]
+        before = [(await client.get(path)).status_code for _ in range(4 * PREPARE_AFTER)]
         db.execute("alter table queries alter column status type integer")
         after = [await client.get(path) for _ in range(6)]
 
     assert set(before) == {200}
     failed = [response for response in after if response.status_code != 200]
-    assert 1 <= len(failed) <= 2  # as many as there are connections
+    assert 1 <= len(failed) <= 2  # one per connection
     assert all(response.status_code == 503 for response in failed)
-    assert "was changed just now" in failed[0].json()["detail"]
+    assert "schema has just changed" in failed[0].json()["detail"]

@@ -369,8 +369,8 @@ async def test_a_refusal_is_not_forgotten_when_the_database_is_away(
 ) -> None:
     async with proxied(database) as (proxy, url), gates(url, interval=0, lease=1) as [rate_limiter]:
         await pass_through(rate_limiter, [])  # now there is a connection, however long that took
-        monkeypatch.setattr("service.db.pool.PATIENCE", 0.5)
-        monkeypatch.setattr("service.db.pool.CONNECTION_PATIENCE", 0.2)
+        monkeypatch.setattr("service.db.pool.CALL_TIMEOUT", 0.5)
+        monkeypatch.setattr("service.db.pool.CHECKOUT_TIMEOUT", 0.2)
         async with rate_limiter.acquire(soon()) as turn:
             assert isinstance(turn, Lease)
             turn.cooldown = 600
@@ -389,8 +389,8 @@ async def test_a_refusal_is_not_forgotten_when_the_database_is_away(
 async def test_a_turn_whose_end_could_not_be_told_ends_when_the_database_is_back(
     database: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("service.db.pool.PATIENCE", 0.5)
-    monkeypatch.setattr("service.db.pool.CONNECTION_PATIENCE", 0.2)
+    monkeypatch.setattr("service.db.pool.CALL_TIMEOUT", 0.5)
+    monkeypatch.setattr("service.db.pool.CHECKOUT_TIMEOUT", 0.2)
     async with (
         proxied(database) as (proxy, url),
         gates(url, interval=0, lease=60) as [rate_limiter],
@@ -500,7 +500,7 @@ async def test_the_end_of_a_turn_and_the_next_one_are_one_round_trip(
 
 
 async def test_without_a_database_there_is_no_turn(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("service.db.pool.CONNECTION_PATIENCE", 0.2)
+    monkeypatch.setattr("service.db.pool.CHECKOUT_TIMEOUT", 0.2)
     async with gates("host=127.0.0.1 port=9 dbname=x user=x") as [rate_limiter]:
         with pytest.raises(DatabaseUnavailable):
             await pass_through(rate_limiter, [])

@@ -1,4 +1,4 @@
-"""Each role tries everything on all there is in the database, and may do what is listed here."""
+"""Each role has exactly the privileges listed here."""
 
 from collections.abc import Iterator
 
@@ -16,7 +16,7 @@ TABLES = {
     "gate": {"arxiv_rw": "select update"},
     "gate_queue": {"arxiv_rw": "select insert update delete"},
     "migrations": dict.fromkeys(("arxiv_rw", "arxiv_ro", "arxiv_sequence"), "select"),
-    "api_keys": {"arxiv_rw": "insert"},  # of some columns, see below
+    "api_keys": {"arxiv_rw": "insert"},  # on some columns, see below
 }
 ROLES = ("arxiv_rw", "arxiv_ro", "arxiv_sequence")
 ON_TABLES = {
@@ -71,8 +71,8 @@ def role(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture
-def acting(database: str, db: psycopg.Connection, role: str) -> Iterator[psycopg.Connection]:
-    """A connection of the role to a migrated database, whose own rights are not copied with it."""
+def role_conn(database: str, db: psycopg.Connection, role: str) -> Iterator[psycopg.Connection]:
+    """A connection of the role; privileges on a database are not copied from its template."""
     name = Identifier(db.info.dbname)
     db.execute(SQL("revoke all on database {} from public").format(name))
     db.execute(SQL("grant connect on database {} to {}").format(name, Identifier(role)))
@@ -80,7 +80,7 @@ def acting(database: str, db: psycopg.Connection, role: str) -> Iterator[psycopg
         yield conn
 
 
-def may(conn: psycopg.Connection, statement: str) -> bool:
+def is_allowed(conn: psycopg.Connection, statement: str) -> bool:
     try:
         conn.execute(statement.encode())
     except (errors.InsufficientPrivilege, errors.FeatureNotSupported):
@@ -88,7 +88,7 @@ def may(conn: psycopg.Connection, statement: str) -> bool:
     return True
 
 
-def test_every_table_is_judged(db: psycopg.Connection) -> None:
+def test_privileges_are_listed_for_every_table(db: psycopg.Connection) -> None:
     found = db.execute(
         "select relname from pg_class where relkind in ('r', 'v', 'm', 'p', 'f')"
         " and relnamespace = 'public'::regnamespace"
@@ -97,28 +97,32 @@ def test_every_table_is_judged(db: psycopg.Connection) -> None:
     assert {name for (name,) in found} == set(TABLES)
 
 
-def test_a_role_may_do_with_tables_what_is_listed(
-    acting: psycopg.Connection, db: psycopg.Connection, role: str
+def test_role_has_the_listed_privileges_on_tables(
+    role_conn: psycopg.Connection, db: psycopg.Connection, role: str
 ) -> None:
-    for table, rights in TABLES.items():
+    for table, privileges in TABLES.items():
         first = db.execute(
             "select attname from pg_attribute where attrelid = %s::regclass and attnum > 0"
             " and attidentity = '' and attgenerated = '' order by attnum limit 1",
             [table],
         ).fetchone()
         assert first
-        listed = set(rights.get(role, "").split())
+        listed = set(privileges.get(role, "").split())
         for action, statement in ON_TABLES.items():
-            allowed = may(acting, statement.replace("{}", table, 1).replace("{}", first[0]))
+            allowed = is_allowed(
+                role_conn, statement.replace("{}", table, 1).replace("{}", first[0])
+            )
             assert allowed is (action in listed), (table, action)
 
 
 @pytest.mark.parametrize("statement", OTHERS)
-def test_a_role_may_do_nothing_else(acting: psycopg.Connection, role: str, statement: str) -> None:
-    assert may(acting, statement) is (role in OTHERS[statement])
+def test_role_has_no_other_privileges(
+    role_conn: psycopg.Connection, role: str, statement: str
+) -> None:
+    assert is_allowed(role_conn, statement) is (role in OTHERS[statement])
 
 
-def test_functions_with_their_owners_rights_are_few_and_not_for_everybody(
+def test_only_find_api_keys_runs_as_its_owner(
     db: psycopg.Connection,
 ) -> None:
     found = db.execute(

@@ -1,4 +1,4 @@
-"""Queries, results and numbers on systems of their own, and what becomes of them in a crash."""
+"""Queries, results and sequence on separate PostgreSQL systems, with crashes and failovers."""
 
 import asyncio
 import io
@@ -28,9 +28,8 @@ from service.__main__ import migrate
 from service.app import create_app
 from service.cli import terminal
 from service.context import LocalContext
-from service.db import milestones
-from service.db import pool as connections_module
-from service.db import reconcile as reconciliation_module
+from service.db import pool as pool_module
+from service.db import reconcile as reconcile_module
 from service.db.pool import DatabasePools
 from service.db.reader import RecordReader
 from service.db.reconcile import Reconciler
@@ -40,18 +39,18 @@ from service.harvest import Harvester
 from service.models.requests import WriteQueryRequest, WriteResultsRequest
 from service.settings import Settings
 from tests.conftest import Serve, copied
-from tests.db.test_milestones import INSERT, fill, page, plain, watch
 from tests.db.test_records import Unadaptable, answer
 from tests.support.process import ROOT
 from tests.support.proxy import proxied
 from tests.support.replica import Replica, copy_of
+from tests.support.results import fetch_keys, insert_results, select_keys
 
 logger = logging.getLogger(__name__)
 Settle = Callable[..., Settings]
 
 
-class Apart:
-    """A database for each of the three."""
+class Systems:
+    """A database for each of the three systems."""
 
     def __init__(self, queries: str, results: str, sequence: str) -> None:
         self.queries, self.results, self.sequence = queries, results, sequence
@@ -75,13 +74,12 @@ class Apart:
             yield RecordStore(connections)
 
     def counts(self) -> tuple[int, int, int, int]:
-        """Searches, and how many of them have another number of results than they say; results,
-        and those without a search."""
-        searches = dict(rows(self.queries, "select query_id, num_entries from queries"))
-        found = dict(rows(self.results, "select query_id, count(*) from results group by 1"))
-        partial = sum(found.get(number, 0) != said for number, said in searches.items())
-        orphans = sum(number not in searches for number in found)
-        return len(searches), partial, sum(found.values()), orphans
+        """Numbers of runs, runs with missing results, results, and query_ids without a run."""
+        runs = dict(rows(self.queries, "select query_id, num_entries from queries"))
+        stored = dict(rows(self.results, "select query_id, count(*) from results group by 1"))
+        partial = sum(stored.get(query_id, 0) != count for query_id, count in runs.items())
+        orphans = sum(query_id not in runs for query_id in stored)
+        return len(runs), partial, sum(stored.values()), orphans
 
 
 def rows(url: str, statement: str) -> list[Any]:
@@ -90,9 +88,9 @@ def rows(url: str, statement: str) -> list[Any]:
 
 
 @pytest.fixture
-def apart(server: str, template: str) -> Iterator[Apart]:
+def apart(server: str, template: str) -> Iterator[Systems]:
     with ExitStack() as stack:
-        yield Apart(*(stack.enter_context(copied(server, template)) for _ in range(3)))
+        yield Systems(*(stack.enter_context(copied(server, template)) for _ in range(3)))
 
 
 def search(query_id: int, entries: int = 0) -> WriteQueryRequest:
@@ -107,23 +105,22 @@ def search(query_id: int, entries: int = 0) -> WriteQueryRequest:
 
 
 def results(query_id: int, *titles: str) -> WriteResultsRequest:
-    given = [{"authors": ["A"], "title": title} for title in titles]
-    body = {"query_id": query_id, "timestamp": 1_700_000_000, "results": given}
+    payloads = [{"authors": ["A"], "title": title} for title in titles]
+    body = {"query_id": query_id, "timestamp": 1_700_000_000, "results": payloads}
     return msgspec.convert(body, WriteResultsRequest)
 
 
 # The service on three databases
 
 
-async def conversation(client: httpx.AsyncClient) -> list[Any]:
-    """What a client is told, step by step, without what differs from one moment to another."""
-    anew = {"cache-control": "no-cache"}
-    number = await client.get("/get-sequence")
-    told = [
-        number,
+async def run_requests(client: httpx.AsyncClient) -> list[Any]:
+    """The responses to a series of requests, without what depends on the time."""
+    no_cache = {"cache-control": "no-cache"}
+    answers = [
+        await client.get("/get-sequence"),
         await client.get("/arxiv?title=testing&max_results=5"),
         await client.get("/arxiv?title=testing&max_results=5"),
-        await client.get("/arxiv?title=testing&max_results=5", headers=anew),
+        await client.get("/arxiv?title=testing&max_results=5", headers=no_cache),
         await client.get("/arxiv?author=li&max_results=3&include=results"),
         await client.get("/arxiv?title=nothinglikethis"),
         await client.post(
@@ -144,32 +141,32 @@ async def conversation(client: httpx.AsyncClient) -> list[Any]:
         *("/papers/2611.00001", "/queries?format=atom", "/results?order=newest&title=t"),
         *("/papers?author=li", "/papers?order=oldest", "/papers?format=ndjson"),
     ]
-    told += [await client.get(path) for path in paths]
-    return [(answer.status_code, re.sub(WHEN, "", answer.text)) for answer in told]
+    answers += [await client.get(path) for path in paths]
+    return [(answer.status_code, re.sub(VARIABLE, "", answer.text)) for answer in answers]
 
 
-def ban(url: str, tables: str) -> None:
+def revoke(url: str, tables: str) -> None:
     with psycopg.connect(url) as conn:
         conn.execute(f"revoke all on {tables} from arxiv_rw, arxiv_ro".encode())
 
 
-WHEN = re.compile(
+VARIABLE = re.compile(
     r'\d{4}-\d\d-\d\dT[\d:]+|"timestamp":\d+|"request_id":"\w+"|[&?]after=[\w-]+|urn:uuid:[\w-]+'
 )
 
 
 @pytest.mark.usefixtures("arxiv")
-async def test_three_systems_answer_as_one_does(
-    gateway: Serve, apart: Apart, database: str
+async def test_three_systems_give_the_same_responses_as_one(
+    gateway: Serve, apart: Systems, database: str
 ) -> None:
     async with gateway() as client:
-        expected = await conversation(client)
-    # whoever asks a system for what lives elsewhere is refused
-    ban(apart.queries, "results, papers")
-    ban(apart.results, "queries, harvests, gate, gate_queue")
-    ban(apart.sequence, "queries, harvests, gate, gate_queue, results, papers")
+        expected = await run_requests(client)
+    # a system rejects statements on tables of another one
+    revoke(apart.queries, "results, papers")
+    revoke(apart.results, "queries, harvests, gate, gate_queue")
+    revoke(apart.sequence, "queries, harvests, gate, gate_queue, results, papers")
     async with gateway(**apart.settings) as client:
-        assert await conversation(client) == expected
+        assert await run_requests(client) == expected
         assert (await client.get("/health/ready")).status_code == 200
 
     assert {status for status, _ in expected} == {200, 201, 404, 409}
@@ -187,30 +184,28 @@ async def test_three_systems_answer_as_one_does(
     ]
 
 
-async def test_a_harvest_goes_on_where_it_was_on_three_systems(
-    settings: Settle, apart: Apart
-) -> None:
+async def test_harvest_resumes_on_three_systems(settings: Settle, apart: Systems) -> None:
     stand_in = httpx.ASGITransport(StandIn(generate(300)))
 
-    async def harvested(most: int) -> list[int]:
+    async def harvest(most: int) -> list[int]:
         async with LocalContext(settings(**apart.settings), stand_in) as context:
             harvester = Harvester("cat:cs.SE", most, context.search_service, context.records)
             return [progress.stored async for progress in harvester.run()]
 
-    assert (await harvested(5))[-1] == 5
-    assert (await harvested(9))[0] == 5
+    assert (await harvest(5))[-1] == 5
+    assert (await harvest(9))[0] == 5
     assert apart.counts() == (2, 0, 9, 0)
 
 
-async def test_a_search_takes_one_round_trip_to_each_system_and_one_to_look(
-    apart: Apart, monkeypatch: pytest.MonkeyPatch
+async def test_write_takes_one_round_trip_per_system_and_one_to_check_the_query_id(
+    apart: Systems, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(connections_module, "POOL_SIZE", 1)
+    monkeypatch.setattr(pool_module, "POOL_SIZE", 1)
     async with (
         proxied(apart.queries) as (queries, queries_url),
         proxied(apart.results) as (found, results_url),
         proxied(apart.sequence) as (sequence, sequence_url),
-        Apart(queries_url, results_url, sequence_url).stored() as store,
+        Systems(queries_url, results_url, sequence_url).stored() as store,
     ):
         await store.save(answer(1))
         for proxy in (queries, found, sequence):
@@ -220,7 +215,7 @@ async def test_a_search_takes_one_round_trip_to_each_system_and_one_to_look(
         assert [queries.trips, found.trips, sequence.trips] == [2, 1, 1]
 
 
-async def test_numbers_that_operators_took_are_passed_over(apart: Apart) -> None:
+async def test_query_ids_used_by_operators_are_skipped(apart: Systems) -> None:
     async with apart.stored() as store:
         await store.write_query(search(1))
         await store.write_results(results(2, "theirs"))
@@ -230,34 +225,34 @@ async def test_numbers_that_operators_took_are_passed_over(apart: Apart) -> None
     assert apart.counts() == (2, 0, 5, 2)
 
 
-async def test_a_write_that_another_process_made_is_not_made_again(apart: Apart) -> None:
+async def test_write_of_another_process_is_not_repeated(apart: Systems) -> None:
     async with apart.stored() as store, apart.stored() as other:
-        made = answer(3)
-        assert await other.save(made) == await store.save(made) == 1
+        response = answer(3)
+        assert await other.save(response) == await store.save(response) == 1
     assert apart.counts() == (1, 0, 3, 0)
 
 
-async def test_a_write_that_goes_on_after_its_repair_takes_another_number(
-    apart: Apart, monkeypatch: pytest.MonkeyPatch
+async def test_write_repeated_after_its_repair_gets_another_query_id(
+    apart: Systems, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def away(*_: object) -> int:
-        raise DatabaseUnavailable("away")
+    async def fail(*_: object) -> int:
+        raise DatabaseUnavailable("the database is unavailable")
 
     async with apart.connections() as connections:
-        store, reconciliation = RecordStore(connections), Reconciler(connections)
-        kept = answer(3)
-        monkeypatch.setattr(store, "_save_query", away)
+        store, reconciler = RecordStore(connections), Reconciler(connections)
+        response = answer(3)
+        monkeypatch.setattr(store, "_save_query", fail)
         with pytest.raises(DatabaseUnavailable):
-            await store.save(kept)
+            await store.save(response)
         monkeypatch.undo()
-        assert await reconciliation.repair(await reconciliation.look()) == 1
+        assert await reconciler.repair(await reconciler.find_mismatches()) == 1
 
-        assert await store.save(kept) == 2
+        assert await store.save(response) == 2
     assert apart.counts() == (2, 0, 6, 0)
 
 
-async def test_a_fault_between_the_systems_leaves_no_search_without_its_results(
-    apart: Apart, monkeypatch: pytest.MonkeyPatch
+async def test_error_between_the_systems_leaves_no_search_without_its_results(
+    apart: Systems, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with apart.stored() as store:
         monkeypatch.setattr("service.db.records._encode", lambda _: Unadaptable())
@@ -265,19 +260,19 @@ async def test_a_fault_between_the_systems_leaves_no_search_without_its_results(
             await store.save(answer(3))
         monkeypatch.undo()
         assert apart.counts() == (0, 0, 0, 0)
-        bad = structs.replace(answer(3), query="NUL \0")
+        invalid = structs.replace(answer(3), query="NUL \0")
         with pytest.raises(psycopg.DataError):
-            await store.save(bad)
+            await store.save(invalid)
     assert apart.counts() == (0, 0, 3, 1)
 
 
 @pytest.mark.parametrize("behind", ["queries", "results"])
 @pytest.mark.parametrize("sent", [None, 0, 100, 300, 600, 60_000])
-async def test_a_connection_cut_in_mid_write_loses_nothing(
-    apart: Apart, behind: str, sent: int | None
+async def test_connection_cut_during_a_write_loses_nothing(
+    apart: Systems, behind: str, sent: int | None
 ) -> None:
     async with proxied(getattr(apart, behind)) as (proxy, url):
-        here = Apart(apart.queries, apart.results, apart.sequence)
+        here = Systems(apart.queries, apart.results, apart.sequence)
         setattr(here, behind, url)
         async with here.stored() as store:
             await store.save(answer(1))
@@ -285,29 +280,29 @@ async def test_a_connection_cut_in_mid_write_loses_nothing(
                 proxy.cut_before_answer = True
             else:
                 proxy.cut_after = sent
-            kept = answer(500, "cut")
+            response = answer(500, "cut")
             try:
-                query_id = await store.save(kept)
-            except DatabaseUnavailable:  # as the searcher does
-                query_id = await store.save(kept)
+                query_id = await store.save(response)
+            except DatabaseUnavailable:  # the search service repeats the write too
+                query_id = await store.save(response)
 
     assert rows(apart.queries, "select query_id from queries where query = 'cut'") == [(query_id,)]
     assert apart.counts() == (2, 0, 501, 0)
 
 
-# What a crash leaves
+# Crashes
 
-KILLED = """
+KILLED_WRITES = """
 import asyncio, os, sys
 from contextlib import asynccontextmanager
 from service.db.pool import DatabasePools
 from service.db.records import RecordStore
 from tests.db.test_records import answer
 
-lend = DatabasePools.writer
+original_writer = DatabasePools.writer
 step = last = 0
 
-def passed():
+def count_step():
     global step
     step += 1
     if step == last:
@@ -315,10 +310,10 @@ def passed():
 
 @asynccontextmanager
 async def writer(self, system="queries"):
-    passed()
-    async with lend(self, system) as conn:
+    count_step()
+    async with original_writer(self, system) as conn:
         yield conn
-    passed()
+    count_step()
 
 async def save(urls):
     async with DatabasePools(urls[0], results_url=urls[1], sequence_url=urls[2]) as connections:
@@ -333,38 +328,38 @@ for last in range(1, 10):
 """
 
 
-async def reconciled(apart: Apart, *, repair: bool = False) -> tuple[int, list[str]]:
-    """The exit status of `reconcile`, and what it prints."""
+async def run_reconcile(apart: Systems, *, repair: bool = False) -> tuple[int, list[str]]:
+    """The exit status and the output of `reconcile`."""
     printed = io.StringIO()
     with redirect_stdout(printed):
         try:
             options = Namespace(repair=repair, grace=0)
             await terminal.reconcile(Settings(**apart.settings), options)
-        except SystemExit as ended:
-            return int(ended.code or 0), printed.getvalue().splitlines()
+        except SystemExit as error:
+            return int(error.code or 0), printed.getvalue().splitlines()
     return 0, printed.getvalue().splitlines()
 
 
-async def test_a_kill_at_any_step_of_a_write_leaves_what_can_be_found_and_repaired(
-    apart: Apart,
+async def test_process_killed_at_any_step_of_a_write_leaves_repairable_records(
+    apart: Systems,
 ) -> None:
-    done = subprocess.run(  # noqa: ASYNC221 - nothing else is to go on meanwhile
-        [sys.executable, "-c", KILLED, apart.queries, apart.results, apart.sequence],
+    process = subprocess.run(  # noqa: ASYNC221 - nothing runs concurrently
+        [sys.executable, "-c", KILLED_WRITES, apart.queries, apart.results, apart.sequence],
         cwd=ROOT,
         capture_output=True,
         text=True,
         check=True,
     )
 
-    assert len(done.stdout.splitlines()) == 1, done.stderr  # the ninth was not killed
-    # killed after the results and before the search; after it, and never
+    assert len(process.stdout.splitlines()) == 1, process.stderr  # the ninth was not killed
+    # two were killed between results and run, one after the run, one never
     assert apart.counts() == (2, 0, 20, 2)
-    status, printed = await reconciled(apart)
+    status, printed = await run_reconcile(apart)
     assert (status, printed[-1]) == (3, "2 amiss, 0 repaired")
     assert "".join(printed).count("without their search") == 2
     assert apart.counts() == (2, 0, 20, 2)
-    assert (await reconciled(apart, repair=True))[0] == 0
-    again = subprocess.run(  # noqa: ASYNC221
+    assert (await run_reconcile(apart, repair=True))[0] == 0
+    repeated = subprocess.run(  # noqa: ASYNC221
         [sys.executable, "-m", "service", "reconcile", "--repair"],
         cwd=ROOT,
         env=os.environ | {f"ARXIV_{name.upper()}": url for name, url in apart.settings.items()},
@@ -372,7 +367,7 @@ async def test_a_kill_at_any_step_of_a_write_leaves_what_can_be_found_and_repair
         text=True,
         check=True,
     )
-    assert again.stdout == "0 amiss, 0 repaired\n"
+    assert repeated.stdout == "0 amiss, 0 repaired\n"
     assert apart.counts() == (4, 0, 20, 0)
     assert rows(apart.queries, "select outcome, num_results, query from queries order by 1, 3") == [
         *[("interrupted", 5, "")] * 2,
@@ -380,14 +375,14 @@ async def test_a_kill_at_any_step_of_a_write_leaves_what_can_be_found_and_repair
     ]
 
 
-async def test_what_is_wrong_is_told_and_left_alone(apart: Apart) -> None:
+async def test_other_mismatches_are_reported_and_not_repaired(apart: Systems) -> None:
     async with apart.stored() as store:
         await store.save(answer(3))
         await store.write_query(search(7, 2))
         await store.write_query(search(8, 1))
         await store.write_results(results(8, "one", "two"))
         await store.write_results(results(9, "one"))
-    status, printed = await reconciled(apart, repair=True)
+    status, printed = await run_reconcile(apart, repair=True)
 
     assert status == 3
     assert [re.split(" {2,}", line.strip()) for line in printed[1:-1]] == [
@@ -398,76 +393,62 @@ async def test_what_is_wrong_is_told_and_left_alone(apart: Apart) -> None:
     assert apart.counts() == (4, 2, 6, 0)
 
 
-async def test_a_search_that_comes_before_its_repair_stays_as_it_is(apart: Apart) -> None:
+async def test_run_recorded_before_its_repair_stays_unchanged(apart: Systems) -> None:
     async with apart.connections() as connections:
-        store, reconciliation = RecordStore(connections), Reconciler(connections)
+        store, reconciler = RecordStore(connections), Reconciler(connections)
         await store.write_results(results(5, "one"))
-        amiss = await reconciliation.look()
+        mismatches = await reconciler.find_mismatches()
         await store.write_query(search(5, 1))
 
-        assert await reconciliation.repair(amiss) == 0
-        assert await reconciliation.look() == []
+        assert await reconciler.repair(mismatches) == 0
+        assert await reconciler.find_mismatches() == []
     assert rows(apart.queries, "select outcome from queries") == [("ok",)]
 
 
-async def test_repairs_at_once_and_beside_writers_record_each_search_once(
-    apart: Apart, monkeypatch: pytest.MonkeyPatch
+async def test_concurrent_repairs_and_writes_record_each_run_once(
+    apart: Systems, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(reconciliation_module, "BATCH", 7)
+    monkeypatch.setattr(reconcile_module, "BATCH", 7)
     async with apart.connections() as connections:
-        store, reconciliation = RecordStore(connections), Reconciler(connections)
+        store, reconciler = RecordStore(connections), Reconciler(connections)
         for number in range(1001, 1041):
             await store.write_results(results(number, "one"))
-        amiss = await reconciliation.look()
+        mismatches = await reconciler.find_mismatches()
         repaired = await asyncio.gather(
-            *(reconciliation.repair(amiss) for _ in range(3)),
+            *(reconciler.repair(mismatches) for _ in range(3)),
             *(store.save(answer(2)) for _ in range(20)),
         )
 
-        assert sum(repaired[:3]) == len(amiss) == 40
-        assert await reconciliation.look() == []
+        assert sum(repaired[:3]) == len(mismatches) == 40
+        assert await reconciler.find_mismatches() == []
     assert apart.counts() == (60, 0, 80, 0)
 
 
-async def test_any_number_of_searches_is_compared_in_batches(
-    apart: Apart, monkeypatch: pytest.MonkeyPatch
+async def test_runs_are_compared_in_batches(
+    apart: Systems, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(reconciliation_module, "BATCH", 3)
+    monkeypatch.setattr(reconcile_module, "BATCH", 3)
     async with apart.connections() as connections:
-        store, reconciliation = RecordStore(connections), Reconciler(connections)
+        store, reconciler = RecordStore(connections), Reconciler(connections)
         for number in range(1, 30):
             if number % 3:
                 await store.write_results(results(number, "one"))
             if number % 5:
                 await store.write_query(search(number, int(number % 3 > 0)))
 
-        assert [each.query_id for each in await reconciliation.look()] == [5, 10, 20, 25]
+        assert [each.query_id for each in await reconciler.find_mismatches()] == [5, 10, 20, 25]
 
 
 # Deep pages
 
 
-async def test_who_writes_results_is_asked_where_they_are_written(
-    apart: Apart, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    small = {"STEP": 4, "NEAR": 6, "READ": 40, "LOOK_AGAIN": -1.0, "WAIT": 9.0}
-    for name, value in small.items():
-        monkeypatch.setattr(milestones, name, value)
-    with psycopg.connect(apart.results) as late, psycopg.connect(apart.results) as db:
-        db.autocommit = True
-        fill(db, 20)
-        async with apart.connections() as connections:
-            reader = RecordReader(connections)
-            late.execute(INSERT, (500, 1001, 5))
-            for query_id in (501, 502, 503):
-                db.execute(INSERT, (query_id, 3000, 1))
-                assert await page(reader, 40) == plain(db, 40)
-            late.commit()
-            for offset in range(6, 90, 3):
-                assert await page(reader, offset) == plain(db, offset)
-            asked = watch(reader)
-            await page(reader, 60)
-            assert asked[0]["offset"] == 0
+async def test_deep_pages_are_read_from_the_system_of_the_results(apart: Systems) -> None:
+    with psycopg.connect(apart.results, autocommit=True) as db:
+        insert_results(db, 20)
+        async with apart.connections() as pools:
+            reader = RecordReader(pools)
+            for offset in range(0, 90, 9):
+                assert await fetch_keys(reader, offset) == select_keys(db, offset)
 
 
 # Starting
@@ -476,9 +457,7 @@ async def test_who_writes_results_is_asked_where_they_are_written(
 READING = {"database_url": None, "endpoints": "queries,results,papers,read-queries,read-results"}
 
 
-async def test_an_instance_that_only_reads_starts_with_the_url_to_read_from(
-    gateway: Serve, database: str
-) -> None:
+async def test_reading_instance_needs_only_the_read_url(gateway: Serve, database: str) -> None:
     async with DatabasePools(database) as connections:
         await RecordStore(connections).save(answer(3))
     async with gateway(**READING) as client:
@@ -490,15 +469,13 @@ async def test_an_instance_that_only_reads_starts_with_the_url_to_read_from(
 
 
 @pytest.mark.parametrize("endpoints", ["all", "queries,arxiv", "write-results"])
-def test_without_a_url_to_write_to_nothing_that_writes_is_served(
-    settings: Settle, endpoints: str
-) -> None:
+def test_writing_endpoints_need_the_write_url(settings: Settle, endpoints: str) -> None:
     with pytest.raises(ConfigurationError, match=r"^ARXIV_DATABASE_URL is not set, but .* do more"):
         create_app(settings(database_url=None, endpoints=endpoints))
 
 
-def test_the_program_says_so_too(database: str) -> None:
-    done = subprocess.run(
+def test_program_reports_the_missing_write_url(database: str) -> None:
+    process = subprocess.run(
         [sys.executable, "-m", "service"],
         cwd=ROOT,
         env=os.environ | {"ARXIV_DATABASE_RO_URL": database},
@@ -506,12 +483,12 @@ def test_the_program_says_so_too(database: str) -> None:
         text=True,
         check=False,
     )
-    assert done.returncode == 2
-    assert done.stderr.startswith("python -m service: ARXIV_DATABASE_URL is not set, but ")
+    assert process.returncode == 2
+    assert process.stderr.startswith("python -m service: ARXIV_DATABASE_URL is not set, but ")
 
 
-async def test_readiness_names_the_system_that_is_not_ready(
-    gateway: Serve, apart: Apart, server: str
+async def test_readiness_names_the_system_without_migrations(
+    gateway: Serve, apart: Systems, server: str
 ) -> None:
     changes = apart.settings | {"sequence_database_url": server}
     async with gateway(**changes) as client:
@@ -520,7 +497,7 @@ async def test_readiness_names_the_system_that_is_not_ready(
     assert response.json()["detail"] == "sequence: the database is not migrated: run the migrations"
 
 
-def test_every_system_is_migrated(apart: Apart, capfd: pytest.CaptureFixture[str]) -> None:
+def test_every_system_is_migrated(apart: Systems, capfd: pytest.CaptureFixture[str]) -> None:
     for url in (apart.results, apart.sequence):
         with psycopg.connect(url) as conn:
             conn.execute("drop index results_words")
@@ -532,8 +509,8 @@ def test_every_system_is_migrated(apart: Apart, capfd: pytest.CaptureFixture[str
     )
     migrate(settings, Namespace())
 
-    told = re.findall(r"NOTICE service \[-\] (.*)", capfd.readouterr().out)
-    assert told == [
+    lines = re.findall(r"NOTICE service \[-\] (.*)", capfd.readouterr().out)
+    assert lines == [
         "the database is up to date",
         *("applied migration 0010_reading", "the database of the results is up to date"),
         *("applied migration 0010_reading", "the database of the sequence is up to date"),
@@ -553,7 +530,7 @@ def pair_origin(server: str, template: str) -> Iterator[str]:
 
 @pytest.fixture
 def pair(pair_origin: str, quick_path: Path) -> Iterator[tuple[Replica, Replica]]:
-    """A primary, and a standby that has what the primary has confirmed."""
+    """A primary and a synchronous standby."""
     with (
         TemporaryDirectory(prefix="pair-", dir=quick_path) as name,
         ExitStack() as stack,
@@ -566,30 +543,28 @@ def pair(pair_origin: str, quick_path: Path) -> Iterator[tuple[Replica, Replica]
         yield primary, standby
 
 
-async def test_a_connection_that_turns_out_to_only_read_is_not_used_again(
-    database: str, db: psycopg.Connection
-) -> None:
+async def test_read_only_connection_is_not_reused(database: str, db: psycopg.Connection) -> None:
     setting = f"database {db.info.dbname} set default_transaction_read_only"
     db.execute(f"alter {setting} = on".encode())
     async with DatabasePools(database) as connections:
         store = RecordStore(connections)
-        with pytest.raises(DatabaseUnavailable, match="only reads"):
+        with pytest.raises(DatabaseUnavailable, match="read-only"):
             await store.save(answer(1))
         db.execute("set default_transaction_read_only = off")
         db.execute(f"alter {setting} = off".encode())
 
-        with suppress(DatabaseUnavailable):  # the next one may have been opened before
+        with suppress(DatabaseUnavailable):  # another read-only connection may be open
             await store.save(answer(1))
         assert await store.save(answer(1)) > 0
 
 
-def either(primary: Replica, standby: Replica, **options: str) -> str:
-    """A URL of both."""
+def url_of_both(primary: Replica, standby: Replica, **options: str) -> str:
+    """A URL with both hosts."""
     hosts = ",".join(str(server.folder) for server in (primary, standby))
     return make_conninfo(primary.url, host=hosts, port="5432,5432", **options)
 
 
-async def test_a_standby_that_lags_shows_no_search_without_its_results(
+async def test_lagging_standby_shows_no_search_without_its_results(
     gateway: Serve, database: str, pair: tuple[Replica, Replica]
 ) -> None:
     primary, standby = pair
@@ -597,39 +572,41 @@ async def test_a_standby_that_lags_shows_no_search_without_its_results(
     standby.run("select pg_reload_conf()")
     reading = READING | {"database_ro_url": database, "results_database_ro_url": standby.url}
     shown: dict[int, int] = {}
-    told: list[int] = []
+    statuses: list[int] = []
     async with (
         DatabasePools(database, results_url=primary.url) as connections,
-        gateway(**reading) as at_once,
-        gateway(**reading, settle=2) as settled,
+        gateway(**reading) as immediate,
+        gateway(**reading, settle=2) as delayed,
     ):
         store = RecordStore(connections)
         end = monotonic() + 3.5
         while monotonic() < end:
-            waited = 100 * (len(told) % 2)  # some answers were recorded late
+            waited = 100 * (len(statuses) % 2)  # every other run is recorded late
             new = await store.save(structs.replace(answer(3), timestamp=int(time()) - waited))
-            single = await at_once.get(f"/queries/{new}")
-            told.append(single.status_code)
+            single = await immediate.get(f"/queries/{new}")
+            statuses.append(single.status_code)
             assert single.status_code == 503 or len(single.json()["results"]) == 3
-            for row in (await settled.get("/queries")).json():
-                found = await settled.get(f"/results?query_id={row['query_id']}")
+            for row in (await delayed.get("/queries")).json():
+                found = await delayed.get(f"/results?query_id={row['query_id']}")
                 shown[row["query_id"]] = len(found.json())
             await asyncio.sleep(0.05)
 
-    assert told[0] == 503
+    assert statuses[0] == 503
     assert len(shown) > 5
     assert set(shown.values()) == {3}
 
 
 @pytest.mark.usefixtures("arxiv")
 @pytest.mark.parametrize("replicated", ["all", "results"])
-async def test_after_a_failover_writes_go_on_and_no_acknowledged_search_is_lost(
+async def test_failover_loses_no_acknowledged_search(
     gateway: Serve, database: str, pair: tuple[Replica, Replica], replicated: str
 ) -> None:
     primary, standby = pair
     urls = {
-        "url": either(primary, standby, target_session_attrs="read-write", user="arxiv_rw"),
-        "ro_url": either(primary, standby, target_session_attrs="prefer-standby", user="arxiv_ro"),
+        "url": url_of_both(primary, standby, target_session_attrs="read-write", user="arxiv_rw"),
+        "ro_url": url_of_both(
+            primary, standby, target_session_attrs="prefer-standby", user="arxiv_ro"
+        ),
     }
     changes = {f"database_{name}": url for name, url in urls.items()}
     if replicated == "results":
@@ -637,37 +614,39 @@ async def test_after_a_failover_writes_go_on_and_no_acknowledged_search_is_lost(
     acknowledged: list[tuple[float, int]] = []
     ended = asyncio.Event()
 
-    async def ask(client: httpx.AsyncClient, asker: int) -> None:
+    async def send_searches(client: httpx.AsyncClient, max_results: int) -> None:
         number = 0
         while not ended.is_set():
             number += 1
-            found = await client.get(f"/arxiv?title=testing&start={number}&max_results={asker}")
+            found = await client.get(
+                f"/arxiv?title=testing&start={number}&max_results={max_results}"
+            )
             if found.status_code == 200:
                 acknowledged.append((monotonic(), found.json()["query_id"]))
             await asyncio.sleep(0.01)
 
     async with gateway(**changes) as client:
-        askers = [asyncio.create_task(ask(client, asker)) for asker in range(1, 5)]
+        clients = [asyncio.create_task(send_searches(client, n)) for n in range(1, 5)]
         await asyncio.sleep(0.5)
         killed = monotonic()
         await asyncio.to_thread(primary.kill)
         before = len(acknowledged)
         await asyncio.to_thread(standby.promote)
         async with asyncio.timeout(20):
-            while len(acknowledged) < before + 50:  # noqa: ASYNC110 - the askers know nothing of it
+            while len(acknowledged) < before + 50:  # noqa: ASYNC110 - nothing signals it
                 await asyncio.sleep(0.05)
         ended.set()
-        await asyncio.gather(*askers)
+        await asyncio.gather(*clients)
         ready = await client.get("/health/ready")
         last = await client.get(f"/queries/{acknowledged[-1][1]}")
 
     gap = min(moment for moment, _ in acknowledged[before:] if moment > killed + 0.05) - killed
     logger.info("%d acknowledged, %.2f seconds without", len(acknowledged), gap)
     where = database if replicated == "results" else standby.url
-    here = Apart(where, standby.url, where)
-    kept = {number for (number,) in rows(where, "select query_id from queries")}
+    here = Systems(where, standby.url, where)
+    stored = {query_id for (query_id,) in rows(where, "select query_id from queries")}
     twice = rows(where, "select query from queries group by 1 having count(*) > 1")
-    assert {number for _, number in acknowledged} - kept == set()
+    assert {query_id for _, query_id in acknowledged} - stored == set()
     assert twice == []
     assert here.counts()[1::2] == (0, 0)
     assert gap < 10

@@ -280,7 +280,7 @@ def test_remote_reader_overrides_every_method() -> None:
         name: method for name, method in vars(RecordReader).items() if not name.startswith("_")
     }
 
-    for name in methods.keys() - {"batches"}:  # composed of pages
+    for name in methods.keys() - {"stream_batches"}:  # composed of pages
         assert signature(vars(RemoteReader)[name]) == signature(methods[name])
 
 
@@ -347,7 +347,7 @@ async def test_unavailable_backend_is_reported_with_retry_after(
             assert answer.status_code == 503
             assert answer.headers["content-type"] == "application/problem+json"
             assert answer.headers["retry-after"] == "5"
-            assert answer.json()["title"] == "The backend is not available"
+            assert answer.json()["title"] == "Backend unavailable"
         ready = await client.get("/health/ready")
         assert (ready.status_code, ready.json()["detail"]) == (
             503,
@@ -366,7 +366,7 @@ async def test_backend_without_database_is_not_ready(
 
     assert ready.status_code == 503
     assert results.status_code == 503
-    assert results.json()["title"] == "The database is not available"
+    assert results.json()["title"] == "Database unavailable"
 
 
 async def test_token_is_required_and_never_exposed(
@@ -433,7 +433,7 @@ async def test_backend_problems_are_passed_on(
     assert problem.status_code == 502
     assert problem.headers["content-type"] == "application/problem+json"
     assert problem.json() == {
-        "title": "arXiv's answer is unusable",
+        "title": "Unusable response from arXiv",
         "status": 502,
         "detail": "arXiv answered 500",
         "request_id": "job-7",

@@ -7,7 +7,7 @@ from time import monotonic, sleep
 import httpx
 from anyio.from_thread import BlockingPortal
 
-from service.db.pool import PATIENCE
+from service.db.pool import CALL_TIMEOUT
 from tests.support.process import service
 from tests.torture import postgres
 from tests.torture.conftest import Environment, Tally, rounds
@@ -33,13 +33,13 @@ def test_frozen_postgresql_delays_no_request_beyond_its_timeout(
                 with ThreadPoolExecutor(4) as pool, own.frozen(whole=whole):
                     reads = list(pool.map(read, range(4)))
                     sleep(1)
-                assert max(taken for _, taken in reads) < PATIENCE + 1
+                assert max(taken for _, taken in reads) < CALL_TIMEOUT + 1
                 assert {status for status, _ in reads} <= ({503} if whole else {200, 503})
                 load.wait_for_success()
                 assert read(0)[0] == 200
         assert running.end(signal.SIGTERM) == 0
     # rate limiter, request, retried save, and up to three attempts to release the lease
-    assert load.slowest < MAX_WAIT + TIMEOUT + 4 * PATIENCE
+    assert load.slowest < MAX_WAIT + TIMEOUT + 4 * CALL_TIMEOUT
     assert "Traceback" not in running.output
     with own.connect() as db:
         tally("PostgreSQL frozen for 11 seconds", freezes, load.judged(db), load.outage)

@@ -1,4 +1,4 @@
-"""Log lines: their shape, the request they belong to, and that they hold nobody up."""
+"""Log lines: format, request IDs, and consoles that are slow, blocked or closed."""
 
 import asyncio
 import json
@@ -21,7 +21,7 @@ import uvicorn
 from litestar import Litestar, get
 from litestar.types import ASGIApp, Receive, Scope, Send
 
-from service.logging import BACKLOG, NOTICE, request_id, started
+from service.logging import MAX_QUEUED_LINES, NOTICE, request_id, start_logging
 from service.middleware.request_log import RequestLogMiddleware
 
 REPOSITORY = Path(__file__).parents[2]
@@ -30,7 +30,7 @@ LINE = re.compile(
     r" \[(?P<request_id>\S+)\] (?P<message>.*)"
 )
 KEYS = {"time", "level", "logger", "request_id", "message"}
-MADE_UP = re.compile(r"[0-9a-f]{32}")
+GENERATED_ID = re.compile(r"[0-9a-f]{32}")
 
 logger = logging.getLogger("tests.logging")
 Lines = Callable[[], list[dict[str, str]]]
@@ -38,7 +38,7 @@ Lines = Callable[[], list[dict[str, str]]]
 
 @pytest.fixture(autouse=True)
 def _keep_levels() -> Iterator[None]:
-    """What a test does to the loggers of libraries ends with it."""
+    """Restore the levels of the loggers of libraries."""
     names = ("httpx", "httpcore", "asyncio", "uvicorn", "uvicorn.error")
     levels = {name: logging.getLogger(name).level for name in names}
     yield
@@ -47,13 +47,13 @@ def _keep_levels() -> Iterator[None]:
 
 
 @pytest.fixture
-def written(capfd: pytest.CaptureFixture[str]) -> Lines:
-    """What was written in the text format, each line in its parts."""
+def read_lines(capfd: pytest.CaptureFixture[str]) -> Lines:
+    """Return a function that returns the lines in text format so far, each as its parts."""
 
     def lines() -> list[dict[str, str]]:
-        found = [LINE.fullmatch(line) for line in capfd.readouterr().out.splitlines()]
-        assert None not in found
-        return [line.groupdict() for line in found if line]
+        matches = [LINE.fullmatch(line) for line in capfd.readouterr().out.splitlines()]
+        assert None not in matches
+        return [line.groupdict() for line in matches if line]
 
     return lines
 
@@ -71,25 +71,23 @@ def written(capfd: pytest.CaptureFixture[str]) -> Lines:
         ("ERROR", ["ERROR"]),
     ],
 )
-def test_notice_stands_between_info_and_warning(
-    written: Lines, level: str, seen: list[str]
-) -> None:
-    with started(level, "text"):
+def test_notice_is_between_info_and_warning(read_lines: Lines, level: str, seen: list[str]) -> None:
+    with start_logging(level, "text"):
         for severity in (logging.ERROR, logging.WARNING, NOTICE, logging.INFO, logging.DEBUG):
             logger.log(severity, "x")
 
-    assert [line["level"] for line in written()] == seen[::-1]
+    assert [line["level"] for line in read_lines()] == seen[::-1]
 
 
-# Shapes
+# Formats
 
 
-def test_a_line_of_text_has_its_parts_in_order(written: Lines) -> None:
+def test_text_line_has_all_parts_in_order(read_lines: Lines) -> None:
     before = datetime.now(UTC)
-    with started("NOTICE", "text"):
+    with start_logging("NOTICE", "text"):
         logger.log(NOTICE, "%d papers of %s", 3, "Noether")
 
-    [line] = written()
+    [line] = read_lines()
     assert line | {"time": ""} == {
         "time": "",
         "level": "NOTICE",
@@ -101,8 +99,8 @@ def test_a_line_of_text_has_its_parts_in_order(written: Lines) -> None:
     assert -1 < (moment - before).total_seconds() < 10
 
 
-def test_a_line_of_json_has_the_same_parts(capfd: pytest.CaptureFixture[str]) -> None:
-    with started("NOTICE", "json"):
+def test_json_line_has_the_same_parts(capfd: pytest.CaptureFixture[str]) -> None:
+    with start_logging("NOTICE", "json"):
         logger.log(NOTICE, "%d papers of %s", 3, 'N\u00f6ther\n"\u2028"')
 
     [text] = capfd.readouterr().out.split("\n")[:-1]
@@ -113,9 +111,9 @@ def test_a_line_of_json_has_the_same_parts(capfd: pytest.CaptureFixture[str]) ->
     assert datetime.fromisoformat(line["time"]).tzinfo == UTC
 
 
-def test_a_message_cannot_begin_a_line_of_its_own(capfd: pytest.CaptureFixture[str]) -> None:
+def test_line_breaks_in_messages_are_escaped(capfd: pytest.CaptureFixture[str]) -> None:
     forged = "2026-11-23T20:15:00.000Z ERROR service [-] all is lost"
-    with started("NOTICE", "text"):
+    with start_logging("NOTICE", "text"):
         logger.warning("a\n%s\r\n%s\rb", forged, forged)
 
     out = capfd.readouterr().out
@@ -125,27 +123,25 @@ def test_a_message_cannot_begin_a_line_of_its_own(capfd: pytest.CaptureFixture[s
 
 
 @pytest.mark.parametrize("style", ["text", "json"])
-def test_an_exception_is_shown_with_its_place(
-    capfd: pytest.CaptureFixture[str], style: Any
-) -> None:
-    with started("NOTICE", style):
+def test_exception_is_logged_with_traceback(capfd: pytest.CaptureFixture[str], style: Any) -> None:
+    with start_logging("NOTICE", style):
         try:
             raise RuntimeError("out of paper")  # noqa: TRY301
         except RuntimeError:
             logger.exception("it failed")
 
     out = capfd.readouterr().out
-    shown = json.loads(out)["exception"] if style == "json" else out
-    assert "RuntimeError: out of paper" in shown
-    assert "Traceback" in shown
-    assert "test_logging.py" in shown
+    exception = json.loads(out)["exception"] if style == "json" else out
+    assert "RuntimeError: out of paper" in exception
+    assert "Traceback" in exception
+    assert "test_logging.py" in exception
     assert "it failed" in out
 
 
-def test_the_message_of_an_exception_cannot_pass_for_a_line(
+def test_exception_message_cannot_imitate_a_line(
     capfd: pytest.CaptureFixture[str],
 ) -> None:
-    with started("NOTICE", "text"):
+    with start_logging("NOTICE", "text"):
         try:
             raise RuntimeError("\n2026-11-23T20:15:00.000Z ERROR x [-] forged")  # noqa: TRY301
         except RuntimeError:
@@ -156,10 +152,8 @@ def test_the_message_of_an_exception_cannot_pass_for_a_line(
 
 
 @pytest.mark.parametrize("style", ["text", "json"])
-def test_a_line_that_utf8_cannot_hold_is_written_all_the_same(
-    capfd: pytest.CaptureFixture[str], style: Any
-) -> None:
-    with started("NOTICE", style):
+def test_lone_surrogates_are_escaped(capfd: pytest.CaptureFixture[str], style: Any) -> None:
+    with start_logging("NOTICE", style):
         logger.warning("folder %s", os.fsdecode(b"\xff"))
         logger.warning("the next")
 
@@ -169,10 +163,10 @@ def test_a_line_that_utf8_cannot_hold_is_written_all_the_same(
     assert err == ""
 
 
-def test_a_wrong_call_of_the_logger_harms_no_other_line(
+def test_invalid_logging_call_does_not_affect_other_lines(
     capfd: pytest.CaptureFixture[str],
 ) -> None:
-    with started("NOTICE", "text"):
+    with start_logging("NOTICE", "text"):
         logger.warning("%d", "no number")  # noqa: PLE1206, RUF100
         logger.warning("the next")
 
@@ -181,12 +175,12 @@ def test_a_wrong_call_of_the_logger_harms_no_other_line(
     assert "no number" in err
 
 
-def test_what_is_logged_before_the_end_is_written_before_the_end(written: Lines) -> None:
-    with started("INFO", "text"):
+def test_all_lines_are_written_before_the_end(read_lines: Lines) -> None:
+    with start_logging("INFO", "text"):
         for number in range(2000):
             logger.info("%d", number)
 
-    assert [line["message"] for line in written()] == [str(number) for number in range(2000)]
+    assert [line["message"] for line in read_lines()] == [str(number) for number in range(2000)]
 
 
 # Requests
@@ -217,17 +211,17 @@ async def broken() -> None:
     raise RuntimeError("out of paper")
 
 
-async def falling(scope: Scope, receive: Receive, send: Send) -> None:
+async def failing_application(scope: Scope, receive: Receive, send: Send) -> None:
     del receive, send
     logger.info("about to fall: %s", scope["type"])
     raise RuntimeError("no response at all")
 
 
 @contextmanager
-def serving(app: ASGIApp) -> Iterator[str]:
-    """A real server on loopback around an application; its URL."""
+def run_server(app: ASGIApp) -> Iterator[str]:
+    """Serve an application on loopback; yield its URL."""
     config = uvicorn.Config(
-        RequestLogMiddleware(app),
+        RequestLogMiddleware()(app),
         port=0,
         lifespan="off",
         log_config=None,
@@ -252,12 +246,14 @@ def application() -> ASGIApp:
     return Litestar([plain, slow, broken], logging_config=None, openapi_config=None)
 
 
-def test_every_line_of_a_request_has_its_id(application: ASGIApp, written: Lines) -> None:
-    with started("INFO", "text"), serving(application) as url:
+def test_every_line_of_a_request_has_its_request_id(
+    application: ASGIApp, read_lines: Lines
+) -> None:
+    with start_logging("INFO", "text"), run_server(application) as url:
         response = httpx.get(f"{url}/plain", headers={"x-request-id": "mine.1"})
 
     assert response.text == response.headers["x-request-id"] == "mine.1"
-    lines = [line for line in written() if line["request_id"] == "mine.1"]
+    lines = [line for line in read_lines() if line["request_id"] == "mine.1"]
     assert [line["message"] for line in lines[:-1]] == [
         "in the handler",
         "in a thread",
@@ -266,33 +262,33 @@ def test_every_line_of_a_request_has_its_id(application: ASGIApp, written: Lines
     assert lines[-1]["logger"] == "service.middleware.request_log"
 
 
-async def test_requests_at_the_same_time_keep_their_own_ids(
-    application: ASGIApp, written: Lines
+async def test_concurrent_requests_keep_their_own_ids(
+    application: ASGIApp, read_lines: Lines
 ) -> None:
     names = [f"n{number}" for number in range(10)]
-    with started("INFO", "text"), serving(application) as url:
+    with start_logging("INFO", "text"), run_server(application) as url:
         async with httpx.AsyncClient() as client:
             responses = await asyncio.gather(
                 *(client.get(f"{url}/slow", headers={"x-request-id": name}) for name in names)
             )
 
     assert [response.text for response in responses] == names
-    lines = written()
+    lines = read_lines()
     for name in names:
         messages = [line["message"] for line in lines if line["request_id"] == name]
         assert messages[:2] == ["before", "after"]
         assert len(messages) == 3
 
 
-def test_the_last_line_has_method_path_status_and_duration(
-    application: ASGIApp, written: Lines
+def test_request_line_has_method_path_status_and_duration(
+    application: ASGIApp, read_lines: Lines
 ) -> None:
-    with started("NOTICE", "text"), serving(application) as url:
+    with start_logging("NOTICE", "text"), run_server(application) as url:
         httpx.get(f"{url}/slow?title=secret")
         httpx.post(f"{url}/slow")
         httpx.get(f"{url}/no%0Asuch%20path")
 
-    lines = written()
+    lines = read_lines()
     assert {line["level"] for line in lines} == {"NOTICE"}
     parts = [re.fullmatch(r"(\S+) (\S+) (\d+) in (\d+\.\d) ms", line["message"]) for line in lines]
     assert [part.groups()[:3] for part in parts if part] == [
@@ -305,15 +301,15 @@ def test_the_last_line_has_method_path_status_and_duration(
 
 
 @pytest.mark.parametrize("name", ["x", "A-z_0.9", "a" * 64, "00000000-0000-0000-0000-000000000000"])
-def test_a_plain_id_of_the_client_is_taken(application: ASGIApp, name: str) -> None:
-    with serving(application) as url:
+def test_valid_request_id_is_kept(application: ASGIApp, name: str) -> None:
+    with run_server(application) as url:
         response = httpx.get(f"{url}/plain", headers={"X-Request-ID": name})
 
     assert response.headers.get_list("x-request-id") == [name]
     assert response.text == name
 
 
-def test_any_other_id_is_replaced(application: ASGIApp) -> None:
+def test_invalid_request_id_is_replaced(application: ASGIApp) -> None:
     odd = [
         "",
         "a" * 65,
@@ -326,59 +322,59 @@ def test_any_other_id_is_replaced(application: ASGIApp) -> None:
         "\u00e9",
         "a\tb",
     ]
-    with serving(application) as url, httpx.Client() as client:
-        given = [
+    with run_server(application) as url, httpx.Client() as client:
+        responses = [
             client.get(f"{url}/plain", headers=[(b"x-request-id", name.encode())]) for name in odd
         ]
 
-    names = [response.headers["x-request-id"] for response in given]
-    assert [response.text for response in given] == names
-    assert all(MADE_UP.fullmatch(name) for name in names)
+    names = [response.headers["x-request-id"] for response in responses]
+    assert [response.text for response in responses] == names
+    assert all(GENERATED_ID.fullmatch(name) for name in names)
 
 
-def test_ids_made_up_are_all_different(application: ASGIApp) -> None:
-    with serving(application) as url, httpx.Client() as client:
+def test_generated_ids_are_unique(application: ASGIApp) -> None:
+    with run_server(application) as url, httpx.Client() as client:
         names = {client.get(f"{url}/plain").headers["x-request-id"] for _ in range(20)}
 
     assert len(names) == 20
 
 
-def test_a_failed_request_has_its_line_and_its_id(application: ASGIApp, written: Lines) -> None:
-    with started("NOTICE", "text"), serving(application) as url:
+def test_failed_request_is_logged_with_its_id(application: ASGIApp, read_lines: Lines) -> None:
+    with start_logging("NOTICE", "text"), run_server(application) as url:
         response = httpx.get(f"{url}/broken")
 
     name = response.headers["x-request-id"]
-    [line] = [line for line in written() if line["logger"] == "service.middleware.request_log"]
+    [line] = [line for line in read_lines() if line["logger"] == "service.middleware.request_log"]
     assert line["request_id"] == name
     assert line["message"].startswith("GET /broken 500 in ")
 
 
-def test_a_request_without_an_answer_of_ours_has_its_line_too(
+def test_request_without_a_response_is_logged(
     capfd: pytest.CaptureFixture[str],
 ) -> None:
-    with started("NOTICE", "text"), serving(falling) as url:
+    with start_logging("NOTICE", "text"), run_server(failing_application) as url:
         httpx.get(f"{url}/x", headers={"x-request-id": "fell"})
 
-    lines = [found for line in capfd.readouterr().out.split("\n") if (found := LINE.match(line))]
+    lines = [match for line in capfd.readouterr().out.split("\n") if (match := LINE.match(line))]
     assert [line["message"].split(" in ")[0] for line in lines if line["request_id"] == "fell"] == [
         "GET /x 0"
     ]
     assert [line["logger"] for line in lines if line["level"] == "ERROR"] == ["uvicorn.error"]
 
 
-def test_uvicorns_lines_have_the_same_shape(application: ASGIApp, written: Lines) -> None:
-    with started("INFO", "text"), serving(application):
+def test_lines_of_uvicorn_have_the_same_format(application: ASGIApp, read_lines: Lines) -> None:
+    with start_logging("INFO", "text"), run_server(application):
         pass
 
-    lines = [line for line in written() if line["logger"].startswith("uvicorn")]
+    lines = [line for line in read_lines() if line["logger"].startswith("uvicorn")]
     assert any("Uvicorn running on http://127.0.0.1:" in line["message"] for line in lines)
     assert {line["level"] for line in lines} == {"INFO"}
 
 
-def test_uvicorns_lines_are_json_with_the_others(
+def test_lines_of_uvicorn_are_json_too(
     application: ASGIApp, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    with started("INFO", "json"), serving(application) as url:
+    with start_logging("INFO", "json"), run_server(application) as url:
         httpx.get(f"{url}/plain")
 
     lines = [json.loads(line) for line in capfd.readouterr().out.split("\n")[:-1]]
@@ -389,25 +385,25 @@ def test_uvicorns_lines_are_json_with_the_others(
 
 
 @pytest.mark.parametrize("level", ["INFO", "DEBUG"])
-def test_the_urls_of_our_own_requests_are_not_logged(
-    application: ASGIApp, written: Lines, level: str
+def test_urls_of_outgoing_requests_are_not_logged(
+    application: ASGIApp, read_lines: Lines, level: str
 ) -> None:
-    with started(level, "text"), serving(application) as url:
+    with start_logging(level, "text"), run_server(application) as url:
         httpx.get(f"{url}/plain", params={"title": "whatever was typed"})
 
-    lines = written()
+    lines = read_lines()
     assert not [line for line in lines if line["logger"].startswith(("httpx", "httpcore"))]
     assert not [line for line in lines if "whatever" in line["message"]]
 
 
-# A console that is slow, blocked or gone
+# Slow, blocked and closed consoles
 
 _MANY_LINES = """
 import logging, sys, time
-from service.logging import started
+from service.logging import start_logging
 
 began = time.monotonic()
-with started("INFO", "{style}"):
+with start_logging("INFO", "{style}"):
     for number in range({count}):
         logging.getLogger("x").info("line %d", number)
     logged = time.monotonic() - began
@@ -416,7 +412,7 @@ print(logged, time.monotonic() - began, file=sys.stderr)
 """
 
 
-# when there is room again, the next line brings the number of those that were dropped before it
+# the first line after a gap reports how many were dropped
 _LAST_LINE = """
     print("logged", file=sys.stderr, flush=True)
     while logging.getLogger().handlers[0].queue.qsize():
@@ -426,10 +422,10 @@ _LAST_LINE = """
 """
 
 
-def many_lines(
+def log_many_lines(
     stdout: int, count: int, then: str = "", style: str = "text"
 ) -> subprocess.Popen[str]:
-    """A process that logs so many lines, then tells how long it took it, and in all."""
+    """Start a process that logs lines and prints how long logging took, and the whole."""
     return subprocess.Popen(
         [sys.executable, "-c", _MANY_LINES.format(style=style, count=count, then=then)],
         cwd=REPOSITORY,
@@ -440,10 +436,10 @@ def many_lines(
 
 
 @pytest.mark.parametrize("style", ["text", "json"])
-def test_a_pipe_that_nobody_reads_holds_up_neither_the_caller_nor_the_end(style: str) -> None:
+def test_blocked_console_delays_neither_logging_nor_exit(style: str) -> None:
     reader, writer = os.pipe()
     try:
-        process = many_lines(writer, 2 * BACKLOG, style=style)
+        process = log_many_lines(writer, 2 * MAX_QUEUED_LINES, style=style)
         _, err = process.communicate(timeout=20)
     finally:
         process.kill()
@@ -456,31 +452,31 @@ def test_a_pipe_that_nobody_reads_holds_up_neither_the_caller_nor_the_end(style:
     assert ended < logged + 5
 
 
-def test_lines_that_are_dropped_are_counted() -> None:
-    count = 3 * BACKLOG
+def test_dropped_lines_are_counted() -> None:
+    count = 3 * MAX_QUEUED_LINES
     reader, writer = os.pipe()
-    process = many_lines(writer, count, _LAST_LINE)
+    process = log_many_lines(writer, count, _LAST_LINE)
     os.close(writer)
     assert process.stderr
-    assert process.stderr.readline() == "logged\n"  # nobody read while the lines came
+    assert process.stderr.readline() == "logged\n"  # nothing was read until here
     with open(reader, encoding="utf-8") as pipe:  # noqa: PTH123 - a file descriptor
         lines = pipe.read().splitlines()
     _, err = process.communicate(timeout=20)
 
     assert process.returncode == 0, err
-    kept = [line for line in lines if " line " in line]
-    lost = [
-        int(found[1]) for line in lines if (found := re.search(r"(\d+) lines were dropped", line))
+    written = [line for line in lines if " line " in line]
+    dropped = [
+        int(match[1]) for line in lines if (match := re.search(r"(\d+) lines were dropped", line))
     ]
     assert "WARNING service.logging" in lines[-3]
     assert lines[-2].endswith("[-] next")
     assert lines[-1].endswith("[-] last")
-    assert len(kept) >= BACKLOG
-    assert sum(lost) == count - len(kept) > 0
+    assert len(written) >= MAX_QUEUED_LINES
+    assert sum(dropped) == count - len(written) > 0
 
 
 @pytest.mark.parametrize("closed", ["reader", "stdout"])
-def test_a_console_that_is_gone_does_no_harm(closed: str) -> None:
+def test_closed_console_does_no_harm(closed: str) -> None:
     code = _MANY_LINES.format(style="text", count=100, then="time.sleep(0.1)")
     command = {"reader": ' "$0" -c "$1" | true', "stdout": '"$0" -c "$1" >&-'}[closed]
     ended = subprocess.run(
@@ -498,17 +494,17 @@ def test_a_console_that_is_gone_does_no_harm(closed: str) -> None:
     assert logged < 5
 
 
-def test_lines_from_many_threads_are_all_whole(written: Lines) -> None:
+def test_lines_of_many_threads_are_complete(read_lines: Lines) -> None:
     def log(name: int) -> None:
         for number in range(200):
             logger.info("%d:%d", name, number)
 
-    with started("INFO", "text"):
+    with start_logging("INFO", "text"):
         threads = [threading.Thread(target=log, args=(name,)) for name in range(8)]
         for thread in threads:
             thread.start()
         for thread in threads:
             thread.join()
 
-    messages = [line["message"] for line in written()]
+    messages = [line["message"] for line in read_lines()]
     assert sorted(messages) == sorted(f"{name}:{n}" for name in range(8) for n in range(200))

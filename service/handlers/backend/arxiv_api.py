@@ -43,7 +43,7 @@ EXAMPLE = ArxivApiAnswer(
     "/arxiv-api",
     summary="Search arXiv without recording",
     operation_id="searchArxivApi",
-    responses=openapi.describe_json(EXAMPLE, "arXiv's response.")
+    responses=openapi.describe_json(ArxivApiAnswer, "arXiv's response.", example=EXAMPLE)
     | openapi.BACKEND_PROBLEMS
     | openapi.UPSTREAM_PROBLEMS,
     operation_class=openapi.CacheableOperation,

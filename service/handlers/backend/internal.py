@@ -4,10 +4,13 @@ from typing import Annotated, Any
 
 from litestar import Response, post
 from litestar.di import NamedDependency
+from msgspec.structs import asdict
 
 from ... import openapi
 from ...backend import requests
 from ...context import LocalContext
+from ...db.reader import InvalidFilter
+from ...errors import InvalidParameter
 from ...models.arxiv import Search
 from ...models.filters import Position, ResultFilter
 from ...models.records import RecordedSearch, ResultRow
@@ -16,26 +19,15 @@ from ...models.responses import ApiKeyInfo
 from ...problems import AnyRequest
 from ...search import SearchReply
 from ..client_state import cancel_on_disconnect
-from .records import RESULT_ROW
+from .records import QUERY_ROW, RESULT_ROW
 
 REPLY = SearchReply(
-    RecordedSearch(
-        query_id=42,
-        timestamp=1_795_464_900,
-        status=200,
-        num_results=214_881,
-        num_entries=10,
-        query='search_query=ti:"testing"&id_list=&start=0&max_results=10',
-        outcome="ok",
-        recorded=1_795_464_901,
-    ),
-    "hit; ttl=75556",
+    RecordedSearch(**asdict(QUERY_ROW), recorded=QUERY_ROW.timestamp + 1), "hit; ttl=75556"
 )
 READ_REQUEST = requests.Page("results", ResultFilter(query_id=42), Position(), limit=11)
 KEYS_REQUEST = ApiKeysRequest(
     digests=["9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"]
 )
-KEY = ApiKeyInfo(digest=KEYS_REQUEST.digests[0], name="team-a", quota=600, seconds=60)
 PROBLEMS = openapi.BACKEND_PROBLEMS | openapi.BODY_PROBLEMS
 
 
@@ -44,7 +36,9 @@ PROBLEMS = openapi.BACKEND_PROBLEMS | openapi.BODY_PROBLEMS
     status_code=200,
     summary="Search arXiv or the cache for a frontend",
     operation_id="findAnswer",
-    responses=openapi.describe_json(REPLY, "The recorded search, and its source.")
+    responses=openapi.describe_json(
+        SearchReply, "The recorded search, and its source.", example=REPLY
+    )
     | PROBLEMS
     | openapi.UPSTREAM_PROBLEMS,
     tags=["internal"],
@@ -53,17 +47,17 @@ async def find_answer(
     request: AnyRequest,
     context: NamedDependency[LocalContext],
     data: Annotated[
-        SearchRequest, openapi.describe_body(SearchRequest(asked=Search(title="testing")))
+        SearchRequest, openapi.describe_body(SearchRequest(search=Search(title="testing")))
     ],
 ) -> SearchReply:
     """Return what `/arxiv` would respond, from the cache or from arXiv.
 
     Times are Unix seconds. `anew` bypasses the cache.
     """
-    reply = None if data.anew else context.search_service.at_hand(data.asked)
+    reply = None if data.bypass_cache else context.search_service.at_hand(data.search)
     if reply is None:
         reply = await cancel_on_disconnect(
-            request, context.search_service.search(data.asked, bypass_cache=data.anew)
+            request, context.search_service.search(data.search, bypass_cache=data.bypass_cache)
         )
     return reply
 
@@ -73,7 +67,8 @@ async def find_answer(
     status_code=200,
     summary="Get the results of a search just recorded",
     operation_id="findResults",
-    responses=openapi.describe_json([RESULT_ROW], "The results, in order.") | PROBLEMS,
+    responses=openapi.describe_json(list[ResultRow], "The results, in order.", example=[RESULT_ROW])
+    | PROBLEMS,
     tags=["internal"],
 )
 async def find_results(
@@ -89,7 +84,10 @@ async def find_results(
     status_code=200,
     summary="Read stored rows for a frontend",
     operation_id="readArchive",
-    responses=openapi.describe_json([RESULT_ROW], "The rows, or one row, or null.") | PROBLEMS,
+    responses=openapi.describe_json(
+        list[ResultRow], "The rows, or one row, or null.", example=[RESULT_ROW]
+    )
+    | PROBLEMS,
     tags=["internal"],
 )
 async def read_archive(
@@ -101,7 +99,11 @@ async def read_archive(
 
     `type` selects what is read. `query` returns one search or null, all others a list.
     """
-    return Response(await cancel_on_disconnect(request, requests.execute(data, context.reader)))
+    try:
+        rows = await cancel_on_disconnect(request, requests.execute(data, context.reader))
+    except InvalidFilter as error:
+        raise InvalidParameter("body", str(error)) from error
+    return Response(rows)
 
 
 @post(
@@ -109,7 +111,8 @@ async def read_archive(
     status_code=200,
     summary="Validate API keys for a frontend",
     operation_id="findKeys",
-    responses=openapi.describe_json([KEY], "The valid keys of those requested.") | PROBLEMS,
+    responses=openapi.describe_json(list[ApiKeyInfo], "The valid keys of those requested.")
+    | PROBLEMS,
     tags=["internal"],
 )
 async def find_keys(

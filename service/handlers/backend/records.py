@@ -5,6 +5,7 @@ from typing import Annotated, Any
 from litestar import Response, get, post
 from litestar.datastructures import CacheControlHeader
 from litestar.di import NamedDependency, Provide
+from msgspec import convert
 from msgspec.structs import replace
 
 from ... import openapi
@@ -14,24 +15,20 @@ from ...db.reader import QUERIES, RESULTS
 from ...models.filters import ListQuery, QueryFilter, ResultFilter
 from ...models.records import QueryRow, ResultRow
 from ...models.requests import ResultPayload, WriteQueryRequest, WriteResultsRequest
-from ...models.responses import Message, Sequence
+from ...models.responses import Message, Query, Result, Sequence
 from ...problems import AnyRequest
 from ..pagination import ListResponse
 from ..params import Order, provide_results_query, provide_stored_queries_query
 from ..queries import StoredQueriesView
 from ..results import StoredResultsView
 
-WRITE_QUERY = WriteQueryRequest(
-    query_id=42,
-    timestamp=1_795_464_900,
-    status=200,
-    num_results=214_881,
-    num_entries=10,
-    query='search_query=ti:"testing"&id_list=&start=0&max_results=10',
-)
+TIMESTAMP = 1_795_464_900
+QUERY_ROW = QueryRow(**openapi.create_example(Query) | {"timestamp": TIMESTAMP})
+RESULT_ROW = ResultRow(**openapi.create_example(Result) | {"timestamp": TIMESTAMP})
+WRITE_QUERY = convert(openapi.create_example(WriteQueryRequest), WriteQueryRequest)
 WRITE_RESULTS = WriteResultsRequest(
     query_id=42,
-    timestamp=1_795_464_900,
+    timestamp=TIMESTAMP,
     results=[
         ResultPayload(
             authors=["Emmy Noether", "Felix Klein"],
@@ -40,32 +37,13 @@ WRITE_RESULTS = WriteResultsRequest(
         )
     ],
 )
-QUERY_ROW = QueryRow(
-    query_id=42,
-    timestamp=1_795_464_900,
-    status=200,
-    num_results=214_881,
-    num_entries=10,
-    query='ArXiv Query: search_query=ti:"testing"&id_list=&start=0&max_results=10',
-    outcome="ok",
-)
-RESULT_ROW = ResultRow(
-    author="Emmy Noether, Felix Klein",
-    title="Invariants of any differential expressions",
-    journal="Nachr. Ges. Wiss. Goettingen 1918",
-    query_id=42,
-    timestamp=1_795_464_900,
-    result_number=0,
-    arxiv_id="2611.00001",
-    version=2,
-)
 
 
 @get(
     "/get-sequence",
     summary="Take the next query_id",
     operation_id="getSequence",
-    responses=openapi.describe_json(Sequence(42), "The number.") | openapi.BACKEND_PROBLEMS,
+    responses=openapi.describe_json(Sequence, "The number.") | openapi.BACKEND_PROBLEMS,
     tags=["backend"],
     cache_control=CacheControlHeader(no_store=True),
 )
@@ -78,8 +56,7 @@ async def get_sequence(context: NamedDependency[LocalContext]) -> Sequence:
     "/write-queries",
     summary="Record a search",
     operation_id="writeQuery",
-    responses=openapi.describe_json(Message("query 42 is recorded"), "Recorded.", status=201)
-    | openapi.WRITE_PROBLEMS,
+    responses=openapi.describe_json(Message, "Recorded.", status=201) | openapi.WRITE_PROBLEMS,
     tags=["backend"],
 )
 async def write_queries(
@@ -95,10 +72,7 @@ async def write_queries(
     "/write-results",
     summary="Record the results of a search",
     operation_id="writeResults",
-    responses=openapi.describe_json(
-        Message("1 results of query 42 are recorded"), "Recorded.", status=201
-    )
-    | openapi.WRITE_PROBLEMS,
+    responses=openapi.describe_json(Message, "Recorded.", status=201) | openapi.WRITE_PROBLEMS,
     tags=["backend"],
 )
 async def write_results(
@@ -114,7 +88,7 @@ async def write_results(
     "/read-queries",
     summary="List recorded searches with Unix times",
     operation_id="readQueries",
-    responses=openapi.describe_list([QUERY_ROW], "The matching searches.")
+    responses=openapi.describe_list(QueryRow, "The matching searches.", QUERY_ROW)
     | openapi.BACKEND_PROBLEMS,
     operation_class=openapi.ListOperation,
     tags=["backend"],
@@ -138,7 +112,7 @@ async def read_queries(
     "/read-results",
     summary="List results with Unix times",
     operation_id="readResults",
-    responses=openapi.describe_list([RESULT_ROW], "The matching results.")
+    responses=openapi.describe_list(ResultRow, "The matching results.", RESULT_ROW)
     | openapi.BACKEND_PROBLEMS,
     operation_class=openapi.ListOperation,
     tags=["backend"],

