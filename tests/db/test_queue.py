@@ -72,8 +72,8 @@ def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(module, "RETRY_PAUSES", (0.05, 0.2))
 
 
-async def until(condition: Callable[[], Any], patience: float = 20) -> None:
-    end = monotonic() + patience
+async def until(condition: Callable[[], Any], limit: float = 20) -> None:
+    end = monotonic() + limit
     while not condition():
         assert monotonic() < end
         await asyncio.sleep(0.02)
@@ -122,11 +122,11 @@ async def record(store: RecordStore, entries: int = 3) -> Record:
 async def test_search_is_acknowledged_by_broker_and_stored_by_worker(
     gateway: Serve, broker: Broker, database: str, db: psycopg.Connection, arxiv: StandIn
 ) -> None:
-    asked = {"title": "testing", "include": "results"}
+    params = {"title": "testing", "include": "results"}
     async with gateway(queue_url=broker.url) as client:
         await connected(client)
-        first = await client.get("/arxiv", params=asked)
-        again = await client.get("/arxiv", params=asked)
+        first = await client.get("/arxiv", params=params)
+        again = await client.get("/arxiv", params=params)
         query_id = first.json()["query_id"]
         unseen = await client.get(f"/queries/{query_id}")
         assert stored(db) == set()
@@ -370,15 +370,15 @@ async def test_write_with_unknown_outcome_is_not_queued(
         await save(*sent)
         raise psycopg.OperationalError("consuming input failed: server closed the connection")
 
-    told = answer(3)
+    response = answer(3)
     async with DatabasePools(database) as connections, RecordQueue(broker.url) as buffer:
         store = QueuedRecordStore(connections, buffer)
         monkeypatch.setattr(RecordStore, "_insert", unheard)
         with pytest.raises(DatabaseUnavailable):  # not connected yet
-            await store.insert(told)
+            await store.insert(response)
         monkeypatch.setattr(RecordStore, "_insert", save)
         await until(lambda: buffer.connected)
-        query_id = await store.insert(told)
+        query_id = await store.insert(response)
         await until_empty(store)
 
     assert is_whole(db, [query_id], 3)
@@ -478,8 +478,8 @@ async def until_empty(store: QueuedRecordStore) -> None:
 async def test_without_a_broker_searches_are_written_directly(
     gateway: Serve, db: psycopg.Connection, caplog: pytest.LogCaptureFixture
 ) -> None:
-    nobody = "amqp://me:secret-word@127.0.0.1:9/"
-    async with gateway(queue_url=nobody) as client:
+    unreachable = "amqp://me:secret-word@127.0.0.1:9/"
+    async with gateway(queue_url=unreachable) as client:
         response = await client.get("/arxiv", params={"title": "testing", "include": "results"})
         health = await client.get("/health/ready")
         metrics = await client.get("/metrics")
@@ -665,13 +665,13 @@ async def test_queued_results_of_other_process_are_reported(
     gateway: Serve, db: psycopg.Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("service.search.QUEUE_SECONDS", 0.2)
-    asked = {"title": "testing", "include": "results"}
+    params = {"title": "testing", "include": "results"}
     async with gateway() as client:
-        await client.get("/arxiv", params=asked)
+        await client.get("/arxiv", params=params)
         db.execute("alter table results rename to hidden")
         db.execute("create view results as select * from hidden where false")
         db.execute("grant select on results to arxiv_rw")
-        response = await client.get("/arxiv", params=asked)
+        response = await client.get("/arxiv", params=params)
 
     assert response.status_code == 503
     assert "still in the queue" in response.json()["detail"]

@@ -111,12 +111,12 @@ def test_runbook_has_no_unknown_alert() -> None:
 
 
 def test_dashboard_queries_are_valid(tmp_path: Path) -> None:
-    asked = [
+    panel_rules = [
         {"record": f"panel:{number}", "expr": expression.replace("$__rate_interval", "1m")}
         for number, expression in enumerate(SHOWN)
     ]
     file = tmp_path / "dashboard.yml"
-    file.write_text(yaml.safe_dump({"groups": [{"name": "panels", "rules": asked}]}))
+    file.write_text(yaml.safe_dump({"groups": [{"name": "panels", "rules": panel_rules}]}))
     promtool("check", "rules", file)
 
 

@@ -244,7 +244,14 @@ def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A copy of the files of the image and the containers, with a file .env."""
     folder = tmp_path_factory.mktemp("a checkout")
     ignore = shutil.ignore_patterns("__pycache__")
-    for name in ("service", "migrations", "demo", "deploy", "requirements", "tests/deploy/containers"):
+    for name in (
+        "service",
+        "migrations",
+        "demo",
+        "deploy",
+        "requirements",
+        "tests/deploy/containers",
+    ):
         shutil.copytree(ROOT / name, folder / name, ignore=ignore)
     for name in ("Containerfile", ".containerignore", "podman-compose.yml"):
         shutil.copy2(ROOT / name, folder)

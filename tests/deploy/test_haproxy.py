@@ -81,9 +81,9 @@ class Instances:
         }
         return pools | {"BACKEND1": pools["FRONTEND1"], "BACKEND2": pools["FRONTEND2"]}
 
-    def find_by_request_id(self, request_id: str, patience: float = 2) -> set[str]:
+    def find_by_request_id(self, request_id: str, timeout: float = 2) -> set[str]:
         """Return the instances that log this request within the time."""
-        end = monotonic() + patience
+        end = monotonic() + timeout
         while monotonic() < end:
             seen = {name for name, each in self.running.items() if f"[{request_id}]" in each.output}
             if seen:
@@ -368,10 +368,14 @@ def test_timeouts_increase_towards_the_client() -> None:
     ingress = (ROOT / "deploy" / "kubernetes" / "ingress.yaml").read_text()
     settings = Settings.from_env({})
     frontend = settings.max_wait + settings.timeout + SAVE_RETRY_SECONDS + READ_TIMEOUT
-    shown = frontend + READ_TIMEOUT + QUEUE_SECONDS
+    frontend_with_results = frontend + READ_TIMEOUT + QUEUE_SECONDS
 
     assert float(pools["backends"]) == float(pools["backends_unready"]) > frontend
-    assert float(pools["frontends_search"]) == float(pools["frontends_unready"]) > shown
+    assert (
+        float(pools["frontends_search"])
+        == float(pools["frontends_unready"])
+        > frontend_with_results
+    )
     assert float(end) > float(pools["frontends_search"])
     assert f'proxy-read-timeout: "{pools["frontends_search"]}"' in ingress
 
@@ -390,15 +394,15 @@ async def test_search_that_bypasses_cache_is_not_retried(
     pool = "frontends_search" if side == "outside" else "backends"
     base_url = getattr(router, side)
     async with httpx.AsyncClient(base_url=base_url, headers=headers, timeout=30) as client:
-        asking = asyncio.create_task(client.get(f"{path}?title=anew"))
+        asking = asyncio.create_task(client.get(f"{path}?title=repeat"))
         await until(lambda: arxiv.requests)
         victim = await asyncio.to_thread(_asking, router, pool)
         await asyncio.to_thread(instances.running[victim].end, signal.SIGKILL)
-        lost, asked = await asking, len(arxiv.requests)
+        lost, sent = await asking, len(arxiv.requests)
         # the timeout for clients that read nothing is tested elsewhere
-        answers = [await client.get(f"{path}?title=anew+{number}") for number in range(2)]
+        answers = [await client.get(f"{path}?title=repeat+{number}") for number in range(2)]
 
-    assert (lost.status_code, asked) == (502, 1)
+    assert (lost.status_code, sent) == (502, 1)
     assert [answer.status_code for answer in answers] == [200, 200]
 
 
@@ -476,18 +480,18 @@ async def test_excess_requests_are_rejected_immediately(
     with haproxy(tmp_path, instances.pools, narrow) as router, psycopg.connect(filled) as db:
         async with client_of(router) as client:
             db.execute("lock table results in access exclusive mode")
-            asked = [asyncio.create_task(client.get(f"/results?page={n}")) for n in range(20)]
+            tasks = [asyncio.create_task(client.get(f"/results?page={n}")) for n in range(20)]
             await asyncio.sleep(0.5)
-            turned_away = [each.result() for each in asked if each.done()]
+            rejected = [each.result() for each in tasks if each.done()]
             db.rollback()
-            answers = await asyncio.gather(*asked)
+            answers = await asyncio.gather(*tasks)
 
-    assert 8 <= len(turned_away) <= 14
-    for answer in turned_away:
+    assert 8 <= len(rejected) <= 14
+    for answer in rejected:
         assert (answer.status_code, answer.headers["retry-after"]) == (503, "5")
         assert answer.headers["content-type"] == "application/problem+json"
         assert answer.json()["request_id"] == answer.headers["x-request-id"]
-    assert [each.status_code for each in answers].count(200) == 20 - len(turned_away)
+    assert [each.status_code for each in answers].count(200) == 20 - len(rejected)
 
 
 def test_header_and_body_sizes_are_limited(router: Router) -> None:
@@ -499,8 +503,8 @@ def test_header_and_body_sizes_are_limited(router: Router) -> None:
 
 
 def test_no_ready_instance_is_reported(tmp_path: Path, instances: Instances) -> None:
-    nobody = dict.fromkeys(("READ1", "READ2", "BACKEND1", "BACKEND2"), NOBODY)
-    with haproxy(tmp_path, instances.pools | nobody) as router:
+    unreachable = dict.fromkeys(("READ1", "READ2", "BACKEND1", "BACKEND2"), NOBODY)
+    with haproxy(tmp_path, instances.pools | unreachable) as router:
         answer = httpx.get(f"{router.outside}/results", timeout=10)
         end = monotonic() + 5
         while (health := raw(router.outside, "/health/ready")[0]) != 503 and monotonic() < end:

@@ -119,9 +119,9 @@ class TestDeployment:
 
     def test_probes_use_health_endpoints(self, name: str) -> None:
         [container] = pod_of(name)["containers"]
-        asked = {kind: container[f"{kind}Probe"]["httpGet"]["path"] for kind in PROBES}
+        paths = {kind: container[f"{kind}Probe"]["httpGet"]["path"] for kind in PROBES}
 
-        assert asked == PROBES
+        assert paths == PROBES
 
 
 @pytest.mark.parametrize("name", ["frontend", "backend", "writer"])
@@ -193,13 +193,15 @@ def test_migration_passwords_are_only_in_environment() -> None:
     [job] = of("Job")
     [psql] = job["spec"]["template"]["spec"]["containers"]
     how = (FOLDER / "kustomization.yaml").read_text()
-    asked = {name for path in SQL.glob("*.sql") for name in re.findall(r"DB_\w+", path.read_text())}
+    variables = {
+        name for path in SQL.glob("*.sql") for name in re.findall(r"DB_\w+", path.read_text())
+    }
 
     [secret] = psql["envFrom"]
     assert f"secret generic {secret['secretRef']['name']} " in how
     assert "PASSWORD" not in str(psql["command"])
-    assert asked
-    for name in asked | {"PGHOST", "PGDATABASE", "PGUSER", "PGPASSWORD"}:
+    assert variables
+    for name in variables | {"PGHOST", "PGDATABASE", "PGUSER", "PGPASSWORD"}:
         assert f"--from-literal={name}=" in how
 
 

@@ -193,11 +193,11 @@ def shelf(server: str, template: str, arxiv_server: tuple[StandIn, str]) -> Iter
 async def both(shelf: str, settings: Make, backing: Make) -> AsyncIterator[list[Gateway]]:
     """Clients of a single service and a split one on the same database, in another time zone."""
     same = {"database_url": shelf, "database_ro_url": None}
-    shown = {"timezone": "+05:30", "items_per_page": 7}
+    options = {"timezone": "+05:30", "items_per_page": 7}
     async with (
-        client_of(create_app(settings(**same, **shown, endpoints="frontend"))) as alone,
+        client_of(create_app(settings(**same, **options, endpoints="frontend"))) as alone,
         backend(backing(**same)) as url,
-        client_of(create_app(frontend(url, api_url=settings().api_url, **shown))) as split,
+        client_of(create_app(frontend(url, api_url=settings().api_url, **options))) as split,
     ):
         yield [alone, split]
 
@@ -238,7 +238,7 @@ async def test_split_responses_equal_single_service(both: list[Gateway], what: s
 
 
 async def test_split_handles_headers_and_bodies_like_single_service(both: list[Gateway]) -> None:
-    asked: list[Ask] = [
+    requests: list[Ask] = [
         *(("GET", path, headers, None) for path in LISTS for headers in ODD_HEADERS),
         *(("POST", path, {}, body) for path, body, _ in BAD_BODIES if path == "/queries"),
         *(("POST", "/queries", {}, body) for body in ({}, {"text": "ti:", "order": "newest"})),
@@ -246,7 +246,7 @@ async def test_split_handles_headers_and_bodies_like_single_service(both: list[G
         ("DELETE", "/results", {}, None),
         ("OPTIONS", "/queries", {}, None),
     ]
-    statuses = {(await compare(both, ask)).status_code for ask in asked}
+    statuses = {(await compare(both, ask)).status_code for ask in requests}
     assert statuses == {200, 204, 400, 405, 406}
 
 
@@ -275,12 +275,12 @@ async def test_split_cursors_equal_single_service(
 
 
 def test_remote_reader_overrides_every_method() -> None:
-    asked = {
+    methods = {
         name: method for name, method in vars(RecordReader).items() if not name.startswith("_")
     }
 
-    for name in asked.keys() - {"stream_batches"}:  # composed of pages
-        assert signature(vars(RemoteReader)[name]) == signature(asked[name])
+    for name in methods.keys() - {"stream_batches"}:  # composed of pages
+        assert signature(vars(RemoteReader)[name]) == signature(methods[name])
 
 
 async def test_frontends_and_backends_share_requests_and_rate_limiter(
@@ -407,17 +407,17 @@ async def test_frontend_looks_up_api_keys_through_backend(
         settings = frontend(url, api_keys="required")
         async with client_of(create_app(settings)) as client:
 
-            async def asked(path: str, text: str) -> httpx.Response:
+            async def get(path: str, text: str) -> httpx.Response:
                 return await client.get(path, headers={"authorization": f"Bearer {text}"})
 
             answers = [
-                await asked("/results", text) for text in (key, api_keys.generate_key(), "none")
+                await get("/results", text) for text in (key, api_keys.generate_key(), "none")
             ]
             assert [answer.status_code for answer in answers] == [200, 401, 401]
             assert answers[0].headers["ratelimit"] == '"default";r=6;t=60'
             await running.aclose()
-            assert (await asked("/nowhere", key)).status_code == 404
-            assert (await asked("/nowhere", api_keys.generate_key())).status_code == 503
+            assert (await get("/nowhere", key)).status_code == 404
+            assert (await get("/nowhere", api_keys.generate_key())).status_code == 503
 
 
 async def test_backend_problems_are_passed_on(
@@ -449,7 +449,7 @@ UNKNOWN = json.dumps(
 
 
 @pytest.mark.parametrize(
-    ("answer", "said"),
+    ("answer", "detail"),
     [
         (b"HTTP/1.1 503 Service Unavailable\r\ncontent-length: 2\r\n\r\nno", "(status 503)"),
         (b"HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\n\r\n", "(status 404)"),
@@ -476,7 +476,7 @@ UNKNOWN = json.dumps(
     ],
 )
 async def test_invalid_backend_response_is_unavailable(
-    answer: bytes, said: str, monkeypatch: pytest.MonkeyPatch
+    answer: bytes, detail: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(backend_client, "MAX_RESPONSE_BYTES", 4096)
 
@@ -489,7 +489,7 @@ async def test_invalid_backend_response_is_unavailable(
         response = await client.get("/results")
 
     assert response.status_code == 503
-    assert said in response.json()["detail"]
+    assert detail in response.json()["detail"]
 
 
 async def test_pipelined_request_does_not_inherit_deadline() -> None:

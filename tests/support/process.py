@@ -40,9 +40,9 @@ class Service:
     def output(self) -> str:
         return "\n".join(self.lines)
 
-    def url(self, patience: float = 60) -> str:
+    def url(self, timeout: float = 60) -> str:
         """Wait until the service listens, and return its URL."""
-        end = monotonic() + patience
+        end = monotonic() + timeout
         while monotonic() < end:
             if found := re.search(r"listening on (http://\S+)", self.output):
                 return found[1]
@@ -54,14 +54,14 @@ class Service:
     def get(self, path: str, **parameters: str | int) -> httpx.Response:
         return httpx.get(self.url() + path, params=parameters, timeout=60)
 
-    def end(self, how: int, patience: float = 60) -> int:
+    def end(self, how: int, timeout: float = 60) -> int:
         """Send a signal and return the exit status."""
         self.process.send_signal(how)
-        return self.wait(patience)
+        return self.wait(timeout)
 
-    def wait(self, patience: float = 60) -> int:
-        status = self.process.wait(patience)
-        self._reader.join(patience)
+    def wait(self, timeout: float = 60) -> int:
+        status = self.process.wait(timeout)
+        self._reader.join(timeout)
         return status
 
 

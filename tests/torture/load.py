@@ -83,9 +83,9 @@ class Load:
         """The longest time without an acknowledged search."""
         return max((later - earlier for earlier, later in pairwise(self.successes)), default=0.0)
 
-    def wait_for_success(self, patience: float = 60, *, number: int = 1) -> None:
+    def wait_for_success(self, timeout: float = 60, *, number: int = 1) -> None:
         """Wait until this number of further searches is acknowledged."""
-        wanted, end = len(self.successes) + number, monotonic() + patience
+        wanted, end = len(self.successes) + number, monotonic() + timeout
         while len(self.successes) < wanted:
             assert monotonic() < end, self.statuses
             sleep(0.005)

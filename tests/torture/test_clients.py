@@ -56,8 +56,8 @@ def test_exhausted_pool_rejects_requests_in_time_and_recovers(
             def read(page: int) -> tuple[httpx.Response, float]:
                 begun = monotonic()
                 # different pages, because identical reads are coalesced
-                asked = {"page": page, "items_per_page": 5}
-                response = client.get("/results", params=asked)
+                params = {"page": page, "items_per_page": 5}
+                response = client.get("/results", params=params)
                 return response, monotonic() - begun
 
             with (
@@ -131,9 +131,9 @@ def test_disconnecting_clients_leave_clean_connections_and_complete_records(
         assert running.end(signal.SIGTERM) == 0
     assert "Traceback" not in running.output
     # every request to arXiv is recorded, even if its client has disconnected
-    asked = {request.raw_query for request in arxiv.requests}
+    sent = {request.raw_query for request in arxiv.requests}
     [(recorded,)] = db.execute("select count(distinct search_key) from queries")
-    assert recorded == len(asked)
+    assert recorded == len(sent)
     tally(
         "client disconnects (FIN or RST) in a search or export",
         number,

@@ -55,13 +55,13 @@ class FaultyArxiv:
     def __init__(self, stand_in: StandIn) -> None:
         self._stand_in = stand_in
         self._dice = Random(1)
-        self.asked: Counter[str] = Counter()
+        self.requests: Counter[str] = Counter()
 
     async def answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Handle one request."""
         path = (await reader.readuntil(b"\r\n\r\n")).split()[1].decode()
         [fate] = self._dice.choices([*FATES], [*FATES.values()])
-        self.asked[fate] += 1
+        self.requests[fate] += 1
         _, feed = self._stand_in.answer(dict(parse_qsl(urlsplit(path).query)))
         head = HEAD + b"Content-Length: %d\r\n\r\n" % len(feed)
         match fate:
@@ -172,7 +172,9 @@ def test_mixed_load_leaks_no_memory_descriptors_or_tasks(
                 portal.call(load.send, requests)
             after = size_of(running)
             statuses = sorted(load.statuses.items())
-            record_property("note", f"mixed load: {before} -> {after}, {statuses}, {faulty.asked}")
+            record_property(
+                "note", f"mixed load: {before} -> {after}, {statuses}, {faulty.requests}"
+            )
             assert running.end(signal.SIGTERM) == 0
     assert load.statuses.keys() <= EXPECTED
     assert after.memory < before.memory * 1.1 + 8
@@ -183,7 +185,7 @@ def test_mixed_load_leaks_no_memory_descriptors_or_tasks(
     assert "Traceback" not in running.output
     tally(
         "arXiv misbehaves under mixed load",
-        faulty.asked.total() - faulty.asked["good"],
+        faulty.requests.total() - faulty.requests["good"],
         load.judged(db),
         load.outage,
     )

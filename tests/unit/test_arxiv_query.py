@@ -433,7 +433,7 @@ def entry(arxiv_id: str | None, version: int | None) -> Entry:
 
 
 @pytest.mark.parametrize(
-    ("asked", "missing"),
+    ("id_list", "missing"),
     [
         ("", []),
         ("2101.00001,2101.00002", []),
@@ -443,7 +443,7 @@ def entry(arxiv_id: str | None, version: int | None) -> Entry:
         ("hep-th/9901001", []),
     ],
 )
-def test_missing_ids_are_listed(asked: str, missing: list[str]) -> None:
+def test_missing_ids_are_listed(id_list: str, missing: list[str]) -> None:
     entries = [
         entry("2101.00001", 3),
         entry("2101.00002", None),
@@ -451,10 +451,10 @@ def test_missing_ids_are_listed(asked: str, missing: list[str]) -> None:
         entry(None, None),
     ]
 
-    assert find_missing_ids({"id_list": asked}, entries) == missing
+    assert find_missing_ids({"id_list": id_list}, entries) == missing
 
 
 def test_id_unknown_to_arxiv_is_listed() -> None:
-    asked = sent(id_list=("0808.05394", "1707.08567"))
+    params = sent(id_list=("0808.05394", "1707.08567"))
 
-    assert find_missing_ids(asked, [entry("1707.08567", 2)]) == ["0808.05394"]
+    assert find_missing_ids(params, [entry("1707.08567", 2)]) == ["0808.05394"]

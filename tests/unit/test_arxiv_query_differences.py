@@ -28,7 +28,7 @@ def answer(sent: dict[str, str], arxiv: StandIn = ARXIV) -> Feed:
     return parse_feed(body)
 
 
-def asked(search_query: str, ids: str = "") -> dict[str, str]:
+def params(search_query: str, ids: str = "") -> dict[str, str]:
     return {"search_query": search_query, "id_list": ids, "start": "0", "max_results": "10"}
 
 
@@ -44,7 +44,7 @@ def test_captured_responses_have_no_differences(path: Path) -> None:
     title = catalogued(path)["title"]
     sent = dict(re.findall(r"(\w+)=(.*?)(?=&\w+=|$)", QUERY_PREFIX.sub("", title)))
 
-    assert find_differences(asked("") | sent, parse_feed(path.read_bytes())) == []
+    assert find_differences(params("") | sent, parse_feed(path.read_bytes())) == []
 
 
 SEARCHES: list[dict[str, Any]] = [
@@ -97,17 +97,17 @@ def test_any_query_is_searched_as_written(query: str, title: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "shown",
+    "spelling",
     [
         "(ti:A) AND ((au:b))",
         'ti:"a"  AND  au:"b"',
         "(TI:a".lower() + " AND au:b)",
     ],
 )
-def test_spelling_is_not_a_difference(shown: str) -> None:
-    link = f"https://arxiv.org/api/query?search_query={shown.replace(' ', '+')}"
+def test_spelling_is_not_a_difference(spelling: str) -> None:
+    link = f"https://arxiv.org/api/query?search_query={spelling.replace(' ', '+')}"
 
-    assert find_differences(asked('ti:"a" AND au:"b"'), feed(link)) == []
+    assert find_differences(params('ti:"a" AND au:"b"'), feed(link)) == []
 
 
 @pytest.mark.parametrize(
@@ -121,7 +121,7 @@ def test_spelling_is_not_a_difference(shown: str) -> None:
     ],
 )
 def test_unreadable_feed_reports_no_difference(link: str | None, title: str | None) -> None:
-    assert find_differences(asked('ti:"a"'), feed(link, title)) == []
+    assert find_differences(params('ti:"a"'), feed(link, title)) == []
 
 
 # Differences
@@ -146,7 +146,7 @@ def test_unreadable_feed_reports_no_difference(link: str | None, title: str | No
 def test_misinterpreted_query_is_reported(trap: str, executed: str) -> None:
     link = f"https://arxiv.org/api/query?search_query={executed.replace(' ', '+')}&id_list="
 
-    assert find_differences(asked(trap), feed(link)) == [
+    assert find_differences(params(trap), feed(link)) == [
         f"arXiv searched {executed!r}, not {trap!r}"
     ]
 
@@ -159,7 +159,7 @@ def test_misinterpreted_query_is_reported(trap: str, executed: str) -> None:
     ],
 )
 def test_stand_in_misinterprets_queries_like_arxiv(trap: str) -> None:
-    assert len(find_differences(asked(trap), answer(asked(trap)))) == 1
+    assert len(find_differences(params(trap), answer(params(trap)))) == 1
 
 
 @pytest.mark.parametrize(
@@ -167,10 +167,10 @@ def test_stand_in_misinterprets_queries_like_arxiv(trap: str) -> None:
 )
 @pytest.mark.parametrize("where", ["link", "title"])
 def test_different_query_is_reported(executed: str, where: str) -> None:
-    shown = f"search_query={executed}&id_list="
-    found = feed(f"https://arxiv.org/api/query?{shown}") if where == "link" else feed(None, shown)
+    title = f"search_query={executed}&id_list="
+    found = feed(f"https://arxiv.org/api/query?{title}") if where == "link" else feed(None, title)
 
-    differences = find_differences(asked('ti:"a" AND ti:"b"'), found)
+    differences = find_differences(params('ti:"a" AND ti:"b"'), found)
 
     assert differences == [f'arXiv searched {executed!r}, not \'ti:"a" AND ti:"b"\'']
 
@@ -178,7 +178,7 @@ def test_different_query_is_reported(executed: str, where: str) -> None:
 def test_unexpected_query_is_reported() -> None:
     link = "https://arxiv.org/api/query?search_query=all:x&id_list=2101.00001"
 
-    assert find_differences(asked("", "2101.00001"), feed(link)) == [
+    assert find_differences(params("", "2101.00001"), feed(link)) == [
         "arXiv searched 'all:x', not ''"
     ]
 
@@ -188,7 +188,7 @@ def test_unexpected_query_is_reported() -> None:
     ("name", "value"), [("id_list", "2101.00009"), ("start", "5"), ("max_results", "7")]
 )
 def test_different_page_is_reported(family: StandIn, name: str, value: str) -> None:
-    sent = asked('ti:"testing"', "2101.00001,2101.00002")
+    sent = params('ti:"testing"', "2101.00001,2101.00002")
 
     differences = find_differences(sent, answer(sent | {name: value}, family))
 
@@ -196,9 +196,9 @@ def test_different_page_is_reported(family: StandIn, name: str, value: str) -> N
 
 
 def test_order_of_ids_is_not_a_difference() -> None:
-    sent = asked("", "2101.00001,2101.00002")
+    sent = params("", "2101.00001,2101.00002")
 
-    assert find_differences(sent, answer(asked("", "2101.00002,2101.00001"))) == []
+    assert find_differences(sent, answer(params("", "2101.00002,2101.00001"))) == []
 
 
 @pytest.mark.parametrize(
@@ -206,7 +206,7 @@ def test_order_of_ids_is_not_a_difference() -> None:
 )
 def test_very_long_query_is_truncated(executed: str) -> None:
     differences = find_differences(
-        asked('ti:"b"'), feed(f"https://arxiv.org/?search_query={executed}")
+        params('ti:"b"'), feed(f"https://arxiv.org/?search_query={executed}")
     )
 
     assert all(len(sentence) < 6000 for sentence in differences)
@@ -214,15 +214,15 @@ def test_very_long_query_is_truncated(executed: str) -> None:
 
 def test_control_characters_are_escaped() -> None:
     differences = find_differences(
-        asked('ti:"b"'), feed("https://arxiv.org/?search_query=ti:%22a%0a%00%1b%22")
+        params('ti:"b"'), feed("https://arxiv.org/?search_query=ti:%22a%0a%00%1b%22")
     )
 
     assert differences == ["arXiv searched 'ti:\"a\\n\\x00\\x1b\"', not 'ti:\"b\"'"]
 
 
 def test_title_is_used_without_link() -> None:
-    sent = asked('ti:"a"')
+    sent = params('ti:"a"')
     found = answer(sent)
 
     assert find_differences(sent, structs.replace(found, link=None)) == []
-    assert len(find_differences(asked('ti:"b"'), structs.replace(found, link=None))) == 1
+    assert len(find_differences(params('ti:"b"'), structs.replace(found, link=None))) == 1

@@ -300,13 +300,13 @@ def test_long_texts_are_parsed_quickly(text: str) -> None:
 
 @given(TREES)
 def test_reported_tree_is_parsed(tree: Node) -> None:
-    shown = demo.format_tree(demo.parse(demo.rewrite(format_query(tree))))
+    reported = demo.format_tree(demo.parse(demo.rewrite(format_query(tree))))
     values = re.findall(r'"([^"]*)"', format_query(tree))
-    assert parse_fielded_query(shown) == tree or any(set("()") & set(value) for value in values)
+    assert parse_fielded_query(reported) == tree or any(set("()") & set(value) for value in values)
 
 
 @pytest.mark.parametrize(
-    ("shown", "written"),
+    ("reported", "written"),
     [
         ("all:SSD AND (all:AI AND all:x)", 'all:"SSD" AND all:"AI" AND all:"x"'),
         ("all:author:x", 'all:"author:x"'),
@@ -316,8 +316,8 @@ def test_reported_tree_is_parsed(tree: Node) -> None:
          "submittedDate:[202001010000 TO 202112312359]"),
     ],
 )  # fmt: skip
-def test_reported_query_is_parsed_literally(shown: str, written: str) -> None:
-    tree = parse_fielded_query(shown)
+def test_reported_query_is_parsed_literally(reported: str, written: str) -> None:
+    tree = parse_fielded_query(reported)
 
     assert tree is not None
     assert format_query(tree) == written

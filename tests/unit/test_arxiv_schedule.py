@@ -17,7 +17,7 @@ def eastern(text: str) -> float:
 
 
 @pytest.mark.parametrize(
-    ("asked", "announced"),
+    ("moment", "announced"),
     [
         ("2026-11-23T12:00", "2026-11-23T20:00"),  # a Monday
         ("2026-11-23T19:59", "2026-11-23T20:00"),
@@ -30,13 +30,13 @@ def eastern(text: str) -> float:
         ("2026-07-01T12:00", "2026-07-01T20:00"),
     ],
 )
-def test_results_change_after_announcement_and_index_lag(asked: str, announced: str) -> None:
-    assert next_publication(eastern(asked)) == eastern(announced) + INDEX_LAG.total_seconds()
+def test_results_change_after_announcement_and_index_lag(moment: str, announced: str) -> None:
+    assert next_publication(eastern(moment)) == eastern(announced) + INDEX_LAG.total_seconds()
 
 
 def test_response_between_announcement_and_index_expires_with_index() -> None:
-    asked = eastern("2026-11-23T21:00")
-    assert next_publication(asked) == eastern("2026-11-23T20:00") + INDEX_LAG.total_seconds()
+    moment = eastern("2026-11-23T21:00")
+    assert next_publication(moment) == eastern("2026-11-23T20:00") + INDEX_LAG.total_seconds()
 
 
 @given(st.integers(0, 4_000_000_000))

@@ -1064,8 +1064,8 @@ class SecondReading:
         if not text.endswith("Z"):
             sign, hours, minutes = text[19], int(text[20:22]), int(text[23:25])
             offset = timedelta(hours=hours, minutes=minutes) * (-1 if sign == "-" else 1)
-        shown = datetime.strptime(text[:19], "%Y-%m-%dT%H:%M:%S")  # noqa: DTZ007
-        return shown.replace(tzinfo=timezone(offset))
+        local = datetime.strptime(text[:19], "%Y-%m-%dT%H:%M:%S")  # noqa: DTZ007
+        return local.replace(tzinfo=timezone(offset))
 
     def entry(self) -> Entry:
         name = (self.text("a:id") or "").split("arxiv.org/abs/")

@@ -348,8 +348,8 @@ def test_highlighting_preserves_text(words: psycopg.Connection, texts: list[str]
         [originals],
     ).fetchall()
 
-    for original, (shown,) in zip(originals, rows, strict=True):
-        html = highlight_matches(original, shown)
+    for original, (highlighted,) in zip(originals, rows, strict=True):
+        html = highlight_matches(original, highlighted)
         assert unescape(re.sub("</?mark>", "", html)) == original
         assert not re.search("[<>\"']", re.sub("</?mark>", "", html))
         if not {START, STOP} & set(original):
@@ -357,10 +357,11 @@ def test_highlighting_preserves_text(words: psycopg.Connection, texts: list[str]
 
 
 @pytest.mark.parametrize(
-    "shown", ["", "dark", f"{START}dark{STOP} x", f"a {START}d\u0131rk{STOP}", START, STOP * 3]
+    "highlighted",
+    ["", "dark", f"{START}dark{STOP} x", f"a {START}d\u0131rk{STOP}", START, STOP * 3],
 )
-def test_headline_of_other_text_highlights_nothing(shown: str) -> None:
-    assert highlight_matches("a <dark>", shown) == "a &lt;dark&gt;"
+def test_headline_of_other_text_highlights_nothing(highlighted: str) -> None:
+    assert highlight_matches("a <dark>", highlighted) == "a &lt;dark&gt;"
     assert (
         highlight_matches(f"{START}a{STOP} dark", f"a {START}dark{STOP}") == f"{START}a{STOP} dark"
     )
@@ -374,11 +375,11 @@ def test_negated_words_and_other_fields_are_not_highlighted(
     assert build_highlight_tsquery(query, "abstract") == "'dark' | 'gal':*"
     assert build_highlight_tsquery("au:x", "note") == ""
 
-    shown = headline(
+    highlighted = headline(
         words, "dark halo mass of galaxies", build_highlight_tsquery(query, "abstract")
     )
     expected = "<mark>dark</mark> halo mass of <mark>galaxies</mark>"
-    assert highlight_matches("dark halo mass of galaxies", shown) == expected
+    assert highlight_matches("dark halo mass of galaxies", highlighted) == expected
 
 
 @pytest.mark.parametrize("character", ["a", "é", "e\u0301", "\u0301"])

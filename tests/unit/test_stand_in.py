@@ -379,11 +379,11 @@ def test_unknown_and_repeated_ids_are_dropped(stand_in: StandIn) -> None:
 
 
 def test_ids_are_limited_to_max_results_in_stable_order(stand_in: StandIn) -> None:
-    asked = [paper.arxiv_id for paper in stand_in.papers[:15]]
-    answer = ask(stand_in, id_list=",".join(reversed(asked)))
+    ids = [paper.arxiv_id for paper in stand_in.papers[:15]]
+    answer = ask(stand_in, id_list=",".join(reversed(ids)))
 
     assert answer.total == 15
-    assert [name.rpartition("v")[0] for name in answer.names] == asked[:10]
+    assert [name.rpartition("v")[0] for name in answer.names] == ids[:10]
 
 
 def test_ids_restrict_a_query(stand_in: StandIn) -> None:
@@ -456,8 +456,8 @@ def test_unknown_parameters_are_ignored(stand_in: StandIn) -> None:
 
 def test_feed_id_is_digest_of_title_without_order(stand_in: StandIn) -> None:
     answer = ask(stand_in, "all:the", sortBy="submittedDate")
-    asked = answer.title.removeprefix("arXiv Query: ").encode()
-    digest = hashlib.sha1(asked, usedforsecurity=False).digest()
+    query = answer.title.removeprefix("arXiv Query: ").encode()
+    digest = hashlib.sha1(query, usedforsecurity=False).digest()
 
     assert answer.id == f"https://arxiv.org/api/{base64.b64encode(digest).decode()[:-1]}"
     assert answer.id == ask(stand_in, "all:the").id
@@ -589,13 +589,13 @@ async def test_early_request_gets_429_in_plain_text() -> None:
     stand_in.min_interval = 0.15
     async with client(stand_in) as http:
         first = await http.get(URL, params={"search_query": "ti:plain"})
-        hasty = await http.get(URL, params={"search_query": "ti:plain"})
+        early = await http.get(URL, params={"search_query": "ti:plain"})
         await asyncio.sleep(0.16)
-        patient = await http.get(URL, params={"search_query": "ti:plain"})
+        later = await http.get(URL, params={"search_query": "ti:plain"})
 
-    assert [first.status_code, hasty.status_code, patient.status_code] == [200, 429, 200]
-    assert hasty.content == b"Rate exceeded."
-    assert hasty.headers["content-type"].startswith("text/plain")
+    assert [first.status_code, early.status_code, later.status_code] == [200, 429, 200]
+    assert early.content == b"Rate exceeded."
+    assert early.headers["content-type"].startswith("text/plain")
 
 
 async def test_overlapping_request_gets_429() -> None:
