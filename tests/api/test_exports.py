@@ -243,8 +243,8 @@ async def _read(pieces: AsyncIterator[bytes]) -> int:
 async def test_lost_postgres_server_truncates_the_export(
     large: Settings, monkeypatch: pytest.MonkeyPatch, how: str
 ) -> None:
-    monkeypatch.setattr(pool, "PATIENCE", 1.0)
-    monkeypatch.setattr(pool, "CONNECTION_PATIENCE", 0.5)
+    monkeypatch.setattr(pool, "CALL_TIMEOUT", 1.0)
+    monkeypatch.setattr(pool, "CHECKOUT_TIMEOUT", 0.5)
     assert large.database_url
     async with proxied(large.database_url) as (proxy, url):
         settings = Settings(database_url=url, api_url=large.api_url, interval=0.0)
@@ -266,7 +266,7 @@ async def test_lost_postgres_server_truncates_the_export(
 async def test_export_without_a_database_responds_with_503(
     settings: Callable[..., Settings], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pool, "CONNECTION_PATIENCE", 0.05)
+    monkeypatch.setattr(pool, "CHECKOUT_TIMEOUT", 0.05)
     away = settings(database_url="host=127.0.0.1 port=9", database_ro_url=None)
     async with client_of(away) as client:
         for path in ("/results", "/read-results", "/queries", "/read-queries"):

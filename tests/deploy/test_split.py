@@ -358,7 +358,7 @@ async def test_unavailable_backend_is_reported_with_retry_after(
 async def test_backend_without_database_is_not_ready(
     backing: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pool, "CONNECTION_PATIENCE", 0.2)
+    monkeypatch.setattr(pool, "CHECKOUT_TIMEOUT", 0.2)
     cut_off = backing(database_url="host=127.0.0.1 port=9", database_ro_url=None)
     async with backend(cut_off) as url, client_of(create_app(frontend(url))) as client:
         ready, results = await asyncio.gather(client.get("/health/ready"), client.get("/results"))
