@@ -10,23 +10,9 @@ from typing import Any, cast
 from litestar import Response, Router
 from litestar.enums import MediaType, OpenAPIMediaType, RequestEncodingType
 from litestar.exceptions import NotFoundException
-from litestar.openapi import OpenAPIConfig, ResponseSpec
+from litestar.handlers import HTTPRouteHandler
+from litestar.openapi import OpenAPIConfig, ResponseSpec, spec
 from litestar.openapi.plugins import JsonRenderPlugin, OpenAPIRenderPlugin
-from litestar.openapi.spec import (
-    Components,
-    Example,
-    OpenAPIResponse,
-    OpenAPIType,
-    Operation,
-    Parameter,
-    Schema,
-    SecurityScheme,
-    Tag,
-)
-from litestar.openapi.spec import Link as OpenAPILink
-from litestar.openapi.spec import (
-    OpenAPIMediaType as MediaTypeObject,
-)
 from litestar.params import BodyKwarg
 from litestar.serialization import encode_json
 from litestar.static_files import create_static_files_router
@@ -56,40 +42,48 @@ OPERATIONS_BY_QUERY_ID = {
 """Links from a recorded search to the operations that take its query_id."""
 
 
-def _describe_problem(description: str) -> ResponseSpec:
-    return ResponseSpec(
-        Problem, description=description, media_type=problems.MEDIA_TYPE, generate_examples=False
-    )
+def _describe_problems(descriptions: dict[int, str]) -> dict[int, ResponseSpec]:
+    return {
+        status: ResponseSpec(
+            Problem, description=text, media_type=problems.MEDIA_TYPE, generate_examples=False
+        )
+        for status, text in descriptions.items()
+    }
 
 
-INVALID_PARAMETER = {400: _describe_problem("A parameter is invalid. Nothing is recorded.")}
-DATABASE_PROBLEMS = INVALID_PARAMETER | {
-    503: _describe_problem(
-        "PostgreSQL or the backend is unavailable, arXiv demands a pause, or too many searches are"
-        " waiting. Retry after the time in Retry-After."
-    )
-}
-API_KEY_PROBLEMS = {
-    401: _describe_problem("The API key is missing or invalid."),
-    429: _describe_problem("The quota is used up. Retry after the time in Retry-After."),
-}
+INVALID_PARAMETER = _describe_problems({400: "A parameter is invalid. Nothing is recorded."})
+DATABASE_PROBLEMS = INVALID_PARAMETER | _describe_problems(
+    {
+        503: "PostgreSQL or the backend is unavailable, arXiv demands a pause, or too many searches"
+        " are waiting. Retry after the time in Retry-After."
+    }
+)
+API_KEY_PROBLEMS = _describe_problems(
+    {
+        401: "The API key is missing or invalid.",
+        429: "The quota is used up. Retry after the time in Retry-After.",
+    }
+)
 FRONTEND_PROBLEMS = DATABASE_PROBLEMS | API_KEY_PROBLEMS
-UPSTREAM_PROBLEMS = DATABASE_PROBLEMS | {
-    502: _describe_problem("arXiv's response is unusable. `query_id` identifies the record."),
-    504: _describe_problem("arXiv did not respond in time. `query_id` identifies the record."),
-}
-BACKEND_PROBLEMS = DATABASE_PROBLEMS | {
-    401: _describe_problem("The backend token is missing or invalid.")
-}
-NOT_FOUND = {404: _describe_problem("The search or paper is not recorded.")}
-NOT_ACCEPTABLE = {406: _describe_problem("No available format matches the Accept header.")}
-NOT_COMPARABLE = {409: _describe_problem("The search has no usable response to compare.")}
-BODY_PROBLEMS = {
-    413: _describe_problem("The body is too large."),
-    415: _describe_problem("The body is not declared as application/json."),
-}
+UPSTREAM_PROBLEMS = DATABASE_PROBLEMS | _describe_problems(
+    {
+        502: "arXiv's response is unusable. `query_id` identifies the record.",
+        504: "arXiv did not respond in time. `query_id` identifies the record.",
+    }
+)
+BACKEND_PROBLEMS = DATABASE_PROBLEMS | _describe_problems(
+    {401: "The backend token is missing or invalid."}
+)
+NOT_FOUND = _describe_problems({404: "The search or paper is not recorded."})
+NOT_ACCEPTABLE = _describe_problems({406: "No available format matches the Accept header."})
+NOT_COMPARABLE = _describe_problems({409: "The search has no usable response to compare."})
+BODY_PROBLEMS = _describe_problems(
+    {413: "The body is too large.", 415: "The body is not declared as application/json."}
+)
 WRITE_PROBLEMS = (
-    BACKEND_PROBLEMS | BODY_PROBLEMS | {409: _describe_problem("Another record has this query_id.")}
+    BACKEND_PROBLEMS
+    | BODY_PROBLEMS
+    | _describe_problems({409: "Another record has this query_id."})
 )
 
 
@@ -101,29 +95,26 @@ def describe_json(
     example: Any = None,  # noqa: ANN401 - of that type
 ) -> dict[int, ResponseSpec]:
     """Describe a JSON response; its example is built from those of its fields by default."""
-    builtins = to_builtins(example) if example else create_example(response_type)
-    spec = ResponseSpec(
-        response_type,
-        description=description,
-        examples=[Example(value=builtins)],
-        generate_examples=False,
-    )
-    return {status: spec}
+    builtins = to_builtins(example or create_example(response_type))
+    return {
+        status: ResponseSpec(
+            response_type,
+            description=description,
+            examples=[spec.Example(value=builtins)],
+            generate_examples=False,
+        )
+    }
 
 
-def describe_list(
-    row_type: type[Struct], description: str, example: Struct | None = None
-) -> dict[int, ResponseSpec]:
+def describe_list(row_type: type[Struct], description: str) -> dict[int, ResponseSpec]:
     """Describe the JSON of a list; ListOperation adds the other formats."""
-    response_type = list_with_optional_fields(row_type)
-    rows = [example or create_example(row_type)]
-    return describe_json(response_type, description, example=rows) | NOT_ACCEPTABLE
+    return describe_json(list_with_optional_fields(row_type), description) | NOT_ACCEPTABLE
 
 
-def create_example(response_type: Any) -> Any:  # noqa: ANN401 - a struct, or a list of one
+def create_example(value_type: Any) -> Any:  # noqa: ANN401 - a struct, or a list of one
     """Build an example of a type from the examples of its fields (msgspec.Meta)."""
-    example = _create_example(inspect.type_info(response_type))
-    return to_builtins(convert(example, response_type))  # fails if a field has a wrong example
+    # fails if a field has a wrong example
+    return convert(_create_example(inspect.type_info(value_type)), value_type)
 
 
 def _create_example(kind: inspect.Type) -> Any:  # noqa: ANN401 - of that type
@@ -155,42 +146,48 @@ def describe_feed(description: str) -> dict[int, ResponseSpec]:
     }
 
 
-def describe_body(example: Struct) -> BodyKwarg:
-    """Describe a JSON body by an example.
+def describe_body(body_type: type[Struct], example: Struct | None = None) -> BodyKwarg:
+    """Describe a JSON body; its example is built from those of its fields by default.
 
     The schema is msgspec's: Litestar omits the bounds of nullable fields and of list items, rounds
     those of integers, and omits that unknown fields are rejected.
     """
-    [_], schemas = schema_components([type(example)], ref_template="#/components/schemas/{name}")
-    schema = schemas[type(example).__name__]
+    [_], schemas = schema_components([body_type], ref_template="#/components/schemas/{name}")
+    schema = schemas[body_type.__name__]
     return BodyKwarg(
         media_type=RequestEncodingType.JSON,
-        examples=[Example(value=to_builtins(example))],
+        examples=[spec.Example(value=to_builtins(example or create_example(body_type)))],
         schema_extra={name: schema[name] for name in ("properties", "additionalProperties")},
     )
 
 
+def create_operation_id(handler: HTTPRouteHandler, *_: object) -> str:
+    """Return the name of the handler function in camel case."""
+    first, *others = handler.handler_name.split("_")
+    return first + "".join(map(str.capitalize, others))
+
+
 @dataclass
-class CacheableOperation(Operation):
+class CacheableOperation(spec.Operation):
     """An operation whose responses have an ETag."""
 
     def __post_init__(self) -> None:
         """Describe conditional requests, which middleware handles."""
-        if_none_match = Parameter(
+        if_none_match = spec.Parameter(
             "If-None-Match",
             "header",
-            Schema(type=OpenAPIType.STRING),
+            spec.Schema(type=spec.OpenAPIType.STRING),
             description="ETags of responses that the client has stored",
-            examples={"one": Example(value='"a39ca174c1ff04d3730e8ad291e63fc9"')},
+            examples={"one": spec.Example(value='"a39ca174c1ff04d3730e8ad291e63fc9"')},
         )
         self.parameters = [*(self.parameters or []), if_none_match]
-        not_modified = OpenAPIResponse("The response has one of the ETags in If-None-Match.")
+        not_modified = spec.OpenAPIResponse("The response has one of the ETags in If-None-Match.")
         self.responses = (self.responses or {}) | {"304": not_modified}
 
     @property
-    def success(self) -> OpenAPIResponse:
+    def success(self) -> spec.OpenAPIResponse:
         """The response with status 200."""
-        return cast("OpenAPIResponse", (self.responses or {})["200"])
+        return cast("spec.OpenAPIResponse", (self.responses or {})["200"])
 
 
 @dataclass
@@ -202,7 +199,7 @@ class SearchOperation(CacheableOperation):
         super().__post_init__()
         parameters = {"query_id": "$response.body#/query_id"}
         self.success.links = {
-            name: OpenAPILink(operation_id=operation_id, parameters=parameters)
+            name: spec.Link(operation_id=operation_id, parameters=parameters)
             for name, operation_id in OPERATIONS_BY_QUERY_ID.items()
         }
 
@@ -214,7 +211,7 @@ class ListOperation(CacheableOperation):
     def __post_init__(self) -> None:
         """Add the formats other than JSON."""
         super().__post_init__()
-        text = MediaTypeObject(schema=Schema(type=OpenAPIType.STRING))
+        text = spec.OpenAPIMediaType(schema=spec.Schema(type=spec.OpenAPIType.STRING))
         others = {each.media_type: text for each in FORMATS.values()}
         self.success.content = others | (self.success.content or {})
 
@@ -267,20 +264,21 @@ def create_config() -> OpenAPIConfig:
         version=__version__,
         description="A caching, rate-limiting HTTP gateway to the arXiv API that records every"
         " search in PostgreSQL. Thank you to arXiv for use of its open access interoperability.",
+        operation_id_creator=create_operation_id,
         render_plugins=[PageRenderPlugin(path="/"), JsonRenderPlugin()],
         use_handler_docstrings=True,
         tags=[
-            Tag("frontend", "Search arXiv, and read what was recorded."),
-            Tag("backend", "Search without recording, record, and read stored rows."),
-            Tag("operations", "Health of the service."),
-            Tag("internal", "Calls of a frontend to its backend in a split deployment."),
+            spec.Tag("frontend", "Search arXiv, and read what was recorded."),
+            spec.Tag("backend", "Search without recording, record, and read stored rows."),
+            spec.Tag("operations", "Health of the service."),
+            spec.Tag("internal", "Calls of a frontend to its backend in a split deployment."),
         ],
-        components=Components(
+        components=spec.Components(
             security_schemes={
-                "token": SecurityScheme(
+                "token": spec.SecurityScheme(
                     type="http", scheme="bearer", description="the token in ARXIV_BACKEND_TOKEN"
                 ),
-                "key": SecurityScheme(type="http", scheme="bearer", description="an API key"),
+                "key": spec.SecurityScheme(type="http", scheme="bearer", description="an API key"),
             }
         ),
         openapi_router=Router(

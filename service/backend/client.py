@@ -251,7 +251,7 @@ class RemoteRecords:
         Raises DatabaseUnavailable if the backend is not ready, as when migrations are missing.
         """
         await self._backend.check_ready()
-        await self._backend.call("/read-archive", requests.Query(query_id=1), Run | None)
+        await self._backend.call("/read-archive", requests.OneQuery(query_id=1), Run | None)
         return set(migrations.names())
 
 
@@ -302,7 +302,7 @@ class RemoteReader(RecordReader):
 
     async def fetch_run(self, query_id: int) -> Run | None:
         """Return one search."""
-        run: Run | None = await self._read(requests.Query(query_id), Run | None)
+        run: Run | None = await self._read(requests.OneQuery(query_id), Run | None)
         return run
 
     async def fetch_runs(self, run: Run, limit: int) -> list[Run]:

@@ -47,7 +47,7 @@ class Page(_Request, frozen=True, tag="page"):
             msgspec.convert(self.position.key, tuple.__class_getitem__(definition.key_types))
 
 
-class Query(_Request, frozen=True, tag="query"):
+class OneQuery(_Request, frozen=True, tag="query"):
     """One search."""
 
     query_id: QueryId
@@ -96,7 +96,7 @@ class Counts(_Request, frozen=True, tag="counts"):
         timestamps.parse_zone(self.zone)
 
 
-ReadRequest = Page | Query | Runs | Results | Feed | Versions | Papers | Counts
+ReadRequest = Page | OneQuery | Runs | Results | Feed | Versions | Papers | Counts
 
 
 async def execute(request: ReadRequest, reader: RecordReader) -> Any:  # noqa: ANN401, PLR0911 - one each
@@ -104,7 +104,7 @@ async def execute(request: ReadRequest, reader: RecordReader) -> Any:  # noqa: A
     match request:
         case Page(name, filters, position, limit, newest):
             return await reader.fetch_page(LISTS[name][0], filters, position, limit, newest=newest)
-        case Query(query_id):
+        case OneQuery(query_id):
             return await reader.fetch_run(query_id)
         case Runs(run, limit):
             return await reader.fetch_runs(run, limit)

@@ -32,13 +32,12 @@ EXAMPLE = Health(
 @get(
     "/health/live",
     summary="Check whether the process responds",
-    operation_id="getLiveness",
     tags=["operations"],
     responses=openapi.describe_json(Health, "The process responds.", example=Health(status="live"))
     | openapi.INVALID_PARAMETER,
     cache_control=NO_STORE,
 )
-async def live() -> Health:
+async def get_liveness() -> Health:
     """Report that the process responds. Nothing else is checked."""
     return Health(status="live")
 
@@ -46,14 +45,13 @@ async def live() -> Health:
 @get(
     "/health/ready",
     summary="Check whether the service is ready",
-    operation_id="getReadiness",
     tags=["operations"],
     responses=openapi.describe_json(Health, "The service is ready.", example=EXAMPLE)
     | openapi.INVALID_PARAMETER
     | {503: ResponseSpec(Health, description="Not ready; `detail` gives the reason.")},
     cache_control=NO_STORE,
 )
-async def ready(context: NamedDependency[Context]) -> Response[Health]:
+async def get_readiness(context: NamedDependency[Context]) -> Response[Health]:
     """Report whether every PostgreSQL, or the backend, responds and has all migrations.
 
     Two things are reported without making an instance unready. `arxiv` is the state of the rate

@@ -42,7 +42,6 @@ EXAMPLE = ArxivApiAnswer(
 @get(
     "/arxiv-api",
     summary="Search arXiv without recording",
-    operation_id="searchArxivApi",
     responses=openapi.describe_json(ArxivApiAnswer, "arXiv's response.", example=EXAMPLE)
     | openapi.BACKEND_PROBLEMS
     | openapi.UPSTREAM_PROBLEMS,
