@@ -19,9 +19,10 @@ from litestar.static_files import create_static_files_router
 from msgspec import UNSET, Struct, UnsetType, convert, defstruct, inspect, structs, to_builtins
 from msgspec.json import schema_components
 
-from . import __version__, problems
+from . import __version__
 from .formats import FORMATS
 from .models.responses import Problem
+from .problems import MEDIA_TYPE, AnyRequest
 
 SCHEMA_PATH = "/schema"
 JSON_PATH = f"{SCHEMA_PATH}/openapi.json"
@@ -39,51 +40,42 @@ OPERATIONS_BY_QUERY_ID = {
     "feed": "getQueryFeed",
     "results": "listResults",
 }
-"""Links from a recorded search to the operations that take its query_id."""
 
 
-def _describe_problems(descriptions: dict[int, str]) -> dict[int, ResponseSpec]:
-    return {
-        status: ResponseSpec(
-            Problem, description=text, media_type=problems.MEDIA_TYPE, generate_examples=False
-        )
-        for status, text in descriptions.items()
-    }
+def _describe_problem(description: str) -> ResponseSpec:
+    return ResponseSpec(
+        Problem, description=description, media_type=MEDIA_TYPE, generate_examples=False
+    )
 
 
-INVALID_PARAMETER = _describe_problems({400: "A parameter is invalid. Nothing is recorded."})
-DATABASE_PROBLEMS = INVALID_PARAMETER | _describe_problems(
-    {
-        503: "PostgreSQL or the backend is unavailable, arXiv demands a pause, or too many searches"
-        " are waiting. Retry after the time in Retry-After."
-    }
-)
-API_KEY_PROBLEMS = _describe_problems(
-    {
-        401: "The API key is missing or invalid.",
-        429: "The quota is used up. Retry after the time in Retry-After.",
-    }
-)
+INVALID_PARAMETER = {400: _describe_problem("A parameter is invalid. Nothing is recorded.")}
+DATABASE_PROBLEMS = INVALID_PARAMETER | {
+    503: _describe_problem(
+        "PostgreSQL or the backend is unavailable, arXiv demands a pause, or too many searches are"
+        " waiting. Retry after the time in Retry-After."
+    )
+}
+API_KEY_PROBLEMS = {
+    401: _describe_problem("The API key is missing or invalid."),
+    429: _describe_problem("The quota is used up. Retry after the time in Retry-After."),
+}
 FRONTEND_PROBLEMS = DATABASE_PROBLEMS | API_KEY_PROBLEMS
-UPSTREAM_PROBLEMS = DATABASE_PROBLEMS | _describe_problems(
-    {
-        502: "arXiv's response is unusable. `query_id` identifies the record.",
-        504: "arXiv did not respond in time. `query_id` identifies the record.",
-    }
-)
-BACKEND_PROBLEMS = DATABASE_PROBLEMS | _describe_problems(
-    {401: "The backend token is missing or invalid."}
-)
-NOT_FOUND = _describe_problems({404: "The search or paper is not recorded."})
-NOT_ACCEPTABLE = _describe_problems({406: "No available format matches the Accept header."})
-NOT_COMPARABLE = _describe_problems({409: "The search has no usable response to compare."})
-BODY_PROBLEMS = _describe_problems(
-    {413: "The body is too large.", 415: "The body is not declared as application/json."}
-)
+UPSTREAM_PROBLEMS = DATABASE_PROBLEMS | {
+    502: _describe_problem("arXiv's response is unusable. `query_id` identifies the record."),
+    504: _describe_problem("arXiv did not respond in time. `query_id` identifies the record."),
+}
+BACKEND_PROBLEMS = DATABASE_PROBLEMS | {
+    401: _describe_problem("The backend token is missing or invalid.")
+}
+NOT_FOUND = {404: _describe_problem("The search or paper is not recorded.")}
+NOT_ACCEPTABLE = {406: _describe_problem("No available format matches the Accept header.")}
+NOT_COMPARABLE = {409: _describe_problem("The search has no usable response to compare.")}
+BODY_PROBLEMS = {
+    413: _describe_problem("The body is too large."),
+    415: _describe_problem("The body is not declared as application/json."),
+}
 WRITE_PROBLEMS = (
-    BACKEND_PROBLEMS
-    | BODY_PROBLEMS
-    | _describe_problems({409: "Another record has this query_id."})
+    BACKEND_PROBLEMS | BODY_PROBLEMS | {409: _describe_problem("Another record has this query_id.")}
 )
 
 
@@ -95,15 +87,13 @@ def describe_json(
     example: Any = None,  # noqa: ANN401 - of that type
 ) -> dict[int, ResponseSpec]:
     """Describe a JSON response; its example is built from those of its fields by default."""
-    builtins = to_builtins(example or create_example(response_type))
-    return {
-        status: ResponseSpec(
-            response_type,
-            description=description,
-            examples=[spec.Example(value=builtins)],
-            generate_examples=False,
-        )
-    }
+    response = ResponseSpec(
+        response_type,
+        description=description,
+        examples=[spec.Example(value=to_builtins(example or create_example(response_type)))],
+        generate_examples=False,
+    )
+    return {status: response}
 
 
 def describe_list(row_type: type[Struct], description: str) -> dict[int, ResponseSpec]:
@@ -139,11 +129,10 @@ def list_with_optional_fields(row_type: type[Struct]) -> type[list[Any]]:
 def describe_feed(description: str) -> dict[int, ResponseSpec]:
     """Describe an Atom feed."""
     media_type = FORMATS["atom"].media_type
-    return {
-        200: ResponseSpec(
-            str, description=description, media_type=media_type, generate_examples=False
-        )
-    }
+    feed = ResponseSpec(
+        str, description=description, media_type=media_type, generate_examples=False
+    )
+    return {200: feed}
 
 
 def describe_body(body_type: type[Struct], example: Struct | None = None) -> BodyKwarg:
@@ -169,10 +158,9 @@ def create_operation_id(handler: HTTPRouteHandler, *_: object) -> str:
 
 @dataclass
 class CacheableOperation(spec.Operation):
-    """An operation whose responses have an ETag."""
+    """An operation whose responses have an ETag, which middleware adds and compares."""
 
     def __post_init__(self) -> None:
-        """Describe conditional requests, which middleware handles."""
         if_none_match = spec.Parameter(
             "If-None-Match",
             "header",
@@ -192,10 +180,9 @@ class CacheableOperation(spec.Operation):
 
 @dataclass
 class SearchOperation(CacheableOperation):
-    """An operation that records a search."""
+    """An operation that records a search, with links to those that take its query_id."""
 
     def __post_init__(self) -> None:
-        """Add links to the operations that take the query_id."""
         super().__post_init__()
         parameters = {"query_id": "$response.body#/query_id"}
         self.success.links = {
@@ -209,7 +196,6 @@ class ListOperation(CacheableOperation):
     """An operation that responds in any of FORMATS."""
 
     def __post_init__(self) -> None:
-        """Add the formats other than JSON."""
         super().__post_init__()
         text = spec.OpenAPIMediaType(schema=spec.Schema(type=spec.OpenAPIType.STRING))
         others = {each.media_type: text for each in FORMATS.values()}
@@ -252,7 +238,7 @@ class PageRenderPlugin(OpenAPIRenderPlugin):
     nor a Content-Security-Policy that permits its inline script alone.
     """
 
-    def render(self, request: problems.AnyRequest, openapi_schema: dict[str, Any]) -> bytes:  # noqa: ARG002 - the page loads it
+    def render(self, request: AnyRequest, openapi_schema: dict[str, Any]) -> bytes:  # noqa: ARG002 - the page loads it
         """Return the page."""
         return PAGE
 
@@ -291,7 +277,7 @@ def create_config() -> OpenAPIConfig:
     )
 
 
-def _negotiate(request: problems.AnyRequest) -> Response[bytes] | None:
+def _negotiate(request: AnyRequest) -> Response[bytes] | None:
     """Respond with JSON to clients other than browsers, and to unknown paths with a problem."""
     path = request.url.path.rstrip("/")
     if path not in {SCHEMA_PATH, JSON_PATH}:

@@ -11,7 +11,7 @@ from litestar import Response, get
 from litestar.di import NamedDependency, Provide
 from litestar.openapi.spec import Example
 from litestar.params import PathParameter
-from msgspec import defstruct
+from msgspec import Struct
 
 from .. import arxiv_query, full_text, openapi
 from ..context import Context
@@ -21,33 +21,25 @@ from ..formats import Reference, select_format
 from ..models import describe
 from ..models.filters import PaperFilter
 from ..models.records import Count, PaperRow, RankedPaperRow
-from ..models.responses import (
-    FacetCount,
-    Facets,
-    FoundPaper,
-    Paper,
-    Papers,
-    PaperWithVersions,
-)
+from ..models.responses import FacetCount, Facets, FoundPaper, Paper, PaperWithVersions
 from ..problems import AnyRequest
 from .pagination import ListResponse, ListView
 from .params import FormatName, ListQuery, PaperOrder, PapersQuery
 
-PapersWithFields = defstruct(
-    "PapersWithFields",
-    [
-        (
-            "papers",
-            Annotated[
-                openapi.list_with_optional_fields(FoundPaper), describe("the papers on this page")
-            ],
-        )
-    ],
-    bases=(Papers,),
-    frozen=True,
-    kw_only=True,
-)
-"""A page of papers with only the columns in the parameter `fields`."""
+_PAPERS = openapi.list_with_optional_fields(FoundPaper)
+
+
+class Papers(Struct, frozen=True, kw_only=True):
+    """A page of papers; only the first page has the counts."""
+
+    papers: Annotated[_PAPERS, describe("the papers on this page")]  # type: ignore[valid-type]
+    total: Annotated[
+        int | None, describe("number of matching papers, at most 100,000 (the newest)", 2)
+    ] = None
+    total_is_exact: Annotated[
+        bool | None, describe("false if more than 100,000 papers match", True)  # noqa: FBT003
+    ] = None
+    facets: Annotated[Facets | None, describe("counts of the papers in `total`")] = None
 
 
 def create_view(
@@ -71,9 +63,7 @@ def create_view(
 @get(
     "/papers",
     summary="Search the stored papers",
-    responses=openapi.describe_json(
-        PapersWithFields, "The matching papers.", example=openapi.create_example(Papers)
-    )
+    responses=openapi.describe_json(Papers, "The matching papers.")
     | openapi.NOT_ACCEPTABLE
     | openapi.FRONTEND_PROBLEMS,
     operation_class=openapi.ListOperation,
@@ -81,9 +71,7 @@ def create_view(
     dependencies={"list_query": Provide(PapersQuery, sync_to_thread=False)},
 )
 async def list_papers(
-    request: AnyRequest,
-    context: NamedDependency[Context],
-    list_query: NamedDependency[PapersQuery],
+    request: AnyRequest, context: NamedDependency[Context], list_query: NamedDependency[PapersQuery]
 ) -> Response[Any]:
     """Return the papers that any search found, selected by a full-text query and by filters.
 
@@ -169,14 +157,14 @@ def _describe_missing(name: str, version: int | None, versions: list[int]) -> st
 
 
 def _summarize_counts(counts: Sequence[Count]) -> dict[str, Any]:
-    def select_facet(facet: str) -> list[FacetCount]:
-        return [FacetCount(each.value, each.count) for each in counts if each.facet == facet]
-
-    total = select_facet("total")[0].count
+    facets: dict[str, list[FacetCount]] = {"total": [], "category": [], "year": []}
+    for each in counts:
+        facets[each.facet].append(FacetCount(each.value, each.count))
+    total = facets.pop("total")[0].count
     return {
         "total": min(total, MAX_COUNTED),
         "total_is_exact": total <= MAX_COUNTED,
-        "facets": Facets(category=select_facet("category"), year=select_facet("year")),
+        "facets": Facets(**facets),
     }
 
 

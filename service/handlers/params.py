@@ -27,35 +27,31 @@ MAX_PAGE = 1_000_000_000
 QUERY_TIMES = ("start_timestamp", "end_timestamp")
 
 
-def describe(
-    description: str,
-    example: object,
-    **options: Any,  # noqa: ANN401 - see QueryParameter
-) -> QueryParameter:
+def param(description: str, example: object, **options: Any) -> QueryParameter:  # noqa: ANN401 - see QueryParameter
     """Describe a query parameter."""
     if options.get("ge") == 0:
         options["schema_extra"] = {"minimum": 0}  # Litestar omits a bound that is 0
     return QueryParameter(description=description, examples=[Example(value=example)], **options)
 
 
-def describe_term(description: str, example: str) -> QueryParameter:
+def term_param(description: str, example: str) -> QueryParameter:
     """Describe a parameter that holds words."""
-    return describe(description, example, max_length=MAX_TERM_LENGTH)
+    return param(description, example, max_length=MAX_TERM_LENGTH)
 
 
-def describe_time(description: str, example: str) -> QueryParameter:
+def time_param(description: str, example: str) -> QueryParameter:
     """Describe a parameter that holds a date or a time."""
-    return describe(description, example, max_length=64)
+    return param(description, example, max_length=64)
 
 
-def describe_seconds(description: str, example: int) -> QueryParameter:
+def seconds_param(description: str, example: int) -> QueryParameter:
     """Describe a parameter that holds Unix seconds."""
-    return describe(description, example, ge=timestamps.EARLIEST, le=timestamps.LATEST)
+    return param(description, example, ge=timestamps.EARLIEST, le=timestamps.LATEST)
 
 
 Category = Annotated[
     list[str] | None,
-    describe(
+    param(
         "arXiv category, or `cs.*` for a whole archive; may be repeated to match any of them",
         ["cs.SE", "math.*"],
         max_items=20,
@@ -66,19 +62,18 @@ QueryIdPath = Annotated[
 ]
 Include = Annotated[
     Literal["results"] | None,
-    describe("`results` returns the papers too, in the field `results`", "results"),
+    param("`results` returns the papers too, in the field `results`", "results"),
 ]
 Order = Annotated[
-    Literal["oldest", "newest"],
-    describe("whether the oldest or the newest rows come first", "newest"),
+    Literal["oldest", "newest"], param("whether the oldest or the newest rows come first", "newest")
 ]
 PaperOrder = Annotated[
     Literal["relevance", "oldest", "newest"] | None,
-    describe("which papers come first; default: relevance if `q` is given, else newest", "newest"),
+    param("which papers come first; default: relevance if `q` is given, else newest", "newest"),
 ]
 FormatName = Annotated[
     str | None,
-    describe(
+    param(
         "output format; the default is selected by the Accept header, else json",
         "json",
         name="format",
@@ -86,19 +81,16 @@ FormatName = Annotated[
         schema_extra={"enum": [*FORMATS]},
     ),
 ]
-Author = Annotated[
-    str | None, describe_term("consecutive whole words of the authors", "Emmy Noether")
-]
-Title = Annotated[str | None, describe_term("consecutive whole words of the title", "testing")]
+Author = Annotated[str | None, term_param("consecutive whole words of the authors", "Emmy Noether")]
+Title = Annotated[str | None, term_param("consecutive whole words of the title", "testing")]
 Journal = Annotated[
-    str | None, describe_term("consecutive whole words of the journal reference", "Phys.Rev.")
+    str | None, term_param("consecutive whole words of the journal reference", "Phys.Rev.")
 ]
 Status = Annotated[
-    int | None,
-    describe("HTTP status of arXiv's response; 0 if there was none", 200, ge=0, le=999),
+    int | None, param("HTTP status of arXiv's response; 0 if there was none", 200, ge=0, le=999)
 ]
 QueryText = Annotated[
-    str | None, describe_term("part of the query as sent to arXiv, ignoring case", "ti:testing")
+    str | None, term_param("part of the query as sent to arXiv, ignoring case", "ti:testing")
 ]
 
 
@@ -106,20 +98,16 @@ QueryText = Annotated[
 class SearchParams:
     """The parameters of a search, each of which is a field of Search in text form."""
 
-    author: Annotated[str | None, describe_term("words of one author's name", "Emmy Noether")] = (
-        None
-    )
-    title: Annotated[str | None, describe_term("phrase of the title", "testing")] = None
-    journal: Annotated[
-        str | None, describe_term("phrase of the journal reference", "Phys.Rev.")
-    ] = None
-    abstract: Annotated[str | None, describe_term("phrase of the abstract", "dark matter")] = None
-    comment: Annotated[str | None, describe_term("phrase of the comment", "18 pages")] = None
-    any: Annotated[str | None, describe_term("phrase of any field", "neutrino")] = None
+    author: Annotated[str | None, term_param("words of one author's name", "Emmy Noether")] = None
+    title: Annotated[str | None, term_param("phrase of the title", "testing")] = None
+    journal: Annotated[str | None, term_param("phrase of the journal reference", "JHEP")] = None
+    abstract: Annotated[str | None, term_param("phrase of the abstract", "dark matter")] = None
+    comment: Annotated[str | None, term_param("phrase of the comment", "18 pages")] = None
+    any: Annotated[str | None, term_param("phrase of any field", "neutrino")] = None
     category: Category = None
     id_list: Annotated[
         str | None,
-        describe(
+        param(
             "up to 200 arXiv identifiers separated by commas, with or without versions",
             "2101.00001,hep-th/9901001v1",
             max_length=arxiv_query.MAX_QUERY_LENGTH,
@@ -127,7 +115,7 @@ class SearchParams:
     ] = None
     expression: Annotated[  # Litestar reserves the name `query`
         str | None,
-        describe(
+        param(
             "query in arXiv's own language: fields ti, au, abs, co, jr, cat, rn, id, all;"
             " operators AND, OR, ANDNOT",
             'ti:"unit test" ANDNOT (cat:cs.AI OR cat:cs.LG)',
@@ -137,17 +125,17 @@ class SearchParams:
     ] = None
     submitted_from: Annotated[
         str | None,
-        describe_time("earliest submission of version 1, an ISO 8601 date or time", "2026-01-01"),
+        time_param("earliest submission of version 1, an ISO 8601 date or time", "2026-01-01"),
     ] = None
     submitted_to: Annotated[
         str | None,
-        describe_time(
+        time_param(
             "latest submission of version 1, an ISO 8601 date (the whole day) or time", "2026-06-30"
         ),
     ] = None
     start: Annotated[
         int,
-        describe(
+        param(
             "number of papers to skip; `start` + `max_results` is at most 10,000",
             0,
             ge=0,
@@ -156,7 +144,7 @@ class SearchParams:
     ] = 0
     max_results: Annotated[
         int | None,
-        describe(
+        param(
             "maximum number of papers to return; default: the setting ARXIV_MAX_RESULTS (10), or"
             " the number of identifiers in `id_list`",
             10,
@@ -166,9 +154,9 @@ class SearchParams:
     ] = None
     sort_by: Annotated[
         SortBy,
-        describe("sort by relevance, or by the date of the latest or first version", "relevance"),
+        param("sort by relevance, or by the date of the latest or first version", "relevance"),
     ] = "relevance"
-    sort_order: Annotated[SortOrder, describe("sort direction", "descending")] = "descending"
+    sort_order: Annotated[SortOrder, param("sort direction", "descending")] = "descending"
 
 
 def provide_search(
@@ -181,23 +169,18 @@ def provide_search(
 
 @dataclass(kw_only=True)
 class ListQuery:
-    """The parameters of a list; subclasses add those that select rows."""
+    """The parameters of a list: how it is presented. Subclasses add those that select rows."""
 
     page: Annotated[
-        int | None, describe("page number, from 0; excludes `after`", 0, ge=0, le=MAX_PAGE)
+        int | None, param("page number, from 0; excludes `after`", 0, ge=0, le=MAX_PAGE)
     ] = None
     items_per_page: Annotated[
         int | None,
-        describe(
-            "page size; default: the setting ARXIV_ITEMS_PER_PAGE (10)",
-            10,
-            ge=1,
-            le=MAX_ITEMS_PER_PAGE,
-        ),
+        param("page size; default: ARXIV_ITEMS_PER_PAGE (10)", 10, ge=1, le=MAX_ITEMS_PER_PAGE),
     ] = None
     after: Annotated[
         str | None,
-        describe(
+        param(
             "cursor from the Link header of another page of the same list",
             "qtb1m9Wc2yyUws5rBPvEKgA",
             max_length=1000,
@@ -205,7 +188,7 @@ class ListQuery:
     ] = None
     fields: Annotated[
         str | None,
-        describe(
+        param(
             "columns separated by commas, for json, ndjson and csv; default: all",
             "query_id,timestamp",
             max_length=1000,
@@ -222,11 +205,11 @@ class _TextQuery(ListQuery):
     journal: Journal = None
     category: Category = None
     since: Annotated[
-        str | None, describe_time("earliest time of the search, ISO 8601", "2026-11-23T20:15:00")
+        str | None, time_param("earliest time of the search, ISO 8601", "2026-11-23T20:15:00")
     ] = None
     until: Annotated[
         str | None,
-        describe_time(
+        time_param(
             "latest time of the search, ISO 8601; a date includes the whole day", "2026-11-24"
         ),
     ] = None
@@ -246,7 +229,7 @@ class ResultsQuery(_TextQuery):
     """The parameters of a list of results."""
 
     query_id: Annotated[
-        int | None, describe("number of the recorded search", 42, ge=1, le=INT8_MAX)
+        int | None, param("number of the recorded search", 42, ge=1, le=INT8_MAX)
     ] = None
     order: Order = "oldest"
 
@@ -261,7 +244,7 @@ class PapersQuery(_TextQuery):
 
     q: Annotated[
         str | None,
-        describe(
+        param(
             'full-text query: words, "phrases", -exclusions, OR, parentheses, prefix*; the fields'
             " title:, author:, abstract: and note: (comment and journal reference) restrict what"
             " follows",
@@ -270,17 +253,17 @@ class PapersQuery(_TextQuery):
         ),
     ] = None
     since: Annotated[
-        str | None, describe_time("earliest submission of version 1, ISO 8601", "2026-01-01")
+        str | None, time_param("earliest submission of version 1, ISO 8601", "2026-01-01")
     ] = None
     until: Annotated[
         str | None,
-        describe_time(
+        time_param(
             "latest submission of version 1, ISO 8601; a date includes the whole day", "2026-06-30"
         ),
     ] = None
     versions: Annotated[
         Literal["latest", "all"],
-        describe("only the latest stored version of each paper, or all of them", "latest"),
+        param("only the latest stored version of each paper, or all of them", "latest"),
     ] = "latest"
 
     @property
@@ -311,7 +294,7 @@ class QueriesQuery(ListQuery):
 
     start_timestamp: Annotated[
         str | None,
-        describe_time(
+        time_param(
             "earliest time, an ISO 8601 date or time; without an offset, in ARXIV_TIMEZONE;"
             " default: the first search",
             "2026-11-23T20:15:00",
@@ -319,7 +302,7 @@ class QueriesQuery(ListQuery):
     ] = None
     end_timestamp: Annotated[
         str | None,
-        describe_time(
+        time_param(
             "latest time, an ISO 8601 date (the whole day) or time; default: the last search",
             "2026-11-24",
         ),
@@ -340,11 +323,10 @@ class StoredQueriesQuery(ListQuery):
 
     start_timestamp: Annotated[
         int,
-        describe_seconds("earliest time in Unix seconds; default: the first search", 1_795_464_900),
+        seconds_param("earliest time in Unix seconds; default: the first search", 1_795_464_900),
     ] = timestamps.EARLIEST
     end_timestamp: Annotated[
-        int,
-        describe_seconds("latest time in Unix seconds; default: the last search", 1_795_551_300),
+        int, seconds_param("latest time in Unix seconds; default: the last search", 1_795_551_300)
     ] = timestamps.LATEST
     status: Status = None
     text: QueryText = None

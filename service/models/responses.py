@@ -172,19 +172,6 @@ class Facets(Struct, frozen=True, kw_only=True):
     year: Annotated[list[FacetCount], describe("counts by year of version 1")]
 
 
-class Papers(Struct, frozen=True, kw_only=True):
-    """A page of papers; only the first page has the counts."""
-
-    papers: Annotated[list[FoundPaper], describe("the papers on this page")]
-    total: Annotated[
-        int | None, describe("number of matching papers, at most 100,000 (the newest)", 2)
-    ] = None
-    total_is_exact: Annotated[
-        bool | None, describe("false if more than 100,000 papers match", True)  # noqa: FBT003
-    ] = None
-    facets: Annotated[Facets | None, describe("counts of the papers in `total`")] = None
-
-
 class ArxivApiAnswer(Struct, frozen=True, kw_only=True):
     """arXiv's response, as returned by `/arxiv-api`."""
 
