@@ -63,11 +63,12 @@ class Result(records.ResultFields[str], frozen=True, gc=False):
     def from_rows(cls, rows: Iterable[records.ResultRow], tz: tzinfo) -> list[Self]:
         """Convert stored results, with times in this zone."""
         format_time = timestamps.IsoFormatter(tz)
-        results = []
-        for row in rows:  # `convert` would take three times as long
-            author, title, journal, query_id, timestamp, *others = astuple(row)
-            results.append(cls(author, title, journal, query_id, format_time(timestamp), *others))
-        return results
+        return [  # `convert` takes several times as long
+            cls(author, title, journal, query_id, format_time(time), number, arxiv_id, version)
+            for author, title, journal, query_id, time, number, arxiv_id, version in map(
+                astuple, rows
+            )
+        ]
 
 
 class QueryWithResults(Query, frozen=True):
@@ -215,7 +216,7 @@ class Health(Struct, frozen=True, kw_only=True):
 
     status: Annotated[str, describe("live, ready or not ready", "ready")]
     detail: Annotated[
-        str | None, describe("what is missing or unusual", "results: the database is away")
+        str | None, describe("what is missing or unusual", "results: the database is unavailable")
     ] = None
     queue: Annotated[
         str | None, describe("connected or away, if searches are recorded through a queue", "away")
