@@ -47,7 +47,7 @@ HANDLERS: dict[str, list[ControllerRouterHandler]] = {
     "results": [results.list_results],
     "arxiv-api": [arxiv_api.search_arxiv_api],
     "get-sequence": [records.get_sequence],
-    "write-queries": [records.write_queries],
+    "write-queries": [records.write_query],
     "write-results": [records.write_results],
     "read-queries": [records.read_queries],
     "read-results": [records.read_results],
@@ -93,8 +93,8 @@ def create_app(settings: Settings, transport: httpx.AsyncBaseTransport | None = 
                 guards=[check_token],
                 security=[{"token": []}] if settings.tokens else None,
             ),
-            health.live,
-            health.ready,
+            health.get_liveness,
+            health.get_readiness,
             show_metrics,
             openapi.create_assets_router(),
         ],
@@ -102,7 +102,7 @@ def create_app(settings: Settings, transport: httpx.AsyncBaseTransport | None = 
         dependencies={
             "context": Provide(lambda: context, sync_to_thread=False),
             "search": Provide(params.provide_search, sync_to_thread=False),
-            "page_params": Provide(params.provide_page_params, sync_to_thread=False),
+            "params": Provide(params.SearchParams, sync_to_thread=False),
         },
         exception_handlers=EXCEPTION_HANDLERS,
         middleware=[

@@ -251,7 +251,7 @@ class RemoteRecords:
         Raises DatabaseUnavailable if the backend is not ready, as when migrations are missing.
         """
         await self._backend.check_ready()
-        await self._backend.call("/read-archive", requests.Query(query_id=1), Run | None)
+        await self._backend.call("/read-archive", requests.QueryById(query_id=1), Run | None)
         return set(migrations.names())
 
 
@@ -302,7 +302,7 @@ class RemoteReader(RecordReader):
 
     async def fetch_run(self, query_id: int) -> Run | None:
         """Return one search."""
-        run: Run | None = await self._read(requests.Query(query_id), Run | None)
+        run: Run | None = await self._read(requests.QueryById(query_id), Run | None)
         return run
 
     async def fetch_runs(self, run: Run, limit: int) -> list[Run]:
@@ -327,7 +327,7 @@ class RemoteReader(RecordReader):
 
     async def fetch_papers(self, names: Collection[PaperVersion]) -> dict[PaperVersion, PaperRow]:
         """Return papers by id and version."""
-        papers: list[PaperRow] = await self._read(requests.Papers(list(names)), list[PaperRow])
+        papers: list[PaperRow] = await self._read(requests.PapersById(list(names)), list[PaperRow])
         return {(paper.arxiv_id, paper.version): paper for paper in papers}
 
     async def count_papers(self, filters: PaperFilter, tz: tzinfo) -> list[Count]:
