@@ -5,9 +5,6 @@ it can route. Whatever must also apply to unknown paths and rejected methods wra
 (`add_outer_middleware`). What needs the route handler stands inside (`create_app`).
 """
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-
 import httpx
 from litestar import Litestar, Router
 from litestar.datastructures import State
@@ -69,12 +66,6 @@ def create_app(settings: Settings, transport: httpx.AsyncBaseTransport | None = 
     ConfigurationError if `database_url` is missing or malformed.
     """
     context = create_context(settings, transport)
-
-    @asynccontextmanager
-    async def open_context(_: Litestar) -> AsyncIterator[None]:
-        async with context:
-            yield
-
     handlers = {
         group: [handler for name in names if name in settings.served for handler in HANDLERS[name]]
         for group, names in ENDPOINTS.items()
@@ -98,7 +89,7 @@ def create_app(settings: Settings, transport: httpx.AsyncBaseTransport | None = 
             show_metrics,
             openapi.create_assets_router(),
         ],
-        lifespan=[open_context],
+        lifespan=[context],
         dependencies={
             "context": Provide(lambda: context, sync_to_thread=False),
             "search": Provide(params.provide_search, sync_to_thread=False),

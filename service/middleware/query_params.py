@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from urllib.parse import parse_qsl
 
-from litestar.enums import HttpMethod, ScopeType
+from litestar.enums import HttpMethod
 from litestar.handlers import BaseRouteHandler
 from litestar.middleware import ASGIMiddleware
 from litestar.params import QueryParameter
@@ -24,8 +24,6 @@ class QueryParamsMiddleware(ASGIMiddleware):
 
     A guard could do the same, but Litestar copies the route handler for each guard.
     """
-
-    scopes = (ScopeType.HTTP,)
 
     def __init__(self, get_parameters: GetParameters) -> None:
         """`get_parameters` returns the query parameters of a route handler by name."""
@@ -55,8 +53,7 @@ def _parse_query(query: bytes) -> list[tuple[str, str]]:
     try:
         text = query.decode("ascii")
         if text.count("&") >= MAX_PARAMETERS:
-            detail = f"has more than {MAX_PARAMETERS} parameters"
-            raise InvalidParameter("query string", detail)
+            raise InvalidParameter("query string", f"has more than {MAX_PARAMETERS} parameters")
         return parse_qsl(text, keep_blank_values=True, errors="strict")
     except ValueError:
         raise InvalidParameter("query string", "is not percent-encoded UTF-8") from None
