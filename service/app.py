@@ -53,8 +53,7 @@ HANDLERS: dict[str, list[ControllerRouterHandler]] = {
     "read-archive": [internal.read_archive],
     "find-keys": [internal.find_keys],
 }
-MAX_BODY_BYTES = 16 * 2**20
-"""Of a request to a backend endpoint; 2,000 results are about 1 MiB."""
+MAX_BODY_BYTES = 16 * 2**20  # of a request to a backend endpoint; 2,000 results are about 1 MiB
 MAX_PUBLIC_BODY_BYTES = 64 * 2**10
 """Of any other request. A body is in memory until it is complete, on each connection."""
 

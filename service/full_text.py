@@ -14,16 +14,11 @@ from typing import NamedTuple, NoReturn
 
 from .errors import InvalidParameter
 
-MAX_DEPTH = 20
-"""Nested parentheses."""
-MAX_WORDS = 60
-"""Words per query including those of phrases: PostgreSQL looks up each one."""
-MIN_PREFIX = 3
-"""Characters; a shorter prefix matches too many words."""
-MAX_WORD = 2000
-"""Bytes; PostgreSQL does not support words of 2,047 bytes or more."""
-MAX_EXCERPT = 60
-"""Characters of a query quoted in an error message."""
+MAX_DEPTH = 20  # nested parentheses
+MAX_WORDS = 60  # words per query including those of phrases: PostgreSQL looks up each one
+MIN_PREFIX = 3  # characters; a shorter prefix matches too many words
+MAX_WORD = 2000  # bytes; PostgreSQL does not support words of 2,047 bytes or more
+MAX_EXCERPT = 60  # characters of a query quoted in an error message
 
 FIELDS = {
     "title": "A",

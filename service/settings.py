@@ -42,8 +42,7 @@ ENDPOINTS = {
         "find-keys",
     ),
 }
-GUARDED = "guarded"
-"""The value for the backend endpoints if a token is set, and for none otherwise."""
+GUARDED = "guarded"  # the value for the backend endpoints if a token is set, and for none otherwise
 
 READING = frozenset(
     {"queries", "results", "papers", "read-queries", "read-results", "read-archive", "find-keys"}

@@ -13,8 +13,7 @@ from litestar.types import ASGIApp, Message, Receive, Scope, Send
 from .compression import Encoding, choose_encoding
 from .scope import join_headers
 
-MIN_COMPRESSED_BYTES = 500
-"""Smaller bodies are not compressed: it would save nothing."""
+MIN_COMPRESSED_BYTES = 500  # smaller bodies are not compressed: it would save nothing
 
 _COMPRESSED_TYPES = (b"image/", b"audio/", b"video/", b"font/")
 _ETAG = re.compile(rb'(?:W/)?("[^"]*")')
