@@ -14,6 +14,7 @@ from litestar.plugins.prometheus import PrometheusConfig
 from litestar.types import ASGIApp, ControllerRouterHandler
 
 from . import openapi, tracing
+from .api_keys import Rate
 from .context import Context, create_context
 from .handlers import arxiv, health, papers, params, queries, results
 from .handlers.backend import arxiv_api, internal, records
@@ -126,7 +127,8 @@ def add_outer_middleware(app: Litestar) -> ASGIApp:
         AllowedHostsMiddleware(settings.hosts, exempt_backend=bool(settings.tokens)),
     ]
     if uses_keys:
-        anonymous_rate = settings.rate if settings.api_keys == "optional" else None
+        is_optional = settings.api_keys == "optional"
+        anonymous_rate = Rate.parse(settings.anonymous_rate) if is_optional else None
         middleware.append(ApiKeyMiddleware(context.api_keys, anonymous_rate))
     middleware.append(HeadOptionsMiddleware())  # last, since the others need the original method
     wrapped: ASGIApp = app

@@ -10,10 +10,9 @@ https://info.arxiv.org/help/api/user-manual.html#query_details
 import re
 import unicodedata
 from calendar import monthrange
-from dataclasses import dataclass
 from datetime import datetime
 from itertools import dropwhile
-from typing import Literal
+from typing import Literal, NamedTuple
 
 Operator = Literal["AND", "OR", "ANDNOT"]
 
@@ -40,16 +39,14 @@ class InvalidQuery(ValueError):
     """A query that arXiv would reject or misinterpret; the message is the reason."""
 
 
-@dataclass(frozen=True, slots=True)
-class Term:
+class Term(NamedTuple):
     """A field and its value; for submittedDate, `YYYYMMDDHHMM TO YYYYMMDDHHMM`."""
 
     field: str
     value: str
 
 
-@dataclass(frozen=True, slots=True)
-class BinaryOp:
+class BinaryOp(NamedTuple):
     """Two nodes combined by an operator."""
 
     left: "Node"

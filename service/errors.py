@@ -66,10 +66,9 @@ class ServiceError(Exception):
         retry_after: int | None = None,
         query_id: int | None = None,
     ) -> None:
-        """Create an error. `detail` names the problem and the remedy.
+        """Take the problem and its remedy, and the number of the record of a failed search.
 
-        Only exceptions without a status of their own take `status_code` and `title`. `query_id`
-        identifies the record of a failed search.
+        Only exceptions without a status of their own take `status_code` and `title`.
         """
         super().__init__(detail)
         self.detail = detail

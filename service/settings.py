@@ -23,7 +23,6 @@ from .models.filters import MAX_ITEMS_PER_PAGE
 PREFIX = "ARXIV_"
 MIN_INTERVAL = 3.0
 """Seconds between requests that arXiv requires: https://info.arxiv.org/help/api/tou.html."""
-MAX_WORKERS = 256
 Port = Annotated[int, Meta(ge=0, le=65_535)]
 Seconds = Annotated[float, Meta(ge=0, le=86_400)]
 Token = Annotated[str, Meta(min_length=16, max_length=1000)]
@@ -61,7 +60,7 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     host: str = "127.0.0.1"
     port: Port = 8000
-    workers: Annotated[int, Meta(ge=1, le=MAX_WORKERS)] = 1
+    workers: Annotated[int, Meta(ge=1, le=256)] = 1
     """Number of processes that serve HTTP."""
     database_url: str | None = None
     """PostgreSQL, as a URL or key=value pairs of libpq; unset: an embedded one in `data_dir`."""
@@ -266,11 +265,6 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         return self.database_url is None and self.database_ro_url is not None
 
     @property
-    def rate(self) -> Rate:
-        """Quota of an address without a key."""
-        return Rate.parse(self.anonymous_rate)
-
-    @property
     def hosts(self) -> frozenset[str]:
         """Accepted hosts in lower case, without ports; empty: any."""
         if self.allowed_hosts is None:
@@ -345,10 +339,7 @@ def _is_amqp(queue_url: str) -> bool:
 
 
 def is_loopback(host: str) -> bool:
-    """Return whether all addresses of a host to listen on are loopback addresses.
-
-    Raises OSError or UnicodeError if the host has no address.
-    """
+    """Check all addresses of a host to listen on. Raises OSError or UnicodeError without any."""
     infos = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     addresses = [ip_address(str(sockaddr[0])) for *_, sockaddr in infos]
     # ::ffff:127.0.0.1 is the IPv6 form of 127.0.0.1

@@ -52,7 +52,6 @@ class _ResponseSender:
         self._headers: Headers = []
 
     async def send(self, message: Message) -> None:
-        """Send one message of the application."""
         if message["type"] == "http.response.start":
             self._prepare_start(message["status"], list(message["headers"]))
             if self._is_not_modified:
@@ -108,8 +107,8 @@ class _ResponseSender:
     async def _start_stream(self) -> None:
         self._is_delayed = False
         if self._encoding:
-            headers = _remove_header(self._headers, b"content-length")
-            self._headers = [*headers, (b"content-encoding", self._encoding.name.encode())]
+            self._headers = [field for field in self._headers if field[0] != b"content-length"]
+            self._set_headers((b"content-encoding", self._encoding.name.encode()))
             self._compressor = self._encoding.create_compressor()
         if self._is_head:
             await self._send_without_body()
@@ -159,11 +158,8 @@ def matches_etag(etag: bytes, if_none_match: bytes) -> bool:
 def add_vary(headers: Headers, name: bytes) -> Headers:
     """Add a request header to `Vary`, which can have values already."""
     values = [value for key, value in headers if key == b"vary"]
-    return [*_remove_header(headers, b"vary"), (b"vary", b", ".join([*values, name]))]
-
-
-def _remove_header(headers: Headers, name: bytes) -> Headers:
-    return [field for field in headers if field[0] != name]
+    others = [field for field in headers if field[0] != b"vary"]
+    return [*others, (b"vary", b", ".join([*values, name]))]
 
 
 def _is_compressible(headers: dict[bytes, bytes]) -> bool:
