@@ -73,7 +73,7 @@ def _create_parser() -> etree.XMLParser:
 
 
 def _find_error(element: etree._Element, entry: Entry) -> str | None:
-    """Return the message of an error feed, whose status may be 200, but whose entry has other ids."""
+    """Return the message of an error feed, which only the id of its entry reveals."""
     entry_id = _get_text(element, f"{_ATOM}id")
     if entry.arxiv_id is None and any(error_id in entry_id for error_id in _ERROR_IDS):
         return entry.summary or "no reason given"

@@ -19,8 +19,6 @@ GZIP_LEVEL, ZSTD_LEVEL = 1, 1
 _ITEM = re.compile(
     r"([!#$%&'*+.^_`|~0-9A-Za-z-]+)(?:[ \t]*;[ \t]*[qQ]=(0(?:\.[0-9]{0,3})?|1(?:\.0{0,3})?))?"
 )
-_DEFAULT_IDENTITY_WEIGHT = 0.0001
-"""Lower than any weight a client can state: `identity` is acceptable, but other codings win."""
 
 
 class Encoding(NamedTuple):
@@ -70,7 +68,8 @@ def choose_encoding(accept_encoding: str) -> tuple[Encoding | None, bool]:
     """
     weights = _parse_weights(accept_encoding)
     other_weight = weights.get("*", 0.0)
-    identity_weight = weights.get("identity", weights.get("*", _DEFAULT_IDENTITY_WEIGHT))
+    # by default lower than any weight a client can state: acceptable, but other codings win
+    identity_weight = weights.get("identity", weights.get("*", 0.0001))
     best = max(ENCODINGS, key=lambda encoding: weights.get(encoding.name, other_weight))
     weight = weights.get(best.name, other_weight)
     if weight == 0 or weight < identity_weight:
