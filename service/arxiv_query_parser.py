@@ -223,9 +223,6 @@ def parse_query(text: str) -> Node:
 class _Parser:
     """Recursive descent parser; `lexeme` is the next one, empty at the end."""
 
-    lexeme: str
-    match: re.Match[str] | None
-
     def __init__(self, text: str) -> None:
         self.matches = _TOKEN.finditer(text)
         self.depth = 0

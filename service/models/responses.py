@@ -300,7 +300,7 @@ class Health(Struct, frozen=True, kw_only=True):
 
     status: Annotated[str, describe("live, ready or not ready", "ready")]
     detail: Annotated[
-        str | None, describe("what is missing or unusual", "results: the database is away")
+        str | None, describe("what is missing or unusual", "results: the database is unavailable")
     ] = None
     queue: Annotated[
         str | None, describe("connected or away, if searches are recorded through a queue", "away")
