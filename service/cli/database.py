@@ -69,7 +69,7 @@ def run_program(settings: Settings, program: tuple[str, ...]) -> int:
         environment = os.environ | libpq_environment(url) | {"PATH": path}
         executable = shutil.which(program[0], path=path)
         if executable is None:
-            raise ConfigurationError(f"there is no program {program[0]!r} on the PATH")
+            raise ConfigurationError(f"cannot find the program {program[0]!r} on the PATH")
         status = subprocess.run(  # noqa: S603 - the user's own command
             [executable, *program[1:]], env=environment, check=False
         ).returncode

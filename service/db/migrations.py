@@ -33,7 +33,7 @@ def apply(url: str) -> list[str]:
     Raises ConfigurationError with psql's message if one fails; those before it stay applied.
     """
     if not files():
-        raise ConfigurationError(f"there are no migrations in {FOLDER}")
+        raise ConfigurationError(f"cannot find any migrations in {FOLDER}")
     command = [_find_psql(), "-X", "-q", "-A", "-t"]
     for path in files():
         command += ["-f", str(path)]

@@ -123,7 +123,7 @@ class RecordQueue:
         not respond in time, the connection is closed, so that other callers do not wait for it.
         """
         if self._channel is None:
-            raise QueueUnavailable("there is no connection")
+            raise QueueUnavailable("RabbitMQ is not connected")
         channel, lost = self._channel, self._lost
         try:
             await _publish(channel, QUEUE, message)
