@@ -48,7 +48,7 @@ async def search_arxiv(
     )
     summary = summarize(reply, context.settings)
     if include == "results":
-        rows = await fetch_results(reply.recorded, context.records)
+        rows = await fetch_results(reply.recorded, context.records.fetch_results)
         summary.results = Result.from_rows(rows, context.settings.zone)
     return Response(summary, headers=_cache_headers(reply))
 
