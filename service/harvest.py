@@ -13,18 +13,9 @@ from time import time
 
 from msgspec import Struct, structs
 
-from . import arxiv_query
+from . import arxiv_query, errors
 from .backoff import Backoff
 from .db.records import RecordStore
-from .errors import (
-    Conflict,
-    DatabaseUnavailable,
-    QueueTooLong,
-    ServiceError,
-    UpstreamError,
-    UpstreamInvalidResponse,
-    UpstreamRejected,
-)
 from .models.arxiv import ArxivResponse, Outcome, Search
 from .models.records import Harvest, RecordedSearch
 from .search import LocalSearchService
@@ -86,12 +77,12 @@ class Harvester:
         while not self._state.finished and (self._room is None or self._room > 0):
             try:
                 page = await self._fetch_page()
-            except Conflict:
+            except errors.Conflict:
                 await self._resume()  # another process was faster: continue after its page
                 yield Progress(len(self._seen), len(self._seen))
-            except UpstreamRejected:
+            except errors.UpstreamRejected:
                 raise
-            except (UpstreamError, QueueTooLong, DatabaseUnavailable) as error:
+            except (errors.UpstreamError, errors.QueueTooLong, errors.DatabaseUnavailable) as error:
                 failures += 1
                 if failures > MAX_FAILURES:
                     raise
@@ -131,7 +122,7 @@ class Harvester:
         )
         page = await self._search_service.search_and_record(search, self._record)
         if page.outcome == Outcome.SUSPECT:
-            raise UpstreamInvalidResponse("arXiv sent fewer papers than it counts")
+            raise errors.UpstreamInvalidResponse("arXiv sent fewer papers than it counts")
         return page
 
     async def _record(self, response: ArxivResponse) -> RecordedSearch:
@@ -172,7 +163,9 @@ class Harvester:
         submitted = [entry.published for entry in response.entries if entry.published]
         last = int(max(submitted).timestamp()) // MINUTE * MINUTE if submitted else 0
         if last <= self._state.submitted_from:
-            raise ServiceError(f"arXiv has more than {MAX_RESULT} papers submitted in one minute")
+            raise errors.ServiceError(
+                f"arXiv has more than {MAX_RESULT} papers submitted in one minute"
+            )
         return structs.replace(self._state, page=page, submitted_from=last, start=0)
 
     def _progress(self, page: RecordedSearch) -> Progress:
@@ -180,7 +173,7 @@ class Harvester:
         total = len(self._seen) + left
         return Progress(len(self._seen), min(total, self._limit or total))
 
-    async def _pause(self, error: ServiceError, backoff: Backoff) -> None:
+    async def _pause(self, error: errors.ServiceError, backoff: Backoff) -> None:
         seconds = max(error.retry_after or 0, backoff.next_pause())
         logger.warning("harvest paused for %.0f seconds: %s", seconds, error.detail)
         await asyncio.sleep(seconds)

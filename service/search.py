@@ -24,18 +24,11 @@ import msgspec
 from cachetools import TTLCache
 from msgspec import Struct, field, structs
 
-from . import arxiv_query, arxiv_schedule, metrics, timestamps
+from . import arxiv_query, arxiv_schedule, errors, metrics, timestamps
 from .arxiv_client import ArxivClient
 from .backoff import Backoff
 from .db.rate_limiter import CacheProbe, Lease, RateLimiter
 from .db.records import RecordStore, create_record
-from .errors import (
-    DatabaseUnavailable,
-    QueueTooLong,
-    UpstreamError,
-    UpstreamRejected,
-    UpstreamThrottled,
-)
 from .models.arxiv import ArxivRequest, ArxivResponse, Outcome, Search
 from .models.records import Harvest, RecordedSearch, ResultRow
 from .models.responses import SearchSummary
@@ -229,9 +222,9 @@ class LocalSearchService(SearchService):
             recorded = await self._ask(
                 request, record, flight, probe=probe, wait_for_cooldown=stored is None
             )
-        except UpstreamRejected:
+        except errors.UpstreamRejected:
             raise
-        except (QueueTooLong, UpstreamError, DatabaseUnavailable) as error:
+        except (errors.QueueTooLong, errors.UpstreamError, errors.DatabaseUnavailable) as error:
             if stored is None:
                 raise
             logger.warning("serving a stale response: %s", error.detail)
@@ -261,19 +254,19 @@ class LocalSearchService(SearchService):
             self._rate_limiter.acquire, deadline, probe=probe, wait_for_cooldown=wait_for_cooldown
         )
         backoff = Backoff(RETRY_SECONDS, self._settings.max_wait)
-        latest: R | RecordedSearch | UpstreamError | None = None
+        latest: R | RecordedSearch | errors.UpstreamError | None = None
         try:
             for attempt in count(1):
                 try:
                     latest = await self._attempt(request, record, flight, acquire)
                     if latest.outcome != Outcome.SUSPECT:
                         return latest
-                except (UpstreamRejected, UpstreamThrottled):
+                except (errors.UpstreamRejected, errors.UpstreamThrottled):
                     raise
-                except UpstreamError as error:
+                except errors.UpstreamError as error:
                     logger.info("attempt %d failed: %s", attempt, error.detail)
                     latest = error
-                except QueueTooLong:
+                except errors.QueueTooLong:
                     if latest is None:
                         raise
                     break  # the result of the last attempt is more useful
@@ -282,7 +275,7 @@ class LocalSearchService(SearchService):
                     break
                 await asyncio.sleep(pause)
             assert latest is not None  # noqa: S101 - there was an attempt
-            if isinstance(latest, UpstreamError):
+            if isinstance(latest, errors.UpstreamError):
                 raise latest
             return latest
         finally:
@@ -307,10 +300,10 @@ class LocalSearchService(SearchService):
                 flight.upstream_started = True
                 response = await self._send(request, lease)
                 return await record(response)
-        except UpstreamError as error:
+        except errors.UpstreamError as error:
             # the lease is released before the attempt is recorded, because a cooldown has to
             # apply to all processes at once
-            if isinstance(error, UpstreamThrottled) and isinstance(lease, Lease):
+            if isinstance(error, errors.UpstreamThrottled) and isinstance(lease, Lease):
                 error.retry_after = max(1, math.ceil(lease.cooldown_left))
             error.query_id = getattr(await record(error.response), "query_id", None)
             raise
@@ -321,9 +314,9 @@ class LocalSearchService(SearchService):
         """Send a request, and note in the lease how arXiv reacted."""
         try:
             response = await self._arxiv.search(request, lease.expires_at)
-        except UpstreamError as error:
-            lease.answered = isinstance(error, UpstreamRejected)
-            if isinstance(error, UpstreamThrottled):
+        except errors.UpstreamError as error:
+            lease.answered = isinstance(error, errors.UpstreamRejected)
+            if isinstance(error, errors.UpstreamThrottled):
                 lease.cooldown = error.retry_after or self._settings.cooldown
             raise
         lease.answered = True
@@ -344,7 +337,7 @@ class LocalSearchService(SearchService):
             try:
                 await self._records.insert(record, harvest)
                 return msgspec.convert(record, RecordedSearch, from_attributes=True)
-            except DatabaseUnavailable as error:
+            except errors.DatabaseUnavailable as error:
                 if monotonic() > deadline:
                     logger.error("could not record a response: %s (%r)", error, record.query)  # noqa: TRY400
                     raise
@@ -379,7 +372,7 @@ async def fetch_results(
     deadline = monotonic() + QUEUE_SECONDS
     while len(rows := await fetch(recorded.query_id)) != recorded.num_entries:
         if monotonic() > deadline:
-            raise DatabaseUnavailable(
+            raise errors.DatabaseUnavailable(
                 f"search {recorded.query_id} is recorded, but its results are still in the queue;"
                 " request them again later",
                 query_id=recorded.query_id,

@@ -41,18 +41,14 @@ MAX_COOLDOWN = 6 * 3600.0
 
 
 class RateLimiterStatus(Struct, frozen=True):
-    """The state of the rate limiter; times in seconds."""
+    """The state of the rate limiter."""
 
     in_progress: bool
     """Whether a request to arXiv is in progress."""
     waiting: int
     """Number of waiting searches, as far as this process knows."""
-    pause: float
-    """The rest of the interval."""
     cooldown: float
-    """The rest of the cooldown."""
-    request_time: float
-    """The average duration of a request."""
+    """The rest of the cooldown in seconds."""
 
 
 class QueueStatus(Struct, frozen=True):
@@ -130,10 +126,6 @@ class _Waiter(Struct):
         self.is_checked = True
 
 
-_Look = tuple[QueueStatus, bool, RecordedSearch | None]
-"""The position of a search, whether it has the lease, and its record by another process."""
-
-
 class RateLimiter:
     """Grants leases to one search at a time, `interval` seconds after the end of the last lease.
 
@@ -181,13 +173,9 @@ class RateLimiter:
 
     async def fetch_status(self) -> RateLimiterStatus:
         """The state of the rate limiter, including the searches of this process."""
-        status = await self._fetch_shared_status()
-        return structs.replace(status, waiting=status.waiting + len(self._waiting_for_lock()))
-
-    async def _fetch_shared_status(self) -> RateLimiterStatus:
         [status] = await fetch(self._pools.writer, class_row(RateLimiterStatus), sql.GATE_STATUS)
         metrics.set_cooldown(status.cooldown)
-        return status
+        return structs.replace(status, waiting=status.waiting + len(self._waiting_for_lock()))
 
     def _waiting_for_lock(self) -> list[asyncio.Task[bool]]:
         return [locking for locking in self._lock_queue if not locking.done()]
@@ -217,12 +205,11 @@ class RateLimiter:
     ) -> Lease | RecordedSearch | None:
         """Take the lease if it is free, otherwise pause until that may have changed."""
         looked_at, has_lock = _now(), locking.done()
+        ahead = None if has_lock else self._waiting_for_lock().index(locking)
+        if has_lock:
+            self._released.clear()
         try:
-            if has_lock:
-                self._released.clear()
-                status, acquired, record = await self._try_acquire(waiter)
-            else:
-                status, acquired, record = await self._estimate(waiter, locking)
+            status, is_acquired, record = await self._try_acquire(waiter, ahead)
         except DatabaseUnavailable as error:
             # the database may be back before the ticket expires. It may also have granted the
             # lease, so that only the confirmation is missing
@@ -233,7 +220,7 @@ class RateLimiter:
             return None
         if record is not None and waiter.probe and waiter.probe.is_fresh(record):
             return record
-        if acquired:
+        if is_acquired:
             waiter.has_ticket = False
             return Lease(looked_at + self._lease)
         waiter.check(
@@ -257,17 +244,24 @@ class RateLimiter:
             pause = max(status.pause, status.cooldown) or poll
         return min(pause, RENEW_SECONDS)
 
-    async def _try_acquire(self, waiter: _Waiter) -> _Look:
-        """Renew the ticket and take the lease if it is free, in one round trip."""
+    async def _try_acquire(
+        self, waiter: _Waiter, ahead: int | None
+    ) -> tuple[QueueStatus, bool, RecordedSearch | None]:
+        """Renew the ticket and take the lease if it is free, in one round trip.
+
+        A search that waits for the lock behind `ahead` others gets no ticket. Returns the position
+        of the search, whether it has the lease, and its record by another process.
+        """
         values = {
             "ticket": waiter.ticket,
             "interval": self._interval,
             "lease": self._lease,
             "ticket_lifetime": TICKET_LIFETIME,
-            "max_wait": max(0.0, waiter.time_left),
+            "ahead_in_process": ahead or 0,
+            "max_wait": max(0.0, waiter.time_left) if ahead is None else -1.0,
             "search_key": waiter.probe and waiter.probe.search_key,
         }
-        had_ticket, waiter.has_ticket = waiter.has_ticket, True
+        had_ticket, waiter.has_ticket = waiter.has_ticket, ahead is None
         try:
             with map_db_errors():
                 async with self._pools.writer() as conn:
@@ -284,26 +278,13 @@ class RateLimiter:
                         await conn.execute(sql.COMMIT)
                     status, record = await anext(statuses), await records.fetchone()
         except DatabaseUnavailable as error:
-            waiter.has_ticket = had_ticket or not _is_unsent(error)
+            waiter.has_ticket = had_ticket or (ahead is None and not _is_unsent(error))
             raise
         for ticket in updates:
             self._pending.pop(ticket, None)
         waiter.has_ticket = status.place is not None
         metrics.set_cooldown(status.cooldown)
         return status, bool(leases.rowcount), record
-
-    async def _estimate(self, waiter: _Waiter, locking: asyncio.Task[bool]) -> _Look:
-        """Estimate the wait of a search that waits for the lock."""
-        ahead = self._waiting_for_lock().index(locking)
-        shared = await self._fetch_shared_status()
-        values = {"search_key": waiter.probe and waiter.probe.search_key}
-        row_type = class_row(RecordedSearch)
-        records = await fetch(self._pools.writer, row_type, sql.SELECT_LATEST_RECORD, values)
-        # at least the search that has the lock, even if its ticket is not stored yet
-        ahead += max(1, shared.in_progress + shared.waiting)
-        pause, cooldown = shared.pause, shared.cooldown
-        wait = max(pause, cooldown) + ahead * (self._interval + shared.request_time)
-        return QueueStatus(None, ahead, pause, cooldown, wait), False, next(iter(records), None)
 
     async def _release(self, ticket: UUID, lease: Lease, request_time: float) -> None:
         values = {
