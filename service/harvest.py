@@ -45,7 +45,10 @@ class Progress(Struct, frozen=True):
 
 
 class Harvester:
-    """Stores all papers that match a query in arXiv's language, up to `limit` in total."""
+    """Stores all papers that match a query in arXiv's language, up to `limit` in total.
+
+    Raises InvalidParameter if the query is not valid.
+    """
 
     def __init__(
         self,
@@ -54,7 +57,6 @@ class Harvester:
         search_service: LocalSearchService,
         records: RecordStore,
     ) -> None:
-        """Raises InvalidParameter if the query is not valid."""
         search = Search(query=query, max_results=PAGE_SIZE)
         self._query = query
         self._normalized_query = arxiv_query.build_params(search, PAGE_SIZE)["search_query"]
@@ -127,7 +129,9 @@ class Harvester:
 
     async def _record(self, response: ArxivResponse) -> RecordedSearch:
         """Record the papers of a page that are new, together with the progress."""
-        if response.outcome == Outcome.OK and self._counts_too_few(response):
+        # arXiv counts fewer papers than it has sent before, so this is not the end
+        counts_too_few = self._state.page > 0 and response.num_results < max(1, self._state.start)
+        if response.outcome == Outcome.OK and counts_too_few:
             response = structs.replace(response, outcome=Outcome.SUSPECT)
         if response.outcome != Outcome.OK:
             # a complete response to the next attempt will contain these papers too
@@ -145,10 +149,6 @@ class Harvester:
         self._seen.update(entry.arxiv_id for entry in entries if entry.arxiv_id)
         self._state = state
         return recorded
-
-    def _counts_too_few(self, response: ArxivResponse) -> bool:
-        """Whether arXiv counts fewer papers than it has sent before, so this is not the end."""
-        return self._state.page > 0 and response.num_results < max(1, self._state.start)
 
     def _advance(self, response: ArxivResponse, *, is_complete: bool) -> Harvest:
         """The state after this page; a page that is not stored completely is requested again."""

@@ -14,7 +14,7 @@ from .errors import QueueTooLong
 
 T = TypeVar("T")
 
-STOPPING_RETRY_SECONDS = 5
+RETRY_SECONDS = 5
 """The Retry-After of searches that wait when the service stops."""
 
 
@@ -77,11 +77,9 @@ class InFlight(Generic[T]):
         try:
             return await asyncio.shield(self.task)
         except asyncio.CancelledError:
-            if self._is_stopping and self.task.cancelled():
-                raise QueueTooLong(
-                    "the service is stopping", retry_after=STOPPING_RETRY_SECONDS
-                ) from None
-            raise
+            if not (self._is_stopping and self.task.cancelled()):
+                raise
+            raise QueueTooLong("the service is stopping", retry_after=RETRY_SECONDS) from None
         finally:
             self._clients -= 1
             if not self._clients and not self.upstream_started:

@@ -2,7 +2,6 @@
 
 import logging
 from collections.abc import Collection, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager
 from datetime import UTC, datetime
 from functools import partial
 from time import time
@@ -46,19 +45,18 @@ class RecordStore:
 
     def __init__(self, pools: DatabasePools) -> None:
         self._pools = pools
+        self._results = partial(pools.writer, "results")
 
     async def insert(self, record: Record, harvest: Harvest | None = None) -> int:
         """Write a record and return its query_id, in one round trip.
 
-        The query_id of the record is used if it has one that is still free. With tables on separate
-        systems, this takes four round trips, and a failure in between leaves results without their
-        search, never a search without its results.
+        The query_id of the record is used if it is free. With separate systems, this takes four
+        round trips, and a failure in between may leave results without their search.
 
         If the connection is lost, it is unknown whether the record was committed. The write is then
         retried under the same write_key, which the database accepts once; callers may retry too.
 
-        `harvest` is the new progress of the harvest to which the record belongs. Raises Conflict if
-        another process has already got that far; then nothing is recorded, or only the results.
+        Raises Conflict if another process has recorded this page of the harvest.
         """
         insert = self._insert if self._pools.one_system else self._insert_separately
         with map_db_errors():
@@ -151,14 +149,13 @@ class RecordStore:
         return int(rows[0]) if rows else 0
 
     async def insert_batch(self, records: Sequence[Record]) -> set[UUID]:
-        """Write records under their query_ids, in one round trip, all or none.
+        """Write records under their query_ids, in one round trip (separate systems: three).
 
         Records that exist already are left unchanged. Returns the write_keys of those whose
-        query_id belongs to another record; they are not recorded. With queries and results on
-        separate systems this takes three round trips, and results are written first.
+        query_id belongs to another record; they are not recorded.
 
-        Raises RecordRejected if PostgreSQL rejects the content of any record; the caller finds it
-        by bisection. Other failures may be temporary and are DatabaseUnavailable.
+        Writes nothing and raises RecordRejected if PostgreSQL rejects the content of any record;
+        the caller finds it by bisection. Other failures are DatabaseUnavailable.
         """
         insert = self._insert_batch if self._pools.one_system else self._insert_batch_separately
         with map_db_errors():
@@ -226,10 +223,7 @@ class RecordStore:
         return next(iter(rows), None)
 
     async def start_harvest(self, query: str, submitted_from: int, submitted_to: int) -> None:
-        """Start a harvest of the papers submitted in a period (Unix seconds).
-
-        If there is an unfinished harvest of this query, that one continues.
-        """
+        """Start a harvest of a period (Unix seconds), unless one of this query is unfinished."""
         values = {"query": query, "submitted_from": submitted_from, "submitted_to": submitted_to}
         with map_db_errors():
             async with self._pools.writer() as conn:
@@ -310,9 +304,6 @@ class RecordStore:
         """The names of the migrations that were applied to a system."""
         return set(await fetch(self._pools.systems[system], scalar_row, sql.SELECT_MIGRATIONS))
 
-    def _results(self) -> AbstractAsyncContextManager[Connection]:
-        return self._pools.writer("results")
-
 
 async def _transact(
     conn: Connection, values: Mapping[str, object], *statements: bytes
@@ -375,16 +366,8 @@ def write_parameters(record: Record, harvest: Harvest | None = None) -> dict[str
 
 def _batch_parameters(records: Sequence[Record]) -> dict[str, str]:
     """The parameters of the statements that insert several records."""
-    searches = [structs.replace(record, results=[], papers=[]) for record in records]
-    results = [
-        {
-            "query_id": record.query_id,
-            "write_key": record.write_key,
-            "timestamp": record.timestamp,
-            "results": record.results,
-        }
-        for record in records
-    ]
+    results = [structs.replace(record, papers=[]) for record in records]
+    searches = [structs.replace(record, results=[]) for record in results]
     return {
         "searches": _encode(searches).decode(),
         "results": _encode(results).decode(),
