@@ -13,29 +13,19 @@ from contextlib import contextmanager
 from email.utils import mktime_tz, parsedate_tz
 from http import HTTPStatus
 from time import monotonic, time
-from typing import Self
+from typing import Self, cast
 
 import httpx
 
-from . import __version__, arxiv_query, arxiv_xml, metrics, timestamps
-from .errors import (
-    UpstreamError,
-    UpstreamInvalidResponse,
-    UpstreamRejected,
-    UpstreamThrottled,
-    UpstreamTimeout,
-    UpstreamUnreachable,
-)
+from . import __version__, arxiv_query, arxiv_xml, errors, metrics, timestamps
 from .http_pool import HTTPConnectionPool, ssl_context
 from .models.arxiv import ArxivRequest, ArxivResponse, Feed, Outcome
 from .settings import Settings
 
 logger = logging.getLogger(__name__)
 
-MAX_RECEIVED_BYTES = 32 * 2**20
-"""Per response, compressed; 2,000 papers are about 5 MiB."""
-MAX_DECODED_BYTES = 64 * 2**20
-"""Per response, decompressed."""
+MAX_RESPONSE_BYTES = 64 * 2**20
+"""Per response, as received and decompressed; 2,000 papers are about 5 MiB."""
 MAX_INLINE_BYTES = 48 * 2**10
 """Responses up to this size are parsed in the event loop, in a millisecond; others in a thread."""
 CONNECT_TIMEOUT = 10.0
@@ -43,17 +33,12 @@ CONNECT_RETRY_SECONDS = 30
 """The Retry-After when arXiv cannot be reached."""
 DAY = 86_400
 
-_THROTTLED = {
-    HTTPStatus.TOO_MANY_REQUESTS,
-    HTTPStatus.FORBIDDEN,
-    HTTPStatus.SERVICE_UNAVAILABLE,
-}
-_OUTCOMES: dict[type[UpstreamError], Outcome] = {
-    UpstreamRejected: Outcome.REFUSED,
-    UpstreamThrottled: Outcome.BUSY,
-    UpstreamUnreachable: Outcome.UNREACHABLE,
-    UpstreamTimeout: Outcome.TIMEOUT,
-    UpstreamInvalidResponse: Outcome.BROKEN,
+_OUTCOMES: dict[type[errors.UpstreamError], Outcome] = {
+    errors.UpstreamRejected: Outcome.REFUSED,
+    errors.UpstreamThrottled: Outcome.BUSY,
+    errors.UpstreamUnreachable: Outcome.UNREACHABLE,
+    errors.UpstreamTimeout: Outcome.TIMEOUT,
+    errors.UpstreamInvalidResponse: Outcome.BROKEN,
 }
 
 
@@ -87,7 +72,7 @@ class ArxivClient:
         started = monotonic()
         try:
             response = await self._send(request, deadline)
-        except UpstreamError as error:
+        except errors.UpstreamError as error:
             self._report(error.response, request, monotonic() - started)
             raise
         self._report(response, request, monotonic() - started)
@@ -95,27 +80,26 @@ class ArxivClient:
 
     async def _send(self, request: ArxivRequest, deadline: float) -> ArxivResponse:
         status, timestamp = 0, int(time())
-        timeout = self.settings.timeout
+        url, timeout = self.settings.api_url, self.settings.timeout
         end = min(deadline, asyncio.get_running_loop().time() + timeout)
         try:
             with _map_http_errors(timeout):
                 async with (
                     asyncio.timeout_at(end),
                     self._clients.acquire() as client,
-                    client.stream(
-                        "GET", self.settings.api_url, params=request.parameters
-                    ) as response,
+                    client.stream("GET", url, params=request.parameters) as response,
                 ):
                     status = response.status_code
-                    timestamp = _parse_date_header(response, timestamp)
-                    if status in _THROTTLED:
-                        raise self._throttled(response)
+                    date = _parse_http_date(response.headers.get("date", ""))
+                    if date is not None and date <= timestamp + DAY:
+                        timestamp = date
+                    self._check_throttled(response)
                     body = await _read_body(response)
             if len(body) <= MAX_INLINE_BYTES:
                 feed = _parse_feed(body, status)
             else:
                 feed = await asyncio.to_thread(_parse_feed, body, status)
-        except UpstreamError as error:
+        except errors.UpstreamError as error:
             error.response = ArxivResponse(
                 timestamp=timestamp,
                 status=status,
@@ -142,12 +126,13 @@ class ArxivClient:
             },
         )
 
-    def _throttled(self, response: httpx.Response) -> UpstreamThrottled:
-        retry_after = _parse_retry_after(response.headers.get("retry-after", ""))
-        return UpstreamThrottled(
-            f"arXiv throttles requests (status {response.status_code})",
-            retry_after=retry_after or math.ceil(self.settings.cooldown),
-        )
+    def _check_throttled(self, response: httpx.Response) -> None:
+        if response.status_code in {429, 403, 503}:
+            seconds = _parse_retry_after(response.headers.get("retry-after", ""))
+            raise errors.UpstreamThrottled(
+                f"arXiv throttles requests (status {response.status_code})",
+                retry_after=seconds or math.ceil(self.settings.cooldown),
+            )
 
     def _report(self, response: ArxivResponse, request: ArxivRequest, seconds: float) -> None:
         metrics.count_upstream_request(response, seconds)
@@ -169,16 +154,16 @@ def _map_http_errors(timeout: float) -> Iterator[None]:
     try:
         yield
     except (TimeoutError, httpx.TimeoutException) as error:
-        raise UpstreamTimeout(
+        raise errors.UpstreamTimeout(
             f"arXiv did not complete its response within {timeout:g} seconds"
         ) from error
     except httpx.ConnectError as error:
-        raise UpstreamUnreachable(
+        raise errors.UpstreamUnreachable(
             f"cannot connect to arXiv: {error}", retry_after=CONNECT_RETRY_SECONDS
         ) from error
-    except httpx.HTTPError as error:
-        raise UpstreamInvalidResponse(
-            f"the response of arXiv is incomplete: {error or type(error).__name__}"
+    except (httpx.HTTPError, zlib.error) as error:
+        raise errors.UpstreamInvalidResponse(
+            f"the response of arXiv is incomplete or damaged: {error or type(error).__name__}"
         ) from error
 
 
@@ -187,11 +172,9 @@ def _create_response(
 ) -> ArxivResponse:
     sent = request.parameters
     max_results, start = int(sent["max_results"]), int(sent["start"])
-    if len(feed.entries) > max_results:
+    if (received := len(feed.entries)) > max_results:
         logger.warning(
-            "arXiv sent %d papers instead of %d: the others are ignored",
-            len(feed.entries),
-            max_results,
+            "arXiv sent %d papers instead of %d: the others are ignored", received, max_results
         )
     for entry in feed.entries:
         if entry.published is None:
@@ -220,34 +203,25 @@ async def _read_body(response: httpx.Response) -> bytes:
     """Read and decompress the body in bounded memory: a few bytes may decompress to gigabytes."""
     encoding = response.headers.get("content-encoding", "identity").strip().lower()
     if encoding not in {"identity", "gzip", "x-gzip", "deflate"}:
-        raise UpstreamInvalidResponse(
+        raise errors.UpstreamInvalidResponse(
             f"the response of arXiv has the unsupported encoding {encoding[:50]!r}"
         )
     unzip = None if encoding == "identity" else zlib.decompressobj(zlib.MAX_WBITS | 32)
-    received = 0
-    body = bytearray()
-    try:
-        async for chunk in _raw_stream(response):
-            received += len(chunk)
-            if unzip is not None and unzip.eof:
-                raise UpstreamInvalidResponse("the compressed response of arXiv has trailing data")
-            room = MAX_DECODED_BYTES - len(body) + 1
-            body += chunk if unzip is None else unzip.decompress(chunk, room)
-            if received > MAX_RECEIVED_BYTES or len(body) > MAX_DECODED_BYTES:
-                raise UpstreamInvalidResponse("the response of arXiv is larger than the limit")
-    except zlib.error as error:
-        raise UpstreamInvalidResponse(
-            f"the response of arXiv cannot be decompressed: {error}"
-        ) from error
-    if unzip is not None and not unzip.eof:
-        raise UpstreamInvalidResponse("the compressed response of arXiv is truncated")
+    body, received = bytearray(), 0
+    # the bytes as received; unlike `aiter_raw`, this works with httpx.MockTransport too
+    async for chunk in cast("httpx.AsyncByteStream", response.stream):
+        received += len(chunk)
+        if unzip and unzip.eof:
+            raise errors.UpstreamInvalidResponse(
+                "the compressed response of arXiv has trailing data"
+            )
+        room = MAX_RESPONSE_BYTES - len(body) + 1
+        body += unzip.decompress(chunk, room) if unzip else chunk
+        if received > MAX_RESPONSE_BYTES or len(body) > MAX_RESPONSE_BYTES:
+            raise errors.UpstreamInvalidResponse("the response of arXiv is larger than the limit")
+    if unzip and not unzip.eof:
+        raise errors.UpstreamInvalidResponse("the compressed response of arXiv is truncated")
     return bytes(body)
-
-
-def _raw_stream(response: httpx.Response) -> httpx.AsyncByteStream:
-    """The bytes as received; unlike `aiter_raw`, this works with httpx.MockTransport too."""
-    assert isinstance(response.stream, httpx.AsyncByteStream)  # noqa: S101 - always with AsyncClient
-    return response.stream
 
 
 def _parse_feed(body: bytes, status: int) -> Feed:
@@ -256,25 +230,19 @@ def _parse_feed(body: bytes, status: int) -> Feed:
         feed = arxiv_xml.parse_feed(body)
     except arxiv_xml.InvalidFeed as error:
         if status == HTTPStatus.BAD_REQUEST:
-            raise UpstreamRejected("arXiv rejects the query without a reason") from error
+            raise errors.UpstreamRejected("arXiv rejects the query without a reason") from error
         if status == HTTPStatus.OK:
-            raise UpstreamInvalidResponse(
+            raise errors.UpstreamInvalidResponse(
                 f"the response of arXiv is not a valid feed: {error}"
             ) from error
-        raise UpstreamInvalidResponse(f"arXiv responded with status {status}") from error
+        raise errors.UpstreamInvalidResponse(f"arXiv responded with status {status}") from error
     if status == HTTPStatus.OK and feed.error is None:
         return feed
     # the summary of an error entry is the reason, whatever its id is
     reason = feed.error or next((entry.summary for entry in feed.entries), "no reason given")
     if status in {HTTPStatus.OK, HTTPStatus.BAD_REQUEST}:
-        raise UpstreamRejected(f"arXiv rejects the query: {reason}")
-    raise UpstreamInvalidResponse(f"arXiv responded with status {status}: {reason}")
-
-
-def _parse_date_header(response: httpx.Response, now: int) -> int:
-    """The Date header; our clock if it is missing, invalid or more than a day in the future."""
-    date = _parse_http_date(response.headers.get("date", ""))
-    return now if date is None or date > now + DAY else date
+        raise errors.UpstreamRejected(f"arXiv rejects the query: {reason}")
+    raise errors.UpstreamInvalidResponse(f"arXiv responded with status {status}: {reason}")
 
 
 def _parse_http_date(text: str) -> int | None:
@@ -289,9 +257,6 @@ def _parse_http_date(text: str) -> int | None:
 def _parse_retry_after(text: str) -> int | None:
     """The seconds of a Retry-After header (RFC 9110, 10.2.3), a day at most, if valid."""
     if text.isascii() and text.isdigit():
-        seconds = float(text)
-    elif moment := _parse_http_date(text):
-        seconds = max(0.0, moment - time())
-    else:
-        return None
-    return int(min(seconds, DAY))
+        return int(min(float(text), DAY))
+    moment = _parse_http_date(text)
+    return int(min(max(0.0, moment - time()), DAY)) if moment else None

@@ -13,18 +13,9 @@ from time import time
 
 from msgspec import Struct, structs
 
-from . import arxiv_query
+from . import arxiv_query, errors
 from .backoff import Backoff
 from .db.records import RecordStore
-from .errors import (
-    Conflict,
-    DatabaseUnavailable,
-    QueueTooLong,
-    ServiceError,
-    UpstreamError,
-    UpstreamInvalidResponse,
-    UpstreamRejected,
-)
 from .models.arxiv import ArxivResponse, Outcome, Search
 from .models.records import Harvest, RecordedSearch
 from .search import LocalSearchService
@@ -54,7 +45,10 @@ class Progress(Struct, frozen=True):
 
 
 class Harvester:
-    """Stores all papers that match a query in arXiv's language, up to `limit` in total."""
+    """Stores all papers that match a query in arXiv's language, up to `limit` in total.
+
+    Raises InvalidParameter if the query is not valid.
+    """
 
     def __init__(
         self,
@@ -63,7 +57,6 @@ class Harvester:
         search_service: LocalSearchService,
         records: RecordStore,
     ) -> None:
-        """Raises InvalidParameter if the query is not valid."""
         search = Search(query=query, max_results=PAGE_SIZE)
         self._query = query
         self._normalized_query = arxiv_query.build_params(search, PAGE_SIZE)["search_query"]
@@ -86,12 +79,12 @@ class Harvester:
         while not self._state.finished and (self._room is None or self._room > 0):
             try:
                 page = await self._fetch_page()
-            except Conflict:
+            except errors.Conflict:
                 await self._resume()  # another process was faster: continue after its page
                 yield Progress(len(self._seen), len(self._seen))
-            except UpstreamRejected:
+            except errors.UpstreamRejected:
                 raise
-            except (UpstreamError, QueueTooLong, DatabaseUnavailable) as error:
+            except (errors.UpstreamError, errors.QueueTooLong, errors.DatabaseUnavailable) as error:
                 failures += 1
                 if failures > MAX_FAILURES:
                     raise
@@ -131,12 +124,14 @@ class Harvester:
         )
         page = await self._search_service.search_and_record(search, self._record)
         if page.outcome == Outcome.SUSPECT:
-            raise UpstreamInvalidResponse("arXiv sent fewer papers than it counts")
+            raise errors.UpstreamInvalidResponse("arXiv sent fewer papers than it counts")
         return page
 
     async def _record(self, response: ArxivResponse) -> RecordedSearch:
         """Record the papers of a page that are new, together with the progress."""
-        if response.outcome == Outcome.OK and self._counts_too_few(response):
+        # arXiv counts fewer papers than it has sent before, so this is not the end
+        counts_too_few = self._state.page > 0 and response.num_results < max(1, self._state.start)
+        if response.outcome == Outcome.OK and counts_too_few:
             response = structs.replace(response, outcome=Outcome.SUSPECT)
         if response.outcome != Outcome.OK:
             # a complete response to the next attempt will contain these papers too
@@ -155,10 +150,6 @@ class Harvester:
         self._state = state
         return recorded
 
-    def _counts_too_few(self, response: ArxivResponse) -> bool:
-        """Whether arXiv counts fewer papers than it has sent before, so this is not the end."""
-        return self._state.page > 0 and response.num_results < max(1, self._state.start)
-
     def _advance(self, response: ArxivResponse, *, is_complete: bool) -> Harvest:
         """The state after this page; a page that is not stored completely is requested again."""
         page = self._state.page + 1
@@ -172,7 +163,9 @@ class Harvester:
         submitted = [entry.published for entry in response.entries if entry.published]
         last = int(max(submitted).timestamp()) // MINUTE * MINUTE if submitted else 0
         if last <= self._state.submitted_from:
-            raise ServiceError(f"arXiv has more than {MAX_RESULT} papers submitted in one minute")
+            raise errors.ServiceError(
+                f"arXiv has more than {MAX_RESULT} papers submitted in one minute"
+            )
         return structs.replace(self._state, page=page, submitted_from=last, start=0)
 
     def _progress(self, page: RecordedSearch) -> Progress:
@@ -180,7 +173,7 @@ class Harvester:
         total = len(self._seen) + left
         return Progress(len(self._seen), min(total, self._limit or total))
 
-    async def _pause(self, error: ServiceError, backoff: Backoff) -> None:
+    async def _pause(self, error: errors.ServiceError, backoff: Backoff) -> None:
         seconds = max(error.retry_after or 0, backoff.next_pause())
         logger.warning("harvest paused for %.0f seconds: %s", seconds, error.detail)
         await asyncio.sleep(seconds)

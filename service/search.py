@@ -3,6 +3,8 @@
 Recorded searches are the cache: a record is fresh until arXiv publishes new papers. Each process
 also keeps the latest records in memory. Concurrent identical searches of a process share one
 execution; across processes, those that wait for the rate limiter find the record of the first.
+
+From top to bottom, a search passes `search`, `_share`, `_run`, `_ask`, `_attempt` and `record`.
 """
 
 import asyncio
@@ -11,33 +13,27 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import AbstractAsyncContextManager
-from functools import lru_cache, partial
+from functools import partial
 from itertools import count
 from time import monotonic, time
-from typing import Any, Generic, Protocol, Self, TypeVar, cast
+from typing import Any, Self, TypeVar, cast
 from uuid import UUID
+from weakref import WeakValueDictionary
 
 import msgspec
 from cachetools import TTLCache
 from msgspec import Struct, field, structs
 
-from . import arxiv_query, arxiv_schedule, metrics, timestamps
+from . import arxiv_query, arxiv_schedule, errors, metrics, timestamps
 from .arxiv_client import ArxivClient
 from .backoff import Backoff
 from .db.rate_limiter import CacheProbe, Lease, RateLimiter
 from .db.records import RecordStore, create_record
-from .errors import (
-    DatabaseUnavailable,
-    QueueTooLong,
-    UpstreamError,
-    UpstreamRejected,
-    UpstreamThrottled,
-)
 from .models.arxiv import ArxivRequest, ArxivResponse, Outcome, Search
 from .models.records import Harvest, RecordedSearch, ResultRow
 from .models.responses import SearchSummary
 from .settings import Settings
-from .singleflight import mark_retrieved
+from .singleflight import InFlight
 
 logger = logging.getLogger(__name__)
 
@@ -55,10 +51,11 @@ SAVE_PAUSES = 0.5, 2.0
 QUEUE_SECONDS = 2.0
 """How long to wait for results that are still in the queue."""
 QUEUE_POLL_SECONDS = 0.1
-STOPPING_RETRY_SECONDS = 5
-"""The Retry-After of searches that wait when the service stops."""
 
-_to_iso = lru_cache(maxsize=1024)(timestamps.format_iso)
+T = TypeVar("T")
+R = TypeVar("R", bound=ArxivResponse | RecordedSearch)
+Recorder = Callable[[ArxivResponse], Awaitable[R]]
+"""Processes each response of arXiv, including failed attempts; usually records it."""
 
 
 class SearchReply(Struct, frozen=True):
@@ -72,11 +69,6 @@ class SearchReply(Struct, frozen=True):
     def outcome(self) -> str:
         """The outcome of the search."""
         return self.recorded.outcome
-
-    @property
-    def query_id(self) -> int:
-        """The number under which the search is recorded."""
-        return self.recorded.query_id
 
     @property
     def answered_by(self) -> str:
@@ -95,58 +87,8 @@ class SearchReply(Struct, frozen=True):
     @property
     def lifetime(self) -> int:
         """Seconds for which the response stays fresh."""
-        is_ok = self.recorded.outcome == Outcome.OK
+        is_ok = self.outcome == Outcome.OK
         return max(0, _expires_at(self.recorded) - int(time())) if is_ok else 0
-
-
-R = TypeVar("R", bound=ArxivResponse | RecordedSearch | SearchReply)
-ResponseHandler = Callable[[ArxivResponse], Awaitable[R]]
-"""Processes each response of arXiv, including failed attempts; usually records it."""
-T = TypeVar("T")
-
-
-class InFlight(Generic[T]):
-    """A search in progress, which several clients may wait for."""
-
-    def __init__(self, start: "Callable[[InFlight[T]], Coroutine[Any, Any, T]]") -> None:
-        self.upstream_started = False
-        """Whether a request to arXiv is in progress; its response is recorded in any case."""
-        self._clients = 0
-        self._is_stopping = False
-        self.task = asyncio.create_task(start(self))
-        self.task.add_done_callback(mark_retrieved)
-
-    @property
-    def is_abandoned(self) -> bool:
-        """Whether no further attempt should be made."""
-        return self._is_stopping or not self._clients
-
-    @property
-    def is_ending(self) -> bool:
-        """Whether it has ended or is being cancelled, so that no more clients may join."""
-        return self.task.done() or self.task.cancelling() > 0
-
-    async def join(self) -> T:
-        """Wait for the result. The search is cancelled when its last client is gone."""
-        self._clients += 1
-        try:
-            return await asyncio.shield(self.task)
-        except asyncio.CancelledError:
-            if self._is_stopping and self.task.cancelled():
-                raise QueueTooLong(
-                    "the service is stopping", retry_after=STOPPING_RETRY_SECONDS
-                ) from None
-            raise
-        finally:
-            self._clients -= 1
-            if not self._clients and not self.upstream_started:
-                self.task.cancel()
-
-    def cancel_pending(self) -> None:
-        """Cancel the search unless a request is in progress; then make no further attempt."""
-        self._is_stopping = True
-        if not self.upstream_started:
-            self.task.cancel()
 
 
 class SearchService(ABC):
@@ -155,7 +97,7 @@ class SearchService(ABC):
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._in_flight: set[InFlight[Any]] = set()
-        self._shared: dict[UUID, InFlight[SearchReply]] = {}
+        self._shared: WeakValueDictionary[UUID, InFlight[SearchReply]] = WeakValueDictionary()
         """The searches in progress that others may join, by search_key."""
         self._cache: TTLCache[UUID, RecordedSearch] = TTLCache(MAX_CACHED_SEARCHES, CACHE_SECONDS)
 
@@ -182,7 +124,8 @@ class SearchService(ABC):
         """
         request = self._encode(search)
         use_cache = self._settings.cache == "on" and not bypass_cache
-        if use_cache and (recorded := self._find_cached(request)):
+        recorded = self._cache.get(request.search_key) if use_cache else None
+        if recorded and _is_fresh(recorded):
             metrics.AT_HAND.inc()
             return _hit(recorded)
         return await self._share(request, use_cache=use_cache)
@@ -190,29 +133,20 @@ class SearchService(ABC):
     @metrics.count_searches
     async def _share(self, request: ArxivRequest, *, use_cache: bool) -> SearchReply:
         """Join an identical search in progress, if any, otherwise start one."""
-
-        def start(flight: InFlight[SearchReply]) -> Coroutine[Any, Any, SearchReply]:
-            return self._run(flight, request, use_cache=use_cache)
-
-        if not use_cache:
-            return await self._start(start).join()
-        flight = self._shared.get(request.search_key)
+        flight = self._shared.get(request.search_key) if use_cache else None
         if flight is None or flight.is_ending:
-            flight = self._shared[request.search_key] = self._start(start)
-            flight.task.add_done_callback(partial(self._unshare, request.search_key, flight))
+            flight = self._start(partial(self._run, request, use_cache=use_cache))
+            if use_cache:
+                self._shared[request.search_key] = flight
             return await flight.join()
         reply = await flight.join()
         if reply.answered_by == "flight":
             return reply
         return structs.replace(reply, cache_status=f"{reply.cache_status}; collapsed")
 
-    def _unshare(self, search_key: UUID, flight: InFlight[SearchReply], _: object) -> None:
-        if self._shared.get(search_key) is flight:
-            del self._shared[search_key]
-
     @abstractmethod
     async def _run(
-        self, flight: InFlight[SearchReply], request: ArxivRequest, *, use_cache: bool
+        self, request: ArxivRequest, flight: InFlight[SearchReply], *, use_cache: bool
     ) -> SearchReply:
         """Run a search that is not cached in this process."""
 
@@ -224,10 +158,6 @@ class SearchService(ABC):
         self._in_flight.add(flight)
         flight.task.add_done_callback(lambda _: self._in_flight.discard(flight))
         return flight
-
-    def _find_cached(self, request: ArxivRequest) -> RecordedSearch | None:
-        recorded = self._cache.get(request.search_key)
-        return recorded if recorded is not None and _is_fresh(recorded) else None
 
     def _add_to_cache(self, request: ArxivRequest, recorded: RecordedSearch) -> None:
         if recorded.outcome == Outcome.OK and self._settings.cache == "on":
@@ -253,25 +183,144 @@ class LocalSearchService(SearchService):
     async def search_arxiv(self, search: Search) -> ArxivResponse:
         """Send a search to arXiv without recording it. Raises what `search` raises."""
 
-        async def handle(response: ArxivResponse) -> ArxivResponse:
+        async def keep(response: ArxivResponse) -> ArxivResponse:
             return response
 
-        return await self._send(search, handle)
+        response = await self._start(partial(self._ask, self._encode(search), keep)).join()
+        return cast("ArxivResponse", response)  # there is no probe for a record
 
     @metrics.count_searches
     async def search_and_record(
-        self, search: Search, record: ResponseHandler[RecordedSearch]
+        self, search: Search, record: Recorder[RecordedSearch]
     ) -> RecordedSearch:
         """Send a search to arXiv; `record` records each response.
 
         Raises what `search` and `record` raise.
         """
-        return await self._send(search, record)
+        start = partial(self._ask, self._encode(search), record)
+        recorded: RecordedSearch = await self._start(start).join()
+        return recorded
 
-    async def _send(self, search: Search, handle: ResponseHandler[R]) -> R:
-        request = self._encode(search)
-        result = await self._start(lambda flight: self._ask(flight, request, handle)).join()
-        return cast("R", result)  # only a probe returns records of other processes
+    async def _run(
+        self, request: ArxivRequest, flight: InFlight[SearchReply], *, use_cache: bool
+    ) -> SearchReply:
+        """Answer from PostgreSQL, otherwise from arXiv, otherwise with an expired record."""
+        stored = await self._records.find_latest(request.search_key) if use_cache else None
+        if stored is not None and _is_fresh(stored):
+            self._add_to_cache(request, stored)
+            return _hit(stored)
+        forwarded = "fwd=request" if not use_cache else "fwd=stale" if stored else "fwd=uri-miss"
+        own: RecordedSearch | None = None
+
+        async def record(response: ArxivResponse) -> RecordedSearch:
+            nonlocal own
+            own = await self.record(response, search_key=request.search_key)
+            return own
+
+        probe = CacheProbe(request.search_key, _is_fresh) if use_cache else None
+        try:
+            recorded = await self._ask(
+                request, record, flight, probe=probe, wait_for_cooldown=stored is None
+            )
+        except errors.UpstreamRejected:
+            raise
+        except (errors.QueueTooLong, errors.UpstreamError, errors.DatabaseUnavailable) as error:
+            if stored is None:
+                raise
+            logger.warning("serving a stale response: %s", error.detail)
+            return SearchReply(stored, f"{_hit(stored).cache_status}; detail=stale")
+        self._add_to_cache(request, recorded)
+        if recorded is not own:  # by another process
+            return SearchReply(recorded, f"{forwarded}; collapsed")
+        suffix = "; stored" if recorded.outcome == Outcome.OK else ""
+        return SearchReply(recorded, f"{forwarded}; fwd-status={recorded.status}{suffix}")
+
+    async def _ask(
+        self,
+        request: ArxivRequest,
+        record: Recorder[R],
+        flight: InFlight[Any],
+        *,
+        probe: CacheProbe | None = None,
+        wait_for_cooldown: bool = True,
+    ) -> R | RecordedSearch:
+        """Send a request to arXiv, several times if necessary, as long as ARXIV_MAX_WAIT allows.
+
+        Returns the record instead if another process records the search of `probe` meanwhile.
+        """
+        clock = asyncio.get_running_loop().time
+        deadline = clock() + self._settings.max_wait
+        acquire = partial(
+            self._rate_limiter.acquire, deadline, probe=probe, wait_for_cooldown=wait_for_cooldown
+        )
+        backoff = Backoff(RETRY_SECONDS, self._settings.max_wait)
+        latest: R | RecordedSearch | errors.UpstreamError | None = None
+        try:
+            for attempt in count(1):
+                try:
+                    latest = await self._attempt(request, record, flight, acquire)
+                    if latest.outcome != Outcome.SUSPECT:
+                        return latest
+                except (errors.UpstreamRejected, errors.UpstreamThrottled):
+                    raise
+                except errors.UpstreamError as error:
+                    logger.info("attempt %d failed: %s", attempt, error.detail)
+                    latest = error
+                except errors.QueueTooLong:
+                    if latest is None:
+                        raise
+                    break  # the result of the last attempt is more useful
+                pause = backoff.next_pause()
+                if attempt == MAX_ATTEMPTS or flight.is_abandoned or clock() + pause > deadline:
+                    break
+                await asyncio.sleep(pause)
+            assert latest is not None  # noqa: S101 - there was an attempt
+            if isinstance(latest, errors.UpstreamError):
+                raise latest
+            return latest
+        finally:
+            del latest  # its traceback refers to this frame, and to the body of the response
+
+    async def _attempt(
+        self,
+        request: ArxivRequest,
+        record: Recorder[R],
+        flight: InFlight[Any],
+        acquire: Callable[[], AbstractAsyncContextManager[Lease | RecordedSearch]],
+    ) -> R | RecordedSearch:
+        """Send a request once it has the lease, and record the response.
+
+        Raises an UpstreamError with the query_id of the failed attempt.
+        """
+        lease: Lease | RecordedSearch
+        try:
+            async with acquire() as lease:
+                if isinstance(lease, RecordedSearch):
+                    return lease
+                flight.upstream_started = True
+                response = await self._send(request, lease)
+                return await record(response)
+        except errors.UpstreamError as error:
+            # the lease is released before the attempt is recorded, because a cooldown has to
+            # apply to all processes at once
+            if isinstance(error, errors.UpstreamThrottled) and isinstance(lease, Lease):
+                error.retry_after = max(1, math.ceil(lease.cooldown_left))
+            error.query_id = getattr(await record(error.response), "query_id", None)
+            raise
+        finally:
+            flight.upstream_started = False
+
+    async def _send(self, request: ArxivRequest, lease: Lease) -> ArxivResponse:
+        """Send a request, and note in the lease how arXiv reacted."""
+        try:
+            response = await self._arxiv.search(request, lease.expires_at)
+        except errors.UpstreamError as error:
+            lease.answered = isinstance(error, errors.UpstreamRejected)
+            if isinstance(error, errors.UpstreamThrottled):
+                lease.cooldown = error.retry_after or self._settings.cooldown
+            raise
+        lease.answered = True
+        return response
 
     async def record(
         self,
@@ -287,142 +336,12 @@ class LocalSearchService(SearchService):
         while True:
             try:
                 await self._records.insert(record, harvest)
-            except DatabaseUnavailable as error:
+                return msgspec.convert(record, RecordedSearch, from_attributes=True)
+            except errors.DatabaseUnavailable as error:
                 if monotonic() > deadline:
                     logger.error("could not record a response: %s (%r)", error, record.query)  # noqa: TRY400
                     raise
                 await asyncio.sleep(backoff.next_pause())
-            else:
-                return msgspec.convert(record, RecordedSearch, from_attributes=True)
-
-    async def _run(
-        self, flight: InFlight[SearchReply], request: ArxivRequest, *, use_cache: bool
-    ) -> SearchReply:
-        """Answer from PostgreSQL, otherwise from arXiv, otherwise with an expired record."""
-        stored = await self._records.find_latest(request.search_key) if use_cache else None
-        if stored is not None and _is_fresh(stored):
-            self._add_to_cache(request, stored)
-            return _hit(stored)
-        reason = "request" if not use_cache else "uri-miss" if stored is None else "stale"
-        try:
-            result = await self._ask(
-                flight,
-                request,
-                self._create_handler(request, reason),
-                probe=CacheProbe(request.search_key, _is_fresh) if use_cache else None,
-                wait_for_cooldown=stored is None,
-            )
-        except UpstreamRejected:
-            raise
-        except (QueueTooLong, UpstreamError, DatabaseUnavailable) as error:
-            if stored is None:
-                raise
-            logger.warning("serving a stale response: %s", error.detail)
-            return SearchReply(stored, f"{_hit(stored).cache_status}; detail=stale")
-        if isinstance(result, RecordedSearch):  # by another process
-            self._add_to_cache(request, result)
-            return SearchReply(result, f"fwd={reason}; collapsed")
-        return result
-
-    def _create_handler(self, request: ArxivRequest, reason: str) -> ResponseHandler[SearchReply]:
-        """Record the responses to a search that was sent to arXiv for this reason (RFC 9211)."""
-
-        async def handle(response: ArxivResponse) -> SearchReply:
-            recorded = await self.record(response, search_key=request.search_key)
-            self._add_to_cache(request, recorded)
-            stored = "; stored" if recorded.outcome == Outcome.OK else ""
-            return SearchReply(recorded, f"fwd={reason}; fwd-status={recorded.status}{stored}")
-
-        return handle
-
-    async def _ask(
-        self,
-        flight: InFlight[Any],
-        request: ArxivRequest,
-        handle: ResponseHandler[R],
-        *,
-        probe: CacheProbe | None = None,
-        wait_for_cooldown: bool = True,
-    ) -> R | RecordedSearch:
-        """Send a request to arXiv, several times if necessary, as long as ARXIV_MAX_WAIT allows.
-
-        Returns the record instead if another process records the search of `probe` meanwhile.
-        """
-        clock = asyncio.get_running_loop().time
-        deadline = clock() + self._settings.max_wait
-        acquire = partial(
-            self._rate_limiter.acquire, deadline, probe=probe, wait_for_cooldown=wait_for_cooldown
-        )
-        backoff = Backoff(RETRY_SECONDS, self._settings.max_wait)
-        latest: R | RecordedSearch | UpstreamError | None = None
-        try:
-            for attempt in count(1):
-                try:
-                    latest = await self._attempt(flight, request, handle, acquire)
-                except (UpstreamRejected, UpstreamThrottled):
-                    raise
-                except UpstreamError as error:
-                    logger.info("attempt %d failed: %s", attempt, error.detail)
-                    latest = error
-                except QueueTooLong:
-                    if latest is None:
-                        raise
-                    break  # the result of the last attempt is more useful
-                if not isinstance(latest, UpstreamError) and latest.outcome != Outcome.SUSPECT:
-                    return latest
-                pause = backoff.next_pause()
-                if attempt == MAX_ATTEMPTS or flight.is_abandoned or clock() + pause > deadline:
-                    break
-                await asyncio.sleep(pause)
-            assert latest is not None  # noqa: S101 - there was an attempt
-            if isinstance(latest, UpstreamError):
-                raise latest
-            return latest
-        finally:
-            del latest  # its traceback refers to this frame, and to the body of the response
-
-    async def _attempt(
-        self,
-        flight: InFlight[Any],
-        request: ArxivRequest,
-        handle: ResponseHandler[R],
-        acquire: Callable[[], AbstractAsyncContextManager[Lease | RecordedSearch]],
-    ) -> R | RecordedSearch:
-        """Send a request once it has the lease, and handle the response.
-
-        Raises an UpstreamError with the query_id of the failed attempt.
-        """
-        lease: Lease | RecordedSearch
-        try:
-            async with acquire() as lease:
-                if isinstance(lease, RecordedSearch):
-                    return lease
-                flight.upstream_started = True
-                response = await self._request(request, lease)
-                return await handle(response)
-        except UpstreamError as error:
-            # the lease is released before the attempt is recorded, because a cooldown has to
-            # apply to all processes at once
-            if isinstance(error, UpstreamThrottled) and isinstance(lease, Lease):
-                error.retry_after = max(1, math.ceil(lease.cooldown_left))
-            result = await handle(error.response)
-            error.query_id = None if isinstance(result, ArxivResponse) else result.query_id
-            raise
-        finally:
-            flight.upstream_started = False
-
-    async def _request(self, request: ArxivRequest, lease: Lease) -> ArxivResponse:
-        """Send a request, and note in the lease how arXiv reacted."""
-        try:
-            response = await self._arxiv.search(request, lease.expires_at)
-        except UpstreamThrottled as error:
-            lease.cooldown = error.retry_after or self._settings.cooldown
-            raise
-        except UpstreamRejected:
-            lease.answered = True
-            raise
-        lease.answered = True
-        return response
 
 
 def summarize(reply: SearchReply, settings: Settings) -> SearchSummary:
@@ -434,7 +353,7 @@ def summarize(reply: SearchReply, settings: Settings) -> SearchSummary:
         warnings.append("arXiv sent fewer papers than it counts: repeat the search later")
     return SearchSummary(
         query_id=recorded.query_id,
-        timestamp=_to_iso(recorded.timestamp, settings.zone),
+        timestamp=timestamps.format_iso(recorded.timestamp, settings.zone),
         status=recorded.status,
         num_results=recorded.num_results,
         num_entries=recorded.num_entries,
@@ -443,30 +362,23 @@ def summarize(reply: SearchReply, settings: Settings) -> SearchSummary:
     )
 
 
-class ResultStore(Protocol):
-    """A store that has the results of a search."""
-
-    async def fetch_results(self, query_id: int) -> list[ResultRow]:
-        """The results of one search, in their order."""
-
-
-async def fetch_results(recorded: RecordedSearch, store: ResultStore) -> list[ResultRow]:
+async def fetch_results(
+    recorded: RecordedSearch, fetch: Callable[[int], Awaitable[list[ResultRow]]]
+) -> list[ResultRow]:
     """The results of a recorded search, which may be in the queue of another process for a moment.
 
     Raises DatabaseUnavailable if they do not arrive in time.
     """
     deadline = monotonic() + QUEUE_SECONDS
-    while True:
-        rows = await store.fetch_results(recorded.query_id)
-        if len(rows) == recorded.num_entries:
-            return rows
+    while len(rows := await fetch(recorded.query_id)) != recorded.num_entries:
         if monotonic() > deadline:
-            raise DatabaseUnavailable(
+            raise errors.DatabaseUnavailable(
                 f"search {recorded.query_id} is recorded, but its results are still in the queue;"
                 " request them again later",
                 query_id=recorded.query_id,
             )
         await asyncio.sleep(QUEUE_POLL_SECONDS)
+    return rows
 
 
 def _expires_at(recorded: RecordedSearch) -> int:

@@ -1,7 +1,8 @@
-"""Concurrent identical reads share one execution.
+"""Concurrent identical calls share one execution.
 
-A caller never receives data that was read before its call: callers that arrive during a read share
-the next one, which starts when the current one has ended.
+`SingleFlight` is for reads: a caller never receives data that was read before its call, so callers
+that arrive during a read share the next one, which starts when the current one has ended.
+`InFlight` is for searches: callers may join while it is in progress, and the last to leave ends it.
 """
 
 import asyncio
@@ -9,7 +10,12 @@ import traceback
 from collections.abc import Callable, Coroutine, Hashable
 from typing import Any, Generic, TypeVar
 
+from .errors import QueueTooLong
+
 T = TypeVar("T")
+
+RETRY_SECONDS = 5
+"""The Retry-After of searches that wait when the service stops."""
 
 
 class SingleFlight(Generic[T]):
@@ -42,6 +48,48 @@ class SingleFlight(Generic[T]):
         finally:
             if self._current.get(key) is current:
                 del self._current[key]
+
+
+class InFlight(Generic[T]):
+    """A search in progress, which several clients may wait for."""
+
+    def __init__(self, start: "Callable[[InFlight[T]], Coroutine[Any, Any, T]]") -> None:
+        self.upstream_started = False
+        """Whether a request to arXiv is in progress; its response is recorded in any case."""
+        self._clients = 0
+        self._is_stopping = False
+        self.task = asyncio.create_task(start(self))
+        self.task.add_done_callback(mark_retrieved)
+
+    @property
+    def is_abandoned(self) -> bool:
+        """Whether no further attempt should be made."""
+        return self._is_stopping or not self._clients
+
+    @property
+    def is_ending(self) -> bool:
+        """Whether it has ended or is being cancelled, so that no more clients may join."""
+        return self.task.done() or self.task.cancelling() > 0
+
+    async def join(self) -> T:
+        """Wait for the result. The search is cancelled when its last client is gone."""
+        self._clients += 1
+        try:
+            return await asyncio.shield(self.task)
+        except asyncio.CancelledError:
+            if not (self._is_stopping and self.task.cancelled()):
+                raise
+            raise QueueTooLong("the service is stopping", retry_after=RETRY_SECONDS) from None
+        finally:
+            self._clients -= 1
+            if not self._clients and not self.upstream_started:
+                self.task.cancel()
+
+    def cancel_pending(self) -> None:
+        """Cancel the search unless a request is in progress; then make no further attempt."""
+        self._is_stopping = True
+        if not self.upstream_started:
+            self.task.cancel()
 
 
 def mark_retrieved(task: asyncio.Task[Any]) -> None:

@@ -26,8 +26,9 @@ from ..models.records import Count, PaperRow, PaperVersion, ResultRow, Run
 from ..models.requests import ApiKeysRequest, ResultsRequest, SearchRequest
 from ..models.responses import ApiKeyInfo, Health, Problem
 from ..problems import MEDIA_TYPE
-from ..search import SAVE_RETRY_SECONDS, InFlight, SearchReply, SearchService
+from ..search import SAVE_RETRY_SECONDS, SearchReply, SearchService
 from ..settings import Settings
+from ..singleflight import InFlight
 from . import requests
 
 logger = logging.getLogger(__name__)
@@ -215,7 +216,7 @@ class RemoteSearchService(SearchService):
         self._timeout = settings.max_wait + settings.timeout + SAVE_RETRY_SECONDS + READ_TIMEOUT
 
     async def _run(
-        self, _: InFlight[SearchReply], request: ArxivRequest, *, use_cache: bool
+        self, request: ArxivRequest, _: InFlight[SearchReply], *, use_cache: bool
     ) -> SearchReply:
         # other callers may join this search and wait longer than the deadline of the first one
         deadline.set(None)

@@ -86,7 +86,7 @@ async def print_search(
     async with context:
         reply = await context.search_service.search(search, bypass_cache=bypass_cache)
         summary = summarize(reply, settings)
-        rows = await fetch_results(reply.recorded, context.records)
+        rows = await fetch_results(reply.recorded, context.records.fetch_results)
         summary.results = Result.from_rows(rows, settings.zone)
     if as_json:
         click.echo(msgspec.json.format(msgspec.json.encode(summary)))

@@ -1,10 +1,10 @@
 """Records that are published to the queue; the queue worker moves them to PostgreSQL."""
 
-from typing import NamedTuple
 from weakref import WeakSet
 
 import msgspec
 from cachetools import LRUCache
+from msgspec.structs import asdict
 
 from ..errors import QueueUnavailable
 from ..models.records import Harvest, Record, ResultRow
@@ -13,13 +13,9 @@ from .pool import DatabasePools
 from .records import RecordStore
 
 MAX_CACHED_BYTES = 32 * 2**20
-"""Size of the records whose results are kept in memory because PostgreSQL may not have them yet."""
+"""Size of the messages kept in memory because PostgreSQL may not have their results yet."""
 _encode = msgspec.json.Encoder().encode
-
-
-class _CachedResults(NamedTuple):
-    rows: list[ResultRow]
-    size: int
+_decode = msgspec.json.Decoder(Record).decode
 
 
 class QueuedRecordStore(RecordStore):
@@ -30,9 +26,8 @@ class QueuedRecordStore(RecordStore):
         self._queue = queue
         self._direct: WeakSet[Record] = WeakSet()
         """Records that PostgreSQL may have, under a query_id that is not known here."""
-        self._cache: LRUCache[int, _CachedResults] = LRUCache(
-            MAX_CACHED_BYTES, getsizeof=lambda cached: cached.size
-        )
+        self._cache: LRUCache[int, bytes] = LRUCache(MAX_CACHED_BYTES, getsizeof=len)
+        """Published messages by query_id."""
 
     async def insert(self, record: Record, harvest: Harvest | None = None) -> int:
         """Publish a record under a query_id taken for it; if that fails, write it.
@@ -45,39 +40,35 @@ class QueuedRecordStore(RecordStore):
         may_publish = record.query_id or self._queue.connected
         if harvest or record in self._direct or not may_publish:
             return await self._insert_directly(record, harvest)
-        record.query_id = record.query_id or await self._take_free_query_id()
+        if not record.query_id:
+            record.query_id, _ = await self._take_free_query_id()
         message = _encode(record)
         try:
             await self._queue.put(message)
         except QueueUnavailable:
             return await self._insert_directly(record, None)
-        if record.results:
-            self._cache_results(record, len(message))
+        if record.results and len(message) <= MAX_CACHED_BYTES:
+            self._cache[record.query_id] = message
         return record.query_id
 
     async def fetch_results(self, query_id: int) -> list[ResultRow]:
         """The results of one search, which may still be in the queue."""
-        cached = self._cache.get(query_id)
-        return cached.rows if cached else await super().fetch_results(query_id)
+        message = self._cache.get(query_id)
+        return _decode_results(message) if message else await super().fetch_results(query_id)
 
     async def _insert_directly(self, record: Record, harvest: Harvest | None) -> int:
         self._direct.add(record)
         return await super().insert(record, harvest)
 
-    def _cache_results(self, record: Record, size: int) -> None:
-        if size > MAX_CACHED_BYTES:
-            return
-        rows = [
-            ResultRow(
-                result.author,
-                result.title,
-                result.journal,
-                record.query_id,
-                record.timestamp,
-                number,
-                result.arxiv_id,
-                result.version,
-            )
-            for number, result in enumerate(record.results)
-        ]
-        self._cache[record.query_id] = _CachedResults(rows, size)
+
+def _decode_results(message: bytes) -> list[ResultRow]:
+    record = _decode(message)
+    return [
+        ResultRow(
+            **asdict(result),
+            query_id=record.query_id,
+            timestamp=record.timestamp,
+            result_number=number,
+        )
+        for number, result in enumerate(record.results)
+    ]

@@ -17,8 +17,7 @@ from contextlib import asynccontextmanager, suppress
 from typing import Any
 from uuid import UUID, uuid4
 
-from msgspec import Struct, structs
-from psycopg import AsyncCursor
+from msgspec import Struct, field, structs
 from psycopg.rows import class_row, scalar_row
 from psycopg_pool import PoolTimeout, TooManyRequests
 
@@ -42,18 +41,14 @@ MAX_COOLDOWN = 6 * 3600.0
 
 
 class RateLimiterStatus(Struct, frozen=True):
-    """The state of the rate limiter; times in seconds."""
+    """The state of the rate limiter."""
 
     in_progress: bool
     """Whether a request to arXiv is in progress."""
     waiting: int
     """Number of waiting searches, as far as this process knows."""
-    pause: float
-    """The rest of the interval."""
     cooldown: float
-    """The rest of the cooldown."""
-    request_time: float
-    """The average duration of a request."""
+    """The rest of the cooldown in seconds."""
 
 
 class QueueStatus(Struct, frozen=True):
@@ -69,17 +64,16 @@ class QueueStatus(Struct, frozen=True):
     """The estimated wait."""
 
 
-class Lease:
+class Lease(Struct):
     """The exclusive right to send one request to arXiv, until `expires_at` (loop time)."""
 
-    def __init__(self, expires_at: float) -> None:
-        self.expires_at = expires_at
-        self.answered = False
-        """To be set if arXiv processed the request."""
-        self.cooldown = 0.0
-        """To be set to the number of seconds for which arXiv wants no request."""
-        self.cooldown_left = 0.0
-        """After the release: the resulting cooldown in seconds."""
+    expires_at: float
+    answered: bool = False
+    """To be set if arXiv processed the request."""
+    cooldown: float = 0.0
+    """To be set to the number of seconds for which arXiv wants no request."""
+    cooldown_left: float = 0.0
+    """After the release: the resulting cooldown in seconds."""
 
 
 class CacheProbe(Struct, frozen=True):
@@ -101,16 +95,35 @@ class PendingUpdate(Struct):
 class _Waiter(Struct):
     """A search that waits for a lease."""
 
-    ticket: UUID
     deadline: float
     probe: CacheProbe | None
     wait_for_cooldown: bool
+    ticket: UUID = field(default_factory=uuid4)
     has_ticket: bool = False
     """Whether PostgreSQL may have its ticket."""
+    is_checked: bool = False
+    """Whether the estimate was short enough when the search arrived."""
 
+    @property
+    def time_left(self) -> float:
+        return self.deadline - _now()
 
-_Look = tuple[QueueStatus, bool, RecordedSearch | None]
-"""The position of a search, whether it has the lease, and its record by another process."""
+    def check(self, status: QueueStatus, *, is_accepted: bool) -> None:
+        """Raise QueueTooLong if the search cannot get the lease in time."""
+        left, cooldown = self.time_left, math.ceil(status.cooldown)
+        is_too_long = left < 0 or status.cooldown > left or (status.wait > left and not is_accepted)
+        if cooldown and (is_too_long or not self.wait_for_cooldown):
+            raise QueueTooLong(
+                f"arXiv throttles requests; the next one can be sent in {cooldown} seconds",
+                retry_after=cooldown,
+            )
+        if is_too_long:
+            wait = max(1, math.ceil(status.wait))
+            raise QueueTooLong(
+                f"{status.ahead} searches are waiting for arXiv, which would take {wait} seconds",
+                retry_after=wait,
+            )
+        self.is_checked = True
 
 
 class RateLimiter:
@@ -125,7 +138,7 @@ class RateLimiter:
         self._lease = lease
         self._lock = asyncio.Lock()
         """Held by the search that has this process's ticket, until it gets the lease."""
-        self._lock_queue: dict[asyncio.Task[bool], None] = {}
+        self._lock_queue: list[asyncio.Task[bool]] = []
         """Calls of `_lock.acquire` in order of arrival, including the one that succeeded last."""
         self._released = asyncio.Event()
         """Set when this process has released a lease."""
@@ -141,93 +154,85 @@ class RateLimiter:
         QueueTooLong as soon as it is clear that the lease cannot be granted in time, or that there
         is a cooldown, if `wait_for_cooldown` is false.
         """
-        clock = asyncio.get_running_loop().time
-        waiter = _Waiter(uuid4(), deadline, probe, wait_for_cooldown)
-        started = clock()
+        started = _now()
+        waiter = _Waiter(deadline, probe, wait_for_cooldown)
         with metrics.GATE_WAITING.track_inprogress():
             lease = await self._wait(waiter)
-        metrics.GATE_WAIT.observe(clock() - started)
+        acquired = _now()
+        metrics.GATE_WAIT.observe(acquired - started)
         if isinstance(lease, RecordedSearch):
             yield lease
             return
-        acquired = clock()
         try:
             yield lease
         finally:
-            request_time = clock() - acquired
             try:
-                await _run_to_end(self._release(waiter.ticket, lease, request_time))
+                await _run_to_end(self._release(waiter.ticket, lease, _now() - acquired))
             finally:
                 self._released.set()
 
     async def fetch_status(self) -> RateLimiterStatus:
         """The state of the rate limiter, including the searches of this process."""
-        status = await self._fetch_shared_status()
-        waiting = status.waiting + len(self._waiting_for_lock())
-        return structs.replace(status, waiting=waiting)
-
-    async def _fetch_shared_status(self) -> RateLimiterStatus:
         [status] = await fetch(self._pools.writer, class_row(RateLimiterStatus), sql.GATE_STATUS)
         metrics.set_cooldown(status.cooldown)
-        return status
+        return structs.replace(status, waiting=status.waiting + len(self._waiting_for_lock()))
 
     def _waiting_for_lock(self) -> list[asyncio.Task[bool]]:
-        return [call for call in self._lock_queue if not call.done()]
+        return [locking for locking in self._lock_queue if not locking.done()]
 
     async def _wait(self, waiter: _Waiter) -> Lease | RecordedSearch:
+        """Wait for the lock, then for the lease, and look at the rate limiter meanwhile."""
         locking = asyncio.create_task(self._lock.acquire())
-        self._lock_queue[locking] = None
+        self._lock_queue.append(locking)
         try:
             await asyncio.sleep(0)  # lets it succeed if no other search has the lock
-            return await self._poll(waiter, locking)
+            while True:
+                if result := await self._look(waiter, locking):
+                    return result
         finally:
             try:
                 if waiter.has_ticket:
                     # before the lock is free, because the next search would count this ticket
-                    await _run_to_end(self._cancel(waiter.ticket))
+                    update = sql.GATE_CANCEL, {"ticket": waiter.ticket}, self._lease
+                    await _run_to_end(self._send(*update))
             finally:
-                del self._lock_queue[locking]
+                self._lock_queue.remove(locking)
                 if not locking.cancel():
                     self._lock.release()
 
-    async def _poll(self, waiter: _Waiter, locking: asyncio.Task[bool]) -> Lease | RecordedSearch:
-        clock = asyncio.get_running_loop().time
-        probe: CacheProbe | None = None  # the caller has just looked
-        is_first = True
-        while True:
-            looked_at = clock()
-            has_lock = locking.done()
-            try:
-                if has_lock:
-                    self._released.clear()
-                    status, acquired, record = await self._try_acquire(waiter, probe)
-                else:
-                    status, acquired, record = await self._look(locking, probe)
-            except DatabaseUnavailable as error:
-                # the database may be back before the ticket expires. It may also have granted the
-                # lease, so that only the confirmation is missing
-                if (is_first and _is_unsent(error)) or clock() + RENEW_SECONDS > waiter.deadline:
-                    raise
-                await asyncio.sleep(DATABASE_RETRY_SECONDS)
-                continue
-            if record is not None and waiter.probe and waiter.probe.is_fresh(record):
-                return record
-            if acquired:
-                waiter.has_ticket = False
-                return Lease(looked_at + self._lease)
-            left = waiter.deadline - clock()
-            is_accepted = status.place is not None if has_lock else not is_first
-            _check(status, waiter, left, is_accepted=is_accepted)
-            is_first, probe = False, waiter.probe
-            if has_lock:
-                await self._wait_for_release(min(self._poll_seconds(status), left))
-            else:
-                await asyncio.wait([locking], timeout=min(RENEW_SECONDS, left))
-
-    async def _wait_for_release(self, seconds: float) -> None:
+    async def _look(
+        self, waiter: _Waiter, locking: asyncio.Task[bool]
+    ) -> Lease | RecordedSearch | None:
+        """Take the lease if it is free, otherwise pause until that may have changed."""
+        looked_at, has_lock = _now(), locking.done()
+        ahead = None if has_lock else self._waiting_for_lock().index(locking)
+        if has_lock:
+            self._released.clear()
+        try:
+            status, is_acquired, record = await self._try_acquire(waiter, ahead)
+        except DatabaseUnavailable as error:
+            # the database may be back before the ticket expires. It may also have granted the
+            # lease, so that only the confirmation is missing
+            is_hopeless = _is_unsent(error) and not waiter.is_checked
+            if is_hopeless or waiter.time_left < RENEW_SECONDS:
+                raise
+            await asyncio.sleep(DATABASE_RETRY_SECONDS)
+            return None
+        if record is not None and waiter.probe and waiter.probe.is_fresh(record):
+            return record
+        if is_acquired:
+            waiter.has_ticket = False
+            return Lease(looked_at + self._lease)
+        waiter.check(
+            status, is_accepted=status.place is not None if has_lock else waiter.is_checked
+        )
+        if not has_lock:
+            await asyncio.wait([locking], timeout=min(RENEW_SECONDS, waiter.time_left))
+            return None
         with suppress(TimeoutError):
-            async with asyncio.timeout(seconds):
+            async with asyncio.timeout(min(self._poll_seconds(status), waiter.time_left)):
                 await self._released.wait()
+        return None
 
     def _poll_seconds(self, status: QueueStatus) -> float:
         """For how long the position of a ticket probably does not change."""
@@ -239,61 +244,47 @@ class RateLimiter:
             pause = max(status.pause, status.cooldown) or poll
         return min(pause, RENEW_SECONDS)
 
-    async def _try_acquire(self, waiter: _Waiter, probe: CacheProbe | None) -> _Look:
-        """Renew the ticket and take the lease if it is free, in one round trip."""
-        left = waiter.deadline - asyncio.get_running_loop().time()
+    async def _try_acquire(
+        self, waiter: _Waiter, ahead: int | None
+    ) -> tuple[QueueStatus, bool, RecordedSearch | None]:
+        """Renew the ticket and take the lease if it is free, in one round trip.
+
+        A search that waits for the lock behind `ahead` others gets no ticket. Returns the position
+        of the search, whether it has the lease, and its record by another process.
+        """
         values = {
             "ticket": waiter.ticket,
             "interval": self._interval,
             "lease": self._lease,
             "ticket_lifetime": TICKET_LIFETIME,
-            "max_wait": max(0.0, left),
-            "search_key": probe and probe.search_key,
+            "ahead_in_process": ahead or 0,
+            "max_wait": max(0.0, waiter.time_left) if ahead is None else -1.0,
+            "search_key": waiter.probe and waiter.probe.search_key,
         }
-        had_ticket, waiter.has_ticket = waiter.has_ticket, True
+        had_ticket, waiter.has_ticket = waiter.has_ticket, ahead is None
         try:
             with map_db_errors():
                 async with self._pools.writer() as conn:
                     statuses = conn.cursor(row_factory=class_row(QueueStatus))
                     records = conn.cursor(row_factory=class_row(RecordedSearch))
-                    updates = self._pending_updates()
                     async with conn.pipeline():
                         await conn.execute(sql.BEGIN)
                         await conn.execute(sql.GATE_LOCK, prepare=True)
-                        for update in updates.values():
-                            await _execute(conn, update.statement, update.values)
+                        updates = await self._send_pending(conn)
                         await conn.execute(sql.GATE_EXPIRE, prepare=True)
                         await statuses.execute(sql.GATE_ENQUEUE, values, prepare=True)
                         leases = await conn.execute(sql.GATE_ACQUIRE, values, prepare=True)
-                        if probe:
-                            await records.execute(sql.SELECT_LATEST_RECORD, values)
+                        await records.execute(sql.SELECT_LATEST_RECORD, values, prepare=True)
                         await conn.execute(sql.COMMIT)
-                    record = await records.fetchone() if probe else None
-                    status = await anext(statuses)
+                    status, record = await anext(statuses), await records.fetchone()
         except DatabaseUnavailable as error:
-            waiter.has_ticket = had_ticket or not _is_unsent(error)
+            waiter.has_ticket = had_ticket or (ahead is None and not _is_unsent(error))
             raise
-        self._discard(updates)
+        for ticket in updates:
+            self._pending.pop(ticket, None)
         waiter.has_ticket = status.place is not None
         metrics.set_cooldown(status.cooldown)
         return status, bool(leases.rowcount), record
-
-    async def _look(self, locking: asyncio.Task[bool], probe: CacheProbe | None) -> _Look:
-        """Estimate the wait of a search that waits for the lock."""
-        status = await self._fetch_shared_status()
-        records = probe and await fetch(
-            self._pools.writer,
-            class_row(RecordedSearch),
-            sql.SELECT_LATEST_RECORD,
-            {"search_key": probe.search_key},
-        )
-        waiting = self._waiting_for_lock()
-        # at least the search that has the lock, even if its ticket is not stored yet
-        ahead = max(1, status.in_progress + status.waiting)
-        ahead += waiting.index(locking) if locking in waiting else 0
-        wait = max(status.pause, status.cooldown) + ahead * (self._interval + status.request_time)
-        position = QueueStatus(None, ahead, status.pause, status.cooldown, wait)
-        return position, False, records[0] if records else None
 
     async def _release(self, ticket: UUID, lease: Lease, request_time: float) -> None:
         values = {
@@ -306,58 +297,44 @@ class RateLimiter:
         }
         # a cooldown applies even after the lease has expired
         needed_for = math.inf if lease.cooldown else self._lease
-        cooldown = await self._send(sql.GATE_RELEASE, values, needed_for)
-        lease.cooldown_left = lease.cooldown if cooldown is None else cooldown
+        cooldowns = await self._send(sql.GATE_RELEASE, values, needed_for)
+        lease.cooldown_left = cooldowns[0] if cooldowns else lease.cooldown
         metrics.set_cooldown(lease.cooldown_left)
-
-    async def _cancel(self, ticket: UUID) -> None:
-        await self._send(sql.GATE_CANCEL, {"ticket": ticket}, self._lease)
 
     async def _send(
         self, statement: bytes, values: Mapping[str, Any], needed_for: float
-    ) -> float | None:
+    ) -> list[float]:
         """Send an update, and return its result.
 
         If PostgreSQL cannot be reached, the next `acquire` of this process sends it.
         """
-        expires_at = asyncio.get_running_loop().time() + needed_for
-        update = {values["ticket"]: PendingUpdate(statement, values, expires_at)}
-        self._pending |= update
+        self._pending[values["ticket"]] = PendingUpdate(statement, values, _now() + needed_for)
         failure: DatabaseUnavailable | None = None
         for _ in range(RELEASE_ATTEMPTS):
             try:
-                with map_db_errors():
-                    async with self._pools.writer() as conn:
-                        cursor = await _execute(conn, statement, values)
-                        result = await cursor.fetchone() if cursor.description else None
+                rows = await fetch(self._pools.writer, scalar_row, statement, values)
             except DatabaseUnavailable as error:
                 failure = error
             else:
-                self._discard(update)
-                return result
+                self._pending.pop(values["ticket"], None)
+                return rows
         logger.warning(
             "could not release the rate limiter, it is freed when its lease expires: %s", failure
         )
-        return None
+        return []
 
-    def _pending_updates(self) -> dict[UUID, PendingUpdate]:
-        now = asyncio.get_running_loop().time()
-        self._pending = {
-            ticket: update for ticket, update in self._pending.items() if update.expires_at > now
-        }
-        return self._pending.copy()
-
-    def _discard(self, updates: Mapping[UUID, PendingUpdate]) -> None:
-        for ticket, update in updates.items():
-            if self._pending.get(ticket) is update:
-                del self._pending[ticket]
+    async def _send_pending(self, conn: Connection) -> list[UUID]:
+        """Send what is still needed, and return the tickets."""
+        now = _now()
+        pending = {key: update for key, update in self._pending.items() if update.expires_at > now}
+        for update in pending.values():
+            await _execute(conn, update.statement, update.values)
+        self._pending = pending
+        return list(pending)
 
 
-async def _execute(
-    conn: Connection, statement: bytes, values: Mapping[str, Any]
-) -> AsyncCursor[float]:
-    cursor = conn.cursor(row_factory=scalar_row)
-    return await cursor.execute(statement, values, prepare=True)
+async def _execute(conn: Connection, statement: bytes, values: Mapping[str, Any]) -> None:
+    await conn.execute(statement, values, prepare=True)
 
 
 async def _run_to_end(ending: Coroutine[Any, Any, object]) -> None:
@@ -375,17 +352,5 @@ def _is_unsent(error: BaseException) -> bool:
     return isinstance(error.__cause__, PoolTimeout | TooManyRequests)
 
 
-def _check(status: QueueStatus, waiter: _Waiter, left: float, *, is_accepted: bool) -> None:
-    """Raise QueueTooLong if the search cannot get the lease in time."""
-    cooldown, wait = math.ceil(status.cooldown), max(1, math.ceil(status.wait))
-    is_too_long = left < 0 or status.cooldown > left or (status.wait > left and not is_accepted)
-    if cooldown and (is_too_long or not waiter.wait_for_cooldown):
-        raise QueueTooLong(
-            f"arXiv throttles requests; the next one can be sent in {cooldown} seconds",
-            retry_after=cooldown,
-        )
-    if is_too_long:
-        raise QueueTooLong(
-            f"{status.ahead} searches are waiting for arXiv, which would take {wait} seconds",
-            retry_after=wait,
-        )
+def _now() -> float:
+    return asyncio.get_running_loop().time()

@@ -2,17 +2,17 @@
 
 import logging
 from collections.abc import Collection, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager
 from datetime import UTC, datetime
 from functools import partial
 from time import time
+from typing import Any
 from uuid import UUID, uuid4
 
 import msgspec
 import psycopg
 from msgspec import structs
 from msgspec.structs import asdict
-from psycopg import errors
+from psycopg import AsyncCursor, errors
 from psycopg.rows import class_row, scalar_row, tuple_row
 
 from .. import metrics, sql, timestamps
@@ -45,19 +45,18 @@ class RecordStore:
 
     def __init__(self, pools: DatabasePools) -> None:
         self._pools = pools
+        self._results = partial(pools.writer, "results")
 
     async def insert(self, record: Record, harvest: Harvest | None = None) -> int:
         """Write a record and return its query_id, in one round trip.
 
-        The query_id of the record is used if it has one that is still free. With tables on separate
-        systems, this takes four round trips, and a failure in between leaves results without their
-        search, never a search without its results.
+        The query_id of the record is used if it is free. With separate systems, this takes four
+        round trips, and a failure in between may leave results without their search.
 
         If the connection is lost, it is unknown whether the record was committed. The write is then
         retried under the same write_key, which the database accepts once; callers may retry too.
 
-        `harvest` is the new progress of the harvest to which the record belongs. Raises Conflict if
-        another process has already got that far; then nothing is recorded, or only the results.
+        Raises Conflict if another process has recorded this page of the harvest.
         """
         insert = self._insert if self._pools.one_system else self._insert_separately
         with map_db_errors():
@@ -72,30 +71,20 @@ class RecordStore:
 
     async def _insert(self, record: Record, harvest: Harvest | None) -> int:
         values = write_parameters(record, harvest)
+        statements = [sql.INSERT_QUERY, sql.INSERT_RESULTS, sql.UPSERT_PAPERS]
+        statements += [sql.UPDATE_HARVEST] if harvest else []
         for _ in range(MAX_QUERY_ID_ATTEMPTS):
             try:
                 async with self._pools.writer() as conn:
-                    query = conn.cursor(row_factory=scalar_row)
-                    # begin and commit are statements: without them, an exception in this block
-                    # would commit what is queued; conn.transaction() costs three more round trips
-                    async with conn.pipeline():
-                        await conn.execute(sql.BEGIN)
-                        await query.execute(sql.INSERT_QUERY, values, prepare=True)
-                        results = await conn.execute(sql.INSERT_RESULTS, values, prepare=True)
-                        papers = await conn.execute(sql.UPSERT_PAPERS, values, prepare=True)
-                        if harvest:
-                            await conn.execute(sql.UPDATE_HARVEST, asdict(harvest))
-                        await conn.execute(sql.COMMIT)
-                    query_id: int = await anext(query)
-                    metrics.count_rows(queries=1, results=results.rowcount, papers=papers.rowcount)
-                    return query_id
+                    query, results, papers, *_ = await _transact(conn, values, *statements)
+                    [query_id] = await anext(query)
             except errors.UniqueViolation as error:
-                if error.diag.constraint_name == "queries_write_key_key":
-                    return await self._find_by_write_key(record)
-                if error.diag.constraint_name == "queries_harvest_page":
-                    raise Conflict("another process runs the same harvest") from error
-                # an operator has used this query_id: take the next one
-                values["query_id"] = None
+                if query_id := await self._find_earlier_write(record, error):
+                    return query_id
+                values["query_id"] = None  # an operator has used it: take the next one
+            else:
+                metrics.count_rows(queries=1, results=results.rowcount, papers=papers.rowcount)
+                return int(query_id)
         raise DatabaseUnavailable(QUERY_IDS_IN_USE)
 
     async def _insert_separately(self, record: Record, harvest: Harvest | None) -> int:
@@ -105,16 +94,9 @@ class RecordStore:
         """
         for _ in range(MAX_QUERY_ID_ATTEMPTS):
             if not record.query_id:
-                query_id = await self.take_query_id()
-                key = {"query_id": query_id, "write_key": record.write_key}
-                rows = await fetch(
-                    self._pools.writer, tuple_row, sql.SELECT_QUERY_BY_ID_OR_WRITE_KEY, key
-                )
-                for existing, is_ours in rows:
-                    if is_ours:  # another process has made this write
-                        return int(existing)
-                if rows:
-                    continue
+                query_id, is_recorded = await self._take_free_query_id(record.write_key)
+                if is_recorded:  # by another process
+                    return query_id
                 record.query_id = query_id
             values = write_parameters(record, harvest)
             try:
@@ -132,11 +114,9 @@ class RecordStore:
         """Write results and papers; false if the query_id has other results."""
         async with self._results() as conn:
             try:
-                async with conn.pipeline():
-                    await conn.execute(sql.BEGIN)
-                    results = await conn.execute(sql.INSERT_RESULTS, values)
-                    papers = await conn.execute(sql.UPSERT_PAPERS, values)
-                    await conn.execute(sql.COMMIT)
+                results, papers = await _transact(
+                    conn, values, sql.INSERT_RESULTS, sql.UPSERT_PAPERS
+                )
             except errors.UniqueViolation:
                 await conn.rollback()
                 match = await conn.execute(sql.MATCH_RESULTS, values)
@@ -148,35 +128,34 @@ class RecordStore:
         self, record: Record, values: Mapping[str, object], harvest: Harvest | None
     ) -> int:
         """Write a search whose results are recorded; 0 if another one has its query_id."""
+        progress = [sql.UPDATE_HARVEST] if harvest else []
         try:
-            async with self._pools.writer("queries") as conn, conn.pipeline():
-                await conn.execute(sql.BEGIN)
-                await conn.execute(sql.INSERT_QUERY, values)
-                if harvest:
-                    await conn.execute(sql.UPDATE_HARVEST, asdict(harvest))
-                await conn.execute(sql.COMMIT)
+            async with self._pools.writer("queries") as conn:
+                await _transact(conn, values, sql.INSERT_QUERY, *progress)
         except errors.UniqueViolation as error:
-            if error.diag.constraint_name == "queries_harvest_page":
-                raise Conflict("another process runs the same harvest") from error
-            return await self._find_by_write_key(record)
+            return await self._find_earlier_write(record, error)
         metrics.count_rows(queries=1)
         return record.query_id
 
-    async def _find_by_write_key(self, record: Record) -> int:
-        """The query_id under which an earlier attempt recorded this search, or 0."""
+    async def _find_earlier_write(self, record: Record, error: errors.UniqueViolation) -> int:
+        """The query_id under which this search is recorded, or 0 if another one has its query_id.
+
+        Raises Conflict if another process has recorded this page of the harvest.
+        """
+        if error.diag.constraint_name == "queries_harvest_page":
+            raise Conflict("another process runs the same harvest") from error
         write_key = {"write_key": record.write_key}
         rows = await fetch(self._pools.writer, scalar_row, sql.SELECT_QUERY_BY_WRITE_KEY, write_key)
         return int(rows[0]) if rows else 0
 
     async def insert_batch(self, records: Sequence[Record]) -> set[UUID]:
-        """Write records under their query_ids, in one round trip, all or none.
+        """Write records under their query_ids, in one round trip (separate systems: three).
 
         Records that exist already are left unchanged. Returns the write_keys of those whose
-        query_id belongs to another record; they are not recorded. With queries and results on
-        separate systems this takes three round trips, and results are written first.
+        query_id belongs to another record; they are not recorded.
 
-        Raises RecordRejected if PostgreSQL rejects the content of any record; the caller finds it
-        by bisection. Other failures may be temporary and are DatabaseUnavailable.
+        Writes nothing and raises RecordRejected if PostgreSQL rejects the content of any record;
+        the caller finds it by bisection. Other failures are DatabaseUnavailable.
         """
         insert = self._insert_batch if self._pools.one_system else self._insert_batch_separately
         with map_db_errors():
@@ -191,22 +170,15 @@ class RecordStore:
                 raise DatabaseUnavailable(f"the database fails: {error}") from error
 
     async def _insert_batch(self, records: Sequence[Record]) -> set[UUID]:
-        values = _batch_parameters(records)
+        statements = sql.INSERT_BATCH, sql.UPSERT_PAPERS, sql.SELECT_BATCH_STATE
         async with self._pools.writer() as conn:
-            states = conn.cursor(row_factory=tuple_row)
-            async with conn.pipeline():
-                await conn.execute(sql.BEGIN)
-                await conn.execute(sql.INSERT_BATCH, values)
-                await conn.execute(sql.UPSERT_PAPERS, values)
-                await conn.execute(sql.COMMIT)
-                await states.execute(sql.SELECT_BATCH_STATE, values)
+            *_, states = await _transact(conn, _batch_parameters(records), *statements)
             return {write_key async for write_key, is_recorded, _ in states if not is_recorded}
 
     async def _insert_batch_separately(self, records: Sequence[Record]) -> set[UUID]:
         if len({record.query_id for record in records}) < len(records):
-            raise RecordRejected(
-                "a query_id occurs twice"
-            )  # bisection finds out which one keeps it
+            # bisection finds out which one keeps it
+            raise RecordRejected("a query_id occurs twice")
         before = await self._fetch_batch_state(records)
         new = [record for record in records if not any(before[record.write_key])]
         if new and not await self._insert_results_batch(new):
@@ -228,21 +200,16 @@ class RecordStore:
             # a failure between the two systems leaves results: here they are compared
             [record] = records
             return not record.results or await self._insert_results(write_parameters(record))
-        values = _batch_parameters(records)
-        async with self._results() as conn, conn.pipeline():
-            await conn.execute(sql.BEGIN)
-            await conn.execute(sql.INSERT_RESULTS_BATCH, values)
-            await conn.execute(sql.UPSERT_PAPERS, values)
-            await conn.execute(sql.COMMIT)
+        statements = sql.INSERT_RESULTS_BATCH, sql.UPSERT_PAPERS
+        async with self._results() as conn:
+            await _transact(conn, _batch_parameters(records), *statements)
         return True
 
     async def find_latest(self, search_key: UUID) -> RecordedSearch | None:
         """The newest usable record of a search."""
-        values = {"search_key": search_key}
-        rows = await fetch(
-            self._pools.writer, class_row(RecordedSearch), sql.SELECT_LATEST_RECORD, values
-        )
-        return rows[0] if rows else None
+        values, row_type = {"search_key": search_key}, class_row(RecordedSearch)
+        rows = await fetch(self._pools.writer, row_type, sql.SELECT_LATEST_RECORD, values)
+        return next(iter(rows), None)
 
     async def fetch_results(self, query_id: int) -> list[ResultRow]:
         """The results of one search, in their order, from where they are written."""
@@ -251,28 +218,23 @@ class RecordStore:
 
     async def find_harvest(self, query: str) -> Harvest | None:
         """The latest harvest of a query."""
-        rows = await fetch(
-            self._pools.writer, class_row(Harvest), sql.SELECT_LATEST_HARVEST, {"query": query}
-        )
-        return rows[0] if rows else None
+        values, row_type = {"query": query}, class_row(Harvest)
+        rows = await fetch(self._pools.writer, row_type, sql.SELECT_LATEST_HARVEST, values)
+        return next(iter(rows), None)
 
     async def start_harvest(self, query: str, submitted_from: int, submitted_to: int) -> None:
-        """Start a harvest of the papers submitted in a period (Unix seconds).
-
-        If there is an unfinished harvest of this query, that one continues.
-        """
-        period = {"submitted_from": submitted_from, "submitted_to": submitted_to}
+        """Start a harvest of a period (Unix seconds), unless one of this query is unfinished."""
+        values = {"query": query, "submitted_from": submitted_from, "submitted_to": submitted_to}
         with map_db_errors():
             async with self._pools.writer() as conn:
-                await conn.execute(sql.INSERT_HARVEST, {"query": query, **period})
+                await conn.execute(sql.INSERT_HARVEST, values)
 
     async def fetch_harvested_ids(self, query: str) -> set[str]:
         """The arXiv IDs of the papers stored by all harvests of a query."""
-        pages = await fetch(
-            self._pools.writer, scalar_row, sql.SELECT_HARVEST_QUERY_IDS, {"query": query}
-        )
-        values = {"query_ids": pages}
-        return set(await fetch(self._results, scalar_row, sql.SELECT_ARXIV_IDS, values))
+        values = {"query": query}
+        pages = await fetch(self._pools.writer, scalar_row, sql.SELECT_HARVEST_QUERY_IDS, values)
+        by_page = {"query_ids": pages}
+        return set(await fetch(self._results, scalar_row, sql.SELECT_ARXIV_IDS, by_page))
 
     async def take_query_id(self) -> int:
         """Take a number from the sequence."""
@@ -280,20 +242,27 @@ class RecordStore:
         [query_id] = await fetch(sequence, scalar_row, sql.NEXT_QUERY_ID)
         return int(query_id)
 
-    async def _take_free_query_id(self) -> int:
-        """Take a number that no operator has used."""
+    async def _take_free_query_id(self, write_key: UUID | None = None) -> tuple[int, bool]:
+        """Take a number that no operator has used.
+
+        On separate systems, returns that of this write and True if it is recorded already.
+        """
         for _ in range(MAX_QUERY_ID_ATTEMPTS):
             if self._pools.one_system:
                 [query_id] = await fetch(self._pools.writer, scalar_row, sql.NEXT_FREE_QUERY_ID)
                 if query_id:
-                    return int(query_id)
-            else:
-                query_id = await self.take_query_id()
-                values = {"query_id": query_id, "write_key": None}
-                if not await fetch(
-                    self._pools.writer, tuple_row, sql.SELECT_QUERY_BY_ID_OR_WRITE_KEY, values
-                ):
-                    return query_id
+                    return int(query_id), False
+                continue
+            query_id = await self.take_query_id()
+            key = {"query_id": query_id, "write_key": write_key}
+            rows = await fetch(
+                self._pools.writer, tuple_row, sql.SELECT_QUERY_BY_ID_OR_WRITE_KEY, key
+            )
+            for existing, is_ours in rows:
+                if is_ours:
+                    return int(existing), True
+            if not rows:
+                return query_id, False
         raise DatabaseUnavailable(QUERY_IDS_IN_USE)
 
     async def write_query(self, query: WriteQueryRequest) -> None:
@@ -310,23 +279,21 @@ class RecordStore:
 
     async def write_results(self, body: WriteResultsRequest) -> None:
         """Record results under a query_id. Raises Conflict if it has other results."""
-        results = [_convert_result(result) for result in body.results]
+        papers = [_convert_paper(result, body.timestamp) for result in body.results]
         values = {
             "query_id": body.query_id,
             "timestamp": body.timestamp,
-            "results": _encode(results).decode(),
-            "papers": _encode(
-                [_convert_paper(result, body.timestamp) for result in body.results]
-            ).decode(),
+            "results": _encode([_convert_result(result) for result in body.results]).decode(),
+            "papers": _encode(papers).decode(),
         }
         with map_db_errors():
             async with self._results() as conn, conn.transaction():
                 inserted = await conn.execute(sql.WRITE_RESULTS, values)
                 match = await conn.execute(sql.MATCH_RESULTS, values)
-                if inserted.rowcount not in {0, len(results)} or not match.rowcount:
+                if inserted.rowcount not in {0, len(papers)} or not match.rowcount:
                     raise Conflict(f"query_id: other results are recorded under {body.query_id}")
-                papers = await conn.execute(sql.UPSERT_PAPERS, values)
-        metrics.count_rows(results=inserted.rowcount, papers=papers.rowcount)
+                upserted = await conn.execute(sql.UPSERT_PAPERS, values)
+        metrics.count_rows(results=inserted.rowcount, papers=upserted.rowcount)
 
     @property
     def systems(self) -> Collection[str]:
@@ -337,8 +304,26 @@ class RecordStore:
         """The names of the migrations that were applied to a system."""
         return set(await fetch(self._pools.systems[system], scalar_row, sql.SELECT_MIGRATIONS))
 
-    def _results(self) -> AbstractAsyncContextManager[Connection]:
-        return self._pools.writer("results")
+
+async def _transact(
+    conn: Connection, values: Mapping[str, object], *statements: bytes
+) -> list[AsyncCursor[Any]]:
+    """Execute statements in one transaction and one round trip.
+
+    Begin and commit are statements: without them, an exception in this block would commit what is
+    queued; `conn.transaction()` costs three more round trips.
+    """
+    async with conn.pipeline():
+        await conn.execute(sql.BEGIN)
+        cursors = [await _execute(conn, statement, values) for statement in statements]
+        await conn.execute(sql.COMMIT)
+    return cursors
+
+
+async def _execute(
+    conn: Connection, statement: bytes, values: Mapping[str, object]
+) -> AsyncCursor[Any]:
+    return await conn.execute(statement, values, prepare=True)
 
 
 def create_record(
@@ -368,6 +353,7 @@ def create_record(
 def write_parameters(record: Record, harvest: Harvest | None = None) -> dict[str, object]:
     """The parameters of the statements that insert one record."""
     return {
+        **(asdict(harvest) if harvest else {}),
         **asdict(record),
         "query_id": record.query_id or None,
         "remarks": _encode(record.remarks).decode() if record.remarks else None,
@@ -380,16 +366,8 @@ def write_parameters(record: Record, harvest: Harvest | None = None) -> dict[str
 
 def _batch_parameters(records: Sequence[Record]) -> dict[str, str]:
     """The parameters of the statements that insert several records."""
-    searches = [structs.replace(record, results=[], papers=[]) for record in records]
-    results = [
-        {
-            "query_id": record.query_id,
-            "write_key": record.write_key,
-            "timestamp": record.timestamp,
-            "results": record.results,
-        }
-        for record in records
-    ]
+    results = [structs.replace(record, papers=[]) for record in records]
+    searches = [structs.replace(record, results=[]) for record in results]
     return {
         "searches": _encode(searches).decode(),
         "results": _encode(results).decode(),
@@ -404,12 +382,15 @@ def _convert_result(result: ResultPayload) -> ResultInsert:
 
 
 def _convert_paper(entry: Entry | ResultPayload, timestamp: int) -> PaperInsert:
+    authors = entry.authors
+    if isinstance(authors, str):
+        authors = [name for name in authors.split(", ") if name]
     return PaperInsert(
         timestamp=timestamp,
         arxiv_id=entry.arxiv_id,
         version=entry.version,
         title=entry.title,
-        authors=_split_authors(entry.authors),
+        authors=authors,
         affiliations=entry.affiliations if any(entry.affiliations) else None,
         abstract=entry.summary,
         journal=entry.journal,
@@ -422,12 +403,6 @@ def _convert_paper(entry: Entry | ResultPayload, timestamp: int) -> PaperInsert:
         links=entry.links or None,
         withdrawn=is_withdrawn(entry.comment),
     )
-
-
-def _split_authors(authors: list[str] | str) -> list[str]:
-    if isinstance(authors, str):
-        return [name for name in authors.split(", ") if name]
-    return authors
 
 
 def _to_seconds(moment: datetime | None) -> int | None:

@@ -8,7 +8,7 @@ from ..context import Context
 from ..models.arxiv import Search
 from ..models.responses import Result, SearchSummary
 from ..problems import AnyRequest
-from ..search import SearchReply, fetch_results, summarize
+from ..search import fetch_results, summarize
 from .client_state import bypasses_cache, cancel_on_disconnect
 from .params import Include
 
@@ -42,20 +42,15 @@ async def search_arxiv(
     headers `Cache-Status`, `Age` and `Cache-Control`. A request with `Cache-Control: no-cache` is
     always sent to arXiv.
     """
-    search_service = context.search_service
-    reply = await cancel_on_disconnect(
-        request, search_service.search(search, bypass_cache=bypasses_cache(request))
-    )
+    search_call = context.search_service.search(search, bypass_cache=bypasses_cache(request))
+    reply = await cancel_on_disconnect(request, search_call)
     summary = summarize(reply, context.settings)
     if include == "results":
-        rows = await fetch_results(reply.recorded, context.records)
+        rows = await fetch_results(reply.recorded, context.records.fetch_results)
         summary.results = Result.from_rows(rows, context.settings.zone)
-    return Response(summary, headers=_cache_headers(reply))
-
-
-def _cache_headers(reply: SearchReply) -> dict[str, str]:
-    return {
+    headers = {
         "cache-status": f"arxiv-gateway; {reply.cache_status}",
         "cache-control": f"max-age={reply.lifetime}",
         "age": f"{reply.age}",
     }
+    return Response(summary, headers=headers)

@@ -2,4 +2,4 @@
 with ticket as (
     delete from gate_queue where ticket = %(ticket)s
 )
-update gate set holder = null where holder = %(ticket)s
+update gate set holder = null where holder = %(ticket)s returning 0

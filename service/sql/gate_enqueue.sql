@@ -1,6 +1,6 @@
 -- Adds a ticket to the queue unless it would wait longer than `max_wait`, or renews it. Returns its
--- place (null if it was not added), the number of requests ahead of it, and in seconds: the rest of
--- the interval, the rest of the cooldown, and the estimated wait.
+-- place (null if it was not added), the number of requests ahead of it, those that have no ticket yet
+-- included, and in seconds: the rest of the interval, the rest of the cooldown, and the estimated wait.
 with mine as (
     select place from gate_queue where ticket = %(ticket)s
 ),
@@ -19,7 +19,9 @@ status as (
                 select count(*)
                 from gate_queue
                 where place < coalesce((select place from mine), 9223372036854775807)
-            ) + (holder is not null and held_until > clock_timestamp())::int as ahead
+            )
+            + (holder is not null and held_until > clock_timestamp())::int
+            + %(ahead_in_process)s::int as ahead
         from gate
     ) as now
 ),
