@@ -183,7 +183,7 @@ class SearchService(ABC):
         request = self._encode(search)
         use_cache = self._settings.cache == "on" and not bypass_cache
         if use_cache and (recorded := self._find_cached(request)):
-            metrics.AT_HAND.inc()
+            metrics.SEARCHES.labels("ok", "process").inc()
             return _hit(recorded)
         return await self._share(request, use_cache=use_cache)
 

@@ -9,8 +9,7 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -46,12 +45,13 @@ def run(settings: Settings) -> None:
     """
     app = create_app(settings)
     includes_backend = any(name in settings.endpoints for name in ("all", GUARDED))
-    if includes_backend and not settings.backend_url and not settings.served & _BACKEND:
+    is_served = settings.backend_url or settings.served.intersection(ENDPOINTS["backend"])
+    if includes_backend and not is_served:
         logger.log(NOTICE, "backend endpoints are not served: ARXIV_BACKEND_TOKEN is not set")
     try:
         listeners = create_listeners(settings.host, settings.port)
     except OSError as error:
-        reason = str(error.strerror).lower()
+        reason = str(error.strerror).lower().partition(" (while")[0]
         logger.error("cannot listen on %s port %d: %s", settings.host, settings.port, reason)  # noqa: TRY400
         sys.exit(STARTUP_FAILURE)
     if settings.workers == 1:
@@ -61,9 +61,6 @@ def run(settings: Settings) -> None:
     else:
         _log_addresses(listeners)
         _run_workers(settings, listeners)
-
-
-_BACKEND = frozenset(ENDPOINTS["backend"])
 
 
 def create_config(app: Litestar | str, settings: Settings) -> uvicorn.Config:
@@ -90,15 +87,10 @@ def create_listeners(host: str, port: int) -> list[socket.socket]:
     """Listen on all addresses of a host. Raises OSError."""
     infos = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     with ExitStack() as stack:
-        listeners = []
-        for family, kind, protocol, _, address in dict.fromkeys(infos):
-            listener = stack.enter_context(socket.socket(family, kind, protocol))
-            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            if family == socket.AF_INET6:
-                listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-            listener.bind(address)
-            listener.listen()
-            listeners.append(listener)
+        listeners = [
+            stack.enter_context(socket.create_server(address, family=family))
+            for family, _, _, _, address in dict.fromkeys(infos)
+        ]
         stack.pop_all()
     return listeners
 
@@ -142,9 +134,6 @@ def _stop_at_signals(service: SearchService) -> None:
     signal.signal(signal.SIGTERM, handle)
 
 
-# Workers
-
-
 class _Supervisor(Multiprocess):
     """uvicorn's supervisor: starts the workers, replaces dead ones, and drains all at a signal.
 
@@ -158,22 +147,15 @@ class _Supervisor(Multiprocess):
 
 
 def _run_workers(settings: Settings, listeners: list[socket.socket]) -> None:
-    with _metrics_directory() as directory:
+    memory = Path("/dev/shm")  # noqa: S108 - the directory in it gets an unpredictable name
+    parent = memory if os.access(memory, os.W_OK) else None
+    with TemporaryDirectory(prefix="arxiv-gateway-metrics-", dir=parent) as directory:
         os.environ.update(settings.to_env() | {metrics.MULTIPROCESS_DIR: directory})
         config = create_config(f"{__name__}:{create_worker_app.__name__}", settings)
         supervisor = _Supervisor(config, sockets=listeners)
         supervisor.run()
     if any(process.exitcode == STARTUP_FAILURE for process in supervisor.processes):
         sys.exit(STARTUP_FAILURE)
-
-
-@contextmanager
-def _metrics_directory() -> Iterator[str]:
-    """Create the directory through which the workers share their metrics, in memory if possible."""
-    memory = Path("/dev/shm")  # noqa: S108 - the directory in it gets an unpredictable name
-    parent = memory if os.access(memory, os.W_OK) else None
-    with TemporaryDirectory(prefix="arxiv-gateway-metrics-", dir=parent) as directory:
-        yield directory
 
 
 def create_worker_app() -> ASGIApp:
@@ -185,18 +167,13 @@ def create_worker_app() -> ASGIApp:
     app = create_app(settings)
     app.on_startup += [
         partial(_stop_at_signals, app.state.search_service),
-        _stop_without_supervisor,
+        _watch_supervisor,
         _update_pool_metrics,
-        _log_worker,
     ]
     return add_outer_middleware(app)
 
 
-def _log_worker() -> None:
-    logger.log(NOTICE, "worker %d has started", os.getpid())
-
-
-def _stop_without_supervisor() -> None:
+def _watch_supervisor() -> None:
     """Shut the worker down if the supervisor is killed."""
     loop = asyncio.get_running_loop()
     supervisor = multiprocessing.parent_process()
@@ -207,6 +184,7 @@ def _stop_without_supervisor() -> None:
         signal.raise_signal(signal.SIGTERM)
 
     loop.add_reader(supervisor.sentinel, stop)
+    logger.log(NOTICE, "worker %d has started", os.getpid())
 
 
 def _update_pool_metrics() -> None:

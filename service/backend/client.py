@@ -5,7 +5,7 @@ import logging
 from collections.abc import Collection, Sequence
 from datetime import tzinfo
 from http import HTTPStatus
-from typing import Any, NamedTuple, Self
+from typing import Any, NamedTuple, TypeVar
 
 import httpx
 import msgspec
@@ -14,7 +14,7 @@ from .. import timestamps
 from ..api_keys import LOOKUP_TIMEOUT, ApiKey, Rate
 from ..db import migrations
 from ..db.pool import CALL_TIMEOUT
-from ..db.reader import SLOW_READ_TIMEOUT, Filter, ListDefinition, RecordReader, T
+from ..db.reader import SLOW_READ_TIMEOUT, Filter, ListDefinition, RecordReader
 from ..errors import BackendError, BackendUnavailable, DatabaseUnavailable, ServiceError
 from ..http_pool import HTTPConnectionPool, ssl_context
 from ..logging import request_id
@@ -47,7 +47,9 @@ MAX_RESPONSE_BYTES = 2**26
 
 _NOT_SERVED = {HTTPStatus.NOT_FOUND, HTTPStatus.METHOD_NOT_ALLOWED}
 """A backend never uses these: it sends null or an empty list if nothing is recorded."""
-_encode = msgspec.json.Encoder().encode
+_OPTIONAL_RUN: type[Run | None] = Run | None  # type: ignore[assignment]
+T = TypeVar("T")
+Row = TypeVar("Row", bound=msgspec.Struct)
 
 
 class BackendResponse(NamedTuple):
@@ -59,7 +61,7 @@ class BackendResponse(NamedTuple):
 
 
 class BackendClient:
-    """HTTP client for the backend. Leaving the context closes its connections.
+    """HTTP client for the backend.
 
     A call is retried once if its connection is lost, for example because the backend restarts,
     except when a retry could send a second request to arXiv (`retry=False`).
@@ -69,38 +71,32 @@ class BackendClient:
         self._url = url.rstrip("/")
         self._token = settings.backend_token
         self._ssl_context = ssl_context()
-        self._pool = HTTPConnectionPool(self._create_client, MAX_CONNECTIONS, CONNECT_TIMEOUT)
         self.health: Health | None = None
         """The latest readiness response."""
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        await self._pool.close_idle()
+        self.connections = HTTPConnectionPool(self._create_client, MAX_CONNECTIONS, CONNECT_TIMEOUT)
 
     async def call(
         self,
         path: str,
         request: object,
-        response_type: Any,  # noqa: ANN401 - mypy has no type for types such as `Run | None`
+        response_type: type[T],
         time_limit: float | None = None,
         *,
         retry: bool = True,
-    ) -> Any:  # noqa: ANN401
+    ) -> T:
         """Send a request and decode the response. Raises BackendError or BackendUnavailable.
 
         `retry=False` also keeps HAProxy from retrying (header `Cache-Control: no-cache`).
         """
-        body = _encode(request)
-        response = await self._send("POST", path, body, time_limit or READ_TIMEOUT, retry=retry)
+        body = msgspec.json.encode(request)
+        response = await self._send("POST", path, body, time_limit, retry=retry)
         if response.status != HTTPStatus.OK:
             raise _create_error(path, response)
         return _decode(response, response_type)
 
     async def check_ready(self) -> None:
         """Raise DatabaseUnavailable if the backend is not ready."""
-        response = await self._send("GET", "/health/ready", None, READ_TIMEOUT)
+        response = await self._send("GET", "/health/ready")
         self.health = _decode(response, Health)
         if response.status != HTTPStatus.OK:
             raise DatabaseUnavailable(self.health.detail or "the backend is not ready")
@@ -109,12 +105,12 @@ class BackendClient:
         self,
         method: str,
         path: str,
-        body: bytes | None,
-        time_limit: float,
+        body: bytes | None = None,
+        time_limit: float | None = None,
         *,
         retry: bool = True,
     ) -> BackendResponse:
-        until = asyncio.get_running_loop().time() + time_limit
+        until = asyncio.get_running_loop().time() + (time_limit or READ_TIMEOUT)
         headers = {"x-request-id": request_id.get()}
         if not retry:
             headers["cache-control"] = "no-cache"
@@ -128,7 +124,7 @@ class BackendClient:
                     if not retry and not isinstance(error, httpx.ConnectError):
                         raise
                     logger.info("retrying a backend call: the connection was lost (%r)", error)
-                    await self._pool.close_idle()  # they lead to the same backend
+                    await self.connections.close_idle()  # they lead to the same backend
                     return await self._send_once(method, path, body, headers, until)
         except httpx.PoolTimeout as error:
             raise BackendUnavailable("too many calls to the backend are in progress") from error
@@ -140,13 +136,13 @@ class BackendClient:
     async def _send_once(
         self, method: str, path: str, body: bytes | None, headers: dict[str, str], until: float
     ) -> BackendResponse:
-        url, content = self._url + path, bytearray()
+        content = bytearray()
         # computed for each attempt: the first one has used some of the time
         left = min(until, deadline.get() or until) - asyncio.get_running_loop().time()
         headers = {**headers, REQUEST_TIMEOUT: f"{max(left, 0):.3f}"}
         async with (
-            self._pool.acquire() as client,
-            client.stream(method, url, content=body, headers=headers) as response,
+            self.connections.acquire() as client,
+            client.stream(method, self._url + path, content=body, headers=headers) as response,
         ):
             async for chunk in response.aiter_bytes():
                 content += chunk
@@ -154,9 +150,8 @@ class BackendClient:
                     raise BackendUnavailable(
                         f"the response of the backend exceeds {MAX_RESPONSE_BYTES:,} bytes"
                     )
-        return BackendResponse(
-            response.status_code, response.headers.get("content-type", ""), content
-        )
+        content_type = response.headers.get("content-type", "")
+        return BackendResponse(response.status_code, content_type, content)
 
     def _create_client(self) -> httpx.AsyncClient:
         return httpx.AsyncClient(
@@ -171,13 +166,13 @@ class BackendClient:
         )
 
 
-def _decode(response: BackendResponse, response_type: Any) -> Any:  # noqa: ANN401 - see call
+def _decode(response: BackendResponse, response_type: type[T]) -> T:
     try:
         return msgspec.json.decode(response.content, type=response_type)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise BackendUnavailable(
-            f"the response of the backend (status {response.status}) cannot be read: check that"
-            " ARXIV_BACKEND_URL is a backend of the same release"
+            f"the response of the backend (status {response.status}) cannot be read: check"
+            " that ARXIV_BACKEND_URL is a backend of the same release"
         ) from error
 
 
@@ -190,7 +185,7 @@ def _create_error(path: str, response: BackendResponse) -> ServiceError:
             f"the backend does not serve {path} (status {response.status}): check ARXIV_BACKEND_URL"
             " and the ARXIV_ENDPOINTS of the backend"
         )
-    problem: Problem = _decode(response, Problem)
+    problem = _decode(response, Problem)
     if problem.parameter is not None:  # parameters of clients are validated by the frontend
         return BackendUnavailable(
             f"the backend rejects a request to {path} ({problem.detail}): check that it is of the"
@@ -221,7 +216,7 @@ class RemoteSearchService(SearchService):
         deadline.set(None)
         body = SearchRequest(search=request.search, bypass_cache=not use_cache)
         # not retried without the cache: it could send a second request to arXiv
-        reply: SearchReply = await self._backend.call(
+        reply = await self._backend.call(
             "/find-answer", body, SearchReply, self._timeout, retry=use_cache
         )
         self._add_to_cache(request, reply.recorded)
@@ -229,16 +224,14 @@ class RemoteSearchService(SearchService):
 
 
 class RemoteRecords:
-    """Reads from the primary what was just written, through the backend."""
+    """The part of RecordStore that frontends need: reads from the primary what was just written."""
 
     def __init__(self, backend: BackendClient) -> None:
         self._backend = backend
 
     async def fetch_results(self, query_id: int) -> list[ResultRow]:
-        """Return the results of one search in their order."""
         request = ResultsRequest(query_id=query_id)
-        rows: list[ResultRow] = await self._backend.call("/find-results", request, list[ResultRow])
-        return rows
+        return await self._backend.call("/find-results", request, list[ResultRow])
 
     @property
     def systems(self) -> Collection[str]:
@@ -251,7 +244,7 @@ class RemoteRecords:
         Raises DatabaseUnavailable if the backend is not ready, as when migrations are missing.
         """
         await self._backend.check_ready()
-        await self._backend.call("/read-archive", requests.Query(query_id=1), Run | None)
+        await self._backend.call("/read-archive", requests.Query(query_id=1), _OPTIONAL_RUN)
         return set(migrations.names())
 
 
@@ -262,11 +255,8 @@ class RemoteApiKeys:
         self._backend = backend
 
     async def find(self, digests: list[bytes]) -> dict[bytes, ApiKey]:
-        """Return the valid keys by digest."""
         request = ApiKeysRequest(digests=[digest.hex() for digest in digests])
-        keys: list[ApiKeyInfo] = await self._backend.call(
-            "/find-keys", request, list[ApiKeyInfo], LOOKUP_TIMEOUT
-        )
+        keys = await self._backend.call("/find-keys", request, list[ApiKeyInfo], LOOKUP_TIMEOUT)
         return {
             bytes.fromhex(key.digest): ApiKey(key.name, Rate(key.quota, key.seconds))
             for key in keys
@@ -279,60 +269,43 @@ class RemoteReader(RecordReader):
     def __init__(self, backend: BackendClient) -> None:
         self._backend = backend
 
-    async def _read(self, request: requests.ReadRequest, response_type: Any) -> Any:  # noqa: ANN401 - see call
+    async def _read(self, request: requests.ReadRequest, response_type: type[T]) -> T:
         return await self._backend.call("/read-archive", request, response_type)
 
     async def fetch_page(
         self,
-        definition: ListDefinition[T],
+        definition: ListDefinition[Row],
         filters: Filter,
         position: Position,
         limit: int,
         *,
         newest: bool = False,
-    ) -> list[T]:
-        """Return a page of a list."""
+    ) -> list[Row]:
+        # callers may have different deadlines, so they do not share a call
         name: Any = next(name for name, (each, _) in requests.LISTS.items() if each is definition)
-        page = requests.Page(name, filters, position, limit, newest)
-        rows: list[T] = await self._read(page, list[definition.row_type])  # type: ignore[name-defined]
-        return rows
+        row_list: type[list[Row]] = list[definition.row_type]  # type: ignore[name-defined]
+        return await self._read(requests.Page(name, filters, position, limit, newest), row_list)
 
     _fetch_page = fetch_page
-    """Callers may have different deadlines, so they do not share a call."""
 
     async def fetch_run(self, query_id: int) -> Run | None:
-        """Return one search."""
-        run: Run | None = await self._read(requests.Query(query_id), Run | None)
-        return run
+        return await self._read(requests.Query(query_id), _OPTIONAL_RUN)
 
     async def fetch_runs(self, run: Run, limit: int) -> list[Run]:
-        """Return the runs of the same search up to this one."""
-        runs: list[Run] = await self._read(requests.Runs(run, limit), list[Run])
-        return runs
+        return await self._read(requests.Runs(run, limit), list[Run])
 
     async def fetch_results(self, run: Run) -> list[ResultRow]:
-        """Return the results of a search."""
-        rows: list[ResultRow] = await self._read(requests.Results(run), list[ResultRow])
-        return rows
+        return await self._read(requests.Results(run), list[ResultRow])
 
     async def fetch_feed_papers(self, runs: Sequence[Run]) -> list[PaperRow]:
-        """Return the papers found by these runs."""
-        papers: list[PaperRow] = await self._read(requests.Feed(list(runs)), list[PaperRow])
-        return papers
+        return await self._read(requests.Feed(list(runs)), list[PaperRow])
 
     async def fetch_versions(self, arxiv_id: str) -> list[PaperRow]:
-        """Return the versions of one paper."""
-        papers: list[PaperRow] = await self._read(requests.Versions(arxiv_id), list[PaperRow])
-        return papers
+        return await self._read(requests.Versions(arxiv_id), list[PaperRow])
 
     async def fetch_papers(self, names: Collection[PaperVersion]) -> dict[PaperVersion, PaperRow]:
-        """Return papers by id and version."""
-        papers: list[PaperRow] = await self._read(requests.Papers(list(names)), list[PaperRow])
+        papers = await self._read(requests.Papers(list(names)), list[PaperRow])
         return {(paper.arxiv_id, paper.version): paper for paper in papers}
 
     async def count_papers(self, filters: PaperFilter, tz: tzinfo) -> list[Count]:
-        """Count the matching papers."""
-        counts: list[Count] = await self._read(
-            requests.Counts(filters, timestamps.format_zone(tz)), list[Count]
-        )
-        return counts
+        return await self._read(requests.Counts(filters, timestamps.format_zone(tz)), list[Count])

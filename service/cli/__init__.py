@@ -14,8 +14,7 @@ from .harvest import harvest
 from .keys import keys
 from .reconcile import reconcile
 from .search import search
-from .serve import serve
-from .writer import writer
+from .serve import serve, writer
 
 COMPLETE_VARIABLE = "_ARXIV_GATEWAY_COMPLETE"
 INTERRUPTED, TERMINATED = 128 + signal.SIGINT, 128 + signal.SIGTERM

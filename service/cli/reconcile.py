@@ -12,7 +12,7 @@ from rich.table import Table
 from ..context import LocalContext
 from ..db.reconcile import Mismatch
 from ..settings import Settings
-from .common import load_settings, require_database, run_interactive
+from .common import require_database, run_interactive
 
 if TYPE_CHECKING:
     from ..queue.rabbitmq import RecordQueue
@@ -42,9 +42,7 @@ def reconcile(*, repair: bool, grace: int) -> None:
     A crash can leave such results if searches and results are on separate PostgreSQL systems.
     Exits with 3 if anything remains unrepaired.
     """
-    settings = load_settings()
-    require_database(settings)
-    run_interactive(partial(run_reconcile, repair=repair, grace=grace), settings)
+    run_interactive(partial(run_reconcile, repair=repair, grace=grace), require_database)
 
 
 async def run_reconcile(settings: Settings, *, repair: bool, grace: int) -> None:
@@ -54,14 +52,13 @@ async def run_reconcile(settings: Settings, *, repair: bool, grace: int) -> None
             await _check_queue_is_idle(context.queue)
         mismatches = await context.reconciler.find_mismatches()
         if mismatches:
-            sys.stderr.write(
-                f"{len(mismatches)} mismatches, or writes in progress: checking again in"
-                f" {grace} s\n"
+            number = len(mismatches)
+            click.echo(
+                f"{number} mismatches, or writes in progress: checking again in {grace} s", err=True
             )
             await asyncio.sleep(grace)
-            mismatches = [
-                each for each in await context.reconciler.find_mismatches() if each in mismatches
-            ]
+            latest = await context.reconciler.find_mismatches()
+            mismatches = [mismatch for mismatch in latest if mismatch in mismatches]
         repaired = await context.reconciler.repair(mismatches) if repair else 0
     console = Console(emoji=False, highlight=False)
     if mismatches:
