@@ -94,7 +94,7 @@ class LocalContext(Context):
             settings, self.arxiv, self.records, self.rate_limiter
         )
         self.api_key_store = ApiKeyStore(pools)
-        self.api_keys = ApiKeyCache(self.api_key_store)
+        self.api_keys = ApiKeyCache(self.api_key_store.find)
         reader = RecordReader(pools, read_delay=settings.settle)
         queues = [self.queue] if self.queue else []
         super().__init__(settings, reader, pools, *queues, self.arxiv, self.search_service)
@@ -120,7 +120,7 @@ class RemoteContext(Context):
         backend = remote.BackendClient(settings, backend_url)
         self.records = remote.RemoteRecords(backend)
         self.search_service = remote.RemoteSearchService(settings, backend)
-        self.api_keys = ApiKeyCache(remote.RemoteApiKeys(backend))
+        self.api_keys = ApiKeyCache(backend.find_api_keys)
         super().__init__(
             settings, remote.RemoteReader(backend), backend.connections, self.search_service
         )

@@ -14,7 +14,7 @@ from .. import timestamps
 from ..api_keys import LOOKUP_TIMEOUT, ApiKey, Rate
 from ..db import migrations
 from ..db.pool import CALL_TIMEOUT
-from ..db.reader import SLOW_READ_TIMEOUT, Filter, ListDefinition, RecordReader
+from ..db.reader import SLOW_READ_TIMEOUT, Filter, ListDefinition, RecordReader, Row
 from ..errors import BackendError, BackendUnavailable, DatabaseUnavailable, ServiceError
 from ..http_pool import HTTPConnectionPool, ssl_context
 from ..logging import request_id
@@ -49,7 +49,6 @@ _NOT_SERVED = {HTTPStatus.NOT_FOUND, HTTPStatus.METHOD_NOT_ALLOWED}
 """A backend never uses these: it sends null or an empty list if nothing is recorded."""
 _OPTIONAL_RUN: type[Run | None] = Run | None  # type: ignore[assignment]
 T = TypeVar("T")
-Row = TypeVar("Row", bound=msgspec.Struct)
 
 
 class BackendResponse(NamedTuple):
@@ -153,6 +152,15 @@ class BackendClient:
         content_type = response.headers.get("content-type", "")
         return BackendResponse(response.status_code, content_type, content)
 
+    async def find_api_keys(self, digests: list[bytes]) -> dict[bytes, ApiKey]:
+        """Return the valid keys by digest."""
+        request = ApiKeysRequest(digests=[digest.hex() for digest in digests])
+        keys = await self.call("/find-keys", request, list[ApiKeyInfo], LOOKUP_TIMEOUT)
+        return {
+            bytes.fromhex(key.digest): ApiKey(key.name, Rate(key.quota, key.seconds))
+            for key in keys
+        }
+
     def _create_client(self) -> httpx.AsyncClient:
         return httpx.AsyncClient(
             timeout=httpx.Timeout(None, connect=CONNECT_TIMEOUT),
@@ -246,21 +254,6 @@ class RemoteRecords:
         await self._backend.check_ready()
         await self._backend.call("/read-archive", requests.Query(query_id=1), _OPTIONAL_RUN)
         return set(migrations.names())
-
-
-class RemoteApiKeys:
-    """Looks up API keys through the backend."""
-
-    def __init__(self, backend: BackendClient) -> None:
-        self._backend = backend
-
-    async def find(self, digests: list[bytes]) -> dict[bytes, ApiKey]:
-        request = ApiKeysRequest(digests=[digest.hex() for digest in digests])
-        keys = await self._backend.call("/find-keys", request, list[ApiKeyInfo], LOOKUP_TIMEOUT)
-        return {
-            bytes.fromhex(key.digest): ApiKey(key.name, Rate(key.quota, key.seconds))
-            for key in keys
-        }
 
 
 class RemoteReader(RecordReader):

@@ -7,7 +7,7 @@ row of the one before: no transaction stays open and no connection is in use whi
 
 import asyncio
 from collections.abc import AsyncGenerator, Callable, Collection, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
+from contextlib import asynccontextmanager
 from datetime import datetime, tzinfo
 from functools import lru_cache, partial
 from itertools import starmap
@@ -15,25 +15,16 @@ from typing import Annotated, Any, Generic, Literal, TypeVar
 
 from msgspec import Meta, Struct, structs
 from psycopg import DataError, errors
-from psycopg.rows import tuple_row
+from psycopg.rows import scalar_row, tuple_row
 
 from .. import sql
 from ..errors import DatabaseUnavailable
+from ..models import records
 from ..models.filters import PaperFilter, Position, QueryFilter, ResultFilter, SortKey
-from ..models.records import (
-    INT2_MAX,
-    INT8_MAX,
-    Count,
-    PaperRow,
-    PaperVersion,
-    QueryRow,
-    RankedPaperRow,
-    ResultRow,
-    Run,
-)
+from ..models.records import INT2_MAX, INT8_MAX, Count, PaperRow, PaperVersion, ResultRow, Run
 from ..models.requests import Text
 from ..singleflight import SingleFlight, mark_retrieved
-from .pool import ConnectionSource, DatabasePools, map_db_errors
+from .pool import ConnectionSource, DatabasePools, fetch, map_db_errors
 
 MAX_RANKED = 20_000
 """Papers that a full-text search ranks; each takes 10 to 20 µs."""
@@ -49,7 +40,7 @@ SLOW_READ_TIMEOUT = 5.0
 YEARS = range(1900, 2200)
 """Years that facets distinguish; arXiv began in 1991."""
 FEED_RUNS, FEED_PAPERS = 30, 100
-T = TypeVar("T", bound=Struct)
+Row = TypeVar("Row", bound=Struct)
 Filter = QueryFilter | ResultFilter | PaperFilter
 
 
@@ -57,10 +48,10 @@ class InvalidFilter(ValueError):
     """PostgreSQL cannot interpret a filter; it did not come from this service's own parsers."""
 
 
-class ListDefinition(Struct, Generic[T], frozen=True):
+class ListDefinition(Struct, Generic[Row], frozen=True):
     """A sorted list; the columns of its statements are the fields of its rows, in this order."""
 
-    row_type: type[T]
+    row_type: type[Row]
     key: tuple[str, ...]
     """The columns that the list is sorted by."""
     key_types: tuple[Any, ...]
@@ -72,7 +63,7 @@ class ListDefinition(Struct, Generic[T], frozen=True):
     """Rows of a whole list that are read before its first byte is sent."""
     system: Literal["queries", "results"] = "results"
 
-    def get_key(self, row: T) -> SortKey:
+    def get_key(self, row: Row) -> SortKey:
         """The values that a row is sorted by."""
         return tuple(getattr(row, name) or 0 for name in self.key)
 
@@ -81,7 +72,7 @@ BigInt = Annotated[int, Meta(ge=-INT8_MAX, le=INT8_MAX)]
 SmallInt = Annotated[int, Meta(ge=0, le=INT2_MAX)]
 
 QUERIES = ListDefinition(
-    QueryRow,
+    records.QueryRow,
     ("timestamp", "query_id"),
     (BigInt, BigInt),
     sql.SELECT_QUERIES,
@@ -106,17 +97,13 @@ PAPERS = ListDefinition(
     first_batch_size=50,
 )
 RANKED = ListDefinition(
-    RankedPaperRow,
+    records.RankedPaperRow,
     ("distance", "arxiv_id", "version"),
     (float, Text, SmallInt),
     sql.RANK_PAPERS,
     None,
     first_batch_size=50,
 )
-
-
-class _RunId(Struct, frozen=True):
-    query_id: int
 
 
 class RecordReader:
@@ -130,13 +117,13 @@ class RecordReader:
 
     async def fetch_page(
         self,
-        definition: ListDefinition[T],
+        definition: ListDefinition[Row],
         filters: Filter,
         position: Position,
         limit: int,
         *,
         newest: bool = False,
-    ) -> list[T]:
+    ) -> list[Row]:
         """At most `limit` rows from a position on; `newest` reverses the order of the list.
 
         Concurrent calls for the same page share one read and its rows.
@@ -145,18 +132,18 @@ class RecordReader:
         hashable = [tuple(value) if isinstance(value, list) else value for value in values]
         key = (definition.key, *hashable, position, limit, newest)
         start = partial(self._fetch_page, definition, filters, position, limit, newest=newest)
-        rows: list[T] = await self._pages.read(key, start)
+        rows: list[Row] = await self._pages.read(key, start)
         return rows
 
     async def _fetch_page(
         self,
-        definition: ListDefinition[T],
+        definition: ListDefinition[Row],
         filters: Filter,
         position: Position,
         limit: int,
         *,
         newest: bool = False,
-    ) -> list[T]:
+    ) -> list[Row]:
         is_reversed = newest != position.back
         statement = definition.reverse_statement if is_reversed else definition.statement
         assert statement  # noqa: S101 - callers offer no way back where there is none
@@ -169,19 +156,19 @@ class RecordReader:
 
     async def stream_batches(
         self,
-        definition: ListDefinition[T],
+        definition: ListDefinition[Row],
         filters: Filter,
         position: Position,
         size: Callable[[], int],
         *,
         newest: bool = False,
-    ) -> AsyncGenerator[list[T], None]:
+    ) -> AsyncGenerator[list[Row], None]:
         """All rows from a position on: first a small batch, then up to `size()` rows each.
 
         The next batch is read while the caller uses the current one.
         """
 
-        def start(position: Position, limit: int) -> asyncio.Task[list[T]]:
+        def start(position: Position, limit: int) -> asyncio.Task[list[Row]]:
             page = self._fetch_page(definition, filters, position, limit, newest=newest)
             return asyncio.create_task(page)
 
@@ -227,7 +214,7 @@ class RecordReader:
                 f"the results of search {run.query_id} have not been replicated yet"
             )
         primary = partial(self._pools.writer, "results")
-        return await self._fetch_from(primary, ResultRow, sql.SELECT_QUERY_RESULTS, values)
+        return await self._fetch(ResultRow, sql.SELECT_QUERY_RESULTS, values, source=primary)
 
     async def fetch_feed_papers(self, runs: Sequence[Run]) -> list[PaperRow]:
         """The papers of these runs of a search, dated by the first run that found them.
@@ -235,10 +222,11 @@ class RecordReader:
         The latest come first.
         """
         search = {"search_key": runs[0].search_key, "query": runs[0].query}
-        all_runs = await self._fetch(_RunId, sql.SELECT_RUN_IDS, search, "queries")
+        queries = partial(self._pools.reader, "queries")
+        all_query_ids = await fetch(queries, scalar_row, sql.SELECT_RUN_IDS, search)
         values = {
             "query_ids": [run.query_id for run in runs],
-            "all_query_ids": [run.query_id for run in all_runs],
+            "all_query_ids": all_query_ids,
             "limit": FEED_PAPERS,
         }
         return await self._fetch(PaperRow, sql.SELECT_FEED_PAPERS, values)
@@ -267,12 +255,11 @@ class RecordReader:
         async with self._limit_slow_reads(filters):
             return await self._fetch(Count, sql.COUNT_PAPERS, values)
 
-    def _limit_slow_reads(self, filters: Filter) -> AbstractAsyncContextManager[None]:
-        is_slow = getattr(filters, "words", None) or getattr(filters, "category", None)
-        return self._wait_for_slow_reads() if is_slow else nullcontext()
-
     @asynccontextmanager
-    async def _wait_for_slow_reads(self) -> AsyncGenerator[None, None]:
+    async def _limit_slow_reads(self, filters: Filter) -> AsyncGenerator[None, None]:
+        if not getattr(filters, "words", None) and not getattr(filters, "category", None):
+            yield
+            return
         try:
             async with asyncio.timeout(SLOW_READ_TIMEOUT):
                 await self._slow_reads.acquire()
@@ -285,28 +272,19 @@ class RecordReader:
 
     async def _fetch(
         self,
-        row_type: type[T],
+        row_type: type[Row],
         statement: bytes,
         values: Mapping[str, Any],
         system: Literal["queries", "results"] = "results",
-    ) -> list[T]:
-        source = partial(self._pools.reader, system)
-        return await self._fetch_from(source, row_type, statement, values)
-
-    async def _fetch_from(
-        self,
-        source: ConnectionSource,
-        row_type: type[T],
-        statement: bytes,
-        values: Mapping[str, Any],
-    ) -> list[T]:
+        source: ConnectionSource | None = None,
+    ) -> list[Row]:
         defaults = {
             "read_delay": self._read_delay,
             "most": MAX_RANKED,
             "most_marked": MAX_HIGHLIGHTED_CHARS,
         }
         with map_db_errors():
-            async with source() as conn:
+            async with source() if source else self._pools.reader(system) as conn:
                 cursor = conn.cursor(row_factory=tuple_row, binary=True)
                 try:
                     await cursor.execute(statement, {**defaults, **values})

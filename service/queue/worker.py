@@ -33,7 +33,10 @@ MAX_BATCH_BYTES = 5 * 2**20
 T = TypeVar("T")
 Rejected = tuple[Message, str]
 """A message that cannot be stored, and the reason."""
-_decode = msgspec.json.Decoder(Record).decode
+
+
+class _Stopped(Exception):
+    pass
 
 
 async def run_worker(settings: Settings) -> None:
@@ -137,10 +140,6 @@ class QueueWorker:
             result.cancel()
 
 
-class _Stopped(Exception):
-    pass
-
-
 async def _settle_batch(consumer: Consumer, batch: list[Message], rejected: list[Rejected]) -> None:
     """Acknowledge the stored messages and park the rejected ones."""
     if not rejected:
@@ -157,23 +156,18 @@ async def _settle_batch(consumer: Consumer, batch: list[Message], rejected: list
         logger.error("could not store a search, it is parked: %s", reason)
 
 
-def _decode_batch(
-    batch: list[Message],
-) -> tuple[list[tuple[Message, Record]], list[Rejected]]:
+def _decode_batch(batch: list[Message]) -> tuple[list[tuple[Message, Record]], list[Rejected]]:
     records: list[tuple[Message, Record]] = []
     rejected: list[Rejected] = []
     for message in batch:
         try:
-            records.append((message, _decode_record(message.body)))
+            record = msgspec.json.decode(message.body, type=Record)
         except msgspec.MsgspecError as error:
             rejected.append((message, f"the message cannot be read: {error}"))
+            continue
+        if (number := len(record.results)) == record.num_entries:
+            records.append((message, record))
+        else:
+            counts = f"{number} results, not {record.num_entries}"
+            rejected.append((message, f"search {record.query_id} has {counts}"))
     return records, rejected
-
-
-def _decode_record(body: bytes) -> Record:
-    record = _decode(body)
-    if len(record.results) != record.num_entries:
-        raise msgspec.ValidationError(
-            f"search {record.query_id} has {len(record.results)} results, not {record.num_entries}"
-        )
-    return record
