@@ -190,7 +190,7 @@ class Consumer:
         await self._channel.basic_consume(QUEUE, self._arrived.put)
 
     async def fetch_batch(self, max_messages: int, max_bytes: int) -> list[Message]:
-        """Wait for a message, return it with others already received; empty once none will follow."""
+        """Wait for a message and return all received so far; empty once the subscription ends."""
         message = self._left_over or await self._arrived.get()
         self._left_over = None
         batch: list[Message] = []
