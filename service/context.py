@@ -38,10 +38,7 @@ class Context(ABC):
     queue: "RecordQueue | None" = None
 
     def __init__(
-        self,
-        settings: Settings,
-        reader: RecordReader,
-        *resources: AbstractAsyncContextManager[Any],
+        self, settings: Settings, reader: RecordReader, *resources: AbstractAsyncContextManager[Any]
     ) -> None:
         self.settings = settings
         self.reader = reader
@@ -90,9 +87,8 @@ class LocalContext(Context):
             self.queue = RecordQueue(settings.queue_url)
             self.records = QueuedRecordStore(pools, self.queue)
         self.reconciler = Reconciler(pools)
-        self.search_service = LocalSearchService(
-            settings, self.arxiv, self.records, self.rate_limiter
-        )
+        services = self.arxiv, self.records, self.rate_limiter
+        self.search_service = LocalSearchService(settings, *services)
         self.api_key_store = ApiKeyStore(pools)
         self.api_keys = ApiKeyCache(self.api_key_store.find)
         reader = RecordReader(pools, read_delay=settings.settle)
@@ -121,9 +117,8 @@ class RemoteContext(Context):
         self.records = remote.RemoteRecords(backend)
         self.search_service = remote.RemoteSearchService(settings, backend)
         self.api_keys = ApiKeyCache(backend.find_api_keys)
-        super().__init__(
-            settings, remote.RemoteReader(backend), backend.connections, self.search_service
-        )
+        super().__init__(settings, remote.RemoteReader(backend), self.search_service)
+        self._exit_stack.push_async_callback(backend.connections.close_idle)
         self._backend = backend
 
     async def arxiv_state(self) -> ArxivState | None:

@@ -18,8 +18,7 @@ from ..db.reader import SLOW_READ_TIMEOUT, Filter, ListDefinition, RecordReader,
 from ..errors import BackendError, BackendUnavailable, DatabaseUnavailable, ServiceError
 from ..http_pool import HTTPConnectionPool, ssl_context
 from ..logging import request_id
-from ..middleware.request_timeout import NAME as REQUEST_TIMEOUT
-from ..middleware.request_timeout import deadline
+from ..middleware import request_timeout
 from ..models.arxiv import ArxivRequest
 from ..models.filters import PaperFilter, Position
 from ..models.records import Count, PaperRow, PaperVersion, ResultRow, Run
@@ -45,8 +44,6 @@ READ_TIMEOUT = 2 * (SLOW_READ_TIMEOUT + CALL_TIMEOUT) + TIMEOUT_MARGIN
 MAX_RESPONSE_BYTES = 2**26
 """64 KiB for each of the 1,000 papers of the longest page; 1,000 authors take 20 KiB."""
 
-_NOT_SERVED = {HTTPStatus.NOT_FOUND, HTTPStatus.METHOD_NOT_ALLOWED}
-"""A backend never uses these: it sends null or an empty list if nothing is recorded."""
 _OPTIONAL_RUN: type[Run | None] = Run | None  # type: ignore[assignment]
 T = TypeVar("T")
 
@@ -87,27 +84,20 @@ class BackendClient:
 
         `retry=False` also keeps HAProxy from retrying (header `Cache-Control: no-cache`).
         """
-        body = msgspec.json.encode(request)
-        response = await self._send("POST", path, body, time_limit, retry=retry)
+        response = await self._send(path, msgspec.json.encode(request), time_limit, retry=retry)
         if response.status != HTTPStatus.OK:
             raise _create_error(path, response)
         return _decode(response, response_type)
 
     async def check_ready(self) -> None:
         """Raise DatabaseUnavailable if the backend is not ready."""
-        response = await self._send("GET", "/health/ready")
+        response = await self._send("/health/ready", None)
         self.health = _decode(response, Health)
         if response.status != HTTPStatus.OK:
             raise DatabaseUnavailable(self.health.detail or "the backend is not ready")
 
     async def _send(
-        self,
-        method: str,
-        path: str,
-        body: bytes | None = None,
-        time_limit: float | None = None,
-        *,
-        retry: bool = True,
+        self, path: str, body: bytes | None, time_limit: float | None = None, *, retry: bool = True
     ) -> BackendResponse:
         until = asyncio.get_running_loop().time() + (time_limit or READ_TIMEOUT)
         headers = {"x-request-id": request_id.get()}
@@ -117,14 +107,14 @@ class BackendClient:
             # an earlier deadline of the caller cancels this call from outside
             async with asyncio.timeout_at(until):
                 try:
-                    return await self._send_once(method, path, body, headers, until)
+                    return await self._send_once(path, body, headers, until)
                 except (httpx.NetworkError, httpx.RemoteProtocolError) as error:
                     # a request that found no connection was not sent, so it is always retried
                     if not retry and not isinstance(error, httpx.ConnectError):
                         raise
                     logger.info("retrying a backend call: the connection was lost (%r)", error)
                     await self.connections.close_idle()  # they lead to the same backend
-                    return await self._send_once(method, path, body, headers, until)
+                    return await self._send_once(path, body, headers, until)
         except httpx.PoolTimeout as error:
             raise BackendUnavailable("too many calls to the backend are in progress") from error
         except (TimeoutError, httpx.TimeoutException) as error:
@@ -133,15 +123,16 @@ class BackendClient:
             raise BackendUnavailable("the backend is unavailable") from error
 
     async def _send_once(
-        self, method: str, path: str, body: bytes | None, headers: dict[str, str], until: float
+        self, path: str, body: bytes | None, headers: dict[str, str], until: float
     ) -> BackendResponse:
-        content = bytearray()
+        method, url, content = "POST" if body else "GET", self._url + path, bytearray()
         # computed for each attempt: the first one has used some of the time
-        left = min(until, deadline.get() or until) - asyncio.get_running_loop().time()
-        headers = {**headers, REQUEST_TIMEOUT: f"{max(left, 0):.3f}"}
+        deadline = min(until, request_timeout.deadline.get() or until)
+        left = max(deadline - asyncio.get_running_loop().time(), 0)
+        headers = {**headers, request_timeout.NAME: f"{left:.3f}"}
         async with (
             self.connections.acquire() as client,
-            client.stream(method, self._url + path, content=body, headers=headers) as response,
+            client.stream(method, url, content=body, headers=headers) as response,
         ):
             async for chunk in response.aiter_bytes():
                 content += chunk
@@ -188,7 +179,9 @@ def _create_error(path: str, response: BackendResponse) -> ServiceError:
     """Return the backend's own error, or BackendUnavailable if the response is not from one."""
     if response.status == HTTPStatus.UNAUTHORIZED:
         return BackendUnavailable("the backend rejects the ARXIV_BACKEND_TOKEN of this frontend")
-    if response.status in _NOT_SERVED or response.content_type != MEDIA_TYPE:
+    # a backend uses neither: it sends null or an empty list if nothing is recorded
+    not_served = HTTPStatus.NOT_FOUND, HTTPStatus.METHOD_NOT_ALLOWED
+    if response.status in not_served or response.content_type != MEDIA_TYPE:
         return BackendUnavailable(
             f"the backend does not serve {path} (status {response.status}): check ARXIV_BACKEND_URL"
             " and the ARXIV_ENDPOINTS of the backend"
@@ -221,12 +214,11 @@ class RemoteSearchService(SearchService):
         self, _: InFlight[SearchReply], request: ArxivRequest, *, use_cache: bool
     ) -> SearchReply:
         # other callers may join this search and wait longer than the deadline of the first one
-        deadline.set(None)
+        request_timeout.deadline.set(None)
         body = SearchRequest(search=request.search, bypass_cache=not use_cache)
+        path, limit = "/find-answer", self._timeout
         # not retried without the cache: it could send a second request to arXiv
-        reply = await self._backend.call(
-            "/find-answer", body, SearchReply, self._timeout, retry=use_cache
-        )
+        reply = await self._backend.call(path, body, SearchReply, limit, retry=use_cache)
         self._add_to_cache(request, reply.recorded)
         return reply
 

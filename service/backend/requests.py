@@ -44,7 +44,8 @@ class Page(_Request, frozen=True, tag="page"):
         if self.list == "ranked" and self.position.back:
             raise ValueError("place: a ranked list cannot be read backwards")
         if self.position.key is not None:
-            msgspec.convert(self.position.key, tuple.__class_getitem__(definition.key_types))
+            key_types = tuple(definition.key.values())
+            msgspec.convert(self.position.key, tuple.__class_getitem__(key_types))
 
 
 class Query(_Request, frozen=True, tag="query"):

@@ -66,5 +66,6 @@ def database(program: tuple[str, ...]) -> None:
         executable = shutil.which(command[0], path=path)
         if executable is None:
             raise ConfigurationError(f"there is no program {command[0]!r} on the PATH")
-        status = subprocess.run([executable, *command[1:]], env=environment, check=False).returncode  # noqa: S603 - the user's own command
+        command = (executable, *command[1:])
+        status = subprocess.run(command, env=environment, check=False).returncode  # noqa: S603
     sys.exit(status if status >= 0 else 128 - status)

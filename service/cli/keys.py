@@ -1,13 +1,12 @@
 """`keys`: API keys."""
 
 import sys
-from datetime import UTC, datetime
+from datetime import UTC
 from functools import partial
 
 import rich_click as click
 from rich.console import Console
 from rich.table import Table
-from rich.text import Text
 
 from .. import api_keys
 from ..api_keys import ApiKey, Rate
@@ -15,9 +14,9 @@ from ..context import create_pools
 from ..db.api_keys import ApiKeyStore
 from ..errors import NotFound
 from ..settings import Settings
+from ..timestamps import format_iso
 from .common import require_primary, run_interactive
 
-DEFAULT_RATE = "600/minute"
 MAX_LINE_LENGTH = 200
 """Characters of a line of the list that is not written to a terminal."""
 
@@ -50,7 +49,7 @@ def keys() -> None:
 @click.option(
     "--rate",
     type=rate,
-    default=DEFAULT_RATE,
+    default="600/minute",
     metavar="N/UNIT",
     help="Requests per second, minute, hour or day, for each process of the service.",
 )
@@ -101,17 +100,7 @@ async def list_keys(settings: Settings) -> None:
     for title in ("name", "begins with", "rate", "created", "revoked"):
         table.add_column(title, overflow="fold", no_wrap=not is_terminal)
     for row in rows:
-        cells = (
-            row.name,
-            f"{row.beginning}...",
-            str(Rate(row.quota, row.seconds)),
-            _format_time(row.made),
-            _format_time(row.revoked),
-        )
-        table.add_row(*map(Text, cells))
+        times = [f"{format_iso(t, UTC)}Z" if t else "" for t in (row.made, row.revoked)]
+        table.add_row(row.name, f"{row.beginning}...", str(Rate(row.quota, row.seconds)), *times)
     # rich assumes 80 columns if the output is not a terminal
-    Console(width=None if is_terminal else MAX_LINE_LENGTH).print(table)
-
-
-def _format_time(seconds: int | None) -> str:
-    return "" if seconds is None else f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%SZ}"
+    Console(width=None if is_terminal else MAX_LINE_LENGTH, markup=False).print(table)

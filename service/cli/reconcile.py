@@ -2,6 +2,7 @@
 
 import asyncio
 import sys
+from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -22,7 +23,6 @@ GRACE = 90
 UNREPAIRED = 3
 """Exit status if mismatches remain."""
 BROKER_TIMEOUT = 10.0
-BROKER_CHECK_INTERVAL = 0.1
 
 
 @click.command(
@@ -74,10 +74,10 @@ async def run_reconcile(settings: Settings, *, repair: bool, grace: int) -> None
 
 async def _check_queue_is_idle(queue: "RecordQueue") -> None:
     """Exit with 1 if the search of some results may still be in the queue."""
-    for _ in range(int(BROKER_TIMEOUT / BROKER_CHECK_INTERVAL)):
-        if queue.connected:
-            break
-        await asyncio.sleep(BROKER_CHECK_INTERVAL)
+    with suppress(TimeoutError):
+        async with asyncio.timeout(BROKER_TIMEOUT):
+            while not queue.connected:  # noqa: ASYNC110 - there is no event
+                await asyncio.sleep(0.1)
     backlog = await queue.backlog()
     if backlog is None:
         sys.exit("nothing is repaired: cannot check whether searches are waiting in the queue")

@@ -43,4 +43,4 @@ def writer() -> None:
     from ..queue.worker import run_worker  # noqa: PLC0415 - needs the extra `queue`
 
     with start_logging(settings.log_level, settings.log_format):
-        asyncio.run(run_worker(settings))
+        asyncio.run(run_worker(settings, settings.queue_url))

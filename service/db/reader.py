@@ -52,10 +52,8 @@ class ListDefinition(Struct, Generic[Row], frozen=True):
     """A sorted list; the columns of its statements are the fields of its rows, in this order."""
 
     row_type: type[Row]
-    key: tuple[str, ...]
-    """The columns that the list is sorted by."""
-    key_types: tuple[Any, ...]
-    """Their types, as narrow as those of the columns."""
+    key: dict[str, Any]
+    """The columns that the list is sorted by, with types as narrow as theirs."""
     statement: bytes
     reverse_statement: bytes | None
     """The statement for the opposite order; None if the list cannot be read backwards."""
@@ -73,8 +71,7 @@ SmallInt = Annotated[int, Meta(ge=0, le=INT2_MAX)]
 
 QUERIES = ListDefinition(
     records.QueryRow,
-    ("timestamp", "query_id"),
-    (BigInt, BigInt),
+    {"timestamp": BigInt, "query_id": BigInt},
     sql.SELECT_QUERIES,
     sql.SELECT_QUERIES_DESC,
     first_batch_size=200,
@@ -82,24 +79,21 @@ QUERIES = ListDefinition(
 )
 RESULTS = ListDefinition(
     ResultRow,
-    ("timestamp", "query_id", "result_number"),
-    (BigInt, BigInt, SmallInt),
+    {"timestamp": BigInt, "query_id": BigInt, "result_number": SmallInt},
     sql.SELECT_RESULTS,
     sql.SELECT_RESULTS_DESC,
     first_batch_size=200,
 )
 PAPERS = ListDefinition(
     PaperRow,
-    ("published", "arxiv_id", "version"),
-    (BigInt, Text, SmallInt),
+    {"published": BigInt, "arxiv_id": Text, "version": SmallInt},
     sql.SELECT_PAPERS,
     sql.SELECT_PAPERS_DESC,
     first_batch_size=50,
 )
 RANKED = ListDefinition(
     records.RankedPaperRow,
-    ("distance", "arxiv_id", "version"),
-    (float, Text, SmallInt),
+    {"distance": float, "arxiv_id": Text, "version": SmallInt},
     sql.RANK_PAPERS,
     None,
     first_batch_size=50,
@@ -130,7 +124,7 @@ class RecordReader:
         """
         values = structs.astuple(filters)
         hashable = [tuple(value) if isinstance(value, list) else value for value in values]
-        key = (definition.key, *hashable, position, limit, newest)
+        key = (*definition.key, *hashable, position, limit, newest)
         start = partial(self._fetch_page, definition, filters, position, limit, newest=newest)
         rows: list[Row] = await self._pages.read(key, start)
         return rows
@@ -210,9 +204,8 @@ class RecordReader:
         if len(rows) >= run.num_entries:
             return rows
         if self._pools.reads_only:
-            raise DatabaseUnavailable(
-                f"the results of search {run.query_id} have not been replicated yet"
-            )
+            missing = f"the results of search {run.query_id}"
+            raise DatabaseUnavailable(f"{missing} have not been replicated yet")
         primary = partial(self._pools.writer, "results")
         return await self._fetch(ResultRow, sql.SELECT_QUERY_RESULTS, values, source=primary)
 
@@ -222,8 +215,7 @@ class RecordReader:
         The latest come first.
         """
         search = {"search_key": runs[0].search_key, "query": runs[0].query}
-        queries = partial(self._pools.reader, "queries")
-        all_query_ids = await fetch(queries, scalar_row, sql.SELECT_RUN_IDS, search)
+        all_query_ids = await fetch(self._pools.reader, scalar_row, sql.SELECT_RUN_IDS, search)
         values = {
             "query_ids": [run.query_id for run in runs],
             "all_query_ids": all_query_ids,
@@ -237,10 +229,8 @@ class RecordReader:
 
     async def fetch_papers(self, names: Collection[PaperVersion]) -> dict[PaperVersion, PaperRow]:
         """The papers with these ids and versions."""
-        values = {
-            "arxiv_ids": [arxiv_id for arxiv_id, _ in names],
-            "versions": [version for _, version in names],
-        }
+        arxiv_ids, versions = [name[0] for name in names], [name[1] for name in names]
+        values = {"arxiv_ids": arxiv_ids, "versions": versions}
         rows = await self._fetch(PaperRow, sql.SELECT_PAPERS_BY_ID, values)
         return {(row.arxiv_id, row.version): row for row in rows}
 
@@ -278,16 +268,13 @@ class RecordReader:
         system: Literal["queries", "results"] = "results",
         source: ConnectionSource | None = None,
     ) -> list[Row]:
-        defaults = {
-            "read_delay": self._read_delay,
-            "most": MAX_RANKED,
-            "most_marked": MAX_HIGHLIGHTED_CHARS,
-        }
+        defaults = {"most": MAX_RANKED, "most_marked": MAX_HIGHLIGHTED_CHARS}
+        values = {"read_delay": self._read_delay, **defaults, **values}
         with map_db_errors():
             async with source() if source else self._pools.reader(system) as conn:
                 cursor = conn.cursor(row_factory=tuple_row, binary=True)
                 try:
-                    await cursor.execute(statement, {**defaults, **values})
+                    await cursor.execute(statement, values)
                 except (DataError, errors.SyntaxError) as error:
                     raise InvalidFilter("PostgreSQL cannot interpret the filter") from error
                 # by position: a third of the cost of a call with keywords for each row

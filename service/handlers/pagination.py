@@ -104,7 +104,8 @@ class ListResponse(Generic[T]):
             return Position(offset=(params.page or 0) * params.size)
         if params.page is not None:
             raise InvalidParameter("after", "excludes page; use one of them")
-        position = decode_cursor(params.after, self._url.list_id, self._definition.key_types)
+        key_types = tuple(self._definition.key.values())
+        position = decode_cursor(params.after, self._url.list_id, key_types)
         if position.back and self._definition.reverse_statement is None:
             raise _invalid_cursor()
         return position

@@ -39,11 +39,10 @@ class _Stopped(Exception):
     pass
 
 
-async def run_worker(settings: Settings) -> None:
+async def run_worker(settings: Settings, queue_url: str) -> None:
     """Run a worker until SIGTERM or SIGINT."""
-    assert settings.queue_url  # noqa: S101 - checked by the command line
     pools = create_pools(settings)
-    worker = QueueWorker(settings.queue_url, RecordStore(pools))
+    worker = QueueWorker(queue_url, RecordStore(pools))
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, worker.stop)
