@@ -86,8 +86,8 @@ class _CachedKey(Struct):
 class ApiKeyCache:
     """Caches lookups.
 
-    Only one lookup is in progress at a time, and the keys that arrive meanwhile are looked up
-    together in the next one. This bounds the load that random keys can cause.
+    Only one is in progress at a time, and the keys that arrive meanwhile are looked up together in
+    the next one. This bounds the load that random keys can cause.
     """
 
     def __init__(self, lookup: Lookup) -> None:

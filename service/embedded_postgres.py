@@ -57,8 +57,7 @@ def server(folder: Path) -> Iterator[str]:
     """Run PostgreSQL in this directory, and give the superuser's connection string.
 
     Removes libpq's variables from the environment, since they are meant for other servers.
-    Raises ConfigurationError if the extra is missing, if the directory belongs to another user or
-    another version, or if PostgreSQL does not start.
+    Raises ConfigurationError if the extra is missing, or if PostgreSQL cannot be run there.
     """
     if program("postgres") is None:
         raise ConfigurationError(
@@ -96,13 +95,14 @@ def _supervise(cluster: "_Cluster", folder: Path) -> Iterator[None]:
 
     def watch() -> None:
         while not ending.wait(CHECK_INTERVAL):
-            if not cluster.is_running():
-                logger.error("PostgreSQL died: restarting it")
-                try:
-                    with _lock(folder):
-                        cluster.start()
-                except (ConfigurationError, OSError) as error:
-                    logger.error("could not restart PostgreSQL: %s", error)  # noqa: TRY400
+            if cluster.is_running():
+                continue
+            logger.error("PostgreSQL died: restarting it")
+            try:
+                with _lock(folder):
+                    cluster.start()
+            except (ConfigurationError, OSError) as error:
+                logger.error("could not restart PostgreSQL: %s", error)  # noqa: TRY400
 
     watcher = Thread(target=watch, daemon=True)
     watcher.start()

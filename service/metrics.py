@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 from weakref import WeakKeyDictionary
 
 import prometheus_client as prometheus
+from msgspec import structs
 from prometheus_client import Counter, Gauge, Histogram
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
@@ -101,13 +102,13 @@ POOL_REFUSALS = Counter(
     "Calls that got no connection, because of a timeout or because too many were waiting.",
     ["pool"],
 )
-QUEUE_CONNECTED = "Whether RabbitMQ is connected; searches are written directly otherwise."
-QUEUE_BACKLOG = {
+QUEUE_GAUGES = {
+    "connected": "Whether RabbitMQ is connected; searches are written directly otherwise.",
     "waiting": "Recorded searches waiting in the queue, without those that writers have taken.",
     "writers": "Writers connected to the queue.",
     "parked": "Searches that could not be stored and are parked.",
 }
-"""Gauges `arxiv_gateway_queue_...`, named after the fields of Backlog."""
+"""The gauges arxiv_gateway_queue_...; all but the first are named after the fields of Backlog."""
 
 ENDS: dict[type[BaseException], str] = {
     CancelledError: "abandoned",
@@ -179,11 +180,7 @@ def count_rows(**rows: int) -> None:
 
 
 class PoolMetrics:
-    """The metrics of the connection pools of this process. Pools with the same name are added up.
-
-    `update` reads the pools: at each scrape, and with several workers also periodically, since a
-    scrape reaches one of them.
-    """
+    """The metrics of this process's connection pools; pools with the same name are added up."""
 
     def __init__(self) -> None:
         self._pools: WeakKeyDictionary[AsyncConnectionPool[Any], Totals[str]] = WeakKeyDictionary()
@@ -194,7 +191,7 @@ class PoolMetrics:
         self._pools[pool] = Totals()
 
     def update(self) -> None:
-        """Set the metrics to the current values."""
+        """Read the pools: at a scrape, and in each of several workers also periodically."""
         totals: dict[str, Totals[str]] = {name: Totals() for name in self._names}
         for pool, previous in self._pools.items():
             if pool.closed:
@@ -224,12 +221,10 @@ class QueueCollector(Collector):
 
     def collect(self) -> Iterator[Metric]:
         """Yield what is known."""
-        if self.connected is None:
-            return
-        yield GaugeMetricFamily("arxiv_gateway_queue_connected", QUEUE_CONNECTED, self.connected)
-        for name, text in QUEUE_BACKLOG.items() if self.backlog else ():
-            value = getattr(self.backlog, name)
-            yield GaugeMetricFamily(f"arxiv_gateway_queue_{name}", text, value)
+        known = {} if self.connected is None else {"connected": self.connected}
+        known |= structs.asdict(self.backlog) if self.backlog else {}
+        for name, value in known.items():
+            yield GaugeMetricFamily(f"arxiv_gateway_queue_{name}", QUEUE_GAUGES[name], value)
 
 
 class WorkerProcessCollector(Collector):
@@ -262,11 +257,7 @@ def create_registry() -> CollectorRegistry:
 
 
 def find_workers() -> list[int]:
-    """Return the process ids of the running workers, from the files of their metrics.
-
-    The gauges of dead workers are removed, so that they are left out of the totals; their counters
-    are kept.
-    """
+    """Return the ids of running workers, and remove the gauges of dead ones from the totals."""
     files = Path(os.environ[MULTIPROCESS_DIR]).glob("*_*.db")
     running = []
     for pid in sorted({int(file.stem.rpartition("_")[2]) for file in files}):

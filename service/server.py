@@ -31,22 +31,15 @@ logger = logging.getLogger(__name__)
 
 GRACEFUL_MARGIN = 15
 """Seconds that running requests get at shutdown, in addition to the timeout for arXiv."""
-WORKER_TIMEOUT = 30
-"""Seconds after which a worker that does not respond to the supervisor is replaced."""
 CLOSE_INTERVAL = 0.1
 """Seconds between cancellations of waiting searches; uvicorn notices a signal as late as that."""
-POOL_METRICS_INTERVAL = 1.0
 
 
 def run(settings: Settings) -> None:
-    """Serve HTTP until a signal ends the process.
-
-    `settings` names the database. Exits with STARTUP_FAILURE if the address is in use.
-    """
+    """Serve HTTP until a signal. Exits with STARTUP_FAILURE if the address is in use."""
     app = create_app(settings)
-    includes_backend = any(name in settings.endpoints for name in ("all", GUARDED))
-    is_served = settings.backend_url or settings.served.intersection(ENDPOINTS["backend"])
-    if includes_backend and not is_served:
+    has_backend = settings.backend_url or settings.served.intersection(ENDPOINTS["backend"])
+    if not has_backend and {"all", GUARDED}.intersection(settings.endpoints):
         logger.log(NOTICE, "backend endpoints are not served: ARXIV_BACKEND_TOKEN is not set")
     try:
         listeners = create_listeners(settings.host, settings.port)
@@ -79,7 +72,7 @@ def create_config(app: Litestar | str, settings: Settings) -> uvicorn.Config:
         # otherwise a pipelined request inherits the variables of the request before it
         reset_contextvars=True,
         timeout_graceful_shutdown=math.ceil(settings.timeout) + GRACEFUL_MARGIN,
-        timeout_worker_healthcheck=WORKER_TIMEOUT,
+        timeout_worker_healthcheck=30,  # then a worker that does not respond is replaced
     )
 
 
@@ -189,4 +182,4 @@ def _watch_supervisor() -> None:
 
 def _update_pool_metrics() -> None:
     metrics.POOLS.update()
-    asyncio.get_running_loop().call_later(POOL_METRICS_INTERVAL, _update_pool_metrics)
+    asyncio.get_running_loop().call_later(1.0, _update_pool_metrics)

@@ -233,16 +233,11 @@ class RemoteRecords:
         request = ResultsRequest(query_id=query_id)
         return await self._backend.call("/find-results", request, list[ResultRow])
 
-    @property
-    def systems(self) -> Collection[str]:
-        """Only the backend, which checks its own systems."""
-        return ("backend",)
+    systems = ("backend",)
+    """Only the backend, which checks its own systems."""
 
     async def fetch_migrations(self, system: str) -> set[str]:  # noqa: ARG002 - there is one
-        """Check the backend and its token, and return all migrations known here.
-
-        Raises DatabaseUnavailable if the backend is not ready, as when migrations are missing.
-        """
+        # a backend without a migration is not ready
         await self._backend.check_ready()
         await self._backend.call("/read-archive", requests.Query(query_id=1), _OPTIONAL_RUN)
         return set(migrations.names())

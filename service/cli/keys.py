@@ -22,14 +22,14 @@ MAX_LINE_LENGTH = 200
 
 
 def key_name(text: str) -> str:
-    """Validate the name of a key, as a type of parameters."""
+    """Check the name of a key."""
     if not api_keys.NAME_PATTERN.fullmatch(text):
         raise click.BadParameter(f"{text!r}: use letters, digits and ._@-, at most 64")
     return text
 
 
 def rate(text: str) -> Rate:
-    """Parse the quota of a key, as a type of parameters."""
+    """Parse the quota of a key."""
     try:
         return Rate.parse(text)
     except ValueError as error:

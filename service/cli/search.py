@@ -87,18 +87,12 @@ def _print_table(summary: SearchSummary, *, is_cached: bool) -> None:
     table = Table("", "paper", "authors", "title", "journal", box=None, pad_edge=False)
     for result in summary.results or ():
         version = f"v{result.version}" if result.version else ""
-        table.add_row(
-            str(result.result_number + 1),
-            f"{result.arxiv_id or ''}{version}",
-            plain_text(result.author),
-            plain_text(result.title),
-            plain_text(result.journal or ""),
-        )
+        texts = map(plain_text, (result.author, result.title, result.journal or ""))
+        table.add_row(str(result.result_number + 1), f"{result.arxiv_id or ''}{version}", *texts)
     console.print(table)
     console.print(
-        f"{summary.num_entries} of {summary.num_results} papers,"
-        f" {'from the cache' if is_cached else 'from arXiv'}, {summary.timestamp},"
-        f" query {summary.query_id}",
+        f"{summary.num_entries} of {summary.num_results} papers, from"
+        f" {'the cache' if is_cached else 'arXiv'}, {summary.timestamp}, query {summary.query_id}",
     )
     for warning in summary.warnings:
         console.print(plain_text(f"warning: {warning}"))

@@ -36,9 +36,9 @@ PREPARE_AFTER = 5
 READ_BUFFER_BYTES = 250_000
 """Response that a reading connection can receive at once; libpq begins with 16 KiB."""
 
-System = Literal["queries", "results", "sequence"]
-"""A PostgreSQL deployment: of queries, rate limiter and harvests; of results and papers; of the
-sequence."""
+ReadSystem = Literal["queries", "results"]
+System = ReadSystem | Literal["sequence"]
+"""A PostgreSQL deployment: of queries, rate limiter, harvests; of results, papers; of numbers."""
 Connection = AsyncConnection[Any]
 Pool = AsyncConnectionPool[Connection]
 ConnectionSource = Callable[[], AbstractAsyncContextManager[Connection]]
@@ -46,19 +46,17 @@ Configure = Callable[[Connection], Coroutine[Any, Any, None]]
 
 _NO_CONNECTION = PoolTimeout, TooManyRequests
 _CANCELED = errors.QueryCanceled, errors.TransactionTimeout
+# the connection leads to a standby, or a migration changed the result type of a prepared statement
 _OUTDATED = errors.ReadOnlySqlTransaction, errors.FeatureNotSupported
-"""Errors after which a connection is replaced: it leads to a standby, or has a prepared statement
-whose result type was changed by a migration."""
 
 T = TypeVar("T")
 
 
 class DatabasePools:
-    """Pools of writing and reading connections for every system.
+    """Pools of writing and reading connections for every system; equal URLs share one pool.
 
-    URLs are anything that libpq accepts (a URL or key=value pairs, several hosts too). Equal URLs
-    share one pool. Entering the context opens the pools without waiting for a server, so the
-    service starts before its database and recovers when the database is available.
+    Entering the context opens the pools without waiting for a server, so the service starts before
+    its database and recovers when the database is available.
     """
 
     def __init__(
@@ -112,9 +110,7 @@ class DatabasePools:
         """A working connection for at most CALL_TIMEOUT seconds."""
         return _checkout(self._writers[system])
 
-    def reader(
-        self, system: Literal["queries", "results"] = "queries"
-    ) -> AbstractAsyncContextManager[Connection]:
+    def reader(self, system: ReadSystem = "queries") -> AbstractAsyncContextManager[Connection]:
         """A working connection for at most CALL_TIMEOUT seconds."""
         return _checkout(self._readers[system])
 
@@ -167,11 +163,10 @@ async def _checkout(pool: Pool | None) -> AsyncGenerator[Connection, None]:
 
 def _was_closed_by_server(conn: Connection) -> bool:
     """Whether an idle connection has data to read; this takes no round trip."""
-    if conn.closed:
-        return True
     poll = select.poll()
-    poll.register(conn.fileno(), select.POLLIN | select.POLLHUP)
-    return bool(poll.poll(0))
+    if not conn.closed:
+        poll.register(conn.fileno(), select.POLLIN | select.POLLHUP)
+    return conn.closed or bool(poll.poll(0))
 
 
 def _shut_down(conn: Connection) -> None:

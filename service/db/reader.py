@@ -11,7 +11,7 @@ from contextlib import asynccontextmanager
 from datetime import datetime, tzinfo
 from functools import lru_cache, partial
 from itertools import starmap
-from typing import Annotated, Any, Generic, Literal, TypeVar
+from typing import Annotated, Any, Generic, TypeVar
 
 from msgspec import Meta, Struct, structs
 from psycopg import DataError, errors
@@ -24,7 +24,7 @@ from ..models.filters import PaperFilter, Position, QueryFilter, ResultFilter, S
 from ..models.records import INT2_MAX, INT8_MAX, Count, PaperRow, PaperVersion, ResultRow, Run
 from ..models.requests import Text
 from ..singleflight import SingleFlight, mark_retrieved
-from .pool import ConnectionSource, DatabasePools, fetch, map_db_errors
+from .pool import ConnectionSource, DatabasePools, ReadSystem, fetch, map_db_errors
 
 MAX_RANKED = 20_000
 """Papers that a full-text search ranks; each takes 10 to 20 µs."""
@@ -59,7 +59,7 @@ class ListDefinition(Struct, Generic[Row], frozen=True):
     """The statement for the opposite order; None if the list cannot be read backwards."""
     first_batch_size: int
     """Rows of a whole list that are read before its first byte is sent."""
-    system: Literal["queries", "results"] = "results"
+    system: ReadSystem = "results"
 
     def get_key(self, row: Row) -> SortKey:
         """The values that a row is sorted by."""
@@ -210,17 +210,11 @@ class RecordReader:
         return await self._fetch(ResultRow, sql.SELECT_QUERY_RESULTS, values, source=primary)
 
     async def fetch_feed_papers(self, runs: Sequence[Run]) -> list[PaperRow]:
-        """The papers of these runs of a search, dated by the first run that found them.
-
-        The latest come first.
-        """
+        """The papers of these runs of a search, the latest first, by the first run with each."""
         search = {"search_key": runs[0].search_key, "query": runs[0].query}
         all_query_ids = await fetch(self._pools.reader, scalar_row, sql.SELECT_RUN_IDS, search)
-        values = {
-            "query_ids": [run.query_id for run in runs],
-            "all_query_ids": all_query_ids,
-            "limit": FEED_PAPERS,
-        }
+        query_ids = [run.query_id for run in runs]
+        values = {"query_ids": query_ids, "all_query_ids": all_query_ids, "limit": FEED_PAPERS}
         return await self._fetch(PaperRow, sql.SELECT_FEED_PAPERS, values)
 
     async def fetch_versions(self, arxiv_id: str) -> list[PaperRow]:
@@ -265,7 +259,7 @@ class RecordReader:
         row_type: type[Row],
         statement: bytes,
         values: Mapping[str, Any],
-        system: Literal["queries", "results"] = "results",
+        system: ReadSystem = "results",
         source: ConnectionSource | None = None,
     ) -> list[Row]:
         defaults = {"most": MAX_RANKED, "most_marked": MAX_HIGHLIGHTED_CHARS}

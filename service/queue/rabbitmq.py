@@ -21,8 +21,7 @@ from ..logging import NOTICE
 try:
     import aiormq
     from aiormq import exceptions
-    from aiormq.abc import AbstractChannel
-    from aiormq.abc import DeliveredMessage as Message
+    from aiormq.abc import AbstractChannel, DeliveredMessage
     from yarl import URL
 except ImportError as error:  # pragma: no cover - without a queue the client is not needed
     raise ConfigurationError(
@@ -32,6 +31,7 @@ except ImportError as error:  # pragma: no cover - without a queue the client is
 logger = logging.getLogger(__name__)
 logging.getLogger("aiormq").setLevel(logging.CRITICAL)  # this module logs the same errors
 
+Message = DeliveredMessage
 QUEUE = "arxiv-gateway"
 PARKED = f"{QUEUE}.parked"
 ARGUMENTS: dict[str, Any] = {
@@ -61,12 +61,8 @@ HEARTBEAT = 10
 """Seconds, unless the URL sets it. A broker that misses three heartbeats is considered lost."""
 PREFETCH = 50
 """Messages held by one worker. The largest have 4 MiB, and a crash returns all of them."""
-MAX_REASON = 1000
-"""Characters of the reason in the header of a parked message."""
 _CLIENT_ERRORS = exceptions.AMQPError, RuntimeError, OSError, EOFError, ValueError, LookupError
 """All that aiormq raises, including for unexpected frames and invalid URLs."""
-
-__all__ = ["Backlog", "Consumer", "Message", "RecordQueue", "consume"]
 
 
 class Backlog(Struct, frozen=True):
@@ -217,7 +213,7 @@ class Consumer:
     async def park(self, message: Message, reason: str) -> None:
         """Copy a message to the parked queue with the reason as header. Raises QueueUnavailable."""
         try:
-            await _publish(self._channel, PARKED, message.body, {"x-reason": reason[:MAX_REASON]})
+            await _publish(self._channel, PARKED, message.body, {"x-reason": reason[:1000]})
         except exceptions.DeliveryError as error:
             raise QueueUnavailable("the queue of parked messages is full") from error
 

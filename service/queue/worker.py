@@ -26,10 +26,8 @@ from .rabbitmq import RETRY_PAUSES, Consumer, Message, consume
 
 logger = logging.getLogger(__name__)
 
-MAX_BATCH = 50
-"""Searches per transaction."""
-MAX_BATCH_BYTES = 5 * 2**20
-"""Bytes per transaction: PostgreSQL needs about a second for as many new papers."""
+MAX_BATCH, MAX_BATCH_BYTES = 50, 5 * 2**20
+"""Searches and bytes per transaction: PostgreSQL needs a second for as many bytes of new papers."""
 T = TypeVar("T")
 Rejected = tuple[Message, str]
 """A message that cannot be stored, and the reason."""
