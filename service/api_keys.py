@@ -26,9 +26,8 @@ STALE_SECONDS = 60.0
 LOOKUP_TIMEOUT = 3.0
 """Seconds that a request waits for a lookup."""
 MAX_LOOKUP_KEYS = 1000
-"""Keys per lookup."""
 MAX_CACHED_KEYS = 10_000
-"""Cached lookups, including those of invalid keys."""
+"""Including invalid ones."""
 
 _KEY_PATTERN = re.compile(rf"{PREFIX}[A-Za-z0-9_-]{{43}}")
 _RATE_PATTERN = re.compile(r"([1-9][0-9]{0,8})/(second|minute|hour|day)")

@@ -25,9 +25,6 @@ from .settings import READING, Settings
 if TYPE_CHECKING:
     from .queue.rabbitmq import RecordQueue
 
-LEASE_MARGIN = 1.0
-"""Seconds between the timeout of a request to arXiv and the expiry of its lease."""
-
 
 class Context(ABC):
     """The dependencies of the frontend endpoints. Enter the context to open them in order."""
@@ -74,7 +71,7 @@ class LocalContext(Context):
             )
         if settings.database_url is None and not settings.only_reads:
             raise ConfigurationError("ARXIV_DATABASE_URL is not set")
-        lease = settings.timeout + LEASE_MARGIN
+        lease = settings.timeout + 1.0  # it must not expire before the request
         pools = create_pools(settings)
         self.arxiv = ArxivClient(settings, transport)
         self.rate_limiter = RateLimiter(pools, interval=settings.interval, lease=lease)

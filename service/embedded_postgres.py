@@ -34,11 +34,8 @@ SYSTEM_USER = "pgserver"
 """The user that runs PostgreSQL for root, since PostgreSQL refuses to run as root."""
 START_TIMEOUT = 600.0
 """Seconds; after a crash, PostgreSQL replays its log first."""
-STOP_TIMEOUT = "60"
 WARN_AFTER, WARN_INTERVAL = 5.0, 10.0
 """Seconds until the first warning that PostgreSQL does not respond, and between further ones."""
-CHECK_INTERVAL = 2.0
-"""Seconds between checks whether PostgreSQL is running."""
 
 _SOCKET_PATH = re.compile(r"[\w./+-]{1,90}", re.ASCII)
 """Paths that libpq accepts for a socket; the system's limit is 107 bytes (unix(7))."""
@@ -94,7 +91,7 @@ def _supervise(cluster: "_Cluster", folder: Path) -> Iterator[None]:
     ending = Event()
 
     def watch() -> None:
-        while not ending.wait(CHECK_INTERVAL):
+        while not ending.wait(2.0):
             if cluster.is_running():
                 continue
             logger.error("PostgreSQL died: restarting it")
@@ -163,7 +160,7 @@ class _Cluster:
     def stop(self) -> None:
         if not self.is_running():
             return
-        stop = ("stop", "-D", self.path, "-w", "-t", STOP_TIMEOUT)
+        stop = ("stop", "-D", self.path, "-w", "-t", "60")
         if self._run("pg_ctl", *stop, "-m", "fast").returncode:
             logger.warning("PostgreSQL does not stop in time: it will recover at the next start")
             if self._run("pg_ctl", *stop, "-m", "immediate").returncode and self._process:

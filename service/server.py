@@ -29,11 +29,6 @@ from .settings import ENDPOINTS, GUARDED, Settings
 
 logger = logging.getLogger(__name__)
 
-GRACEFUL_MARGIN = 15
-"""Seconds that running requests get at shutdown, in addition to the timeout for arXiv."""
-CLOSE_INTERVAL = 0.1
-"""Seconds between cancellations of waiting searches; uvicorn notices a signal as late as that."""
-
 
 def run(settings: Settings) -> None:
     """Serve HTTP until a signal. Exits with STARTUP_FAILURE if the address is in use."""
@@ -71,7 +66,7 @@ def create_config(app: Litestar | str, settings: Settings) -> uvicorn.Config:
         server_header=False,
         # otherwise a pipelined request inherits the variables of the request before it
         reset_contextvars=True,
-        timeout_graceful_shutdown=math.ceil(settings.timeout) + GRACEFUL_MARGIN,
+        timeout_graceful_shutdown=math.ceil(settings.timeout) + 15,
         timeout_worker_healthcheck=30,  # then a worker that does not respond is replaced
     )
 
@@ -111,9 +106,9 @@ def _stop_at_signals(service: SearchService) -> None:
     stopping = False
 
     def close_repeatedly() -> None:
-        # new searches may arrive until uvicorn has closed the connections
+        # new searches may arrive until uvicorn, after up to 0.1 s, has closed the connections
         service.close()
-        loop.call_later(CLOSE_INTERVAL, close_repeatedly)
+        loop.call_later(0.1, close_repeatedly)
 
     def handle(number: int, frame: FrameType | None) -> None:
         nonlocal stopping

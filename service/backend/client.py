@@ -33,14 +33,10 @@ logger = logging.getLogger(__name__)
 
 MAX_CONNECTIONS = 100
 """Each carries one call at a time; concurrent identical searches share a call."""
-KEEPALIVE_SECONDS = 3.0
-"""Idle connections are closed after this; uvicorn closes them after five seconds."""
 CONNECT_TIMEOUT = 3.0
 """Seconds to wait for a free connection, and to connect."""
-TIMEOUT_MARGIN = 2.0
-"""Seconds added to the backend's own timeouts: its error explains more than a timeout here."""
-READ_TIMEOUT = 2 * (SLOW_READ_TIMEOUT + CALL_TIMEOUT) + TIMEOUT_MARGIN
-"""Seconds for a read request, which may wait for two coalesced reads."""
+READ_TIMEOUT = 2 * (SLOW_READ_TIMEOUT + CALL_TIMEOUT) + 2.0
+"""Seconds for two coalesced reads; later than the backend, whose error explains more."""
 MAX_RESPONSE_BYTES = 2**26
 """64 KiB for each of the 1,000 papers of the longest page; 1,000 authors take 20 KiB."""
 
@@ -155,7 +151,8 @@ class BackendClient:
     def _create_client(self) -> httpx.AsyncClient:
         return httpx.AsyncClient(
             timeout=httpx.Timeout(None, connect=CONNECT_TIMEOUT),
-            limits=httpx.Limits(max_connections=1, keepalive_expiry=KEEPALIVE_SECONDS),
+            # uvicorn closes idle connections after five seconds
+            limits=httpx.Limits(max_connections=1, keepalive_expiry=3.0),
             headers={"accept-encoding": "identity", "content-type": "application/json"}
             | ({"authorization": f"Bearer {self._token}"} if self._token else {}),
             # a redirect or a proxy from the environment would leak the token

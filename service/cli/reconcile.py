@@ -18,11 +18,8 @@ from .common import require_database, run_interactive
 if TYPE_CHECKING:
     from ..queue.rabbitmq import RecordQueue
 
-GRACE = 90
-"""Seconds; a write is retried for 30, and its last attempt may take up to 40."""
 UNREPAIRED = 3
 """Exit status if mismatches remain."""
-BROKER_TIMEOUT = 10.0
 
 
 @click.command(
@@ -32,7 +29,7 @@ BROKER_TIMEOUT = 10.0
 @click.option(
     "--grace",
     type=click.IntRange(0, 86_400),
-    default=GRACE,
+    default=90,  # a write is retried for 30 seconds, and its last attempt may take up to 40
     metavar="SECONDS",
     help="Time after which a mismatch is not a write in progress.",
 )
@@ -52,10 +49,8 @@ async def run_reconcile(settings: Settings, *, repair: bool, grace: int) -> None
             await _check_queue_is_idle(context.queue)
         mismatches = await context.reconciler.find_mismatches()
         if mismatches:
-            number = len(mismatches)
-            click.echo(
-                f"{number} mismatches, or writes in progress: checking again in {grace} s", err=True
-            )
+            notice = "mismatches, or writes in progress: checking again in"
+            click.echo(f"{len(mismatches)} {notice} {grace} s", err=True)
             await asyncio.sleep(grace)
             latest = await context.reconciler.find_mismatches()
             mismatches = [mismatch for mismatch in latest if mismatch in mismatches]
@@ -75,7 +70,7 @@ async def run_reconcile(settings: Settings, *, repair: bool, grace: int) -> None
 async def _check_queue_is_idle(queue: "RecordQueue") -> None:
     """Exit with 1 if the search of some results may still be in the queue."""
     with suppress(TimeoutError):
-        async with asyncio.timeout(BROKER_TIMEOUT):
+        async with asyncio.timeout(10):
             while not queue.connected:  # noqa: ASYNC110 - there is no event
                 await asyncio.sleep(0.1)
     backlog = await queue.backlog()

@@ -30,7 +30,6 @@ MAX_RANKED = 20_000
 """Papers that a full-text search ranks; each takes 10 to 20 µs."""
 MAX_COUNTED = 100_000
 """Papers that are counted for the facets of a search."""
-MAX_CATEGORIES = 50
 MAX_HIGHLIGHTED_CHARS = 10_000
 """Longer texts, such as lists of thousands of authors, are not highlighted."""
 MAX_SLOW_READS = 4
@@ -231,7 +230,7 @@ class RecordReader:
     async def count_papers(self, filters: PaperFilter, tz: tzinfo) -> list[Count]:
         """Numbers of papers: in total, per category, and per year in this time zone."""
         values = structs.asdict(filters) | {
-            "categories": MAX_CATEGORIES,
+            "categories": 50,
             "most": MAX_COUNTED + 1,  # one more than is reported, to detect that there are more
             "first_year": YEARS[0],
             "years": _list_year_starts(tz),

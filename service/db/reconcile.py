@@ -19,8 +19,6 @@ from .pool import DatabasePools, fetch, map_db_errors
 
 BATCH = 1000
 """Runs that are compared or repaired at once, within the time limit of a call."""
-STATUS_OF_RESULTS = 200
-"""The HTTP status of every response that contained results."""
 
 
 class Mismatch(Struct, frozen=True):
@@ -41,7 +39,7 @@ class Reconciler:
     """Compares runs with their results."""
 
     def __init__(self, pools: DatabasePools) -> None:
-        self._queries = partial(pools.writer, "queries")
+        self._queries = pools.writer
         self._results = partial(pools.writer, "results")
 
     async def find_mismatches(self) -> list[Mismatch]:
@@ -88,7 +86,7 @@ def _create_query(query_id: int, timestamp: int, num_entries: int) -> WriteQuery
     return WriteQueryRequest(
         query_id=query_id,
         timestamp=timestamp,
-        status=STATUS_OF_RESULTS,
+        status=200,  # that of every response with results
         num_results=num_entries,
         num_entries=num_entries,
         query="",
