@@ -14,7 +14,7 @@ from .. import timestamps
 from ..api_keys import LOOKUP_TIMEOUT, ApiKey, Rate
 from ..db import migrations
 from ..db.pool import CALL_TIMEOUT
-from ..db.reader import SLOW_READ_TIMEOUT, Filter, ListDefinition, RecordReader, Row
+from ..db.reader import SLOW_READ_TIMEOUT, ListRows, RecordReader, Row
 from ..errors import BackendError, BackendUnavailable, DatabaseUnavailable, ServiceError
 from ..http_pool import HTTPConnectionPool, ssl_context
 from ..logging import request_id
@@ -249,19 +249,12 @@ class RemoteReader(RecordReader):
     async def _read(self, request: requests.ReadRequest, response_type: type[T]) -> T:
         return await self._backend.call("/read-archive", request, response_type)
 
-    async def fetch_page(
-        self,
-        definition: ListDefinition[Row],
-        filters: Filter,
-        position: Position,
-        limit: int,
-        *,
-        newest: bool = False,
-    ) -> list[Row]:
+    async def fetch_page(self, rows: ListRows[Row], position: Position, limit: int) -> list[Row]:
         # callers may have different deadlines, so they do not share a call
-        name: Any = next(name for name, (each, _) in requests.LISTS.items() if each is definition)
-        row_list: type[list[Row]] = list[definition.row_type]  # type: ignore[name-defined]
-        return await self._read(requests.Page(name, filters, position, limit, newest), row_list)
+        lists: Any = {id(definition): name for name, (definition, _) in requests.LISTS.items()}
+        name = lists[id(rows.definition)]
+        page = requests.Page(name, rows.filters, position, limit, rows.newest)
+        return await self._read(page, list[rows.definition.row_type])  # type: ignore[name-defined]
 
     _fetch_page = fetch_page
 

@@ -10,7 +10,7 @@ import msgspec
 from msgspec import Meta, Struct, field
 
 from .. import timestamps
-from ..db.reader import PAPERS, QUERIES, RANKED, RESULTS, ListDefinition, RecordReader
+from ..db.reader import PAPERS, QUERIES, RANKED, RESULTS, ListDefinition, ListRows, RecordReader
 from ..models.filters import PaperFilter, Position, QueryFilter, ResultFilter
 from ..models.records import INT2_MAX, PaperVersion, QueryId, Run
 
@@ -104,7 +104,9 @@ async def execute(request: ReadRequest, reader: RecordReader) -> Any:  # noqa: A
     """Return the rows, one row or None that the request asks for."""
     match request:
         case Page(name, filters, position, limit, newest):
-            return await reader.fetch_page(LISTS[name][0], filters, position, limit, newest=newest)
+            return await reader.fetch_page(
+                ListRows(LISTS[name][0], filters, newest), position, limit
+            )
         case Query(query_id):
             return await reader.fetch_run(query_id)
         case Runs(run, limit):

@@ -65,6 +65,14 @@ class ListDefinition(Struct, Generic[Row], frozen=True):
         return tuple(getattr(row, name) or 0 for name in self.key)
 
 
+class ListRows(Struct, Generic[Row], frozen=True):
+    """The rows of a list that match a filter; `newest` reverses their order."""
+
+    definition: ListDefinition[Row]
+    filters: Filter
+    newest: bool = False
+
+
 BigInt = Annotated[int, Meta(ge=-INT8_MAX, le=INT8_MAX)]
 SmallInt = Annotated[int, Meta(ge=0, le=INT2_MAX)]
 
@@ -108,53 +116,33 @@ class RecordReader:
         self._pages: SingleFlight[list[Any]] = SingleFlight()
         self._slow_reads = asyncio.Semaphore(MAX_SLOW_READS)
 
-    async def fetch_page(
-        self,
-        definition: ListDefinition[Row],
-        filters: Filter,
-        position: Position,
-        limit: int,
-        *,
-        newest: bool = False,
-    ) -> list[Row]:
-        """At most `limit` rows from a position on; `newest` reverses the order of the list.
+    async def fetch_page(self, rows: ListRows[Row], position: Position, limit: int) -> list[Row]:
+        """At most `limit` rows from a position on.
 
         Concurrent calls for the same page share one read and its rows.
         """
-        values = structs.astuple(filters)
+        values = structs.astuple(rows.filters)
         hashable = [tuple(value) if isinstance(value, list) else value for value in values]
-        key = (*definition.key, *hashable, position, limit, newest)
-        start = partial(self._fetch_page, definition, filters, position, limit, newest=newest)
-        rows: list[Row] = await self._pages.read(key, start)
-        return rows
+        key = (*rows.definition.key, *hashable, position, limit, rows.newest)
+        page: list[Row] = await self._pages.read(
+            key, partial(self._fetch_page, rows, position, limit)
+        )
+        return page
 
-    async def _fetch_page(
-        self,
-        definition: ListDefinition[Row],
-        filters: Filter,
-        position: Position,
-        limit: int,
-        *,
-        newest: bool = False,
-    ) -> list[Row]:
-        is_reversed = newest != position.back
+    async def _fetch_page(self, rows: ListRows[Row], position: Position, limit: int) -> list[Row]:
+        definition = rows.definition
+        is_reversed = rows.newest != position.back
         statement = definition.reverse_statement if is_reversed else definition.statement
         assert statement  # noqa: S101 - callers offer no way back where there is none
         key = position.key or (None,) * len(definition.key)
-        values = structs.asdict(filters) | {"limit": limit, "offset": position.offset}
+        values = structs.asdict(rows.filters) | {"limit": limit, "offset": position.offset}
         values |= {f"after_{name}": value for name, value in zip(definition.key, key, strict=True)}
-        async with self._limit_slow_reads(filters):
-            rows = await self._fetch(definition.row_type, statement, values, definition.system)
-        return rows[::-1] if position.back else rows
+        async with self._limit_slow_reads(rows.filters):
+            page = await self._fetch(definition.row_type, statement, values, definition.system)
+        return page[::-1] if position.back else page
 
     async def stream_batches(
-        self,
-        definition: ListDefinition[Row],
-        filters: Filter,
-        position: Position,
-        size: Callable[[], int],
-        *,
-        newest: bool = False,
+        self, rows: ListRows[Row], position: Position, size: Callable[[], int]
     ) -> AsyncGenerator[list[Row], None]:
         """All rows from a position on: first a small batch, then up to `size()` rows each.
 
@@ -162,20 +150,19 @@ class RecordReader:
         """
 
         def start(position: Position, limit: int) -> asyncio.Task[list[Row]]:
-            page = self._fetch_page(definition, filters, position, limit, newest=newest)
-            return asyncio.create_task(page)
+            return asyncio.create_task(self._fetch_page(rows, position, limit))
 
-        limit = definition.first_batch_size
+        limit = rows.definition.first_batch_size
         reading = start(position, limit)
         try:
             # shielded: a request may be cancelled several times when its client disconnects, and
             # a connection that is cancelled more than once is unusable
-            while rows := await asyncio.shield(reading):
-                is_last, limit = len(rows) < limit, min(2 * limit, size())
+            while batch := await asyncio.shield(reading):
+                is_last, limit = len(batch) < limit, min(2 * limit, size())
                 if not is_last:
-                    reading = start(Position(definition.get_key(rows[-1])), limit)
+                    reading = start(Position(rows.definition.get_key(batch[-1])), limit)
                     await asyncio.sleep(0)  # send the statement before the caller uses the rows
-                yield rows
+                yield batch
                 if is_last:
                     break
         finally:

@@ -21,7 +21,7 @@ from litestar import Response
 from litestar.response import Stream
 from msgspec import Struct
 
-from ..db.reader import ListDefinition, RecordReader
+from ..db.reader import ListDefinition, ListRows, RecordReader
 from ..errors import InvalidParameter
 from ..formats import (
     FORMATS,
@@ -90,10 +90,9 @@ class ListResponse(Generic[T]):
         params = query.listing
         self._reader = reader
         self._definition = definition
-        self._filters = query.wanted
+        self._rows = ListRows(definition, query.wanted, newest)
         self._params = params
         self._view = view
-        self._newest = newest
         self.format = select_format(params.format, request.headers.get("accept"))
         self._columns = _select_columns(view.columns, params.fields, self.format)
         self._url = _ListUrl(request, params)
@@ -127,9 +126,7 @@ class ListResponse(Generic[T]):
         """Read the requested page."""
         size, position, definition = self._params.size, self._position, self._definition
         # the extra row shows whether there is another page
-        rows = await self._reader.fetch_page(
-            definition, self._filters, position, size + 1, newest=self._newest
-        )
+        rows = await self._reader.fetch_page(self._rows, position, size + 1)
         has_more = len(rows) > size
         rows = rows[-size:] if position.back else rows[:size]
         links = [self._url.format_link("first")]
@@ -161,9 +158,7 @@ class ListResponse(Generic[T]):
         """Send the whole list while it is read."""
         is_table = isinstance(self.format, TableFormat)
         max_size = size = MAX_BATCH_ROWS if is_table else MAX_BATCH_REFERENCES
-        batches = self._reader.stream_batches(
-            self._definition, self._filters, self._position, lambda: size, newest=self._newest
-        )
+        batches = self._reader.stream_batches(self._rows, self._position, lambda: size)
         # read before the status is sent, which then shows whether the database is available
         first: list[T] = await anext(batches, [])
         if len(first) < self._definition.first_batch_size:  # the whole list
@@ -206,7 +201,7 @@ class ListResponse(Generic[T]):
             uri=uuid5(NAMESPACE_URL, self._url.list_id).urn,
             self_url=self._url.absolute,
             # the newest row of an export in ascending order is not known at its start
-            updated=max(times, default=now) if self.is_page or self._newest else now,
+            updated=max(times, default=now) if self.is_page or self._rows.newest else now,
         )
 
     def _create_headers(self) -> dict[str, str]:
