@@ -124,7 +124,8 @@ class _Cluster:
     def __init__(self, folder: Path) -> None:
         self.path = folder / "postgres"
         self.log = folder / "postgres.log"
-        self._check_version()
+        if self.path.exists():
+            self._check_version()
         self.user = self._find_user()
         self._options: dict[str, Any] = {"stdin": subprocess.DEVNULL, "cwd": "/"}
         if self.user is not None:
@@ -173,8 +174,6 @@ class _Cluster:
             self._process.returncode = 0  # prevents a warning about a running child
 
     def _check_version(self) -> None:
-        if not self.path.exists():
-            return
         if (version := (self.path / "PG_VERSION").read_text().strip()) != VERSION:
             raise ConfigurationError(
                 f"ARXIV_DATA_DIR: {self.path} was created by PostgreSQL {version}, this is"
@@ -191,9 +190,8 @@ class _Cluster:
         options = "-U", SUPERUSER, "--auth=trust", "--encoding=UTF8", *locale
         finished = self._run("initdb", "-D", new, *options)
         if finished.returncode:
-            raise ConfigurationError(
-                f"could not create the cluster of PostgreSQL: {finished.stderr.decode().strip()}"
-            )
+            reason = finished.stderr.decode().strip()
+            raise ConfigurationError(f"could not create the cluster of PostgreSQL: {reason}")
         new.rename(self.path)
 
     def _spawn(self) -> None:

@@ -104,9 +104,8 @@ async def execute(request: ReadRequest, reader: RecordReader) -> Any:  # noqa: A
     """Return the rows, one row or None that the request asks for."""
     match request:
         case Page(name, filters, position, limit, newest):
-            return await reader.fetch_page(
-                ListRows(LISTS[name][0], filters, newest), position, limit
-            )
+            rows = ListRows(LISTS[name][0], filters, newest)
+            return await reader.fetch_page(rows, position, limit)
         case Query(query_id):
             return await reader.fetch_run(query_id)
         case Runs(run, limit):

@@ -136,9 +136,8 @@ class RecordQueue:
         except QueueUnavailable:
             self._backlog_channel = None
             return None
-        return Backlog(
-            queue.message_count or 0, queue.consumer_count or 0, parked.message_count or 0
-        )
+        counts = queue.message_count, queue.consumer_count, parked.message_count
+        return Backlog(*(count or 0 for count in counts))
 
     async def _keep_connected(self) -> None:
         while True:
@@ -257,16 +256,12 @@ async def _close(connection: Any) -> None:  # noqa: ANN401 - aiormq's own type i
 async def _publish(
     channel: AbstractChannel, queue: str, body: bytes, headers: dict[str, Any] | None = None
 ) -> None:
-    properties = aiormq.spec.Basic.Properties(
-        content_type="application/json",
-        delivery_mode=2,  # survives a restart of the broker
-        headers=headers,
-    )
+    properties = aiormq.spec.Basic.Properties("application/json", headers=headers)
+    properties.delivery_mode = 2  # survives a restart of the broker
+    options: dict[str, Any] = {"properties": properties, "mandatory": True}
     async with _map_errors(), asyncio.timeout(PUBLISH_TIMEOUT):
         try:
-            await channel.basic_publish(
-                body, routing_key=queue, properties=properties, mandatory=True
-            )
+            await channel.basic_publish(body, routing_key=queue, **options)
         except exceptions.PublishError as error:
             raise QueueUnavailable("the queue has been deleted") from error
 

@@ -82,14 +82,11 @@ class QueueWorker:
             rejected_messages = [message for message, _ in rejected]
             stored = [record for message, record in records if message not in rejected_messages]
             if stored:
-                logger.log(
-                    NOTICE,
-                    "stored %d searches with %d results in %.0f ms; the oldest waited %d s",
-                    len(stored),
-                    sum(record.num_entries for record in stored),
-                    (monotonic() - start) * 1000,
-                    max(0, int(time()) - min(record.acknowledged for record in stored)),
-                )
+                results = sum(record.num_entries for record in stored)
+                waited = max(0, int(time()) - min(record.acknowledged for record in stored))
+                text = "stored %d searches with %d results in %.0f ms; the oldest waited %d s"
+                milliseconds = (monotonic() - start) * 1000
+                logger.log(NOTICE, text, len(stored), results, milliseconds, waited)
 
     async def _store_batch(self, batch: Sequence[tuple[Message, Record]]) -> list[Rejected]:
         """Store a batch and return the rejected messages.
