@@ -83,11 +83,7 @@ class _CachedKey(Struct):
 
 
 class ApiKeyCache:
-    """Caches lookups.
-
-    Only one is in progress at a time, and the keys that arrive meanwhile are looked up together in
-    the next one. This bounds the load that random keys can cause.
-    """
+    """Caches lookups. One at a time is in progress, which bounds the load of random keys."""
 
     def __init__(self, lookup: Lookup) -> None:
         self._lookup = lookup

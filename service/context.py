@@ -128,8 +128,7 @@ def create_context(
 ) -> Context:
     """Create a local or remote context; `transport` replaces the network to arXiv.
 
-    Raises ConfigurationError if an enabled endpoint needs a database URL that is not set, or if one
-    is invalid.
+    Raises ConfigurationError if a database URL that is needed is missing or invalid.
     """
     if settings.backend_url is not None:
         return RemoteContext(settings, settings.backend_url)

@@ -123,11 +123,9 @@ def _stop_at_signals(service: SearchService) -> None:
 
 
 class _Supervisor(Multiprocess):
-    """uvicorn's supervisor: starts the workers, replaces dead ones, and drains all at a signal.
+    """Starts the workers, replaces dead ones, and drains all at a signal."""
 
-    Its methods are not documented, so pyproject.toml bounds the version of uvicorn.
-    """
-
+    # not a documented method: pyproject.toml bounds the version of uvicorn
     def terminate_all(self) -> None:
         for listener in self.sockets:  # otherwise new connections would wait until the end
             listener.close()

@@ -55,8 +55,8 @@ class BackendResponse(NamedTuple):
 class BackendClient:
     """HTTP client for the backend.
 
-    A call is retried once if its connection is lost, for example because the backend restarts,
-    except when a retry could send a second request to arXiv (`retry=False`).
+    A call is retried once if its connection is lost, unless that could send a second request to
+    arXiv (`retry=False`).
     """
 
     def __init__(self, settings: Settings, url: str) -> None:
@@ -76,10 +76,7 @@ class BackendClient:
         *,
         retry: bool = True,
     ) -> T:
-        """Send a request and decode the response. Raises BackendError or BackendUnavailable.
-
-        `retry=False` also keeps HAProxy from retrying (header `Cache-Control: no-cache`).
-        """
+        """Send a request and decode the response. Raises BackendError or BackendUnavailable."""
         response = await self._send(path, msgspec.json.encode(request), time_limit, retry=retry)
         if response.status != HTTPStatus.OK:
             raise _create_error(path, response)
@@ -98,7 +95,7 @@ class BackendClient:
         until = asyncio.get_running_loop().time() + (time_limit or READ_TIMEOUT)
         headers = {"x-request-id": request_id.get()}
         if not retry:
-            headers["cache-control"] = "no-cache"
+            headers["cache-control"] = "no-cache"  # keeps HAProxy from retrying too
         try:
             # an earlier deadline of the caller cancels this call from outside
             async with asyncio.timeout_at(until):
@@ -133,9 +130,8 @@ class BackendClient:
             async for chunk in response.aiter_bytes():
                 content += chunk
                 if len(content) > MAX_RESPONSE_BYTES:
-                    raise BackendUnavailable(
-                        f"the response of the backend exceeds {MAX_RESPONSE_BYTES:,} bytes"
-                    )
+                    limit = f"{MAX_RESPONSE_BYTES:,} bytes"
+                    raise BackendUnavailable(f"the response of the backend exceeds {limit}")
         content_type = response.headers.get("content-type", "")
         return BackendResponse(response.status_code, content_type, content)
 

@@ -56,9 +56,8 @@ def database(program: tuple[str, ...]) -> None:
     settings = load_settings()
     require_primary(settings)
     command = program or ("psql",)
+    url, path = settings.database_url, os.environ.get("PATH", os.defpath)
     with ExitStack() as stack:
-        url = settings.database_url
-        path = os.environ.get("PATH", os.defpath)
         if url is None:
             url = stack.enter_context(embedded_postgres.server(settings.data_path))
             path = f"{Path(str(embedded_postgres.program('psql'))).parent}{os.pathsep}{path}"

@@ -117,10 +117,7 @@ class RecordReader:
         self._slow_reads = asyncio.Semaphore(MAX_SLOW_READS)
 
     async def fetch_page(self, rows: ListRows[Row], position: Position, limit: int) -> list[Row]:
-        """At most `limit` rows from a position on.
-
-        Concurrent calls for the same page share one read and its rows.
-        """
+        """At most `limit` rows from a position on. Concurrent calls for a page share one read."""
         values = structs.astuple(rows.filters)
         hashable = [tuple(value) if isinstance(value, list) else value for value in values]
         key = (*rows.definition.key, *hashable, position, limit, rows.newest)
@@ -144,10 +141,8 @@ class RecordReader:
     async def stream_batches(
         self, rows: ListRows[Row], position: Position, size: Callable[[], int]
     ) -> AsyncGenerator[list[Row], None]:
-        """All rows from a position on: first a small batch, then up to `size()` rows each.
-
-        The next batch is read while the caller uses the current one.
-        """
+        """All rows from a position on: first a small batch, then up to `size()` rows each."""
+        # the next batch is read while the caller uses the current one
 
         def start(position: Position, limit: int) -> asyncio.Task[list[Row]]:
             return asyncio.create_task(self._fetch_page(rows, position, limit))
@@ -180,10 +175,9 @@ class RecordReader:
         return await self._fetch(Run, sql.SELECT_RUNS, values, "queries")
 
     async def fetch_results(self, run: Run) -> list[ResultRow]:
-        """The results of a run, in their order.
+        """The results of a run, in their order; from the primary if a standby lacks some of them.
 
-        If a standby lacks some of them, they are read from the primary. Raises DatabaseUnavailable
-        if this process has no connection to it.
+        Raises DatabaseUnavailable if this process has no connection to it.
         """
         values = {"query_ids": [run.query_id]}
         rows = await self._fetch(ResultRow, sql.SELECT_QUERY_RESULTS, values)

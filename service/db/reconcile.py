@@ -64,10 +64,7 @@ class Reconciler:
         return mismatches
 
     async def repair(self, mismatches: Collection[Mismatch]) -> int:
-        """Record the runs of results that have none; returns how many were recorded.
-
-        A run that was recorded in the meantime stays as it is.
-        """
+        """Record the runs of results that still have none, and return how many were recorded."""
         query_ids = [mismatch.query_id for mismatch in mismatches if mismatch.is_repairable]
         repaired = 0
         for begin in range(0, len(query_ids), BATCH):

@@ -65,6 +65,10 @@ _CLIENT_ERRORS = exceptions.AMQPError, RuntimeError, OSError, EOFError, ValueErr
 """All that aiormq raises, including for unexpected frames and invalid URLs."""
 
 
+class _QueueFull(QueueUnavailable):
+    pass
+
+
 class Backlog(Struct, frozen=True):
     """Messages ready for delivery, connected workers, and parked messages."""
 
@@ -100,19 +104,19 @@ class RecordQueue:
     async def put(self, message: bytes) -> None:
         """Publish a message; it is safe on disk once this returns.
 
-        Raises QueueUnavailable; the message may be in the queue nevertheless. If the broker does
-        not respond in time, the connection is closed, so that other callers do not wait for it.
+        Raises QueueUnavailable; the message may be in the queue nevertheless. The connection is
+        closed, unless the queue is full, so that other callers do not wait for the broker.
         """
         if self._channel is None:
             raise QueueUnavailable("there is no connection")
         channel, lost = self._channel, self._lost
         try:
             await _publish(channel, QUEUE, message)
-        except exceptions.DeliveryError as error:
+        except _QueueFull:
             if not self._full_logged:
                 logger.warning("the queue is full: searches are written directly")
             self._full_logged = True
-            raise QueueUnavailable("the queue is full") from error
+            raise
         except QueueUnavailable as error:
             if not lost.done():
                 self._channel = None
@@ -211,10 +215,7 @@ class Consumer:
 
     async def park(self, message: Message, reason: str) -> None:
         """Copy a message to the parked queue with the reason as header. Raises QueueUnavailable."""
-        try:
-            await _publish(self._channel, PARKED, message.body, {"x-reason": reason[:1000]})
-        except exceptions.DeliveryError as error:
-            raise QueueUnavailable("the queue of parked messages is full") from error
+        await _publish(self._channel, PARKED, message.body, {"x-reason": reason[:1000]})
 
 
 @asynccontextmanager
@@ -264,6 +265,8 @@ async def _publish(
             await channel.basic_publish(body, routing_key=queue, **options)
         except exceptions.PublishError as error:
             raise QueueUnavailable("the queue has been deleted") from error
+        except exceptions.DeliveryError as error:
+            raise _QueueFull(f"the queue {queue} is full") from error
 
 
 @asynccontextmanager
@@ -271,8 +274,6 @@ async def _map_errors() -> AsyncIterator[None]:
     """Raise aiormq's errors as QueueUnavailable, without the URL and its password."""
     try:
         yield
-    except exceptions.DeliveryError:
-        raise
     except _CLIENT_ERRORS as error:
         raise QueueUnavailable(_describe(error)) from error
     except asyncio.CancelledError as error:

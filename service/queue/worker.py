@@ -89,11 +89,8 @@ class QueueWorker:
                 logger.log(NOTICE, text, len(stored), results, milliseconds, waited)
 
     async def _store_batch(self, batch: Sequence[tuple[Message, Record]]) -> list[Rejected]:
-        """Store a batch and return the rejected messages.
-
-        If that fails, each half is stored separately. This finds the record that PostgreSQL
-        rejects, and divides a batch that exceeds the statement timeout.
-        """
+        """Store a batch and return the rejected messages. If that fails, store each half."""
+        # this finds the record that is rejected, and divides a batch that takes too long
         backoff = Backoff(*RETRY_PAUSES)
         while batch:
             try:
