@@ -5,9 +5,6 @@ it can route. Whatever must also apply to unknown paths and rejected methods wra
 (`add_outer_middleware`). What needs the route handler stands inside (`create_app`).
 """
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-
 import httpx
 from litestar import Litestar, Router
 from litestar.datastructures import State
@@ -17,6 +14,7 @@ from litestar.plugins.prometheus import PrometheusConfig
 from litestar.types import ASGIApp, ControllerRouterHandler
 
 from . import openapi, tracing
+from .api_keys import Rate
 from .context import Context, create_context
 from .handlers import arxiv, health, papers, params, queries, results
 from .handlers.backend import arxiv_api, internal, records
@@ -47,7 +45,7 @@ HANDLERS: dict[str, list[ControllerRouterHandler]] = {
     "results": [results.list_results],
     "arxiv-api": [arxiv_api.search_arxiv_api],
     "get-sequence": [records.get_sequence],
-    "write-queries": [records.write_queries],
+    "write-queries": [records.write_query],
     "write-results": [records.write_results],
     "read-queries": [records.read_queries],
     "read-results": [records.read_results],
@@ -56,8 +54,7 @@ HANDLERS: dict[str, list[ControllerRouterHandler]] = {
     "read-archive": [internal.read_archive],
     "find-keys": [internal.find_keys],
 }
-MAX_BODY_BYTES = 16 * 2**20
-"""Of a request to a backend endpoint; 2,000 results are about 1 MiB."""
+MAX_BODY_BYTES = 16 * 2**20  # of a request to a backend endpoint; 2,000 results are about 1 MiB
 MAX_PUBLIC_BODY_BYTES = 64 * 2**10
 """Of any other request. A body is in memory until it is complete, on each connection."""
 
@@ -69,12 +66,6 @@ def create_app(settings: Settings, transport: httpx.AsyncBaseTransport | None = 
     ConfigurationError if `database_url` is missing or malformed.
     """
     context = create_context(settings, transport)
-
-    @asynccontextmanager
-    async def open_context(_: Litestar) -> AsyncIterator[None]:
-        async with context:
-            yield
-
     handlers = {
         group: [handler for name in names if name in settings.served for handler in HANDLERS[name]]
         for group, names in ENDPOINTS.items()
@@ -93,16 +84,16 @@ def create_app(settings: Settings, transport: httpx.AsyncBaseTransport | None = 
                 guards=[check_token],
                 security=[{"token": []}] if settings.tokens else None,
             ),
-            health.live,
-            health.ready,
+            health.get_liveness,
+            health.get_readiness,
             show_metrics,
             openapi.create_assets_router(),
         ],
-        lifespan=[open_context],
+        lifespan=[context],
         dependencies={
             "context": Provide(lambda: context, sync_to_thread=False),
             "search": Provide(params.provide_search, sync_to_thread=False),
-            "page_params": Provide(params.provide_page_params, sync_to_thread=False),
+            "params": Provide(params.SearchParams, sync_to_thread=False),
         },
         exception_handlers=EXCEPTION_HANDLERS,
         middleware=[
@@ -136,7 +127,8 @@ def add_outer_middleware(app: Litestar) -> ASGIApp:
         AllowedHostsMiddleware(settings.hosts, exempt_backend=bool(settings.tokens)),
     ]
     if uses_keys:
-        anonymous_rate = settings.rate if settings.api_keys == "optional" else None
+        is_optional = settings.api_keys == "optional"
+        anonymous_rate = Rate.parse(settings.anonymous_rate) if is_optional else None
         middleware.append(ApiKeyMiddleware(context.api_keys, anonymous_rate))
     middleware.append(HeadOptionsMiddleware())  # last, since the others need the original method
     wrapped: ASGIApp = app

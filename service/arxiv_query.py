@@ -20,12 +20,9 @@ from .models.arxiv import ArxivRequest, Entry, Feed, Search
 
 QUERY_PREFIX = re.compile(r"^arxiv query:\s*", re.IGNORECASE)
 """The prefix of a feed's title: `ArXiv` before November 2025, `arXiv` since then."""
-MAX_RESULT = 10_000
-"""arXiv returns no result beyond this one."""
-MAX_QUERY_LENGTH = 5000
-"""Characters of a query in arXiv's own syntax."""
-MAX_LIST_ITEMS = 200
-"""Ids or categories per search."""
+MAX_RESULT = 10_000  # arXiv returns no result beyond this one
+MAX_QUERY_LENGTH = 5000  # characters of a query in arXiv's own syntax
+MAX_LIST_ITEMS = 200  # ids or categories per search
 
 FIELDS = {
     "author": "au",
@@ -38,8 +35,8 @@ FIELDS = {
 SEARCH_PARAMS = (*FIELDS, "category", "id_list", "query", "submitted_from", "submitted_to")
 """A search needs at least one of these parameters."""
 
-_EARLIEST = "199101010000"
-_LATEST = "209912312359"
+_EARLIEST = 662_688_000  # 1991-01-01T00:00:00 UTC
+_LATEST = 4_102_444_740  # 2099-12-31T23:59:00 UTC
 _ID = re.compile(
     r"(?:(?P<new>\d{4}\.\d{4,5})|(?P<archive>[a-z]+(?:-[a-z]+)*)(?:\.[A-Z]{2})?/(?P<number>\d{7}))"
     r"(?P<version>v[1-9]\d{0,3})?",
@@ -63,9 +60,9 @@ def encode_search(search: Search, api_url: str, default_max_results: int) -> Arx
 
 def build_params(search: Search, default_max_results: int) -> dict[str, str]:
     """Return the parameters to send to arXiv. Raises InvalidParameter."""
-    nodes = _build_nodes(search)
+    query = _build_query(search)
     ids = _parse_ids(search.id_list)
-    if not (nodes or ids):
+    if not (query or ids):
         raise InvalidParameter(", ".join(SEARCH_PARAMS), "give at least one of them")
     size = search.max_results
     if size is None:
@@ -78,7 +75,7 @@ def build_params(search: Search, default_max_results: int) -> dict[str, str]:
             " submitted_from and submitted_to, or use harvest, which does so itself",
         )
     params = {
-        "search_query": _format_query(nodes),
+        "search_query": query,
         "id_list": ",".join(ids),
         "start": str(search.start),
         "max_results": str(size),
@@ -88,29 +85,27 @@ def build_params(search: Search, default_max_results: int) -> dict[str, str]:
     return params
 
 
-def _format_query(nodes: list[Node]) -> str:
-    if not nodes:
-        return ""
-    text = parser.format_query(parser.join_nodes(nodes, ["AND"] * (len(nodes) - 1)))
-    # if the second token contains an underscore, arXiv replaces all authors by it; the parenthesis
-    # becomes a token of its own
-    return f"({text})" if "_" in text and not text.startswith("(") else text
-
-
-def _build_nodes(search: Search) -> list[Node]:
-    """Return one node per parameter; all of them must match."""
+def _build_query(search: Search) -> str:
+    """Return a query in which all parameters must match."""
     nodes: list[Node] = []
     if search.query and search.query.strip():
         nodes.append(_parse_query(search.query))
     for name, field in FIELDS.items():
         text = getattr(search, name)
         if text and text.strip():
-            nodes.append(Term(field, _clean_value(name, text)))
+            if not (value := parser.clean_value(text, strip_wildcards=True)):
+                raise InvalidParameter(name, "has no characters that arXiv can search for")
+            nodes.append(Term(field, value))
     if categories := _parse_categories(search.category):
         nodes.append(parser.join_nodes(categories, ["OR"] * (len(categories) - 1)))
     if search.submitted_from is not None or search.submitted_to is not None:
         nodes.append(_build_date_range(search.submitted_from, search.submitted_to))
-    return nodes
+    if not nodes:
+        return ""
+    text = parser.format_query(parser.join_nodes(nodes, ["AND"] * (len(nodes) - 1)))
+    # if the second token contains an underscore, arXiv replaces all authors by it; the parenthesis
+    # becomes a token of its own
+    return f"({text})" if "_" in text and not text.startswith("(") else text
 
 
 def _parse_query(text: str) -> Node:
@@ -120,12 +115,6 @@ def _parse_query(text: str) -> Node:
         return parser.parse_query(text)
     except parser.InvalidQuery as error:
         raise InvalidParameter("query", str(error)) from None
-
-
-def _clean_value(name: str, text: str) -> str:
-    if not (value := parser.strip_leading_wildcards(parser.clean_value(text))):
-        raise InvalidParameter(name, "has no characters that arXiv can search for")
-    return value
 
 
 def _parse_categories(texts: Iterable[str]) -> list[Node]:
@@ -170,16 +159,9 @@ def _check_number(name: str, items: set[str]) -> None:
 def _build_date_range(since: int | None, until: int | None) -> Node:
     if since is not None and until is not None and until < since:
         raise InvalidParameter("submitted_to", "is before submitted_from")
-    first, last = (
-        bound if seconds is None else min(max(_format_minute(seconds), _EARLIEST), _LATEST)
-        for seconds, bound in ((since, _EARLIEST), (until, _LATEST))
-    )
-    return Term("submittedDate", f"{first} TO {last}")
-
-
-def _format_minute(seconds: int) -> str:
-    moment = datetime.fromtimestamp(seconds, UTC)
-    return f"{moment.year:04}{moment:%m%d%H%M}"
+    bounds = _EARLIEST if since is None else since, _LATEST if until is None else until
+    moments = [datetime.fromtimestamp(min(max(each, _EARLIEST), _LATEST), UTC) for each in bounds]
+    return Term("submittedDate", " TO ".join(f"{moment:%Y%m%d%H%M}" for moment in moments))
 
 
 # Comparing the query that arXiv executed
@@ -189,23 +171,21 @@ _TITLE = re.compile(
     r"(?:&start=(?P<start>[^&]*)&max_results=(?P<max_results>[^&]*))?",
     re.DOTALL,
 )
-_QUOTED_WORD = re.compile(r'"([^"\s]*)"')
 
 
 def find_differences(sent: dict[str, str], feed: Feed) -> list[str]:
     """Compare the query that the feed reports with the one sent; one sentence per difference."""
     link, title = _parse_link(feed.link), _parse_title(feed.query)
     executed = title | link
-    differences = [_compare_queries(sent["search_query"], link, title)]
-    differences += [
+    return _compare_queries(sent["search_query"], link, title) + [
         f"arXiv used {_quote(executed[name])} as {name}, not {_quote(sent[name])}"
         for name in ("id_list", "start", "max_results")
-        if name in sent and name in executed and _split(sent[name]) != _split(executed[name])
+        if name in sent and name in executed
+        if {*sent[name].split(",")} != {*executed[name].split(",")}
     ]
-    return [sentence for sentence in differences if sentence]
 
 
-def _compare_queries(sent: str, link: dict[str, str], title: dict[str, str]) -> str | None:
+def _compare_queries(sent: str, link: dict[str, str], title: dict[str, str]) -> list[str]:
     executed = link.get("search_query")
     node = parser.parse_fielded_query(executed or "")
     if node or executed == "":
@@ -214,13 +194,12 @@ def _compare_queries(sent: str, link: dict[str, str], title: dict[str, str]) -> 
     else:
         executed = title.get("search_query", sent)
         node = parser.parse_fielded_query(executed)
-        is_readable = node or executed == ""
         equal = (
-            not is_readable
+            (node is None and executed != "")  # it cannot be read
             or _normalize(executed) == _normalize(sent)
             or _are_equal(parser.parse_fielded_query(sent), node)
         )
-    return None if equal else f"arXiv searched {_quote(executed or '')}, not {_quote(sent)}"
+    return [] if equal else [f"arXiv searched {_quote(executed or '')}, not {_quote(sent)}"]
 
 
 def _parse_unambiguous(text: str) -> Node | None:
@@ -237,7 +216,7 @@ def _are_equal(one: Node | None, other: Node | None) -> bool:
 
 def _normalize(text: str) -> str:
     """Remove differences of spelling without a meaning: case, spaces, quotes around one word."""
-    return _QUOTED_WORD.sub(r"\1", " ".join(text.casefold().split()))
+    return re.sub(r'"([^"\s]*)"', r"\1", " ".join(text.casefold().split()))
 
 
 def _parse_link(href: str | None) -> dict[str, str]:
@@ -251,12 +230,8 @@ def _parse_link(href: str | None) -> dict[str, str]:
 
 def _parse_title(query: str | None) -> dict[str, str]:
     match = _TITLE.fullmatch(query or "")
-    groups = match.groupdict() if match else {}
-    return {name: text for name, text in groups.items() if text is not None}
-
-
-def _split(text: str) -> list[str]:
-    return sorted(set(text.split(",")))
+    groups = match.groupdict().items() if match else ()
+    return {name: text for name, text in groups if text is not None}
 
 
 def _quote(text: str) -> str:
@@ -265,7 +240,6 @@ def _quote(text: str) -> str:
 
 def find_missing_ids(sent: dict[str, str], entries: list[Entry]) -> list[str]:
     """Return the requested ids without an entry. An id without a version means any version."""
-    returned: set[str] = set()
-    for entry in entries:
-        returned |= {f"{entry.arxiv_id}", f"{entry.arxiv_id}v{entry.version}"}
+    returned = {entry.arxiv_id for entry in entries}
+    returned |= {f"{entry.arxiv_id}v{entry.version}" for entry in entries}
     return [name for name in sent["id_list"].split(",") if name and name not in returned]

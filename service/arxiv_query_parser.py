@@ -10,19 +10,15 @@ https://info.arxiv.org/help/api/user-manual.html#query_details
 import re
 import unicodedata
 from calendar import monthrange
-from dataclasses import dataclass
 from datetime import datetime
 from itertools import dropwhile
-from typing import Literal
+from typing import Literal, NamedTuple
 
 Operator = Literal["AND", "OR", "ANDNOT"]
 
-MAX_DEPTH = 50
-"""Nested parentheses."""
-MAX_TERMS = 200
-"""Terms per query: arXiv's server recurses for every one."""
-MAX_EXCERPT = 60
-"""Characters of a query quoted in an error message."""
+MAX_DEPTH = 50  # nested parentheses
+MAX_TERMS = 200  # terms per query: arXiv's server recurses for every one
+MAX_EXCERPT = 60  # characters of a query quoted in an error message
 
 FIELDS = {
     "ti": "title",
@@ -43,16 +39,14 @@ class InvalidQuery(ValueError):
     """A query that arXiv would reject or misinterpret; the message is the reason."""
 
 
-@dataclass(frozen=True, slots=True)
-class Term:
+class Term(NamedTuple):
     """A field and its value; for submittedDate, `YYYYMMDDHHMM TO YYYYMMDDHHMM`."""
 
     field: str
     value: str
 
 
-@dataclass(frozen=True, slots=True)
-class BinaryOp:
+class BinaryOp(NamedTuple):
     """Two nodes combined by an operator."""
 
     left: "Node"
@@ -77,21 +71,18 @@ _INVISIBLE = "\u115f\u1160\u2800\u3164\uffa0"
 """Letters and symbols of Unicode that are displayed as nothing."""
 
 
-def clean_value(text: str) -> str:
-    """Remove characters that could change the structure of the query; the result may be empty."""
+def clean_value(text: str, *, strip_wildcards: bool = False) -> str:
+    """Remove characters that could change the structure of the query; the result may be empty.
+
+    With `strip_wildcards`, also remove leading wildcards, which arXiv rejects.
+    """
     value = _UNSAFE.sub(" ", text).strip()
-    return value if any(map(_is_visible, value)) else ""
-
-
-def strip_leading_wildcards(text: str) -> str:
-    """Remove leading wildcards, which arXiv rejects, from a value."""
-    rest = dropwhile(lambda c: c in "*? " or unicodedata.category(c) == "Cf", text)
-    return clean_value("".join(rest))
-
-
-def _is_visible(character: str) -> bool:
+    if strip_wildcards:
+        rest = dropwhile(lambda c: c in "*? " or unicodedata.category(c) == "Cf", value)
+        value = "".join(rest).strip()
     # of the other categories, marks need a letter, and separators and controls are invisible
-    return unicodedata.category(character)[0] in "LNPS" and character not in _INVISIBLE
+    is_visible = any(unicodedata.category(c)[0] in "LNPS" and c not in _INVISIBLE for c in value)
+    return value if is_visible else ""
 
 
 def parse_category(text: str) -> str | None:
@@ -110,15 +101,20 @@ def parse_category(text: str) -> str | None:
 
 def format_query(node: Node) -> str:
     """Return query text that arXiv parses to the same tree, whatever the precedence."""
+    return _format(node)[0]
+
+
+def _format(node: Node) -> tuple[str, int]:
+    """Return the text, and how deep its parentheses are nested."""
     if isinstance(node, Term):
-        return _format_term(node)
-    right = format_query(node.right)
-    if isinstance(node.right, BinaryOp) and not _is_associative(node.operator, node.right.operator):
-        right = f"({right})"
-    left = format_query(node.left)
+        return _format_term(node), 0
+    left, left_depth = _format(node.left)
     if isinstance(node.left, BinaryOp):
-        left = f"({left})"
-    return f"{left} {node.operator} {right}"
+        left, left_depth = f"({left})", left_depth + 1
+    right, right_depth = _format(node.right)
+    if isinstance(node.right, BinaryOp) and not _is_associative(node.operator, node.right.operator):
+        right, right_depth = f"({right})", right_depth + 1
+    return f"{left} {node.operator} {right}", max(left_depth, right_depth)
 
 
 def _is_associative(operator: Operator, next_operator: Operator) -> bool:
@@ -148,8 +144,7 @@ def join_nodes(nodes: list[Node], operators: list[Operator]) -> Node:
 
 # Parsing the queries that arXiv reports
 
-MAX_COLONS = 500
-"""Colons, and thus terms, of a reported query; queries that are sent have fewer."""
+MAX_COLONS = 500  # and thus terms of a reported query; queries that are sent have fewer
 _FIELDED_TOKEN = re.compile(
     r"\s*(?:(?P<mark>[()])|(?P<operator>ANDNOT|AND|OR)(?=[\s()]|$)"
     r'|(?P<field>\w+):(?:"(?P<phrase>[^"]*)"|\[(?P<range>[0-9]+ TO [0-9]+)\]'
@@ -220,28 +215,13 @@ def parse_query(text: str) -> Node:
     node = parser.parse_expression(None, "at the beginning")
     if parser.lexeme:
         raise InvalidQuery("a closing parenthesis has no opening one")
-    if _count_depth(node) > MAX_DEPTH:
+    if _format(node)[1] > MAX_DEPTH:
         raise InvalidQuery(f"operators alternate more than {MAX_DEPTH} times")
     return node
 
 
-def _count_depth(node: Node) -> int:
-    """Count the nested parentheses that `format_query` writes."""
-    if isinstance(node, Term):
-        return 0
-    left, right = _count_depth(node.left), _count_depth(node.right)
-    left += isinstance(node.left, BinaryOp)
-    right += isinstance(node.right, BinaryOp) and not _is_associative(
-        node.operator, node.right.operator
-    )
-    return max(left, right)
-
-
 class _Parser:
     """Recursive descent parser; `lexeme` is the next one, empty at the end."""
-
-    lexeme: str
-    match: re.Match[str] | None
 
     def __init__(self, text: str) -> None:
         self.matches = _TOKEN.finditer(text)

@@ -73,10 +73,7 @@ def _create_parser() -> etree.XMLParser:
 
 
 def _find_error(element: etree._Element, entry: Entry) -> str | None:
-    """Return the message of an error feed.
-
-    It is recognized by the id of its entry, because its HTTP status may be 200.
-    """
+    """Return the message of an error feed, which only the id of its entry reveals."""
     entry_id = _get_text(element, f"{_ATOM}id")
     if entry.arxiv_id is None and any(error_id in entry_id for error_id in _ERROR_IDS):
         return entry.summary or "no reason given"
@@ -86,7 +83,10 @@ def _find_error(element: etree._Element, entry: Entry) -> str | None:
 def _parse_entry(element: etree._Element) -> Entry:
     url = _PAPER_URL.fullmatch(_get_text(element, f"{_ATOM}id"))
     arxiv_id, version = url.groups() if url else (None, None)
-    authors = [_parse_author(author) for author in element.iterfind(f"{_ATOM}author")]
+    authors = [
+        (_get_text(author, f"{_ATOM}name"), _get_texts(author, f"{_ARXIV}affiliation"))
+        for author in element.iterfind(f"{_ATOM}author")
+    ]
     categories = map(_get_term, element.iterfind(f"{_ATOM}category"))
     primary = element.find(f"{_ARXIV}primary_category")
     return Entry(
@@ -105,11 +105,6 @@ def _parse_entry(element: etree._Element) -> Entry:
         categories=[term for term in categories if term],
         links=_parse_links(element),
     )
-
-
-def _parse_author(element: etree._Element) -> tuple[str, list[str]]:
-    """Return the name and the affiliations."""
-    return _get_text(element, f"{_ATOM}name"), _get_texts(element, f"{_ARXIV}affiliation")
 
 
 def _parse_links(element: etree._Element) -> list[Link]:

@@ -1,7 +1,6 @@
 """Exceptions, each with its HTTP status.
 
-The status is a class attribute here, so that a new exception cannot be added without one. This
-module knows nothing else about HTTP: `problems.py` turns exceptions into responses.
+This module knows nothing else about HTTP: `problems.py` turns exceptions into responses.
 
 ServiceError
 ├── InvalidParameter            400  a parameter is invalid; the error names it
@@ -43,30 +42,47 @@ if TYPE_CHECKING:
 class ServiceError(Exception):
     """The base class of all errors that are reported to API clients or users."""
 
-    status_code: int = HTTPStatus.INTERNAL_SERVER_ERROR
-    title: str = HTTPStatus.INTERNAL_SERVER_ERROR.phrase
+    status_code: int = 500
+    title: str = HTTPStatus(500).phrase
+    retry_after: int | None = None
+    """Seconds until a retry is useful."""
     parameter: str | None = None
     """The parameter concerned, if there is one."""
 
-    def __init__(
-        self, detail: str, *, retry_after: int | None = None, query_id: int | None = None
+    def __init_subclass__(
+        cls, *, status: int | None = None, title: str | None = None, retry_after: int | None = None
     ) -> None:
-        """Create an error.
+        """Set the status, the title, which is the standard phrase by default, and Retry-After."""
+        cls.status_code = status or cls.status_code
+        cls.title = title or HTTPStatus(cls.status_code).phrase
+        cls.retry_after = retry_after
 
-        `detail` names the problem and the remedy, `retry_after` is in seconds, and `query_id`
-        identifies the record of a failed search.
+    def __init__(
+        self,
+        detail: str,
+        *,
+        status_code: int | None = None,
+        title: str | None = None,
+        retry_after: int | None = None,
+        query_id: int | None = None,
+    ) -> None:
+        """Take the problem and its remedy, and the number of the record of a failed search.
+
+        Only exceptions without a status of their own take `status_code` and `title`.
         """
         super().__init__(detail)
         self.detail = detail
-        self.retry_after = retry_after
+        if status_code is not None:
+            self.status_code = status_code
+            self.title = title or HTTPStatus(status_code).phrase
+        if retry_after is not None:
+            self.retry_after = retry_after
         self.query_id = query_id
 
 
-class InvalidParameter(ServiceError):
+class InvalidParameter(ServiceError, status=400):
     """A parameter is invalid; `detail` begins with its name."""
 
-    status_code = HTTPStatus.BAD_REQUEST
-    title = HTTPStatus.BAD_REQUEST.phrase
     parameter: str
 
     def __init__(self, parameter: str, reason: str) -> None:
@@ -74,84 +90,55 @@ class InvalidParameter(ServiceError):
         self.parameter = parameter
 
 
-class InvalidHost(ServiceError):
+class InvalidHost(ServiceError, status=400):
     """The Host header is malformed or not in ARXIV_ALLOWED_HOSTS."""
 
-    status_code = HTTPStatus.BAD_REQUEST
-    title = HTTPStatus.BAD_REQUEST.phrase
 
-
-class Unauthorized(ServiceError):
+class Unauthorized(ServiceError, status=401):
     """A backend endpoint was called without its token."""
-
-    status_code = HTTPStatus.UNAUTHORIZED
-    title = HTTPStatus.UNAUTHORIZED.phrase
 
 
 class InvalidApiKey(Unauthorized):
     """The API key is missing, invalid or revoked."""
 
 
-class NotFound(ServiceError):
+class NotFound(ServiceError, status=404):
     """No such search, paper or API key is recorded."""
 
-    status_code = HTTPStatus.NOT_FOUND
-    title = HTTPStatus.NOT_FOUND.phrase
 
-
-class NotAcceptable(ServiceError):
+class NotAcceptable(ServiceError, status=406):
     """No available format matches the Accept header; `detail` lists the formats."""
 
-    status_code = HTTPStatus.NOT_ACCEPTABLE
-    title = HTTPStatus.NOT_ACCEPTABLE.phrase
 
-
-class Conflict(ServiceError):
+class Conflict(ServiceError, status=409):
     """A different record is stored under the same query_id."""
-
-    status_code = HTTPStatus.CONFLICT
-    title = HTTPStatus.CONFLICT.phrase
 
 
 class ApiKeyNameTaken(Conflict):
     """A valid API key has this name."""
 
 
-class NotComparable(ServiceError):
+class NotComparable(ServiceError, status=409):
     """The search has no usable response, so nothing can be compared with it."""
 
-    status_code = HTTPStatus.CONFLICT
-    title = HTTPStatus.CONFLICT.phrase
 
-
-class UnsupportedMediaType(ServiceError):
+class UnsupportedMediaType(ServiceError, status=415):
     """The body is not declared as JSON. Web pages can send other types without a preflight."""
 
-    status_code = HTTPStatus.UNSUPPORTED_MEDIA_TYPE
-    title = HTTPStatus.UNSUPPORTED_MEDIA_TYPE.phrase
 
-
-class TooManyRequests(ServiceError):
+class TooManyRequests(ServiceError, status=429):
     """The quota of the API client is used up."""
-
-    status_code = HTTPStatus.TOO_MANY_REQUESTS
-    title = HTTPStatus.TOO_MANY_REQUESTS.phrase
 
 
 class LimitExceeded(ServiceError):
     """A request is malformed, too large or too slow for the HTTP server."""
 
     def __init__(self, status: int, detail: str, *, retry_after: int | None = None) -> None:
-        super().__init__(detail, retry_after=retry_after)
-        self.status_code = status
-        self.title = HTTPStatus(status).phrase
+        super().__init__(detail, status_code=status, retry_after=retry_after)
 
 
-class ClientDisconnected(ServiceError):
-    """The client disconnected before the response. Only the log and the metrics show it."""
-
-    status_code = 499  # of nginx; no standard has a status for it
-    title = "Client Closed Request"
+class ClientDisconnected(ServiceError, status=499, title="Client Closed Request"):
+    """The client disconnected before the response. The status is nginx's; only the log shows it."""
 
 
 class UpstreamError(ServiceError):
@@ -161,105 +148,53 @@ class UpstreamError(ServiceError):
     """The failed attempt as it is recorded; set by ArxivClient."""
 
 
-class UpstreamRejected(UpstreamError):
+class UpstreamRejected(UpstreamError, status=400, title="arXiv rejected the query"):
     """arXiv rejected the query."""
 
-    status_code = HTTPStatus.BAD_REQUEST
-    title = "arXiv rejected the query"
 
-
-class UpstreamThrottled(UpstreamError):
+class UpstreamThrottled(UpstreamError, status=503, title="arXiv demanded a pause"):
     """arXiv demanded a pause."""
 
-    status_code = HTTPStatus.SERVICE_UNAVAILABLE
-    title = "arXiv demanded a pause"
 
-
-class UpstreamUnreachable(UpstreamError):
+class UpstreamUnreachable(UpstreamError, status=503, title="arXiv is unreachable"):
     """The connection to arXiv failed."""
 
-    status_code = HTTPStatus.SERVICE_UNAVAILABLE
-    title = "arXiv is unreachable"
 
-
-class UpstreamTimeout(UpstreamError):
+class UpstreamTimeout(UpstreamError, status=504, title="arXiv did not respond in time"):
     """arXiv did not respond in time."""
 
-    status_code = HTTPStatus.GATEWAY_TIMEOUT
-    title = "arXiv did not respond in time"
 
-
-class UpstreamInvalidResponse(UpstreamError):
+class UpstreamInvalidResponse(UpstreamError, status=502, title="Unusable response from arXiv"):
     """arXiv's response is not a feed, or it reports an internal error."""
 
-    status_code = HTTPStatus.BAD_GATEWAY
-    title = "Unusable response from arXiv"
 
-
-class QueueTooLong(ServiceError):
+class QueueTooLong(ServiceError, status=503, title="Too many waiting searches"):
     """The search would wait longer than ARXIV_MAX_WAIT, or arXiv demanded a longer pause."""
 
-    status_code = HTTPStatus.SERVICE_UNAVAILABLE
-    title = "Too many waiting searches"
 
-
-class DatabaseUnavailable(ServiceError):
+class DatabaseUnavailable(ServiceError, status=503, title="Database unavailable", retry_after=5):
     """PostgreSQL is unavailable, full or not migrated."""
 
-    status_code = HTTPStatus.SERVICE_UNAVAILABLE
-    title = "Database unavailable"
 
-    def __init__(self, detail: str, *, query_id: int | None = None) -> None:
-        super().__init__(detail, retry_after=5, query_id=query_id)
-
-
-class BackendUnavailable(ServiceError):
+class BackendUnavailable(ServiceError, status=503, title="Backend unavailable", retry_after=5):
     """The backend is unavailable or does not respond as a backend."""
-
-    status_code = HTTPStatus.SERVICE_UNAVAILABLE
-    title = "Backend unavailable"
-
-    def __init__(self, detail: str) -> None:
-        super().__init__(detail, retry_after=5)
 
 
 class BackendError(ServiceError):
     """An error of the backend, passed on. The backend logs it under the same request_id."""
 
-    def __init__(
-        self,
-        detail: str,
-        *,
-        title: str,
-        status_code: int,
-        retry_after: int | None = None,
-        query_id: int | None = None,
-    ) -> None:
-        super().__init__(detail, retry_after=retry_after, query_id=query_id)
-        self.title = title
-        self.status_code = status_code
 
-
-class RequestTimedOut(ServiceError):
+class RequestTimedOut(ServiceError, status=504, title="Request timed out"):
     """The request took longer than its header Request-Timeout allows."""
 
-    status_code = HTTPStatus.GATEWAY_TIMEOUT
-    title = "Request timed out"
 
-
-class QueueUnavailable(ServiceError):
+class QueueUnavailable(ServiceError, title="Queue unavailable"):
     """RabbitMQ is unavailable or full. No client sees this: searches are recorded directly."""
 
-    title = "Queue unavailable"
 
-
-class RecordRejected(ServiceError):
+class RecordRejected(ServiceError, title="Record rejected by PostgreSQL"):
     """PostgreSQL rejected the content of a record. Only the queue worker sees this."""
 
-    title = "Record rejected by PostgreSQL"
 
-
-class ConfigurationError(ServiceError):
+class ConfigurationError(ServiceError, title="Invalid configuration"):
     """The service cannot start with these settings or this installation."""
-
-    title = "Invalid configuration"

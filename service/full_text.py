@@ -14,16 +14,11 @@ from typing import NamedTuple, NoReturn
 
 from .errors import InvalidParameter
 
-MAX_DEPTH = 20
-"""Nested parentheses."""
-MAX_WORDS = 60
-"""Words per query including those of phrases: PostgreSQL looks up each one."""
-MIN_PREFIX = 3
-"""Characters; a shorter prefix matches too many words."""
-MAX_WORD = 2000
-"""Bytes; PostgreSQL does not support words of 2,047 bytes or more."""
-MAX_EXCERPT = 60
-"""Characters of a query quoted in an error message."""
+MAX_DEPTH = 20  # nested parentheses
+MAX_WORDS = 60  # words per query including those of phrases: PostgreSQL looks up each one
+MIN_PREFIX = 3  # characters; a shorter prefix matches too many words
+MAX_WORD = 2000  # bytes; PostgreSQL does not support words of 2,047 bytes or more
+MAX_EXCERPT = 60  # characters of a query quoted in an error message
 
 FIELDS = {
     "title": "A",
@@ -131,9 +126,9 @@ def _parse(q: str) -> _Part:
     if parser.kind:
         _reject(f"the ) at character {parser.position} has no ( before it")
     if part is None:
-        _reject("there is no word in it to search for")
+        _reject("it does not contain a word to search for")
     if not part.is_selective:
-        _reject("it would match nearly every paper: say what to find, not only what to leave out")
+        _reject("it would match nearly every paper: add what to find, not only what to exclude")
     return part
 
 
@@ -182,14 +177,17 @@ class _Parser:
                     f" and write -{field}:word to exclude one"
                 )
         part = self.parse_term(label)
-        return _negate(part) if part and is_negated else part
+        if not part or not is_negated:
+            return part
+        text = f"!({part.text})" if part.operator else f"!{part.text}"
+        return _Part(text, part.is_negation_selective, part.is_selective)
 
     def parse_term(self, label: str) -> _Part | None:
         """Parse a group, a phrase or a word."""
         kind, text, position = self.kind, self.text, self.position
         if kind == "unknown":
             _reject(
-                f"there is no field {_shorten(text)}: a paper has title, author, abstract and note"
+                f"{_shorten(text)} is not a field: a paper has title, author, abstract and note"
                 " (comment and journal reference); put it in quotes to search for the text"
             )
         if kind in {"", "operator"} or text == ")":
@@ -244,13 +242,6 @@ def _create_part(text: str, label: str, *, is_prefix: bool) -> _Part | None:
 def _quote(words: list[str], label: str) -> str:
     text = " ".join(words).replace("\\", "\\\\").replace("'", "''")
     return f"'{text}':{label}" if label else f"'{text}'"
-
-
-def _negate(part: _Part) -> _Part:
-    text = f"!({part.text})" if part.operator else f"!{part.text}"
-    return _Part(
-        text, is_selective=part.is_negation_selective, is_negation_selective=part.is_selective
-    )
 
 
 def _combine(parts: list[_Part | None], operator: str) -> _Part | None:

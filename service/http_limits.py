@@ -84,7 +84,7 @@ class LimitedHttpProtocol(HttpToolsProtocol):
         header_bytes = sum(len(name) + len(value) + len(": \r\n") for name, value in self.headers)
         self._check_size(len(self.url) + header_bytes)
         if len(self.headers) > MAX_HEADERS:
-            raise LimitExceeded(431, f"there are more than {MAX_HEADERS} headers")
+            raise LimitExceeded(431, f"the request has more than {MAX_HEADERS} headers")
         if self.parser.should_upgrade():
             return
         self._is_in_body, self._unparsed_bytes = True, 0

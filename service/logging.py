@@ -19,14 +19,12 @@ from typing import Any, Literal
 
 import msgspec
 
-NOTICE = 25
-"""Normal operation, one line per request: between INFO and WARNING."""
+NOTICE = 25  # normal operation, one line per request: between INFO and WARNING
 logging.addLevelName(NOTICE, "NOTICE")
 
 MAX_QUEUED_LINES = 10_000
 """If the console is slower than that, further lines are dropped and counted."""
-STOP_TIMEOUT = 2.0
-"""How many seconds the end of the process waits for the console."""
+STOP_TIMEOUT = 2.0  # how many seconds the end of the process waits for the console
 
 request_id: ContextVar[str] = ContextVar("request_id", default="-")
 key_name: ContextVar[str] = ContextVar("key_name", default="")
@@ -38,15 +36,17 @@ error_was_logged: ContextVar[bool] = ContextVar("error_was_logged", default=Fals
 @contextmanager
 def start_logging(level: str, style: Literal["text", "json"]) -> Iterator[None]:
     """Write the lines of all loggers, including uvicorn's, to standard output."""
+    # if standard output is closed, its number can be in other use
+    console = sys.__stdout__.fileno() if sys.__stdout__ else os.open(os.devnull, os.O_WRONLY)
     handler = _DroppingQueueHandler(SimpleQueue())
     handler.setFormatter(_JsonFormatter() if style == "json" else _TextFormatter())
-    listener = logging.handlers.QueueListener(handler.queue, _ConsoleHandler(_get_stdout()))
+    listener = logging.handlers.QueueListener(handler.queue, _ConsoleHandler(console))
     root = logging.getLogger()
     root.handlers = [handler]
     root.setLevel(level)
     for name in ("httpx", "httpcore", "asyncio"):  # httpx logs whole URLs at INFO
         logging.getLogger(name).setLevel(max(logging.WARNING, root.level))
-    logging.getLogger("uvicorn.error").addFilter(_is_first_report)
+    logging.getLogger("uvicorn.error").addFilter(lambda _: not error_was_logged.get())
     listener.start()
     try:
         yield
@@ -56,10 +56,6 @@ def start_logging(level: str, style: Literal["text", "json"]) -> Iterator[None]:
         stopping = Thread(target=listener.stop, daemon=True)
         stopping.start()
         stopping.join(STOP_TIMEOUT)
-
-
-def _is_first_report(_: logging.LogRecord) -> bool:
-    return not error_was_logged.get()
 
 
 class _DroppingQueueHandler(logging.handlers.QueueHandler):
@@ -105,11 +101,6 @@ class _ConsoleHandler(logging.Handler):
                 data = data[os.write(self._file_descriptor, data) :]
 
 
-def _get_stdout() -> int:
-    """Return the descriptor of standard output; if it is closed, its number can be in other use."""
-    return sys.__stdout__.fileno() if sys.__stdout__ else os.open(os.devnull, os.O_WRONLY)
-
-
 class _TextFormatter(logging.Formatter):
     """2026-11-23T20:15:00.000Z NOTICE service.app [4f1c] GET /results 200 in 3 ms."""
 
@@ -117,10 +108,10 @@ class _TextFormatter(logging.Formatter):
         message = record.getMessage().replace("\r", "\\r").replace("\n", "\\n")
         name = f"{record.levelname} {record.name} [{request_id.get()}]"
         line = f"{_format_time(record)} {name} {message}"
-        if not record.exc_info:
-            return line
-        # indented, so that the message of an exception cannot pass for a line of its own
-        return f"{line}\n{textwrap.indent(self.formatException(record.exc_info), '  ')}"
+        if record.exc_info:
+            # indented, so that the message of an exception cannot pass for a line of its own
+            line += f"\n{textwrap.indent(self.formatException(record.exc_info), '  ')}"
+        return line
 
 
 class _JsonFormatter(logging.Formatter):

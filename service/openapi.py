@@ -10,32 +10,19 @@ from typing import Any, cast
 from litestar import Response, Router
 from litestar.enums import MediaType, OpenAPIMediaType, RequestEncodingType
 from litestar.exceptions import NotFoundException
-from litestar.openapi import OpenAPIConfig, ResponseSpec
+from litestar.handlers import HTTPRouteHandler
+from litestar.openapi import OpenAPIConfig, ResponseSpec, spec
 from litestar.openapi.plugins import JsonRenderPlugin, OpenAPIRenderPlugin
-from litestar.openapi.spec import (
-    Components,
-    Example,
-    OpenAPIResponse,
-    OpenAPIType,
-    Operation,
-    Parameter,
-    Schema,
-    SecurityScheme,
-    Tag,
-)
-from litestar.openapi.spec import Link as OpenAPILink
-from litestar.openapi.spec import (
-    OpenAPIMediaType as MediaTypeObject,
-)
 from litestar.params import BodyKwarg
 from litestar.serialization import encode_json
 from litestar.static_files import create_static_files_router
 from msgspec import UNSET, Struct, UnsetType, convert, defstruct, inspect, structs, to_builtins
 from msgspec.json import schema_components
 
-from . import __version__, problems
+from . import __version__
 from .formats import FORMATS
 from .models.responses import Problem
+from .problems import MEDIA_TYPE, AnyRequest
 
 SCHEMA_PATH = "/schema"
 JSON_PATH = f"{SCHEMA_PATH}/openapi.json"
@@ -53,12 +40,11 @@ OPERATIONS_BY_QUERY_ID = {
     "feed": "getQueryFeed",
     "results": "listResults",
 }
-"""Links from a recorded search to the operations that take its query_id."""
 
 
 def _describe_problem(description: str) -> ResponseSpec:
     return ResponseSpec(
-        Problem, description=description, media_type=problems.MEDIA_TYPE, generate_examples=False
+        Problem, description=description, media_type=MEDIA_TYPE, generate_examples=False
     )
 
 
@@ -101,29 +87,24 @@ def describe_json(
     example: Any = None,  # noqa: ANN401 - of that type
 ) -> dict[int, ResponseSpec]:
     """Describe a JSON response; its example is built from those of its fields by default."""
-    builtins = to_builtins(example) if example else create_example(response_type)
-    spec = ResponseSpec(
+    response = ResponseSpec(
         response_type,
         description=description,
-        examples=[Example(value=builtins)],
+        examples=[spec.Example(value=to_builtins(example or create_example(response_type)))],
         generate_examples=False,
     )
-    return {status: spec}
+    return {status: response}
 
 
-def describe_list(
-    row_type: type[Struct], description: str, example: Struct | None = None
-) -> dict[int, ResponseSpec]:
+def describe_list(row_type: type[Struct], description: str) -> dict[int, ResponseSpec]:
     """Describe the JSON of a list; ListOperation adds the other formats."""
-    response_type = list_with_optional_fields(row_type)
-    rows = [example or create_example(row_type)]
-    return describe_json(response_type, description, example=rows) | NOT_ACCEPTABLE
+    return describe_json(list_with_optional_fields(row_type), description) | NOT_ACCEPTABLE
 
 
-def create_example(response_type: Any) -> Any:  # noqa: ANN401 - a struct, or a list of one
+def create_example(value_type: Any) -> Any:  # noqa: ANN401 - a struct, or a list of one
     """Build an example of a type from the examples of its fields (msgspec.Meta)."""
-    example = _create_example(inspect.type_info(response_type))
-    return to_builtins(convert(example, response_type))  # fails if a field has a wrong example
+    # fails if a field has a wrong example
+    return convert(_create_example(inspect.type_info(value_type)), value_type)
 
 
 def _create_example(kind: inspect.Type) -> Any:  # noqa: ANN401 - of that type
@@ -148,61 +129,64 @@ def list_with_optional_fields(row_type: type[Struct]) -> type[list[Any]]:
 def describe_feed(description: str) -> dict[int, ResponseSpec]:
     """Describe an Atom feed."""
     media_type = FORMATS["atom"].media_type
-    return {
-        200: ResponseSpec(
-            str, description=description, media_type=media_type, generate_examples=False
-        )
-    }
+    feed = ResponseSpec(
+        str, description=description, media_type=media_type, generate_examples=False
+    )
+    return {200: feed}
 
 
-def describe_body(example: Struct) -> BodyKwarg:
-    """Describe a JSON body by an example.
+def describe_body(body_type: type[Struct], example: Struct | None = None) -> BodyKwarg:
+    """Describe a JSON body; its example is built from those of its fields by default.
 
     The schema is msgspec's: Litestar omits the bounds of nullable fields and of list items, rounds
     those of integers, and omits that unknown fields are rejected.
     """
-    [_], schemas = schema_components([type(example)], ref_template="#/components/schemas/{name}")
-    schema = schemas[type(example).__name__]
+    [_], schemas = schema_components([body_type], ref_template="#/components/schemas/{name}")
+    schema = schemas[body_type.__name__]
     return BodyKwarg(
         media_type=RequestEncodingType.JSON,
-        examples=[Example(value=to_builtins(example))],
+        examples=[spec.Example(value=to_builtins(example or create_example(body_type)))],
         schema_extra={name: schema[name] for name in ("properties", "additionalProperties")},
     )
 
 
+def create_operation_id(handler: HTTPRouteHandler, *_: object) -> str:
+    """Return the name of the handler function in camel case."""
+    first, *others = handler.handler_name.split("_")
+    return first + "".join(map(str.capitalize, others))
+
+
 @dataclass
-class CacheableOperation(Operation):
-    """An operation whose responses have an ETag."""
+class CacheableOperation(spec.Operation):
+    """An operation whose responses have an ETag, which middleware adds and compares."""
 
     def __post_init__(self) -> None:
-        """Describe conditional requests, which middleware handles."""
-        if_none_match = Parameter(
+        if_none_match = spec.Parameter(
             "If-None-Match",
             "header",
-            Schema(type=OpenAPIType.STRING),
+            spec.Schema(type=spec.OpenAPIType.STRING),
             description="ETags of responses that the client has stored",
-            examples={"one": Example(value='"a39ca174c1ff04d3730e8ad291e63fc9"')},
+            examples={"one": spec.Example(value='"a39ca174c1ff04d3730e8ad291e63fc9"')},
         )
         self.parameters = [*(self.parameters or []), if_none_match]
-        not_modified = OpenAPIResponse("The response has one of the ETags in If-None-Match.")
+        not_modified = spec.OpenAPIResponse("The response has one of the ETags in If-None-Match.")
         self.responses = (self.responses or {}) | {"304": not_modified}
 
     @property
-    def success(self) -> OpenAPIResponse:
+    def success(self) -> spec.OpenAPIResponse:
         """The response with status 200."""
-        return cast("OpenAPIResponse", (self.responses or {})["200"])
+        return cast("spec.OpenAPIResponse", (self.responses or {})["200"])
 
 
 @dataclass
 class SearchOperation(CacheableOperation):
-    """An operation that records a search."""
+    """An operation that records a search, with links to those that take its query_id."""
 
     def __post_init__(self) -> None:
-        """Add links to the operations that take the query_id."""
         super().__post_init__()
         parameters = {"query_id": "$response.body#/query_id"}
         self.success.links = {
-            name: OpenAPILink(operation_id=operation_id, parameters=parameters)
+            name: spec.Link(operation_id=operation_id, parameters=parameters)
             for name, operation_id in OPERATIONS_BY_QUERY_ID.items()
         }
 
@@ -212,9 +196,8 @@ class ListOperation(CacheableOperation):
     """An operation that responds in any of FORMATS."""
 
     def __post_init__(self) -> None:
-        """Add the formats other than JSON."""
         super().__post_init__()
-        text = MediaTypeObject(schema=Schema(type=OpenAPIType.STRING))
+        text = spec.OpenAPIMediaType(schema=spec.Schema(type=spec.OpenAPIType.STRING))
         others = {each.media_type: text for each in FORMATS.values()}
         self.success.content = others | (self.success.content or {})
 
@@ -255,7 +238,7 @@ class PageRenderPlugin(OpenAPIRenderPlugin):
     nor a Content-Security-Policy that permits its inline script alone.
     """
 
-    def render(self, request: problems.AnyRequest, openapi_schema: dict[str, Any]) -> bytes:  # noqa: ARG002 - the page loads it
+    def render(self, request: AnyRequest, openapi_schema: dict[str, Any]) -> bytes:  # noqa: ARG002 - the page loads it
         """Return the page."""
         return PAGE
 
@@ -267,20 +250,21 @@ def create_config() -> OpenAPIConfig:
         version=__version__,
         description="A caching, rate-limiting HTTP gateway to the arXiv API that records every"
         " search in PostgreSQL. Thank you to arXiv for use of its open access interoperability.",
+        operation_id_creator=create_operation_id,
         render_plugins=[PageRenderPlugin(path="/"), JsonRenderPlugin()],
         use_handler_docstrings=True,
         tags=[
-            Tag("frontend", "Search arXiv, and read what was recorded."),
-            Tag("backend", "Search without recording, record, and read stored rows."),
-            Tag("operations", "Health of the service."),
-            Tag("internal", "Calls of a frontend to its backend in a split deployment."),
+            spec.Tag("frontend", "Search arXiv, and read what was recorded."),
+            spec.Tag("backend", "Search without recording, record, and read stored rows."),
+            spec.Tag("operations", "Health of the service."),
+            spec.Tag("internal", "Calls of a frontend to its backend in a split deployment."),
         ],
-        components=Components(
+        components=spec.Components(
             security_schemes={
-                "token": SecurityScheme(
+                "token": spec.SecurityScheme(
                     type="http", scheme="bearer", description="the token in ARXIV_BACKEND_TOKEN"
                 ),
-                "key": SecurityScheme(type="http", scheme="bearer", description="an API key"),
+                "key": spec.SecurityScheme(type="http", scheme="bearer", description="an API key"),
             }
         ),
         openapi_router=Router(
@@ -293,7 +277,7 @@ def create_config() -> OpenAPIConfig:
     )
 
 
-def _negotiate(request: problems.AnyRequest) -> Response[bytes] | None:
+def _negotiate(request: AnyRequest) -> Response[bytes] | None:
     """Respond with JSON to clients other than browsers, and to unknown paths with a problem."""
     path = request.url.path.rstrip("/")
     if path not in {SCHEMA_PATH, JSON_PATH}:

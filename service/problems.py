@@ -10,15 +10,8 @@ from litestar import Request, Response
 from litestar.exceptions import HTTPException, SerializationException, ValidationException
 from litestar.types import Send
 
-from . import metrics
-from .errors import (
-    BackendError,
-    InvalidParameter,
-    QueueTooLong,
-    RequestTimedOut,
-    ServiceError,
-    Unauthorized,
-)
+from . import errors, metrics
+from .errors import ServiceError
 from .logging import NOTICE, request_id
 from .middleware.security_headers import DEFAULT_POLICY, HEADERS
 from .models.responses import Problem
@@ -29,7 +22,7 @@ MEDIA_TYPE = "application/problem+json"
 AnyRequest = Request[Any, Any, Any]
 Headers = list[tuple[bytes, bytes]]
 
-_LOGGED_AS_WARNING = QueueTooLong | BackendError | RequestTimedOut
+_LOGGED_AS_WARNING = errors.QueueTooLong | errors.BackendError | errors.RequestTimedOut
 """Server errors without a fault of this process: a backend logs its own errors, and the others
 depend on the load and on how long a client waits."""
 
@@ -37,7 +30,7 @@ depend on the load and on how long a client waits."""
 def handle_service_error(_: AnyRequest, error: ServiceError) -> Response[Problem]:
     """Respond with the status, title and detail of the exception."""
     _log_server_error(error)
-    return _create_response(_create_problem(error), _create_headers(error))
+    return _create_response(error, {})
 
 
 def handle_http_exception(_: AnyRequest, error: HTTPException) -> Response[Problem]:
@@ -51,35 +44,27 @@ def handle_http_exception(_: AnyRequest, error: HTTPException) -> Response[Probl
         parameter = problems[0][0]
     if error.status_code >= HTTPStatus.INTERNAL_SERVER_ERROR:
         logger.warning("%s", error.detail)
-    problem = Problem(
-        title=HTTPStatus(error.status_code).phrase,
-        status=error.status_code,
-        detail=detail,
-        request_id=request_id.get(),
-        parameter=parameter,
-    )
+    problem = ServiceError(detail, status_code=error.status_code)
+    problem.parameter = parameter
     headers = dict(error.headers or {})
     if allow := headers.get("allow"):
-        headers["allow"] = _complete_allow(allow)
+        # HeadOptionsMiddleware adds methods to those of Litestar
+        methods = {*allow.split(", "), "OPTIONS"}
+        headers["allow"] = ", ".join(sorted(methods | {"HEAD"} if "GET" in methods else methods))
     return _create_response(problem, headers)
 
 
-def handle_recursion_error(request: AnyRequest, _: RecursionError) -> Response[Problem]:
+def handle_recursion_error(_: AnyRequest, __: RecursionError) -> Response[Problem]:
     """Respond to a JSON body that is nested too deeply for the parser."""
-    error = InvalidParameter("body", "is nested too deeply: simplify the JSON")
-    return handle_service_error(request, error)
+    reason = "is nested too deeply: simplify the JSON"
+    return _create_response(errors.InvalidParameter("body", reason), {})
 
 
 def handle_unexpected_error(_: AnyRequest, error: Exception) -> Response[Problem]:
     """Log an unhandled exception with its traceback, and respond with the request ID only."""
     logger.error("unhandled %s", type(error).__name__, exc_info=error)
-    problem = Problem(
-        title=ServiceError.title,
-        status=ServiceError.status_code,
-        detail="unexpected error: report this request_id to the operator, whose log has the cause",
-        request_id=request_id.get(),
-    )
-    return _create_response(problem, {})
+    detail = "unexpected error: report this request_id to the operator, whose log has the cause"
+    return _create_response(ServiceError(detail), {})
 
 
 EXCEPTION_HANDLERS: dict[type[Exception] | int, Any] = {
@@ -106,11 +91,8 @@ async def send_problem(error: ServiceError, send: Send) -> None:
 
 def _encode_problem(error: ServiceError) -> tuple[Headers, bytes]:
     body = msgspec.json.encode(_create_problem(error))
-    headers = _create_headers(error) | {
-        "content-type": MEDIA_TYPE,
-        "content-length": str(len(body)),
-        "cache-control": "no-store",
-    }
+    headers = _create_headers(error)
+    headers |= {"content-type": MEDIA_TYPE, "content-length": str(len(body))}
     return [(name.encode(), value.encode()) for name, value in headers.items()], body
 
 
@@ -149,23 +131,21 @@ def _create_problem(error: ServiceError) -> Problem:
 
 
 def _create_headers(error: ServiceError) -> dict[str, str]:
-    headers = {}
+    headers = {"cache-control": "no-store"}
     if error.retry_after is not None:
         headers["retry-after"] = str(error.retry_after)
-    if isinstance(error, Unauthorized):
+    if isinstance(error, errors.Unauthorized):
         headers["www-authenticate"] = "Bearer"
     return headers
 
 
-def _create_response(problem: Problem, headers: dict[str, str]) -> Response[Problem]:
-    headers["cache-control"] = "no-store"
-    return Response(problem, status_code=problem.status, headers=headers, media_type=MEDIA_TYPE)
-
-
-def _complete_allow(allow: str) -> str:
-    """Add the methods that `HeadOptionsMiddleware` adds to those of Litestar."""
-    methods = {*allow.split(", "), "OPTIONS"}
-    return ", ".join(sorted(methods | {"HEAD"} if "GET" in methods else methods))
+def _create_response(error: ServiceError, headers: dict[str, str]) -> Response[Problem]:
+    return Response(
+        _create_problem(error),
+        status_code=error.status_code,
+        headers=headers | _create_headers(error),
+        media_type=MEDIA_TYPE,
+    )
 
 
 def _describe_invalid_value(entry: dict[str, Any]) -> tuple[str, str]:

@@ -271,7 +271,7 @@ class LocalSearchService(SearchService):
     async def _send(self, search: Search, handle: ResponseHandler[R]) -> R:
         request = self._encode(search)
         result = await self._start(lambda flight: self._ask(flight, request, handle)).join()
-        return cast("R", result)  # without a probe, there is no record of another process
+        return cast("R", result)  # only a probe returns records of other processes
 
     async def record(
         self,

@@ -1,11 +1,14 @@
 """Differences between the results of two runs of a search."""
 
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from functools import partial
 
 from .models.records import ResultRow
 from .models.responses import Moved, NewVersion
 
 Identity = tuple[str, str]
+Results = Sequence[ResultRow]
 
 
 def _identify(result: ResultRow) -> Identity:
@@ -13,7 +16,7 @@ def _identify(result: ResultRow) -> Identity:
     return (result.arxiv_id, "") if result.arxiv_id else (result.author, result.title)
 
 
-def find_added(now: Sequence[ResultRow], before: Sequence[ResultRow]) -> list[ResultRow]:
+def find_added(now: Results, before: Results) -> list[ResultRow]:
     """Return the results whose paper was not found before in any version.
 
     With the arguments exchanged, it returns the results that were removed.
@@ -22,7 +25,7 @@ def find_added(now: Sequence[ResultRow], before: Sequence[ResultRow]) -> list[Re
     return [result for result in now if _identify(result) not in known]
 
 
-def find_new_versions(now: Sequence[ResultRow], before: Sequence[ResultRow]) -> list[NewVersion]:
+def find_new_versions(now: Results, before: Results) -> list[NewVersion]:
     """Return the papers that were found in another version before."""
     return [
         NewVersion(
@@ -37,7 +40,7 @@ def find_new_versions(now: Sequence[ResultRow], before: Sequence[ResultRow]) -> 
     ]
 
 
-def find_moved(now: Sequence[ResultRow], before: Sequence[ResultRow]) -> list[Moved]:
+def find_moved(now: Results, before: Results) -> list[Moved]:
     """Return the papers whose result number has changed."""
     return [
         Moved(
@@ -51,27 +54,20 @@ def find_moved(now: Sequence[ResultRow], before: Sequence[ResultRow]) -> list[Mo
     ]
 
 
-def _pair_results(
-    now: Sequence[ResultRow], before: Sequence[ResultRow]
-) -> list[tuple[ResultRow, ResultRow]]:
+def _pair_results(now: Results, before: Results) -> Iterator[tuple[ResultRow, ResultRow]]:
     """Pair each result with the previous result of the same paper, if there is one.
 
     A search by ids can return several versions of a paper: the same version is preferred, then the
     same result number.
     """
-    known: dict[Identity, list[ResultRow]] = {}
+    known = defaultdict[Identity, list[ResultRow]](list)
     for result in before:
-        known.setdefault(_identify(result), []).append(result)
-    return [
-        (result, max(known[_identify(result)], key=lambda previous: _similarity(result, previous)))
-        for result in now
-        if _identify(result) in known
-    ]
+        known[_identify(result)].append(result)
+    for result in now:
+        if previous := known.get(_identify(result)):
+            yield result, max(previous, key=partial(_rate_similarity, result))
 
 
-def _similarity(one: ResultRow, other: ResultRow) -> tuple[bool, bool, int]:
-    return (
-        one.version == other.version,
-        one.result_number == other.result_number,
-        other.version or 0,
-    )
+def _rate_similarity(one: ResultRow, other: ResultRow) -> tuple[bool, bool, int]:
+    same_version = one.version == other.version
+    return same_version, one.result_number == other.result_number, other.version or 0

@@ -3,15 +3,16 @@
 import os
 import re
 import socket
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import tzinfo
 from ipaddress import IPv6Address, ip_address
+from itertools import chain
 from pathlib import Path
 from typing import Annotated, Literal, Self, get_args, get_type_hints
 from urllib.parse import urlsplit
 
 import httpx
-from msgspec import Meta, Struct, ValidationError, convert
+from msgspec import Meta, Struct, ValidationError, convert, structs
 
 from . import timestamps
 from .api_keys import Rate
@@ -22,7 +23,6 @@ from .models.filters import MAX_ITEMS_PER_PAGE
 PREFIX = "ARXIV_"
 MIN_INTERVAL = 3.0
 """Seconds between requests that arXiv requires: https://info.arxiv.org/help/api/tou.html."""
-MAX_WORKERS = 256
 Port = Annotated[int, Meta(ge=0, le=65_535)]
 Seconds = Annotated[float, Meta(ge=0, le=86_400)]
 Token = Annotated[str, Meta(min_length=16, max_length=1000)]
@@ -41,8 +41,7 @@ ENDPOINTS = {
         "find-keys",
     ),
 }
-GUARDED = "guarded"
-"""The value for the backend endpoints if a token is set, and for none otherwise."""
+GUARDED = "guarded"  # the value for the backend endpoints if a token is set, and for none otherwise
 
 READING = frozenset(
     {"queries", "results", "papers", "read-queries", "read-results", "read-archive", "find-keys"}
@@ -52,8 +51,8 @@ READING = frozenset(
 _TOKEN = re.compile(r"[!-~]([ -~]*[!-~])?")
 _ORIGIN = re.compile(r"https?://([a-z0-9._-]+|\[[0-9a-f:.]+\])(:[0-9]{1,5})?")
 _HOST = re.compile(r"(\*\.)?[a-z0-9_-]+(\.[a-z0-9_-]+)*")
-_BRACKETS = re.compile(r"^\[(.*)\]$")
-_EMAIL = re.compile(r"[^\s@()<>]+@[^\s@()<>]+")
+_EMAIL = re.compile(r"(?=[!-~]+\Z)[^@()<>]+@[^@()<>]+")
+"""Printable ASCII, since the address becomes part of a header."""
 
 
 class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -61,7 +60,7 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     host: str = "127.0.0.1"
     port: Port = 8000
-    workers: Annotated[int, Meta(ge=1, le=MAX_WORKERS)] = 1
+    workers: Annotated[int, Meta(ge=1, le=256)] = 1
     """Number of processes that serve HTTP."""
     database_url: str | None = None
     """PostgreSQL, as a URL or key=value pairs of libpq; unset: an embedded one in `data_dir`."""
@@ -123,7 +122,7 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
         Raises ConfigurationError, which names the variable.
         """
-        fields = {f"{PREFIX}{field.upper()}": field for field in cls.__struct_fields__}
+        fields = {_get_variable(field): field for field in cls.__struct_fields__}
         ours = {name: value for name, value in env.items() if name.startswith(PREFIX) and value}
         if unknown := sorted(ours.keys() - fields.keys()):
             raise ConfigurationError(
@@ -132,88 +131,73 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         try:
             return convert({fields[name]: ours[name] for name in ours}, cls, strict=False)
         except ValidationError as error:
-            reason, _, field = str(error).partition(" - at `$.")
-            field = field.rstrip("`")
-            name = f"{PREFIX}{field.upper()}: " if field else ""
+            reason, _, field = str(error).rstrip("`").partition(" - at `$.")
             choices = get_args(get_type_hints(cls).get(field))
             if choices and "enum" in reason:
                 reason += f": set it to {' or '.join(map(str, choices))}"
+            name = f"{_get_variable(field)}: " if field else ""
             raise ConfigurationError(f"{name}{reason}") from error
 
     def to_env(self) -> dict[str, str]:
         """Return the variables from which `from_env` reads these settings."""
-        values = {name: getattr(self, name) for name in self.__struct_fields__}
-        return {
-            f"{PREFIX}{name.upper()}": str(value)
-            for name, value in values.items()
-            if value is not None
-        }
+        values = structs.asdict(self).items()
+        return {_get_variable(name): str(value) for name, value in values if value is not None}
 
     def __post_init__(self) -> None:
         """Check what types cannot express. msgspec turns a ValueError into a ValidationError."""
-        try:
-            timestamps.parse_zone(self.timezone)
-        except ValueError as error:
-            raise ValueError(f"ARXIV_TIMEZONE: {error}") from error
-        if self.contact is not None and not (
-            # the address becomes part of a header
-            self.contact.isascii() and self.contact.isprintable() and _EMAIL.fullmatch(self.contact)
-        ):
-            raise ValueError("ARXIV_CONTACT: set it to an e-mail address such as you@example.org")
+        for name, parse in (("timezone", timestamps.parse_zone), ("anonymous_rate", Rate.parse)):
+            try:
+                parse(getattr(self, name))
+            except ValueError as error:
+                raise ValueError(f"{_get_variable(name)}: {error}") from error
+        _ = self.served, self.origins, self.hosts
+        problems = chain(
+            self._find_problems(), self._find_frontend_problems(), self._find_queue_problems()
+        )
+        if problem := next(problems, None):
+            raise ValueError(problem)
+
+    def _find_problems(self) -> Iterator[str]:
+        if self.contact is not None and not _EMAIL.fullmatch(self.contact):
+            yield "ARXIV_CONTACT: set it to an e-mail address such as you@example.org"
         for name in ("backend_token", "backend_token_also"):
             token = getattr(self, name)
-            if token is None or _TOKEN.fullmatch(token):
-                continue
-            raise ValueError(
-                f"{PREFIX}{name.upper()}: use printable ASCII, without a space at either end"
-            )
-        host = _parse_url("api_url", self.api_url).raw_host.decode()
-        if self.interval < MIN_INTERVAL and _is_arxiv(host):
-            raise ValueError(
+            if token is not None and not _TOKEN.fullmatch(token):
+                yield f"{_get_variable(name)}: use printable ASCII, without a space at either end"
+        host = _parse_url("api_url", self.api_url).raw_host.decode().rstrip(".").lower()
+        if self.interval < MIN_INTERVAL and f".{host}".endswith(".arxiv.org"):
+            yield (
                 f"ARXIV_INTERVAL: arXiv requires {MIN_INTERVAL:g} seconds between requests; a"
                 " shorter interval is accepted only if ARXIV_API_URL does not point to arXiv"
             )
-        try:
-            Rate.parse(self.anonymous_rate)
-        except ValueError as error:
-            raise ValueError(f"ARXIV_ANONYMOUS_RATE: {error}") from error
-        _ = self.served, self.origins, self.hosts
-        if self.backend_url is not None:
-            self._check_frontend(self.backend_url)
-        if self.queue_url is not None:
-            self._check_queue(self.queue_url)
 
-    def _check_queue(self, queue_url: str) -> None:
-        if not _is_amqp(queue_url):
-            # the message omits the value, which contains a password
-            raise ValueError(
-                "ARXIV_QUEUE_URL: use amqp://user:password@host/vhost, or amqps:// for TLS"
+    def _find_frontend_problems(self) -> Iterator[str]:
+        if self.backend_url is None:
+            return
+        if _parse_url("backend_url", self.backend_url).userinfo:
+            yield "ARXIV_BACKEND_URL: remove the user name and password; set ARXIV_BACKEND_TOKEN"
+        if names := [name for name in self.to_env() if "_DATABASE_" in name]:
+            yield (
+                "ARXIV_BACKEND_URL: a frontend has no database; unset ARXIV_BACKEND_URL, or"
+                f" {' and '.join(names)}"
             )
+        if backend_endpoints := self.served.difference(ENDPOINTS["frontend"]):
+            yield (
+                f"ARXIV_ENDPOINTS: {min(backend_endpoints)} needs a database, which an instance"
+                " with ARXIV_BACKEND_URL does not have; remove it"
+            )
+
+    def _find_queue_problems(self) -> Iterator[str]:
+        if self.queue_url is None:
+            return
+        if not _is_amqp(self.queue_url):
+            # the message omits the value, which contains a password
+            yield "ARXIV_QUEUE_URL: use amqp://user:password@host/vhost, or amqps:// for TLS"
         if self.database_url is None:
             # service and writer would each start an embedded one
-            raise ValueError(
+            yield (
                 "ARXIV_QUEUE_URL: set ARXIV_DATABASE_URL too, to the same value for all services"
                 " and writers: the searches in the queue are written to that database"
-            )
-
-    def _check_frontend(self, backend_url: str) -> None:
-        if _parse_url("backend_url", backend_url).userinfo:
-            raise ValueError(
-                "ARXIV_BACKEND_URL: remove the user name and password; set ARXIV_BACKEND_TOKEN"
-            )
-        if database_urls := [
-            f"{PREFIX}{name.upper()}"
-            for name in self.__struct_fields__
-            if "database" in name and getattr(self, name) is not None
-        ]:
-            raise ValueError(
-                "ARXIV_BACKEND_URL: a frontend has no database; unset ARXIV_BACKEND_URL, or"
-                f" {' and '.join(database_urls)}"
-            )
-        if backend_endpoints := sorted(self.served.difference(ENDPOINTS["frontend"])):
-            raise ValueError(
-                f"ARXIV_ENDPOINTS: {backend_endpoints[0]} needs a database, which an instance with"
-                " ARXIV_BACKEND_URL does not have; remove it"
             )
 
     def check_exposure(self) -> None:
@@ -239,22 +223,20 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     @property
     def served(self) -> frozenset[str]:
         """The names of the endpoints this instance serves."""
-        known = {name for names in ENDPOINTS.values() for name in names}
+        known = sorted(chain(*ENDPOINTS.values()))
+        all_served = self.backend_url is None and self.backend_may_be_served
+        groups = {
+            "all": known if all_served else ENDPOINTS["frontend"],
+            **ENDPOINTS,
+            GUARDED: ENDPOINTS["backend"] if self.tokens else (),
+            **{name: (name,) for name in known},
+        }
         served: set[str] = set()
         for item in self.endpoints.split(","):
             name = item.strip().removeprefix("/")
-            if name == "all":
-                all_served = self.backend_url is None and self.backend_may_be_served
-                served.update(known if all_served else ENDPOINTS["frontend"])
-            elif name in ENDPOINTS:
-                served.update(ENDPOINTS[name])
-            elif name == GUARDED:
-                served.update(ENDPOINTS["backend"] if self.tokens else ())
-            elif name in known:
-                served.add(name)
-            else:
-                groups = ", ".join(["all", *ENDPOINTS, GUARDED, *sorted(known)])
-                raise ValueError(f"ARXIV_ENDPOINTS: {name!r} is not one of {groups}")
+            if name not in groups:
+                raise ValueError(f"ARXIV_ENDPOINTS: {name!r} is not one of {', '.join(groups)}")
+            served.update(groups[name])
         if not served:
             raise ValueError(
                 f"ARXIV_ENDPOINTS: {GUARDED!r} serves nothing without ARXIV_BACKEND_TOKEN; set it"
@@ -283,25 +265,18 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         return self.database_url is None and self.database_ro_url is not None
 
     @property
-    def rate(self) -> Rate:
-        """Quota of an address without a key."""
-        return Rate.parse(self.anonymous_rate)
-
-    @property
     def hosts(self) -> frozenset[str]:
         """Accepted hosts in lower case, without ports; empty: any."""
         if self.allowed_hosts is None:
             return frozenset()
-        return frozenset(
-            _parse_host(item.strip().lower()) for item in self.allowed_hosts.split(",")
-        )
+        return frozenset(map(_parse_host, self.allowed_hosts.lower().split(",")))
 
     @property
     def origins(self) -> frozenset[str]:
         """Origins whose pages may read responses, as browsers send them; `*` stands for any."""
         if self.cors_origins is None:
             return frozenset()
-        origins = [item.strip().lower() for item in self.cors_origins.split(",")]
+        origins = [item.strip() for item in self.cors_origins.lower().split(",")]
         for origin in origins:
             if not _ORIGIN.fullmatch(origin) and origins != ["*"]:
                 raise ValueError(
@@ -325,15 +300,20 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         return Path(self.data_dir).expanduser().resolve()
 
 
+def _get_variable(field: str) -> str:
+    return f"{PREFIX}{field.upper()}"
+
+
 def _parse_host(text: str) -> str:
     """Return the host as it appears in a Host header, without port and brackets."""
-    if _HOST.fullmatch(text):
-        return text
+    host = text.strip()
+    if _HOST.fullmatch(host):
+        return host
     try:
-        return str(IPv6Address(_BRACKETS.sub(r"\1", text)))
+        return str(IPv6Address(re.sub(r"^\[(.*)\]$", r"\1", host)))
     except ValueError:
         raise ValueError(
-            f"ARXIV_ALLOWED_HOSTS: {text!r} is not a host: use names or addresses without ports, or"
+            f"ARXIV_ALLOWED_HOSTS: {host!r} is not a host: use names or addresses without ports, or"
             " *.example.org, separated by commas"
         ) from None
 
@@ -346,7 +326,7 @@ def _parse_url(name: str, text: str) -> httpx.URL:
         usable = False
     if not usable or url.query or url.fragment:
         # the message omits the URL, which may contain a password
-        raise ValueError(f"{PREFIX}{name.upper()}: use an http or https URL without a query")
+        raise ValueError(f"{_get_variable(name)}: use an http or https URL without a query")
     return url
 
 
@@ -358,16 +338,8 @@ def _is_amqp(queue_url: str) -> bool:
         return False
 
 
-def _is_arxiv(host: str) -> bool:
-    name = host.rstrip(".").lower()
-    return name == "arxiv.org" or name.endswith(".arxiv.org")
-
-
 def is_loopback(host: str) -> bool:
-    """Return whether all addresses of a host to listen on are loopback addresses.
-
-    Raises OSError or UnicodeError if the host has no address.
-    """
+    """Check all addresses of a host to listen on. Raises OSError or UnicodeError without any."""
     infos = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     addresses = [ip_address(str(sockaddr[0])) for *_, sockaddr in infos]
     # ::ffff:127.0.0.1 is the IPv6 form of 127.0.0.1

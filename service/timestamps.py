@@ -53,7 +53,6 @@ class IsoFormatter(dict[int, str]):
         self._tz = tz
 
     def __missing__(self, seconds: int) -> str:
-        """Format and cache a timestamp."""
         self[seconds] = text = format_iso(seconds, self._tz)
         return text
 

@@ -29,25 +29,20 @@ def create_middleware() -> list[Callable[[ASGIApp], ASGIApp]]:
     if not variables:
         return []
     try:
-        from litestar.plugins.opentelemetry import (  # noqa: PLC0415
-            OpenTelemetryConfig,
-            OpenTelemetryInstrumentationMiddleware,
-        )
-        from opentelemetry.exporter.otlp.proto.http.trace_exporter import (  # noqa: PLC0415
-            OTLPSpanExporter,
-        )
-        from opentelemetry.sdk.resources import Resource  # noqa: PLC0415
-        from opentelemetry.sdk.trace import TracerProvider  # noqa: PLC0415
-        from opentelemetry.sdk.trace.export import BatchSpanProcessor  # noqa: PLC0415
+        from litestar.plugins import opentelemetry as plugin  # noqa: PLC0415
+        from opentelemetry.exporter.otlp.proto.http import trace_exporter  # noqa: PLC0415
+        from opentelemetry.sdk import resources, trace  # noqa: PLC0415
+        from opentelemetry.sdk.trace import export  # noqa: PLC0415
     except ImportError as error:
         raise ConfigurationError(
             f"{variables[0]} is set, but the extra `opentelemetry` is not installed:"
             " install arxiv-gateway[opentelemetry] or unset the variable"
         ) from error
     name = os.environ.get("OTEL_SERVICE_NAME", "arxiv-gateway")
-    provider = TracerProvider(resource=Resource.create({"service.name": name}))
-    provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
-    config = OpenTelemetryConfig(
+    resource = resources.Resource.create({"service.name": name})
+    provider = trace.TracerProvider(resource=resource)
+    provider.add_span_processor(export.BatchSpanProcessor(trace_exporter.OTLPSpanExporter()))
+    config = plugin.OpenTelemetryConfig(
         tracer_provider=provider,
         scope_span_details_extractor=_describe_span,
         server_request_hook_handler=_set_attributes,
@@ -55,7 +50,7 @@ def create_middleware() -> list[Callable[[ASGIApp], ASGIApp]]:
         exclude=["^/health/", "^/metrics"],
         exclude_spans=["receive", "send"],
     )
-    return [lambda app: OpenTelemetryInstrumentationMiddleware(app, config)]
+    return [lambda app: plugin.OpenTelemetryInstrumentationMiddleware(app, config)]
 
 
 def _describe_span(scope: Scope) -> tuple[str, dict[str, Any]]:

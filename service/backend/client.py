@@ -232,7 +232,7 @@ class RemoteRecords:
     async def fetch_migrations(self, system: str) -> set[str]:  # noqa: ARG002 - there is one
         # a backend without a migration is not ready
         await self._backend.check_ready()
-        await self._backend.call("/read-archive", requests.Query(query_id=1), _OPTIONAL_RUN)
+        await self._backend.call("/read-archive", requests.QueryById(query_id=1), _OPTIONAL_RUN)
         return set(migrations.names())
 
 
@@ -255,7 +255,7 @@ class RemoteReader(RecordReader):
     _fetch_page = fetch_page
 
     async def fetch_run(self, query_id: int) -> Run | None:
-        return await self._read(requests.Query(query_id), _OPTIONAL_RUN)
+        return await self._read(requests.QueryById(query_id), _OPTIONAL_RUN)
 
     async def fetch_runs(self, run: Run, limit: int) -> list[Run]:
         return await self._read(requests.Runs(run, limit), list[Run])
@@ -270,7 +270,7 @@ class RemoteReader(RecordReader):
         return await self._read(requests.Versions(arxiv_id), list[PaperRow])
 
     async def fetch_papers(self, names: Collection[PaperVersion]) -> dict[PaperVersion, PaperRow]:
-        papers = await self._read(requests.Papers(list(names)), list[PaperRow])
+        papers = await self._read(requests.PapersById(list(names)), list[PaperRow])
         return {(paper.arxiv_id, paper.version): paper for paper in papers}
 
     async def count_papers(self, filters: PaperFilter, tz: tzinfo) -> list[Count]:

@@ -48,7 +48,7 @@ class Page(_Request, frozen=True, tag="page"):
             msgspec.convert(self.position.key, tuple.__class_getitem__(key_types))
 
 
-class Query(_Request, frozen=True, tag="query"):
+class QueryById(_Request, frozen=True, tag="query"):
     """One search."""
 
     query_id: QueryId
@@ -79,7 +79,7 @@ class Versions(_Request, frozen=True, tag="versions"):
     arxiv_id: str
 
 
-class Papers(_Request, frozen=True, tag="papers"):
+class PapersById(_Request, frozen=True, tag="papers"):
     """Papers by id and version."""
 
     names: list[PaperVersion]
@@ -97,7 +97,7 @@ class Counts(_Request, frozen=True, tag="counts"):
         timestamps.parse_zone(self.zone)
 
 
-ReadRequest = Page | Query | Runs | Results | Feed | Versions | Papers | Counts
+ReadRequest = Page | QueryById | Runs | Results | Feed | Versions | PapersById | Counts
 
 
 async def execute(request: ReadRequest, reader: RecordReader) -> Any:  # noqa: ANN401, PLR0911 - one each
@@ -106,7 +106,7 @@ async def execute(request: ReadRequest, reader: RecordReader) -> Any:  # noqa: A
         case Page(name, filters, position, limit, newest):
             rows = ListRows(LISTS[name][0], filters, newest)
             return await reader.fetch_page(rows, position, limit)
-        case Query(query_id):
+        case QueryById(query_id):
             return await reader.fetch_run(query_id)
         case Runs(run, limit):
             return await reader.fetch_runs(run, limit)
@@ -116,7 +116,7 @@ async def execute(request: ReadRequest, reader: RecordReader) -> Any:  # noqa: A
             return await reader.fetch_feed_papers(runs)
         case Versions(arxiv_id):
             return await reader.fetch_versions(arxiv_id)
-        case Papers(names):
+        case PapersById(names):
             return list((await reader.fetch_papers(names)).values())
         case Counts(filters, zone):
             return await reader.count_papers(filters, timestamps.parse_zone(zone))

@@ -38,7 +38,7 @@ def require_database(settings: Settings) -> None:
 
 
 def require_primary(settings: Settings) -> None:
-    """Raise ConfigurationError if there is no database to write to."""
+    """Raise ConfigurationError without a database to write to."""
     require_database(settings)
     if settings.only_reads:
         raise ConfigurationError("ARXIV_DATABASE_URL is not set: this command needs the primary")

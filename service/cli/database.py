@@ -64,7 +64,7 @@ def database(program: tuple[str, ...]) -> None:
         environment = os.environ | libpq_environment(url) | {"PATH": path}
         executable = shutil.which(command[0], path=path)
         if executable is None:
-            raise ConfigurationError(f"there is no program {command[0]!r} on the PATH")
+            raise ConfigurationError(f"cannot find the program {command[0]!r} on the PATH")
         command = (executable, *command[1:])
         status = subprocess.run(command, env=environment, check=False).returncode  # noqa: S603
     sys.exit(status if status >= 0 else 128 - status)

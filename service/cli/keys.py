@@ -87,7 +87,7 @@ async def revoke_key(name: str, settings: Settings) -> None:
     """Revoke a key. Raises NotFound."""
     async with create_pools(settings) as pools:
         if not await ApiKeyStore(pools).revoke(name):
-            raise NotFound(f"there is no valid key with the name {name}")
+            raise NotFound(f"cannot find a valid key with the name {name}")
     sys.stderr.write(f"revoked; takes effect within {api_keys.FRESH_SECONDS:g} seconds\n")
 
 

@@ -36,7 +36,7 @@ class ApiKeyStore:
                     ) from error
 
     async def revoke(self, name: str) -> bool:
-        """Revoke the key of this name; False if there is no valid one."""
+        """Revoke the key of this name; False if none is valid."""
         with map_db_errors():
             async with self._pools.writer() as conn:
                 cursor = await conn.execute(sql.REVOKE_KEY, {"name": name})

@@ -34,7 +34,7 @@ def apply(url: str) -> list[str]:
     Raises ConfigurationError with psql's message if one fails; those before it stay applied.
     """
     if not files():
-        raise ConfigurationError(f"there are no migrations in {FOLDER}")
+        raise ConfigurationError(f"cannot find any migrations in {FOLDER}")
     psql = shutil.which("psql") or embedded_postgres.program("psql")
     if psql is None:
         raise ConfigurationError(

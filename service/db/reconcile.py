@@ -1,8 +1,8 @@
 """Find and repair runs without results, and results without a run, on separate systems.
 
 Results are written before their run, so a crash leaves at most results without one. Nothing is
-deleted, since their client may have been told that they are stored. Instead the run is recorded,
-as an interrupted one, from what its results reveal.
+deleted, since their client may have received a confirmation. Instead the run is recorded, as an
+interrupted one, from what its results reveal.
 """
 
 from collections.abc import Collection
@@ -26,7 +26,7 @@ class Mismatch(Struct, frozen=True):
 
     query_id: int
     expected: int | None
-    """How many results the run should have; None if there is no run."""
+    """How many results the run should have; None without a run."""
     stored: int
 
     @property

@@ -431,7 +431,7 @@ def _split_authors(authors: list[str] | str) -> list[str]:
 
 
 def _to_seconds(moment: datetime | None) -> int | None:
-    """Unix seconds; UTC if there is no offset, None if some time zones cannot represent it."""
+    """Unix seconds; UTC without an offset, None if some time zones cannot represent it."""
     if moment is None:
         return None
     seconds = int(moment.replace(tzinfo=moment.tzinfo or UTC).timestamp())

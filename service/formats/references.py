@@ -5,7 +5,8 @@ from typing import Literal
 from urllib.parse import quote
 from uuid import NAMESPACE_URL, uuid5
 
-from msgspec import Struct
+from msgspec import Struct, convert
+from msgspec.structs import asdict
 
 from ..models.records import PaperRow, QueryRow, ResultRow
 
@@ -28,7 +29,6 @@ class Reference(Struct, frozen=True, kw_only=True):
     updated: datetime | None = None
     dois: list[str] = []
     arxiv_id: str | None = None
-    version: int | None = None
     primary_category: str | None = None
     categories: list[str] = []
 
@@ -36,44 +36,36 @@ class Reference(Struct, frozen=True, kw_only=True):
     def from_paper(cls, paper: PaperRow, updated: int | None = None) -> "Reference":
         """Convert a paper; `updated` (Unix seconds) replaces the date of its version."""
         name = _format_versioned_id(paper.arxiv_id, paper.version)
-        return cls(
-            key=name,
-            uri=f"http://arxiv.org/abs/{quote(name)}",
-            url=f"https://arxiv.org/abs/{quote(name)}",
-            kind="paper",
-            title=paper.title,
-            authors=paper.authors,
-            abstract=paper.abstract,
-            journal=paper.journal,
-            comment=paper.comment,
-            published=_to_datetime(paper.published),
-            updated=_to_datetime(paper.updated if updated is None else updated),
-            dois=paper.dois,
-            arxiv_id=paper.arxiv_id,
-            version=paper.version or None,
-            primary_category=paper.primary_category,
-            categories=paper.categories,
-        )
+        fields = asdict(paper) | {
+            "key": name,
+            "uri": f"http://arxiv.org/abs/{quote(name)}",
+            "url": f"https://arxiv.org/abs/{quote(name)}",
+            "kind": "paper",
+            "published": _to_datetime(paper.published),
+            "updated": _to_datetime(paper.updated if updated is None else updated),
+        }
+        return convert(fields, cls)
 
     @classmethod
     def from_result(cls, result: ResultRow, base_url: str) -> "Reference":
         """Convert a result whose paper is not stored."""
         name = _format_versioned_id(result.arxiv_id, result.version)
         number = f"{result.query_id}.{result.result_number}"
-        own_url = f"{base_url}queries/{result.query_id}#{result.result_number}"
+        if name:
+            uri, url = f"http://arxiv.org/abs/{quote(name)}", f"https://arxiv.org/abs/{quote(name)}"
+        else:
+            uri = _create_urn(number, result.title)
+            url = f"{base_url}queries/{result.query_id}#{result.result_number}"
         return cls(
             key=name or f"query{number}",
-            uri=f"http://arxiv.org/abs/{quote(name)}"
-            if name
-            else _create_urn(number, result.title),
-            url=f"https://arxiv.org/abs/{quote(name)}" if name else own_url,
+            uri=uri,
+            url=url,
             kind="paper",
             title=result.title,
             authors=[author for author in result.author.split(", ") if author],
             journal=result.journal,
             updated=_to_datetime(result.timestamp),
             arxiv_id=result.arxiv_id,
-            version=result.version,
         )
 
     @classmethod

@@ -1,7 +1,6 @@
 """`/health/live` and `/health/ready`."""
 
 import asyncio
-from typing import NamedTuple
 
 from litestar import Response, get
 from litestar.datastructures import CacheControlHeader
@@ -17,6 +16,7 @@ from ..models.responses import ArxivState, Health
 
 CHECK_TIMEOUT = 2.0
 """Seconds per check: probes do not wait long."""
+TIMED_OUT = f"no response within {CHECK_TIMEOUT:g} seconds"
 NO_STORE = CacheControlHeader(no_store=True)
 USES_RATE_LIMITER = frozenset({"arxiv", "arxiv-api"})
 """Endpoints that send requests to arXiv. Without them, an instance cannot even read the table of
@@ -32,13 +32,12 @@ EXAMPLE = Health(
 @get(
     "/health/live",
     summary="Check whether the process responds",
-    operation_id="getLiveness",
     tags=["operations"],
     responses=openapi.describe_json(Health, "The process responds.", example=Health(status="live"))
     | openapi.INVALID_PARAMETER,
     cache_control=NO_STORE,
 )
-async def live() -> Health:
+async def get_liveness() -> Health:
     """Report that the process responds. Nothing else is checked."""
     return Health(status="live")
 
@@ -46,14 +45,13 @@ async def live() -> Health:
 @get(
     "/health/ready",
     summary="Check whether the service is ready",
-    operation_id="getReadiness",
     tags=["operations"],
     responses=openapi.describe_json(Health, "The service is ready.", example=EXAMPLE)
     | openapi.INVALID_PARAMETER
     | {503: ResponseSpec(Health, description="Not ready; `detail` gives the reason.")},
     cache_control=NO_STORE,
 )
-async def ready(context: NamedDependency[Context]) -> Response[Health]:
+async def get_readiness(context: NamedDependency[Context]) -> Response[Health]:
     """Report whether every PostgreSQL, or the backend, responds and has all migrations.
 
     Two things are reported without making an instance unready. `arxiv` is the state of the rate
@@ -67,36 +65,28 @@ async def ready(context: NamedDependency[Context]) -> Response[Health]:
     queue = None
     if context.queue:
         queue = "connected" if context.queue.connected else "away"
-    if detail := "; ".join(check.problem for check in checks if check.problem):
+    if detail := "; ".join(problem for problem, _ in checks if problem):
         health = Health(status="not ready", detail=detail, queue=queue)
         return Response(health, status_code=503)
-    detail = "; ".join(check.note for check in checks if check.note)
+    detail = "; ".join(note for _, note in checks if note)
     arxiv = None
     if context.settings.served & USES_RATE_LIMITER:
         arxiv = await _read_arxiv_state(context)
     return Response(Health(status="ready", detail=detail or None, arxiv=arxiv, queue=queue))
 
 
-class _Check(NamedTuple):
-    """The result for one system. Only a problem makes the instance unready."""
-
-    problem: str = ""
-    note: str = ""
-
-
-async def _check_system(context: Context, system: str) -> _Check:
+async def _check_system(context: Context, system: str) -> tuple[str, str]:
+    """Return a problem, which makes the instance unready, and a note; either may be empty."""
     try:
         async with asyncio.timeout(CHECK_TIMEOUT):
             applied = await context.records.fetch_migrations(system)
     except (ServiceError, TimeoutError) as error:
-        reason = str(error) or f"no response within {CHECK_TIMEOUT:g} seconds"
-        return _Check(problem=f"{system}: {reason}")
+        return f"{system}: {str(error) or TIMED_OUT}", ""
     if missing := sorted(migrations.names() - applied):
-        return _Check(problem=f"{system}: the database lacks the migrations {', '.join(missing)}")
-    if newer := sorted(applied - migrations.names()):
-        names = ", ".join(newer)
-        return _Check(note=f"{system}: the database has migrations of a newer release: {names}")
-    return _Check()
+        return f"{system}: the database lacks the migrations {', '.join(missing)}", ""
+    if newer := ", ".join(sorted(applied - migrations.names())):
+        return "", f"{system}: the database has migrations of a newer release: {newer}"
+    return "", ""
 
 
 async def _read_arxiv_state(context: Context) -> ArxivState | None:

@@ -8,11 +8,11 @@ unless `page` or `items_per_page` requests a page.
 import asyncio
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from binascii import Error
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import aclosing
 from datetime import UTC, datetime
 from hashlib import blake2b
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Generic, TypeVar
 from urllib.parse import parse_qsl, quote, urlencode
 from uuid import NAMESPACE_URL, uuid5
 
@@ -21,23 +21,15 @@ from litestar import Response
 from litestar.response import Stream
 from msgspec import Struct
 
-from ..db.reader import ListDefinition, ListRows, RecordReader
+from .. import formats
+from ..context import Context
+from ..db.reader import Filter, ListDefinition, ListRows
 from ..errors import InvalidParameter
-from ..formats import (
-    FORMATS,
-    FeedHead,
-    Format,
-    Reference,
-    ReferenceFormat,
-    Serializer,
-    TableFormat,
-    select_format,
-)
-from ..models.filters import ListQuery, PageParams, Position, SortKey
+from ..models.filters import Position, SortKey
 from ..problems import AnyRequest
+from .params import ListQuery
 
 T = TypeVar("T", bound=Struct)
-Row_contra = TypeVar("Row_contra", bound=Struct, contravariant=True)
 
 MAX_BATCH_ROWS, MAX_BATCH_REFERENCES = 1500, 200
 BATCH_BYTES = 2**20
@@ -50,27 +42,19 @@ PRESENTATION_PARAMETERS = POSITION_PARAMETERS | {"items_per_page", "format", "fi
 """Parameters that do not change the list, so its cursors stay valid."""
 
 
-class ListView(Protocol[Row_contra]):
-    """How the rows of one list are presented."""
+class ListView(Struct, Generic[T], frozen=True):
+    """How one list is read and presented."""
 
+    definition: ListDefinition[T]
     title: str
     file_name: str
     """Without the extension."""
     columns: tuple[str, ...]
     """Of a row in JSON, NDJSON and CSV."""
-
-    def convert_rows(self, rows: Sequence[Row_contra]) -> Sequence[Struct]:
-        """Convert rows to structs with these columns."""
-
-    async def create_references(self, rows: Sequence[Row_contra]) -> Sequence[Reference]:
-        """Convert rows for bibliographies and feeds."""
-
-
-class Page(Struct, Generic[T], frozen=True):
-    """Rows, and the Link header (RFC 8288) to the pages around them."""
-
-    rows: list[T]
-    links: str
+    convert_rows: Callable[[Sequence[T]], Sequence[Struct]]
+    """Converts rows to structs with these columns."""
+    create_references: Callable[[Sequence[T]], Awaitable[Sequence[formats.Reference]]]
+    """Converts rows for bibliographies and feeds."""
 
 
 class ListResponse(Generic[T]):
@@ -79,52 +63,45 @@ class ListResponse(Generic[T]):
     def __init__(
         self,
         request: AnyRequest,
-        reader: RecordReader,
-        definition: ListDefinition[T],
-        query: ListQuery[Any],
+        context: Context,
         view: ListView[T],
-        *,
-        newest: bool = False,
+        query: ListQuery,
+        filters: Filter,
     ) -> None:
         """Validate the request. Raises InvalidParameter for a format, a field or a cursor."""
-        params = query.listing
-        self._reader = reader
-        self._definition = definition
-        self._rows = ListRows(definition, query.wanted, newest)
-        self._params = params
+        self._reader = context.reader
         self._view = view
-        self.format = select_format(params.format, request.headers.get("accept"))
-        self._columns = _select_columns(view.columns, params.fields, self.format)
-        self._url = _ListUrl(request, params)
-        self._position = self._parse_position(params)
+        self._query = query
+        self._rows = ListRows(view.definition, filters, query.order == "newest")
+        self._size = query.items_per_page or context.settings.items_per_page
+        self.format = formats.select_format(query.format, request.headers.get("accept"))
+        self._columns = _select_columns(view.columns, query.fields, self.format)
+        self._url = _ListUrl(request, self._size)
+        self._position = self._parse_position()
+        self._is_page = query.page is not None or bool(query.items_per_page) or self._position.back
 
-    def _parse_position(self, params: PageParams) -> Position:
-        if params.after is None:
-            return Position(offset=(params.page or 0) * params.size)
-        if params.page is not None:
+    def _parse_position(self) -> Position:
+        page, after = self._query.page, self._query.after
+        if after is None:
+            return Position(offset=(page or 0) * self._size)
+        if page is not None:
             raise InvalidParameter("after", "excludes page; use one of them")
-        key_types = tuple(self._definition.key.values())
-        position = decode_cursor(params.after, self._url.list_id, key_types)
-        if position.back and self._definition.reverse_statement is None:
+        key_types = tuple(self._view.definition.key.values())
+        position = decode_cursor(after, self._url.list_id, key_types)
+        if position.back and self._view.definition.reverse_statement is None:
             raise _invalid_cursor()
         return position
 
-    @property
-    def is_page(self) -> bool:
-        """Whether the client explicitly requests a page."""
-        params = self._params
-        return params.page is not None or params.items_per_page is not None or self._position.back
-
     async def respond(self, *, export_json: bool = False) -> Response[Any]:
         """Return a page or the whole list; `export_json`: JSON is a page only on request."""
-        if self.is_page or (self.format.name == "json" and not export_json):
-            page = await self.fetch_page()
-            return self.create_response(await self.serialize(page.rows), page.links)
+        if self._is_page or (self.format.name == "json" and not export_json):
+            rows, links = await self.fetch_page()
+            return self.create_response(await self.serialize(rows), links)
         return await self._export()
 
-    async def fetch_page(self) -> Page[T]:
-        """Read the requested page."""
-        size, position, definition = self._params.size, self._position, self._definition
+    async def fetch_page(self) -> tuple[list[T], str]:
+        """Read the rows of the requested page, with the Link header (RFC 8288) to other pages."""
+        size, position, definition = self._size, self._position, self._view.definition
         # the extra row shows whether there is another page
         rows = await self._reader.fetch_page(self._rows, position, size + 1)
         has_more = len(rows) > size
@@ -132,8 +109,8 @@ class ListResponse(Generic[T]):
         links = [self._url.format_link("first")]
         if rows and (has_more or position.back):
             links.append(self._url.format_link("next", after=self._encode_cursor(rows[-1])))
-        if self._params.page:
-            links.append(self._url.format_link("prev", page=self._params.page - 1))
+        if self._query.page:
+            links.append(self._url.format_link("prev", page=self._query.page - 1))
         elif (
             rows
             and position.key
@@ -142,9 +119,12 @@ class ListResponse(Generic[T]):
         ):
             cursor = self._encode_cursor(rows[0], back=True)
             links.append(self._url.format_link("prev", after=cursor))
-        return Page(rows, ", ".join(links))
+        return rows, ", ".join(links)
 
-    async def serialize(self, rows: list[T]) -> bytes:
+    def _encode_cursor(self, row: T, *, back: bool = False) -> str:
+        return encode_cursor(self._view.definition.get_key(row), self._url.list_id, back=back)
+
+    async def serialize(self, rows: Sequence[T]) -> bytes:
         """Return a complete file with these rows."""
         serializer, content = await self._serialize_batch(rows)
         return serializer.begin() + content + serializer.end()
@@ -156,12 +136,13 @@ class ListResponse(Generic[T]):
 
     async def _export(self) -> Response[Any]:
         """Send the whole list while it is read."""
-        is_table = isinstance(self.format, TableFormat)
+        is_table = isinstance(self.format, formats.TableFormat)
         max_size = size = MAX_BATCH_ROWS if is_table else MAX_BATCH_REFERENCES
+        definition = self._view.definition
         batches = self._reader.stream_batches(self._rows, self._position, lambda: size)
         # read before the status is sent, which then shows whether the database is available
         first: list[T] = await anext(batches, [])
-        if len(first) < self._definition.first_batch_size:  # the whole list
+        if len(first) < definition.first_batch_size:  # the whole list
             return self.create_response(await self.serialize(first), None)
         serializer, first_content = await self._serialize_batch(first)
 
@@ -179,10 +160,10 @@ class ListResponse(Generic[T]):
         return Stream(stream(), headers=self._create_headers())
 
     async def _serialize_batch(
-        self, rows: list[T], serializer: Serializer[Any] | None = None
-    ) -> tuple[Serializer[Any], bytes]:
+        self, rows: Sequence[T], serializer: formats.Serializer[Any] | None = None
+    ) -> tuple[formats.Serializer[Any], bytes]:
         """Serialize rows; the first batch creates the serializer."""
-        if isinstance(self.format, TableFormat):
+        if isinstance(self.format, formats.TableFormat):
             serializer = serializer or self.format.create_serializer(self._columns)
             return serializer, serializer.serialize(self._view.convert_rows(rows))
         references = await self._view.create_references(rows)
@@ -193,15 +174,15 @@ class ListResponse(Generic[T]):
             await asyncio.sleep(0)
         return serializer, b"".join(content)
 
-    def _create_head(self, references: Sequence[Reference]) -> FeedHead:
+    def _create_head(self, references: Sequence[formats.Reference]) -> formats.FeedHead:
         now = datetime.now(UTC)
         times = [time for each in references if (time := each.updated or each.published)]
-        return FeedHead(
+        return formats.FeedHead(
             title=f"arxiv-gateway: {self._view.title}",
             uri=uuid5(NAMESPACE_URL, self._url.list_id).urn,
             self_url=self._url.absolute,
             # the newest row of an export in ascending order is not known at its start
-            updated=max(times, default=now) if self.is_page or self._rows.newest else now,
+            updated=max(times, default=now) if self._is_page or self._rows.newest else now,
         )
 
     def _create_headers(self) -> dict[str, str]:
@@ -213,14 +194,11 @@ class ListResponse(Generic[T]):
             headers["content-disposition"] = f"{disposition}; filename={file_name}"
         return headers
 
-    def _encode_cursor(self, row: T, *, back: bool = False) -> str:
-        return encode_cursor(self._definition.get_key(row), self._url.list_id, back=back)
-
 
 class _ListUrl:
     """The URL of a request for a list, from which the URLs of other pages are derived."""
 
-    def __init__(self, request: AnyRequest, params: PageParams) -> None:
+    def __init__(self, request: AnyRequest, size: int) -> None:
         scope = request.scope
         pairs = parse_qsl(scope["query_string"].decode("ascii"), keep_blank_values=True)
         filters = sorted(pair for pair in pairs if pair[0] not in PRESENTATION_PARAMETERS)
@@ -229,9 +207,9 @@ class _ListUrl:
         self.absolute = str(request.url)
         self._path = quote(scope.get("root_path", "") + scope["path"])
         self._pairs = [pair for pair in pairs if pair[0] not in POSITION_PARAMETERS]
-        if params.items_per_page is None:
+        if "items_per_page" not in dict(pairs):
             # without it, most formats would return the whole list
-            self._pairs.append(("items_per_page", str(params.size)))
+            self._pairs.append(("items_per_page", str(size)))
 
     def format_link(self, rel: str, **position: str | int) -> str:
         """Return a link to the page at this position."""
@@ -239,15 +217,18 @@ class _ListUrl:
 
 
 def _select_columns(
-    columns: tuple[str, ...], fields: str | None, list_format: Format
+    columns: tuple[str, ...], fields: str | None, list_format: formats.Format
 ) -> tuple[str, ...]:
     """Return the columns in the parameter `fields`, in its order."""
     if fields is None:
         return columns
-    if isinstance(list_format, ReferenceFormat):
-        names = ", ".join(each.name for each in FORMATS.values() if isinstance(each, TableFormat))
+    if isinstance(list_format, formats.ReferenceFormat):
+        tables = [
+            each.name for each in formats.FORMATS.values() if isinstance(each, formats.TableFormat)
+        ]
         raise InvalidParameter(
-            "fields", f"requires one of the formats {names}; {list_format.name} has fixed fields"
+            "fields",
+            f"requires one of the formats {', '.join(tables)}; {list_format.name} has fixed fields",
         )
     selected = tuple(name.strip() for name in fields.split(","))
     for name in selected:

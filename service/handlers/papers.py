@@ -1,6 +1,7 @@
 """`/papers`: the papers that any search found, by their words or by their identifier."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from datetime import tzinfo
 from pathlib import Path
 from typing import Annotated, Any
@@ -10,96 +11,67 @@ from litestar import Response, get
 from litestar.di import NamedDependency, Provide
 from litestar.openapi.spec import Example
 from litestar.params import PathParameter
-from msgspec import defstruct
-from msgspec.structs import replace
+from msgspec import Struct
 
 from .. import arxiv_query, full_text, openapi
 from ..context import Context
-from ..db.reader import MAX_COUNTED, PAPERS, RANKED
+from ..db.reader import MAX_COUNTED, PAPERS, RANKED, ListDefinition
 from ..errors import InvalidParameter, NotFound
 from ..formats import Reference, select_format
-from ..models.filters import ListQuery, PageParams, PaperFilter
+from ..models import describe
+from ..models.filters import PaperFilter
 from ..models.records import Count, PaperRow, RankedPaperRow
-from ..models.responses import (
-    FacetCount,
-    Facets,
-    FoundPaper,
-    Paper,
-    Papers,
-    PaperWithVersions,
-    describe,
-)
+from ..models.responses import FacetCount, Facets, FoundPaper, Paper, PaperWithVersions
 from ..problems import AnyRequest
-from .pagination import ListResponse
-from .params import FormatName, PaperOrder, provide_papers_query
+from .pagination import ListResponse, ListView
+from .params import FormatName, ListQuery, PaperOrder, PapersQuery
 
-PapersWithFields = defstruct(
-    "PapersWithFields",
-    [
-        (
-            "papers",
-            Annotated[
-                openapi.list_with_optional_fields(FoundPaper), describe("the papers on this page")
-            ],
-        )
-    ],
-    bases=(Papers,),
-    frozen=True,
-    kw_only=True,
-)
-"""A page of papers with only the columns in the parameter `fields`."""
+_PAPERS = openapi.list_with_optional_fields(FoundPaper)
 
 
-class PapersView:
-    """Papers with times in a zone."""
+class Papers(Struct, frozen=True, kw_only=True):
+    """A page of papers; only the first page has the counts."""
 
-    title = "papers"
-    file_name = "papers"
-    columns = Paper.__struct_fields__
+    papers: Annotated[_PAPERS, describe("the papers on this page")]  # type: ignore[valid-type]
+    total: Annotated[
+        int | None, describe("number of matching papers, at most 100,000 (the newest)", 2)
+    ] = None
+    total_is_exact: Annotated[
+        bool | None, describe("false if more than 100,000 papers match", True)  # noqa: FBT003
+    ] = None
+    facets: Annotated[Facets | None, describe("counts of the papers in `total`")] = None
 
-    def __init__(self, tz: tzinfo) -> None:
-        self._tz = tz
 
-    def convert_rows(self, rows: Sequence[PaperRow]) -> Sequence[Paper]:
-        """Convert the times to the zone."""
-        return [Paper(**Paper.convert_row(row, self._tz)) for row in rows]
+def create_view(
+    tz: tzinfo, file_name: str = "papers", *, ranked: bool = False, highlight: bool = False
+) -> ListView[Any]:
+    """Present papers with times in a zone, and with highlighted words if requested."""
 
-    async def create_references(self, rows: Sequence[PaperRow]) -> list[Reference]:
-        """Return a reference to each paper."""
+    def convert_rows(rows: Iterable[PaperRow]) -> list[Paper]:
+        if not highlight:
+            return [Paper.from_row(row, tz) for row in rows]
+        return [FoundPaper.from_row(row, tz, highlights=_highlight_fields(row)) for row in rows]
+
+    async def create_references(rows: Iterable[PaperRow]) -> list[Reference]:
         return [Reference.from_paper(row) for row in rows]
 
-
-class FoundPapersView(PapersView):
-    """Papers with highlighted words."""
-
-    columns = FoundPaper.__struct_fields__
-
-    def convert_rows(self, rows: Sequence[PaperRow]) -> Sequence[Paper]:
-        """Convert the times to the zone and add the highlights."""
-        return [
-            FoundPaper(**Paper.convert_row(row, self._tz), highlights=_highlight_fields(row))
-            for row in rows
-        ]
+    columns = (FoundPaper if highlight else Paper).__struct_fields__
+    definition: ListDefinition[Any] = RANKED if ranked else PAPERS
+    return ListView(definition, "papers", file_name, columns, convert_rows, create_references)
 
 
 @get(
     "/papers",
     summary="Search the stored papers",
-    operation_id="listPapers",
-    responses=openapi.describe_json(
-        PapersWithFields, "The matching papers.", example=openapi.create_example(Papers)
-    )
+    responses=openapi.describe_json(Papers, "The matching papers.")
     | openapi.NOT_ACCEPTABLE
     | openapi.FRONTEND_PROBLEMS,
     operation_class=openapi.ListOperation,
     tags=["frontend"],
-    dependencies={"list_query": Provide(provide_papers_query, sync_to_thread=False)},
+    dependencies={"list_query": Provide(PapersQuery, sync_to_thread=False)},
 )
 async def list_papers(
-    request: AnyRequest,
-    context: NamedDependency[Context],
-    list_query: NamedDependency[ListQuery[PaperFilter]],
-    order: PaperOrder = None,
+    request: AnyRequest, context: NamedDependency[Context], list_query: NamedDependency[PapersQuery]
 ) -> Response[Any]:
     """Return the papers that any search found, selected by a full-text query and by filters.
 
@@ -108,36 +80,27 @@ async def list_papers(
     category and by year. The other formats contain all matching papers, newest first, unless a
     page is requested.
     """
-    filters, params = list_query.wanted, list_query.listing
-    is_json = select_format(params.format, request.headers.get("accept")).name == "json"
-    is_page = is_json or params.page is not None or params.items_per_page is not None
-    selected_order = _select_order(order, is_full_text=filters.is_full_text, is_page=is_page)
-    definition: Any = RANKED if selected_order == "relevance" else PAPERS
-    if not (is_json and "highlights" in (params.fields or "highlights")):
-        filters = replace(filters, mark_title="", mark_author="", mark_abstract="")
-    response: ListResponse[Any] = ListResponse(
-        request,
-        context.reader,
-        definition,
-        ListQuery(filters, params),
-        (FoundPapersView if is_json else PapersView)(context.settings.zone),
-        newest=selected_order == "newest",
+    query, tz = list_query, context.settings.zone
+    is_json = select_format(query.format, request.headers.get("accept")).name == "json"
+    filters = query.build_filter(
+        tz, highlight=is_json and "highlights" in (query.fields or "highlights")
     )
+    is_page = is_json or query.page is not None or query.items_per_page is not None
+    order = _select_order(query.order, is_full_text=filters.is_full_text, is_page=is_page)
+    view = create_view(tz, ranked=order == "relevance", highlight=is_json)
+    response = ListResponse(request, context, view, replace(query, order=order), filters)
     if not is_json:
         return await response.respond()
-    page = await response.fetch_page()
-    content: dict[str, Any] = {"papers": msgspec.Raw(await response.serialize(page.rows))}
-    if not (params.after or params.page):
-        content |= _summarize_counts(
-            await context.reader.count_papers(filters, context.settings.zone)
-        )
-    return response.create_response(msgspec.json.encode(content), page.links)
+    rows, links = await response.fetch_page()
+    content: dict[str, Any] = {"papers": msgspec.Raw(await response.serialize(rows))}
+    if not (query.after or query.page):
+        content |= _summarize_counts(await context.reader.count_papers(filters, tz))
+    return response.create_response(msgspec.json.encode(content), links)
 
 
 @get(
     "/papers/{arxiv_id:path}",
     summary="Get a stored paper",
-    operation_id="getPaper",
     responses=openapi.describe_json(PaperWithVersions, "The paper.")
     | openapi.NOT_ACCEPTABLE
     | openapi.FRONTEND_PROBLEMS
@@ -170,16 +133,15 @@ async def get_paper(
     tz = context.settings.zone
     if paper_format.name == "json":
         numbers = sorted(row.version for row in versions if row.version)
-        paper = PaperWithVersions(**Paper.convert_row(matches[0], tz), versions=numbers)
+        paper = PaperWithVersions.from_row(matches[0], tz, versions=numbers)
         return Response(paper, headers={"vary": "Accept"})
-    view = PapersView(tz)
-    view.file_name = Reference.from_paper(matches[0]).key.replace("/", "-")
-    list_query = ListQuery(PaperFilter(), PageParams(format=paper_format.name))
-    response = ListResponse(request, context.reader, PAPERS, list_query, view)
+    view = create_view(tz, Reference.from_paper(matches[0]).key.replace("/", "-"))
+    list_query = ListQuery(format=paper_format.name)
+    response = ListResponse(request, context, view, list_query, PaperFilter())
     return response.create_response(await response.serialize(matches[:1]), None)
 
 
-def _select_order(order: str | None, *, is_full_text: bool, is_page: bool) -> str:
+def _select_order(order: PaperOrder, *, is_full_text: bool, is_page: bool) -> PaperOrder:
     if order == "relevance" and not is_full_text:
         raise InvalidParameter("order", "relevance requires q; use newest or oldest")
     if order == "relevance" and not is_page:
@@ -195,14 +157,14 @@ def _describe_missing(name: str, version: int | None, versions: list[int]) -> st
 
 
 def _summarize_counts(counts: Sequence[Count]) -> dict[str, Any]:
-    def select_facet(facet: str) -> list[FacetCount]:
-        return [FacetCount(each.value, each.count) for each in counts if each.facet == facet]
-
-    total = select_facet("total")[0].count
+    facets: dict[str, list[FacetCount]] = {"total": [], "category": [], "year": []}
+    for each in counts:
+        facets[each.facet].append(FacetCount(each.value, each.count))
+    total = facets.pop("total")[0].count
     return {
         "total": min(total, MAX_COUNTED),
         "total_is_exact": total <= MAX_COUNTED,
-        "facets": Facets(category=select_facet("category"), year=select_facet("year")),
+        "facets": Facets(**facets),
     }
 
 

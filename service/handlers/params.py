@@ -1,10 +1,11 @@
 """Parameters of the endpoints: their bounds, their descriptions, and what they are parsed to.
 
-The functions `provide_...` are dependencies of handlers: their parameters are parameters of the
-endpoint.
+The classes are dependencies of handlers: their fields are query parameters of the endpoint.
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import tzinfo
 from typing import Annotated, Any, Literal
 
 from litestar.di import NamedDependency
@@ -17,14 +18,7 @@ from ..context import Context
 from ..errors import InvalidParameter
 from ..formats import FORMATS
 from ..models.arxiv import MAX_RESULTS, Search, SortBy, SortOrder
-from ..models.filters import (
-    MAX_ITEMS_PER_PAGE,
-    ListQuery,
-    PageParams,
-    PaperFilter,
-    QueryFilter,
-    ResultFilter,
-)
+from ..models.filters import MAX_ITEMS_PER_PAGE, PaperFilter, QueryFilter, ResultFilter
 from ..models.records import INT8_MAX
 from ..search_params import MAX_TERM_LENGTH, check_time_range, parse_search, parse_time_range
 
@@ -33,30 +27,31 @@ MAX_PAGE = 1_000_000_000
 QUERY_TIMES = ("start_timestamp", "end_timestamp")
 
 
-def describe(
-    description: str,
-    example: object,
-    **options: Any,  # noqa: ANN401 - see QueryParameter
-) -> QueryParameter:
+def param(description: str, example: object, **options: Any) -> QueryParameter:  # noqa: ANN401 - see QueryParameter
     """Describe a query parameter."""
     if options.get("ge") == 0:
         options["schema_extra"] = {"minimum": 0}  # Litestar omits a bound that is 0
     return QueryParameter(description=description, examples=[Example(value=example)], **options)
 
 
-def describe_term(description: str, example: str, name: str | None = None) -> QueryParameter:
+def term_param(description: str, example: str) -> QueryParameter:
     """Describe a parameter that holds words."""
-    return describe(description, example, max_length=MAX_TERM_LENGTH, name=name)
+    return param(description, example, max_length=MAX_TERM_LENGTH)
 
 
-def describe_time(description: str, example: str) -> QueryParameter:
+def time_param(description: str, example: str) -> QueryParameter:
     """Describe a parameter that holds a date or a time."""
-    return describe(description, example, max_length=64)
+    return param(description, example, max_length=64)
+
+
+def seconds_param(description: str, example: int) -> QueryParameter:
+    """Describe a parameter that holds Unix seconds."""
+    return param(description, example, ge=timestamps.EARLIEST, le=timestamps.LATEST)
 
 
 Category = Annotated[
     list[str] | None,
-    describe(
+    param(
         "arXiv category, or `cs.*` for a whole archive; may be repeated to match any of them",
         ["cs.SE", "math.*"],
         max_items=20,
@@ -67,19 +62,18 @@ QueryIdPath = Annotated[
 ]
 Include = Annotated[
     Literal["results"] | None,
-    describe("`results` returns the papers too, in the field `results`", "results"),
+    param("`results` returns the papers too, in the field `results`", "results"),
 ]
 Order = Annotated[
-    Literal["oldest", "newest"],
-    describe("whether the oldest or the newest rows come first", "newest"),
+    Literal["oldest", "newest"], param("whether the oldest or the newest rows come first", "newest")
 ]
 PaperOrder = Annotated[
     Literal["relevance", "oldest", "newest"] | None,
-    describe("which papers come first; default: relevance if `q` is given, else newest", "newest"),
+    param("which papers come first; default: relevance if `q` is given, else newest", "newest"),
 ]
 FormatName = Annotated[
     str | None,
-    describe(
+    param(
         "output format; the default is selected by the Accept header, else json",
         "json",
         name="format",
@@ -87,312 +81,269 @@ FormatName = Annotated[
         schema_extra={"enum": [*FORMATS]},
     ),
 ]
-Author = Annotated[
-    str | None, describe_term("consecutive whole words of the authors", "Emmy Noether")
-]
-Title = Annotated[str | None, describe_term("consecutive whole words of the title", "testing")]
+Author = Annotated[str | None, term_param("consecutive whole words of the authors", "Emmy Noether")]
+Title = Annotated[str | None, term_param("consecutive whole words of the title", "testing")]
 Journal = Annotated[
-    str | None, describe_term("consecutive whole words of the journal reference", "Phys.Rev.")
+    str | None, term_param("consecutive whole words of the journal reference", "Phys.Rev.")
 ]
 Status = Annotated[
-    int | None,
-    describe("HTTP status of arXiv's response; 0 if there was none", 200, ge=0, le=999),
+    int | None, param("HTTP status of arXiv's response; 0 if there was none", 200, ge=0, le=999)
 ]
 QueryText = Annotated[
-    str | None, describe_term("part of the query as sent to arXiv, ignoring case", "ti:testing")
+    str | None, term_param("part of the query as sent to arXiv, ignoring case", "ti:testing")
 ]
 
 
-def provide_search(  # noqa: PLR0913, PLR0917 - arXiv has as many
-    author: Annotated[
-        str | None, describe_term("words of one author's name", "Emmy Noether")
-    ] = None,
-    title: Annotated[str | None, describe_term("phrase of the title", "testing")] = None,
-    journal: Annotated[
-        str | None, describe_term("phrase of the journal reference", "Phys.Rev.")
-    ] = None,
-    abstract: Annotated[str | None, describe_term("phrase of the abstract", "dark matter")] = None,
-    comment: Annotated[str | None, describe_term("phrase of the comment", "18 pages")] = None,
-    any_field: Annotated[
-        str | None, describe_term("phrase of any field", "neutrino", name="any")
-    ] = None,
-    category: Category = None,
+@dataclass(kw_only=True)
+class SearchParams:
+    """The parameters of a search, each of which is a field of Search in text form."""
+
+    author: Annotated[str | None, term_param("words of one author's name", "Emmy Noether")] = None
+    title: Annotated[str | None, term_param("phrase of the title", "testing")] = None
+    journal: Annotated[str | None, term_param("phrase of the journal reference", "JHEP")] = None
+    abstract: Annotated[str | None, term_param("phrase of the abstract", "dark matter")] = None
+    comment: Annotated[str | None, term_param("phrase of the comment", "18 pages")] = None
+    any: Annotated[str | None, term_param("phrase of any field", "neutrino")] = None
+    category: Category = None
     id_list: Annotated[
         str | None,
-        describe(
+        param(
             "up to 200 arXiv identifiers separated by commas, with or without versions",
             "2101.00001,hep-th/9901001v1",
             max_length=arxiv_query.MAX_QUERY_LENGTH,
         ),
-    ] = None,
-    expression: Annotated[
+    ] = None
+    expression: Annotated[  # Litestar reserves the name `query`
         str | None,
-        describe(
+        param(
             "query in arXiv's own language: fields ti, au, abs, co, jr, cat, rn, id, all;"
             " operators AND, OR, ANDNOT",
             'ti:"unit test" ANDNOT (cat:cs.AI OR cat:cs.LG)',
             name="query",
             max_length=arxiv_query.MAX_QUERY_LENGTH,
         ),
-    ] = None,
+    ] = None
     submitted_from: Annotated[
         str | None,
-        describe_time("earliest submission of version 1, an ISO 8601 date or time", "2026-01-01"),
-    ] = None,
+        time_param("earliest submission of version 1, an ISO 8601 date or time", "2026-01-01"),
+    ] = None
     submitted_to: Annotated[
         str | None,
-        describe_time(
+        time_param(
             "latest submission of version 1, an ISO 8601 date (the whole day) or time", "2026-06-30"
         ),
-    ] = None,
+    ] = None
     start: Annotated[
         int,
-        describe(
+        param(
             "number of papers to skip; `start` + `max_results` is at most 10,000",
             0,
             ge=0,
             le=arxiv_query.MAX_RESULT - 1,
         ),
-    ] = 0,
+    ] = 0
     max_results: Annotated[
         int | None,
-        describe(
+        param(
             "maximum number of papers to return; default: the setting ARXIV_MAX_RESULTS (10), or"
             " the number of identifiers in `id_list`",
             10,
             ge=1,
             le=MAX_RESULTS,
         ),
-    ] = None,
+    ] = None
     sort_by: Annotated[
         SortBy,
-        describe("sort by relevance, or by the date of the latest or first version", "relevance"),
-    ] = "relevance",
-    sort_order: Annotated[SortOrder, describe("sort direction", "descending")] = "descending",
-    *,
-    context: NamedDependency[Context],
+        param("sort by relevance, or by the date of the latest or first version", "relevance"),
+    ] = "relevance"
+    sort_order: Annotated[SortOrder, param("sort direction", "descending")] = "descending"
+
+
+def provide_search(
+    params: NamedDependency[SearchParams], context: NamedDependency[Context]
 ) -> Search:
     """Parse the parameters of a search."""
-    return parse_search(
-        context.settings.zone,
-        author=author,
-        title=title,
-        journal=journal,
-        abstract=abstract,
-        comment=comment,
-        any=any_field,
-        category=category,
-        id_list=id_list,
-        query=expression,
-        submitted_from=submitted_from,
-        submitted_to=submitted_to,
-        start=start,
-        max_results=max_results,
-        sort_by=sort_by,
-        sort_order=sort_order,
-    )
+    fields = dict(vars(params))
+    return parse_search(context.settings.zone, query=fields.pop("expression"), **fields)
 
 
-def provide_page_params(
+@dataclass(kw_only=True)
+class ListQuery:
+    """The parameters of a list: how it is presented. Subclasses add those that select rows."""
+
     page: Annotated[
-        int | None,
-        describe("page number, from 0; excludes `after`", 0, ge=0, le=MAX_PAGE),
-    ] = None,
+        int | None, param("page number, from 0; excludes `after`", 0, ge=0, le=MAX_PAGE)
+    ] = None
     items_per_page: Annotated[
         int | None,
-        describe(
-            "page size; default: the setting ARXIV_ITEMS_PER_PAGE (10)",
-            10,
-            ge=1,
-            le=MAX_ITEMS_PER_PAGE,
-        ),
-    ] = None,
+        param("page size; default: ARXIV_ITEMS_PER_PAGE (10)", 10, ge=1, le=MAX_ITEMS_PER_PAGE),
+    ] = None
     after: Annotated[
         str | None,
-        describe(
+        param(
             "cursor from the Link header of another page of the same list",
             "qtb1m9Wc2yyUws5rBPvEKgA",
             max_length=1000,
         ),
-    ] = None,
+    ] = None
     fields: Annotated[
         str | None,
-        describe(
+        param(
             "columns separated by commas, for json, ndjson and csv; default: all",
             "query_id,timestamp",
             max_length=1000,
         ),
-    ] = None,
-    format_name: FormatName = None,
-    *,
-    context: NamedDependency[Context],
-) -> PageParams:
-    """Parse the parameters that all lists have in common."""
-    return PageParams(
-        page=page,
-        items_per_page=items_per_page,
-        size=items_per_page or context.settings.items_per_page,
-        after=after,
-        fields=fields,
-        format=format_name,
-    )
+    ] = None
+    format: FormatName = None
+    order: PaperOrder = None
 
 
-def provide_results_query(  # noqa: PLR0913 - one parameter per filter
-    query_id: Annotated[
-        int | None, describe("number of the recorded search", 42, ge=1, le=INT8_MAX)
-    ] = None,
-    author: Author = None,
-    title: Title = None,
-    journal: Journal = None,
-    category: Category = None,
+@dataclass(kw_only=True)
+class _TextQuery(ListQuery):
+    author: Author = None
+    title: Title = None
+    journal: Journal = None
+    category: Category = None
     since: Annotated[
-        str | None,
-        describe_time("earliest time of the search, ISO 8601", "2026-11-23T20:15:00"),
-    ] = None,
+        str | None, time_param("earliest time of the search, ISO 8601", "2026-11-23T20:15:00")
+    ] = None
     until: Annotated[
         str | None,
-        describe_time(
+        time_param(
             "latest time of the search, ISO 8601; a date includes the whole day", "2026-11-24"
         ),
-    ] = None,
-    *,
-    context: NamedDependency[Context],
-    page_params: NamedDependency[PageParams],
-) -> ListQuery[ResultFilter]:
-    """Parse the parameters of a list of results."""
-    first, last = parse_time_range(since, until, context.settings.zone, ("since", "until"))
-    words = _parse_words(author=author, title=title, journal=journal)
-    categories, archives = parse_categories(category)
-    filters = ResultFilter(
-        query_id=query_id,
-        since=first,
-        until=last,
-        author=author or None,
-        title=title or None,
-        journal=journal or None,
-        words=" & ".join(words) or None,
-        category=categories,
-        archive=archives,
-    )
-    return ListQuery(filters, page_params)
+    ] = None
+
+    def _build_filter(self, tz: tzinfo, *tsqueries: str) -> dict[str, Any]:
+        """Return the fields that ResultFilter and PaperFilter have in common."""
+        since, until = parse_time_range(self.since, self.until, tz, ("since", "until"))
+        texts = {name: getattr(self, name) or None for name in ("author", "title", "journal")}
+        categories, archives = parse_categories(self.category)
+        words = " & ".join([*_parse_words(**texts), *tsqueries]) or None
+        found = {"since": since, "until": until, "words": words}
+        return texts | found | {"category": categories, "archive": archives}
 
 
-def provide_papers_query(  # noqa: PLR0913 - one parameter per filter
+@dataclass(kw_only=True)
+class ResultsQuery(_TextQuery):
+    """The parameters of a list of results."""
+
+    query_id: Annotated[
+        int | None, param("number of the recorded search", 42, ge=1, le=INT8_MAX)
+    ] = None
+    order: Order = "oldest"
+
+    def build_filter(self, tz: tzinfo) -> ResultFilter:
+        """Return the filter; times without an offset are in this zone. Raises InvalidParameter."""
+        return ResultFilter(query_id=self.query_id, **self._build_filter(tz))
+
+
+@dataclass(kw_only=True)
+class PapersQuery(_TextQuery):
+    """The parameters of a list of papers."""
+
     q: Annotated[
         str | None,
-        describe(
+        param(
             'full-text query: words, "phrases", -exclusions, OR, parentheses, prefix*; the fields'
             " title:, author:, abstract: and note: (comment and journal reference) restrict what"
             " follows",
             'title:"unit test" (flaky OR slow) -author:Klein',
             max_length=MAX_FULL_TEXT_LENGTH,
         ),
-    ] = None,
-    author: Author = None,
-    title: Title = None,
-    journal: Journal = None,
-    category: Category = None,
+    ] = None
     since: Annotated[
-        str | None, describe_time("earliest submission of version 1, ISO 8601", "2026-01-01")
-    ] = None,
+        str | None, time_param("earliest submission of version 1, ISO 8601", "2026-01-01")
+    ] = None
     until: Annotated[
         str | None,
-        describe_time(
+        time_param(
             "latest submission of version 1, ISO 8601; a date includes the whole day", "2026-06-30"
         ),
-    ] = None,
+    ] = None
     versions: Annotated[
         Literal["latest", "all"],
-        describe("only the latest stored version of each paper, or all of them", "latest"),
-    ] = "latest",
-    *,
-    context: NamedDependency[Context],
-    page_params: NamedDependency[PageParams],
-) -> ListQuery[PaperFilter]:
-    """Parse the parameters of a list of papers."""
-    first, last = parse_time_range(since, until, context.settings.zone, ("since", "until"))
-    words = _parse_words(author=author, title=title, journal=journal)
-    categories, archives = parse_categories(category)
-    text = q if q and q.strip() else None
-    if text:
-        words.append(f"({full_text.build_tsquery(text)})")
-    filters = PaperFilter(
-        since=first,
-        until=last,
-        words=" & ".join(words) or None,
-        author=author or None,
-        title=title or None,
-        journal=journal or None,
-        category=categories,
-        archive=archives,
-        all_versions=versions == "all",
-        is_full_text=text is not None,
-        mark_title=full_text.build_highlight_tsquery(text, "title") if text else "",
-        mark_author=full_text.build_highlight_tsquery(text, "author") if text else "",
-        mark_abstract=full_text.build_highlight_tsquery(text, "abstract") if text else "",
-    )
-    return ListQuery(filters, page_params)
+        param("only the latest stored version of each paper, or all of them", "latest"),
+    ] = "latest"
+
+    @property
+    def text(self) -> str | None:
+        """The full-text query, if it is not empty."""
+        return self.q if self.q and self.q.strip() else None
+
+    def build_filter(self, tz: tzinfo, *, highlight: bool) -> PaperFilter:
+        """Return the filter; times without an offset are in this zone. Raises InvalidParameter."""
+        q = self.text
+        highlights: dict[str, Any] = {}
+        if q and highlight:
+            highlights = {
+                f"mark_{field}": full_text.build_highlight_tsquery(q, field)
+                for field in ("title", "author", "abstract")
+            }
+        return PaperFilter(
+            **self._build_filter(tz, *([f"({full_text.build_tsquery(q)})"] if q else [])),
+            all_versions=self.versions == "all",
+            is_full_text=q is not None,
+            **highlights,
+        )
 
 
-def provide_queries_query(
+@dataclass(kw_only=True)
+class QueriesQuery(ListQuery):
+    """The parameters of a list of recorded searches."""
+
     start_timestamp: Annotated[
         str | None,
-        describe_time(
+        time_param(
             "earliest time, an ISO 8601 date or time; without an offset, in ARXIV_TIMEZONE;"
             " default: the first search",
             "2026-11-23T20:15:00",
         ),
-    ] = None,
+    ] = None
     end_timestamp: Annotated[
         str | None,
-        describe_time(
+        time_param(
             "latest time, an ISO 8601 date (the whole day) or time; default: the last search",
             "2026-11-24",
         ),
-    ] = None,
-    status: Status = None,
-    text: QueryText = None,
-    *,
-    context: NamedDependency[Context],
-    page_params: NamedDependency[PageParams],
-) -> ListQuery[QueryFilter]:
-    """Parse the parameters of a list of recorded searches."""
-    since, until = parse_time_range(
-        start_timestamp, end_timestamp, context.settings.zone, QUERY_TIMES
-    )
-    filters = QueryFilter(since=since, until=until, status=status, text=_remove_prefix(text))
-    return ListQuery(filters, page_params)
+    ] = None
+    status: Status = None
+    text: QueryText = None
+    order: Order = "oldest"
+
+    def build_filter(self, tz: tzinfo) -> QueryFilter:
+        """Return the filter; times without an offset are in this zone. Raises InvalidParameter."""
+        times = parse_time_range(self.start_timestamp, self.end_timestamp, tz, QUERY_TIMES)
+        return _build_query_filter(times, self.status, self.text)
 
 
-def provide_stored_queries_query(
+@dataclass(kw_only=True)
+class StoredQueriesQuery(ListQuery):
+    """The parameters of a list of recorded searches, with Unix seconds."""
+
     start_timestamp: Annotated[
         int,
-        describe(
-            "earliest time in Unix seconds; default: the first search",
-            1_795_464_900,
-            ge=timestamps.EARLIEST,
-            le=timestamps.LATEST,
-        ),
-    ] = timestamps.EARLIEST,
+        seconds_param("earliest time in Unix seconds; default: the first search", 1_795_464_900),
+    ] = timestamps.EARLIEST
     end_timestamp: Annotated[
-        int,
-        describe(
-            "latest time in Unix seconds; default: the last search",
-            1_795_551_300,
-            ge=timestamps.EARLIEST,
-            le=timestamps.LATEST,
-        ),
-    ] = timestamps.LATEST,
-    status: Status = None,
-    text: QueryText = None,
-    *,
-    page_params: NamedDependency[PageParams],
-) -> ListQuery[QueryFilter]:
-    """Parse the parameters of a list of recorded searches, with Unix seconds."""
-    since, until = check_time_range(start_timestamp, end_timestamp, QUERY_TIMES)
-    filters = QueryFilter(since=since, until=until, status=status, text=_remove_prefix(text))
-    return ListQuery(filters, page_params)
+        int, seconds_param("latest time in Unix seconds; default: the last search", 1_795_551_300)
+    ] = timestamps.LATEST
+    status: Status = None
+    text: QueryText = None
+    order: Order = "oldest"
+
+    def build_filter(self) -> QueryFilter:
+        """Return the filter. Raises InvalidParameter."""
+        times = check_time_range(self.start_timestamp, self.end_timestamp, QUERY_TIMES)
+        return _build_query_filter(times, self.status, self.text)
+
+
+def _build_query_filter(
+    times: tuple[int, int], status: int | None, text: str | None
+) -> QueryFilter:
+    # arXiv's prefix of the query is not stored
+    text = arxiv_query.QUERY_PREFIX.sub("", text or "") or None
+    return QueryFilter(since=times[0], until=times[1], status=status, text=text)
 
 
 def parse_categories(texts: Sequence[str] | None) -> tuple[list[str] | None, list[str] | None]:
@@ -421,11 +372,6 @@ def _parse_words(**texts: str | None) -> list[str]:
                 raise InvalidParameter(name, f"{text!r} contains no word; use letters or digits")
             words += parsed
     return words
-
-
-def _remove_prefix(text: str | None) -> str | None:
-    """Remove arXiv's prefix of the query, which is not stored."""
-    return arxiv_query.QUERY_PREFIX.sub("", text) or None if text else None
 
 
 _parameters: dict[Any, dict[str, QueryParameter]] = {}

@@ -1,8 +1,7 @@
 """`/queries`: recorded searches; one of them, what has changed in it, and a feed of the changes."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, tzinfo
-from functools import partial
 from typing import Annotated, Any
 from uuid import NAMESPACE_URL, uuid5
 
@@ -10,84 +9,59 @@ from litestar import Response, get, post
 from litestar.di import NamedDependency, Provide
 from msgspec.structs import asdict, replace
 
-from .. import openapi, search_diff, timestamps
+from .. import openapi, search_diff
 from ..context import Context
 from ..db.reader import FEED_RUNS, QUERIES, RecordReader
 from ..errors import NotComparable, NotFound
 from ..formats import FORMATS, FeedHead, Reference
 from ..formats.atom import Atom
 from ..models.arxiv import Outcome
-from ..models.filters import ListQuery, PageParams, QueryFilter
 from ..models.records import INT8_MAX, QueryRow, Run
 from ..models.requests import QueryRange
 from ..models.responses import Changes, Query, QueryWithResults, Result
 from ..problems import AnyRequest
-from ..search_params import parse_time_range
-from .pagination import ListResponse
-from .params import QUERY_TIMES, Order, QueryIdPath, provide_queries_query
+from .pagination import ListResponse, ListView
+from .params import QueriesQuery, QueryIdPath
 
-RANGE = QueryRange(start_timestamp="2026-11-23T20:15:00", end_timestamp="2026-11-24")
 QUERY_PROBLEMS = openapi.FRONTEND_PROBLEMS | openapi.NOT_FOUND
 
 
-class StoredQueriesView:
-    """Recorded searches as they are stored, with Unix seconds."""
+def create_view(request: AnyRequest, tz: tzinfo | None = None) -> ListView[QueryRow]:
+    """Present recorded searches with times in a zone, or as stored, with Unix seconds."""
 
-    title = "searches"
-    file_name = "query_data"
-    columns = QueryRow.__struct_fields__
+    def convert_rows(rows: Iterable[QueryRow]) -> Sequence[QueryRow | Query]:
+        if tz is None:
+            return [replace(row, query=row.heading) for row in rows]
+        return [Query.from_row(row, tz) for row in rows]
 
-    def __init__(self, base_url: str) -> None:
-        self._base_url = base_url
+    async def create_references(rows: Iterable[QueryRow]) -> list[Reference]:
+        return [Reference.from_query(row, str(request.base_url)) for row in rows]
 
-    def convert_rows(self, rows: Sequence[QueryRow]) -> Sequence[QueryRow | Query]:
-        """Add arXiv's heading to the query, which is not stored."""
-        return [replace(row, query=row.heading) for row in rows]
-
-    async def create_references(self, rows: Sequence[QueryRow]) -> list[Reference]:
-        """Return a reference to each search."""
-        return [Reference.from_query(row, self._base_url) for row in rows]
-
-
-class QueriesView(StoredQueriesView):
-    """Recorded searches with times in a zone."""
-
-    columns = Query.__struct_fields__
-
-    def __init__(self, base_url: str, tz: tzinfo) -> None:
-        super().__init__(base_url)
-        self._tz = tz
-
-    def convert_rows(self, rows: Sequence[QueryRow]) -> list[QueryRow | Query]:
-        """Convert the times to the zone."""
-        format_time = timestamps.IsoFormatter(self._tz)
-        return [Query.from_row(row, format_time) for row in rows]
+    columns = (Query if tz else QueryRow).__struct_fields__
+    return ListView(QUERIES, "searches", "query_data", columns, convert_rows, create_references)
 
 
 @get(
     "/queries",
     summary="Download recorded searches",
-    operation_id="downloadQueries",
     responses=openapi.describe_list(Query, "The matching searches, as a file.")
     | openapi.FRONTEND_PROBLEMS,
     operation_class=openapi.ListOperation,
     tags=["frontend"],
-    dependencies={"list_query": Provide(provide_queries_query, sync_to_thread=False)},
+    dependencies={"list_query": Provide(QueriesQuery, sync_to_thread=False)},
 )
 async def download_queries(
     request: AnyRequest,
     context: NamedDependency[Context],
-    list_query: NamedDependency[ListQuery[QueryFilter]],
-    order: Order = "oldest",
+    list_query: NamedDependency[QueriesQuery],
 ) -> Response[Any]:
     """Return the searches recorded in a time range, as a file to download.
 
     The file contains all matching searches, unless `page` or `items_per_page` requests a page.
     """
-    view = QueriesView(str(request.base_url), context.settings.zone)
-    list_response = ListResponse(
-        request, context.reader, QUERIES, list_query, view, newest=order == "newest"
-    )
+    tz = context.settings.zone
+    view = create_view(request, tz)
+    list_response = ListResponse(request, context, view, list_query, list_query.build_filter(tz))
     response = await list_response.respond(export_json=True)
     if list_response.format.name == "json":
         response.headers["content-disposition"] = "attachment; filename=query_data.json"
@@ -98,7 +72,6 @@ async def download_queries(
     "/queries",
     status_code=200,
     summary="List recorded searches",
-    operation_id="listQueries",
     responses=openapi.describe_json(list[Query], "The matching searches.")
     | openapi.FRONTEND_PROBLEMS
     | openapi.BODY_PROBLEMS,
@@ -107,23 +80,19 @@ async def download_queries(
 async def list_queries(
     request: AnyRequest,
     context: NamedDependency[Context],
-    data: Annotated[QueryRange, openapi.describe_body(RANGE)],
+    data: Annotated[QueryRange, openapi.describe_body(QueryRange)],
 ) -> Response[Any]:
     """Return the searches recorded in a time range, as JSON."""
     tz = context.settings.zone
-    since, until = parse_time_range(data.start_timestamp, data.end_timestamp, tz, QUERY_TIMES)
-    filters = QueryFilter(since=since, until=until, status=data.status, text=data.text)
-    list_query = ListQuery(filters, PageParams(format="json"))
-    view = QueriesView(str(request.base_url), tz)
-    newest = data.order == "newest"
-    response = ListResponse(request, context.reader, QUERIES, list_query, view, newest=newest)
+    query = QueriesQuery(**asdict(data), format="json")
+    view = create_view(request, tz)
+    response = ListResponse(request, context, view, query, query.build_filter(tz))
     return await response.respond(export_json=True)
 
 
 @get(
     "/queries/{query_id:int}",
     summary="Get a recorded search",
-    operation_id="getQuery",
     responses=openapi.describe_json(QueryWithResults, "The search and its results.")
     | QUERY_PROBLEMS,
     operation_class=openapi.CacheableOperation,
@@ -134,14 +103,12 @@ async def get_query(context: NamedDependency[Context], query_id: QueryIdPath) ->
     run = await _fetch_run(context.reader, query_id)
     results = await context.reader.fetch_results(run)
     tz = context.settings.zone
-    query = Query.from_row(run, timestamps.IsoFormatter(tz))
-    return QueryWithResults(**asdict(query), results=Result.from_rows(results, tz))
+    return QueryWithResults.from_row(run, tz, results=Result.from_rows(results, tz))
 
 
 @get(
     "/queries/{query_id:int}/changes",
     summary="Compare a search with its previous run",
-    operation_id="getQueryChanges",
     responses=openapi.describe_json(Changes, "The differences from the previous run.")
     | QUERY_PROBLEMS
     | openapi.NOT_COMPARABLE,
@@ -165,13 +132,12 @@ async def get_query_changes(context: NamedDependency[Context], query_id: QueryId
     previous = next((each for each in runs if each.query_id < run.query_id), None)
     now = await context.reader.fetch_results(run)
     before = await context.reader.fetch_results(previous) if previous else now
-    convert_results = partial(Result.from_rows, tz=context.settings.zone)
-    format_time = timestamps.IsoFormatter(context.settings.zone)
+    tz = context.settings.zone
     return Changes(
-        query=Query.from_row(run, format_time),
-        previous=Query.from_row(previous, format_time) if previous else None,
-        came=convert_results(search_diff.find_added(now, before)),
-        went=convert_results(search_diff.find_added(before, now)),
+        query=Query.from_row(run, tz),
+        previous=Query.from_row(previous, tz) if previous else None,
+        came=Result.from_rows(search_diff.find_added(now, before), tz),
+        went=Result.from_rows(search_diff.find_added(before, now), tz),
         moved=search_diff.find_moved(now, before),
         new_versions=search_diff.find_new_versions(now, before),
     )
@@ -180,7 +146,6 @@ async def get_query_changes(context: NamedDependency[Context], query_id: QueryId
 @get(
     "/queries/{query_id:int}/feed",
     summary="Subscribe to a search",
-    operation_id="getQueryFeed",
     responses=openapi.describe_feed("The new papers of the latest runs, as an Atom feed.")
     | QUERY_PROBLEMS
     | openapi.NOT_COMPARABLE,

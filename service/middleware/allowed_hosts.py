@@ -4,7 +4,6 @@ import re
 from functools import lru_cache
 from ipaddress import IPv6Address
 
-from litestar.enums import ScopeType
 from litestar.middleware import ASGIMiddleware
 from litestar.types import ASGIApp, Receive, Scope, Send
 
@@ -21,8 +20,6 @@ _HOST = re.compile(r"(?:\[([0-9a-f:.]+)\]|([a-z0-9_-][a-z0-9._-]*?)\.?)(?::[0-9]
 
 class AllowedHostsMiddleware(ASGIMiddleware):
     """Reject requests for other hosts, and malformed Host headers."""
-
-    scopes = (ScopeType.HTTP,)
 
     def __init__(self, hosts: frozenset[str], *, exempt_backend: bool) -> None:
         """Allow these hosts, or any if there are none; `*.example.org` allows all subdomains.

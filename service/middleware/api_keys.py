@@ -2,7 +2,7 @@
 
 from ipaddress import IPv6Address, ip_address, ip_network
 
-from litestar.enums import HttpMethod, ScopeType
+from litestar.enums import HttpMethod
 from litestar.middleware import ASGIMiddleware
 from litestar.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -21,8 +21,6 @@ which have their own token."""
 
 class ApiKeyMiddleware(ASGIMiddleware):
     """Identify the API client, count its requests and add the RateLimit headers."""
-
-    scopes = (ScopeType.HTTP,)
 
     def __init__(self, keys: ApiKeyCache, anonymous_rate: Rate | None) -> None:
         """Without `anonymous_rate`, every client needs a key."""

@@ -1,32 +1,19 @@
 """ETag, conditional requests (304), compression of bodies, and HEAD."""
 
 import re
-from collections.abc import Iterable
-from functools import lru_cache
 from hashlib import blake2b
 from http import HTTPStatus
+from typing import Any
 
 import anyio
 from anyio.lowlevel import checkpoint
-from litestar.enums import ScopeType
 from litestar.middleware import ASGIMiddleware
-from litestar.types import (
-    ASGIApp,
-    HTTPResponseBodyEvent,
-    HTTPResponseStartEvent,
-    Message,
-    Receive,
-    Scope,
-    Send,
-)
+from litestar.types import ASGIApp, Message, Receive, Scope, Send
 
-from .compression import Compressor, Encoding, choose_encoding
+from .compression import Encoding, choose_encoding
 from .scope import join_headers
 
-MAX_CACHED_ETAG_BYTES = 4096
-"""Bodies up to this size have their ETag cached."""
-MIN_COMPRESSED_BYTES = 500
-"""Smaller bodies are not compressed: it would save nothing."""
+MIN_COMPRESSED_BYTES = 500  # smaller bodies are not compressed: it would save nothing
 
 _COMPRESSED_TYPES = (b"image/", b"audio/", b"video/", b"font/")
 _ETAG = re.compile(rb'(?:W/)?("[^"]*")')
@@ -43,149 +30,123 @@ class ConditionalMiddleware(ASGIMiddleware):
     If the client gets no body (304, HEAD of a stream), the application is cancelled.
     """
 
-    scopes = (ScopeType.HTTP,)
-
     async def handle(self, scope: Scope, receive: Receive, send: Send, next_app: ASGIApp) -> None:
-        sender = _ResponseSender(scope, send)
-        if not sender.may_omit_body:
-            await next_app(scope, receive, sender.send)
-            return
-        with anyio.CancelScope() as sender.cancel_scope:
-            await next_app(scope, receive, sender.send)
+        with anyio.CancelScope() as cancel_scope:
+            await next_app(scope, receive, _ResponseSender(scope, send, cancel_scope).send)
 
 
 class _ResponseSender:
     """Sends one response, and transforms it on the way."""
 
-    __slots__ = (
-        "_accept_encoding",
-        "_compressor",
-        "_encoding",
-        "_headers",
-        "_if_none_match",
-        "_is_cacheable",
-        "_is_delayed",
-        "_is_head",
-        "_is_not_modified",
-        "_send",
-        "_start",
-        "cancel_scope",
-        "may_omit_body",
-    )
-    _start: HTTPResponseStartEvent
-    cancel_scope: anyio.CancelScope
-
-    def __init__(self, scope: Scope, send: Send) -> None:
+    def __init__(self, scope: Scope, send: Send, cancel_scope: anyio.CancelScope) -> None:
         self._send = send
+        self._cancel_scope = cancel_scope
         self._is_head = scope.get("method") == "HEAD"
         self._is_cacheable = self._is_head or scope.get("method") == "GET"
-        self._accept_encoding = join_headers(scope, b"accept-encoding")
+        self._accept_encoding = join_headers(scope, b"accept-encoding").decode("latin-1")
         self._if_none_match = join_headers(scope, b"if-none-match")
-        self.may_omit_body = self._is_head or bool(self._if_none_match)
         self._encoding: Encoding | None = None
-        self._compressor: Compressor | None = None
+        self._compressor: Any = None
         self._is_delayed = self._is_not_modified = False
+        self._status = 0
+        self._headers: Headers = []
 
     async def send(self, message: Message) -> None:
-        """Send one message of the application."""
         if message["type"] == "http.response.start":
-            self._prepare_start(message)
+            self._prepare_start(message["status"], list(message["headers"]))
             if self._is_not_modified:
                 await self._send_without_body()
             elif not self._is_delayed:
                 await self._start_stream()
         elif message["type"] == "http.response.body":
-            if not self._is_delayed:
-                await self._send_chunk(message)
-            elif message.get("more_body"):
+            body, more_body = message["body"], message.get("more_body", False)
+            if self._is_delayed and not more_body:
+                await self._send_whole(body)
+                return
+            if self._is_delayed:
                 await self._start_stream()
-                await self._send_chunk(message)
-            else:
-                await self._send_whole(message)
+            await self._send_chunk(body, more_body=more_body)
         else:
             await self._send(message)
 
-    def _prepare_start(self, message: HTTPResponseStartEvent) -> None:
-        """Add the headers that do not depend on the body."""
-        self._start = message
-        headers: Headers = list(message["headers"])
-        fields = self._headers = dict(headers)
+    def _prepare_start(self, status: int, headers: Headers) -> None:
+        """Set the headers that do not depend on the body."""
+        self._status, self._headers = status, headers
+        fields = dict(headers)
         length = fields.get(b"content-length")
-        self._is_cacheable = self._is_cacheable and message["status"] == HTTPStatus.OK
+        self._is_delayed = length is not None
+        self._is_cacheable = self._is_cacheable and status == HTTPStatus.OK
         if self._is_cacheable and b"cache-control" not in fields:
             headers.append((b"cache-control", b"no-cache"))
         if _is_compressible(fields):
-            headers = add_vary(headers, b"Accept-Encoding")
-            if self._accept_encoding:
-                encoding, is_required = choose_encoding(self._accept_encoding.decode("latin-1"))
-                if length is None or int(length) >= MIN_COMPRESSED_BYTES or is_required:
-                    self._encoding = encoding
-        message["headers"] = headers
+            self._headers = add_vary(headers, b"Accept-Encoding")
+            encoding, is_required = choose_encoding(self._accept_encoding)
+            if length is None or int(length) >= MIN_COMPRESSED_BYTES or is_required:
+                self._encoding = encoding
         if etag := fields.get(b"etag"):
-            message["headers"] = _remove_header(headers, b"etag")
             self._set_etag(etag)
-        self._is_delayed = length is not None
 
     def _set_etag(self, etag: bytes) -> None:
-        """Add the ETag, and turn the response into a 304 if the client has that version."""
+        """Set the ETag, and turn the response into a 304 if the client has that version."""
         if self._encoding:
             etag = b'%s%s"' % (etag[:-1], self._encoding.etag_suffix)
-        self._start["headers"] = [*self._start["headers"], (b"etag", etag)]
+        self._set_headers((b"etag", etag))
         if self._is_cacheable and self._if_none_match and matches_etag(etag, self._if_none_match):
             self._is_not_modified = True
-            self._start["status"] = HTTPStatus.NOT_MODIFIED
-            self._start["headers"] = [
+            self._status = HTTPStatus.NOT_MODIFIED
+            self._headers = [
                 field
-                for field in self._start["headers"]
+                for field in self._headers
                 if not field[0].startswith(b"content-") or field[0] == b"content-location"
             ]
+
+    def _set_headers(self, *fields: tuple[bytes, bytes]) -> None:
+        names = {name for name, _ in fields}
+        self._headers = [field for field in self._headers if field[0] not in names] + [*fields]
 
     async def _start_stream(self) -> None:
         self._is_delayed = False
         if self._encoding:
-            headers = _remove_header(self._start["headers"], b"content-length")
-            self._start["headers"] = [*headers, (b"content-encoding", self._encoding.name.encode())]
+            self._headers = [field for field in self._headers if field[0] != b"content-length"]
+            self._set_headers((b"content-encoding", self._encoding.name.encode()))
             self._compressor = self._encoding.create_compressor()
         if self._is_head:
             await self._send_without_body()
         else:
-            await self._send(self._start)
+            await self._send_start()
 
-    async def _send_chunk(self, message: HTTPResponseBodyEvent) -> None:
-        if self._compressor:
-            body = message["body"]
-            message["body"] = self._compressor.compress(body) if body else b""
-            if not message.get("more_body"):
-                message["body"] += self._compressor.finish()
-        await self._send(message)
+    async def _send_start(self) -> None:
+        status, headers = self._status, self._headers
+        await self._send({"type": "http.response.start", "status": status, "headers": headers})
 
-    async def _send_whole(self, message: HTTPResponseBodyEvent) -> None:
-        body = message["body"]
-        if self._is_cacheable and b"etag" not in self._headers and self._may_be_stored():
-            compute = _compute_cached_etag if len(body) <= MAX_CACHED_ETAG_BYTES else _compute_etag
-            self._set_etag(compute(self._headers.get(b"content-type", b""), body))
-        if self._is_not_modified:
-            message["body"] = b""
-        elif self._encoding:
-            message["body"] = body = self._encoding.compress(body)
-            self._start["headers"] = [
-                *_remove_header(self._start["headers"], b"content-length"),
+    async def _send_chunk(self, body: bytes, *, more_body: bool) -> None:
+        if self._encoding:
+            chunk = self._encoding.compress_chunk(self._compressor, body) if body else b""
+            body = chunk if more_body else chunk + self._compressor.flush()
+        await self._send({"type": "http.response.body", "body": body, "more_body": more_body})
+
+    async def _send_whole(self, body: bytes) -> None:
+        fields = dict(self._headers)
+        is_storable = b"no-store" not in fields.get(b"cache-control", b"")
+        if self._is_cacheable and b"etag" not in fields and is_storable:
+            digest = blake2b(fields.get(b"content-type", b""), digest_size=16)
+            digest.update(body)
+            self._set_etag(b'"%s"' % digest.hexdigest().encode())
+        if self._encoding and not self._is_not_modified:
+            body = self._encoding.compress(body)
+            self._set_headers(
                 (b"content-encoding", self._encoding.name.encode()),
                 (b"content-length", b"%d" % len(body)),
-            ]
-        if self._is_head:
-            message["body"] = b""
-        await self._send(self._start)
-        await self._send(message)
-
-    def _may_be_stored(self) -> bool:
-        return b"no-store" not in self._headers.get(b"cache-control", b"")
+            )
+        await self._send_start()
+        body = b"" if self._is_head or self._is_not_modified else body
+        await self._send({"type": "http.response.body", "body": body, "more_body": False})
 
     async def _send_without_body(self) -> None:
         """Send the headers alone and cancel the application, which would go on to the body."""
-        await self._send(self._start)
+        await self._send_start()
         await self._send({"type": "http.response.body", "body": b"", "more_body": False})
-        self.cancel_scope.cancel()
+        self._cancel_scope.cancel()
         await checkpoint()  # raises the cancellation here
 
 
@@ -197,20 +158,8 @@ def matches_etag(etag: bytes, if_none_match: bytes) -> bool:
 def add_vary(headers: Headers, name: bytes) -> Headers:
     """Add a request header to `Vary`, which can have values already."""
     values = [value for key, value in headers if key == b"vary"]
-    return [*_remove_header(headers, b"vary"), (b"vary", b", ".join([*values, name]))]
-
-
-def _compute_etag(content_type: bytes, body: bytes) -> bytes:
-    digest = blake2b(content_type, digest_size=16)
-    digest.update(body)
-    return b'"%s"' % digest.hexdigest().encode()
-
-
-_compute_cached_etag = lru_cache(maxsize=256)(_compute_etag)
-
-
-def _remove_header(headers: Iterable[tuple[bytes, bytes]], name: bytes) -> Headers:
-    return [field for field in headers if field[0] != name]
+    others = [field for field in headers if field[0] != b"vary"]
+    return [*others, (b"vary", b", ".join([*values, name]))]
 
 
 def _is_compressible(headers: dict[bytes, bytes]) -> bool:

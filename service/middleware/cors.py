@@ -1,8 +1,6 @@
 """Cross-origin requests (https://fetch.spec.whatwg.org/#http-cors-protocol)."""
 
-from http import HTTPStatus
-
-from litestar.enums import HttpMethod, ScopeType
+from litestar.enums import HttpMethod
 from litestar.middleware import ASGIMiddleware
 from litestar.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -14,11 +12,8 @@ EXCLUDED = frozenset({*ENDPOINTS["backend"], "metrics"})
 """First segments of the paths that are never available to web pages: they are for operators."""
 
 _EXPOSED = (
-    b"access-control-expose-headers",
-    (
-        b"Age, Cache-Status, Content-Disposition, ETag, Link, RateLimit, RateLimit-Policy,"
-        b" Retry-After, X-Request-ID"
-    ),
+    b"Age, Cache-Status, Content-Disposition, ETag, Link, RateLimit, RateLimit-Policy, Retry-After,"
+    b" X-Request-ID"
 )
 _REQUEST_HEADERS = b"Cache-Control, Content-Type, If-None-Match, X-Request-ID"
 
@@ -28,8 +23,6 @@ class CorsMiddleware(ASGIMiddleware):
 
     Litestar's own CORS support overwrites `Vary` and has no excluded paths.
     """
-
-    scopes = (ScopeType.HTTP,)
 
     def __init__(self, origins: frozenset[str], *, allow_keys: bool) -> None:
         """`*` in `origins` allows every origin. With `allow_keys`, pages may send API keys."""
@@ -56,21 +49,17 @@ class CorsMiddleware(ASGIMiddleware):
                 if not self.any_origin:  # also without Origin: caches store that response too
                     headers = add_vary(headers, b"Origin")
                 if is_allowed and origin:
-                    headers += [(b"access-control-allow-origin", origin), _EXPOSED]
+                    headers.append((b"access-control-allow-origin", origin))
+                    headers.append((b"access-control-expose-headers", _EXPOSED))
                 message["headers"] = headers
             await send(message)
 
-        is_preflight = (
-            scope.get("method") == HttpMethod.OPTIONS
-            and b"access-control-request-method" in request_headers
-        )
-        if is_preflight and is_allowed:
-            await self._send_preflight_response(send_with_headers)
+        is_options = scope.get("method") == HttpMethod.OPTIONS
+        if is_options and is_allowed and b"access-control-request-method" in request_headers:
+            headers = self.preflight_headers
+            await send_with_headers(
+                {"type": "http.response.start", "status": 204, "headers": headers}
+            )
+            await send_with_headers({"type": "http.response.body", "body": b"", "more_body": False})
         else:
             await next_app(scope, receive, send_with_headers)
-
-    async def _send_preflight_response(self, send: Send) -> None:
-        status = HTTPStatus.NO_CONTENT
-        headers = self.preflight_headers
-        await send({"type": "http.response.start", "status": status, "headers": headers})
-        await send({"type": "http.response.body", "body": b"", "more_body": False})

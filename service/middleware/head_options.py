@@ -1,9 +1,9 @@
 """HEAD for every path that supports GET, and OPTIONS."""
 
 from http import HTTPStatus
-from typing import Literal, cast
+from typing import cast
 
-from litestar.enums import HttpMethod, ScopeType
+from litestar.enums import HttpMethod
 from litestar.middleware import ASGIMiddleware
 from litestar.types import ASGIApp, HTTPScope, Message, Receive, Scope, Send
 
@@ -16,17 +16,14 @@ class HeadOptionsMiddleware(ASGIMiddleware):
     the body to compute the ETag.
     """
 
-    scopes = (ScopeType.HTTP,)
-
     async def handle(self, scope: Scope, receive: Receive, send: Send, next_app: ASGIApp) -> None:
-        request = cast("HTTPScope", scope)
+        request = cast("HTTPScope", scope).copy()
         if request["method"] == HttpMethod.OPTIONS:
             # no path supports TRACE, so the response is a 405 with the header Allow
-            await next_app(_replace_method(request, "TRACE"), receive, _convert_405(send))
+            request["method"], send = "TRACE", _convert_405(send)
         elif request["method"] == HttpMethod.HEAD:
-            await next_app(_replace_method(request, "GET"), receive, send)
-        else:
-            await next_app(scope, receive, send)
+            request["method"] = "GET"
+        await next_app(request, receive, send)
 
 
 def _convert_405(send: Send) -> Send:
@@ -35,21 +32,13 @@ def _convert_405(send: Send) -> Send:
 
     async def send_converted(message: Message) -> None:
         nonlocal converted
-        if (
-            message["type"] == "http.response.start"
-            and message["status"] == HTTPStatus.METHOD_NOT_ALLOWED
-        ):
-            converted = True
-            message["status"] = HTTPStatus.NO_CONTENT
-            message["headers"] = [field for field in message["headers"] if field[0] == b"allow"]
+        if message["type"] == "http.response.start":
+            converted = message["status"] == HTTPStatus.METHOD_NOT_ALLOWED
+            if converted:
+                message["status"] = HTTPStatus.NO_CONTENT
+                message["headers"] = [field for field in message["headers"] if field[0] == b"allow"]
         elif message["type"] == "http.response.body" and converted:
             message["body"] = b""
         await send(message)
 
     return send_converted
-
-
-def _replace_method(scope: HTTPScope, method: Literal["GET", "TRACE"]) -> HTTPScope:
-    replaced = scope.copy()
-    replaced["method"] = method
-    return replaced

@@ -4,7 +4,6 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from urllib.parse import parse_qsl
 
-from litestar.enums import HttpMethod, ScopeType
 from litestar.handlers import BaseRouteHandler
 from litestar.middleware import ASGIMiddleware
 from litestar.params import QueryParameter
@@ -25,38 +24,33 @@ class QueryParamsMiddleware(ASGIMiddleware):
     A guard could do the same, but Litestar copies the route handler for each guard.
     """
 
-    scopes = (ScopeType.HTTP,)
-
     def __init__(self, get_parameters: GetParameters) -> None:
         """`get_parameters` returns the query parameters of a route handler by name."""
         self.get_parameters = get_parameters
 
     async def handle(self, scope: Scope, receive: Receive, send: Send, next_app: ASGIApp) -> None:
         try:
-            if scope.get("method") == HttpMethod.POST:
-                _check_content_type(scope)
-            if query := scope["query_string"]:
-                parameters = self.get_parameters(scope["route_handler"])
-                _check_parameters(_parse_query(query), parameters, scope["path_template"])
+            self._check(scope)
         except (InvalidParameter, UnsupportedMediaType) as error:
             # raised, it would not pass through the middleware that counts responses
             await send_problem(error, send)
         else:
             await next_app(scope, receive, send)
 
-
-def _check_content_type(scope: Scope) -> None:
-    content_type = get_header(scope, b"content-type") or b""
-    if content_type.partition(b";")[0].strip().lower() != b"application/json":
-        raise UnsupportedMediaType("send the body as Content-Type: application/json")
+    def _check(self, scope: Scope) -> None:
+        content_type = (get_header(scope, b"content-type") or b"").partition(b";")[0].strip()
+        if scope.get("method") == "POST" and content_type.lower() != b"application/json":
+            raise UnsupportedMediaType("send the body as Content-Type: application/json")
+        if query := scope["query_string"]:
+            parameters = self.get_parameters(scope["route_handler"])
+            _check_parameters(_parse_query(query), parameters, scope["path_template"])
 
 
 def _parse_query(query: bytes) -> list[tuple[str, str]]:
     try:
         text = query.decode("ascii")
         if text.count("&") >= MAX_PARAMETERS:
-            detail = f"has more than {MAX_PARAMETERS} parameters"
-            raise InvalidParameter("query string", detail)
+            raise InvalidParameter("query string", f"has more than {MAX_PARAMETERS} parameters")
         return parse_qsl(text, keep_blank_values=True, errors="strict")
     except ValueError:
         raise InvalidParameter("query string", "is not percent-encoded UTF-8") from None

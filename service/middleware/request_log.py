@@ -5,17 +5,8 @@ import re
 from random import getrandbits
 from time import perf_counter
 
-from litestar.enums import ScopeType
 from litestar.middleware import ASGIMiddleware
-from litestar.types import (
-    ASGIApp,
-    HTTPResponseStartEvent,
-    Message,
-    Receive,
-    ReceiveMessage,
-    Scope,
-    Send,
-)
+from litestar.types import ASGIApp, Message, Receive, ReceiveMessage, Scope, Send
 
 from ..errors import ClientDisconnected, ServiceError
 from ..logging import NOTICE, error_was_logged, key_name, request_id
@@ -24,18 +15,15 @@ from .scope import get_header
 logger = logging.getLogger(__name__)
 
 _VALID_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
-_NO_STATUS = 0
-_CACHE_NAME = "arxiv-gateway; "
-"""The beginning of the service's own Cache-Status (RFC 9211)."""
 
 
 class RequestLogMiddleware(ASGIMiddleware):
     """Take X-Request-ID from the request or generate one, and log each request when it ends."""
 
-    scopes = (ScopeType.HTTP,)
-
     async def handle(self, scope: Scope, receive: Receive, send: Send, next_app: ASGIApp) -> None:
-        name = _choose_id(scope)
+        name = get_header(scope, b"x-request-id") or b""
+        if not _VALID_ID.fullmatch(name):
+            name = b"%032x" % getrandbits(128)  # not a secret
         id_token, key_token = request_id.set(name.decode()), key_name.set("")
         error_was_logged.set(False)
         started_at = perf_counter()
@@ -43,13 +31,12 @@ class RequestLogMiddleware(ASGIMiddleware):
         try:
             await next_app(scope, exchange.receive, exchange.send)
         except Exception as error:
-            if exchange.response is None or not (cause := _find_service_error(error)):
+            if not exchange.status or not (cause := _find_service_error(error)):
                 raise
             # the server closes the connection if a response is left incomplete
             _log_truncation(scope, cause)
         finally:
-            if logger.isEnabledFor(NOTICE):
-                _log_request(scope, exchange, perf_counter() - started_at)
+            _log_request(scope, exchange, perf_counter() - started_at)
             request_id.reset(id_token)
             key_name.reset(key_token)
 
@@ -62,11 +49,11 @@ class _Exchange:
         self._receive = receive
         self._send = send
         self._request_complete = self._response_complete = False
-        self.response: HTTPResponseStartEvent | None = None
+        self.status = 0
+        self.cache_status = b""
         self.disconnected = False
 
     async def receive(self) -> ReceiveMessage:
-        """Receive a message. Raises ClientDisconnected if it ends an incomplete body."""
         message = await self._receive()
         if message["type"] == "http.request":
             self._request_complete = not message.get("more_body")
@@ -77,21 +64,13 @@ class _Exchange:
         return message
 
     async def send(self, message: Message) -> None:
-        """Send a message, with X-Request-ID."""
         if message["type"] == "http.response.start":
-            self.response = message
+            self.status = message["status"]
+            self.cache_status = dict(message["headers"]).get(b"cache-status", b"")
             message["headers"] = [*message["headers"], (b"x-request-id", self._name)]
         elif message["type"] == "http.response.body":
             self._response_complete = not message.get("more_body")
         await self._send(message)
-
-
-def _choose_id(scope: Scope) -> bytes:
-    """Return the ID from the request, or a random one. It is not a secret."""
-    header = get_header(scope, b"x-request-id")
-    if header and _VALID_ID.fullmatch(header):
-        return header
-    return b"%032x" % getrandbits(128)
 
 
 def _log_truncation(scope: Scope, error: ServiceError) -> None:
@@ -102,19 +81,16 @@ def _log_truncation(scope: Scope, error: ServiceError) -> None:
 
 
 def _log_request(scope: Scope, exchange: _Exchange, seconds: float) -> None:
-    status, cache_status = _NO_STATUS, b""
-    if exchange.response:
-        status = exchange.response["status"]
-        cache_status = dict(exchange.response["headers"]).get(b"cache-status", b"")
     logger.log(
         NOTICE,
         "%s %s %d in %.1f ms%s%s",
         scope.get("method"),
         _get_raw_path(scope),
-        ClientDisconnected.status_code if exchange.disconnected else status,
+        ClientDisconnected.status_code if exchange.disconnected else exchange.status,
         seconds * 1000,
         f" for {key_name.get()}" if key_name.get() else "",
-        cache_status.decode("latin-1").replace(_CACHE_NAME, ", "),
+        # the service's own Cache-Status (RFC 9211) begins with its name
+        exchange.cache_status.decode("latin-1").replace("arxiv-gateway; ", ", "),
     )
 
 

@@ -4,7 +4,6 @@ import asyncio
 import re
 from contextvars import ContextVar
 
-from litestar.enums import ScopeType
 from litestar.middleware import ASGIMiddleware
 from litestar.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -13,7 +12,6 @@ from ..problems import send_problem
 from .scope import join_headers
 
 NAME = "request-timeout"
-_NAME = NAME.encode()
 _SECONDS = re.compile(r"[0-9]{1,6}(\.[0-9]{1,6})?")
 
 deadline: ContextVar[float | None] = ContextVar("deadline", default=None)
@@ -28,10 +26,8 @@ class RequestTimeoutMiddleware(ASGIMiddleware):
     responses. Raises RequestTimedOut if the response has already started.
     """
 
-    scopes = (ScopeType.HTTP,)
-
     async def handle(self, scope: Scope, receive: Receive, send: Send, next_app: ASGIApp) -> None:
-        if not (header := join_headers(scope, _NAME)):
+        if not (header := join_headers(scope, NAME.encode())):
             await next_app(scope, receive, send)
             return
         text = header.decode("latin-1").strip()

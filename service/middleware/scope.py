@@ -5,10 +5,7 @@ from litestar.types import Scope
 
 def get_header(scope: Scope, name: bytes) -> bytes | None:
     """Return the first value of a request header. `name` is in lower case."""
-    for key, value in scope["headers"]:
-        if key == name:
-            return value
-    return None
+    return next((value for key, value in scope["headers"] if key == name), None)
 
 
 def join_headers(scope: Scope, name: bytes) -> bytes:

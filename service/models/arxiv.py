@@ -136,7 +136,7 @@ class ArxivResponse(Struct, frozen=True, kw_only=True):
     timestamp: int
     """Unix seconds: arXiv's Date header, otherwise the clock of this machine."""
     status: int
-    """The HTTP status; 0 if there was no response."""
+    """The HTTP status; 0 without a response."""
     num_results: int
     query: str
     outcome: Outcome = Outcome.OK

@@ -1,6 +1,6 @@
 """Filters of the lists, and the position of a page."""
 
-from typing import Annotated, Generic, TypeVar
+from typing import Annotated
 
 from msgspec import Meta, Struct
 
@@ -11,67 +11,44 @@ from .records import QueryId
 MAX_ITEMS_PER_PAGE = 1000
 
 
-class PageParams(Struct, frozen=True, kw_only=True):
-    """Format, columns and page of a list, as requested."""
-
-    format: str | None = None
-    fields: str | None = None
-    page: int | None = None
-    items_per_page: int | None = None
-    size: int = 10
-    """Rows per page: items_per_page, or the default from the settings."""
-    after: str | None = None
-
-
-class QueryFilter(Struct, frozen=True, kw_only=True, tag="queries", forbid_unknown_fields=True):
-    """A run matches if it matches every field that is set."""
+class _TimeFilter(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A row matches if it matches every field that is set."""
 
     since: Moment = timestamps.EARLIEST
-    """Unix seconds, inclusive."""
+    """Unix seconds, inclusive, as `until`."""
     until: Moment = timestamps.LATEST
-    """Unix seconds, inclusive."""
+
+
+class QueryFilter(_TimeFilter, frozen=True, kw_only=True, tag="queries"):
+    """Which runs match, by the time of the search."""
+
     status: Annotated[int, Meta(ge=0, le=999)] | None = None
     text: str | None = None
     """Part of the query; case is ignored."""
 
 
-class ResultFilter(Struct, frozen=True, kw_only=True, tag="results", forbid_unknown_fields=True):
-    """A result matches if it matches every field that is set."""
-
-    query_id: QueryId | None = None
-    since: Moment = timestamps.EARLIEST
-    """Unix seconds, inclusive."""
-    until: Moment = timestamps.LATEST
-    """Unix seconds, inclusive."""
+class _TextFilter(_TimeFilter, frozen=True, kw_only=True):
     author: str | None = None
     """Part of the text, like the next two; case, accents and punctuation are ignored."""
     title: str | None = None
     journal: str | None = None
-    words: str | None = None
-    """The words of the three above, in the syntax of `to_tsquery`."""
-    category: list[str] | None = None
-    """One of these categories, or one of `archive`."""
-    archive: list[str] | None = None
-    """`cs` matches all categories that begin with `cs.`"""
-
-
-class PaperFilter(Struct, frozen=True, kw_only=True, tag="papers", forbid_unknown_fields=True):
-    """A paper matches if it matches every field that is set."""
-
-    since: Moment = timestamps.EARLIEST
-    """Unix seconds of version 1, inclusive."""
-    until: Moment = timestamps.LATEST
-    """Unix seconds of version 1, inclusive."""
     words: str | None = None
     """In the syntax of `to_tsquery`."""
-    author: str | None = None
-    """Part of the text, like the next two; case, accents and punctuation are ignored."""
-    title: str | None = None
-    journal: str | None = None
     category: list[str] | None = None
     """One of these categories, or one of `archive`."""
     archive: list[str] | None = None
     """`cs` matches all categories that begin with `cs.`"""
+
+
+class ResultFilter(_TextFilter, frozen=True, kw_only=True, tag="results"):
+    """Which results match, by the time of the search."""
+
+    query_id: QueryId | None = None
+
+
+class PaperFilter(_TextFilter, frozen=True, kw_only=True, tag="papers"):
+    """Which papers match, by the submission of version 1."""
+
     all_versions: bool = False
     """Whether versions other than the latest match too."""
     is_full_text: bool = False
@@ -80,16 +57,6 @@ class PaperFilter(Struct, frozen=True, kw_only=True, tag="papers", forbid_unknow
     """What to highlight in titles, in the syntax of `to_tsquery`."""
     mark_author: str = ""
     mark_abstract: str = ""
-
-
-Wanted = TypeVar("Wanted", QueryFilter, ResultFilter, PaperFilter)
-
-
-class ListQuery(Struct, Generic[Wanted], frozen=True):
-    """The rows of a list that were requested, and their presentation."""
-
-    wanted: Wanted
-    listing: PageParams
 
 
 SortKey = tuple[int | float | str, ...]

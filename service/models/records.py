@@ -5,6 +5,7 @@ from uuid import UUID
 
 from msgspec import Meta, Struct
 
+from . import describe
 from .arxiv import MAX_RESULTS, Link, Moment, Outcome, Remarks
 
 INT2_MAX = 32_767
@@ -12,32 +13,54 @@ INT4_MAX = 2_147_483_647
 INT8_MAX = 9_223_372_036_854_775_807
 QueryId = Annotated[int, Meta(ge=1, le=INT8_MAX)]
 Time = TypeVar("Time")
+QueryNumber = Annotated[int, describe("number of the recorded search", 42)]
+SearchTime = Annotated[str, describe("time of the search", "2026-11-23T20:15:00")]
+UnixTime = Annotated[int, describe("time of the search, in Unix seconds", 1_795_464_900)]
+Status = Annotated[int, describe("HTTP status of arXiv's response; 0 if there was none", 200)]
+NumResults = Annotated[int, describe("number of matching papers at arXiv", 214_881)]
+NumEntries = Annotated[int, describe("number of papers in this response, which are stored", 10)]
+QueryText = Annotated[
+    str,
+    describe("the query as sent to arXiv", "ArXiv Query: search_query=ti:testing&max_results=9"),
+]
+OutcomeName = Annotated[str, describe("outcome of the search in one word", "ok", "unreachable")]
+ResultNumber = Annotated[int, describe("position in the search results, from 0", 0)]
+ArxivId = Annotated[str, describe("arXiv identifier without a version", "2611.00001")]
+AnyArxivId = Annotated[
+    str | None, describe("arXiv identifier without a version; null if unknown", "2611.00001")
+]
+Version = Annotated[int | None, describe("version of the paper; null if unknown", 2)]
+Title = Annotated[str, describe("title", "Invariants of any differential expressions")]
+Journal = Annotated[str | None, describe("journal reference", "Nachr. Ges. Wiss. Goettingen 1918")]
 
 
 class PaperFields(Struct, Generic[Time], frozen=True):
     """What is known of one version of a paper; responses have times as text."""
 
-    arxiv_id: str | None
-    version: int | None
-    title: str
-    authors: list[str]
-    affiliations: list[list[str]] | None
-    """The affiliations of each author; None if no author has any."""
-    abstract: str | None
+    arxiv_id: AnyArxivId
+    version: Version
+    title: Title
+    authors: Annotated[list[str], describe("authors, in order", ["Emmy Noether", "Felix Klein"])]
+    affiliations: Annotated[
+        list[list[str]] | None,
+        describe("affiliations of each author, in the order of `authors`", [["Goettingen"], []]),
+    ]
+    abstract: Annotated[str | None, describe("abstract", "We study what stays the same.")]
     """None if only author, title and journal are known."""
-    journal: str | None
-    comment: str | None
+    journal: Journal
+    comment: Annotated[str | None, describe("comment of the authors", "18 pages")]
     published: Time | None
     """When version 1 was submitted."""
     updated: Time | None
     """When this version was submitted."""
-    dois: list[str]
-    primary_category: str | None
-    categories: list[str]
+    dois: Annotated[list[str], describe("DOIs of the published versions", ["10.1000/182"])]
+    primary_category: Annotated[str | None, describe("primary category", "math.DG")]
+    categories: Annotated[list[str], describe("all categories", ["math.DG", "math-ph"])]
     links: Any
     """Structs, or the objects in the column."""
-    withdrawn: bool
-    """Detected from the comment."""
+    withdrawn: Annotated[
+        bool, describe("whether the comment says that the paper is withdrawn", False)  # noqa: FBT003
+    ]
     timestamp: Time
     """When the search that found all this was answered."""
 
@@ -88,13 +111,13 @@ class Record(Struct, kw_only=True, eq=False, weakref=True):
 class QueryRow(Struct, frozen=True, gc=False):
     """A row of the table `queries`."""
 
-    query_id: int
-    timestamp: int
-    status: int
-    num_results: int
-    num_entries: int
-    query: str
-    outcome: str
+    query_id: QueryNumber
+    timestamp: UnixTime
+    status: Status
+    num_results: NumResults
+    num_entries: NumEntries
+    query: QueryText
+    outcome: OutcomeName
 
     @property
     def heading(self) -> str:
@@ -110,17 +133,23 @@ class RecordedSearch(QueryRow, frozen=True, kw_only=True):
     """Unix seconds of the database's clock, or of who asked if it waited in a queue then."""
 
 
-class ResultRow(Struct, frozen=True, gc=False):
+class ResultFields(Struct, Generic[Time], frozen=True, gc=False):
+    """A paper as found by one search; responses have times as text."""
+
+    author: Annotated[str, describe("authors, separated by commas", "Emmy Noether, Felix Klein")]
+    title: Title
+    journal: Journal
+    query_id: QueryNumber
+    timestamp: Time
+    result_number: ResultNumber
+    arxiv_id: AnyArxivId
+    version: Version
+
+
+class ResultRow(ResultFields[int], frozen=True, gc=False):
     """A row of the table `results`."""
 
-    author: str
-    title: str
-    journal: str | None
-    query_id: int
-    timestamp: int
-    result_number: int
-    arxiv_id: str | None
-    version: int | None
+    timestamp: UnixTime
 
 
 class Run(QueryRow, frozen=True):

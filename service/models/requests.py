@@ -1,10 +1,11 @@
 """Bodies of requests; the field names are the JSON keys of the API."""
 
 from datetime import datetime
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from msgspec import Meta, Struct, field
 
+from . import describe
 from .arxiv import MAX_RESULTS, Link, Moment, Outcome, Search
 from .records import INT4_MAX, QueryId
 
@@ -16,50 +17,34 @@ ArxivId = Annotated[str, Meta(max_length=100, pattern=r"^(\d{4}\.\d{4,5}|[a-z-]+
 """Without a version."""
 
 
-def describe(
-    description: str,
-    example: object,
-    **bounds: Any,  # noqa: ANN401 - see Meta
-) -> Meta:
-    """Describe a field in OpenAPI."""
-    return Meta(description=description, examples=[example], **bounds)
-
-
 QueryNumber = Annotated[QueryId, describe("number of the search, from /get-sequence", 42)]
 SearchTime = Annotated[Moment, describe("time of the search, in Unix seconds", 1_795_464_900)]
+EarliestTime = Annotated[
+    str, describe("earliest time, ISO 8601", "2026-11-23T20:15:00", max_length=64)
+]
+LatestTime = Annotated[
+    str,
+    describe("latest time, ISO 8601; a date includes the whole day", "2026-11-24", max_length=64),
+]
+Status = Annotated[int, describe("HTTP status of arXiv's response", 200, ge=0, le=999)]
+QueryText = Annotated[
+    str,
+    describe(
+        "part of the query as sent to arXiv, ignoring case",
+        "ti:testing",
+        max_length=500,
+        pattern="^[^\\x00]*$",
+    ),
+]
 
 
 class QueryRange(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The body of `POST /queries`: the parameters of `GET /queries`."""
 
-    start_timestamp: (
-        Annotated[str, describe("earliest time, ISO 8601", "2026-11-23T20:15:00", max_length=64)]
-        | None
-    ) = None
-    end_timestamp: (
-        Annotated[
-            str,
-            describe(
-                "latest time, ISO 8601; a date includes the whole day", "2026-11-24", max_length=64
-            ),
-        ]
-        | None
-    ) = None
-    status: (
-        Annotated[int, describe("HTTP status of arXiv's response", 200, ge=0, le=999)] | None
-    ) = None
-    text: (
-        Annotated[
-            str,
-            describe(
-                "part of the query as sent to arXiv, ignoring case",
-                "ti:testing",
-                max_length=500,
-                pattern="^[^\\x00]*$",
-            ),
-        ]
-        | None
-    ) = None
+    start_timestamp: EarliestTime | None = None
+    end_timestamp: LatestTime | None = None
+    status: Status | None = None
+    text: QueryText | None = None
     order: Annotated[
         Literal["oldest", "newest"], describe("whether the oldest or newest come first", "newest")
     ] = "oldest"
@@ -113,7 +98,16 @@ class WriteResultsRequest(Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     timestamp: SearchTime
     results: Annotated[
         list[ResultPayload],
-        Meta(description="all results of the search, in order", max_length=MAX_RESULTS),
+        describe(
+            "all results of the search, in order",
+            [
+                {
+                    "authors": ["Emmy Noether", "Felix Klein"],
+                    "title": "Invariants of any differential expressions",
+                }
+            ],
+            max_length=MAX_RESULTS,
+        ),
     ]
 
 
@@ -137,5 +131,9 @@ class ApiKeysRequest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
     digests: Annotated[
         list[Digest],
-        Meta(description="SHA-256 of each key, in hexadecimal", max_length=10_000),
+        describe(
+            "SHA-256 of each key, in hexadecimal",
+            ["9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"],
+            max_length=10_000,
+        ),
     ]

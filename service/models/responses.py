@@ -1,51 +1,25 @@
 """Bodies of responses; the field names are the JSON keys of the API."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from datetime import tzinfo
-from typing import Annotated, Any
+from typing import Annotated, Self
 
-import msgspec
-from msgspec import Meta, Struct
+from msgspec import Struct, convert
+from msgspec.structs import asdict, astuple
 
 from .. import timestamps
+from . import describe, records
 from .arxiv import Entry, Link, Outcome
-from .records import PaperRow, QueryRow, ResultRow
-
-FormatTime = Callable[[int], str]
-"""Unix seconds -> ISO 8601, such as `timestamps.IsoFormatter`."""
-
-
-def describe(description: str, *examples: object) -> Meta:
-    """Describe a field in OpenAPI."""
-    return Meta(description=description, examples=[*examples] or None)
-
-
-QueryNumber = Annotated[int, describe("number of the recorded search", 42)]
-SearchTime = Annotated[str, describe("time of the search", "2026-11-23T20:15:00")]
-UnixTime = Annotated[int, describe("time of the search, in Unix seconds", 1_795_464_900)]
-Status = Annotated[int, describe("HTTP status of arXiv's response; 0 if there was none", 200)]
-NumResults = Annotated[int, describe("number of matching papers at arXiv", 214_881)]
-NumEntries = Annotated[int, describe("number of papers in this response, which are stored", 10)]
-QueryText = Annotated[
-    str,
-    describe("the query as sent to arXiv", "ArXiv Query: search_query=ti:testing&max_results=9"),
-]
-OutcomeName = Annotated[str, describe("outcome of the search in one word", "ok", "unreachable")]
-ResultNumber = Annotated[int, describe("position in the search results, from 0", 0)]
-ArxivId = Annotated[str, describe("arXiv identifier without a version", "2611.00001")]
-Version = Annotated[int | None, describe("version of the paper; null if unknown", 2)]
-Title = Annotated[str, describe("title", "Invariants of any differential expressions")]
-Journal = Annotated[str | None, describe("journal reference", "Nachr. Ges. Wiss. Goettingen 1918")]
 
 
 class SearchSummary(Struct, kw_only=True, omit_defaults=True):
     """A recorded search, as returned by `/arxiv`."""
 
-    query_id: QueryNumber
-    timestamp: SearchTime
-    status: Status
-    num_results: NumResults
-    num_entries: NumEntries
+    query_id: records.QueryNumber
+    timestamp: records.SearchTime
+    status: records.Status
+    num_results: records.NumResults
+    num_entries: records.NumEntries
     warnings: Annotated[
         list[str],
         describe(
@@ -64,58 +38,36 @@ class SearchSummary(Struct, kw_only=True, omit_defaults=True):
 class Query(Struct, frozen=True, gc=False):
     """A recorded search, as returned by `/queries`."""
 
-    query_id: QueryNumber
-    query: QueryText
-    timestamp: SearchTime
-    status: Status
-    num_results: NumResults
-    num_entries: NumEntries
-    outcome: OutcomeName
+    query_id: records.QueryNumber
+    query: records.QueryText
+    timestamp: records.SearchTime
+    status: records.Status
+    num_results: records.NumResults
+    num_entries: records.NumEntries
+    outcome: records.OutcomeName
 
     @classmethod
-    def from_row(cls, row: QueryRow, format_time: FormatTime) -> "Query":
-        """Convert a stored search."""
-        return cls(
-            query_id=row.query_id,
-            query=row.heading,
-            timestamp=format_time(row.timestamp),
-            status=row.status,
-            num_results=row.num_results,
-            num_entries=row.num_entries,
-            outcome=row.outcome,
-        )
+    def from_row(cls, row: records.QueryRow, tz: tzinfo, **fields: object) -> Self:
+        """Convert a stored search, with its time in this zone; `fields` are added."""
+        timestamp = timestamps.format_iso(row.timestamp, tz)
+        values = asdict(row) | {"query": row.heading, "timestamp": timestamp}
+        return convert(values | fields, cls)
 
 
-class Result(Struct, frozen=True, gc=False):
+class Result(records.ResultFields[str], frozen=True, gc=False):
     """A paper as found by one search, as returned by `/results`."""
 
-    author: Annotated[str, describe("authors, separated by commas", "Emmy Noether, Felix Klein")]
-    title: Title
-    journal: Journal
-    query_id: QueryNumber
-    timestamp: SearchTime
-    result_number: ResultNumber
-    arxiv_id: Annotated[
-        str | None, describe("arXiv identifier without a version; null if unknown", "2611.00001")
-    ]
-    version: Version
+    timestamp: records.SearchTime
 
     @classmethod
-    def from_rows(cls, rows: Iterable[ResultRow], tz: tzinfo) -> list["Result"]:
+    def from_rows(cls, rows: Iterable[records.ResultRow], tz: tzinfo) -> list[Self]:
         """Convert stored results, with times in this zone."""
         format_time = timestamps.IsoFormatter(tz)
-        return [
-            cls(
-                row.author,
-                row.title,
-                row.journal,
-                row.query_id,
-                format_time(row.timestamp),
-                row.result_number,
-                row.arxiv_id,
-                row.version,
+        return [  # `convert` takes several times as long
+            cls(author, title, journal, query_id, format_time(time), number, arxiv_id, version)
+            for author, title, journal, query_id, time, number, arxiv_id, version in map(
+                astuple, rows
             )
-            for row in rows
         ]
 
 
@@ -128,8 +80,8 @@ class QueryWithResults(Query, frozen=True):
 class Moved(Struct, frozen=True, kw_only=True):
     """A paper whose position has changed since the previous run."""
 
-    arxiv_id: Annotated[str | None, describe("arXiv identifier; null if unknown", "2611.00001")]
-    title: Title
+    arxiv_id: records.AnyArxivId
+    title: records.Title
     result_number: Annotated[int, describe("position in this run, from 0", 1)]
     previous_result_number: Annotated[int, describe("position in the previous run", 0)]
 
@@ -137,11 +89,11 @@ class Moved(Struct, frozen=True, kw_only=True):
 class NewVersion(Struct, frozen=True, kw_only=True):
     """A paper whose version has changed since the previous run."""
 
-    arxiv_id: ArxivId
-    title: Title
-    version: Version
+    arxiv_id: records.ArxivId
+    title: records.Title
+    version: records.Version
     previous_version: Annotated[int | None, describe("version in the previous run", 1)]
-    result_number: ResultNumber
+    result_number: records.ResultNumber
 
 
 class Changes(Struct, frozen=True, kw_only=True):
@@ -158,29 +110,19 @@ class Changes(Struct, frozen=True, kw_only=True):
     new_versions: Annotated[list[NewVersion], describe("papers with another version")]
 
 
-class Paper(Struct, frozen=True):
+class Paper(records.PaperFields[str], frozen=True):
     """One version of a paper, as returned by `/papers`."""
 
-    arxiv_id: ArxivId
-    version: Version
-    title: Title
-    authors: Annotated[list[str], describe("authors, in order", ["Emmy Noether", "Felix Klein"])]
-    affiliations: Annotated[
-        list[list[str]] | None,
-        describe("affiliations of each author, in the order of `authors`", [["Goettingen"], []]),
-    ]
-    abstract: Annotated[str | None, describe("abstract", "We study what stays the same.")]
-    journal: Journal
-    comment: Annotated[str | None, describe("comment of the authors", "18 pages")]
+    arxiv_id: records.ArxivId
     published: Annotated[
         str | None, describe("when version 1 was submitted", "2026-11-02T09:17:46")
     ]
     updated: Annotated[
         str | None, describe("when this version was submitted", "2026-11-20T12:31:55")
     ]
-    dois: Annotated[list[str], describe("DOIs of the published versions", ["10.1000/182"])]
-    primary_category: Annotated[str | None, describe("primary category", "math.DG")]
-    categories: Annotated[list[str], describe("all categories", ["math.DG", "math-ph"])]
+    timestamp: Annotated[
+        str, describe("time of the search that returned this data", "2026-11-23T20:15:00")
+    ]
     links: Annotated[
         list[Link],
         describe(
@@ -188,28 +130,15 @@ class Paper(Struct, frozen=True):
             [{"href": "https://arxiv.org/abs/2611.00001v2", "rel": "alternate"}],
         ),
     ]
-    withdrawn: Annotated[
-        bool, describe("whether the comment says that the paper is withdrawn", False)  # noqa: FBT003
-    ]
-    timestamp: Annotated[
-        str, describe("time of the search that returned this data", "2026-11-23T20:15:00")
-    ]
 
-    @staticmethod
-    def convert_row(row: PaperRow, tz: tzinfo) -> dict[str, Any]:
-        """Convert the columns of a stored paper to fields, with times in this zone."""
-
-        def format_time(seconds: int | None) -> str | None:
-            return None if seconds is None else timestamps.format_iso(seconds, tz)
-
-        fields = {name: getattr(row, name) for name in Paper.__struct_fields__}
-        return fields | {
-            "version": row.version or None,
-            "published": format_time(row.published),
-            "updated": format_time(row.updated),
-            "links": msgspec.convert(row.links or [], list[Link]),
-            "timestamp": format_time(row.timestamp),
-        }
+    @classmethod
+    def from_row(cls, row: records.PaperRow, tz: tzinfo, **fields: object) -> Self:
+        """Convert a stored paper, with times in this zone; `fields` are added."""
+        values = asdict(row) | {"version": row.version or None, "links": row.links or []}
+        for name in ("published", "updated", "timestamp"):
+            if values[name] is not None:
+                values[name] = timestamps.format_iso(values[name], tz)
+        return convert(values | fields, cls)
 
 
 class PaperWithVersions(Paper, frozen=True):
@@ -244,28 +173,15 @@ class Facets(Struct, frozen=True, kw_only=True):
     year: Annotated[list[FacetCount], describe("counts by year of version 1")]
 
 
-class Papers(Struct, frozen=True, kw_only=True):
-    """A page of papers; only the first page has the counts."""
-
-    papers: Annotated[list[FoundPaper], describe("the papers on this page")]
-    total: Annotated[
-        int | None, describe("number of matching papers, at most 100,000 (the newest)", 2)
-    ] = None
-    total_is_exact: Annotated[
-        bool | None, describe("false if more than 100,000 papers match", True)  # noqa: FBT003
-    ] = None
-    facets: Annotated[Facets | None, describe("counts of the papers in `total`")] = None
-
-
 class ArxivApiAnswer(Struct, frozen=True, kw_only=True):
     """arXiv's response, as returned by `/arxiv-api`."""
 
     data: Annotated[list[Entry], describe("the papers")]
-    timestamp: UnixTime
-    status: Status
-    num_results: NumResults
+    timestamp: records.UnixTime
+    status: records.Status
+    num_results: records.NumResults
     num_entries: Annotated[int, describe("number of papers in `data`", 1)]
-    query: QueryText
+    query: records.QueryText
 
 
 class Sequence(Struct, frozen=True):
@@ -300,7 +216,7 @@ class Health(Struct, frozen=True, kw_only=True):
 
     status: Annotated[str, describe("live, ready or not ready", "ready")]
     detail: Annotated[
-        str | None, describe("what is missing or unusual", "results: the database is away")
+        str | None, describe("what is missing or unusual", "results: the database is unavailable")
     ] = None
     queue: Annotated[
         str | None, describe("connected or away, if searches are recorded through a queue", "away")

@@ -108,7 +108,7 @@ class RecordQueue:
         closed, unless the queue is full, so that other callers do not wait for the broker.
         """
         if self._channel is None:
-            raise QueueUnavailable("there is no connection")
+            raise QueueUnavailable("RabbitMQ is not connected")
         channel, lost = self._channel, self._lost
         try:
             await _publish(channel, QUEUE, message)

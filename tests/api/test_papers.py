@@ -675,8 +675,8 @@ async def test_highlights_are_escaped_html_of_the_original_text(texts: Gateway) 
 BAD: list[tuple[dict[str, Any], str, str]] = [
     ({"q": "journal:x"}, "q", "no field"),
     ({"q": '"dark'}, "q", "not closed"),
-    ({"q": "-dark"}, "q", "leave out"),
-    ({"q": "NOT dark -matter"}, "q", "leave out"),
+    ({"q": "-dark"}, "q", "to exclude"),
+    ({"q": "NOT dark -matter"}, "q", "to exclude"),
     ({"q": "..."}, "q", "no word"),
     ({"q": "(a"}, "q", "not closed"),
     ({"order": "relevance"}, "order", "q"),

@@ -106,7 +106,7 @@ def test_unavailable_collector_delays_neither_requests_nor_exit(database: str) -
 
 def test_variables_without_the_extra_are_rejected(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:9")
-    monkeypatch.setitem(sys.modules, "litestar.plugins.opentelemetry", None)
+    monkeypatch.setitem(sys.modules, "opentelemetry.sdk", None)
     with pytest.raises(ConfigurationError, match="extra `opentelemetry`"):
         tracing.create_middleware()
 

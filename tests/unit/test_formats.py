@@ -88,7 +88,6 @@ FULL = paper(
     updated=NOON,
     dois=["10.1002/(SICI)1<7::A_b>3.0.CO;2-H", "10.1/second"],
     arxiv_id="2101.00001",
-    version=2,
     primary_category="hep-ph",
     categories=["hep-ph", "hep-ex"],
 )

@@ -1,36 +1,25 @@
 """`/arxiv-api`: searches that are not recorded."""
 
-from datetime import UTC, datetime
-
 from litestar import get
 from litestar.di import NamedDependency
+from msgspec import convert
+from msgspec.structs import asdict
 
 from ... import openapi
 from ...context import LocalContext
-from ...models.arxiv import Entry, Link, Search
-from ...models.responses import ArxivApiAnswer
+from ...models.arxiv import Entry, Search
+from ...models.responses import ArxivApiAnswer, Paper
 from ...problems import AnyRequest
 from ..client_state import cancel_on_disconnect
 
+PAPER = openapi.create_example(Paper)
+ENTRY = asdict(PAPER) | {
+    "summary": PAPER.abstract,
+    "published": f"{PAPER.published}Z",
+    "updated": f"{PAPER.updated}Z",
+}
 EXAMPLE = ArxivApiAnswer(
-    data=[
-        Entry(
-            arxiv_id="2611.00001",
-            version=2,
-            authors=["Emmy Noether", "Felix Klein"],
-            affiliations=[["Goettingen"], []],
-            title="Invariants of any differential expressions",
-            journal="Nachr. Ges. Wiss. Goettingen 1918",
-            summary="We study what stays the same.",
-            comment="18 pages",
-            published=datetime(2026, 11, 2, 9, 17, 46, tzinfo=UTC),
-            updated=datetime(2026, 11, 20, 12, 31, 55, tzinfo=UTC),
-            dois=["10.1000/182"],
-            primary_category="math.DG",
-            categories=["math.DG", "math-ph"],
-            links=[Link("https://arxiv.org/abs/2611.00001v2", "alternate", None, "text/html")],
-        )
-    ],
+    data=[convert(ENTRY, Entry)],
     timestamp=1_795_464_900,
     status=200,
     num_results=214_881,
@@ -42,7 +31,6 @@ EXAMPLE = ArxivApiAnswer(
 @get(
     "/arxiv-api",
     summary="Search arXiv without recording",
-    operation_id="searchArxivApi",
     responses=openapi.describe_json(ArxivApiAnswer, "arXiv's response.", example=EXAMPLE)
     | openapi.BACKEND_PROBLEMS
     | openapi.UPSTREAM_PROBLEMS,
@@ -50,9 +38,7 @@ EXAMPLE = ArxivApiAnswer(
     tags=["backend"],
 )
 async def search_arxiv_api(
-    request: AnyRequest,
-    context: NamedDependency[LocalContext],
-    search: NamedDependency[Search],
+    request: AnyRequest, context: NamedDependency[LocalContext], search: NamedDependency[Search]
 ) -> ArxivApiAnswer:
     """Search arXiv and return everything it sends about each paper. Nothing is recorded."""
     response = await cancel_on_disconnect(request, context.search_service.search_arxiv(search))

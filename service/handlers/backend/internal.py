@@ -13,21 +13,16 @@ from ...db.reader import InvalidFilter
 from ...errors import InvalidParameter
 from ...models.arxiv import Search
 from ...models.filters import Position, ResultFilter
-from ...models.records import RecordedSearch, ResultRow
+from ...models.records import QueryRow, RecordedSearch, ResultRow
 from ...models.requests import ApiKeysRequest, ResultsRequest, SearchRequest
 from ...models.responses import ApiKeyInfo
 from ...problems import AnyRequest
 from ...search import SearchReply
 from ..client_state import cancel_on_disconnect
-from .records import QUERY_ROW, RESULT_ROW
 
-REPLY = SearchReply(
-    RecordedSearch(**asdict(QUERY_ROW), recorded=QUERY_ROW.timestamp + 1), "hit; ttl=75556"
-)
-READ_REQUEST = requests.Page("results", ResultFilter(query_id=42), Position(), limit=11)
-KEYS_REQUEST = ApiKeysRequest(
-    digests=["9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"]
-)
+QUERY_ROW = openapi.create_example(QueryRow)
+RECORDED = RecordedSearch(**asdict(QUERY_ROW), recorded=QUERY_ROW.timestamp + 1)
+PAGE = requests.Page("results", ResultFilter(query_id=42), Position(), limit=11)
 PROBLEMS = openapi.BACKEND_PROBLEMS | openapi.BODY_PROBLEMS
 
 
@@ -35,9 +30,10 @@ PROBLEMS = openapi.BACKEND_PROBLEMS | openapi.BODY_PROBLEMS
     "/find-answer",
     status_code=200,
     summary="Search arXiv or the cache for a frontend",
-    operation_id="findAnswer",
     responses=openapi.describe_json(
-        SearchReply, "The recorded search, and its source.", example=REPLY
+        SearchReply,
+        "The recorded search, and its source.",
+        example=SearchReply(RECORDED, "hit; ttl=75556"),
     )
     | PROBLEMS
     | openapi.UPSTREAM_PROBLEMS,
@@ -47,7 +43,8 @@ async def find_answer(
     request: AnyRequest,
     context: NamedDependency[LocalContext],
     data: Annotated[
-        SearchRequest, openapi.describe_body(SearchRequest(search=Search(title="testing")))
+        SearchRequest,
+        openapi.describe_body(SearchRequest, SearchRequest(search=Search(title="testing"))),
     ],
 ) -> SearchReply:
     """Return what `/arxiv` would respond, from the cache or from arXiv.
@@ -63,14 +60,12 @@ async def find_answer(
     "/find-results",
     status_code=200,
     summary="Get the results of a search just recorded",
-    operation_id="findResults",
-    responses=openapi.describe_json(list[ResultRow], "The results, in order.", example=[RESULT_ROW])
-    | PROBLEMS,
+    responses=openapi.describe_json(list[ResultRow], "The results, in order.") | PROBLEMS,
     tags=["internal"],
 )
 async def find_results(
     context: NamedDependency[LocalContext],
-    data: Annotated[ResultsRequest, openapi.describe_body(ResultsRequest(query_id=42))],
+    data: Annotated[ResultsRequest, openapi.describe_body(ResultsRequest)],
 ) -> list[ResultRow]:
     """Return the results of one search from the primary, since replicas may lag behind."""
     return await context.records.fetch_results(data.query_id)
@@ -80,17 +75,13 @@ async def find_results(
     "/read-archive",
     status_code=200,
     summary="Read stored rows for a frontend",
-    operation_id="readArchive",
-    responses=openapi.describe_json(
-        list[ResultRow], "The rows, or one row, or null.", example=[RESULT_ROW]
-    )
-    | PROBLEMS,
+    responses=openapi.describe_json(list[ResultRow], "The rows, or one row, or null.") | PROBLEMS,
     tags=["internal"],
 )
 async def read_archive(
     request: AnyRequest,
     context: NamedDependency[LocalContext],
-    data: Annotated[requests.ReadRequest, openapi.describe_body(READ_REQUEST)],
+    data: Annotated[requests.ReadRequest, openapi.describe_body(requests.Page, PAGE)],
 ) -> Response[Any]:
     """Return stored rows: a page of a list, or the rows of a search or a paper.
 
@@ -107,14 +98,13 @@ async def read_archive(
     "/find-keys",
     status_code=200,
     summary="Validate API keys for a frontend",
-    operation_id="findKeys",
     responses=openapi.describe_json(list[ApiKeyInfo], "The valid keys of those requested.")
     | PROBLEMS,
     tags=["internal"],
 )
 async def find_keys(
     context: NamedDependency[LocalContext],
-    data: Annotated[ApiKeysRequest, openapi.describe_body(KEYS_REQUEST)],
+    data: Annotated[ApiKeysRequest, openapi.describe_body(ApiKeysRequest)],
 ) -> list[ApiKeyInfo]:
     """Return the valid API keys among those with the given SHA-256 digests."""
     keys = await context.api_key_store.find([bytes.fromhex(digest) for digest in data.digests])

@@ -5,44 +5,23 @@ from typing import Annotated, Any
 from litestar import Response, get, post
 from litestar.datastructures import CacheControlHeader
 from litestar.di import NamedDependency, Provide
-from msgspec import convert
 from msgspec.structs import replace
 
 from ... import openapi
 from ...arxiv_query import QUERY_PREFIX
 from ...context import LocalContext
-from ...db.reader import QUERIES, RESULTS
-from ...models.filters import ListQuery, QueryFilter, ResultFilter
 from ...models.records import QueryRow, ResultRow
-from ...models.requests import ResultPayload, WriteQueryRequest, WriteResultsRequest
-from ...models.responses import Message, Query, Result, Sequence
+from ...models.requests import WriteQueryRequest, WriteResultsRequest
+from ...models.responses import Message, Sequence
 from ...problems import AnyRequest
+from .. import queries, results
 from ..pagination import ListResponse
-from ..params import Order, provide_results_query, provide_stored_queries_query
-from ..queries import StoredQueriesView
-from ..results import StoredResultsView
-
-TIMESTAMP = 1_795_464_900
-QUERY_ROW = QueryRow(**openapi.create_example(Query) | {"timestamp": TIMESTAMP})
-RESULT_ROW = ResultRow(**openapi.create_example(Result) | {"timestamp": TIMESTAMP})
-WRITE_QUERY = convert(openapi.create_example(WriteQueryRequest), WriteQueryRequest)
-WRITE_RESULTS = WriteResultsRequest(
-    query_id=42,
-    timestamp=TIMESTAMP,
-    results=[
-        ResultPayload(
-            authors=["Emmy Noether", "Felix Klein"],
-            title="Invariants of any differential expressions",
-            journal="Nachr. Ges. Wiss. Goettingen 1918",
-        )
-    ],
-)
+from ..params import ResultsQuery, StoredQueriesQuery
 
 
 @get(
     "/get-sequence",
     summary="Take the next query_id",
-    operation_id="getSequence",
     responses=openapi.describe_json(Sequence, "The number.") | openapi.BACKEND_PROBLEMS,
     tags=["backend"],
     cache_control=CacheControlHeader(no_store=True),
@@ -55,13 +34,12 @@ async def get_sequence(context: NamedDependency[LocalContext]) -> Sequence:
 @post(
     "/write-queries",
     summary="Record a search",
-    operation_id="writeQuery",
     responses=openapi.describe_json(Message, "Recorded.", status=201) | openapi.WRITE_PROBLEMS,
     tags=["backend"],
 )
-async def write_queries(
+async def write_query(
     context: NamedDependency[LocalContext],
-    data: Annotated[WriteQueryRequest, openapi.describe_body(WRITE_QUERY)],
+    data: Annotated[WriteQueryRequest, openapi.describe_body(WriteQueryRequest)],
 ) -> Message:
     """Record a search under a number from `/get-sequence`. Repeating the request is harmless."""
     await context.records.write_query(replace(data, query=QUERY_PREFIX.sub("", data.query)))
@@ -71,13 +49,12 @@ async def write_queries(
 @post(
     "/write-results",
     summary="Record the results of a search",
-    operation_id="writeResults",
     responses=openapi.describe_json(Message, "Recorded.", status=201) | openapi.WRITE_PROBLEMS,
     tags=["backend"],
 )
 async def write_results(
     context: NamedDependency[LocalContext],
-    data: Annotated[WriteResultsRequest, openapi.describe_body(WRITE_RESULTS)],
+    data: Annotated[WriteResultsRequest, openapi.describe_body(WriteResultsRequest)],
 ) -> Message:
     """Record all results of a search, or none. Repeating the request is harmless."""
     await context.records.write_results(data)
@@ -87,46 +64,36 @@ async def write_results(
 @get(
     "/read-queries",
     summary="List recorded searches with Unix times",
-    operation_id="readQueries",
-    responses=openapi.describe_list(QueryRow, "The matching searches.", QUERY_ROW)
-    | openapi.BACKEND_PROBLEMS,
+    responses=openapi.describe_list(QueryRow, "The matching searches.") | openapi.BACKEND_PROBLEMS,
     operation_class=openapi.ListOperation,
     tags=["backend"],
-    dependencies={"list_query": Provide(provide_stored_queries_query, sync_to_thread=False)},
+    dependencies={"list_query": Provide(StoredQueriesQuery, sync_to_thread=False)},
 )
 async def read_queries(
     request: AnyRequest,
     context: NamedDependency[LocalContext],
-    list_query: NamedDependency[ListQuery[QueryFilter]],
-    order: Order = "oldest",
+    list_query: NamedDependency[StoredQueriesQuery],
 ) -> Response[Any]:
     """Return the same list as `/queries`, with times in Unix seconds."""
-    view = StoredQueriesView(str(request.base_url))
-    response = ListResponse(
-        request, context.reader, QUERIES, list_query, view, newest=order == "newest"
-    )
+    view = queries.create_view(request)
+    response = ListResponse(request, context, view, list_query, list_query.build_filter())
     return await response.respond(export_json=True)
 
 
 @get(
     "/read-results",
     summary="List results with Unix times",
-    operation_id="readResults",
-    responses=openapi.describe_list(ResultRow, "The matching results.", RESULT_ROW)
-    | openapi.BACKEND_PROBLEMS,
+    responses=openapi.describe_list(ResultRow, "The matching results.") | openapi.BACKEND_PROBLEMS,
     operation_class=openapi.ListOperation,
     tags=["backend"],
-    dependencies={"list_query": Provide(provide_results_query, sync_to_thread=False)},
+    dependencies={"list_query": Provide(ResultsQuery, sync_to_thread=False)},
 )
 async def read_results(
     request: AnyRequest,
     context: NamedDependency[LocalContext],
-    list_query: NamedDependency[ListQuery[ResultFilter]],
-    order: Order = "oldest",
+    list_query: NamedDependency[ResultsQuery],
 ) -> Response[Any]:
     """Return the same list as `/results`, with times in Unix seconds."""
-    view = StoredResultsView(context.reader, str(request.base_url))
-    response = ListResponse(
-        request, context.reader, RESULTS, list_query, view, newest=order == "newest"
-    )
-    return await response.respond()
+    view = results.create_view(request, context)
+    filters = list_query.build_filter(context.settings.zone)
+    return await ListResponse(request, context, view, list_query, filters).respond()
