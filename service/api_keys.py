@@ -3,10 +3,11 @@
 import asyncio
 import re
 import secrets
+from collections.abc import Awaitable, Callable
 from hashlib import sha256
 from itertools import islice
 from time import monotonic
-from typing import Protocol, Self
+from typing import Self
 
 from cachetools import LRUCache
 from msgspec import Struct
@@ -25,9 +26,8 @@ STALE_SECONDS = 60.0
 LOOKUP_TIMEOUT = 3.0
 """Seconds that a request waits for a lookup."""
 MAX_LOOKUP_KEYS = 1000
-"""Keys per lookup."""
 MAX_CACHED_KEYS = 10_000
-"""Cached lookups, including those of invalid keys."""
+"""Including invalid ones."""
 
 _KEY_PATTERN = re.compile(rf"{PREFIX}[A-Za-z0-9_-]{{43}}")
 _RATE_PATTERN = re.compile(r"([1-9][0-9]{0,8})/(second|minute|hour|day)")
@@ -52,9 +52,8 @@ class Rate(Struct, frozen=True):
 
     def __str__(self) -> str:
         """Return the text that `parse` accepts."""
-        units = (unit for unit, seconds in _UNIT_SECONDS.items() if seconds == self.seconds)
-        unit = next(units, f"{self.seconds} seconds")
-        return f"{self.quota}/{unit}"
+        units = {seconds: unit for unit, seconds in _UNIT_SECONDS.items()}
+        return f"{self.quota}/{units.get(self.seconds, f'{self.seconds} seconds')}"
 
 
 class ApiKey(Struct, frozen=True):
@@ -74,11 +73,8 @@ def hash_key(key: str) -> bytes:
     return sha256(key.encode()).digest()
 
 
-class ApiKeyLookup(Protocol):
-    """Looks up keys in the database or through a backend."""
-
-    async def find(self, digests: list[bytes]) -> dict[bytes, ApiKey]:
-        """Return the valid keys by digest. Raises ServiceError."""
+Lookup = Callable[[list[bytes]], Awaitable[dict[bytes, ApiKey]]]
+"""Finds the valid keys by digest, in the database or through a backend. Raises ServiceError."""
 
 
 class _CachedKey(Struct):
@@ -87,13 +83,9 @@ class _CachedKey(Struct):
 
 
 class ApiKeyCache:
-    """Caches lookups.
+    """Caches lookups. One at a time is in progress, which bounds the load of random keys."""
 
-    Only one lookup is in progress at a time, and the keys that arrive meanwhile are looked up
-    together in the next one. This bounds the load that random keys can cause.
-    """
-
-    def __init__(self, lookup: ApiKeyLookup) -> None:
+    def __init__(self, lookup: Lookup) -> None:
         self._lookup = lookup
         self._known: LRUCache[bytes, _CachedKey] = LRUCache(MAX_CACHED_KEYS)
         self._pending: dict[bytes, asyncio.Future[ApiKey | None]] = {}
@@ -119,19 +111,19 @@ class ApiKeyCache:
         future = self._pending.get(digest)
         if future is None:
             future = self._pending[digest] = asyncio.get_running_loop().create_future()
-            future.add_done_callback(_consume_exception)
+            # keeps asyncio from logging an exception that no caller waits for any more
+            future.add_done_callback(lambda done: done.cancelled() or done.exception())
         if self._task is None or self._task.done():
             self._task = asyncio.create_task(self._run_lookups())
         return future
 
     async def _run_lookups(self) -> None:
         while self._pending:
-            futures = dict(islice(self._pending.items(), MAX_LOOKUP_KEYS))
-            for digest in futures:
-                del self._pending[digest]
+            digests = list(islice(self._pending, MAX_LOOKUP_KEYS))
+            futures = {digest: self._pending.pop(digest) for digest in digests}
             since = monotonic()
             try:
-                keys = await self._lookup.find(list(futures))
+                keys = await self._lookup(digests)
             except ServiceError as error:
                 for future in futures.values():
                     future.set_exception(error)
@@ -139,9 +131,3 @@ class ApiKeyCache:
             for digest, future in futures.items():
                 self._known[digest] = _CachedKey(keys.get(digest), since)
                 future.set_result(keys.get(digest))
-
-
-def _consume_exception(future: asyncio.Future[ApiKey | None]) -> None:
-    """Keep asyncio from logging an exception that no caller waits for any more."""
-    if not future.cancelled():
-        future.exception()

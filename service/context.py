@@ -1,23 +1,16 @@
 """The dependencies of the handlers and of the command line: clients, pools and services."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Collection
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from time import time
-from typing import TYPE_CHECKING, Any, Protocol, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import httpx
 
 from . import timestamps
 from .api_keys import ApiKeyCache
 from .arxiv_client import ArxivClient
-from .backend.client import (
-    BackendClient,
-    RemoteApiKeys,
-    RemoteReader,
-    RemoteRecords,
-    RemoteSearchService,
-)
+from .backend import client as remote
 from .db.api_keys import ApiKeyStore
 from .db.pool import DatabasePools
 from .db.rate_limiter import RateLimiter
@@ -25,7 +18,6 @@ from .db.reader import RecordReader
 from .db.reconcile import Reconciler
 from .db.records import RecordStore
 from .errors import ConfigurationError
-from .models.records import ResultRow
 from .models.responses import ArxivState
 from .search import LocalSearchService, SearchService
 from .settings import READING, Settings
@@ -33,37 +25,17 @@ from .settings import READING, Settings
 if TYPE_CHECKING:
     from .queue.rabbitmq import RecordQueue
 
-LEASE_MARGIN = 1.0
-"""Seconds between the timeout of a request to arXiv and the expiry of its lease."""
-
-
-class Records(Protocol):
-    """The part of the record store that frontends need."""
-
-    async def fetch_results(self, query_id: int) -> list[ResultRow]:
-        """Return the results of one search in their order."""
-
-    @property
-    def systems(self) -> Collection[str]:
-        """Names of the systems that must be reachable."""
-
-    async def fetch_migrations(self, system: str) -> set[str]:
-        """Return the names of the migrations applied to a system."""
-
 
 class Context(ABC):
     """The dependencies of the frontend endpoints. Enter the context to open them in order."""
 
-    records: Records
+    records: RecordStore | remote.RemoteRecords
     search_service: SearchService
     api_keys: ApiKeyCache
     queue: "RecordQueue | None" = None
 
     def __init__(
-        self,
-        settings: Settings,
-        reader: RecordReader,
-        *resources: AbstractAsyncContextManager[Any],
+        self, settings: Settings, reader: RecordReader, *resources: AbstractAsyncContextManager[Any]
     ) -> None:
         self.settings = settings
         self.reader = reader
@@ -92,11 +64,6 @@ class LocalContext(Context):
     def __init__(
         self, settings: Settings, transport: httpx.AsyncBaseTransport | None = None
     ) -> None:
-        """Create the clients; `transport` replaces the network to arXiv.
-
-        Raises ConfigurationError if an enabled endpoint needs `database_url` and it is not set,
-        or if a database URL is invalid.
-        """
         if settings.only_reads and (writing := settings.served - READING):
             raise ConfigurationError(
                 f"ARXIV_DATABASE_URL is not set, but {', '.join(sorted(writing))} in"
@@ -104,17 +71,23 @@ class LocalContext(Context):
             )
         if settings.database_url is None and not settings.only_reads:
             raise ConfigurationError("ARXIV_DATABASE_URL is not set")
-        lease = settings.timeout + LEASE_MARGIN
+        lease = settings.timeout + 1.0  # it must not expire before the request
         pools = create_pools(settings)
         self.arxiv = ArxivClient(settings, transport)
         self.rate_limiter = RateLimiter(pools, interval=settings.interval, lease=lease)
-        self.queue, self.records = _create_records(settings.queue_url, pools)
+        self.records = RecordStore(pools)
+        if settings.queue_url is not None:
+            # imported here: these modules need the extra `queue`
+            from .db.queued_records import QueuedRecordStore  # noqa: PLC0415
+            from .queue.rabbitmq import RecordQueue  # noqa: PLC0415
+
+            self.queue = RecordQueue(settings.queue_url)
+            self.records = QueuedRecordStore(pools, self.queue)
         self.reconciler = Reconciler(pools)
-        self.search_service = LocalSearchService(
-            settings, self.arxiv, self.records, self.rate_limiter
-        )
+        services = self.arxiv, self.records, self.rate_limiter
+        self.search_service = LocalSearchService(settings, *services)
         self.api_key_store = ApiKeyStore(pools)
-        self.api_keys = ApiKeyCache(self.api_key_store)
+        self.api_keys = ApiKeyCache(self.api_key_store.find)
         reader = RecordReader(pools, read_delay=settings.settle)
         queues = [self.queue] if self.queue else []
         super().__init__(settings, reader, pools, *queues, self.arxiv, self.search_service)
@@ -137,11 +110,12 @@ class RemoteContext(Context):
     """All dependencies through a backend over HTTP."""
 
     def __init__(self, settings: Settings, backend_url: str) -> None:
-        backend = BackendClient(settings, backend_url)
-        self.records = RemoteRecords(backend)
-        self.search_service = RemoteSearchService(settings, backend)
-        self.api_keys = ApiKeyCache(RemoteApiKeys(backend))
-        super().__init__(settings, RemoteReader(backend), backend, self.search_service)
+        backend = remote.BackendClient(settings, backend_url)
+        self.records = remote.RemoteRecords(backend)
+        self.search_service = remote.RemoteSearchService(settings, backend)
+        self.api_keys = ApiKeyCache(backend.find_api_keys)
+        super().__init__(settings, remote.RemoteReader(backend), self.search_service)
+        self._exit_stack.push_async_callback(backend.connections.close_idle)
         self._backend = backend
 
     async def arxiv_state(self) -> ArxivState | None:
@@ -154,7 +128,7 @@ def create_context(
 ) -> Context:
     """Create a local or remote context; `transport` replaces the network to arXiv.
 
-    Raises ConfigurationError if a database URL is missing or invalid.
+    Raises ConfigurationError if a database URL that is needed is missing or invalid.
     """
     if settings.backend_url is not None:
         return RemoteContext(settings, settings.backend_url)
@@ -170,16 +144,3 @@ def create_pools(settings: Settings) -> DatabasePools:
         results_read_url=settings.results_database_ro_url,
         sequence_url=settings.sequence_database_url,
     )
-
-
-def _create_records(
-    queue_url: str | None, pools: DatabasePools
-) -> "tuple[RecordQueue | None, RecordStore]":
-    if queue_url is None:
-        return None, RecordStore(pools)
-    # imported here: these modules need the extra `queue`
-    from .db.queued_records import QueuedRecordStore  # noqa: PLC0415
-    from .queue.rabbitmq import RecordQueue  # noqa: PLC0415
-
-    queue = RecordQueue(queue_url)
-    return queue, QueuedRecordStore(pools, queue)

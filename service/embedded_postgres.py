@@ -16,7 +16,7 @@ import signal
 import stat
 import subprocess
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib.util import find_spec
 from pathlib import Path
 from tempfile import gettempdir
@@ -34,12 +34,8 @@ SYSTEM_USER = "pgserver"
 """The user that runs PostgreSQL for root, since PostgreSQL refuses to run as root."""
 START_TIMEOUT = 600.0
 """Seconds; after a crash, PostgreSQL replays its log first."""
-STOP_TIMEOUT = "60"
-WARN_AFTER = 5.0
-"""Seconds until the first warning that PostgreSQL does not respond."""
-WARN_INTERVAL = 10.0
-CHECK_INTERVAL = 2.0
-"""Seconds between checks whether PostgreSQL is running."""
+WARN_AFTER, WARN_INTERVAL = 5.0, 10.0
+"""Seconds until the first warning that PostgreSQL does not respond, and between further ones."""
 
 _SOCKET_PATH = re.compile(r"[\w./+-]{1,90}", re.ASCII)
 """Paths that libpq accepts for a socket; the system's limit is 107 bytes (unix(7))."""
@@ -58,8 +54,7 @@ def server(folder: Path) -> Iterator[str]:
     """Run PostgreSQL in this directory, and give the superuser's connection string.
 
     Removes libpq's variables from the environment, since they are meant for other servers.
-    Raises ConfigurationError if the extra is missing, if the directory belongs to another user or
-    another version, or if PostgreSQL does not start.
+    Raises ConfigurationError if the extra is missing, or if PostgreSQL cannot be run there.
     """
     if program("postgres") is None:
         raise ConfigurationError(
@@ -81,9 +76,10 @@ def server(folder: Path) -> Iterator[str]:
             finally:
                 with _lock(folder):
                     fcntl.flock(in_use, fcntl.LOCK_UN)
-                    if _is_unused(in_use.fileno()):
+                    try:
+                        fcntl.flock(in_use, fcntl.LOCK_EX | fcntl.LOCK_NB)
                         cluster.stop()
-                    else:
+                    except BlockingIOError:
                         cluster.leave()
     except OSError as error:
         raise ConfigurationError(f"ARXIV_DATA_DIR: {error}") from error
@@ -95,14 +91,15 @@ def _supervise(cluster: "_Cluster", folder: Path) -> Iterator[None]:
     ending = Event()
 
     def watch() -> None:
-        while not ending.wait(CHECK_INTERVAL):
-            if not cluster.is_running():
-                logger.error("PostgreSQL died: restarting it")
-                try:
-                    with _lock(folder):
-                        cluster.start()
-                except (ConfigurationError, OSError) as error:
-                    logger.error("could not restart PostgreSQL: %s", error)  # noqa: TRY400
+        while not ending.wait(2.0):
+            if cluster.is_running():
+                continue
+            logger.error("PostgreSQL died: restarting it")
+            try:
+                with _lock(folder):
+                    cluster.start()
+            except (ConfigurationError, OSError) as error:
+                logger.error("could not restart PostgreSQL: %s", error)  # noqa: TRY400
 
     watcher = Thread(target=watch, daemon=True)
     watcher.start()
@@ -121,29 +118,23 @@ def _lock(folder: Path) -> Iterator[None]:
         yield
 
 
-def _is_unused(in_use: int) -> bool:
-    try:
-        fcntl.flock(in_use, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
-
-
 class _Cluster:
     """The files of one PostgreSQL server, and the server that runs on them."""
 
     def __init__(self, folder: Path) -> None:
         self.path = folder / "postgres"
         self.log = folder / "postgres.log"
-        self._check_version()
+        if self.path.exists():
+            self._check_version()
         self.user = self._find_user()
+        self._options: dict[str, Any] = {"stdin": subprocess.DEVNULL, "cwd": "/"}
+        if self.user is not None:
+            self._options |= {"user": self.user.pw_uid, "group": self.user.pw_gid}
+            self._options["extra_groups"] = []
         self.socket = self._find_socket_directory()
+        self.url = f"host={self.socket} port=5432 user={SUPERUSER} dbname={SUPERUSER}"
         self._process: subprocess.Popen[bytes] | None = None
         self._warn_at = monotonic() + WARN_AFTER
-
-    @property
-    def url(self) -> str:
-        return f"host={self.socket} port=5432 user={SUPERUSER} dbname={SUPERUSER}"
 
     def start(self) -> None:
         """Start the server, unless it runs already: for another process, or since a kill."""
@@ -162,17 +153,15 @@ class _Cluster:
             self._wait(deadline)
 
     def is_running(self) -> bool:
-        """Return whether the server runs, as a child of this process or not."""
         # poll() also reaps a dead child, which pg_ctl would report as running
         if self._process is not None and self._process.poll() is None:
             return True
         return self._run("pg_ctl", "status", "-D", self.path).returncode == 0
 
     def stop(self) -> None:
-        """Stop the server. Running transactions are rolled back."""
         if not self.is_running():
             return
-        stop = ("stop", "-D", self.path, "-w", "-t", STOP_TIMEOUT)
+        stop = ("stop", "-D", self.path, "-w", "-t", "60")
         if self._run("pg_ctl", *stop, "-m", "fast").returncode:
             logger.warning("PostgreSQL does not stop in time: it will recover at the next start")
             if self._run("pg_ctl", *stop, "-m", "immediate").returncode and self._process:
@@ -181,14 +170,10 @@ class _Cluster:
             self._process.wait()
 
     def leave(self) -> None:
-        """Leave the server running for other processes."""
         if self._process is not None:
             self._process.returncode = 0  # prevents a warning about a running child
 
     def _check_version(self) -> None:
-        """Check that a cluster was created by this version of PostgreSQL."""
-        if not self.path.exists():
-            return
         if (version := (self.path / "PG_VERSION").read_text().strip()) != VERSION:
             raise ConfigurationError(
                 f"ARXIV_DATA_DIR: {self.path} was created by PostgreSQL {version}, this is"
@@ -196,43 +181,28 @@ class _Cluster:
             )
 
     def _create(self) -> None:
-        """Create a cluster. It gets its name when it is complete."""
-        new = self.path.with_suffix(".new")
+        new = self.path.with_suffix(".new")  # renamed when it is complete
         shutil.rmtree(new, ignore_errors=True)
         new.mkdir(mode=0o700)
         if self.user is not None:
             shutil.chown(new, self.user.pw_uid, self.user.pw_gid)
-        finished = self._run(
-            "initdb",
-            *("-D", new, "-U", SUPERUSER, "--auth=trust", "--encoding=UTF8"),
-            *("--locale=C", "--locale-provider=builtin", "--builtin-locale=C.UTF-8"),
-        )
+        locale = "--locale=C", "--locale-provider=builtin", "--builtin-locale=C.UTF-8"
+        options = "-U", SUPERUSER, "--auth=trust", "--encoding=UTF8", *locale
+        finished = self._run("initdb", "-D", new, *options)
         if finished.returncode:
-            raise ConfigurationError(
-                f"could not create the cluster of PostgreSQL: {finished.stderr.decode().strip()}"
-            )
+            reason = finished.stderr.decode().strip()
+            raise ConfigurationError(f"could not create the cluster of PostgreSQL: {reason}")
         new.rename(self.path)
 
     def _spawn(self) -> None:
         """Start the server in its own session, so that Ctrl-C reaches only the service."""
-        options = {
-            "listen_addresses": "",
-            "port": "5432",
-            "unix_socket_directories": str(self.socket),
-            "unix_socket_permissions": "0700",
-        }
-        arguments = [
-            argument for name, value in options.items() for argument in ("-c", f"{name}={value}")
-        ]
+        options = ("listen_addresses=", "port=5432", "unix_socket_permissions=0700")
+        command = [str(program("postgres")), "-D", str(self.path)]
+        for option in (*options, f"unix_socket_directories={self.socket}"):
+            command += ["-c", option]
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(  # noqa: S603 - our own arguments
-                [str(program("postgres")), "-D", str(self.path), *arguments],
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                start_new_session=True,
-                cwd="/",
-                **self._identity(),
+                command, stdout=log, stderr=log, start_new_session=True, **self._options
             )
 
     def _responds(self) -> bool:
@@ -248,19 +218,8 @@ class _Cluster:
         sleep(0.02)
 
     def _run(self, name: str, *arguments: str | Path) -> subprocess.CompletedProcess[bytes]:
-        return subprocess.run(  # noqa: S603 - our own arguments
-            [str(program(name)), *map(str, arguments)],
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            check=False,
-            cwd="/",
-            **self._identity(),
-        )
-
-    def _identity(self) -> dict[str, Any]:
-        if self.user is None:
-            return {}
-        return {"user": self.user.pw_uid, "group": self.user.pw_gid, "extra_groups": []}
+        command = [str(program(name)), *map(str, arguments)]
+        return subprocess.run(command, capture_output=True, check=False, **self._options)  # noqa: S603
 
     def _find_user(self) -> pwd.struct_passwd | None:
         """Return the user that runs the server, or None for the user of this process."""
@@ -295,21 +254,17 @@ def _get_system_user() -> pwd.struct_passwd:
     # concurrent calls of useradd could both create the user, with different ids
     with Path(str(program("postgres"))).open("rb") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        try:
+        with suppress(KeyError):
             return pwd.getpwnam(SYSTEM_USER)
-        except KeyError:
-            logger.warning(
-                "PostgreSQL refuses to run as root: creating the system user %s", SYSTEM_USER
-            )
+        refusal = "PostgreSQL refuses to run as root"
+        logger.warning("%s: creating the system user %s", refusal, SYSTEM_USER)
         useradd = ["useradd", "--system", "--no-create-home", "--shell", "/bin/false", SYSTEM_USER]
         finished = subprocess.run(useradd, capture_output=True, text=True, check=False)  # noqa: S603
-        try:
+        with suppress(KeyError):
             return pwd.getpwnam(SYSTEM_USER)
-        except KeyError:
-            raise ConfigurationError(
-                f"PostgreSQL refuses to run as root, and user {SYSTEM_USER} could not be created:"
-                f" {finished.stderr.strip()}"
-            ) from None
+        raise ConfigurationError(
+            f"{refusal}, and user {SYSTEM_USER} could not be created: {finished.stderr.strip()}"
+        )
 
 
 def _allow_execution(postgres: Path) -> None:

@@ -10,7 +10,6 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from functools import cache
 from ssl import SSLContext
-from typing import Self
 
 import httpx
 
@@ -29,22 +28,15 @@ def ssl_context() -> SSLContext:
 
 
 class HTTPConnectionPool:
-    """Reuses the most recently used client first. Leaving the context closes the idle clients."""
+    """Reuses the most recently used client first."""
 
     def __init__(
         self, create_client: Callable[[], httpx.AsyncClient], max_clients: int, timeout: float
     ) -> None:
-        """`timeout`: seconds that `acquire` waits for a free client."""
         self._create_client = create_client
         self._free = asyncio.Semaphore(max_clients)
         self._timeout = timeout
         self._idle: list[httpx.AsyncClient] = []
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        await self.close_idle()
 
     async def close_idle(self) -> None:
         """Close the clients that are not in use."""
@@ -53,7 +45,7 @@ class HTTPConnectionPool:
 
     @asynccontextmanager
     async def acquire(self) -> AsyncIterator[httpx.AsyncClient]:
-        """Return a client for the block. Raises httpx.PoolTimeout."""
+        """Wait for a free client, up to `timeout` seconds. Raises httpx.PoolTimeout."""
         try:
             async with asyncio.timeout(self._timeout):
                 await self._free.acquire()

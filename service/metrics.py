@@ -7,7 +7,6 @@ files in PROMETHEUS_MULTIPROC_DIR, and `create_registry` adds them up.
 """
 
 import os
-import re
 from asyncio import CancelledError
 from collections import Counter as Totals
 from collections.abc import Awaitable, Callable, Coroutine, Iterator
@@ -15,52 +14,36 @@ from functools import partial, wraps
 from http import HTTPStatus
 from pathlib import Path
 from time import time
-from typing import TYPE_CHECKING, Any, ParamSpec, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 from weakref import WeakKeyDictionary
 
-from prometheus_client import (
-    PLATFORM_COLLECTOR,
-    REGISTRY,
-    CollectorRegistry,
-    Counter,
-    Gauge,
-    Histogram,
-    ProcessCollector,
-    disable_created_metrics,
-)
+import prometheus_client as prometheus
+from msgspec import structs
+from prometheus_client import Counter, Gauge, Histogram
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
-from prometheus_client.registry import Collector
+from prometheus_client.registry import Collector, CollectorRegistry
+from psycopg_pool import AsyncConnectionPool
 
-from .errors import (
-    BackendError,
-    BackendUnavailable,
-    DatabaseUnavailable,
-    InvalidParameter,
-    QueueTooLong,
-    UpstreamInvalidResponse,
-    UpstreamRejected,
-    UpstreamThrottled,
-    UpstreamTimeout,
-    UpstreamUnreachable,
-)
+from . import errors
 from .models.arxiv import ArxivResponse, Outcome
 
 if TYPE_CHECKING:
+    from .models.records import RecordedSearch
     from .queue.rabbitmq import Backlog
+    from .search import SearchReply
 
 MULTIPROCESS_DIR = "PROMETHEUS_MULTIPROC_DIR"
 """The variable that switches prometheus-client to multiprocess mode when it is imported."""
 
 # a series for the start of each counter would double their number
-disable_created_metrics()  # type: ignore[no-untyped-call]
+prometheus.disable_created_metrics()  # type: ignore[no-untyped-call]
 
 SEARCHES = Counter(
     "arxiv_gateway_searches_total",
     "Searches, by outcome and by where the response came from.",
     ["outcome", "answered_by"],
 )
-AT_HAND = SEARCHES.labels(Outcome.OK.value, "process")
 UPSTREAM_REQUESTS = Counter(
     "arxiv_gateway_upstream_requests_total",
     "Requests to arXiv, by outcome and HTTP status (none: no response).",
@@ -94,23 +77,20 @@ REFUSED = Counter(
     "Requests rejected before they reached a handler, by status.",
     ["status"],
 )
-POOL_CONNECTIONS = Gauge(
+
+_PoolGauge = partial(Gauge, multiprocess_mode="livesum")
+POOL_CONNECTIONS = _PoolGauge(
     "arxiv_gateway_pool_connections",
     "Connections to PostgreSQL: idle, or in use (including those being opened).",
     ["pool", "state"],
-    multiprocess_mode="livesum",
 )
-POOL_CONNECTIONS_MAX = Gauge(
-    "arxiv_gateway_pool_connections_max",
-    "Maximum number of connections to PostgreSQL.",
-    ["pool"],
-    multiprocess_mode="livesum",
+POOL_CONNECTIONS_MAX = _PoolGauge(
+    "arxiv_gateway_pool_connections_max", "Maximum number of connections to PostgreSQL.", ["pool"]
 )
-POOL_WAITING = Gauge(
+POOL_WAITING = _PoolGauge(
     "arxiv_gateway_pool_waiting",
     "Calls waiting for a connection; one that gives up is counted until a connection is free.",
     ["pool"],
-    multiprocess_mode="livesum",
 )
 POOL_WAIT_SECONDS = Counter(
     "arxiv_gateway_pool_wait_seconds_total",
@@ -122,55 +102,45 @@ POOL_REFUSALS = Counter(
     "Calls that got no connection, because of a timeout or because too many were waiting.",
     ["pool"],
 )
+QUEUE_GAUGES = {
+    "connected": "Whether RabbitMQ is connected; searches are written directly otherwise.",
+    "waiting": "Recorded searches waiting in the queue, without those that writers have taken.",
+    "writers": "Writers connected to the queue.",
+    "parked": "Searches that could not be stored and are parked.",
+}
+"""The gauges arxiv_gateway_queue_...; all but the first are named after the fields of Backlog."""
 
 ENDS: dict[type[BaseException], str] = {
     CancelledError: "abandoned",
-    QueueTooLong: "turned_away",
-    DatabaseUnavailable: "no_database",
-    BackendUnavailable: "no_backend",
-    BackendError: "backend_problem",
-    UpstreamRejected: Outcome.REFUSED.value,
-    UpstreamThrottled: Outcome.BUSY.value,
-    UpstreamUnreachable: Outcome.UNREACHABLE.value,
-    UpstreamTimeout: Outcome.TIMEOUT.value,
-    UpstreamInvalidResponse: Outcome.BROKEN.value,
+    errors.QueueTooLong: "turned_away",
+    errors.DatabaseUnavailable: "no_database",
+    errors.BackendUnavailable: "no_backend",
+    errors.BackendError: "backend_problem",
+    errors.UpstreamRejected: Outcome.REFUSED,
+    errors.UpstreamThrottled: Outcome.BUSY,
+    errors.UpstreamUnreachable: Outcome.UNREACHABLE,
+    errors.UpstreamTimeout: Outcome.TIMEOUT,
+    errors.UpstreamInvalidResponse: Outcome.BROKEN,
 }
 """Outcomes of failed searches; a search is abandoned if all its clients disconnect."""
-_STATUSES = {status.value for status in HTTPStatus}
+_STATUS_LABELS = {0: "none"} | {status.value: str(status.value) for status in HTTPStatus}
 
 # created at the start, since Prometheus sees no increase in a series that begins with 1
-for _end in {*ENDS.values(), "failed"}:
-    SEARCHES.labels(_end, "nobody")
-SEARCHES.labels(Outcome.SUSPECT.value, "arxiv")
-for _outcome, _status in (
-    (Outcome.OK, "200"),
-    (Outcome.SUSPECT, "200"),
-    (Outcome.REFUSED, "400"),
-    (Outcome.BUSY, "429"),
-    (Outcome.BUSY, "503"),
-    (Outcome.BROKEN, "500"),
-    (Outcome.TIMEOUT, "none"),
-    (Outcome.UNREACHABLE, "none"),
-):
-    UPSTREAM_REQUESTS.labels(_outcome.value, _status)
-for _by in ("arxiv", "database", "flight", "process", "stale"):
-    SEARCHES.labels(Outcome.OK.value, _by)
-for _table in ("queries", "results", "papers"):
-    ROWS_WRITTEN.labels(_table)
-for _refusal in (400, 401, 408, 414, 429, 431, 503):
-    REFUSED.labels(str(_refusal))
-
-
-class HasOutcome(Protocol):
-    """The result of a search."""
-
-    @property
-    def outcome(self) -> str:
-        """The outcome of the search."""
+_INITIAL_SERIES = {
+    SEARCHES: "ok arxiv, ok database, ok flight, ok process, ok stale, suspect arxiv, "
+    + ", ".join(f"{end} nobody" for end in (*ENDS.values(), "failed")),
+    UPSTREAM_REQUESTS: "ok 200, suspect 200, refused 400, busy 429, busy 503, broken 500, "
+    "timeout none, unreachable none",
+    ROWS_WRITTEN: "queries, results, papers",
+    REFUSED: "400, 401, 408, 414, 429, 431, 503",
+}
+for _metric, _series in _INITIAL_SERIES.items():
+    for _labels in _series.split(", "):
+        _metric.labels(*_labels.split())
 
 
 P = ParamSpec("P")
-T = TypeVar("T", bound=HasOutcome)
+T = TypeVar("T", bound="SearchReply | RecordedSearch | ArxivResponse")
 
 
 def count_searches(search: Callable[P, Awaitable[T]]) -> Callable[P, Coroutine[Any, Any, T]]:
@@ -180,7 +150,7 @@ def count_searches(search: Callable[P, Awaitable[T]]) -> Callable[P, Coroutine[A
     async def counting(*args: P.args, **kwargs: P.kwargs) -> T:
         try:
             result = await search(*args, **kwargs)
-        except InvalidParameter:
+        except errors.InvalidParameter:
             raise
         except BaseException as error:
             SEARCHES.labels(ENDS.get(type(error), "failed"), "nobody").inc()
@@ -193,14 +163,9 @@ def count_searches(search: Callable[P, Awaitable[T]]) -> Callable[P, Coroutine[A
 
 def count_upstream_request(response: ArxivResponse, seconds: float) -> None:
     """Count a request to arXiv and its duration."""
-    status = str(response.status) if response.status in _STATUSES else "other"
-    UPSTREAM_REQUESTS.labels(response.outcome, status if response.status else "none").inc()
+    status = _STATUS_LABELS.get(response.status, "other")
+    UPSTREAM_REQUESTS.labels(response.outcome, status).inc()
     UPSTREAM_DURATION.observe(seconds)
-
-
-def count_refusal(status: int) -> None:
-    """Count a request that was rejected before it reached a handler."""
-    REFUSED.labels(str(status)).inc()
 
 
 def set_cooldown(seconds: float) -> None:
@@ -214,58 +179,35 @@ def count_rows(**rows: int) -> None:
         ROWS_WRITTEN.labels(table).inc(number)
 
 
-class Pool(Protocol):
-    """A connection pool."""
-
-    name: str
-
-    @property
-    def closed(self) -> bool:
-        """Whether the pool is closed or not yet open."""
-
-    @property
-    def max_size(self) -> int:
-        """The maximum number of connections."""
-
-    def get_stats(self) -> dict[str, int]:
-        """Return counters since the pool was opened, and current values."""
-
-
 class PoolMetrics:
-    """The metrics of the connection pools of this process. Pools with the same name are added up.
-
-    `update` reads the pools: at each scrape, and with several workers also periodically, since a
-    scrape reaches one of them.
-    """
+    """The metrics of this process's connection pools; pools with the same name are added up."""
 
     def __init__(self) -> None:
-        self._pools: WeakKeyDictionary[Pool, Totals[str]] = WeakKeyDictionary()
+        self._pools: WeakKeyDictionary[AsyncConnectionPool[Any], Totals[str]] = WeakKeyDictionary()
         self._names: set[str] = set()
 
-    def add(self, pool: Pool) -> None:
+    def add(self, pool: AsyncConnectionPool[Any]) -> None:
         """Include this pool while it is open."""
         self._pools[pool] = Totals()
 
     def update(self) -> None:
-        """Set the metrics to the current values."""
+        """Read the pools: at a scrape, and in each of several workers also periodically."""
         totals: dict[str, Totals[str]] = {name: Totals() for name in self._names}
         for pool, previous in self._pools.items():
             if pool.closed:
                 continue
             stats = Totals(pool.get_stats())
-            total = totals.setdefault(pool.name, Totals())
-            total.update(stats)
-            total["max_size"] += pool.max_size
-            waited = stats["requests_wait_ms"] - previous["requests_wait_ms"]
-            POOL_WAIT_SECONDS.labels(pool.name).inc(waited / 1000)
-            refusals = stats["requests_errors"] - previous["requests_errors"]
-            POOL_REFUSALS.labels(pool.name).inc(refusals)
+            increase = Totals(stats)
+            increase.subtract(previous)
+            POOL_WAIT_SECONDS.labels(pool.name).inc(increase["requests_wait_ms"] / 1000)
+            POOL_REFUSALS.labels(pool.name).inc(increase["requests_errors"])
+            totals.setdefault(pool.name, Totals()).update(stats)
             self._pools[pool] = stats
         for name, total in totals.items():
             idle = total["pool_available"]
             POOL_CONNECTIONS.labels(name, "idle").set(idle)
             POOL_CONNECTIONS.labels(name, "in_use").set(total["pool_size"] - idle)
-            POOL_CONNECTIONS_MAX.labels(name).set(total["max_size"])
+            POOL_CONNECTIONS_MAX.labels(name).set(total["pool_max"])
             POOL_WAITING.labels(name).set(total["requests_waiting"])
         self._names.update(totals)
 
@@ -279,30 +221,10 @@ class QueueCollector(Collector):
 
     def collect(self) -> Iterator[Metric]:
         """Yield what is known."""
-        if self.connected is None:
-            return
-        yield GaugeMetricFamily(
-            "arxiv_gateway_queue_connected",
-            "Whether RabbitMQ is connected; searches are written directly otherwise.",
-            self.connected,
-        )
-        if self.backlog is None:
-            return
-        yield GaugeMetricFamily(
-            "arxiv_gateway_queue_waiting",
-            "Recorded searches waiting in the queue, without those that writers have taken.",
-            self.backlog.waiting,
-        )
-        yield GaugeMetricFamily(
-            "arxiv_gateway_queue_writers",
-            "Writers connected to the queue.",
-            self.backlog.writers,
-        )
-        yield GaugeMetricFamily(
-            "arxiv_gateway_queue_parked",
-            "Searches that could not be stored and are parked.",
-            self.backlog.parked,
-        )
+        known = {} if self.connected is None else {"connected": self.connected}
+        known |= structs.asdict(self.backlog) if self.backlog else {}
+        for name, value in known.items():
+            yield GaugeMetricFamily(f"arxiv_gateway_queue_{name}", QUEUE_GAUGES[name], value)
 
 
 class WorkerProcessCollector(Collector):
@@ -310,55 +232,42 @@ class WorkerProcessCollector(Collector):
 
     def collect(self) -> Iterator[Metric]:
         """Read /proc for each worker."""
-        families: dict[str, Metric] = {}
-        values: dict[str, list[float]] = {}
+        families: dict[str, list[Metric]] = {}
         for pid in find_workers():
-            for family in ProcessCollector(pid=partial(int, pid), registry=None).collect():
-                families[family.name] = family
-                values.setdefault(family.name, []).extend(each.value for each in family.samples)
-        for name, family in families.items():
+            process = prometheus.ProcessCollector(pid=partial(int, pid), registry=None)
+            for family in process.collect():
+                families.setdefault(family.name, []).append(family)
+        for name, [family, *others] in families.items():
             combine = max if name == "process_start_time_seconds" else sum
-            [sample] = family.samples[:1]
-            family.samples = [sample._replace(value=combine(values[name]))]
+            value = combine(each.samples[0].value for each in (family, *others))
+            family.samples = [family.samples[0]._replace(value=value)]
             yield family
 
 
 def create_registry() -> CollectorRegistry:
     """Return what `/metrics` shows: the metrics of this process, or of all workers."""
     if MULTIPROCESS_DIR not in os.environ:
-        return REGISTRY
-    _remove_gauges_of_dead_workers()
+        return prometheus.REGISTRY
+    find_workers()  # removes the gauges of dead workers
     registry = CollectorRegistry()
     MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
-    for collector in (QUEUE, PLATFORM_COLLECTOR, WorkerProcessCollector()):
+    for collector in (QUEUE, prometheus.PLATFORM_COLLECTOR, WorkerProcessCollector()):
         registry.register(collector)
     return registry
 
 
 def find_workers() -> list[int]:
-    """Return the process ids of the running workers, from the files of their metrics."""
-    files = Path(os.environ[MULTIPROCESS_DIR]).glob("*.db")
-    pids = {int(match[1]) for file in files if (match := _PID.search(file.name))}
-    return sorted(pid for pid in pids if _is_running(pid))
-
-
-def _remove_gauges_of_dead_workers() -> None:
-    """Leave the gauges of dead workers out of the totals. Their counters are kept."""
-    for file in Path(os.environ[MULTIPROCESS_DIR]).glob("gauge_live*.db"):
-        if (match := _PID.search(file.name)) and not _is_running(int(match[1])):
-            mark_process_dead(int(match[1]))  # type: ignore[no-untyped-call]
-
-
-_PID = re.compile(r"_(\d+)\.db$")
-
-
-def _is_running(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    return True
+    """Return the ids of running workers, and remove the gauges of dead ones from the totals."""
+    files = Path(os.environ[MULTIPROCESS_DIR]).glob("*_*.db")
+    running = []
+    for pid in sorted({int(file.stem.rpartition("_")[2]) for file in files}):
+        try:
+            os.kill(pid, 0)
+            running.append(pid)
+        except ProcessLookupError:
+            mark_process_dead(pid)  # type: ignore[no-untyped-call]
+    return running
 
 
 POOLS, QUEUE = PoolMetrics(), QueueCollector()
-REGISTRY.register(QUEUE)
+prometheus.REGISTRY.register(QUEUE)

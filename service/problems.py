@@ -77,7 +77,7 @@ EXCEPTION_HANDLERS: dict[type[Exception] | int, Any] = {
 
 async def reject_request(error: ServiceError, send: Send) -> None:
     """Send a problem from outside of the middleware that counts responses, and count it."""
-    metrics.count_refusal(error.status_code)
+    metrics.REFUSED.labels(error.status_code).inc()
     await send_problem(error, send)
 
 
@@ -101,7 +101,7 @@ def create_rejection(error: ServiceError, server_headers: Headers) -> bytes:
     name = uuid4().hex
     token = request_id.set(name)
     logger.log(NOTICE, "rejected with %d: %s", error.status_code, error.detail)
-    metrics.count_refusal(error.status_code)
+    metrics.REFUSED.labels(error.status_code).inc()
     headers, body = _encode_problem(error)
     request_id.reset(token)
     headers += [*server_headers, *HEADERS, DEFAULT_POLICY]

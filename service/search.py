@@ -126,7 +126,7 @@ class SearchService(ABC):
         use_cache = self._settings.cache == "on" and not bypass_cache
         recorded = self._cache.get(request.search_key) if use_cache else None
         if recorded and _is_fresh(recorded):
-            metrics.AT_HAND.inc()
+            metrics.SEARCHES.labels("ok", "process").inc()
             return _hit(recorded)
         return await self._share(request, use_cache=use_cache)
 

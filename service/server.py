@@ -9,8 +9,7 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -30,28 +29,17 @@ from .settings import ENDPOINTS, GUARDED, Settings
 
 logger = logging.getLogger(__name__)
 
-GRACEFUL_MARGIN = 15
-"""Seconds that running requests get at shutdown, in addition to the timeout for arXiv."""
-WORKER_TIMEOUT = 30
-"""Seconds after which a worker that does not respond to the supervisor is replaced."""
-CLOSE_INTERVAL = 0.1
-"""Seconds between cancellations of waiting searches; uvicorn notices a signal as late as that."""
-POOL_METRICS_INTERVAL = 1.0
-
 
 def run(settings: Settings) -> None:
-    """Serve HTTP until a signal ends the process.
-
-    `settings` names the database. Exits with STARTUP_FAILURE if the address is in use.
-    """
+    """Serve HTTP until a signal. Exits with STARTUP_FAILURE if the address is in use."""
     app = create_app(settings)
-    includes_backend = any(name in settings.endpoints for name in ("all", GUARDED))
-    if includes_backend and not settings.backend_url and not settings.served & _BACKEND:
+    has_backend = settings.backend_url or settings.served.intersection(ENDPOINTS["backend"])
+    if not has_backend and {"all", GUARDED}.intersection(settings.endpoints):
         logger.log(NOTICE, "backend endpoints are not served: ARXIV_BACKEND_TOKEN is not set")
     try:
         listeners = create_listeners(settings.host, settings.port)
     except OSError as error:
-        reason = str(error.strerror).lower()
+        reason = str(error.strerror).lower().partition(" (while")[0]
         logger.error("cannot listen on %s port %d: %s", settings.host, settings.port, reason)  # noqa: TRY400
         sys.exit(STARTUP_FAILURE)
     if settings.workers == 1:
@@ -61,9 +49,6 @@ def run(settings: Settings) -> None:
     else:
         _log_addresses(listeners)
         _run_workers(settings, listeners)
-
-
-_BACKEND = frozenset(ENDPOINTS["backend"])
 
 
 def create_config(app: Litestar | str, settings: Settings) -> uvicorn.Config:
@@ -81,8 +66,8 @@ def create_config(app: Litestar | str, settings: Settings) -> uvicorn.Config:
         server_header=False,
         # otherwise a pipelined request inherits the variables of the request before it
         reset_contextvars=True,
-        timeout_graceful_shutdown=math.ceil(settings.timeout) + GRACEFUL_MARGIN,
-        timeout_worker_healthcheck=WORKER_TIMEOUT,
+        timeout_graceful_shutdown=math.ceil(settings.timeout) + 15,
+        timeout_worker_healthcheck=30,  # then a worker that does not respond is replaced
     )
 
 
@@ -90,15 +75,10 @@ def create_listeners(host: str, port: int) -> list[socket.socket]:
     """Listen on all addresses of a host. Raises OSError."""
     infos = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     with ExitStack() as stack:
-        listeners = []
-        for family, kind, protocol, _, address in dict.fromkeys(infos):
-            listener = stack.enter_context(socket.socket(family, kind, protocol))
-            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            if family == socket.AF_INET6:
-                listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-            listener.bind(address)
-            listener.listen()
-            listeners.append(listener)
+        listeners = [
+            stack.enter_context(socket.create_server(address, family=family))
+            for family, _, _, _, address in dict.fromkeys(infos)
+        ]
         stack.pop_all()
     return listeners
 
@@ -126,9 +106,9 @@ def _stop_at_signals(service: SearchService) -> None:
     stopping = False
 
     def close_repeatedly() -> None:
-        # new searches may arrive until uvicorn has closed the connections
+        # new searches may arrive until uvicorn, after up to 0.1 s, has closed the connections
         service.close()
-        loop.call_later(CLOSE_INTERVAL, close_repeatedly)
+        loop.call_later(0.1, close_repeatedly)
 
     def handle(number: int, frame: FrameType | None) -> None:
         nonlocal stopping
@@ -142,15 +122,10 @@ def _stop_at_signals(service: SearchService) -> None:
     signal.signal(signal.SIGTERM, handle)
 
 
-# Workers
-
-
 class _Supervisor(Multiprocess):
-    """uvicorn's supervisor: starts the workers, replaces dead ones, and drains all at a signal.
+    """Starts the workers, replaces dead ones, and drains all at a signal."""
 
-    Its methods are not documented, so pyproject.toml bounds the version of uvicorn.
-    """
-
+    # not a documented method: pyproject.toml bounds the version of uvicorn
     def terminate_all(self) -> None:
         for listener in self.sockets:  # otherwise new connections would wait until the end
             listener.close()
@@ -158,22 +133,15 @@ class _Supervisor(Multiprocess):
 
 
 def _run_workers(settings: Settings, listeners: list[socket.socket]) -> None:
-    with _metrics_directory() as directory:
+    memory = Path("/dev/shm")  # noqa: S108 - the directory in it gets an unpredictable name
+    parent = memory if os.access(memory, os.W_OK) else None
+    with TemporaryDirectory(prefix="arxiv-gateway-metrics-", dir=parent) as directory:
         os.environ.update(settings.to_env() | {metrics.MULTIPROCESS_DIR: directory})
         config = create_config(f"{__name__}:{create_worker_app.__name__}", settings)
         supervisor = _Supervisor(config, sockets=listeners)
         supervisor.run()
     if any(process.exitcode == STARTUP_FAILURE for process in supervisor.processes):
         sys.exit(STARTUP_FAILURE)
-
-
-@contextmanager
-def _metrics_directory() -> Iterator[str]:
-    """Create the directory through which the workers share their metrics, in memory if possible."""
-    memory = Path("/dev/shm")  # noqa: S108 - the directory in it gets an unpredictable name
-    parent = memory if os.access(memory, os.W_OK) else None
-    with TemporaryDirectory(prefix="arxiv-gateway-metrics-", dir=parent) as directory:
-        yield directory
 
 
 def create_worker_app() -> ASGIApp:
@@ -185,18 +153,13 @@ def create_worker_app() -> ASGIApp:
     app = create_app(settings)
     app.on_startup += [
         partial(_stop_at_signals, app.state.search_service),
-        _stop_without_supervisor,
+        _watch_supervisor,
         _update_pool_metrics,
-        _log_worker,
     ]
     return add_outer_middleware(app)
 
 
-def _log_worker() -> None:
-    logger.log(NOTICE, "worker %d has started", os.getpid())
-
-
-def _stop_without_supervisor() -> None:
+def _watch_supervisor() -> None:
     """Shut the worker down if the supervisor is killed."""
     loop = asyncio.get_running_loop()
     supervisor = multiprocessing.parent_process()
@@ -207,8 +170,9 @@ def _stop_without_supervisor() -> None:
         signal.raise_signal(signal.SIGTERM)
 
     loop.add_reader(supervisor.sentinel, stop)
+    logger.log(NOTICE, "worker %d has started", os.getpid())
 
 
 def _update_pool_metrics() -> None:
     metrics.POOLS.update()
-    asyncio.get_running_loop().call_later(POOL_METRICS_INTERVAL, _update_pool_metrics)
+    asyncio.get_running_loop().call_later(1.0, _update_pool_metrics)

@@ -5,7 +5,7 @@ import logging
 from collections.abc import Collection, Sequence
 from datetime import tzinfo
 from http import HTTPStatus
-from typing import Any, NamedTuple, Self
+from typing import Any, NamedTuple, TypeVar
 
 import httpx
 import msgspec
@@ -14,12 +14,11 @@ from .. import timestamps
 from ..api_keys import LOOKUP_TIMEOUT, ApiKey, Rate
 from ..db import migrations
 from ..db.pool import CALL_TIMEOUT
-from ..db.reader import SLOW_READ_TIMEOUT, Filter, ListDefinition, RecordReader, T
+from ..db.reader import SLOW_READ_TIMEOUT, ListRows, RecordReader, Row
 from ..errors import BackendError, BackendUnavailable, DatabaseUnavailable, ServiceError
 from ..http_pool import HTTPConnectionPool, ssl_context
 from ..logging import request_id
-from ..middleware.request_timeout import NAME as REQUEST_TIMEOUT
-from ..middleware.request_timeout import deadline
+from ..middleware import request_timeout
 from ..models.arxiv import ArxivRequest
 from ..models.filters import PaperFilter, Position
 from ..models.records import Count, PaperRow, PaperVersion, ResultRow, Run
@@ -35,20 +34,15 @@ logger = logging.getLogger(__name__)
 
 MAX_CONNECTIONS = 100
 """Each carries one call at a time; concurrent identical searches share a call."""
-KEEPALIVE_SECONDS = 3.0
-"""Idle connections are closed after this; uvicorn closes them after five seconds."""
 CONNECT_TIMEOUT = 3.0
 """Seconds to wait for a free connection, and to connect."""
-TIMEOUT_MARGIN = 2.0
-"""Seconds added to the backend's own timeouts: its error explains more than a timeout here."""
-READ_TIMEOUT = 2 * (SLOW_READ_TIMEOUT + CALL_TIMEOUT) + TIMEOUT_MARGIN
-"""Seconds for a read request, which may wait for two coalesced reads."""
+READ_TIMEOUT = 2 * (SLOW_READ_TIMEOUT + CALL_TIMEOUT) + 2.0
+"""Seconds for two coalesced reads; later than the backend, whose error explains more."""
 MAX_RESPONSE_BYTES = 2**26
 """64 KiB for each of the 1,000 papers of the longest page; 1,000 authors take 20 KiB."""
 
-_NOT_SERVED = {HTTPStatus.NOT_FOUND, HTTPStatus.METHOD_NOT_ALLOWED}
-"""A backend never uses these: it sends null or an empty list if nothing is recorded."""
-_encode = msgspec.json.Encoder().encode
+_OPTIONAL_RUN: type[Run | None] = Run | None  # type: ignore[assignment]
+T = TypeVar("T")
 
 
 class BackendResponse(NamedTuple):
@@ -60,77 +54,61 @@ class BackendResponse(NamedTuple):
 
 
 class BackendClient:
-    """HTTP client for the backend. Leaving the context closes its connections.
+    """HTTP client for the backend.
 
-    A call is retried once if its connection is lost, for example because the backend restarts,
-    except when a retry could send a second request to arXiv (`retry=False`).
+    A call is retried once if its connection is lost, unless that could send a second request to
+    arXiv (`retry=False`).
     """
 
     def __init__(self, settings: Settings, url: str) -> None:
         self._url = url.rstrip("/")
         self._token = settings.backend_token
         self._ssl_context = ssl_context()
-        self._pool = HTTPConnectionPool(self._create_client, MAX_CONNECTIONS, CONNECT_TIMEOUT)
         self.health: Health | None = None
         """The latest readiness response."""
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        await self._pool.close_idle()
+        self.connections = HTTPConnectionPool(self._create_client, MAX_CONNECTIONS, CONNECT_TIMEOUT)
 
     async def call(
         self,
         path: str,
         request: object,
-        response_type: Any,  # noqa: ANN401 - mypy has no type for types such as `Run | None`
+        response_type: type[T],
         time_limit: float | None = None,
         *,
         retry: bool = True,
-    ) -> Any:  # noqa: ANN401
-        """Send a request and decode the response. Raises BackendError or BackendUnavailable.
-
-        `retry=False` also keeps HAProxy from retrying (header `Cache-Control: no-cache`).
-        """
-        body = _encode(request)
-        response = await self._send("POST", path, body, time_limit or READ_TIMEOUT, retry=retry)
+    ) -> T:
+        """Send a request and decode the response. Raises BackendError or BackendUnavailable."""
+        response = await self._send(path, msgspec.json.encode(request), time_limit, retry=retry)
         if response.status != HTTPStatus.OK:
             raise _create_error(path, response)
         return _decode(response, response_type)
 
     async def check_ready(self) -> None:
         """Raise DatabaseUnavailable if the backend is not ready."""
-        response = await self._send("GET", "/health/ready", None, READ_TIMEOUT)
+        response = await self._send("/health/ready", None)
         self.health = _decode(response, Health)
         if response.status != HTTPStatus.OK:
             raise DatabaseUnavailable(self.health.detail or "the backend is not ready")
 
     async def _send(
-        self,
-        method: str,
-        path: str,
-        body: bytes | None,
-        time_limit: float,
-        *,
-        retry: bool = True,
+        self, path: str, body: bytes | None, time_limit: float | None = None, *, retry: bool = True
     ) -> BackendResponse:
-        until = asyncio.get_running_loop().time() + time_limit
+        until = asyncio.get_running_loop().time() + (time_limit or READ_TIMEOUT)
         headers = {"x-request-id": request_id.get()}
         if not retry:
-            headers["cache-control"] = "no-cache"
+            headers["cache-control"] = "no-cache"  # keeps HAProxy from retrying too
         try:
             # an earlier deadline of the caller cancels this call from outside
             async with asyncio.timeout_at(until):
                 try:
-                    return await self._send_once(method, path, body, headers, until)
+                    return await self._send_once(path, body, headers, until)
                 except (httpx.NetworkError, httpx.RemoteProtocolError) as error:
                     # a request that found no connection was not sent, so it is always retried
                     if not retry and not isinstance(error, httpx.ConnectError):
                         raise
                     logger.info("retrying a backend call: the connection was lost (%r)", error)
-                    await self._pool.close_idle()  # they lead to the same backend
-                    return await self._send_once(method, path, body, headers, until)
+                    await self.connections.close_idle()  # they lead to the same backend
+                    return await self._send_once(path, body, headers, until)
         except httpx.PoolTimeout as error:
             raise BackendUnavailable("too many calls to the backend are in progress") from error
         except (TimeoutError, httpx.TimeoutException) as error:
@@ -139,30 +117,39 @@ class BackendClient:
             raise BackendUnavailable("the backend is unavailable") from error
 
     async def _send_once(
-        self, method: str, path: str, body: bytes | None, headers: dict[str, str], until: float
+        self, path: str, body: bytes | None, headers: dict[str, str], until: float
     ) -> BackendResponse:
-        url, content = self._url + path, bytearray()
+        method, url, content = "POST" if body else "GET", self._url + path, bytearray()
         # computed for each attempt: the first one has used some of the time
-        left = min(until, deadline.get() or until) - asyncio.get_running_loop().time()
-        headers = {**headers, REQUEST_TIMEOUT: f"{max(left, 0):.3f}"}
+        deadline = min(until, request_timeout.deadline.get() or until)
+        left = max(deadline - asyncio.get_running_loop().time(), 0)
+        headers = {**headers, request_timeout.NAME: f"{left:.3f}"}
         async with (
-            self._pool.acquire() as client,
+            self.connections.acquire() as client,
             client.stream(method, url, content=body, headers=headers) as response,
         ):
             async for chunk in response.aiter_bytes():
                 content += chunk
                 if len(content) > MAX_RESPONSE_BYTES:
-                    raise BackendUnavailable(
-                        f"the response of the backend exceeds {MAX_RESPONSE_BYTES:,} bytes"
-                    )
-        return BackendResponse(
-            response.status_code, response.headers.get("content-type", ""), content
-        )
+                    limit = f"{MAX_RESPONSE_BYTES:,} bytes"
+                    raise BackendUnavailable(f"the response of the backend exceeds {limit}")
+        content_type = response.headers.get("content-type", "")
+        return BackendResponse(response.status_code, content_type, content)
+
+    async def find_api_keys(self, digests: list[bytes]) -> dict[bytes, ApiKey]:
+        """Return the valid keys by digest."""
+        request = ApiKeysRequest(digests=[digest.hex() for digest in digests])
+        keys = await self.call("/find-keys", request, list[ApiKeyInfo], LOOKUP_TIMEOUT)
+        return {
+            bytes.fromhex(key.digest): ApiKey(key.name, Rate(key.quota, key.seconds))
+            for key in keys
+        }
 
     def _create_client(self) -> httpx.AsyncClient:
         return httpx.AsyncClient(
             timeout=httpx.Timeout(None, connect=CONNECT_TIMEOUT),
-            limits=httpx.Limits(max_connections=1, keepalive_expiry=KEEPALIVE_SECONDS),
+            # uvicorn closes idle connections after five seconds
+            limits=httpx.Limits(max_connections=1, keepalive_expiry=3.0),
             headers={"accept-encoding": "identity", "content-type": "application/json"}
             | ({"authorization": f"Bearer {self._token}"} if self._token else {}),
             # a redirect or a proxy from the environment would leak the token
@@ -172,13 +159,13 @@ class BackendClient:
         )
 
 
-def _decode(response: BackendResponse, response_type: Any) -> Any:  # noqa: ANN401 - see call
+def _decode(response: BackendResponse, response_type: type[T]) -> T:
     try:
         return msgspec.json.decode(response.content, type=response_type)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise BackendUnavailable(
-            f"the response of the backend (status {response.status}) cannot be read: check that"
-            " ARXIV_BACKEND_URL is a backend of the same release"
+            f"the response of the backend (status {response.status}) cannot be read: check"
+            " that ARXIV_BACKEND_URL is a backend of the same release"
         ) from error
 
 
@@ -186,12 +173,14 @@ def _create_error(path: str, response: BackendResponse) -> ServiceError:
     """Return the backend's own error, or BackendUnavailable if the response is not from one."""
     if response.status == HTTPStatus.UNAUTHORIZED:
         return BackendUnavailable("the backend rejects the ARXIV_BACKEND_TOKEN of this frontend")
-    if response.status in _NOT_SERVED or response.content_type != MEDIA_TYPE:
+    # a backend uses neither: it sends null or an empty list if nothing is recorded
+    not_served = HTTPStatus.NOT_FOUND, HTTPStatus.METHOD_NOT_ALLOWED
+    if response.status in not_served or response.content_type != MEDIA_TYPE:
         return BackendUnavailable(
             f"the backend does not serve {path} (status {response.status}): check ARXIV_BACKEND_URL"
             " and the ARXIV_ENDPOINTS of the backend"
         )
-    problem: Problem = _decode(response, Problem)
+    problem = _decode(response, Problem)
     if problem.parameter is not None:  # parameters of clients are validated by the frontend
         return BackendUnavailable(
             f"the backend rejects a request to {path} ({problem.detail}): check that it is of the"
@@ -219,59 +208,33 @@ class RemoteSearchService(SearchService):
         self, request: ArxivRequest, _: InFlight[SearchReply], *, use_cache: bool
     ) -> SearchReply:
         # other callers may join this search and wait longer than the deadline of the first one
-        deadline.set(None)
+        request_timeout.deadline.set(None)
         body = SearchRequest(search=request.search, bypass_cache=not use_cache)
+        path, limit = "/find-answer", self._timeout
         # not retried without the cache: it could send a second request to arXiv
-        reply: SearchReply = await self._backend.call(
-            "/find-answer", body, SearchReply, self._timeout, retry=use_cache
-        )
+        reply = await self._backend.call(path, body, SearchReply, limit, retry=use_cache)
         self._add_to_cache(request, reply.recorded)
         return reply
 
 
 class RemoteRecords:
-    """Reads from the primary what was just written, through the backend."""
+    """The part of RecordStore that frontends need: reads from the primary what was just written."""
 
     def __init__(self, backend: BackendClient) -> None:
         self._backend = backend
 
     async def fetch_results(self, query_id: int) -> list[ResultRow]:
-        """Return the results of one search in their order."""
         request = ResultsRequest(query_id=query_id)
-        rows: list[ResultRow] = await self._backend.call("/find-results", request, list[ResultRow])
-        return rows
+        return await self._backend.call("/find-results", request, list[ResultRow])
 
-    @property
-    def systems(self) -> Collection[str]:
-        """Only the backend, which checks its own systems."""
-        return ("backend",)
+    systems = ("backend",)
+    """Only the backend, which checks its own systems."""
 
     async def fetch_migrations(self, system: str) -> set[str]:  # noqa: ARG002 - there is one
-        """Check the backend and its token, and return all migrations known here.
-
-        Raises DatabaseUnavailable if the backend is not ready, as when migrations are missing.
-        """
+        # a backend without a migration is not ready
         await self._backend.check_ready()
-        await self._backend.call("/read-archive", requests.QueryById(query_id=1), Run | None)
+        await self._backend.call("/read-archive", requests.QueryById(query_id=1), _OPTIONAL_RUN)
         return set(migrations.names())
-
-
-class RemoteApiKeys:
-    """Looks up API keys through the backend."""
-
-    def __init__(self, backend: BackendClient) -> None:
-        self._backend = backend
-
-    async def find(self, digests: list[bytes]) -> dict[bytes, ApiKey]:
-        """Return the valid keys by digest."""
-        request = ApiKeysRequest(digests=[digest.hex() for digest in digests])
-        keys: list[ApiKeyInfo] = await self._backend.call(
-            "/find-keys", request, list[ApiKeyInfo], LOOKUP_TIMEOUT
-        )
-        return {
-            bytes.fromhex(key.digest): ApiKey(key.name, Rate(key.quota, key.seconds))
-            for key in keys
-        }
 
 
 class RemoteReader(RecordReader):
@@ -280,60 +243,36 @@ class RemoteReader(RecordReader):
     def __init__(self, backend: BackendClient) -> None:
         self._backend = backend
 
-    async def _read(self, request: requests.ReadRequest, response_type: Any) -> Any:  # noqa: ANN401 - see call
+    async def _read(self, request: requests.ReadRequest, response_type: type[T]) -> T:
         return await self._backend.call("/read-archive", request, response_type)
 
-    async def fetch_page(
-        self,
-        definition: ListDefinition[T],
-        filters: Filter,
-        position: Position,
-        limit: int,
-        *,
-        newest: bool = False,
-    ) -> list[T]:
-        """Return a page of a list."""
-        name: Any = next(name for name, (each, _) in requests.LISTS.items() if each is definition)
-        page = requests.Page(name, filters, position, limit, newest)
-        rows: list[T] = await self._read(page, list[definition.row_type])  # type: ignore[name-defined]
-        return rows
+    async def fetch_page(self, rows: ListRows[Row], position: Position, limit: int) -> list[Row]:
+        # callers may have different deadlines, so they do not share a call
+        lists: Any = {id(definition): name for name, (definition, _) in requests.LISTS.items()}
+        name = lists[id(rows.definition)]
+        page = requests.Page(name, rows.filters, position, limit, rows.newest)
+        return await self._read(page, list[rows.definition.row_type])  # type: ignore[name-defined]
 
     _fetch_page = fetch_page
-    """Callers may have different deadlines, so they do not share a call."""
 
     async def fetch_run(self, query_id: int) -> Run | None:
-        """Return one search."""
-        run: Run | None = await self._read(requests.QueryById(query_id), Run | None)
-        return run
+        return await self._read(requests.QueryById(query_id), _OPTIONAL_RUN)
 
     async def fetch_runs(self, run: Run, limit: int) -> list[Run]:
-        """Return the runs of the same search up to this one."""
-        runs: list[Run] = await self._read(requests.Runs(run, limit), list[Run])
-        return runs
+        return await self._read(requests.Runs(run, limit), list[Run])
 
     async def fetch_results(self, run: Run) -> list[ResultRow]:
-        """Return the results of a search."""
-        rows: list[ResultRow] = await self._read(requests.Results(run), list[ResultRow])
-        return rows
+        return await self._read(requests.Results(run), list[ResultRow])
 
     async def fetch_feed_papers(self, runs: Sequence[Run]) -> list[PaperRow]:
-        """Return the papers found by these runs."""
-        papers: list[PaperRow] = await self._read(requests.Feed(list(runs)), list[PaperRow])
-        return papers
+        return await self._read(requests.Feed(list(runs)), list[PaperRow])
 
     async def fetch_versions(self, arxiv_id: str) -> list[PaperRow]:
-        """Return the versions of one paper."""
-        papers: list[PaperRow] = await self._read(requests.Versions(arxiv_id), list[PaperRow])
-        return papers
+        return await self._read(requests.Versions(arxiv_id), list[PaperRow])
 
     async def fetch_papers(self, names: Collection[PaperVersion]) -> dict[PaperVersion, PaperRow]:
-        """Return papers by id and version."""
-        papers: list[PaperRow] = await self._read(requests.PapersById(list(names)), list[PaperRow])
+        papers = await self._read(requests.PapersById(list(names)), list[PaperRow])
         return {(paper.arxiv_id, paper.version): paper for paper in papers}
 
     async def count_papers(self, filters: PaperFilter, tz: tzinfo) -> list[Count]:
-        """Count the matching papers."""
-        counts: list[Count] = await self._read(
-            requests.Counts(filters, timestamps.format_zone(tz)), list[Count]
-        )
-        return counts
+        return await self._read(requests.Counts(filters, timestamps.format_zone(tz)), list[Count])

@@ -10,7 +10,7 @@ import msgspec
 from msgspec import Meta, Struct, field
 
 from .. import timestamps
-from ..db.reader import PAPERS, QUERIES, RANKED, RESULTS, ListDefinition, RecordReader
+from ..db.reader import PAPERS, QUERIES, RANKED, RESULTS, ListDefinition, ListRows, RecordReader
 from ..models.filters import PaperFilter, Position, QueryFilter, ResultFilter
 from ..models.records import INT2_MAX, PaperVersion, QueryId, Run
 
@@ -44,7 +44,8 @@ class Page(_Request, frozen=True, tag="page"):
         if self.list == "ranked" and self.position.back:
             raise ValueError("place: a ranked list cannot be read backwards")
         if self.position.key is not None:
-            msgspec.convert(self.position.key, tuple.__class_getitem__(definition.key_types))
+            key_types = tuple(definition.key.values())
+            msgspec.convert(self.position.key, tuple.__class_getitem__(key_types))
 
 
 class QueryById(_Request, frozen=True, tag="query"):
@@ -103,7 +104,8 @@ async def execute(request: ReadRequest, reader: RecordReader) -> Any:  # noqa: A
     """Return the rows, one row or None that the request asks for."""
     match request:
         case Page(name, filters, position, limit, newest):
-            return await reader.fetch_page(LISTS[name][0], filters, position, limit, newest=newest)
+            rows = ListRows(LISTS[name][0], filters, newest)
+            return await reader.fetch_page(rows, position, limit)
         case QueryById(query_id):
             return await reader.fetch_run(query_id)
         case Runs(run, limit):

@@ -14,12 +14,9 @@ from .harvest import harvest
 from .keys import keys
 from .reconcile import reconcile
 from .search import search
-from .serve import serve
-from .writer import writer
+from .serve import serve, writer
 
 COMPLETE_VARIABLE = "_ARXIV_GATEWAY_COMPLETE"
-INTERRUPTED, TERMINATED = 128 + signal.SIGINT, 128 + signal.SIGTERM
-"""Exit statuses, as shells report them for these signals."""
 SERVICES = (None, "serve", "writer")
 """Commands that end successfully at a signal; `serve` is the default command."""
 
@@ -40,12 +37,13 @@ class _Commands(click.RichGroup):
             if ctx.invoked_subcommand in SERVICES:
                 ctx.exit(0)
             click.echo("interrupted; the same command resumes with what is stored", err=True)
-            ctx.exit(INTERRUPTED)
+            ctx.exit(128 + signal.SIGINT)  # as shells report it
 
 
 @click.group(
     "arxiv-gateway",
     cls=_Commands,
+    commands=[serve, writer, search, harvest, reconcile, keys, migrate, database],
     invoke_without_command=True,
     context_settings={"help_option_names": ["-h", "--help"], "show_default": True},
     epilog="Settings are environment variables; see docs/configuration.md.\n\n"
@@ -64,14 +62,10 @@ def commands(ctx: click.Context) -> None:
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # titles may have any character
     # an exception, so that resources are released
-    status = 0 if ctx.invoked_subcommand in SERVICES else TERMINATED
+    status = 0 if ctx.invoked_subcommand in SERVICES else 128 + signal.SIGTERM
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(status))
     if ctx.invoked_subcommand is None:
         ctx.invoke(serve)
-
-
-for _command in (serve, writer, search, harvest, reconcile, keys, migrate, database):
-    commands.add_command(_command)
 
 
 def main() -> None:

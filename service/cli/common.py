@@ -3,9 +3,9 @@
 import asyncio
 import logging
 import sys
-from collections.abc import Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
-from typing import Any, Protocol
+from typing import Any
 from unicodedata import category
 
 import rich_click as click
@@ -52,11 +52,8 @@ def open_database(settings: Settings) -> Iterator[Settings]:
         return
     with embedded_postgres.server(settings.data_path) as url:
         apply_migrations(url)
-        yield structs.replace(
-            settings,
-            database_url=f"{url} user=arxiv_rw",
-            database_ro_url=f"{url} user=arxiv_ro",
-        )
+        urls = {"database_url": f"{url} user=arxiv_rw", "database_ro_url": f"{url} user=arxiv_ro"}
+        yield structs.replace(settings, **urls)
 
 
 def apply_migrations(url: str, name: str = "database") -> None:
@@ -66,43 +63,33 @@ def apply_migrations(url: str, name: str = "database") -> None:
     logger.log(NOTICE, "the %s is up to date", name)
 
 
-class Action(Protocol):
-    """The asynchronous part of a command."""
-
-    def __call__(self, settings: Settings, /) -> Coroutine[Any, Any, None]:
-        """Run with these settings, which name the database."""
-
-
-def run_interactive(action: Action, settings: Settings) -> None:
+def run_interactive(
+    action: Callable[[Settings], Coroutine[Any, Any, None]],
+    require: Callable[[Settings], None] | None = None,
+) -> None:
     """Run a command whose output is for a person; warnings go to standard error."""
+    settings = load_settings()
+    if require:
+        require(settings)
     logging.basicConfig(level="WARNING", format="%(message)s", stream=sys.stderr)
     logging.getLogger("psycopg").setLevel("ERROR")
     with open_database(settings) as complete:
         asyncio.run(action(complete))
 
 
-class TextType(click.ParamType[str]):
-    """Valid text of limited length; arguments can contain bytes that are not UTF-8."""
+def text_type(max_length: int) -> Callable[[str], str]:
+    """Return a type of parameters: valid UTF-8 of limited length."""
 
-    name = "text"
-
-    def __init__(self, max_length: int) -> None:
-        self.max_length = max_length
-
-    def convert(  # noqa: D102 - as click declares it
-        self,
-        value: Any,  # noqa: ANN401
-        param: click.Parameter | None,
-        ctx: click.Context | None,
-    ) -> str:
-        text = str(value)
+    def text(value: str) -> str:
         try:
-            text.encode()
-        except UnicodeEncodeError:
-            self.fail("it is not valid UTF-8", param, ctx)
-        if len(text) > self.max_length:
-            self.fail(f"it is longer than {self.max_length} characters", param, ctx)
-        return text
+            value.encode()
+        except UnicodeEncodeError as error:
+            raise click.BadParameter("it is not valid UTF-8") from error
+        if len(value) > max_length:
+            raise click.BadParameter(f"it is longer than {max_length} characters")
+        return value
+
+    return text
 
 
 def plain_text(text: str) -> Text:

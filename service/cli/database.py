@@ -32,12 +32,11 @@ def migrate_databases(settings: Settings) -> None:
     """Migrate each system that the settings name. An embedded one is migrated at its start."""
     require_primary(settings)
     with start_logging(settings.log_level, settings.log_format), open_database(settings):
-        systems = {
-            "database": settings.database_url,
-            "database of the results": settings.results_database_url,
-            "database of the sequence": settings.sequence_database_url,
-        }
-        for name, url in systems.items():
+        for url, name in (
+            (settings.database_url, "database"),
+            (settings.results_database_url, "database of the results"),
+            (settings.sequence_database_url, "database of the sequence"),
+        ):
             if url is not None:
                 apply_migrations(url, name)
 
@@ -54,23 +53,18 @@ def database(program: tuple[str, ...]) -> None:
 
     Starts an embedded PostgreSQL if necessary. Exits with the status of the program.
     """
-    sys.exit(run_program(load_settings(), program or ("psql",)))
-
-
-def run_program(settings: Settings, program: tuple[str, ...]) -> int:
-    """Run a program of PostgreSQL and return its exit status."""
+    settings = load_settings()
     require_primary(settings)
+    command = program or ("psql",)
+    url, path = settings.database_url, os.environ.get("PATH", os.defpath)
     with ExitStack() as stack:
-        url = settings.database_url
-        path = os.environ.get("PATH", os.defpath)
         if url is None:
             url = stack.enter_context(embedded_postgres.server(settings.data_path))
             path = f"{Path(str(embedded_postgres.program('psql'))).parent}{os.pathsep}{path}"
         environment = os.environ | libpq_environment(url) | {"PATH": path}
-        executable = shutil.which(program[0], path=path)
+        executable = shutil.which(command[0], path=path)
         if executable is None:
-            raise ConfigurationError(f"cannot find the program {program[0]!r} on the PATH")
-        status = subprocess.run(  # noqa: S603 - the user's own command
-            [executable, *program[1:]], env=environment, check=False
-        ).returncode
-    return status if status >= 0 else 128 - status
+            raise ConfigurationError(f"cannot find the program {command[0]!r} on the PATH")
+        command = (executable, *command[1:])
+        status = subprocess.run(command, env=environment, check=False).returncode  # noqa: S603
+    sys.exit(status if status >= 0 else 128 - status)

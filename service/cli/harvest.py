@@ -4,28 +4,21 @@ import sys
 from functools import partial
 
 import rich_click as click
+from rich import progress as bars
 from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
 
 from ..arxiv_query import MAX_QUERY_LENGTH
 from ..context import LocalContext
 from ..harvest import Harvester
 from ..settings import Settings
-from .common import TextType, load_settings, require_database, run_interactive
+from .common import require_database, run_interactive, text_type
 
 
 @click.command(
     epilog="Examples:\n\n  arxiv-gateway harvest cat:cs.SE\n\n"
     "  arxiv-gateway harvest 'cat:cs.SE AND abs:\"unit test\"' --max 20000"
 )
-@click.argument("query", type=TextType(MAX_QUERY_LENGTH))
+@click.argument("query", type=text_type(MAX_QUERY_LENGTH))
 @click.option(
     "--max",
     "max_papers",
@@ -39,26 +32,20 @@ def harvest(query: str, max_papers: int | None) -> None:
     Can be interrupted at any time: the same command resumes where it stopped. After a completed
     harvest, it retrieves only new papers.
     """
-    settings = load_settings()
-    require_database(settings)
-    run_interactive(partial(run_harvest, query, max_papers), settings)
+    run_interactive(partial(run_harvest, query, max_papers), require_database)
 
 
 async def run_harvest(query: str, max_papers: int | None, settings: Settings) -> None:
     """Store all papers that match, and show the progress. Raises ServiceError."""
     async with LocalContext(settings) as context:
         harvester = Harvester(query, max_papers, context.search_service, context.records)
-        columns = (
-            TextColumn("{task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TimeElapsedColumn(),
-            TextColumn("left:"),
-            TimeRemainingColumn(),
-        )
         console = Console(stderr=True)
-        with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
-            task = bar.add_task("papers", total=None)
+        columns = bars.BarColumn(), bars.MofNCompleteColumn(), bars.TimeElapsedColumn()
+        remaining = "left:", bars.TimeRemainingColumn()
+        with bars.Progress(
+            "papers", *columns, *remaining, console=console, disable=not console.is_terminal
+        ) as bar:
+            task = bar.add_task("", total=None)
             counts = []
             async for progress in harvester.run():
                 counts.append(progress.stored)

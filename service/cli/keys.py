@@ -1,14 +1,12 @@
 """`keys`: API keys."""
 
 import sys
-from datetime import UTC, datetime
+from datetime import UTC
 from functools import partial
-from typing import Any
 
 import rich_click as click
 from rich.console import Console
 from rich.table import Table
-from rich.text import Text
 
 from .. import api_keys
 from ..api_keys import ApiKey, Rate
@@ -16,45 +14,26 @@ from ..context import create_pools
 from ..db.api_keys import ApiKeyStore
 from ..errors import NotFound
 from ..settings import Settings
-from .common import Action, load_settings, require_primary, run_interactive
+from ..timestamps import format_iso
+from .common import require_primary, run_interactive
 
-DEFAULT_RATE = "600/minute"
 MAX_LINE_LENGTH = 200
 """Characters of a line of the list that is not written to a terminal."""
 
 
-class NameType(click.ParamType[str]):
-    """The name of a key."""
-
-    name = "name"
-
-    def convert(  # noqa: D102 - as click declares it
-        self,
-        value: Any,  # noqa: ANN401
-        param: click.Parameter | None,
-        ctx: click.Context | None,
-    ) -> str:
-        text = str(value)
-        if not api_keys.NAME_PATTERN.fullmatch(text):
-            self.fail(f"{text!r}: use letters, digits and ._@-, at most 64", param, ctx)
-        return text
+def key_name(text: str) -> str:
+    """Check the name of a key."""
+    if not api_keys.NAME_PATTERN.fullmatch(text):
+        raise click.BadParameter(f"{text!r}: use letters, digits and ._@-, at most 64")
+    return text
 
 
-class RateType(click.ParamType[Rate]):
-    """The quota of a key."""
-
-    name = "rate"
-
-    def convert(  # noqa: D102 - as click declares it
-        self,
-        value: Any,  # noqa: ANN401
-        param: click.Parameter | None,
-        ctx: click.Context | None,
-    ) -> Rate:
-        try:
-            return value if isinstance(value, Rate) else Rate.parse(value)
-        except ValueError as error:
-            self.fail(str(error), param, ctx)
+def rate(text: str) -> Rate:
+    """Parse the quota of a key."""
+    try:
+        return Rate.parse(text)
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from error
 
 
 @click.group(
@@ -66,11 +45,11 @@ def keys() -> None:
 
 
 @keys.command(epilog="Example:\n\n  arxiv-gateway keys add team-a --rate 120/minute")
-@click.argument("name", type=NameType())
+@click.argument("name", type=key_name)
 @click.option(
     "--rate",
-    type=RateType(),
-    default=DEFAULT_RATE,
+    type=rate,
+    default="600/minute",
     metavar="N/UNIT",
     help="Requests per second, minute, hour or day, for each process of the service.",
 )
@@ -79,26 +58,20 @@ def add(name: str, rate: Rate) -> None:
 
     NAME identifies the key in lists and in the log. The key is not stored, only its digest.
     """
-    _run(partial(add_key, ApiKey(name, rate)))
+    run_interactive(partial(add_key, ApiKey(name, rate)), require_primary)
 
 
 @keys.command("list", epilog="Example:\n\n  arxiv-gateway keys list")
 def list_() -> None:
     """List all keys, including revoked ones."""
-    _run(list_keys)
+    run_interactive(list_keys, require_primary)
 
 
 @keys.command(epilog="Example:\n\n  arxiv-gateway keys revoke team-a")
-@click.argument("name", type=NameType())
+@click.argument("name", type=key_name)
 def revoke(name: str) -> None:
     """Revoke the key NAME."""
-    _run(partial(revoke_key, name))
-
-
-def _run(action: Action) -> None:
-    settings = load_settings()
-    require_primary(settings)
-    run_interactive(action, settings)
+    run_interactive(partial(revoke_key, name), require_primary)
 
 
 async def add_key(key: ApiKey, settings: Settings) -> None:
@@ -127,17 +100,7 @@ async def list_keys(settings: Settings) -> None:
     for title in ("name", "begins with", "rate", "created", "revoked"):
         table.add_column(title, overflow="fold", no_wrap=not is_terminal)
     for row in rows:
-        cells = (
-            row.name,
-            f"{row.beginning}...",
-            str(Rate(row.quota, row.seconds)),
-            _format_time(row.made),
-            _format_time(row.revoked),
-        )
-        table.add_row(*map(Text, cells))
+        times = [f"{format_iso(t, UTC)}Z" if t else "" for t in (row.made, row.revoked)]
+        table.add_row(row.name, f"{row.beginning}...", str(Rate(row.quota, row.seconds)), *times)
     # rich assumes 80 columns if the output is not a terminal
-    Console(width=None if is_terminal else MAX_LINE_LENGTH).print(table)
-
-
-def _format_time(seconds: int | None) -> str:
-    return "" if seconds is None else f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%SZ}"
+    Console(width=None if is_terminal else MAX_LINE_LENGTH, markup=False).print(table)

@@ -2,6 +2,7 @@
 
 import asyncio
 import sys
+from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -12,17 +13,13 @@ from rich.table import Table
 from ..context import LocalContext
 from ..db.reconcile import Mismatch
 from ..settings import Settings
-from .common import load_settings, require_database, run_interactive
+from .common import require_database, run_interactive
 
 if TYPE_CHECKING:
     from ..queue.rabbitmq import RecordQueue
 
-GRACE = 90
-"""Seconds; a write is retried for 30, and its last attempt may take up to 40."""
 UNREPAIRED = 3
 """Exit status if mismatches remain."""
-BROKER_TIMEOUT = 10.0
-BROKER_CHECK_INTERVAL = 0.1
 
 
 @click.command(
@@ -32,7 +29,7 @@ BROKER_CHECK_INTERVAL = 0.1
 @click.option(
     "--grace",
     type=click.IntRange(0, 86_400),
-    default=GRACE,
+    default=90,  # a write is retried for 30 seconds, and its last attempt may take up to 40
     metavar="SECONDS",
     help="Time after which a mismatch is not a write in progress.",
 )
@@ -42,9 +39,7 @@ def reconcile(*, repair: bool, grace: int) -> None:
     A crash can leave such results if searches and results are on separate PostgreSQL systems.
     Exits with 3 if anything remains unrepaired.
     """
-    settings = load_settings()
-    require_database(settings)
-    run_interactive(partial(run_reconcile, repair=repair, grace=grace), settings)
+    run_interactive(partial(run_reconcile, repair=repair, grace=grace), require_database)
 
 
 async def run_reconcile(settings: Settings, *, repair: bool, grace: int) -> None:
@@ -54,14 +49,11 @@ async def run_reconcile(settings: Settings, *, repair: bool, grace: int) -> None
             await _check_queue_is_idle(context.queue)
         mismatches = await context.reconciler.find_mismatches()
         if mismatches:
-            sys.stderr.write(
-                f"{len(mismatches)} mismatches, or writes in progress: checking again in"
-                f" {grace} s\n"
-            )
+            notice = "mismatches, or writes in progress: checking again in"
+            click.echo(f"{len(mismatches)} {notice} {grace} s", err=True)
             await asyncio.sleep(grace)
-            mismatches = [
-                each for each in await context.reconciler.find_mismatches() if each in mismatches
-            ]
+            latest = await context.reconciler.find_mismatches()
+            mismatches = [mismatch for mismatch in latest if mismatch in mismatches]
         repaired = await context.reconciler.repair(mismatches) if repair else 0
     console = Console(emoji=False, highlight=False)
     if mismatches:
@@ -77,10 +69,10 @@ async def run_reconcile(settings: Settings, *, repair: bool, grace: int) -> None
 
 async def _check_queue_is_idle(queue: "RecordQueue") -> None:
     """Exit with 1 if the search of some results may still be in the queue."""
-    for _ in range(int(BROKER_TIMEOUT / BROKER_CHECK_INTERVAL)):
-        if queue.connected:
-            break
-        await asyncio.sleep(BROKER_CHECK_INTERVAL)
+    with suppress(TimeoutError):
+        async with asyncio.timeout(10):
+            while not queue.connected:  # noqa: ASYNC110 - there is no event
+                await asyncio.sleep(0.1)
     backlog = await queue.backlog()
     if backlog is None:
         sys.exit("nothing is repaired: cannot check whether searches are waiting in the queue")

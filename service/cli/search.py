@@ -15,10 +15,13 @@ from ..models.responses import Result, SearchSummary
 from ..search import fetch_results, summarize
 from ..search_params import MAX_TERM_LENGTH, parse_search
 from ..settings import Settings
-from .common import TextType, load_settings, plain_text, run_interactive
+from .common import plain_text, run_interactive, text_type
 
-TERM = TextType(MAX_TERM_LENGTH)
-EXPRESSION = TextType(MAX_QUERY_LENGTH)
+TERM = text_type(MAX_TERM_LENGTH)
+EXPRESSION = text_type(MAX_QUERY_LENGTH)
+START = click.IntRange(0, MAX_RESULT - 1)
+SORT_BY = click.Choice(get_args(SortBy))
+SORT_ORDER = click.Choice(get_args(SortOrder))
 
 
 @click.command(
@@ -34,7 +37,7 @@ EXPRESSION = TextType(MAX_QUERY_LENGTH)
 @click.option("--any", type=TERM, help="A phrase of any field.")
 @click.option(
     "--category",
-    type=TextType(100),
+    type=text_type(100),
     multiple=True,
     help="A category such as cs.SE, or cs.* for an archive; repeat it to match any of several.",
 )
@@ -42,28 +45,15 @@ EXPRESSION = TextType(MAX_QUERY_LENGTH)
 @click.option("--query", type=EXPRESSION, help="A query in arXiv's query language.")
 @click.option("--submitted-from", type=EXPRESSION, help="First date of version 1: 2026-01-31.")
 @click.option("--submitted-to", type=EXPRESSION, help="Last date of version 1.")
-@click.option(
-    "--start",
-    type=click.IntRange(0, MAX_RESULT - 1),
-    default=0,
-    metavar="N",
-    help="Number of papers to skip.",
-)
+@click.option("--start", type=START, default=0, metavar="N", help="Number of papers to skip.")
 @click.option(
     "--max-results",
     type=click.IntRange(1, MAX_RESULTS),
     metavar="N",
     help="Number of papers to return  [default: ARXIV_MAX_RESULTS, or all of --id-list]",
 )
-@click.option(
-    "--sort-by", type=click.Choice(get_args(SortBy)), default="relevance", help="Sort key."
-)
-@click.option(
-    "--sort-order",
-    type=click.Choice(get_args(SortOrder)),
-    default="descending",
-    help="Sort direction.",
-)
+@click.option("--sort-by", type=SORT_BY, default="relevance", help="Sort key.")
+@click.option("--sort-order", type=SORT_ORDER, default="descending", help="Sort direction.")
 @click.option("--no-cache", is_flag=True, help="Send the search to arXiv even if it is cached.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, as /arxiv returns it.")
 def search(*, no_cache: bool, as_json: bool, **parameters: Any) -> None:  # noqa: ANN401
@@ -72,9 +62,7 @@ def search(*, no_cache: bool, as_json: bool, **parameters: Any) -> None:  # noqa
     The options are the parameters of /arxiv; all terms must match.
     """
     parameters["category"] = list(parameters["category"]) or None
-    run_interactive(
-        partial(print_search, parameters, bypass_cache=no_cache, as_json=as_json), load_settings()
-    )
+    run_interactive(partial(print_search, parameters, bypass_cache=no_cache, as_json=as_json))
 
 
 async def print_search(
@@ -99,18 +87,12 @@ def _print_table(summary: SearchSummary, *, is_cached: bool) -> None:
     table = Table("", "paper", "authors", "title", "journal", box=None, pad_edge=False)
     for result in summary.results or ():
         version = f"v{result.version}" if result.version else ""
-        table.add_row(
-            str(result.result_number + 1),
-            f"{result.arxiv_id or ''}{version}",
-            plain_text(result.author),
-            plain_text(result.title),
-            plain_text(result.journal or ""),
-        )
+        texts = map(plain_text, (result.author, result.title, result.journal or ""))
+        table.add_row(str(result.result_number + 1), f"{result.arxiv_id or ''}{version}", *texts)
     console.print(table)
     console.print(
-        f"{summary.num_entries} of {summary.num_results} papers,"
-        f" {'from the cache' if is_cached else 'from arXiv'}, {summary.timestamp},"
-        f" query {summary.query_id}",
+        f"{summary.num_entries} of {summary.num_results} papers, from"
+        f" {'the cache' if is_cached else 'arXiv'}, {summary.timestamp}, query {summary.query_id}",
     )
     for warning in summary.warnings:
         console.print(plain_text(f"warning: {warning}"))

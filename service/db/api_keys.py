@@ -1,7 +1,8 @@
 """API keys in PostgreSQL: digests are written and compared there, and never read."""
 
+from msgspec import structs
 from psycopg import errors
-from psycopg.rows import class_row
+from psycopg.rows import class_row, tuple_row
 
 from .. import sql
 from ..api_keys import ApiKey, Rate
@@ -18,21 +19,13 @@ class ApiKeyStore:
 
     async def find(self, digests: list[bytes]) -> dict[bytes, ApiKey]:
         """The valid keys with one of these digests."""
-        with map_db_errors():
-            async with self._pools.reader() as conn:
-                cursor = await conn.execute(sql.FIND_KEYS, {"digests": digests})
-                rows = await cursor.fetchall()
+        rows = await fetch(self._pools.reader, tuple_row, sql.FIND_KEYS, {"digests": digests})
         return {digest: ApiKey(name, Rate(quota, seconds)) for digest, name, quota, seconds in rows}
 
     async def add(self, key: ApiKey, digest: bytes, beginning: str) -> None:
         """Store a new key. Raises ApiKeyNameTaken if a valid key has this name."""
-        values = {
-            "name": key.name,
-            "digest": digest,
-            "beginning": beginning,
-            "quota": key.rate.quota,
-            "seconds": key.rate.seconds,
-        }
+        values = {"name": key.name, "digest": digest, "beginning": beginning}
+        values |= structs.asdict(key.rate)
         with map_db_errors():
             async with self._pools.writer() as conn:
                 try:

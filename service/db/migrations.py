@@ -1,6 +1,7 @@
 """Applies migrations/*.sql with psql."""
 
 import os
+import re
 import shutil
 import subprocess
 from functools import cache
@@ -34,26 +35,16 @@ def apply(url: str) -> list[str]:
     """
     if not files():
         raise ConfigurationError(f"cannot find any migrations in {FOLDER}")
-    command = [_find_psql(), "-X", "-q", "-A", "-t"]
-    for path in files():
-        command += ["-f", str(path)]
+    psql = shutil.which("psql") or embedded_postgres.program("psql")
+    if psql is None:
+        raise ConfigurationError(
+            "psql was not found: install PostgreSQL's client, or the extra `embedded`"
+        )
+    command = [psql, "-X", "-q", "-A", "-t", *(f"--file={path}" for path in files())]
     environment = os.environ | libpq_environment(url)
     finished = subprocess.run(  # noqa: S603 - our own arguments
         command, env=environment, capture_output=True, text=True, check=False
     )
     if finished.returncode:
         raise ConfigurationError(f"psql could not migrate: {finished.stderr.strip()}")
-    return [
-        line.removeprefix("applied ")
-        for line in finished.stdout.splitlines()
-        if line.startswith("applied ")
-    ]
-
-
-def _find_psql() -> str:
-    """Return the psql on the PATH, or the embedded one. Raises ConfigurationError."""
-    if path := shutil.which("psql") or embedded_postgres.program("psql"):
-        return path
-    raise ConfigurationError(
-        "psql was not found: install PostgreSQL's client, or the extra `embedded`"
-    )
+    return re.findall("^applied (.+)$", finished.stdout, re.MULTILINE)

@@ -11,7 +11,6 @@ import sys
 from collections.abc import AsyncGenerator, Callable, Coroutine, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager, suppress
 from functools import partial
-from time import monotonic
 from typing import Any, Literal, Self, TypeVar
 
 import psycopg
@@ -19,7 +18,7 @@ from psycopg import AsyncConnection, errors
 from psycopg.conninfo import make_conninfo
 from psycopg.pq import PipelineStatus
 from psycopg.rows import BaseRowFactory
-from psycopg_pool import AsyncConnectionPool, PoolClosed, PoolTimeout, TooManyRequests
+from psycopg_pool import AsyncConnectionPool, PoolTimeout, TooManyRequests
 
 from .. import metrics, sql
 from ..errors import DatabaseUnavailable
@@ -37,27 +36,27 @@ PREPARE_AFTER = 5
 READ_BUFFER_BYTES = 250_000
 """Response that a reading connection can receive at once; libpq begins with 16 KiB."""
 
-System = Literal["queries", "results", "sequence"]
-"""A PostgreSQL deployment: of queries, rate limiter and harvests; of results and papers; of the
-sequence."""
+ReadSystem = Literal["queries", "results"]
+System = ReadSystem | Literal["sequence"]
+"""A PostgreSQL deployment: of queries, rate limiter, harvests; of results, papers; of numbers."""
 Connection = AsyncConnection[Any]
 Pool = AsyncConnectionPool[Connection]
 ConnectionSource = Callable[[], AbstractAsyncContextManager[Connection]]
 Configure = Callable[[Connection], Coroutine[Any, Any, None]]
 
-_OUTDATED = (errors.ReadOnlySqlTransaction, errors.FeatureNotSupported)
-"""Errors after which a connection is replaced: it leads to a standby, or has a prepared statement
-whose result type was changed by a migration."""
+_NO_CONNECTION = PoolTimeout, TooManyRequests
+_CANCELED = errors.QueryCanceled, errors.TransactionTimeout
+# the connection leads to a standby, or a migration changed the result type of a prepared statement
+_OUTDATED = errors.ReadOnlySqlTransaction, errors.FeatureNotSupported
 
 T = TypeVar("T")
 
 
 class DatabasePools:
-    """Pools of writing and reading connections for every system.
+    """Pools of writing and reading connections for every system; equal URLs share one pool.
 
-    URLs are anything that libpq accepts (a URL or key=value pairs, several hosts too). Equal URLs
-    share one pool. Entering the context opens the pools without waiting for a server, so the
-    service starts before its database and recovers when the database is available.
+    Entering the context opens the pools without waiting for a server, so the service starts before
+    its database and recovers when the database is available.
     """
 
     def __init__(
@@ -72,17 +71,15 @@ class DatabasePools:
         """Without `url` this process only reads; the other URLs default to it."""
         self._pools: dict[str, Pool] = {}
         self._writers = {
-            "queries": self._get_pool("queries", url, _configure_writer),
-            "results": self._get_pool("results", results_url or url, _configure_writer),
-            "sequence": self._get_pool("sequence", sequence_url or url, _configure_writer),
+            "queries": self._get_pool("queries", url, _CONFIGURE_WRITER),
+            "results": self._get_pool("results", results_url or url, _CONFIGURE_WRITER),
+            "sequence": self._get_pool("sequence", sequence_url or url, _CONFIGURE_WRITER),
         }
+        read_url = read_url or url
+        results_read_url = results_read_url or results_url or read_url
         self._readers = {
-            "queries": self._get_pool("queries, readers", read_url or url, _configure_reader),
-            "results": self._get_pool(
-                "results, readers",
-                results_read_url or results_url or read_url or url,
-                _configure_reader,
-            ),
+            "queries": self._get_pool("queries, readers", read_url, _CONFIGURE_READER),
+            "results": self._get_pool("results, readers", results_read_url, _CONFIGURE_READER),
         }
 
     async def __aenter__(self) -> Self:
@@ -113,9 +110,7 @@ class DatabasePools:
         """A working connection for at most CALL_TIMEOUT seconds."""
         return _checkout(self._writers[system])
 
-    def reader(
-        self, system: Literal["queries", "results"] = "queries"
-    ) -> AbstractAsyncContextManager[Connection]:
+    def reader(self, system: ReadSystem = "queries") -> AbstractAsyncContextManager[Connection]:
         """A working connection for at most CALL_TIMEOUT seconds."""
         return _checkout(self._readers[system])
 
@@ -125,36 +120,33 @@ class DatabasePools:
         defaults: dict[str, Any] = {"connect_timeout": 5, "application_name": "arxiv-gateway"}
         conninfo = make_conninfo(**(defaults | parse_conninfo(url)))
         if conninfo not in self._pools:
-            self._pools[conninfo] = _create_pool(name, conninfo, configure)
+            self._pools[conninfo] = pool = AsyncConnectionPool(
+                conninfo,
+                open=False,
+                name=name,
+                min_size=1,
+                max_size=POOL_SIZE,
+                max_waiting=MAX_WAITING,
+                # the next call tries again at once; the pool would wait longer after each attempt
+                reconnect_timeout=1,
+                configure=configure,
+                kwargs={"autocommit": True, "prepare_threshold": None},
+            )
+            metrics.POOLS.add(pool)
         return self._pools[conninfo]
-
-
-def _create_pool(name: str, conninfo: str, configure: Configure) -> Pool:
-    pool: Pool = AsyncConnectionPool(
-        conninfo,
-        open=False,
-        name=name,
-        min_size=1,
-        max_size=POOL_SIZE,
-        max_waiting=MAX_WAITING,
-        # the next call tries again at once; the pool would wait longer after each attempt
-        reconnect_timeout=1,
-        configure=configure,
-        kwargs={"autocommit": True, "prepare_threshold": None},
-    )
-    metrics.POOLS.add(pool)
-    return pool
 
 
 @asynccontextmanager
 async def _checkout(pool: Pool | None) -> AsyncGenerator[Connection, None]:
-    """A working connection, which is shut down after CALL_TIMEOUT seconds."""
     if pool is None:
         raise DatabaseUnavailable("this instance only reads: ARXIV_DATABASE_URL is not set")
-    deadline = monotonic() + CALL_TIMEOUT
-    conn = await _get_live_connection(pool)
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + CALL_TIMEOUT
+    while _was_closed_by_server(conn := await pool.getconn(timeout=CHECKOUT_TIMEOUT)):
+        await conn.close()
+        await pool.putconn(conn)
     # cancelling a call waits for the server, and a server behind a dead network never responds
-    timer = asyncio.get_running_loop().call_later(deadline - monotonic(), _shut_down, conn)
+    timer = loop.call_at(deadline, _shut_down, conn)
     try:
         async with conn:  # rolls back after an exception
             yield conn
@@ -169,20 +161,12 @@ async def _checkout(pool: Pool | None) -> AsyncGenerator[Connection, None]:
         await pool.putconn(conn)
 
 
-async def _get_live_connection(pool: Pool) -> Connection:
-    while _was_closed_by_server(conn := await pool.getconn(timeout=CHECKOUT_TIMEOUT)):
-        await conn.close()
-        await pool.putconn(conn)
-    return conn
-
-
 def _was_closed_by_server(conn: Connection) -> bool:
     """Whether an idle connection has data to read; this takes no round trip."""
-    if conn.closed:
-        return True
     poll = select.poll()
-    poll.register(conn.fileno(), select.POLLIN | select.POLLHUP)
-    return bool(poll.poll(0))
+    if not conn.closed:
+        poll.register(conn.fileno(), select.POLLIN | select.POLLHUP)
+    return conn.closed or bool(poll.poll(0))
 
 
 def _shut_down(conn: Connection) -> None:
@@ -191,42 +175,35 @@ def _shut_down(conn: Connection) -> None:
         duplicate.shutdown(socket.SHUT_RDWR)
 
 
-async def _configure_writer(conn: Connection) -> None:
-    """Prepare only the statements executed with `prepare=True`; one plan serves all values."""
-    await _configure(conn, "auto", prepare_threshold=sys.maxsize, buffer_bytes=0)
-
-
-async def _configure_reader(conn: Connection) -> None:
-    """Prepare frequent statements, but plan each execution: the best plan depends on the values."""
-    await _configure(
-        conn,
-        "force_custom_plan",
-        prepare_threshold=PREPARE_AFTER,
-        buffer_bytes=READ_BUFFER_BYTES,
-    )
-
-
 async def _configure(
-    conn: Connection, plan_cache_mode: str, *, prepare_threshold: int, buffer_bytes: int
+    conn: Connection, *, plan_cache_mode: str, prepare_after: int, buffer_bytes: int = 0
 ) -> None:
     """Enable prepared statements unless there is a pooler: PgBouncer before 1.22 confuses them."""
-    values = {
-        "plan_cache_mode": plan_cache_mode,
-        "buffer_bytes": buffer_bytes,
-        "backend_pid": conn.info.backend_pid,
-    }
+    values: dict[str, object] = {"plan_cache_mode": plan_cache_mode, "buffer_bytes": buffer_bytes}
+    values["backend_pid"] = conn.info.backend_pid
     timer = asyncio.get_running_loop().call_later(CHECKOUT_TIMEOUT, _shut_down, conn)
     try:
         cursor = await conn.execute(sql.CONFIGURE_SESSION, values)
         if await cursor.fetchone():
-            conn.prepare_threshold = prepare_threshold
+            conn.prepare_threshold = prepare_after
     finally:
         timer.cancel()
 
 
+_CONFIGURE_WRITER = partial(_configure, plan_cache_mode="auto", prepare_after=sys.maxsize)
+"""Prepares only the statements executed with `prepare=True`; one plan serves all values."""
+_CONFIGURE_READER = partial(
+    _configure,
+    plan_cache_mode="force_custom_plan",
+    prepare_after=PREPARE_AFTER,
+    buffer_bytes=READ_BUFFER_BYTES,
+)
+"""Prepares frequent statements, but plans each execution: the best plan depends on the values."""
+
+
 def connection_was_lost(error: psycopg.OperationalError) -> bool:
     """Whether the connection ended, so that the outcome of its statements is unknown."""
-    if isinstance(error, PoolTimeout | TooManyRequests):
+    if isinstance(error, _NO_CONNECTION):
         return False
     return error.sqlstate is None or isinstance(error, errors.AdminShutdown | errors.CrashShutdown)
 
@@ -245,33 +222,33 @@ async def fetch(
             return await cursor.fetchall()
 
 
+_NOT_MIGRATED = (
+    errors.UndefinedTable,
+    errors.UndefinedColumn,
+    errors.UndefinedFunction,
+    errors.UndefinedObject,
+)
+_DETAILS: dict[str, type[psycopg.Error] | tuple[type[psycopg.Error], ...]] = {
+    "no database connection is free, or the database is unavailable": _NO_CONNECTION,
+    "the database is not migrated: run the migrations": _NOT_MIGRATED,
+    "the database is read-only: it is a standby": errors.ReadOnlySqlTransaction,
+    "the database takes too long: it may be blocked": _CANCELED,
+    "the database schema has just changed: {error}": errors.FeatureNotSupported,
+    "the database role may not execute this statement": errors.InsufficientPrivilege,
+    "the disk of the database is full": errors.DiskFull,
+    "the database is unavailable": (psycopg.OperationalError, psycopg.InterfaceError),
+    "PostgreSQL reported an internal error: {error}": psycopg.InternalError,
+}
+"""The detail for each class of errors; the first that matches is used."""
+
+
 @contextmanager
 def map_db_errors() -> Iterator[None]:
     """Turn errors of the driver into DatabaseUnavailable with a detail that operators can use."""
     try:
         yield
-    except (PoolTimeout, TooManyRequests) as error:
-        raise DatabaseUnavailable(
-            "no database connection is free, or the database is unavailable"
-        ) from error
-    except (
-        errors.UndefinedTable,
-        errors.UndefinedColumn,
-        errors.UndefinedFunction,
-        errors.UndefinedObject,
-    ) as error:
-        raise DatabaseUnavailable("the database is not migrated: run the migrations") from error
-    except errors.ReadOnlySqlTransaction as error:
-        raise DatabaseUnavailable("the database is read-only: it is a standby") from error
-    except (errors.QueryCanceled, errors.TransactionTimeout) as error:
-        raise DatabaseUnavailable("the database takes too long: it may be blocked") from error
-    except errors.FeatureNotSupported as error:
-        raise DatabaseUnavailable(f"the database schema has just changed: {error}") from error
-    except errors.InsufficientPrivilege as error:
-        raise DatabaseUnavailable("the database role may not execute this statement") from error
-    except errors.DiskFull as error:
-        raise DatabaseUnavailable("the disk of the database is full") from error
-    except (psycopg.OperationalError, psycopg.InterfaceError, PoolClosed) as error:
-        raise DatabaseUnavailable("the database is unavailable") from error
-    except psycopg.InternalError as error:
-        raise DatabaseUnavailable(f"PostgreSQL reported an internal error: {error}") from error
+    except psycopg.Error as error:
+        for detail, kinds in _DETAILS.items():
+            if isinstance(error, kinds):
+                raise DatabaseUnavailable(detail.format(error=error)) from error
+        raise

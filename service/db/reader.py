@@ -7,39 +7,29 @@ row of the one before: no transaction stays open and no connection is in use whi
 
 import asyncio
 from collections.abc import AsyncGenerator, Callable, Collection, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
+from contextlib import asynccontextmanager
 from datetime import datetime, tzinfo
 from functools import lru_cache, partial
 from itertools import starmap
-from typing import Annotated, Any, Generic, Literal, TypeVar
+from typing import Annotated, Any, Generic, TypeVar
 
 from msgspec import Meta, Struct, structs
 from psycopg import DataError, errors
-from psycopg.rows import tuple_row
+from psycopg.rows import scalar_row, tuple_row
 
 from .. import sql
 from ..errors import DatabaseUnavailable
+from ..models import records
 from ..models.filters import PaperFilter, Position, QueryFilter, ResultFilter, SortKey
-from ..models.records import (
-    INT2_MAX,
-    INT8_MAX,
-    Count,
-    PaperRow,
-    PaperVersion,
-    QueryRow,
-    RankedPaperRow,
-    ResultRow,
-    Run,
-)
+from ..models.records import INT2_MAX, INT8_MAX, Count, PaperRow, PaperVersion, ResultRow, Run
 from ..models.requests import Text
 from ..singleflight import SingleFlight, mark_retrieved
-from .pool import ConnectionSource, DatabasePools, map_db_errors
+from .pool import ConnectionSource, DatabasePools, ReadSystem, fetch, map_db_errors
 
 MAX_RANKED = 20_000
 """Papers that a full-text search ranks; each takes 10 to 20 µs."""
 MAX_COUNTED = 100_000
 """Papers that are counted for the facets of a search."""
-MAX_CATEGORIES = 50
 MAX_HIGHLIGHTED_CHARS = 10_000
 """Longer texts, such as lists of thousands of authors, are not highlighted."""
 MAX_SLOW_READS = 4
@@ -49,7 +39,7 @@ SLOW_READ_TIMEOUT = 5.0
 YEARS = range(1900, 2200)
 """Years that facets distinguish; arXiv began in 1991."""
 FEED_RUNS, FEED_PAPERS = 30, 100
-T = TypeVar("T", bound=Struct)
+Row = TypeVar("Row", bound=Struct)
 Filter = QueryFilter | ResultFilter | PaperFilter
 
 
@@ -57,33 +47,38 @@ class InvalidFilter(ValueError):
     """PostgreSQL cannot interpret a filter; it did not come from this service's own parsers."""
 
 
-class ListDefinition(Struct, Generic[T], frozen=True):
+class ListDefinition(Struct, Generic[Row], frozen=True):
     """A sorted list; the columns of its statements are the fields of its rows, in this order."""
 
-    row_type: type[T]
-    key: tuple[str, ...]
-    """The columns that the list is sorted by."""
-    key_types: tuple[Any, ...]
-    """Their types, as narrow as those of the columns."""
+    row_type: type[Row]
+    key: dict[str, Any]
+    """The columns that the list is sorted by, with types as narrow as theirs."""
     statement: bytes
     reverse_statement: bytes | None
     """The statement for the opposite order; None if the list cannot be read backwards."""
     first_batch_size: int
     """Rows of a whole list that are read before its first byte is sent."""
-    system: Literal["queries", "results"] = "results"
+    system: ReadSystem = "results"
 
-    def get_key(self, row: T) -> SortKey:
+    def get_key(self, row: Row) -> SortKey:
         """The values that a row is sorted by."""
         return tuple(getattr(row, name) or 0 for name in self.key)
+
+
+class ListRows(Struct, Generic[Row], frozen=True):
+    """The rows of a list that match a filter; `newest` reverses their order."""
+
+    definition: ListDefinition[Row]
+    filters: Filter
+    newest: bool = False
 
 
 BigInt = Annotated[int, Meta(ge=-INT8_MAX, le=INT8_MAX)]
 SmallInt = Annotated[int, Meta(ge=0, le=INT2_MAX)]
 
 QUERIES = ListDefinition(
-    QueryRow,
-    ("timestamp", "query_id"),
-    (BigInt, BigInt),
+    records.QueryRow,
+    {"timestamp": BigInt, "query_id": BigInt},
     sql.SELECT_QUERIES,
     sql.SELECT_QUERIES_DESC,
     first_batch_size=200,
@@ -91,32 +86,25 @@ QUERIES = ListDefinition(
 )
 RESULTS = ListDefinition(
     ResultRow,
-    ("timestamp", "query_id", "result_number"),
-    (BigInt, BigInt, SmallInt),
+    {"timestamp": BigInt, "query_id": BigInt, "result_number": SmallInt},
     sql.SELECT_RESULTS,
     sql.SELECT_RESULTS_DESC,
     first_batch_size=200,
 )
 PAPERS = ListDefinition(
     PaperRow,
-    ("published", "arxiv_id", "version"),
-    (BigInt, Text, SmallInt),
+    {"published": BigInt, "arxiv_id": Text, "version": SmallInt},
     sql.SELECT_PAPERS,
     sql.SELECT_PAPERS_DESC,
     first_batch_size=50,
 )
 RANKED = ListDefinition(
-    RankedPaperRow,
-    ("distance", "arxiv_id", "version"),
-    (float, Text, SmallInt),
+    records.RankedPaperRow,
+    {"distance": float, "arxiv_id": Text, "version": SmallInt},
     sql.RANK_PAPERS,
     None,
     first_batch_size=50,
 )
-
-
-class _RunId(Struct, frozen=True):
-    query_id: int
 
 
 class RecordReader:
@@ -128,74 +116,48 @@ class RecordReader:
         self._pages: SingleFlight[list[Any]] = SingleFlight()
         self._slow_reads = asyncio.Semaphore(MAX_SLOW_READS)
 
-    async def fetch_page(
-        self,
-        definition: ListDefinition[T],
-        filters: Filter,
-        position: Position,
-        limit: int,
-        *,
-        newest: bool = False,
-    ) -> list[T]:
-        """At most `limit` rows from a position on; `newest` reverses the order of the list.
-
-        Concurrent calls for the same page share one read and its rows.
-        """
-        values = structs.astuple(filters)
+    async def fetch_page(self, rows: ListRows[Row], position: Position, limit: int) -> list[Row]:
+        """At most `limit` rows from a position on. Concurrent calls for a page share one read."""
+        values = structs.astuple(rows.filters)
         hashable = [tuple(value) if isinstance(value, list) else value for value in values]
-        key = (definition.key, *hashable, position, limit, newest)
-        start = partial(self._fetch_page, definition, filters, position, limit, newest=newest)
-        rows: list[T] = await self._pages.read(key, start)
-        return rows
+        key = (*rows.definition.key, *hashable, position, limit, rows.newest)
+        page: list[Row] = await self._pages.read(
+            key, partial(self._fetch_page, rows, position, limit)
+        )
+        return page
 
-    async def _fetch_page(
-        self,
-        definition: ListDefinition[T],
-        filters: Filter,
-        position: Position,
-        limit: int,
-        *,
-        newest: bool = False,
-    ) -> list[T]:
-        is_reversed = newest != position.back
+    async def _fetch_page(self, rows: ListRows[Row], position: Position, limit: int) -> list[Row]:
+        definition = rows.definition
+        is_reversed = rows.newest != position.back
         statement = definition.reverse_statement if is_reversed else definition.statement
         assert statement  # noqa: S101 - callers offer no way back where there is none
         key = position.key or (None,) * len(definition.key)
-        values = structs.asdict(filters) | {"limit": limit, "offset": position.offset}
+        values = structs.asdict(rows.filters) | {"limit": limit, "offset": position.offset}
         values |= {f"after_{name}": value for name, value in zip(definition.key, key, strict=True)}
-        async with self._limit_slow_reads(filters):
-            rows = await self._fetch(definition.row_type, statement, values, definition.system)
-        return rows[::-1] if position.back else rows
+        async with self._limit_slow_reads(rows.filters):
+            page = await self._fetch(definition.row_type, statement, values, definition.system)
+        return page[::-1] if position.back else page
 
     async def stream_batches(
-        self,
-        definition: ListDefinition[T],
-        filters: Filter,
-        position: Position,
-        size: Callable[[], int],
-        *,
-        newest: bool = False,
-    ) -> AsyncGenerator[list[T], None]:
-        """All rows from a position on: first a small batch, then up to `size()` rows each.
+        self, rows: ListRows[Row], position: Position, size: Callable[[], int]
+    ) -> AsyncGenerator[list[Row], None]:
+        """All rows from a position on: first a small batch, then up to `size()` rows each."""
+        # the next batch is read while the caller uses the current one
 
-        The next batch is read while the caller uses the current one.
-        """
+        def start(position: Position, limit: int) -> asyncio.Task[list[Row]]:
+            return asyncio.create_task(self._fetch_page(rows, position, limit))
 
-        def start(position: Position, limit: int) -> asyncio.Task[list[T]]:
-            page = self._fetch_page(definition, filters, position, limit, newest=newest)
-            return asyncio.create_task(page)
-
-        limit = definition.first_batch_size
+        limit = rows.definition.first_batch_size
         reading = start(position, limit)
         try:
             # shielded: a request may be cancelled several times when its client disconnects, and
             # a connection that is cancelled more than once is unusable
-            while rows := await asyncio.shield(reading):
-                is_last, limit = len(rows) < limit, min(2 * limit, size())
+            while batch := await asyncio.shield(reading):
+                is_last, limit = len(batch) < limit, min(2 * limit, size())
                 if not is_last:
-                    reading = start(Position(definition.get_key(rows[-1])), limit)
+                    reading = start(Position(rows.definition.get_key(batch[-1])), limit)
                     await asyncio.sleep(0)  # send the statement before the caller uses the rows
-                yield rows
+                yield batch
                 if is_last:
                     break
         finally:
@@ -213,34 +175,26 @@ class RecordReader:
         return await self._fetch(Run, sql.SELECT_RUNS, values, "queries")
 
     async def fetch_results(self, run: Run) -> list[ResultRow]:
-        """The results of a run, in their order.
+        """The results of a run, in their order; from the primary if a standby lacks some of them.
 
-        If a standby lacks some of them, they are read from the primary. Raises DatabaseUnavailable
-        if this process has no connection to it.
+        Raises DatabaseUnavailable if this process has no connection to it.
         """
         values = {"query_ids": [run.query_id]}
         rows = await self._fetch(ResultRow, sql.SELECT_QUERY_RESULTS, values)
         if len(rows) >= run.num_entries:
             return rows
         if self._pools.reads_only:
-            raise DatabaseUnavailable(
-                f"the results of search {run.query_id} have not been replicated yet"
-            )
+            missing = f"the results of search {run.query_id}"
+            raise DatabaseUnavailable(f"{missing} have not been replicated yet")
         primary = partial(self._pools.writer, "results")
-        return await self._fetch_from(primary, ResultRow, sql.SELECT_QUERY_RESULTS, values)
+        return await self._fetch(ResultRow, sql.SELECT_QUERY_RESULTS, values, source=primary)
 
     async def fetch_feed_papers(self, runs: Sequence[Run]) -> list[PaperRow]:
-        """The papers of these runs of a search, dated by the first run that found them.
-
-        The latest come first.
-        """
+        """The papers of these runs of a search, the latest first, by the first run with each."""
         search = {"search_key": runs[0].search_key, "query": runs[0].query}
-        all_runs = await self._fetch(_RunId, sql.SELECT_RUN_IDS, search, "queries")
-        values = {
-            "query_ids": [run.query_id for run in runs],
-            "all_query_ids": [run.query_id for run in all_runs],
-            "limit": FEED_PAPERS,
-        }
+        all_query_ids = await fetch(self._pools.reader, scalar_row, sql.SELECT_RUN_IDS, search)
+        query_ids = [run.query_id for run in runs]
+        values = {"query_ids": query_ids, "all_query_ids": all_query_ids, "limit": FEED_PAPERS}
         return await self._fetch(PaperRow, sql.SELECT_FEED_PAPERS, values)
 
     async def fetch_versions(self, arxiv_id: str) -> list[PaperRow]:
@@ -249,17 +203,15 @@ class RecordReader:
 
     async def fetch_papers(self, names: Collection[PaperVersion]) -> dict[PaperVersion, PaperRow]:
         """The papers with these ids and versions."""
-        values = {
-            "arxiv_ids": [arxiv_id for arxiv_id, _ in names],
-            "versions": [version for _, version in names],
-        }
+        arxiv_ids, versions = [name[0] for name in names], [name[1] for name in names]
+        values = {"arxiv_ids": arxiv_ids, "versions": versions}
         rows = await self._fetch(PaperRow, sql.SELECT_PAPERS_BY_ID, values)
         return {(row.arxiv_id, row.version): row for row in rows}
 
     async def count_papers(self, filters: PaperFilter, tz: tzinfo) -> list[Count]:
         """Numbers of papers: in total, per category, and per year in this time zone."""
         values = structs.asdict(filters) | {
-            "categories": MAX_CATEGORIES,
+            "categories": 50,
             "most": MAX_COUNTED + 1,  # one more than is reported, to detect that there are more
             "first_year": YEARS[0],
             "years": _list_year_starts(tz),
@@ -267,12 +219,11 @@ class RecordReader:
         async with self._limit_slow_reads(filters):
             return await self._fetch(Count, sql.COUNT_PAPERS, values)
 
-    def _limit_slow_reads(self, filters: Filter) -> AbstractAsyncContextManager[None]:
-        is_slow = getattr(filters, "words", None) or getattr(filters, "category", None)
-        return self._wait_for_slow_reads() if is_slow else nullcontext()
-
     @asynccontextmanager
-    async def _wait_for_slow_reads(self) -> AsyncGenerator[None, None]:
+    async def _limit_slow_reads(self, filters: Filter) -> AsyncGenerator[None, None]:
+        if not getattr(filters, "words", None) and not getattr(filters, "category", None):
+            yield
+            return
         try:
             async with asyncio.timeout(SLOW_READ_TIMEOUT):
                 await self._slow_reads.acquire()
@@ -285,31 +236,19 @@ class RecordReader:
 
     async def _fetch(
         self,
-        row_type: type[T],
+        row_type: type[Row],
         statement: bytes,
         values: Mapping[str, Any],
-        system: Literal["queries", "results"] = "results",
-    ) -> list[T]:
-        source = partial(self._pools.reader, system)
-        return await self._fetch_from(source, row_type, statement, values)
-
-    async def _fetch_from(
-        self,
-        source: ConnectionSource,
-        row_type: type[T],
-        statement: bytes,
-        values: Mapping[str, Any],
-    ) -> list[T]:
-        defaults = {
-            "read_delay": self._read_delay,
-            "most": MAX_RANKED,
-            "most_marked": MAX_HIGHLIGHTED_CHARS,
-        }
+        system: ReadSystem = "results",
+        source: ConnectionSource | None = None,
+    ) -> list[Row]:
+        defaults = {"most": MAX_RANKED, "most_marked": MAX_HIGHLIGHTED_CHARS}
+        values = {"read_delay": self._read_delay, **defaults, **values}
         with map_db_errors():
-            async with source() as conn:
+            async with source() if source else self._pools.reader(system) as conn:
                 cursor = conn.cursor(row_factory=tuple_row, binary=True)
                 try:
-                    await cursor.execute(statement, {**defaults, **values})
+                    await cursor.execute(statement, values)
                 except (DataError, errors.SyntaxError) as error:
                     raise InvalidFilter("PostgreSQL cannot interpret the filter") from error
                 # by position: a third of the cost of a call with keywords for each row

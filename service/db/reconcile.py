@@ -9,7 +9,7 @@ from collections.abc import Collection
 from functools import partial
 
 from msgspec import Struct, structs
-from psycopg.rows import class_row
+from psycopg.rows import dict_row, tuple_row
 
 from .. import sql
 from ..models.arxiv import Outcome
@@ -19,8 +19,6 @@ from .pool import DatabasePools, fetch, map_db_errors
 
 BATCH = 1000
 """Runs that are compared or repaired at once, within the time limit of a call."""
-STATUS_OF_RESULTS = 200
-"""The HTTP status of every response that contained results."""
 
 
 class Mismatch(Struct, frozen=True):
@@ -37,27 +35,11 @@ class Mismatch(Struct, frozen=True):
         return self.expected is None
 
 
-class _Run(Struct, frozen=True):
-    query_id: int
-    num_entries: int
-
-
-class _ResultCount(Struct, frozen=True):
-    query_id: int
-    num_results: int
-
-
-class _InterruptedRun(Struct, frozen=True):
-    query_id: int
-    timestamp: int
-    num_entries: int
-
-
 class Reconciler:
     """Compares runs with their results."""
 
     def __init__(self, pools: DatabasePools) -> None:
-        self._queries = partial(pools.writer, "queries")
+        self._queries = pools.writer
         self._results = partial(pools.writer, "results")
 
     async def find_mismatches(self) -> list[Mismatch]:
@@ -68,34 +50,27 @@ class Reconciler:
             values = {"after": after, "limit": BATCH}
             # in this order, because results are written first: those of a run that is read here
             # are stored when the results are read
-            runs = await fetch(self._queries, class_row(_Run), sql.SELECT_ENTRY_COUNTS, values)
-            counts = await fetch(
-                self._results, class_row(_ResultCount), sql.COUNT_RESULTS_BY_RUN, values
-            )
-            last = [rows[-1].query_id for rows in (runs, counts) if len(rows) == BATCH]
+            runs = await fetch(self._queries, tuple_row, sql.SELECT_ENTRY_COUNTS, values)
+            counts = await fetch(self._results, tuple_row, sql.COUNT_RESULTS_BY_RUN, values)
+            last = [rows[-1][0] for rows in (runs, counts) if len(rows) == BATCH]
             after = min(last, default=INT8_MAX)
-            expected = {row.query_id: row.num_entries for row in runs if row.query_id <= after}
-            stored = {row.query_id: row.num_results for row in counts if row.query_id <= after}
+            expected: dict[int, int] = dict(runs)
+            stored: dict[int, int] = dict(counts)
             mismatches += [
                 Mismatch(query_id, expected.get(query_id), stored.get(query_id, 0))
                 for query_id in sorted(expected.keys() | stored.keys())
-                if expected.get(query_id) != stored.get(query_id, 0)
+                if query_id <= after and expected.get(query_id) != stored.get(query_id, 0)
             ]
         return mismatches
 
     async def repair(self, mismatches: Collection[Mismatch]) -> int:
-        """Record the runs of results that have none; returns how many were recorded.
-
-        A run that was recorded in the meantime stays as it is.
-        """
+        """Record the runs of results that still have none, and return how many were recorded."""
         query_ids = [mismatch.query_id for mismatch in mismatches if mismatch.is_repairable]
         repaired = 0
         for begin in range(0, len(query_ids), BATCH):
             values = {"query_ids": query_ids[begin : begin + BATCH]}
-            runs = await fetch(
-                self._results, class_row(_InterruptedRun), sql.SELECT_INTERRUPTED_RUNS, values
-            )
-            rows = [structs.asdict(_create_query(run)) for run in runs]
+            runs = await fetch(self._results, dict_row, sql.SELECT_INTERRUPTED_RUNS, values)
+            rows = [structs.asdict(_create_query(**run)) for run in runs]
             with map_db_errors():
                 async with self._queries() as conn:
                     cursor = conn.cursor()
@@ -104,13 +79,13 @@ class Reconciler:
         return repaired
 
 
-def _create_query(run: _InterruptedRun) -> WriteQueryRequest:
+def _create_query(query_id: int, timestamp: int, num_entries: int) -> WriteQueryRequest:
     return WriteQueryRequest(
-        query_id=run.query_id,
-        timestamp=run.timestamp,
-        status=STATUS_OF_RESULTS,
-        num_results=run.num_entries,
-        num_entries=run.num_entries,
+        query_id=query_id,
+        timestamp=timestamp,
+        status=200,  # that of every response with results
+        num_results=num_entries,
+        num_entries=num_entries,
         query="",
         outcome=Outcome.INTERRUPTED,
     )

@@ -23,7 +23,7 @@ from msgspec import Struct
 
 from .. import formats
 from ..context import Context
-from ..db.reader import Filter, ListDefinition
+from ..db.reader import Filter, ListDefinition, ListRows
 from ..errors import InvalidParameter
 from ..models.filters import Position, SortKey
 from ..problems import AnyRequest
@@ -72,8 +72,7 @@ class ListResponse(Generic[T]):
         self._reader = context.reader
         self._view = view
         self._query = query
-        self._filters = filters
-        self._newest = query.order == "newest"
+        self._rows = ListRows(view.definition, filters, query.order == "newest")
         self._size = query.items_per_page or context.settings.items_per_page
         self.format = formats.select_format(query.format, request.headers.get("accept"))
         self._columns = _select_columns(view.columns, query.fields, self.format)
@@ -87,7 +86,8 @@ class ListResponse(Generic[T]):
             return Position(offset=(page or 0) * self._size)
         if page is not None:
             raise InvalidParameter("after", "excludes page; use one of them")
-        position = decode_cursor(after, self._url.list_id, self._view.definition.key_types)
+        key_types = tuple(self._view.definition.key.values())
+        position = decode_cursor(after, self._url.list_id, key_types)
         if position.back and self._view.definition.reverse_statement is None:
             raise _invalid_cursor()
         return position
@@ -103,9 +103,7 @@ class ListResponse(Generic[T]):
         """Read the rows of the requested page, with the Link header (RFC 8288) to other pages."""
         size, position, definition = self._size, self._position, self._view.definition
         # the extra row shows whether there is another page
-        rows = await self._reader.fetch_page(
-            definition, self._filters, position, size + 1, newest=self._newest
-        )
+        rows = await self._reader.fetch_page(self._rows, position, size + 1)
         has_more = len(rows) > size
         rows = rows[-size:] if position.back else rows[:size]
         links = [self._url.format_link("first")]
@@ -141,9 +139,7 @@ class ListResponse(Generic[T]):
         is_table = isinstance(self.format, formats.TableFormat)
         max_size = size = MAX_BATCH_ROWS if is_table else MAX_BATCH_REFERENCES
         definition = self._view.definition
-        batches = self._reader.stream_batches(
-            definition, self._filters, self._position, lambda: size, newest=self._newest
-        )
+        batches = self._reader.stream_batches(self._rows, self._position, lambda: size)
         # read before the status is sent, which then shows whether the database is available
         first: list[T] = await anext(batches, [])
         if len(first) < definition.first_batch_size:  # the whole list
@@ -186,7 +182,7 @@ class ListResponse(Generic[T]):
             uri=uuid5(NAMESPACE_URL, self._url.list_id).urn,
             self_url=self._url.absolute,
             # the newest row of an export in ascending order is not known at its start
-            updated=max(times, default=now) if self._is_page or self._newest else now,
+            updated=max(times, default=now) if self._is_page or self._rows.newest else now,
         )
 
     def _create_headers(self) -> dict[str, str]:

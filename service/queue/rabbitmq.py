@@ -20,15 +20,8 @@ from ..logging import NOTICE
 
 try:
     import aiormq
-    from aiormq.abc import AbstractChannel
-    from aiormq.abc import DeliveredMessage as Message
-    from aiormq.exceptions import (
-        AMQPError,
-        ConnectionClosed,
-        DeliveryError,
-        InvalidFrameError,
-        PublishError,
-    )
+    from aiormq import exceptions
+    from aiormq.abc import AbstractChannel, DeliveredMessage
     from yarl import URL
 except ImportError as error:  # pragma: no cover - without a queue the client is not needed
     raise ConfigurationError(
@@ -38,29 +31,24 @@ except ImportError as error:  # pragma: no cover - without a queue the client is
 logger = logging.getLogger(__name__)
 logging.getLogger("aiormq").setLevel(logging.CRITICAL)  # this module logs the same errors
 
+Message = DeliveredMessage
 QUEUE = "arxiv-gateway"
 PARKED = f"{QUEUE}.parked"
-MAX_DELIVERIES = 100
-"""How often the broker redelivers a message whose worker died before it parks the message.
-
-A message that crashes workers must not do so forever. The limit is high because messages held by a
-worker during restarts are redelivered too.
-"""
-QUORUM: dict[str, Any] = {"x-queue-type": "quorum"}
-ARGUMENTS = QUORUM | {
+ARGUMENTS: dict[str, Any] = {
     # do not change: the broker refuses to declare an existing queue with other arguments; operators
     # can set policies instead
-    "x-delivery-limit": MAX_DELIVERIES,
+    "x-queue-type": "quorum",
+    # then a message is parked: it must not crash workers forever; but those that a worker holds
+    # during restarts are redelivered too
+    "x-delivery-limit": 100,
     "x-dead-letter-exchange": "",
     "x-dead-letter-routing-key": PARKED,
     # so that parked messages cannot be lost; requires reject-publish
     "x-dead-letter-strategy": "at-least-once",
     "x-overflow": "reject-publish",
 }
-PARKED_ARGUMENTS = QUORUM | {
-    # RabbitMQ 4 drops a message that was inspected and requeued 20 times; 3 has no "unlimited"
-    "x-delivery-limit": 10**9,
-}
+# RabbitMQ 4 drops a message that was inspected and requeued 20 times; 3 has no "unlimited"
+PARKED_ARGUMENTS: dict[str, Any] = {"x-queue-type": "quorum", "x-delivery-limit": 10**9}
 CONNECT_TIMEOUT = 5.0
 """Seconds to connect and declare the queues."""
 PUBLISH_TIMEOUT = 3.0
@@ -73,14 +61,12 @@ HEARTBEAT = 10
 """Seconds, unless the URL sets it. A broker that misses three heartbeats is considered lost."""
 PREFETCH = 50
 """Messages held by one worker. The largest have 4 MiB, and a crash returns all of them."""
-PERSISTENT = 2
-"""AMQP's delivery mode for messages that survive a restart of the broker."""
-MAX_REASON = 1000
-"""Characters of the reason in the header of a parked message."""
-_CLIENT_ERRORS = AMQPError, RuntimeError, OSError, EOFError, ValueError, LookupError
+_CLIENT_ERRORS = exceptions.AMQPError, RuntimeError, OSError, EOFError, ValueError, LookupError
 """All that aiormq raises, including for unexpected frames and invalid URLs."""
 
-__all__ = ["Backlog", "Consumer", "Message", "RecordQueue", "consume"]
+
+class _QueueFull(QueueUnavailable):
+    pass
 
 
 class Backlog(Struct, frozen=True):
@@ -95,7 +81,6 @@ class RecordQueue:
     """Publishes messages. Reconnects in the background while its context is entered."""
 
     def __init__(self, url: str) -> None:
-        """`url` is amqp:// or amqps://, with the password."""
         self._url = url
         self._channel: AbstractChannel | None = None
         self._backlog_channel: AbstractChannel | None = None
@@ -119,19 +104,19 @@ class RecordQueue:
     async def put(self, message: bytes) -> None:
         """Publish a message; it is safe on disk once this returns.
 
-        Raises QueueUnavailable; the message may be in the queue nevertheless. If the broker does
-        not respond in time, the connection is closed, so that other callers do not wait for it.
+        Raises QueueUnavailable; the message may be in the queue nevertheless. The connection is
+        closed, unless the queue is full, so that other callers do not wait for the broker.
         """
         if self._channel is None:
             raise QueueUnavailable("RabbitMQ is not connected")
         channel, lost = self._channel, self._lost
         try:
             await _publish(channel, QUEUE, message)
-        except DeliveryError as error:
+        except _QueueFull:
             if not self._full_logged:
                 logger.warning("the queue is full: searches are written directly")
             self._full_logged = True
-            raise QueueUnavailable("the queue is full") from error
+            raise
         except QueueUnavailable as error:
             if not lost.done():
                 self._channel = None
@@ -155,9 +140,8 @@ class RecordQueue:
         except QueueUnavailable:
             self._backlog_channel = None
             return None
-        return Backlog(
-            queue.message_count or 0, queue.consumer_count or 0, parked.message_count or 0
-        )
+        counts = queue.message_count, queue.consumer_count, parked.message_count
+        return Backlog(*(count or 0 for count in counts))
 
     async def _keep_connected(self) -> None:
         while True:
@@ -198,18 +182,14 @@ class Consumer:
         self._left_over: Message | None = None
 
     async def start(self) -> None:
-        """Subscribe to the queue."""
+        """Subscribe to the queue. `None` marks the end of the messages."""
         await self._channel.basic_qos(prefetch_count=PREFETCH)
-        self._channel.closing.add_done_callback(lambda _: self.stop())
-        self._channel.on_consumer_cancel_callbacks.add(lambda _: self.stop())
+        self._channel.closing.add_done_callback(lambda _: self._arrived.put_nowait(None))
+        self._channel.on_consumer_cancel_callbacks.add(lambda _: self._arrived.put_nowait(None))
         await self._channel.basic_consume(QUEUE, self._arrived.put)
 
-    def stop(self) -> None:
-        """Make `fetch_batch` return an empty batch after the messages received so far."""
-        self._arrived.put_nowait(None)
-
     async def fetch_batch(self, max_messages: int, max_bytes: int) -> list[Message]:
-        """Wait for a message and return it with others already received; empty once stopped."""
+        """Wait for a message and return all received so far; empty once the subscription ends."""
         message = self._left_over or await self._arrived.get()
         self._left_over = None
         batch: list[Message] = []
@@ -224,23 +204,18 @@ class Consumer:
                 break
             message = self._arrived.get_nowait()
         else:
-            self.stop()  # for the next call: this one has consumed the end marker
+            self._arrived.put_nowait(None)  # for the next call
         return batch
 
     async def acknowledge(self, message: Message, *, multiple: bool = False) -> None:
         """Acknowledge a message, or all up to it. Raises QueueUnavailable."""
-        tag = message.delivery_tag
-        assert tag is not None  # noqa: S101 - only a response to basic.get may lack it
+        assert message.delivery_tag is not None  # noqa: S101 - only basic.get may lack it
         async with _map_errors():
-            await self._channel.basic_ack(tag, multiple=multiple)
+            await self._channel.basic_ack(message.delivery_tag, multiple=multiple)
 
     async def park(self, message: Message, reason: str) -> None:
         """Copy a message to the parked queue with the reason as header. Raises QueueUnavailable."""
-        headers = {"x-reason": reason[:MAX_REASON]}
-        try:
-            await _publish(self._channel, PARKED, message.body, headers)
-        except DeliveryError as error:
-            raise QueueUnavailable("the queue of parked messages is full") from error
+        await _publish(self._channel, PARKED, message.body, {"x-reason": reason[:1000]})
 
 
 @asynccontextmanager
@@ -260,8 +235,10 @@ async def _open_channel(url: str) -> AsyncIterator[AbstractChannel]:
     """Connect, open a channel and declare the queues. Raises QueueUnavailable."""
     async with AsyncExitStack() as stack:
         async with _map_errors(), asyncio.timeout(CONNECT_TIMEOUT):
+            address = URL(url)
             connection = await aiormq.connect(
-                _set_heartbeat(url), client_properties={"connection_name": "arxiv-gateway"}
+                address if "heartbeat" in address.query else address % {"heartbeat": HEARTBEAT},
+                client_properties={"connection_name": "arxiv-gateway"},
             )
             stack.push_async_callback(_close, connection)
             channel = await connection.channel(publisher_confirms=True)
@@ -270,31 +247,26 @@ async def _open_channel(url: str) -> AsyncIterator[AbstractChannel]:
         yield channel
 
 
-def _set_heartbeat(text: str) -> URL:
-    url = URL(text)
-    return url if "heartbeat" in url.query else url % {"heartbeat": HEARTBEAT}
-
-
 async def _close(connection: Any) -> None:  # noqa: ANN401 - aiormq's own type is abstract
     with suppress(*_CLIENT_ERRORS):
         async with asyncio.timeout(PUBLISH_TIMEOUT):
             # pending calls must fail with this error: a plain close would cancel their tasks
-            await connection.close(ConnectionClosed(0, "closed by us"))
+            await connection.close(exceptions.ConnectionClosed(0, "closed by us"))
 
 
 async def _publish(
     channel: AbstractChannel, queue: str, body: bytes, headers: dict[str, Any] | None = None
 ) -> None:
-    properties = aiormq.spec.Basic.Properties(
-        content_type="application/json", delivery_mode=PERSISTENT, headers=headers
-    )
+    properties = aiormq.spec.Basic.Properties("application/json", headers=headers)
+    properties.delivery_mode = 2  # survives a restart of the broker
+    options: dict[str, Any] = {"properties": properties, "mandatory": True}
     async with _map_errors(), asyncio.timeout(PUBLISH_TIMEOUT):
         try:
-            await channel.basic_publish(
-                body, routing_key=queue, properties=properties, mandatory=True
-            )
-        except PublishError as error:
+            await channel.basic_publish(body, routing_key=queue, **options)
+        except exceptions.PublishError as error:
             raise QueueUnavailable("the queue has been deleted") from error
+        except exceptions.DeliveryError as error:
+            raise _QueueFull(f"the queue {queue} is full") from error
 
 
 @asynccontextmanager
@@ -302,8 +274,6 @@ async def _map_errors() -> AsyncIterator[None]:
     """Raise aiormq's errors as QueueUnavailable, without the URL and its password."""
     try:
         yield
-    except DeliveryError:
-        raise
     except _CLIENT_ERRORS as error:
         raise QueueUnavailable(_describe(error)) from error
     except asyncio.CancelledError as error:
@@ -317,7 +287,7 @@ async def _map_errors() -> AsyncIterator[None]:
 def _describe(error: BaseException) -> str:
     if isinstance(error, TimeoutError):
         return "the broker does not respond"
-    if isinstance(error, InvalidFrameError):
+    if isinstance(error, exceptions.InvalidFrameError):
         return "the virtual host does not exist, or the user has no access to it"
     if isinstance(error, OSError) and error.strerror:
         return error.strerror

@@ -26,21 +26,21 @@ from .rabbitmq import RETRY_PAUSES, Consumer, Message, consume
 
 logger = logging.getLogger(__name__)
 
-MAX_BATCH = 50
-"""Searches per transaction."""
-MAX_BATCH_BYTES = 5 * 2**20
-"""Bytes per transaction: PostgreSQL needs about a second for as many new papers."""
+MAX_BATCH, MAX_BATCH_BYTES = 50, 5 * 2**20
+"""Searches and bytes per transaction: PostgreSQL needs a second for as many bytes of new papers."""
 T = TypeVar("T")
 Rejected = tuple[Message, str]
 """A message that cannot be stored, and the reason."""
-_decode = msgspec.json.Decoder(Record).decode
 
 
-async def run_worker(settings: Settings) -> None:
+class _Stopped(Exception):
+    pass
+
+
+async def run_worker(settings: Settings, queue_url: str) -> None:
     """Run a worker until SIGTERM or SIGINT."""
-    assert settings.queue_url  # noqa: S101 - checked by the command line
     pools = create_pools(settings)
-    worker = QueueWorker(settings.queue_url, RecordStore(pools))
+    worker = QueueWorker(queue_url, RecordStore(pools))
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, worker.stop)
@@ -82,21 +82,15 @@ class QueueWorker:
             rejected_messages = [message for message, _ in rejected]
             stored = [record for message, record in records if message not in rejected_messages]
             if stored:
-                logger.log(
-                    NOTICE,
-                    "stored %d searches with %d results in %.0f ms; the oldest waited %d s",
-                    len(stored),
-                    sum(record.num_entries for record in stored),
-                    (monotonic() - start) * 1000,
-                    max(0, int(time()) - min(record.acknowledged for record in stored)),
-                )
+                results = sum(record.num_entries for record in stored)
+                waited = max(0, int(time()) - min(record.acknowledged for record in stored))
+                text = "stored %d searches with %d results in %.0f ms; the oldest waited %d s"
+                milliseconds = (monotonic() - start) * 1000
+                logger.log(NOTICE, text, len(stored), results, milliseconds, waited)
 
     async def _store_batch(self, batch: Sequence[tuple[Message, Record]]) -> list[Rejected]:
-        """Store a batch and return the rejected messages.
-
-        If that fails, each half is stored separately. This finds the record that PostgreSQL
-        rejects, and divides a batch that exceeds the statement timeout.
-        """
+        """Store a batch and return the rejected messages. If that fails, store each half."""
+        # this finds the record that is rejected, and divides a batch that takes too long
         backoff = Backoff(*RETRY_PAUSES)
         while batch:
             try:
@@ -137,10 +131,6 @@ class QueueWorker:
             result.cancel()
 
 
-class _Stopped(Exception):
-    pass
-
-
 async def _settle_batch(consumer: Consumer, batch: list[Message], rejected: list[Rejected]) -> None:
     """Acknowledge the stored messages and park the rejected ones."""
     if not rejected:
@@ -157,23 +147,18 @@ async def _settle_batch(consumer: Consumer, batch: list[Message], rejected: list
         logger.error("could not store a search, it is parked: %s", reason)
 
 
-def _decode_batch(
-    batch: list[Message],
-) -> tuple[list[tuple[Message, Record]], list[Rejected]]:
+def _decode_batch(batch: list[Message]) -> tuple[list[tuple[Message, Record]], list[Rejected]]:
     records: list[tuple[Message, Record]] = []
     rejected: list[Rejected] = []
     for message in batch:
         try:
-            records.append((message, _decode_record(message.body)))
+            record = msgspec.json.decode(message.body, type=Record)
         except msgspec.MsgspecError as error:
             rejected.append((message, f"the message cannot be read: {error}"))
+            continue
+        if (number := len(record.results)) == record.num_entries:
+            records.append((message, record))
+        else:
+            counts = f"{number} results, not {record.num_entries}"
+            rejected.append((message, f"search {record.query_id} has {counts}"))
     return records, rejected
-
-
-def _decode_record(body: bytes) -> Record:
-    record = _decode(body)
-    if len(record.results) != record.num_entries:
-        raise msgspec.ValidationError(
-            f"search {record.query_id} has {len(record.results)} results, not {record.num_entries}"
-        )
-    return record

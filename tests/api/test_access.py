@@ -162,7 +162,7 @@ class Database:
 
 async def test_concurrent_lookups_of_keys_are_batched() -> None:
     database = Database()
-    cache = ApiKeyCache(database)
+    cache = ApiKeyCache(database.find)
     wrong = [api_keys.generate_key() for _ in range(200)]
     keys = await asyncio.gather(*[cache.find(key) for key in [*wrong, database.key, *wrong]])
 
@@ -177,7 +177,7 @@ async def test_known_key_stays_valid_while_the_database_is_unavailable(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     database = Database()
-    cache = ApiKeyCache(database)
+    cache = ApiKeyCache(database.find)
     assert await cache.find(database.key)
     database.is_unavailable = True
     monkeypatch.setattr(api_keys, "FRESH_SECONDS", 0)
@@ -193,7 +193,7 @@ async def test_known_key_stays_valid_while_the_database_is_unavailable(
 
 async def test_caches_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(api_keys, "MAX_CACHED_KEYS", 10)
-    cache = ApiKeyCache(Database())
+    cache = ApiKeyCache(Database().find)
     for _ in range(30):
         await cache.find(api_keys.generate_key())
     assert len(cache._known) == 10  # noqa: SLF001
@@ -227,7 +227,7 @@ async def test_anonymous_clients_are_distinguished_by_address(
         await send({"type": "http.response.start", "status": 200, "headers": []})
         await send({"type": "http.response.body", "body": b""})
 
-    layer: Any = ApiKeyMiddleware(ApiKeyCache(Database()), Rate(1, 60))(hello)
+    layer: Any = ApiKeyMiddleware(ApiKeyCache(Database().find), Rate(1, 60))(hello)
     statuses = []
     for address in addresses:
         wire = httpx.ASGITransport(layer, client=(address, 1))

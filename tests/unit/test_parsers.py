@@ -31,10 +31,10 @@ KEYS: dict[str, tuple[Any, ...]] = {
     "ranked": (0.5, "2101.00001", 1),
 }
 SHAPES = {
-    "queries": QUERIES.key_types,
-    "results": RESULTS.key_types,
-    "papers": PAPERS.key_types,
-    "ranked": RANKED.key_types,
+    "queries": tuple(QUERIES.key.values()),
+    "results": tuple(RESULTS.key.values()),
+    "papers": tuple(PAPERS.key.values()),
+    "ranked": tuple(RANKED.key.values()),
 }
 
 
