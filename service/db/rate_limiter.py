@@ -5,8 +5,8 @@ a cooldown. Beside it is a queue of tickets, served in order. A ticket that is n
 and so does a lease that is not released. All times are those of PostgreSQL's clock, and nothing
 lasts longer than a transaction, so PgBouncer can be in between.
 
-Each process has at most one ticket. A FIFO lock decides which of its searches may take it; the
-others wait for the lock, and look at the state of the rate limiter from time to time.
+Each process has at most one ticket. The search that holds a FIFO lock has it and polls; the others
+estimate their wait once, when they arrive, and then only wait for the lock.
 """
 
 import asyncio
@@ -24,18 +24,18 @@ from psycopg_pool import PoolTimeout, TooManyRequests
 from .. import metrics, sql
 from ..errors import DatabaseUnavailable, QueueTooLong
 from ..models.records import RecordedSearch
-from .pool import Connection, DatabasePools, fetch, map_db_errors
+from .pool import DatabasePools, fetch, map_db_errors
 
 logger = logging.getLogger(__name__)
 
 TICKET_LIFETIME = 10.0
 """Seconds after which a ticket expires unless it is renewed."""
 RENEW_SECONDS = 3.0
-"""Longest pause between two looks at the rate limiter; each look renews the ticket."""
+"""Longest pause between two polls; each renews the ticket."""
 MIN_POLL_SECONDS, MAX_POLL_SECONDS = 0.02, 0.25
-"""Bounds of the pause between two looks of the first in the queue while a lease is held."""
+"""Bounds of the pause between two polls of the first in the queue while a lease is held."""
 DATABASE_RETRY_SECONDS = 1.0
-RELEASE_ATTEMPTS = 3
+SEND_ATTEMPTS = 3
 MAX_COOLDOWN = 6 * 3600.0
 """Seconds; arXiv has been seen to throttle for five hours."""
 
@@ -58,7 +58,7 @@ class QueueStatus(Struct, frozen=True):
     """The place of its ticket, if it has one."""
     ahead: int
     """Number of requests before it."""
-    pause: float
+    interval_left: float
     cooldown: float
     wait: float
     """The estimated wait."""
@@ -83,15 +83,6 @@ class CacheProbe(Struct, frozen=True):
     is_fresh: Callable[[RecordedSearch], bool]
 
 
-class PendingUpdate(Struct):
-    """A release or cancellation that has not reached PostgreSQL yet."""
-
-    statement: bytes
-    values: Mapping[str, Any]
-    expires_at: float
-    """When it becomes unnecessary (loop time), because the lease has expired."""
-
-
 class _Waiter(Struct):
     """A search that waits for a lease."""
 
@@ -101,17 +92,18 @@ class _Waiter(Struct):
     ticket: UUID = field(default_factory=uuid4)
     has_ticket: bool = False
     """Whether PostgreSQL may have its ticket."""
-    is_checked: bool = False
+    is_accepted: bool = False
     """Whether the estimate was short enough when the search arrived."""
 
     @property
     def time_left(self) -> float:
         return self.deadline - _now()
 
-    def check(self, status: QueueStatus, *, is_accepted: bool) -> None:
+    def check(self, status: QueueStatus) -> None:
         """Raise QueueTooLong if the search cannot get the lease in time."""
         left, cooldown = self.time_left, math.ceil(status.cooldown)
-        is_too_long = left < 0 or status.cooldown > left or (status.wait > left and not is_accepted)
+        is_late = left < 0 or status.cooldown > left
+        is_too_long = is_late or (status.wait > left and not self.is_accepted)
         if cooldown and (is_too_long or not self.wait_for_cooldown):
             raise QueueTooLong(
                 f"arXiv throttles requests; the next one can be sent in {cooldown} seconds",
@@ -123,7 +115,7 @@ class _Waiter(Struct):
                 f"{status.ahead} searches are waiting for arXiv, which would take {wait} seconds",
                 retry_after=wait,
             )
-        self.is_checked = True
+        self.is_accepted = True
 
 
 class RateLimiter:
@@ -138,11 +130,14 @@ class RateLimiter:
         self._lease = lease
         self._lock = asyncio.Lock()
         """Held by the search that has this process's ticket, until it gets the lease."""
-        self._lock_queue: list[asyncio.Task[bool]] = []
-        """Calls of `_lock.acquire` in order of arrival, including the one that succeeded last."""
+        self._waiting = 0
+        """Number of searches of this process that wait, including the one with the lock."""
+        self._ticket: UUID | None = None
+        """The latest ticket of this process."""
         self._released = asyncio.Event()
         """Set when this process has released a lease."""
-        self._pending: dict[UUID, PendingUpdate] = {}
+        self._unsent_cooldown: dict[str, object] | None = None
+        """The release of a throttled request, until PostgreSQL has it."""
 
     @asynccontextmanager
     async def acquire(
@@ -151,8 +146,8 @@ class RateLimiter:
         """Wait for the lease until `deadline` (loop time), and hold it in the context.
 
         Yields the record instead if another process records the search of `probe` meanwhile. Raises
-        QueueTooLong as soon as it is clear that the lease cannot be granted in time, or that there
-        is a cooldown, if `wait_for_cooldown` is false.
+        QueueTooLong at once if the estimated wait is too long, and later if the lease cannot be
+        granted in time, or if there is a cooldown and `wait_for_cooldown` is false.
         """
         started = _now()
         waiter = _Waiter(deadline, probe, wait_for_cooldown)
@@ -173,62 +168,67 @@ class RateLimiter:
 
     async def fetch_status(self) -> RateLimiterStatus:
         """The state of the rate limiter, including the searches of this process."""
-        [status] = await fetch(self._pools.writer, class_row(RateLimiterStatus), sql.GATE_STATUS)
+        row_type, own = class_row(RateLimiterStatus), {"ticket": self._ticket}
+        [status] = await fetch(self._pools.writer, row_type, sql.GATE_STATUS, own)
         metrics.set_cooldown(status.cooldown)
-        return structs.replace(status, waiting=status.waiting + len(self._waiting_for_lock()))
-
-    def _waiting_for_lock(self) -> list[asyncio.Task[bool]]:
-        return [locking for locking in self._lock_queue if not locking.done()]
+        return structs.replace(status, waiting=status.waiting + self._waiting)
 
     async def _wait(self, waiter: _Waiter) -> Lease | RecordedSearch:
-        """Wait for the lock, then for the lease, and look at the rate limiter meanwhile."""
+        """Wait for the lock, then for the lease."""
+        ahead, self._waiting = self._waiting, self._waiting + 1
+        # a task, so that the search has its place in the queue while its estimate is checked
         locking = asyncio.create_task(self._lock.acquire())
-        self._lock_queue.append(locking)
         try:
-            await asyncio.sleep(0)  # lets it succeed if no other search has the lock
-            while True:
-                if result := await self._look(waiter, locking):
-                    return result
+            if ahead:
+                # the first of these has the lock, and its ticket is counted by PostgreSQL
+                values = self._enqueue_parameters(waiter) | {"ahead": ahead - 1, "max_wait": -1.0}
+                row_type = class_row(QueueStatus)
+                [status] = await fetch(self._pools.writer, row_type, sql.GATE_ENQUEUE, values)
+                waiter.check(status)
+            await asyncio.wait([locking], timeout=waiter.time_left)
+            if not locking.done():
+                raise QueueTooLong(
+                    f"{ahead} searches were waiting for arXiv, which took too long",
+                    retry_after=max(1, math.ceil(self._interval)),
+                )
+            return await self._take_lease(waiter)
         finally:
-            try:
-                if waiter.has_ticket:
-                    # before the lock is free, because the next search would count this ticket
-                    update = sql.GATE_CANCEL, {"ticket": waiter.ticket}, self._lease
-                    await _run_to_end(self._send(*update))
-            finally:
-                self._lock_queue.remove(locking)
-                if not locking.cancel():
-                    self._lock.release()
+            self._waiting -= 1
+            if not locking.cancel():
+                self._lock.release()
 
-    async def _look(
-        self, waiter: _Waiter, locking: asyncio.Task[bool]
-    ) -> Lease | RecordedSearch | None:
-        """Take the lease if it is free, otherwise pause until that may have changed."""
-        looked_at, has_lock = _now(), locking.done()
-        ahead = None if has_lock else self._waiting_for_lock().index(locking)
-        if has_lock:
-            self._released.clear()
+    async def _take_lease(self, waiter: _Waiter) -> Lease | RecordedSearch:
+        """Poll the rate limiter until it grants the lease; the search has the lock."""
+        self._ticket = waiter.ticket
         try:
-            status, is_acquired, record = await self._try_acquire(waiter, ahead)
-        except DatabaseUnavailable as error:
-            # the database may be back before the ticket expires. It may also have granted the
-            # lease, so that only the confirmation is missing
-            is_hopeless = _is_unsent(error) and not waiter.is_checked
-            if is_hopeless or waiter.time_left < RENEW_SECONDS:
-                raise
-            await asyncio.sleep(DATABASE_RETRY_SECONDS)
-            return None
+            while True:
+                try:
+                    if result := await self._poll(waiter):
+                        return result
+                except DatabaseUnavailable as error:
+                    # the database may be back before the ticket expires. It may also have granted
+                    # the lease, so that only the confirmation is missing
+                    is_new = _is_unsent(error) and not waiter.is_accepted
+                    if is_new or waiter.time_left < RENEW_SECONDS:
+                        raise
+                    await asyncio.sleep(DATABASE_RETRY_SECONDS)
+        finally:
+            if waiter.has_ticket:
+                # before the lock is free, because the next search would count this ticket
+                await _run_to_end(self._cancel(waiter.ticket))
+
+    async def _poll(self, waiter: _Waiter) -> Lease | RecordedSearch | None:
+        """Take the lease if it is free, otherwise pause until that may have changed."""
+        polled_at = _now()
+        self._released.clear()
+        status, is_acquired, record = await self._try_acquire(waiter)
+        metrics.set_cooldown(status.cooldown)
         if record is not None and waiter.probe and waiter.probe.is_fresh(record):
             return record
+        waiter.has_ticket = status.place is not None and not is_acquired
         if is_acquired:
-            waiter.has_ticket = False
-            return Lease(looked_at + self._lease)
-        waiter.check(
-            status, is_accepted=status.place is not None if has_lock else waiter.is_checked
-        )
-        if not has_lock:
-            await asyncio.wait([locking], timeout=min(RENEW_SECONDS, waiter.time_left))
-            return None
+            return Lease(polled_at + self._lease)
+        waiter.check(status)
         with suppress(TimeoutError):
             async with asyncio.timeout(min(self._poll_seconds(status), waiter.time_left)):
                 await self._released.wait()
@@ -241,53 +241,52 @@ class RateLimiter:
             # the first in the queue needs the database more
             pause = max((status.ahead - 1) * self._interval, status.ahead * poll)
         else:
-            pause = max(status.pause, status.cooldown) or poll
+            pause = max(status.interval_left, status.cooldown) or poll
         return min(pause, RENEW_SECONDS)
 
+    def _enqueue_parameters(self, waiter: _Waiter) -> dict[str, object]:
+        return {
+            "ticket": waiter.ticket,
+            "interval": self._interval,
+            "ticket_lifetime": TICKET_LIFETIME,
+            "ahead": 0,
+            "max_wait": math.inf if waiter.is_accepted else max(0.0, waiter.time_left),
+        }
+
     async def _try_acquire(
-        self, waiter: _Waiter, ahead: int | None
+        self, waiter: _Waiter
     ) -> tuple[QueueStatus, bool, RecordedSearch | None]:
         """Renew the ticket and take the lease if it is free, in one round trip.
 
-        A search that waits for the lock behind `ahead` others gets no ticket. Returns the position
-        of the search, whether it has the lease, and its record by another process.
+        Returns the position of the search, whether it has the lease, and its record by another
+        process.
         """
-        values = {
-            "ticket": waiter.ticket,
-            "interval": self._interval,
-            "lease": self._lease,
-            "ticket_lifetime": TICKET_LIFETIME,
-            "ahead_in_process": ahead or 0,
-            "max_wait": max(0.0, waiter.time_left) if ahead is None else -1.0,
-            "search_key": waiter.probe and waiter.probe.search_key,
-        }
-        had_ticket, waiter.has_ticket = waiter.has_ticket, ahead is None
-        try:
-            with map_db_errors():
-                async with self._pools.writer() as conn:
-                    statuses = conn.cursor(row_factory=class_row(QueueStatus))
-                    records = conn.cursor(row_factory=class_row(RecordedSearch))
-                    async with conn.pipeline():
-                        await conn.execute(sql.BEGIN)
-                        await conn.execute(sql.GATE_LOCK, prepare=True)
-                        updates = await self._send_pending(conn)
-                        await conn.execute(sql.GATE_EXPIRE, prepare=True)
-                        await statuses.execute(sql.GATE_ENQUEUE, values, prepare=True)
-                        leases = await conn.execute(sql.GATE_ACQUIRE, values, prepare=True)
-                        await records.execute(sql.SELECT_LATEST_RECORD, values, prepare=True)
-                        await conn.execute(sql.COMMIT)
-                    status, record = await anext(statuses), await records.fetchone()
-        except DatabaseUnavailable as error:
-            waiter.has_ticket = had_ticket or (ahead is None and not _is_unsent(error))
-            raise
-        for ticket in updates:
-            self._pending.pop(ticket, None)
-        waiter.has_ticket = status.place is not None
-        metrics.set_cooldown(status.cooldown)
+        values = self._enqueue_parameters(waiter)
+        values |= {"lease": self._lease, "search_key": waiter.probe and waiter.probe.search_key}
+        unsent = self._unsent_cooldown
+        with map_db_errors():
+            async with self._pools.writer() as conn:
+                waiter.has_ticket = True
+                statuses = conn.cursor(row_factory=class_row(QueueStatus))
+                records = conn.cursor(row_factory=class_row(RecordedSearch))
+                async with conn.pipeline():
+                    await conn.execute(sql.BEGIN)
+                    await conn.execute(sql.GATE_LOCK, prepare=True)
+                    if unsent:
+                        await conn.execute(sql.GATE_RELEASE, unsent, prepare=True)
+                    await conn.execute(sql.GATE_EXPIRE, prepare=True)
+                    await statuses.execute(sql.GATE_ENQUEUE, values, prepare=True)
+                    leases = await conn.execute(sql.GATE_ACQUIRE, values, prepare=True)
+                    await records.execute(sql.SELECT_LATEST_RECORD, values, prepare=True)
+                    await conn.execute(sql.COMMIT)
+                status, record = await anext(statuses), await records.fetchone()
+        if self._unsent_cooldown is unsent:
+            self._unsent_cooldown = None
         return status, bool(leases.rowcount), record
 
     async def _release(self, ticket: UUID, lease: Lease, request_time: float) -> None:
-        values = {
+        """Release a lease; if that fails, it expires, and the next `acquire` sends its cooldown."""
+        values: dict[str, object] = {
             "ticket": ticket,
             "interval": self._interval,
             "answered": lease.answered,
@@ -295,46 +294,32 @@ class RateLimiter:
             "max_cooldown": MAX_COOLDOWN,
             "request_time": request_time,
         }
-        # a cooldown applies even after the lease has expired
-        needed_for = math.inf if lease.cooldown else self._lease
-        cooldowns = await self._send(sql.GATE_RELEASE, values, needed_for)
-        lease.cooldown_left = cooldowns[0] if cooldowns else lease.cooldown
+        if lease.cooldown:
+            self._unsent_cooldown = values
+        lease.cooldown_left = lease.cooldown
+        try:
+            [lease.cooldown_left] = await self._send(sql.GATE_RELEASE, values)
+        except DatabaseUnavailable as error:
+            logger.warning(
+                "could not release the rate limiter, it is freed when its lease expires: %s", error
+            )
+        else:
+            if self._unsent_cooldown is values:
+                self._unsent_cooldown = None
         metrics.set_cooldown(lease.cooldown_left)
 
-    async def _send(
-        self, statement: bytes, values: Mapping[str, Any], needed_for: float
-    ) -> list[float]:
-        """Send an update, and return its result.
+    async def _cancel(self, ticket: UUID) -> None:
+        """Delete a ticket, which expires otherwise."""
+        with suppress(DatabaseUnavailable):
+            await self._send(sql.GATE_CANCEL, {"ticket": ticket})
 
-        If PostgreSQL cannot be reached, the next `acquire` of this process sends it.
-        """
-        self._pending[values["ticket"]] = PendingUpdate(statement, values, _now() + needed_for)
-        failure: DatabaseUnavailable | None = None
-        for _ in range(RELEASE_ATTEMPTS):
-            try:
-                rows = await fetch(self._pools.writer, scalar_row, statement, values)
-            except DatabaseUnavailable as error:
-                failure = error
-            else:
-                self._pending.pop(values["ticket"], None)
-                return rows
-        logger.warning(
-            "could not release the rate limiter, it is freed when its lease expires: %s", failure
-        )
-        return []
-
-    async def _send_pending(self, conn: Connection) -> list[UUID]:
-        """Send what is still needed, and return the tickets."""
-        now = _now()
-        pending = {key: update for key, update in self._pending.items() if update.expires_at > now}
-        for update in pending.values():
-            await _execute(conn, update.statement, update.values)
-        self._pending = pending
-        return list(pending)
-
-
-async def _execute(conn: Connection, statement: bytes, values: Mapping[str, Any]) -> None:
-    await conn.execute(statement, values, prepare=True)
+    async def _send(self, statement: bytes, values: Mapping[str, object]) -> list[float]:
+        """Execute a statement, after failures up to SEND_ATTEMPTS times."""
+        for _ in range(SEND_ATTEMPTS - 1):
+            with suppress(DatabaseUnavailable):
+                return await fetch(self._pools.writer, scalar_row, statement, values)
+            await asyncio.sleep(DATABASE_RETRY_SECONDS)
+        return await fetch(self._pools.writer, scalar_row, statement, values)
 
 
 async def _run_to_end(ending: Coroutine[Any, Any, object]) -> None:

@@ -1,19 +1,19 @@
 -- Adds a ticket to the queue unless it would wait longer than `max_wait`, or renews it. Returns its
--- place (null if it was not added), the number of requests ahead of it, those that have no ticket yet
--- included, and in seconds: the rest of the interval, the rest of the cooldown, and the estimated wait.
+-- place (null if it was not added), the number of requests ahead of it including `ahead` that have no
+-- ticket yet, and in seconds: the rest of the interval and of the cooldown, and the estimated wait.
 with mine as (
     select place from gate_queue where ticket = %(ticket)s
 ),
 status as (
     select
         ahead,
-        pause,
+        interval_left,
         cooldown,
-        greatest(pause, cooldown) + ahead * (%(interval)s::float8 + request_time) as wait
+        greatest(interval_left, cooldown) + ahead * (%(interval)s::float8 + request_time) as wait
     from (
         select
             request_time,
-            greatest(extract(epoch from free_at - clock_timestamp()), 0)::float8 as pause,
+            greatest(extract(epoch from free_at - clock_timestamp()), 0)::float8 as interval_left,
             greatest(extract(epoch from closed_until - clock_timestamp()), 0)::float8 as cooldown,
             (
                 select count(*)
@@ -21,7 +21,7 @@ status as (
                 where place < coalesce((select place from mine), 9223372036854775807)
             )
             + (holder is not null and held_until > clock_timestamp())::int
-            + %(ahead_in_process)s::int as ahead
+            + %(ahead)s::int as ahead
         from gate
     ) as now
 ),
@@ -33,5 +33,5 @@ ticket as (
     on conflict (ticket) do update set expires = excluded.expires
     returning place
 )
-select (select place from ticket) as place, ahead, pause, cooldown, wait
+select (select place from ticket) as place, ahead, interval_left, cooldown, wait
 from status

@@ -1,7 +1,11 @@
--- The state of the rate limiter: whether a request to arXiv is in progress, the number of tickets,
--- and the rest of the cooldown in seconds.
+-- The state of the rate limiter: whether a request to arXiv is in progress, the number of tickets
+-- other than this process's, and the rest of the cooldown in seconds.
 select
     holder is not null and held_until > clock_timestamp() as in_progress,
-    (select count(*) from gate_queue where expires >= clock_timestamp()) as waiting,
+    (
+        select count(*)
+        from gate_queue
+        where expires >= clock_timestamp() and ticket is distinct from %(ticket)s
+    ) as waiting,
     greatest(extract(epoch from closed_until - clock_timestamp()), 0)::float8 as cooldown
 from gate

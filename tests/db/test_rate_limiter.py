@@ -72,7 +72,7 @@ def gaps(log: list[tuple[float, float]]) -> list[float]:
 
 @pytest.fixture
 def no_polling(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Searches look at the rate limiter again only if something wakes them."""
+    """Searches poll the rate limiter again only if something wakes them."""
     for name in ("MIN_POLL_SECONDS", "MAX_POLL_SECONDS", "RENEW_SECONDS"):
         monkeypatch.setattr(rate_limiter_module, name, 60.0)
 
@@ -221,7 +221,7 @@ async def test_search_behind_a_cooldown_and_others_fails_at_once(
         await cancel(*waiting)
 
 
-async def test_search_without_a_ticket_notices_a_cooldown(
+async def test_cooldown_ends_all_waits_that_it_makes_too_long(
     database: str, db: psycopg.Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(rate_limiter_module, "RENEW_SECONDS", 0.2)
@@ -476,7 +476,7 @@ async def test_cooldown_is_limited_unless_arxiv_specifies_a_longer_one(
 @pytest.mark.parametrize("ahead", [0, 2])
 async def test_record_of_another_process_ends_the_wait(database: str, ahead: int) -> None:
     key = uuid4()
-    async with limiters(database, interval=4) as [limiter], DatabasePools(database) as pools:
+    async with limiters(database, interval=1) as [limiter], DatabasePools(database) as pools:
         async with limiter.acquire(soon()):
             pass
         others = [asyncio.create_task(hold(limiter)) for _ in range(ahead)]
@@ -495,7 +495,7 @@ async def test_record_of_another_process_ends_the_wait(database: str, ahead: int
         await cancel(*others)
 
     assert getattr(record, "query_id", None) == query_id
-    assert monotonic() - started < 4
+    assert monotonic() - started < 1 + ahead  # no later than its turn
 
 
 # PostgreSQL fails
@@ -568,11 +568,11 @@ async def test_cooldown_is_not_lost_while_the_database_is_unavailable(
     assert "could not release the rate limiter, it is freed when its lease expires" in caplog.text
 
 
-async def test_pending_cancellation_is_sent_when_the_database_is_back(
+async def test_lease_that_cannot_be_cancelled_expires(
     database: str, short_timeouts: Callable[[], None]
 ) -> None:
     short_timeouts()
-    async with proxied(database) as (proxy, url), limiters(url, interval=0, lease=60) as [limiter]:
+    async with proxied(database) as (proxy, url), limiters(url, interval=0, lease=4) as [limiter]:
         await hold(limiter)
         # the confirmation of the lease is lost, and nothing more can be sent
         proxy.cut_before_answer = True
