@@ -1,7 +1,7 @@
 """HTTP client for arXiv's API.
 
-`search` sends one request and returns the response, or raises an UpstreamError that contains the
-failed attempt, so that every attempt can be recorded. `search.py` decides when to send a request.
+`search` sends one request and returns the response. A failure is a response too, with the outcome
+and the reason, so that every attempt can be recorded. `search.py` decides when to send a request.
 """
 
 import asyncio
@@ -17,9 +17,9 @@ from typing import Self, cast
 
 import httpx
 
-from . import __version__, arxiv_query, arxiv_xml, errors, metrics, timestamps
+from . import __version__, arxiv_query, arxiv_xml, metrics, timestamps
 from .http_pool import HTTPConnectionPool, ssl_context
-from .models.arxiv import ArxivRequest, ArxivResponse, Feed, Outcome
+from .models.arxiv import ArxivRequest, ArxivResponse, Entry, Feed, Outcome, Remarks
 from .settings import Settings
 
 logger = logging.getLogger(__name__)
@@ -33,13 +33,13 @@ CONNECT_RETRY_SECONDS = 30
 """The Retry-After when arXiv cannot be reached."""
 DAY = 86_400
 
-_OUTCOMES: dict[type[errors.UpstreamError], Outcome] = {
-    errors.UpstreamRejected: Outcome.REFUSED,
-    errors.UpstreamThrottled: Outcome.BUSY,
-    errors.UpstreamUnreachable: Outcome.UNREACHABLE,
-    errors.UpstreamTimeout: Outcome.TIMEOUT,
-    errors.UpstreamInvalidResponse: Outcome.BROKEN,
-}
+
+class _Failure(Exception):
+    """A request failed; within this module only."""
+
+    def __init__(self, outcome: Outcome, reason: str, retry_after: int | None = None) -> None:
+        super().__init__(reason)
+        self.outcome, self.reason, self.retry_after = outcome, reason, retry_after
 
 
 class ArxivClient:
@@ -67,14 +67,10 @@ class ArxivClient:
     async def search(self, request: ArxivRequest, deadline: float) -> ArxivResponse:
         """Send a request and return the response, at the latest at `deadline` (loop time).
 
-        The caller holds the lease of the rate limiter. Raises UpstreamError.
+        The caller holds the lease of the rate limiter.
         """
         started = monotonic()
-        try:
-            response = await self._send(request, deadline)
-        except errors.UpstreamError as error:
-            self._report(error.response, request, monotonic() - started)
-            raise
+        response = await self._send(request, deadline)
         self._report(response, request, monotonic() - started)
         return response
 
@@ -99,15 +95,16 @@ class ArxivClient:
                 feed = _parse_feed(body, status)
             else:
                 feed = await asyncio.to_thread(_parse_feed, body, status)
-        except errors.UpstreamError as error:
-            error.response = ArxivResponse(
+        except _Failure as failure:
+            return ArxivResponse(
                 timestamp=timestamp,
                 status=status,
                 num_results=0,
                 query=request.query,
-                outcome=_OUTCOMES[type(error)],
+                outcome=failure.outcome,
+                reason=failure.reason,
+                retry_after=failure.retry_after,
             )
-            raise
         return _create_response(feed, request, status, timestamp)
 
     def _create_client(self) -> httpx.AsyncClient:
@@ -129,9 +126,10 @@ class ArxivClient:
     def _check_throttled(self, response: httpx.Response) -> None:
         if response.status_code in {429, 403, 503}:
             seconds = _parse_retry_after(response.headers.get("retry-after", ""))
-            raise errors.UpstreamThrottled(
+            raise _Failure(
+                Outcome.BUSY,
                 f"arXiv throttles requests (status {response.status_code})",
-                retry_after=seconds or math.ceil(self.settings.cooldown),
+                seconds or math.ceil(self.settings.cooldown),
             )
 
     def _report(self, response: ArxivResponse, request: ArxivRequest, seconds: float) -> None:
@@ -154,16 +152,17 @@ def _map_http_errors(timeout: float) -> Iterator[None]:
     try:
         yield
     except (TimeoutError, httpx.TimeoutException) as error:
-        raise errors.UpstreamTimeout(
-            f"arXiv did not complete its response within {timeout:g} seconds"
+        raise _Failure(
+            Outcome.TIMEOUT, f"arXiv did not complete its response within {timeout:g} seconds"
         ) from error
     except httpx.ConnectError as error:
-        raise errors.UpstreamUnreachable(
-            f"cannot connect to arXiv: {error}", retry_after=CONNECT_RETRY_SECONDS
+        raise _Failure(
+            Outcome.UNREACHABLE, f"cannot connect to arXiv: {error}", CONNECT_RETRY_SECONDS
         ) from error
     except (httpx.HTTPError, zlib.error) as error:
-        raise errors.UpstreamInvalidResponse(
-            f"the response of arXiv is incomplete or damaged: {error or type(error).__name__}"
+        raise _Failure(
+            Outcome.BROKEN,
+            f"the response of arXiv is incomplete or damaged: {error or type(error).__name__}",
         ) from error
 
 
@@ -181,30 +180,34 @@ def _create_response(
             logger.warning("arXiv sent a paper without a date: %s", entry.arxiv_id)
     entries = feed.entries[:max_results]
     expected = min(max_results, feed.items_per_page or max_results, max(0, feed.total - start))
-    # an ID that is not on this page may be on another one
-    is_complete = start == 0 and max_results >= len(sent["id_list"].split(","))
-    remarks = {
-        "differences": arxiv_query.find_differences(sent, feed),
-        "missing_ids": arxiv_query.find_missing_ids(sent, entries) if is_complete else [],
-    }
+    is_short = len(entries) < expected
     return ArxivResponse(
         timestamp=timestamp,
         status=status,
         num_results=feed.total,
         query=feed.query or request.query,
         # arXiv sometimes leaves out papers that it counts; such a response must not be cached
-        outcome=Outcome.SUSPECT if len(entries) < expected else Outcome.OK,
+        outcome=Outcome.SUSPECT if is_short else Outcome.OK,
+        reason="arXiv sent fewer papers than it counted" if is_short else "",
         entries=entries,
-        remarks={name: texts for name, texts in remarks.items() if texts},
+        remarks=_find_remarks(sent, feed, entries),
     )
+
+
+def _find_remarks(sent: dict[str, str], feed: Feed, entries: list[Entry]) -> Remarks:
+    remarks = {"differences": arxiv_query.find_differences(sent, feed)}
+    # an ID that is not on this page may be on another one
+    if sent["start"] == "0" and int(sent["max_results"]) >= len(sent["id_list"].split(",")):
+        remarks["missing_ids"] = arxiv_query.find_missing_ids(sent, entries)
+    return {name: texts for name, texts in remarks.items() if texts}
 
 
 async def _read_body(response: httpx.Response) -> bytes:
     """Read and decompress the body in bounded memory: a few bytes may decompress to gigabytes."""
     encoding = response.headers.get("content-encoding", "identity").strip().lower()
     if encoding not in {"identity", "gzip", "x-gzip", "deflate"}:
-        raise errors.UpstreamInvalidResponse(
-            f"the response of arXiv has the unsupported encoding {encoding[:50]!r}"
+        raise _Failure(
+            Outcome.BROKEN, f"the response of arXiv has the unsupported encoding {encoding[:50]!r}"
         )
     unzip = None if encoding == "identity" else zlib.decompressobj(zlib.MAX_WBITS | 32)
     body, received = bytearray(), 0
@@ -212,37 +215,35 @@ async def _read_body(response: httpx.Response) -> bytes:
     async for chunk in cast("httpx.AsyncByteStream", response.stream):
         received += len(chunk)
         if unzip and unzip.eof:
-            raise errors.UpstreamInvalidResponse(
-                "the compressed response of arXiv has trailing data"
-            )
+            raise _Failure(Outcome.BROKEN, "the compressed response of arXiv has trailing data")
         room = MAX_RESPONSE_BYTES - len(body) + 1
         body += unzip.decompress(chunk, room) if unzip else chunk
         if received > MAX_RESPONSE_BYTES or len(body) > MAX_RESPONSE_BYTES:
-            raise errors.UpstreamInvalidResponse("the response of arXiv is larger than the limit")
+            raise _Failure(Outcome.BROKEN, "the response of arXiv is larger than the limit")
     if unzip and not unzip.eof:
-        raise errors.UpstreamInvalidResponse("the compressed response of arXiv is truncated")
+        raise _Failure(Outcome.BROKEN, "the compressed response of arXiv is truncated")
     return bytes(body)
 
 
 def _parse_feed(body: bytes, status: int) -> Feed:
-    """Parse a response. Raises the UpstreamError that its status or its content indicates."""
+    """Parse a response; a _Failure is raised if its status or its content indicates one."""
     try:
         feed = arxiv_xml.parse_feed(body)
     except arxiv_xml.InvalidFeed as error:
         if status == HTTPStatus.BAD_REQUEST:
-            raise errors.UpstreamRejected("arXiv rejects the query without a reason") from error
+            raise _Failure(Outcome.REFUSED, "arXiv rejects the query without a reason") from error
         if status == HTTPStatus.OK:
-            raise errors.UpstreamInvalidResponse(
-                f"the response of arXiv is not a valid feed: {error}"
+            raise _Failure(
+                Outcome.BROKEN, f"the response of arXiv is not a valid feed: {error}"
             ) from error
-        raise errors.UpstreamInvalidResponse(f"arXiv responded with status {status}") from error
+        raise _Failure(Outcome.BROKEN, f"arXiv responded with status {status}") from error
     if status == HTTPStatus.OK and feed.error is None:
         return feed
     # the summary of an error entry is the reason, whatever its id is
     reason = feed.error or next((entry.summary for entry in feed.entries), "no reason given")
     if status in {HTTPStatus.OK, HTTPStatus.BAD_REQUEST}:
-        raise errors.UpstreamRejected(f"arXiv rejects the query: {reason}")
-    raise errors.UpstreamInvalidResponse(f"arXiv responded with status {status}: {reason}")
+        raise _Failure(Outcome.REFUSED, f"arXiv rejects the query: {reason}")
+    raise _Failure(Outcome.BROKEN, f"arXiv responded with status {status}: {reason}")
 
 
 def _parse_http_date(text: str) -> int | None:

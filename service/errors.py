@@ -33,10 +33,6 @@ ServiceError
 """
 
 from http import HTTPStatus
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from .models.arxiv import ArxivResponse
 
 
 class ServiceError(Exception):
@@ -143,9 +139,6 @@ class ClientDisconnected(ServiceError, status=499, title="Client Closed Request"
 
 class UpstreamError(ServiceError):
     """arXiv did not send a usable response. The attempt is recorded."""
-
-    response: "ArxivResponse"
-    """The failed attempt as it is recorded; set by ArxivClient."""
 
 
 class UpstreamRejected(UpstreamError, status=400, title="arXiv rejected the query"):

@@ -76,7 +76,7 @@ class Harvester:
         await self._resume()
         yield Progress(len(self._seen), len(self._seen))
         failures, backoff = 0, Backoff(*RETRY_PAUSES)
-        while not self._state.finished and (self._room is None or self._room > 0):
+        while not self._state.finished and (self._papers_left is None or self._papers_left > 0):
             try:
                 page = await self._fetch_page()
             except errors.Conflict:
@@ -91,7 +91,7 @@ class Harvester:
                 await self._pause(error, backoff)
             else:
                 failures, backoff = 0, Backoff(*RETRY_PAUSES)
-                yield self._progress(page)
+                yield self._compute_progress(page)
 
     async def _resume(self) -> None:
         """Load the state of the harvest; at first, start a new one after a finished one."""
@@ -107,7 +107,7 @@ class Harvester:
         self._seen = await self._records.fetch_harvested_ids(self._normalized_query)
 
     @property
-    def _room(self) -> int | None:
+    def _papers_left(self) -> int | None:
         """How many papers may still be stored."""
         return None if self._limit is None else self._limit - len(self._seen)
 
@@ -124,7 +124,7 @@ class Harvester:
         )
         page = await self._search_service.search_and_record(search, self._record)
         if page.outcome == Outcome.SUSPECT:
-            raise errors.UpstreamInvalidResponse("arXiv sent fewer papers than it counts")
+            raise errors.UpstreamInvalidResponse("arXiv sent fewer papers than it counted")
         return page
 
     async def _record(self, response: ArxivResponse) -> RecordedSearch:
@@ -141,8 +141,8 @@ class Harvester:
             for entry in response.entries
             if entry.arxiv_id is not None and entry.arxiv_id not in self._seen
         }
-        entries = list(new.values())[: self._room]
-        state = self._advance(response, is_complete=len(entries) == len(new))
+        entries = list(new.values())[: self._papers_left]
+        state = self._compute_next_state(response, is_complete=len(entries) == len(new))
         recorded = await self._search_service.record(
             structs.replace(response, entries=entries), harvest=state
         )
@@ -150,7 +150,7 @@ class Harvester:
         self._state = state
         return recorded
 
-    def _advance(self, response: ArxivResponse, *, is_complete: bool) -> Harvest:
+    def _compute_next_state(self, response: ArxivResponse, *, is_complete: bool) -> Harvest:
         """The state after this page; a page that is not stored completely is requested again."""
         page = self._state.page + 1
         if not is_complete:
@@ -168,7 +168,7 @@ class Harvester:
             )
         return structs.replace(self._state, page=page, submitted_from=last, start=0)
 
-    def _progress(self, page: RecordedSearch) -> Progress:
+    def _compute_progress(self, page: RecordedSearch) -> Progress:
         left = 0 if self._state.finished else max(0, page.num_results - self._offset)
         total = len(self._seen) + left
         return Progress(len(self._seen), min(total, self._limit or total))

@@ -4,7 +4,8 @@ Recorded searches are the cache: a record is fresh until arXiv publishes new pap
 also keeps the latest records in memory. Concurrent identical searches of a process share one
 execution; across processes, those that wait for the rate limiter find the record of the first.
 
-From top to bottom, a search passes `search`, `_share`, `_run`, `_ask`, `_attempt` and `record`.
+From top to bottom, a search passes `search`, `_join_or_start`, `_run`, `_request_with_retries`,
+`_request` and `record`.
 """
 
 import asyncio
@@ -12,9 +13,8 @@ import logging
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Coroutine
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from functools import partial
-from itertools import count
 from time import monotonic, time
 from typing import Any, Self, TypeVar, cast
 from uuid import UUID
@@ -52,10 +52,18 @@ QUEUE_SECONDS = 2.0
 """How long to wait for results that are still in the queue."""
 QUEUE_POLL_SECONDS = 0.1
 
+FINAL = Outcome.OK, Outcome.REFUSED, Outcome.BUSY
+"""After these, a search is not sent again; other failures may be temporary."""
+_ERRORS: dict[Outcome, type[errors.UpstreamError]] = {
+    Outcome.REFUSED: errors.UpstreamRejected,
+    Outcome.BUSY: errors.UpstreamThrottled,
+    Outcome.UNREACHABLE: errors.UpstreamUnreachable,
+    Outcome.TIMEOUT: errors.UpstreamTimeout,
+    Outcome.BROKEN: errors.UpstreamInvalidResponse,
+}
+
 T = TypeVar("T")
-R = TypeVar("R", bound=ArxivResponse | RecordedSearch)
-Recorder = Callable[[ArxivResponse], Awaitable[R]]
-"""Processes each response of arXiv, including failed attempts; usually records it."""
+Recorder = Callable[[ArxivResponse], Awaitable[RecordedSearch]]
 
 
 class SearchReply(Struct, frozen=True):
@@ -97,7 +105,7 @@ class SearchService(ABC):
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._in_flight: set[InFlight[Any]] = set()
-        self._shared: WeakValueDictionary[UUID, InFlight[SearchReply]] = WeakValueDictionary()
+        self._joinable: WeakValueDictionary[UUID, InFlight[SearchReply]] = WeakValueDictionary()
         """The searches in progress that others may join, by search_key."""
         self._cache: TTLCache[UUID, RecordedSearch] = TTLCache(MAX_CACHED_SEARCHES, CACHE_SECONDS)
 
@@ -128,16 +136,16 @@ class SearchService(ABC):
         if recorded and _is_fresh(recorded):
             metrics.SEARCHES.labels("ok", "process").inc()
             return _hit(recorded)
-        return await self._share(request, use_cache=use_cache)
+        return await self._join_or_start(request, use_cache=use_cache)
 
     @metrics.count_searches
-    async def _share(self, request: ArxivRequest, *, use_cache: bool) -> SearchReply:
+    async def _join_or_start(self, request: ArxivRequest, *, use_cache: bool) -> SearchReply:
         """Join an identical search in progress, if any, otherwise start one."""
-        flight = self._shared.get(request.search_key) if use_cache else None
+        flight = self._joinable.get(request.search_key) if use_cache else None
         if flight is None or flight.is_ending:
             flight = self._start(partial(self._run, request, use_cache=use_cache))
             if use_cache:
-                self._shared[request.search_key] = flight
+                self._joinable[request.search_key] = flight
             return await flight.join()
         reply = await flight.join()
         if reply.answered_by == "flight":
@@ -164,6 +172,14 @@ class SearchService(ABC):
             self._cache[request.search_key] = recorded
 
 
+class _Answer(Struct, frozen=True):
+    """The end of a search at arXiv: the response, and its record."""
+
+    response: ArxivResponse | None = None
+    """None if another process has recorded the search meanwhile."""
+    recorded: RecordedSearch | None = None
+
+
 class LocalSearchService(SearchService):
     """Sends searches to arXiv, and records them in the database."""
 
@@ -182,24 +198,17 @@ class LocalSearchService(SearchService):
     @metrics.count_searches
     async def search_arxiv(self, search: Search) -> ArxivResponse:
         """Send a search to arXiv without recording it. Raises what `search` raises."""
-
-        async def keep(response: ArxivResponse) -> ArxivResponse:
-            return response
-
-        response = await self._start(partial(self._ask, self._encode(search), keep)).join()
-        return cast("ArxivResponse", response)  # there is no probe for a record
+        send = partial(self._request_with_retries, self._encode(search), None)
+        return cast("ArxivResponse", (await self._start(send).join()).response)
 
     @metrics.count_searches
-    async def search_and_record(
-        self, search: Search, record: Recorder[RecordedSearch]
-    ) -> RecordedSearch:
-        """Send a search to arXiv; `record` records each response.
+    async def search_and_record(self, search: Search, record: Recorder) -> RecordedSearch:
+        """Send a search to arXiv; `record` records the response to each attempt.
 
         Raises what `search` and `record` raise.
         """
-        start = partial(self._ask, self._encode(search), record)
-        recorded: RecordedSearch = await self._start(start).join()
-        return recorded
+        send = partial(self._request_with_retries, self._encode(search), record)
+        return cast("RecordedSearch", (await self._start(send).join()).recorded)
 
     async def _run(
         self, request: ArxivRequest, flight: InFlight[SearchReply], *, use_cache: bool
@@ -210,16 +219,10 @@ class LocalSearchService(SearchService):
             self._add_to_cache(request, stored)
             return _hit(stored)
         forwarded = "fwd=request" if not use_cache else "fwd=stale" if stored else "fwd=uri-miss"
-        own: RecordedSearch | None = None
-
-        async def record(response: ArxivResponse) -> RecordedSearch:
-            nonlocal own
-            own = await self.record(response, search_key=request.search_key)
-            return own
-
+        record = partial(self.record, search_key=request.search_key)
         probe = CacheProbe(request.search_key, _is_fresh) if use_cache else None
         try:
-            recorded = await self._ask(
+            answer = await self._request_with_retries(
                 request, record, flight, probe=probe, wait_for_cooldown=stored is None
             )
         except errors.UpstreamRejected:
@@ -229,21 +232,22 @@ class LocalSearchService(SearchService):
                 raise
             logger.warning("serving a stale response: %s", error.detail)
             return SearchReply(stored, f"{_hit(stored).cache_status}; detail=stale")
+        recorded = cast("RecordedSearch", answer.recorded)
         self._add_to_cache(request, recorded)
-        if recorded is not own:  # by another process
+        if answer.response is None:  # another process has recorded it
             return SearchReply(recorded, f"{forwarded}; collapsed")
         suffix = "; stored" if recorded.outcome == Outcome.OK else ""
         return SearchReply(recorded, f"{forwarded}; fwd-status={recorded.status}{suffix}")
 
-    async def _ask(
+    async def _request_with_retries(
         self,
         request: ArxivRequest,
-        record: Recorder[R],
+        record: Recorder | None,
         flight: InFlight[Any],
         *,
         probe: CacheProbe | None = None,
         wait_for_cooldown: bool = True,
-    ) -> R | RecordedSearch:
+    ) -> _Answer:
         """Send a request to arXiv, several times if necessary, as long as ARXIV_MAX_WAIT allows.
 
         Returns the record instead if another process records the search of `probe` meanwhile.
@@ -254,72 +258,57 @@ class LocalSearchService(SearchService):
             self._rate_limiter.acquire, deadline, probe=probe, wait_for_cooldown=wait_for_cooldown
         )
         backoff = Backoff(RETRY_SECONDS, self._settings.max_wait)
-        latest: R | RecordedSearch | errors.UpstreamError | None = None
-        try:
-            for attempt in count(1):
-                try:
-                    latest = await self._attempt(request, record, flight, acquire)
-                    if latest.outcome != Outcome.SUSPECT:
-                        return latest
-                except (errors.UpstreamRejected, errors.UpstreamThrottled):
+        answer = _Answer()
+        for attempt in range(1, MAX_ATTEMPTS + 1):
+            try:
+                answer = await self._request(request, record, flight, acquire())
+            except errors.QueueTooLong:
+                if answer.response is None:
                     raise
-                except errors.UpstreamError as error:
-                    logger.info("attempt %d failed: %s", attempt, error.detail)
-                    latest = error
-                except errors.QueueTooLong:
-                    if latest is None:
-                        raise
-                    break  # the result of the last attempt is more useful
-                pause = backoff.next_pause()
-                if attempt == MAX_ATTEMPTS or flight.is_abandoned or clock() + pause > deadline:
-                    break
-                await asyncio.sleep(pause)
-            assert latest is not None  # noqa: S101 - there was an attempt
-            if isinstance(latest, errors.UpstreamError):
-                raise latest
-            return latest
-        finally:
-            del latest  # its traceback refers to this frame, and to the body of the response
+                break  # the result of the last attempt is more useful
+            # the record may be suspect though the response is not, because of an earlier page
+            if answer.response is None or (answer.recorded or answer.response).outcome in FINAL:
+                break
+            logger.info("attempt %d failed: %s", attempt, answer.response.reason)
+            pause = backoff.next_pause()
+            if attempt == MAX_ATTEMPTS or flight.is_abandoned or clock() + pause > deadline:
+                break
+            await asyncio.sleep(pause)
+        if answer.response and answer.response.outcome in _ERRORS:
+            raise _create_error(answer.response, answer.recorded)
+        return answer
 
-    async def _attempt(
+    async def _request(
         self,
         request: ArxivRequest,
-        record: Recorder[R],
+        record: Recorder | None,
         flight: InFlight[Any],
-        acquire: Callable[[], AbstractAsyncContextManager[Lease | RecordedSearch]],
-    ) -> R | RecordedSearch:
-        """Send a request once it has the lease, and record the response.
-
-        Raises an UpstreamError with the query_id of the failed attempt.
-        """
-        lease: Lease | RecordedSearch
+        acquire: AbstractAsyncContextManager[Lease | RecordedSearch],
+    ) -> _Answer:
+        """Send a request once it has the lease, and record the response."""
         try:
-            async with acquire() as lease:
+            async with AsyncExitStack() as stack:
+                lease = await stack.enter_async_context(acquire)
                 if isinstance(lease, RecordedSearch):
-                    return lease
+                    return _Answer(recorded=lease)
                 flight.upstream_started = True
                 response = await self._send(request, lease)
-                return await record(response)
-        except errors.UpstreamError as error:
-            # the lease is released before the attempt is recorded, because a cooldown has to
-            # apply to all processes at once
-            if isinstance(error, errors.UpstreamThrottled) and isinstance(lease, Lease):
-                error.retry_after = max(1, math.ceil(lease.cooldown_left))
-            error.query_id = getattr(await record(error.response), "query_id", None)
-            raise
+                if response.outcome in _ERRORS:
+                    # before it is recorded: a cooldown has to apply to all processes at once
+                    await stack.aclose()
+                if lease.cooldown:
+                    retry_after = max(1, math.ceil(lease.cooldown_left))
+                    response = structs.replace(response, retry_after=retry_after)
+                return _Answer(response, await record(response) if record else None)
         finally:
             flight.upstream_started = False
 
     async def _send(self, request: ArxivRequest, lease: Lease) -> ArxivResponse:
         """Send a request, and note in the lease how arXiv reacted."""
-        try:
-            response = await self._arxiv.search(request, lease.expires_at)
-        except errors.UpstreamError as error:
-            lease.answered = isinstance(error, errors.UpstreamRejected)
-            if isinstance(error, errors.UpstreamThrottled):
-                lease.cooldown = error.retry_after or self._settings.cooldown
-            raise
-        lease.answered = True
+        response = await self._arxiv.search(request, lease.expires_at)
+        lease.answered = response.outcome in {Outcome.OK, Outcome.SUSPECT, Outcome.REFUSED}
+        if response.outcome == Outcome.BUSY:
+            lease.cooldown = response.retry_after or self._settings.cooldown
         return response
 
     async def record(
@@ -350,7 +339,7 @@ def summarize(reply: SearchReply, settings: Settings) -> SearchSummary:
     remarks = recorded.remarks or {}
     warnings = list(remarks.get("differences", ()))
     if recorded.outcome == Outcome.SUSPECT:
-        warnings.append("arXiv sent fewer papers than it counts: repeat the search later")
+        warnings.append("arXiv sent fewer papers than it counted: repeat the search later")
     return SearchSummary(
         query_id=recorded.query_id,
         timestamp=timestamps.format_iso(recorded.timestamp, settings.zone),
@@ -379,6 +368,12 @@ async def fetch_results(
             )
         await asyncio.sleep(QUEUE_POLL_SECONDS)
     return rows
+
+
+def _create_error(response: ArxivResponse, recorded: RecordedSearch | None) -> errors.UpstreamError:
+    query_id = recorded.query_id if recorded else None
+    error_type = _ERRORS[response.outcome]
+    return error_type(response.reason, retry_after=response.retry_after, query_id=query_id)
 
 
 def _expires_at(recorded: RecordedSearch) -> int:

@@ -72,7 +72,7 @@ class InFlight(Generic[T]):
         return self.task.done() or self.task.cancelling() > 0
 
     async def join(self) -> T:
-        """Wait for the result. The search is cancelled when its last client is gone."""
+        """Wait for the result. The search is cancelled when its last client disconnects."""
         self._clients += 1
         try:
             return await asyncio.shield(self.task)

@@ -181,7 +181,7 @@ class RateLimiter:
         try:
             if ahead:
                 # the first of these has the lock, and its ticket is counted by PostgreSQL
-                values = self._enqueue_parameters(waiter) | {"ahead": ahead - 1, "max_wait": -1.0}
+                values = self._create_parameters(waiter) | {"ahead": ahead - 1, "max_wait": -1.0}
                 row_type = class_row(QueueStatus)
                 [status] = await fetch(self._pools.writer, row_type, sql.GATE_ENQUEUE, values)
                 waiter.check(status)
@@ -244,7 +244,7 @@ class RateLimiter:
             pause = max(status.interval_left, status.cooldown) or poll
         return min(pause, RENEW_SECONDS)
 
-    def _enqueue_parameters(self, waiter: _Waiter) -> dict[str, object]:
+    def _create_parameters(self, waiter: _Waiter) -> dict[str, object]:
         return {
             "ticket": waiter.ticket,
             "interval": self._interval,
@@ -261,7 +261,7 @@ class RateLimiter:
         Returns the position of the search, whether it has the lease, and its record by another
         process.
         """
-        values = self._enqueue_parameters(waiter)
+        values = self._create_parameters(waiter)
         values |= {"lease": self._lease, "search_key": waiter.probe and waiter.probe.search_key}
         unsent = self._unsent_cooldown
         with map_db_errors():

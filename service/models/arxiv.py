@@ -140,5 +140,9 @@ class ArxivResponse(Struct, frozen=True, kw_only=True):
     num_results: int
     query: str
     outcome: Outcome = Outcome.OK
+    reason: str = ""
+    """Why the attempt failed."""
+    retry_after: int | None = None
+    """Seconds until another attempt is useful, if known."""
     entries: list[Entry] = []
     remarks: Remarks = {}

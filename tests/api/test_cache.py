@@ -189,7 +189,7 @@ async def test_search_after_all_clients_disconnected_is_sent(
             await asyncio.sleep(0)
         await asyncio.gather(*searches, return_exceptions=True)
         found = await context.search_service.search(Search(title="x"))
-        left = context.search_service._shared  # noqa: SLF001
+        left = context.search_service._joinable  # noqa: SLF001
 
     assert found.cache_status.startswith("fwd=uri-miss")
     assert len(arxiv.requests) == 1
@@ -370,11 +370,11 @@ async def test_include_results_adds_the_papers(client: Gateway, arxiv: StandIn) 
 
 async def test_include_results_changes_nothing_else(client: Gateway, arxiv: StandIn) -> None:
     plain, full = TITLE, TITLE | {"include": "results"}
-    answers = [(await client.get("/arxiv", params=each)).json() for each in (plain, full) * 3]
+    summaries = [(await client.get("/arxiv", params=each)).json() for each in (plain, full) * 3]
 
     assert len(arxiv.requests) == 1
-    assert [len(each.pop("results", ())) for each in answers] == [0, 10] * 3
-    assert all(each == answers[0] for each in answers)
+    assert [len(each.pop("results", ())) for each in summaries] == [0, 10] * 3
+    assert all(each == summaries[0] for each in summaries)
 
 
 async def test_number_of_cached_searches_is_bounded(
@@ -391,20 +391,22 @@ async def test_number_of_cached_searches_is_bounded(
 async def test_recording_is_retried_while_the_database_is_unavailable(
     gateway: Serve, db: psycopg.Connection
 ) -> None:
-    def answer(_: httpx.Request) -> httpx.Response:
-        db.execute("alter table results rename to hidden" if upstream["asked"] == 0 else "select 1")
-        upstream["asked"] += 1
+    def respond(_: httpx.Request) -> httpx.Response:
+        db.execute(
+            "alter table results rename to hidden" if upstream["requests"] == 0 else "select 1"
+        )
+        upstream["requests"] += 1
         return good()
 
-    upstream = {"asked": 0}
-    async with gateway(httpx.MockTransport(answer)) as client:
+    upstream = {"requests": 0}
+    async with gateway(httpx.MockTransport(respond)) as client:
         request = asyncio.create_task(client.get("/arxiv", params=TITLE))
         await asyncio.sleep(1)
         db.execute("alter table hidden rename to results")
         response = await request
 
     assert response.status_code == 200
-    assert upstream["asked"] == 1
+    assert upstream["requests"] == 1
     assert db.execute("select count(*) from results").fetchone() == (3,)
 
 

@@ -129,11 +129,11 @@ async def test_search_without_results_succeeds_and_is_recorded(
 async def test_timestamp_is_the_date_header(gateway: Serve, db: psycopg.Connection) -> None:
     moment = datetime(2026, 11, 23, 20, 15, tzinfo=UTC)
 
-    def answer(_: httpx.Request) -> httpx.Response:
+    def respond(_: httpx.Request) -> httpx.Response:
         headers = {"date": format_datetime(moment, usegmt=True)}
         return httpx.Response(200, content=render([]), headers=headers)
 
-    async with gateway(transport=httpx.MockTransport(answer)) as client:
+    async with gateway(transport=httpx.MockTransport(respond)) as client:
         response = await client.get("/arxiv", params={"title": "x"})
 
     assert response.json()["timestamp"] == "2026-11-23T20:15:00"
@@ -144,12 +144,12 @@ async def test_timestamp_is_the_date_header(gateway: Serve, db: psycopg.Connecti
 async def test_timestamp_without_a_valid_date_header_is_our_clock(
     gateway: Serve, date: str | None
 ) -> None:
-    def answer(_: httpx.Request) -> httpx.Response:
+    def respond(_: httpx.Request) -> httpx.Response:
         headers = {} if date is None else {"date": date}
         return httpx.Response(200, content=render([]), headers=headers)
 
     before = datetime.now(UTC).replace(microsecond=0, tzinfo=None)
-    async with gateway(transport=httpx.MockTransport(answer)) as client:
+    async with gateway(transport=httpx.MockTransport(respond)) as client:
         response = await client.get("/arxiv", params={"title": "x"})
 
     assert response.status_code == 200

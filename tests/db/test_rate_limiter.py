@@ -204,6 +204,26 @@ async def test_estimate_counts_tickets_and_searches_without_one(
     assert 30 <= (caught.value.retry_after or 0) <= 33
 
 
+async def test_search_without_a_ticket_ends_at_its_deadline(
+    database: str, db: psycopg.Connection
+) -> None:
+    async with limiters(database, interval=0.1) as [limiter]:
+        async with limiter.acquire(soon()):
+            first = asyncio.create_task(hold(limiter))
+            await asyncio.sleep(0.2)
+            db.execute("update gate set free_at = clock_timestamp() + '0.5 s'")
+            started = monotonic()
+            second = asyncio.create_task(limiter.acquire(soon(2)).__aenter__())
+            await asyncio.sleep(0.2)
+            db.execute("update gate set free_at = clock_timestamp() + '20 s'")
+            with pytest.raises(QueueTooLong, match="took too long"):
+                await second
+        waited = monotonic() - started
+        await cancel(first)
+
+    assert 1.9 < waited < 3
+
+
 async def test_search_behind_a_cooldown_and_others_fails_at_once(
     database: str, db: psycopg.Connection
 ) -> None:
