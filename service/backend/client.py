@@ -204,7 +204,7 @@ class RemoteSearchService(SearchService):
         # the rate limiter, the request to arXiv, and saving while the database is unavailable
         self._timeout = settings.max_wait + settings.timeout + SAVE_RETRY_SECONDS + READ_TIMEOUT
 
-    async def _run(
+    async def _search_uncached(
         self, request: ArxivRequest, _: InFlight[SearchReply], *, use_cache: bool
     ) -> SearchReply:
         # other callers may join this search and wait longer than the deadline of the first one

@@ -23,7 +23,7 @@ from psycopg.sql import SQL, Identifier
 
 from demo.arxiv import StandIn
 from service.backend.client import READ_TIMEOUT
-from service.search import QUEUE_SECONDS, SAVE_RETRY_SECONDS
+from service.search import QUEUE_TIMEOUT, SAVE_RETRY_SECONDS
 from service.settings import ENDPOINTS, Settings
 from tests.api.test_exports import until
 from tests.support.haproxy import NOBODY, Router, free_port, haproxy
@@ -368,7 +368,7 @@ def test_timeouts_increase_towards_the_client() -> None:
     ingress = (ROOT / "deploy" / "kubernetes" / "ingress.yaml").read_text()
     settings = Settings.from_env({})
     frontend = settings.max_wait + settings.timeout + SAVE_RETRY_SECONDS + READ_TIMEOUT
-    frontend_with_results = frontend + READ_TIMEOUT + QUEUE_SECONDS
+    frontend_with_results = frontend + READ_TIMEOUT + QUEUE_TIMEOUT
 
     assert float(pools["backends"]) == float(pools["backends_unready"]) > frontend
     assert (
