@@ -14,7 +14,7 @@ from .. import timestamps
 from ..api_keys import LOOKUP_TIMEOUT, ApiKey, Rate
 from ..db import migrations
 from ..db.pool import CALL_TIMEOUT
-from ..db.reader import SLOW_READ_TIMEOUT, ListRows, RecordReader, Row
+from ..db.reader import SLOW_READ_TIMEOUT, ListSelection, RecordReader, Row
 from ..errors import BackendError, BackendUnavailable, DatabaseUnavailable, ServiceError
 from ..http_pool import HTTPConnectionPool, ssl_context
 from ..logging import request_id
@@ -246,12 +246,14 @@ class RemoteReader(RecordReader):
     async def _read(self, request: requests.ReadRequest, response_type: type[T]) -> T:
         return await self._backend.call("/read-archive", request, response_type)
 
-    async def fetch_page(self, rows: ListRows[Row], position: Position, limit: int) -> list[Row]:
+    async def fetch_page(
+        self, selection: ListSelection[Row], position: Position, limit: int
+    ) -> list[Row]:
         # callers may have different deadlines, so they do not share a call
         lists: Any = {id(definition): name for name, (definition, _) in requests.LISTS.items()}
-        name = lists[id(rows.definition)]
-        page = requests.Page(name, rows.filters, position, limit, rows.newest)
-        return await self._read(page, list[rows.definition.row_type])  # type: ignore[name-defined]
+        name = lists[id(selection.definition)]
+        page = requests.Page(name, selection.filters, position, limit, selection.newest)
+        return await self._read(page, list[selection.definition.row_type])  # type: ignore[name-defined]
 
     _fetch_page = fetch_page
 
@@ -270,9 +272,9 @@ class RemoteReader(RecordReader):
     async def fetch_versions(self, arxiv_id: str) -> list[PaperRow]:
         return await self._read(requests.Versions(arxiv_id), list[PaperRow])
 
-    async def fetch_papers(self, names: Collection[PaperVersion]) -> dict[PaperVersion, PaperRow]:
-        papers = await self._read(requests.PapersById(list(names)), list[PaperRow])
-        return {(paper.arxiv_id, paper.version): paper for paper in papers}
+    async def fetch_papers(self, papers: Collection[PaperVersion]) -> dict[PaperVersion, PaperRow]:
+        rows = await self._read(requests.PapersById(list(papers)), list[PaperRow])
+        return {(row.arxiv_id, row.version): row for row in rows}
 
     async def count_papers(self, filters: PaperFilter, tz: tzinfo) -> list[Count]:
         return await self._read(requests.Counts(filters, timestamps.format_zone(tz)), list[Count])
