@@ -123,7 +123,7 @@ class BackendClient:
         # computed for each attempt: the first one has used some of the time
         deadline = min(until, request_timeout.deadline.get() or until)
         left = max(deadline - asyncio.get_running_loop().time(), 0)
-        headers = {**headers, request_timeout.NAME: f"{left:.3f}"}
+        headers = {**headers, request_timeout.HEADER: f"{left:.3f}"}
         async with (
             self.connections.acquire() as client,
             client.stream(method, url, content=body, headers=headers) as response,
