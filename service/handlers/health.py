@@ -93,6 +93,6 @@ async def _read_arxiv_state(context: Context) -> ArxivState | None:
     """Return the state of the rate limiter, or None if it cannot be read."""
     try:
         async with asyncio.timeout(CHECK_TIMEOUT):
-            return await context.arxiv_state()
+            return await context.fetch_arxiv_state()
     except (DatabaseUnavailable, TimeoutError):
         return None
