@@ -86,8 +86,8 @@ def create_listeners(host: str, port: int) -> list[socket.socket]:
 def _log_addresses(listeners: list[socket.socket]) -> None:
     for listener in listeners:
         host, port = listener.getsockname()[:2]
-        shown = f"[{host}]" if ":" in host else host
-        logger.log(NOTICE, "listening on http://%s:%d", shown, port)
+        url_host = f"[{host}]" if ":" in host else host
+        logger.log(NOTICE, "listening on http://%s:%d", url_host, port)
 
 
 def _stop_at_signals(service: SearchService) -> None:

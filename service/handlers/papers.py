@@ -158,8 +158,8 @@ def _describe_missing(name: str, version: int | None, versions: list[int]) -> st
 
 def _summarize_counts(counts: Sequence[Count]) -> dict[str, Any]:
     facets: dict[str, list[FacetCount]] = {"total": [], "category": [], "year": []}
-    for each in counts:
-        facets[each.facet].append(FacetCount(each.value, each.count))
+    for count in counts:
+        facets[count.facet].append(FacetCount(count.value, count.count))
     total = facets.pop("total")[0].count
     return {
         "total": min(total, MAX_COUNTED),

@@ -439,5 +439,5 @@ async def test_names_follow_the_conventions_of_prometheus(client: Gateway) -> No
 
 
 def test_every_failure_of_arxiv_has_its_own_label() -> None:
-    assert set(UpstreamError.__subclasses__()) <= set(metrics.ENDS)
-    assert len(set(metrics.ENDS.values())) == len(metrics.ENDS)
+    assert set(UpstreamError.__subclasses__()) <= set(metrics.FAILURE_OUTCOMES)
+    assert len(set(metrics.FAILURE_OUTCOMES.values())) == len(metrics.FAILURE_OUTCOMES)
