@@ -194,7 +194,7 @@ class RecordReader:
         return await self._fetch(ResultRow, sql.SELECT_QUERY_RESULTS, values, source=primary)
 
     async def fetch_feed_papers(self, runs: Sequence[Run]) -> list[PaperRow]:
-        """The papers of these runs of a search, dated by the first run with each, the latest first."""
+        """The papers of these runs of a search, dated by the first run with each; newest first."""
         search = {"search_key": runs[0].search_key, "query": runs[0].query}
         all_query_ids = await fetch(self._pools.reader, scalar_row, sql.SELECT_RUN_IDS, search)
         query_ids = [run.query_id for run in runs]
