@@ -184,13 +184,13 @@ async def _count_round_trips(settings: Settings) -> tuple[list[float], int]:
                 record = create_test_record(feed.render(papers[:number]))
                 del papers[:number]
                 for _ in range(2):  # the second time, all papers are known
-                    proxy.forget()
+                    proxy.reset()
                     await store.insert(copy_as_new_search(record))
                     trips.append(float(proxy.trips))
         proxied_settings = structs.replace(settings, database_url=url, database_ro_url=url)
         async with LocalContext(proxied_settings) as parts:
             await parts.search_service.search(Search(query=QUERY.format(number=0)))
-            proxy.forget()
+            proxy.reset()
             await parts.search_service.search(Search(query=QUERY.format(number=1)))
             whole = proxy.trips
     await asyncio.sleep(0.1)  # the proxy closes its connections

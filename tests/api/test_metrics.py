@@ -316,8 +316,8 @@ async def test_rows_written_by_operators_are_counted_once(client: Gateway) -> No
 
 
 def pool(name: str, **labels: str) -> str:
-    shown = ",".join(f'{label}="{value}"' for label, value in labels.items())
-    return f"arxiv_gateway_pool_{name}{{{shown}}}"
+    label_text = ",".join(f'{label}="{value}"' for label, value in labels.items())
+    return f"arxiv_gateway_pool_{name}{{{label_text}}}"
 
 
 async def test_acquired_connections_are_in_use(

@@ -151,10 +151,10 @@ async def test_papers_are_written_in_the_same_round_trip(
     monkeypatch.setattr(connections_module, "POOL_SIZE", 1)
     async with proxied(database) as (proxy, url), Opened(url) as here:
         await here.store.insert(answer(entry(1)))
-        proxy.forget()
+        proxy.reset()
         await here.store.insert(answer(*map(entry, range(entries))))
         trips = proxy.trips, proxy.answers
-        proxy.forget()
+        proxy.reset()
         assert len(await here.reader.fetch_versions("2611.00001")) == 1
 
         assert trips == (proxy.trips, proxy.answers) == (1, 1)

@@ -546,7 +546,7 @@ async def test_many_searches_are_stored_in_one_round_trip(
         store = RecordStore(connections)
         first, *records = [await record(store, 10) for _ in range(101)]
         await store.insert_batch([first])
-        proxy.forget()
+        proxy.reset()
         refused = await store.insert_batch(records)
 
         assert (proxy.trips, proxy.answers) == (1, 1)
