@@ -23,12 +23,13 @@ from prometheus_client import Counter, Gauge, Histogram
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 from prometheus_client.registry import Collector, CollectorRegistry
-from psycopg_pool import AsyncConnectionPool
 
 from . import errors
 from .models.arxiv import ArxivResponse, Outcome
 
 if TYPE_CHECKING:
+    from psycopg_pool import AsyncConnectionPool
+
     from .models.records import RecordedSearch
     from .queue.rabbitmq import Backlog
     from .search import SearchReply
@@ -186,7 +187,7 @@ class PoolMetrics:
         self._pools: WeakKeyDictionary[AsyncConnectionPool[Any], Totals[str]] = WeakKeyDictionary()
         self._names: set[str] = set()
 
-    def add(self, pool: AsyncConnectionPool[Any]) -> None:
+    def add(self, pool: "AsyncConnectionPool[Any]") -> None:
         """Include this pool while it is open."""
         self._pools[pool] = Totals()
 
