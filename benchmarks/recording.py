@@ -30,7 +30,7 @@ from demo.papers import generate
 from service import arxiv_xml, embedded_postgres, sql
 from service.context import LocalContext, create_pools
 from service.db.pool import DatabasePools
-from service.db.records import RecordStore, create_record, write_parameters
+from service.db.records import RecordStore, build_insert_values, create_record
 from service.models.arxiv import ArxivResponse, Search
 from service.models.records import Record
 from service.settings import Settings
@@ -130,11 +130,11 @@ def create_pgbench_command(settings: Settings, records: list[Record], folder: Pa
     """
     conninfo = conninfo_to_dict(str(settings.database_url))
     options = {"host": "host", "port": "port", "username": "user", "dbname": "dbname"}
-    command = [str(embedded_postgres.program("pgbench")), "--no-vacuum"]
+    command = [str(embedded_postgres.find_program("pgbench")), "--no-vacuum"]
     command += [f"--{option}={conninfo[key]}" for option, key in options.items()]
     for number, record in enumerate(records):
         expressions = {}
-        for name, value in write_parameters(record).items():
+        for name, value in build_insert_values(record).items():
             if value is None or isinstance(value, UUID):
                 expressions[name] = "null" if value is None else "gen_random_uuid()"
             else:

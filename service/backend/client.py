@@ -234,7 +234,7 @@ class RemoteRecords:
         # a backend without a migration is not ready
         await self._backend.check_ready()
         await self._backend.call("/read-archive", requests.QueryById(query_id=1), _OPTIONAL_RUN)
-        return set(migrations.names())
+        return set(migrations.list_names())
 
 
 class RemoteReader(RecordReader):

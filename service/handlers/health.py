@@ -82,9 +82,9 @@ async def _check_system(context: Context, system: str) -> tuple[str, str]:
             applied = await context.records.fetch_migrations(system)
     except (ServiceError, TimeoutError) as error:
         return f"{system}: {str(error) or TIMED_OUT}", ""
-    if missing := sorted(migrations.names() - applied):
+    if missing := sorted(migrations.list_names() - applied):
         return f"{system}: the database lacks the migrations {', '.join(missing)}", ""
-    if newer := ", ".join(sorted(applied - migrations.names())):
+    if newer := ", ".join(sorted(applied - migrations.list_names())):
         return "", f"{system}: the database has migrations of a newer release: {newer}"
     return "", ""
 

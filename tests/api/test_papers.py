@@ -882,7 +882,7 @@ def earlier(server: str) -> Iterator[str]:
     with psycopg.connect(server, autocommit=True) as admin:
         admin.execute(SQL("create database {}").format(name))
         url = make_conninfo(server, dbname=name.as_string().strip('"'))
-        for path in migrations.files():
+        for path in migrations.list_files():
             if path.stem < "0009":
                 psql(url, "-f", str(path))
         yield url
@@ -891,7 +891,14 @@ def earlier(server: str) -> Iterator[str]:
 
 def psql(url: str, *arguments: str) -> None:
     subprocess.run(
-        [str(embedded_postgres.program("psql")), "-X", "-q", "-v", "ON_ERROR_STOP=1", *arguments],
+        [
+            str(embedded_postgres.find_program("psql")),
+            "-X",
+            "-q",
+            "-v",
+            "ON_ERROR_STOP=1",
+            *arguments,
+        ],
         env=os.environ | libpq_environment(url),
         capture_output=True,
         check=True,
