@@ -673,11 +673,11 @@ async def test_highlights_are_escaped_html_of_the_original_text(texts: Gateway) 
 
 
 BAD: list[tuple[dict[str, Any], str, str]] = [
-    ({"q": "journal:x"}, "q", "no field"),
+    ({"q": "journal:x"}, "q", "is not a field"),
     ({"q": '"dark'}, "q", "not closed"),
     ({"q": "-dark"}, "q", "to exclude"),
     ({"q": "NOT dark -matter"}, "q", "to exclude"),
-    ({"q": "..."}, "q", "no word"),
+    ({"q": "..."}, "q", "a word"),
     ({"q": "(a"}, "q", "not closed"),
     ({"order": "relevance"}, "order", "q"),
     ({"order": "best"}, "order", ""),

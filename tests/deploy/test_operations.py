@@ -317,7 +317,7 @@ def test_database_command_exits_with_status_of_the_program(
     with embedded_postgres.server(data):
         assert run(f"{command} psql -XAtc 'select count(*) from queries'") == "5\n"
         assert run(f"{command} sh -c 'exit 3' || echo $?") == "3\n"
-        assert "no program" in run(f"{command} no-such-program 2>&1 || true")
+        assert "cannot find the program" in run(f"{command} no-such-program 2>&1 || true")
 
 
 # Replacing tokens and passwords
