@@ -107,16 +107,16 @@ def create_example(value_type: Any) -> Any:  # noqa: ANN401 - a struct, or a lis
     return convert(_create_example(inspect.type_info(value_type)), value_type)
 
 
-def _create_example(kind: inspect.Type) -> Any:  # noqa: ANN401 - of that type
-    if isinstance(kind, inspect.Metadata):
-        examples = (kind.extra_json_schema or {}).get("examples")
-        return examples[0] if examples else _create_example(kind.type)
-    if isinstance(kind, inspect.UnionType):  # nullable
-        return _create_example(kind.types[0])
-    if isinstance(kind, inspect.ListType):
-        return [_create_example(kind.item_type)]
-    assert isinstance(kind, inspect.StructType), f"{kind} has no example"  # noqa: S101 - at import
-    return {field.encode_name: _create_example(field.type) for field in kind.fields}
+def _create_example(type_info: inspect.Type) -> Any:  # noqa: ANN401 - of that type
+    if isinstance(type_info, inspect.Metadata):
+        examples = (type_info.extra_json_schema or {}).get("examples")
+        return examples[0] if examples else _create_example(type_info.type)
+    if isinstance(type_info, inspect.UnionType):  # nullable
+        return _create_example(type_info.types[0])
+    if isinstance(type_info, inspect.ListType):
+        return [_create_example(type_info.item_type)]
+    assert isinstance(type_info, inspect.StructType), f"{type_info} has no example"  # noqa: S101 - at import
+    return {field.encode_name: _create_example(field.type) for field in type_info.fields}
 
 
 def list_with_optional_fields(row_type: type[Struct]) -> type[list[Any]]:
@@ -198,7 +198,7 @@ class ListOperation(CacheableOperation):
     def __post_init__(self) -> None:
         super().__post_init__()
         text = spec.OpenAPIMediaType(schema=spec.Schema(type=spec.OpenAPIType.STRING))
-        others = {each.media_type: text for each in FORMATS.values()}
+        others = {other.media_type: text for other in FORMATS.values()}
         self.success.content = others | (self.success.content or {})
 
 

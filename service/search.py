@@ -4,8 +4,8 @@ Recorded searches are the cache: a record is fresh until arXiv publishes new pap
 also keeps the latest records in memory. Concurrent identical searches of a process share one
 execution; across processes, those that wait for the rate limiter find the record of the first.
 
-From top to bottom, a search passes `search`, `_join_or_start`, `_run`, `_request_with_retries`,
-`_request` and `record`.
+From top to bottom, a search passes `search`, `_join_or_start`, `_search_uncached`,
+`_send_with_retries`, `_attempt` and `record`.
 """
 
 import asyncio
@@ -39,7 +39,7 @@ logger = logging.getLogger(__name__)
 
 MAX_ATTEMPTS = 3
 """How often a search is sent to arXiv."""
-RETRY_SECONDS = 0.5
+RETRY_PAUSE = 0.5
 """The pause before the second attempt; it doubles for the third."""
 MAX_CACHED_SEARCHES = 4096
 CACHE_SECONDS = 60.0
@@ -48,7 +48,7 @@ SAVE_RETRY_SECONDS = 30.0
 """How long recording a response is retried while the database is unavailable."""
 SAVE_PAUSES = 0.5, 2.0
 """Seconds between two attempts to record a response: the first pause, and the longest."""
-QUEUE_SECONDS = 2.0
+QUEUE_TIMEOUT = 2.0
 """How long to wait for results that are still in the queue."""
 QUEUE_POLL_SECONDS = 0.1
 
@@ -70,7 +70,7 @@ class SearchReply(Struct, frozen=True):
     """A recorded search and its Cache-Status (RFC 9211)."""
 
     recorded: RecordedSearch
-    cache_status: str = field(name="how")
+    cache_status: str = field(name="how")  # frontends of other releases expect this JSON key
     """Without the name of the cache."""
 
     @property
@@ -90,7 +90,7 @@ class SearchReply(Struct, frozen=True):
     @property
     def age(self) -> int:
         """Seconds since the response was recorded."""
-        return max(0, int(time()) - self.recorded.recorded)
+        return max(0, int(time()) - self.recorded.recorded_at)
 
     @property
     def lifetime(self) -> int:
@@ -100,7 +100,7 @@ class SearchReply(Struct, frozen=True):
 
 
 class SearchService(ABC):
-    """Runs searches; identical ones only once at a time. Leaving its context ends all of them."""
+    """Runs searches; concurrent identical ones are coalesced. Leaving its context cancels all."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
@@ -118,8 +118,8 @@ class SearchService(ABC):
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
-    def close(self) -> None:
-        """Cancel the searches that wait, and let requests to arXiv that are in progress end."""
+    def cancel_pending(self) -> None:
+        """Cancel the searches that wait; requests to arXiv that are in progress are completed."""
         for flight in list(self._in_flight):
             flight.cancel_pending()
 
@@ -135,7 +135,7 @@ class SearchService(ABC):
         recorded = self._cache.get(request.search_key) if use_cache else None
         if recorded and _is_fresh(recorded):
             metrics.SEARCHES.labels("ok", "process").inc()
-            return _hit(recorded)
+            return _create_hit(recorded)
         return await self._join_or_start(request, use_cache=use_cache)
 
     @metrics.count_searches
@@ -143,7 +143,7 @@ class SearchService(ABC):
         """Join an identical search in progress, if any, otherwise start one."""
         flight = self._joinable.get(request.search_key) if use_cache else None
         if flight is None or flight.is_ending:
-            flight = self._start(partial(self._run, request, use_cache=use_cache))
+            flight = self._start(partial(self._search_uncached, request, use_cache=use_cache))
             if use_cache:
                 self._joinable[request.search_key] = flight
             return await flight.join()
@@ -153,7 +153,7 @@ class SearchService(ABC):
         return structs.replace(reply, cache_status=f"{reply.cache_status}; collapsed")
 
     @abstractmethod
-    async def _run(
+    async def _search_uncached(
         self, request: ArxivRequest, flight: InFlight[SearchReply], *, use_cache: bool
     ) -> SearchReply:
         """Run a search that is not cached in this process."""
@@ -172,8 +172,8 @@ class SearchService(ABC):
             self._cache[request.search_key] = recorded
 
 
-class _Answer(Struct, frozen=True):
-    """The end of a search at arXiv: the response, and its record."""
+class _Attempt(Struct, frozen=True):
+    """An attempt to get a response from arXiv, and its record."""
 
     response: ArxivResponse | None = None
     """None if another process has recorded the search meanwhile."""
@@ -198,7 +198,7 @@ class LocalSearchService(SearchService):
     @metrics.count_searches
     async def search_arxiv(self, search: Search) -> ArxivResponse:
         """Send a search to arXiv without recording it. Raises what `search` raises."""
-        send = partial(self._request_with_retries, self._encode(search), None)
+        send = partial(self._send_with_retries, self._encode(search), None)
         return cast("ArxivResponse", (await self._start(send).join()).response)
 
     @metrics.count_searches
@@ -207,22 +207,22 @@ class LocalSearchService(SearchService):
 
         Raises what `search` and `record` raise.
         """
-        send = partial(self._request_with_retries, self._encode(search), record)
+        send = partial(self._send_with_retries, self._encode(search), record)
         return cast("RecordedSearch", (await self._start(send).join()).recorded)
 
-    async def _run(
+    async def _search_uncached(
         self, request: ArxivRequest, flight: InFlight[SearchReply], *, use_cache: bool
     ) -> SearchReply:
         """Answer from PostgreSQL, otherwise from arXiv, otherwise with an expired record."""
         stored = await self._records.find_latest(request.search_key) if use_cache else None
         if stored is not None and _is_fresh(stored):
             self._add_to_cache(request, stored)
-            return _hit(stored)
+            return _create_hit(stored)
         forwarded = "fwd=request" if not use_cache else "fwd=stale" if stored else "fwd=uri-miss"
         record = partial(self.record, search_key=request.search_key)
         probe = CacheProbe(request.search_key, _is_fresh) if use_cache else None
         try:
-            answer = await self._request_with_retries(
+            latest = await self._send_with_retries(
                 request, record, flight, probe=probe, wait_for_cooldown=stored is None
             )
         except errors.UpstreamRejected:
@@ -231,15 +231,15 @@ class LocalSearchService(SearchService):
             if stored is None:
                 raise
             logger.warning("serving a stale response: %s", error.detail)
-            return SearchReply(stored, f"{_hit(stored).cache_status}; detail=stale")
-        recorded = cast("RecordedSearch", answer.recorded)
+            return SearchReply(stored, f"{_create_hit(stored).cache_status}; detail=stale")
+        recorded = cast("RecordedSearch", latest.recorded)
         self._add_to_cache(request, recorded)
-        if answer.response is None:  # another process has recorded it
+        if latest.response is None:  # another process has recorded it
             return SearchReply(recorded, f"{forwarded}; collapsed")
         suffix = "; stored" if recorded.outcome == Outcome.OK else ""
         return SearchReply(recorded, f"{forwarded}; fwd-status={recorded.status}{suffix}")
 
-    async def _request_with_retries(
+    async def _send_with_retries(
         self,
         request: ArxivRequest,
         record: Recorder | None,
@@ -247,7 +247,7 @@ class LocalSearchService(SearchService):
         *,
         probe: CacheProbe | None = None,
         wait_for_cooldown: bool = True,
-    ) -> _Answer:
+    ) -> _Attempt:
         """Send a request to arXiv, several times if necessary, as long as ARXIV_MAX_WAIT allows.
 
         Returns the record instead if another process records the search of `probe` meanwhile.
@@ -257,40 +257,40 @@ class LocalSearchService(SearchService):
         acquire = partial(
             self._rate_limiter.acquire, deadline, probe=probe, wait_for_cooldown=wait_for_cooldown
         )
-        backoff = Backoff(RETRY_SECONDS, self._settings.max_wait)
-        answer = _Answer()
-        for attempt in range(1, MAX_ATTEMPTS + 1):
+        backoff = Backoff(RETRY_PAUSE, self._settings.max_wait)
+        latest = _Attempt()
+        for number in range(1, MAX_ATTEMPTS + 1):
             try:
-                answer = await self._request(request, record, flight, acquire())
+                latest = await self._attempt(request, record, flight, acquire())
             except errors.QueueTooLong:
-                if answer.response is None:
+                if latest.response is None:
                     raise
                 break  # the result of the last attempt is more useful
             # the record may be suspect though the response is not, because of an earlier page
-            if answer.response is None or (answer.recorded or answer.response).outcome in FINAL:
+            if latest.response is None or (latest.recorded or latest.response).outcome in FINAL:
                 break
-            logger.info("attempt %d failed: %s", attempt, answer.response.reason)
+            logger.info("attempt %d failed: %s", number, latest.response.reason)
             pause = backoff.next_pause()
-            if attempt == MAX_ATTEMPTS or flight.is_abandoned or clock() + pause > deadline:
+            if number == MAX_ATTEMPTS or flight.is_abandoned or clock() + pause > deadline:
                 break
             await asyncio.sleep(pause)
-        if answer.response and answer.response.outcome in _ERRORS:
-            raise _create_error(answer.response, answer.recorded)
-        return answer
+        if latest.response and latest.response.outcome in _ERRORS:
+            raise _create_error(latest.response, latest.recorded)
+        return latest
 
-    async def _request(
+    async def _attempt(
         self,
         request: ArxivRequest,
         record: Recorder | None,
         flight: InFlight[Any],
         acquire: AbstractAsyncContextManager[Lease | RecordedSearch],
-    ) -> _Answer:
+    ) -> _Attempt:
         """Send a request once it has the lease, and record the response."""
         try:
             async with AsyncExitStack() as stack:
                 lease = await stack.enter_async_context(acquire)
                 if isinstance(lease, RecordedSearch):
-                    return _Answer(recorded=lease)
+                    return _Attempt(recorded=lease)
                 flight.upstream_started = True
                 response = await self._send(request, lease)
                 if response.outcome in _ERRORS:
@@ -299,7 +299,7 @@ class LocalSearchService(SearchService):
                 if lease.cooldown:
                     retry_after = max(1, math.ceil(lease.cooldown_left))
                     response = structs.replace(response, retry_after=retry_after)
-                return _Answer(response, await record(response) if record else None)
+                return _Attempt(response, await record(response) if record else None)
         finally:
             flight.upstream_started = False
 
@@ -351,14 +351,14 @@ def summarize(reply: SearchReply, settings: Settings) -> SearchSummary:
     )
 
 
-async def fetch_results(
+async def wait_for_results(
     recorded: RecordedSearch, fetch: Callable[[int], Awaitable[list[ResultRow]]]
 ) -> list[ResultRow]:
-    """The results of a recorded search, which may be in the queue of another process for a moment.
+    """Return the results of a recorded search as soon as they have passed through the queue.
 
     Raises DatabaseUnavailable if they do not arrive in time.
     """
-    deadline = monotonic() + QUEUE_SECONDS
+    deadline = monotonic() + QUEUE_TIMEOUT
     while len(rows := await fetch(recorded.query_id)) != recorded.num_entries:
         if monotonic() > deadline:
             raise errors.DatabaseUnavailable(
@@ -378,12 +378,12 @@ def _create_error(response: ArxivResponse, recorded: RecordedSearch | None) -> e
 
 def _expires_at(recorded: RecordedSearch) -> int:
     """When arXiv publishes new papers (Unix seconds), by our clock rather than arXiv's."""
-    return arxiv_schedule.next_publication(min(recorded.recorded, time()))
+    return arxiv_schedule.next_publication(min(recorded.recorded_at, time()))
 
 
 def _is_fresh(recorded: RecordedSearch) -> bool:
     return _expires_at(recorded) > time()
 
 
-def _hit(recorded: RecordedSearch) -> SearchReply:
+def _create_hit(recorded: RecordedSearch) -> SearchReply:
     return SearchReply(recorded, f"hit; ttl={_expires_at(recorded) - int(time())}")

@@ -10,7 +10,15 @@ import msgspec
 from msgspec import Meta, Struct, field
 
 from .. import timestamps
-from ..db.reader import PAPERS, QUERIES, RANKED, RESULTS, ListDefinition, ListRows, RecordReader
+from ..db.reader import (
+    PAPERS,
+    QUERIES,
+    RANKED,
+    RESULTS,
+    ListDefinition,
+    ListSelection,
+    RecordReader,
+)
 from ..models.filters import PaperFilter, Position, QueryFilter, ResultFilter
 from ..models.records import INT2_MAX, PaperVersion, QueryId, Run
 
@@ -101,11 +109,11 @@ ReadRequest = Page | QueryById | Runs | Results | Feed | Versions | PapersById |
 
 
 async def execute(request: ReadRequest, reader: RecordReader) -> Any:  # noqa: ANN401, PLR0911 - one each
-    """Return the rows, one row or None that the request asks for."""
+    """Return what the request selects: rows, one row or None."""
     match request:
         case Page(name, filters, position, limit, newest):
-            rows = ListRows(LISTS[name][0], filters, newest)
-            return await reader.fetch_page(rows, position, limit)
+            selection = ListSelection(LISTS[name][0], filters, newest)
+            return await reader.fetch_page(selection, position, limit)
         case QueryById(query_id):
             return await reader.fetch_run(query_id)
         case Runs(run, limit):

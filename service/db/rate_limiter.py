@@ -51,15 +51,17 @@ class RateLimiterStatus(Struct, frozen=True):
     """The rest of the cooldown in seconds."""
 
 
-class QueueStatus(Struct, frozen=True):
-    """The position of a search; times in seconds."""
+class WaitStatus(Struct, frozen=True):
+    """How long one search has to wait; times in seconds."""
 
     place: int | None
     """The place of its ticket, if it has one."""
     ahead: int
     """Number of requests before it."""
     interval_left: float
+    """The rest of the interval after the last request."""
     cooldown: float
+    """The rest of the cooldown."""
     wait: float
     """The estimated wait."""
 
@@ -71,7 +73,7 @@ class Lease(Struct):
     answered: bool = False
     """To be set if arXiv processed the request."""
     cooldown: float = 0.0
-    """To be set to the number of seconds for which arXiv wants no request."""
+    """To be set to the seconds for which arXiv demanded that no requests are sent."""
     cooldown_left: float = 0.0
     """After the release: the resulting cooldown in seconds."""
 
@@ -99,8 +101,8 @@ class _Waiter(Struct):
     def time_left(self) -> float:
         return self.deadline - _now()
 
-    def check(self, status: QueueStatus) -> None:
-        """Raise QueueTooLong if the search cannot get the lease in time."""
+    def accept(self, status: WaitStatus) -> None:
+        """Let the search wait. Raises QueueTooLong if it cannot get the lease in time."""
         left, cooldown = self.time_left, math.ceil(status.cooldown)
         is_late = left < 0 or status.cooldown > left
         is_too_long = is_late or (status.wait > left and not self.is_accepted)
@@ -182,9 +184,9 @@ class RateLimiter:
             if ahead:
                 # the first of these has the lock, and its ticket is counted by PostgreSQL
                 values = self._create_parameters(waiter) | {"ahead": ahead - 1, "max_wait": -1.0}
-                row_type = class_row(QueueStatus)
+                row_type = class_row(WaitStatus)
                 [status] = await fetch(self._pools.writer, row_type, sql.GATE_ENQUEUE, values)
-                waiter.check(status)
+                waiter.accept(status)
             await asyncio.wait([locking], timeout=waiter.time_left)
             if not locking.done():
                 raise QueueTooLong(
@@ -228,14 +230,14 @@ class RateLimiter:
         waiter.has_ticket = status.place is not None and not is_acquired
         if is_acquired:
             return Lease(polled_at + self._lease)
-        waiter.check(status)
+        waiter.accept(status)
         with suppress(TimeoutError):
             async with asyncio.timeout(min(self._poll_seconds(status), waiter.time_left)):
                 await self._released.wait()
         return None
 
-    def _poll_seconds(self, status: QueueStatus) -> float:
-        """For how long the position of a ticket probably does not change."""
+    def _poll_seconds(self, status: WaitStatus) -> float:
+        """For how long the place of a ticket probably does not change."""
         poll = min(max(self._interval / 10, MIN_POLL_SECONDS), MAX_POLL_SECONDS)
         if status.ahead > 1:
             # the first in the queue needs the database more
@@ -253,9 +255,7 @@ class RateLimiter:
             "max_wait": math.inf if waiter.is_accepted else max(0.0, waiter.time_left),
         }
 
-    async def _try_acquire(
-        self, waiter: _Waiter
-    ) -> tuple[QueueStatus, bool, RecordedSearch | None]:
+    async def _try_acquire(self, waiter: _Waiter) -> tuple[WaitStatus, bool, RecordedSearch | None]:
         """Renew the ticket and take the lease if it is free, in one round trip.
 
         Returns the position of the search, whether it has the lease, and its record by another
@@ -267,7 +267,7 @@ class RateLimiter:
         with map_db_errors():
             async with self._pools.writer() as conn:
                 waiter.has_ticket = True
-                statuses = conn.cursor(row_factory=class_row(QueueStatus))
+                statuses = conn.cursor(row_factory=class_row(WaitStatus))
                 records = conn.cursor(row_factory=class_row(RecordedSearch))
                 async with conn.pipeline():
                     await conn.execute(sql.BEGIN)
@@ -322,9 +322,9 @@ class RateLimiter:
         return await fetch(self._pools.writer, scalar_row, statement, values)
 
 
-async def _run_to_end(ending: Coroutine[Any, Any, object]) -> None:
+async def _run_to_end(coroutine: Coroutine[Any, Any, object]) -> None:
     """Wait for a coroutine even if cancelled, because the caller may close the pools next."""
-    task = asyncio.ensure_future(ending)
+    task = asyncio.ensure_future(coroutine)
     try:
         await asyncio.shield(task)
     except asyncio.CancelledError:

@@ -33,7 +33,7 @@ class _TextFilter(_TimeFilter, frozen=True, kw_only=True):
     title: str | None = None
     journal: str | None = None
     words: str | None = None
-    """In the syntax of `to_tsquery`."""
+    """A full-text query in the syntax of `to_tsquery`, built by `full_text`."""
     category: list[str] | None = None
     """One of these categories, or one of `archive`."""
     archive: list[str] | None = None

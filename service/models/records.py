@@ -3,7 +3,7 @@
 from typing import Annotated, Any, Generic, TypeVar
 from uuid import UUID
 
-from msgspec import Meta, Struct
+from msgspec import Meta, Struct, field
 
 from . import describe
 from .arxiv import MAX_RESULTS, Link, Moment, Outcome, Remarks
@@ -103,7 +103,7 @@ class Record(Struct, kw_only=True, eq=False, weakref=True):
     papers: list[PaperInsert]
 
     @property
-    def recorded(self) -> int:
+    def recorded_at(self) -> int:
         """The time from which its age counts."""
         return self.acknowledged
 
@@ -129,8 +129,8 @@ class RecordedSearch(QueryRow, frozen=True, kw_only=True):
     """A row of the table `queries` that answers a later search."""
 
     remarks: Remarks | None = None
-    recorded: int
-    """Unix seconds of the database's clock, or of who asked if it waited in a queue then."""
+    recorded_at: int = field(name="recorded")  # frontends of other releases expect this JSON key
+    """Unix seconds by the clock of PostgreSQL, or by that of the process that queued the record."""
 
 
 class ResultFields(Struct, Generic[Time], frozen=True, gc=False):

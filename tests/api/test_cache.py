@@ -52,7 +52,7 @@ BROKEN = httpx.Response(500, content=b"oops")
 
 @pytest.fixture(autouse=True)
 def _short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(search_module, "RETRY_SECONDS", 0.01)
+    monkeypatch.setattr(search_module, "RETRY_PAUSE", 0.01)
 
 
 @pytest.fixture

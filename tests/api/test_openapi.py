@@ -331,9 +331,9 @@ async def test_metrics_count_requests(client: Gateway) -> None:
     assert re.search(r'http_requests_total\{.*path="/results".*\} [1-9]', metrics.text)
 
 
-@pytest.mark.parametrize("given", ["", "x" * 65, "a b", "a\tb", "é"])
-async def test_invalid_request_id_is_replaced(client: Gateway, given: str) -> None:
-    response = await client.get("/health/live", headers={b"x-request-id": given.encode()})
+@pytest.mark.parametrize("request_id", ["", "x" * 65, "a b", "a\tb", "é"])
+async def test_invalid_request_id_is_replaced(client: Gateway, request_id: str) -> None:
+    response = await client.get("/health/live", headers={b"x-request-id": request_id.encode()})
 
     assert re.fullmatch("[0-9a-f]{32}", response.headers["x-request-id"])
 

@@ -21,7 +21,7 @@ from ...search import SearchReply
 from ..client_state import cancel_on_disconnect
 
 QUERY_ROW = openapi.create_example(QueryRow)
-RECORDED = RecordedSearch(**asdict(QUERY_ROW), recorded=QUERY_ROW.timestamp + 1)
+RECORDED = RecordedSearch(**asdict(QUERY_ROW), recorded_at=QUERY_ROW.timestamp + 1)
 PAGE = requests.Page("results", ResultFilter(query_id=42), Position(), limit=11)
 PROBLEMS = openapi.BACKEND_PROBLEMS | openapi.BODY_PROBLEMS
 
