@@ -103,7 +103,7 @@ ReadRequest = Page | QueryById | Runs | Results | Feed | Versions | PapersById |
 
 
 async def execute(request: ReadRequest, reader: RecordReader) -> Any:  # noqa: ANN401, PLR0911 - one each
-    """Return the rows, one row or None that the request asks for."""
+    """Return the requested rows; for QueryById one row, or None."""
     match request:
         case Page(name, filters, position, limit, newest):
             rows = ListRows(LISTS[name][0], filters, newest)

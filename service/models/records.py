@@ -13,6 +13,8 @@ INT2_MAX = 32_767
 INT4_MAX = 2_147_483_647
 INT8_MAX = 9_223_372_036_854_775_807
 QueryId = Annotated[int, Meta(ge=1, le=INT8_MAX)]
+Text = Annotated[str, Meta(max_length=100_000, pattern="^[^\\x00]*$")]
+"""PostgreSQL stores any text without NUL."""
 Time = TypeVar("Time")
 QueryNumber = Annotated[int, describe("number of the recorded search", 42)]
 SearchTime = Annotated[str, describe("time of the search", "2026-11-23T20:15:00")]
@@ -55,7 +57,7 @@ class PaperFields(Struct, Generic[Time], frozen=True):
     links: Any
     """Structs, or the objects in the column."""
     withdrawn: Annotated[
-        bool, describe("whether the comment says that the paper is withdrawn", False)  # noqa: FBT003
+        bool, describe("whether the comment marks the paper as withdrawn", False)  # noqa: FBT003
     ]
     timestamp: Time
     """Time of the search that returned this data."""

@@ -8,16 +8,12 @@ from msgspec import Meta, Struct, field
 from .. import models
 from . import describe
 from .arxiv import MAX_RESULTS, Link, Moment, Outcome, Search
-from .records import INT4_MAX, QueryId
+from .records import INT4_MAX, QueryId, Text
 
-Text = Annotated[str, Meta(max_length=100_000, pattern="^[^\\x00]*$")]
-"""PostgreSQL stores any text without NUL."""
 Name = Annotated[str, Meta(max_length=100, pattern="^[^\\x00]*$")]
 Digest = Annotated[str, Meta(pattern="^[0-9a-f]{64}$", max_length=64)]
 ArxivId = Annotated[str, Meta(max_length=100, pattern=r"^(\d{4}\.\d{4,5}|[a-z-]+/\d{7})$(?!\n)")]
 """Without a version."""
-
-
 QueryNumber = Annotated[QueryId, describe("number of the search, from /get-sequence", 42)]
 SearchTime = Annotated[Moment, models.UNIX_TIME]
 TimeText = Annotated[str, Meta(max_length=64)]

@@ -162,8 +162,8 @@ async def test_every_body_and_every_response_has_an_example(client: Gateway) -> 
         for operation in methods.values():
             if body := operation.get("requestBody"):
                 assert body["content"]["application/json"]["schema"]["examples"], path
-            [answer] = [code for code in operation["responses"] if code.startswith("2")]
-            content = operation["responses"][answer]["content"]
+            [status] = [code for code in operation["responses"] if code.startswith("2")]
+            content = operation["responses"][status]["content"]
             for media_type, described in content.items():
                 if media_type == "application/json":
                     assert described["examples"], path
@@ -188,8 +188,8 @@ async def test_errors_are_described_as_problems(client: Gateway) -> None:
 
     for path in ("/arxiv", "/queries", "/results", "/arxiv-api", "/write-results"):
         for operation in schema["paths"][path].values():
-            refused = operation["responses"]["400"]["content"]
-            assert set(refused) == {"application/problem+json"}, path
+            rejection = operation["responses"]["400"]["content"]
+            assert set(rejection) == {"application/problem+json"}, path
     assert {"400", "502", "503", "504"} <= set(schema["paths"]["/arxiv"]["get"]["responses"])
 
 
