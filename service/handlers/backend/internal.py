@@ -68,7 +68,12 @@ async def find_results(
     "/read-archive",
     status_code=200,
     summary="Read stored rows for a frontend",
-    responses=openapi.describe_json(list[ResultRow], "The rows, or one row, or null.") | PROBLEMS,
+    responses=openapi.describe_json(
+        list[dict[str, Any]] | dict[str, Any] | None,
+        "The rows, or one row, or null.",
+        example=openapi.create_example(list[ResultRow]),
+    )
+    | PROBLEMS,
     tags=["internal"],
 )
 async def read_archive(
