@@ -16,7 +16,7 @@ from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from functools import partial
 from time import monotonic, time
-from typing import Any, Self, TypeVar, cast
+from typing import Annotated, Any, Self, TypeVar, cast
 from uuid import UUID
 from weakref import WeakValueDictionary
 
@@ -29,6 +29,7 @@ from .arxiv_client import ArxivClient
 from .backoff import Backoff
 from .db.rate_limiter import CacheProbe, Lease, RateLimiter
 from .db.records import RecordStore, create_record
+from .models import describe
 from .models.arxiv import ArxivRequest, ArxivResponse, Outcome, Search
 from .models.records import Harvest, RecordedSearch, ResultRow
 from .models.responses import SearchSummary
@@ -69,9 +70,10 @@ Recorder = Callable[[ArxivResponse], Awaitable[RecordedSearch]]
 class SearchReply(Struct, frozen=True):
     """A recorded search and its Cache-Status (RFC 9211)."""
 
-    recorded: RecordedSearch
-    cache_status: str = field(name="how")  # frontends of other releases expect this JSON key
-    """Without the name of the cache."""
+    recorded: Annotated[RecordedSearch, describe("the recorded search")]
+    cache_status: Annotated[
+        str, describe("Cache-Status without the name of the cache", "hit; ttl=75556")
+    ] = field(name="how")
 
     @property
     def outcome(self) -> str:

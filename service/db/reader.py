@@ -21,8 +21,7 @@ from .. import sql
 from ..errors import DatabaseUnavailable
 from ..models import records
 from ..models.filters import PaperFilter, Position, QueryFilter, ResultFilter, SortKey
-from ..models.records import INT2_MAX, INT8_MAX, Count, PaperRow, PaperVersion, ResultRow, Run
-from ..models.requests import Text
+from ..models.records import INT2_MAX, INT8_MAX, Count, PaperRow, PaperVersion, ResultRow, Run, Text
 from ..singleflight import SingleFlight, mark_retrieved
 from .pool import ConnectionSource, DatabasePools, ReadSystem, fetch, map_db_errors
 

@@ -35,7 +35,7 @@ MAX_BATCH_ROWS, MAX_BATCH_REFERENCES = 1500, 200
 BATCH_BYTES = 2**20
 """Target size of a batch of an export: an author list may have thousands of names."""
 REFERENCES_PER_STEP = 10
-"""References serialized before other requests are served: escaping LaTeX is slow."""
+"""References serialized before yielding to other requests: escaping LaTeX is slow."""
 DIGEST_SIZE = 8
 POSITION_PARAMETERS = {"after", "page"}
 PRESENTATION_PARAMETERS = POSITION_PARAMETERS | {"items_per_page", "format", "fields"}
