@@ -130,7 +130,7 @@ def create_pgbench_command(settings: Settings, records: list[Record], folder: Pa
     """
     conninfo = conninfo_to_dict(str(settings.database_url))
     options = {"host": "host", "port": "port", "username": "user", "dbname": "dbname"}
-    command = [str(embedded_postgres.program("pgbench")), "--no-vacuum"]
+    command = [str(embedded_postgres.find_program("pgbench")), "--no-vacuum"]
     command += [f"--{option}={conninfo[key]}" for option, key in options.items()]
     for number, record in enumerate(records):
         expressions = {}

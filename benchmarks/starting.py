@@ -46,7 +46,7 @@ uvicorn.run(Litestar([bare]), port=int(sys.argv[1]), log_config=None)
 def measure_start(bench: Bench) -> Iterator[Row]:
     """Compare the service on an embedded PostgreSQL with data with bare PostgreSQL and Litestar."""
     folder = bench.folder / "start"
-    with embedded_postgres.server(folder) as url:
+    with embedded_postgres.run_server(folder) as url:
         migrations.apply(url)
         seed_results(url, 1000)
     # compile the modules as in the image, even if PYTHONDONTWRITEBYTECODE is set
@@ -87,7 +87,7 @@ def _start_postgresql(cluster: Path) -> float:
     owner = cluster.stat()
     user = {} if os.geteuid() else {"user": owner.st_uid, "group": owner.st_gid}
     options = ["-c", "listen_addresses=", "-c", f"unix_socket_directories={cluster}"]
-    command = [str(embedded_postgres.program("postgres")), "-D", str(cluster), *options]
+    command = [str(embedded_postgres.find_program("postgres")), "-D", str(cluster), *options]
 
     def send_query() -> None:
         with psycopg.connect(host=str(cluster), user=embedded_postgres.SUPERUSER) as conn:

@@ -10,7 +10,7 @@ import httpx
 from . import timestamps
 from .api_keys import ApiKeyCache
 from .arxiv_client import ArxivClient
-from .backend import client as remote
+from .backend.client import BackendClient, RemoteReader, RemoteRecords, RemoteSearchService
 from .db.api_keys import ApiKeyStore
 from .db.pool import DatabasePools
 from .db.rate_limiter import RateLimiter
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 class Context(ABC):
     """The dependencies of the frontend endpoints. Enter the context to open them in order."""
 
-    records: RecordStore | remote.RemoteRecords
+    records: RecordStore | RemoteRecords
     search_service: SearchService
     api_keys: ApiKeyCache
     queue: "RecordQueue | None" = None
@@ -43,7 +43,7 @@ class Context(ABC):
         self._exit_stack = AsyncExitStack()
 
     @abstractmethod
-    async def arxiv_state(self) -> ArxivState | None:
+    async def fetch_arxiv_state(self) -> ArxivState | None:
         """Return the state of the requests to arXiv if known. Raises DatabaseUnavailable."""
 
     async def __aenter__(self) -> Self:
@@ -92,7 +92,7 @@ class LocalContext(Context):
         queues = [self.queue] if self.queue else []
         super().__init__(settings, reader, pools, *queues, self.arxiv, self.search_service)
 
-    async def arxiv_state(self) -> ArxivState:
+    async def fetch_arxiv_state(self) -> ArxivState:
         """Combine the state of the rate limiter with this process's latest request to arXiv."""
         state, zone = await self.rate_limiter.fetch_status(), self.settings.zone
         when, outcome = self.arxiv.latest or (None, None)
@@ -110,15 +110,15 @@ class RemoteContext(Context):
     """All dependencies through a backend over HTTP."""
 
     def __init__(self, settings: Settings, backend_url: str) -> None:
-        backend = remote.BackendClient(settings, backend_url)
-        self.records = remote.RemoteRecords(backend)
-        self.search_service = remote.RemoteSearchService(settings, backend)
+        backend = BackendClient(settings, backend_url)
+        self.records = RemoteRecords(backend)
+        self.search_service = RemoteSearchService(settings, backend)
         self.api_keys = ApiKeyCache(backend.find_api_keys)
-        super().__init__(settings, remote.RemoteReader(backend), self.search_service)
+        super().__init__(settings, RemoteReader(backend), self.search_service)
         self._exit_stack.push_async_callback(backend.connections.close_idle)
         self._backend = backend
 
-    async def arxiv_state(self) -> ArxivState | None:
+    async def fetch_arxiv_state(self) -> ArxivState | None:
         """Return the state from the backend's latest readiness response."""
         return self._backend.health.arxiv if self._backend.health else None
 

@@ -12,8 +12,8 @@ from litestar.types import Send
 
 from . import errors, metrics
 from .errors import ServiceError
+from .http_headers import DEFAULT_POLICY, SECURITY_HEADERS
 from .logging import NOTICE, request_id
-from .middleware.security_headers import DEFAULT_POLICY, HEADERS
 from .models.responses import Problem
 
 logger = logging.getLogger(__name__)
@@ -77,7 +77,7 @@ EXCEPTION_HANDLERS: dict[type[Exception] | int, Any] = {
 
 async def reject_request(error: ServiceError, send: Send) -> None:
     """Send a problem from outside of the middleware that counts responses, and count it."""
-    metrics.REFUSED.labels(error.status_code).inc()
+    metrics.REJECTED.labels(error.status_code).inc()
     await send_problem(error, send)
 
 
@@ -101,10 +101,10 @@ def create_rejection(error: ServiceError, server_headers: Headers) -> bytes:
     name = uuid4().hex
     token = request_id.set(name)
     logger.log(NOTICE, "rejected with %d: %s", error.status_code, error.detail)
-    metrics.REFUSED.labels(error.status_code).inc()
+    metrics.REJECTED.labels(error.status_code).inc()
     headers, body = _encode_problem(error)
     request_id.reset(token)
-    headers += [*server_headers, *HEADERS, DEFAULT_POLICY]
+    headers += [*server_headers, *SECURITY_HEADERS, DEFAULT_POLICY]
     headers += [(b"connection", b"close"), (b"x-request-id", name.encode())]
     lines = [f"HTTP/1.1 {error.status_code} {error.title}".encode()]
     lines += [b"%s: %s" % header for header in headers]
@@ -154,4 +154,4 @@ def _describe_invalid_value(entry: dict[str, Any]) -> tuple[str, str]:
     if name != "data":
         return name, reason
     # without a body, the message is that of KeyError: the name of the missing argument
-    return "body", "is missing" if reason == repr("data") else reason
+    return "body", "is missing" if reason == str(KeyError("data")) else reason

@@ -16,9 +16,9 @@ from ..db import migrations
 from ..db.pool import CALL_TIMEOUT
 from ..db.reader import SLOW_READ_TIMEOUT, ListRows, RecordReader, Row
 from ..errors import BackendError, BackendUnavailable, DatabaseUnavailable, ServiceError
+from ..http_headers import REQUEST_TIMEOUT, deadline
 from ..http_pool import HTTPConnectionPool, ssl_context
 from ..logging import request_id
-from ..middleware import request_timeout
 from ..models.arxiv import ArxivRequest
 from ..models.filters import PaperFilter, Position
 from ..models.records import Count, PaperRow, PaperVersion, ResultRow, Run
@@ -121,9 +121,9 @@ class BackendClient:
     ) -> BackendResponse:
         method, url, content = "POST" if body else "GET", self._url + path, bytearray()
         # computed for each attempt: the first one has used some of the time
-        deadline = min(until, request_timeout.deadline.get() or until)
-        left = max(deadline - asyncio.get_running_loop().time(), 0)
-        headers = {**headers, request_timeout.NAME: f"{left:.3f}"}
+        end = min(until, deadline.get() or until)
+        left = max(end - asyncio.get_running_loop().time(), 0)
+        headers = {**headers, REQUEST_TIMEOUT: f"{left:.3f}"}
         async with (
             self.connections.acquire() as client,
             client.stream(method, url, content=body, headers=headers) as response,
@@ -207,8 +207,8 @@ class RemoteSearchService(SearchService):
     async def _run(
         self, request: ArxivRequest, _: InFlight[SearchReply], *, use_cache: bool
     ) -> SearchReply:
-        # other callers may join this search and wait longer than the deadline of the first one
-        request_timeout.deadline.set(None)
+        # other clients may join this search and wait longer than the deadline of the first one
+        deadline.set(None)
         body = SearchRequest(search=request.search, bypass_cache=not use_cache)
         path, limit = "/find-answer", self._timeout
         # not retried without the cache: it could send a second request to arXiv
@@ -234,7 +234,7 @@ class RemoteRecords:
         # a backend without a migration is not ready
         await self._backend.check_ready()
         await self._backend.call("/read-archive", requests.QueryById(query_id=1), _OPTIONAL_RUN)
-        return set(migrations.names())
+        return set(migrations.list_names())
 
 
 class RemoteReader(RecordReader):

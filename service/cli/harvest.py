@@ -11,14 +11,14 @@ from ..arxiv_query import MAX_QUERY_LENGTH
 from ..context import LocalContext
 from ..harvest import Harvester
 from ..settings import Settings
-from .common import require_database, run_interactive, text_type
+from .common import create_text_type, require_database, run_interactive
 
 
 @click.command(
     epilog="Examples:\n\n  arxiv-gateway harvest cat:cs.SE\n\n"
     "  arxiv-gateway harvest 'cat:cs.SE AND abs:\"unit test\"' --max 20000"
 )
-@click.argument("query", type=text_type(MAX_QUERY_LENGTH))
+@click.argument("query", type=create_text_type(MAX_QUERY_LENGTH))
 @click.option(
     "--max",
     "max_papers",

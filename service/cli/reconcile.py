@@ -73,7 +73,7 @@ async def _check_queue_is_idle(queue: "RecordQueue") -> None:
         async with asyncio.timeout(10):
             while not queue.connected:  # noqa: ASYNC110 - there is no event
                 await asyncio.sleep(0.1)
-    backlog = await queue.backlog()
+    backlog = await queue.fetch_backlog()
     if backlog is None:
         sys.exit("nothing is repaired: cannot check whether searches are waiting in the queue")
     if backlog.waiting or backlog.writers:

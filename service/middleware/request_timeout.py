@@ -2,21 +2,16 @@
 
 import asyncio
 import re
-from contextvars import ContextVar
 
 from litestar.middleware import ASGIMiddleware
 from litestar.types import ASGIApp, Message, Receive, Scope, Send
 
 from ..errors import InvalidParameter, RequestTimedOut
+from ..http_headers import REQUEST_TIMEOUT, deadline
 from ..problems import send_problem
 from .scope import join_headers
 
-NAME = "request-timeout"
 _SECONDS = re.compile(r"[0-9]{1,6}(\.[0-9]{1,6})?")
-
-deadline: ContextVar[float | None] = ContextVar("deadline", default=None)
-"""When the client stops waiting, by the clock of the event loop; None without Request-Timeout.
-A frontend passes the remaining time on to its backend."""
 
 
 class RequestTimeoutMiddleware(ASGIMiddleware):
@@ -27,7 +22,7 @@ class RequestTimeoutMiddleware(ASGIMiddleware):
     """
 
     async def handle(self, scope: Scope, receive: Receive, send: Send, next_app: ASGIApp) -> None:
-        if not (header := join_headers(scope, NAME.encode())):
+        if not (header := join_headers(scope, REQUEST_TIMEOUT.encode())):
             await next_app(scope, receive, send)
             return
         text = header.decode("latin-1").strip()

@@ -20,10 +20,10 @@ from service.api_keys import ApiKey, ApiKeyCache, Rate
 from service.cli.keys import add_key, keys, list_keys, revoke_key
 from service.context import LocalContext
 from service.errors import ApiKeyNameTaken, ConfigurationError, DatabaseUnavailable, NotFound
+from service.http_headers import SECURITY_HEADERS
 from service.middleware.allowed_hosts import parse_host
 from service.middleware.api_keys import ApiKeyMiddleware
-from service.middleware.security_headers import HEADERS
-from service.quotas import MAX_CALLERS, QuotaCounter
+from service.quotas import MAX_CLIENTS, QuotaCounter
 from service.settings import Settings
 from tests.conftest import Gateway, Serve
 from tests.support.process import ROOT, service
@@ -202,9 +202,9 @@ async def test_caches_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     assert keys == [None] * 30
 
     rates = QuotaCounter()
-    for number in range(MAX_CALLERS + 5):
+    for number in range(MAX_CLIENTS + 5):
         rates.count(f"from {number}", Rate(1, 60))
-    assert len(rates._windows) == MAX_CALLERS  # noqa: SLF001
+    assert len(rates._windows) == MAX_CLIENTS  # noqa: SLF001
 
 
 @pytest.mark.parametrize(
@@ -346,7 +346,7 @@ async def test_every_response_has_security_headers(gateway: Serve) -> None:
         ):
             for method in ("GET", "HEAD", "OPTIONS"):
                 headers = (await client.request(method, path)).headers
-                for name, value in HEADERS:
+                for name, value in SECURITY_HEADERS:
                     assert headers[name.decode()] == value.decode()
                 assert headers["content-security-policy"].startswith("default-src 'none'; frame")
                 assert headers["cross-origin-resource-policy"] == "same-origin"

@@ -37,7 +37,7 @@ from service import arxiv_xml, embedded_postgres, search
 from service.app import add_outer_middleware, create_app
 from service.db import migrations
 from service.db import pool as connections_module
-from service.db.conninfo import libpq_environment
+from service.db.conninfo import create_libpq_environment
 from service.db.pool import DatabasePools
 from service.db.reader import RecordReader
 from service.db.records import RecordStore, create_record
@@ -882,7 +882,7 @@ def earlier(server: str) -> Iterator[str]:
     with psycopg.connect(server, autocommit=True) as admin:
         admin.execute(SQL("create database {}").format(name))
         url = make_conninfo(server, dbname=name.as_string().strip('"'))
-        for path in migrations.files():
+        for path in migrations.list_files():
             if path.stem < "0009":
                 psql(url, "-f", str(path))
         yield url
@@ -891,8 +891,15 @@ def earlier(server: str) -> Iterator[str]:
 
 def psql(url: str, *arguments: str) -> None:
     subprocess.run(
-        [str(embedded_postgres.program("psql")), "-X", "-q", "-v", "ON_ERROR_STOP=1", *arguments],
-        env=os.environ | libpq_environment(url),
+        [
+            str(embedded_postgres.find_program("psql")),
+            "-X",
+            "-q",
+            "-v",
+            "ON_ERROR_STOP=1",
+            *arguments,
+        ],
+        env=os.environ | create_libpq_environment(url),
         capture_output=True,
         check=True,
     )

@@ -19,7 +19,7 @@ from service.db import migrations
 
 def make(folder: Path) -> Path:
     """Create the data folder of a server with all migrations applied."""
-    with embedded_postgres.server(folder) as url:
+    with embedded_postgres.run_server(folder) as url:
         migrations.apply(url)
     return folder / "postgres"
 
@@ -57,7 +57,13 @@ class PostgreSQL:
                 self._spawn()
 
     def _spawn(self) -> None:
-        command = [str(embedded_postgres.program("postgres")), "-D", str(self.files), "-p", "5432"]
+        command = [
+            str(embedded_postgres.find_program("postgres")),
+            "-D",
+            str(self.files),
+            "-p",
+            "5432",
+        ]
         options = {"listen_addresses": "", "unix_socket_directories": str(self.files)}
         for name, value in options.items():
             command += ["-c", f"{name}={value}"]
