@@ -51,8 +51,8 @@ def _describe_problem(description: str) -> ResponseSpec:
 INVALID_PARAMETER = {400: _describe_problem("A parameter is invalid. Nothing is recorded.")}
 DATABASE_PROBLEMS = INVALID_PARAMETER | {
     503: _describe_problem(
-        "PostgreSQL or the backend is unavailable, arXiv demands a pause, or too many searches are"
-        " waiting. Retry after the time in Retry-After."
+        "PostgreSQL or the backend is unavailable, arXiv demanded a cooldown, or too many searches"
+        " are waiting. Retry after the time in Retry-After."
     )
 }
 API_KEY_PROBLEMS = {

@@ -8,7 +8,7 @@ from datetime import tzinfo
 from ipaddress import IPv6Address, ip_address
 from itertools import chain
 from pathlib import Path
-from typing import Annotated, Literal, Self, get_args, get_type_hints
+from typing import Annotated, Any, Literal, Self, get_args, get_origin, get_type_hints
 from urllib.parse import urlsplit
 
 import httpx
@@ -128,15 +128,12 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
             raise ConfigurationError(
                 f"{unknown[0]}: unknown setting; remove or rename the variable"
             )
+        types = get_type_hints(cls, include_extras=True)
+        values = {fields[name]: _convert(name, ours[name], types[fields[name]]) for name in ours}
         try:
-            return convert({fields[name]: ours[name] for name in ours}, cls, strict=False)
-        except ValidationError as error:
-            reason, _, field = str(error).rstrip("`").partition(" - at `$.")
-            choices = get_args(get_type_hints(cls).get(field))
-            if choices and "enum" in reason:
-                reason += f": set it to {' or '.join(map(str, choices))}"
-            name = f"{_get_variable(field)}: " if field else ""
-            raise ConfigurationError(f"{name}{reason}") from error
+            return cls(**values)
+        except ValueError as error:
+            raise ConfigurationError(str(error)) from error
 
     def to_env(self) -> dict[str, str]:
         """Return the variables from which `from_env` reads these settings."""
@@ -144,7 +141,7 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         return {_get_variable(name): str(value) for name, value in values if value is not None}
 
     def __post_init__(self) -> None:
-        """Check what types cannot express. msgspec turns a ValueError into a ValidationError."""
+        """Check what types cannot express. Raises ValueError."""
         for name, parse in (("timezone", timestamps.parse_zone), ("anonymous_rate", Rate.parse)):
             try:
                 parse(getattr(self, name))
@@ -194,10 +191,10 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
             # the message omits the value, which contains a password
             yield "ARXIV_QUEUE_URL: use amqp://user:password@host/vhost, or amqps:// for TLS"
         if self.database_url is None:
-            # service and writer would each start an embedded one
+            # service and queue worker would each start an embedded one
             yield (
                 "ARXIV_QUEUE_URL: set ARXIV_DATABASE_URL too, to the same value for all services"
-                " and writers: the searches in the queue are written to that database"
+                " and queue workers: they store the searches of the queue in that database"
             )
 
     def check_exposure(self) -> None:
@@ -302,6 +299,16 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 def _get_variable(field: str) -> str:
     return f"{PREFIX}{field.upper()}"
+
+
+def _convert(variable: str, text: str, field_type: Any) -> Any:  # noqa: ANN401 - of any field
+    if get_origin(field_type) is Literal and text not in get_args(field_type):
+        choices = " or ".join(get_args(field_type))
+        raise ConfigurationError(f"{variable}: {text!r} is not valid: set it to {choices}")
+    try:
+        return convert(text, field_type, strict=False)
+    except ValidationError as error:
+        raise ConfigurationError(f"{variable}: {error}") from error
 
 
 def _parse_host(text: str) -> str:

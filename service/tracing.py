@@ -60,7 +60,7 @@ def _describe_span(scope: Scope) -> tuple[str, dict[str, Any]]:
 
 
 def _set_attributes(span: Any, _: dict[str, Any]) -> None:  # noqa: ANN401 - the extra is optional
-    """Remove query strings, and add the request ID, which leads to the log lines."""
+    """Remove query strings, and add the request ID, by which log lines can be found."""
     if not span.is_recording():
         return
     for name in _URL_ATTRIBUTES:

@@ -101,7 +101,7 @@ ReadRequest = Page | QueryById | Runs | Results | Feed | Versions | PapersById |
 
 
 async def execute(request: ReadRequest, reader: RecordReader) -> Any:  # noqa: ANN401, PLR0911 - one each
-    """Return the rows, one row or None that the request asks for."""
+    """Return the requested rows, or the requested row or None."""
     match request:
         case Page(name, filters, position, limit, newest):
             rows = ListRows(LISTS[name][0], filters, newest)

@@ -24,7 +24,7 @@ from .common import create_text_type, require_database, run_interactive
     "max_papers",
     type=click.IntRange(1, 10**9),
     metavar="N",
-    help="Maximum number of papers  [default: all]",
+    help="Maximum number of papers.  [default: all]",
 )
 def harvest(query: str, max_papers: int | None) -> None:
     """Store all papers that match QUERY, in arXiv's query language.

@@ -79,8 +79,8 @@ async def _check_queue_is_idle(queue: "RecordQueue") -> None:
     if backlog.waiting or backlog.writers:
         sys.exit(
             f"nothing is repaired: {backlog.waiting} searches are waiting in the queue and"
-            f" {backlog.writers} writers are running; stop the writers when the queue is empty,"
-            " then repair"
+            f" {backlog.writers} queue workers are running; stop them when the queue is empty, then"
+            " repair"
         )
 
 

@@ -50,7 +50,7 @@ SORT_ORDER = click.Choice(get_args(SortOrder))
     "--max-results",
     type=click.IntRange(1, MAX_RESULTS),
     metavar="N",
-    help="Number of papers to return  [default: ARXIV_MAX_RESULTS, or all of --id-list]",
+    help="Number of papers to return.  [default: ARXIV_MAX_RESULTS, or all of --id-list]",
 )
 @click.option("--sort-by", type=SORT_BY, default="relevance", help="Sort key.")
 @click.option("--sort-order", type=SORT_ORDER, default="descending", help="Sort direction.")

@@ -46,7 +46,7 @@ Configure = Callable[[Connection], Coroutine[Any, Any, None]]
 
 _NO_CONNECTION = PoolTimeout, TooManyRequests
 _CANCELED = errors.QueryCanceled, errors.TransactionTimeout
-# the connection leads to a standby, or a migration changed the result type of a prepared statement
+# the server has become a standby, or a migration changed the result type of a prepared statement
 _OUTDATED = errors.ReadOnlySqlTransaction, errors.FeatureNotSupported
 
 T = TypeVar("T")

@@ -207,7 +207,7 @@ class ArxivState(Struct, frozen=True, kw_only=True):
     asking: Annotated[bool, describe("whether a request to arXiv is in progress", False)]  # noqa: FBT003
     waiting: Annotated[int, describe("number of searches that wait for the rate limiter", 0)]
     closed_until: Annotated[
-        str | None, describe("end of the pause that arXiv demanded", "2026-11-23T20:16:00")
+        str | None, describe("end of the cooldown that arXiv demanded", "2026-11-23T20:16:00")
     ] = None
 
 

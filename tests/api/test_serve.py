@@ -166,7 +166,7 @@ def test_reason_why_postgresql_does_not_start_is_reported(
     [
         ("ARXIV_PROT", "8000", "ARXIV_PROT: unknown setting"),
         ("ARXIV_PORT", "http", "ARXIV_PORT: "),
-        ("ARXIV_CACHE", "yes", "ARXIV_CACHE: Invalid enum value 'yes': set it to on or off"),
+        ("ARXIV_CACHE", "yes", "ARXIV_CACHE: 'yes' is not valid: set it to on or off"),
         (
             "ARXIV_RESULTS_DATABASE_RO_URL",
             "nonsense",
