@@ -64,13 +64,7 @@ class LocalContext(Context):
     def __init__(
         self, settings: Settings, transport: httpx.AsyncBaseTransport | None = None
     ) -> None:
-        if settings.only_reads and (writing := settings.served - READING):
-            raise ConfigurationError(
-                f"ARXIV_DATABASE_URL is not set, but {', '.join(sorted(writing))} in"
-                " ARXIV_ENDPOINTS do more than read: set it, or leave them out"
-            )
-        if settings.database_url is None and not settings.only_reads:
-            raise ConfigurationError("ARXIV_DATABASE_URL is not set")
+        _check_database_settings(settings)
         lease = settings.timeout + 1.0  # it must not expire before the request
         pools = create_pools(settings)
         self.arxiv = ArxivClient(settings, transport)
@@ -104,6 +98,16 @@ class LocalContext(Context):
             waiting=state.waiting,
             closed_until=timestamps.format_iso(closed_until, zone) if closed_until else None,
         )
+
+
+def _check_database_settings(settings: Settings) -> None:
+    if settings.only_reads and (writing := settings.served - READING):
+        raise ConfigurationError(
+            f"ARXIV_DATABASE_URL is not set, but {', '.join(sorted(writing))} in"
+            " ARXIV_ENDPOINTS do more than read: set it, or leave them out"
+        )
+    if settings.database_url is None and not settings.only_reads:
+        raise ConfigurationError("ARXIV_DATABASE_URL is not set")
 
 
 class RemoteContext(Context):

@@ -66,23 +66,29 @@ def run_server(folder: Path) -> Iterator[str]:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         cluster = _Cluster(folder)
-        with (folder / "in-use").open("ab") as in_use:
-            try:
-                with _lock(folder):
-                    fcntl.flock(in_use, fcntl.LOCK_SH)
-                    cluster.start()
-                with _supervise(cluster, folder):
-                    yield cluster.url
-            finally:
-                with _lock(folder):
-                    fcntl.flock(in_use, fcntl.LOCK_UN)
-                    try:
-                        fcntl.flock(in_use, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                        cluster.stop()
-                    except BlockingIOError:
-                        cluster.detach()
+        with _share(cluster, folder), _supervise(cluster, folder):
+            yield cluster.url
     except OSError as error:
         raise ConfigurationError(f"ARXIV_DATA_DIR: {error}") from error
+
+
+@contextmanager
+def _share(cluster: "_Cluster", folder: Path) -> Iterator[None]:
+    """Start the server, and stop it at the end unless another process uses it."""
+    with (folder / "in-use").open("ab") as in_use:
+        try:
+            with _lock(folder):
+                fcntl.flock(in_use, fcntl.LOCK_SH)
+                cluster.start()
+            yield
+        finally:
+            with _lock(folder):
+                fcntl.flock(in_use, fcntl.LOCK_UN)
+                try:
+                    fcntl.flock(in_use, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    cluster.stop()
+                except BlockingIOError:
+                    cluster.detach()
 
 
 @contextmanager

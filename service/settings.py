@@ -147,9 +147,12 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
                 parse(getattr(self, name))
             except ValueError as error:
                 raise ValueError(f"{_get_variable(name)}: {error}") from error
-        _ = self.served, self.origins, self.hosts
+        _ = self.origins, self.hosts
         problems = chain(
-            self._find_problems(), self._find_frontend_problems(), self._find_queue_problems()
+            self._find_endpoint_problems(),
+            self._find_problems(),
+            self._find_frontend_problems(),
+            self._find_queue_problems(),
         )
         if problem := next(problems, None):
             raise ValueError(problem)
@@ -166,6 +169,16 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
             yield (
                 f"ARXIV_INTERVAL: arXiv requires {MIN_INTERVAL:g} seconds between requests; a"
                 " shorter interval is accepted only if ARXIV_API_URL does not point to arXiv"
+            )
+
+    def _find_endpoint_problems(self) -> Iterator[str]:
+        if not self.served:
+            yield f"ARXIV_ENDPOINTS: {GUARDED!r} serves nothing without ARXIV_BACKEND_TOKEN; set it"
+        unprotected = self.served & {*ENDPOINTS["backend"]}
+        if unprotected and not self.backend_may_be_served:
+            yield (
+                f"ARXIV_ENDPOINTS: {min(unprotected)} does not accept API keys; with"
+                " ARXIV_API_KEYS, set ARXIV_BACKEND_TOKEN, or remove the endpoint"
             )
 
     def _find_frontend_problems(self) -> Iterator[str]:
@@ -228,23 +241,11 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
             GUARDED: ENDPOINTS["backend"] if self.tokens else (),
             **{name: (name,) for name in known},
         }
-        served: set[str] = set()
-        for item in self.endpoints.split(","):
-            name = item.strip().removeprefix("/")
-            if name not in groups:
-                raise ValueError(f"ARXIV_ENDPOINTS: {name!r} is not one of {', '.join(groups)}")
-            served.update(groups[name])
-        if not served:
-            raise ValueError(
-                f"ARXIV_ENDPOINTS: {GUARDED!r} serves nothing without ARXIV_BACKEND_TOKEN; set it"
-            )
-        unprotected = served & {*ENDPOINTS["backend"]}
-        if unprotected and not self.backend_may_be_served:
-            raise ValueError(
-                f"ARXIV_ENDPOINTS: {min(unprotected)} does not accept API keys; with"
-                " ARXIV_API_KEYS, set ARXIV_BACKEND_TOKEN, or remove the endpoint"
-            )
-        return frozenset(served)
+        names = [item.strip().removeprefix("/") for item in self.endpoints.split(",")]
+        if unknown := [name for name in names if name not in groups]:
+            choices = ", ".join(groups)
+            raise ValueError(f"ARXIV_ENDPOINTS: {unknown[0]!r} is not one of {choices}")
+        return frozenset(chain(*(groups[name] for name in names)))
 
     @property
     def tokens(self) -> tuple[str, ...]:

@@ -22,14 +22,18 @@ class RequestTimeoutMiddleware(ASGIMiddleware):
     """
 
     async def handle(self, scope: Scope, receive: Receive, send: Send, next_app: ASGIApp) -> None:
-        if not (header := join_headers(scope, REQUEST_TIMEOUT.encode())):
+        text = join_headers(scope, REQUEST_TIMEOUT.encode()).decode("latin-1")
+        if not text:
             await next_app(scope, receive, send)
-            return
-        text = header.decode("latin-1").strip()
-        if not _SECONDS.fullmatch(text):
+        elif _SECONDS.fullmatch(text.strip()):
+            await self._limit(text.strip(), scope, receive, send, next_app)
+        else:
             detail = "must be a number of seconds, for example 2.5"
             await send_problem(InvalidParameter("Request-Timeout", detail), send)
-            return
+
+    async def _limit(
+        self, text: str, scope: Scope, receive: Receive, send: Send, next_app: ASGIApp
+    ) -> None:
         response_started = False
 
         async def send_and_note(message: Message) -> None:
