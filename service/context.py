@@ -71,12 +71,7 @@ class LocalContext(Context):
         self.rate_limiter = RateLimiter(pools, interval=settings.interval, lease=lease)
         self.records = RecordStore(pools)
         if settings.queue_url is not None:
-            # imported here: these modules need the extra `queue`
-            from .db.queued_records import QueuedRecordStore  # noqa: PLC0415
-            from .queue.rabbitmq import RecordQueue  # noqa: PLC0415
-
-            self.queue = RecordQueue(settings.queue_url)
-            self.records = QueuedRecordStore(pools, self.queue)
+            self._use_queue(settings.queue_url, pools)
         self.reconciler = Reconciler(pools)
         services = self.arxiv, self.records, self.rate_limiter
         self.search_service = LocalSearchService(settings, *services)
@@ -85,6 +80,14 @@ class LocalContext(Context):
         reader = RecordReader(pools, read_delay=settings.settle)
         queues = [self.queue] if self.queue else []
         super().__init__(settings, reader, pools, *queues, self.arxiv, self.search_service)
+
+    def _use_queue(self, queue_url: str, pools: DatabasePools) -> None:
+        # imported here: these modules need the extra `queue`
+        from .db.queued_records import QueuedRecordStore  # noqa: PLC0415
+        from .queue.rabbitmq import RecordQueue  # noqa: PLC0415
+
+        self.queue = RecordQueue(queue_url)
+        self.records = QueuedRecordStore(pools, self.queue)
 
     async def fetch_arxiv_state(self) -> ArxivState:
         """Combine the state of the rate limiter with this process's latest request to arXiv."""

@@ -9,7 +9,7 @@ files in PROMETHEUS_MULTIPROC_DIR, and `create_registry` adds them up.
 import os
 from asyncio import CancelledError
 from collections import Counter as Totals
-from collections.abc import Awaitable, Callable, Coroutine, Iterator
+from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping
 from functools import partial, wraps
 from http import HTTPStatus
 from pathlib import Path
@@ -198,19 +198,23 @@ class PoolMetrics:
             if pool.closed:
                 continue
             stats = Totals(pool.get_stats())
-            increase = Totals(stats)
-            increase.subtract(previous)
-            POOL_WAIT_SECONDS.labels(pool.name).inc(increase["requests_wait_ms"] / 1000)
-            POOL_REFUSALS.labels(pool.name).inc(increase["requests_errors"])
+            milliseconds = stats["requests_wait_ms"] - previous["requests_wait_ms"]
+            POOL_WAIT_SECONDS.labels(pool.name).inc(milliseconds / 1000)
+            refusals = stats["requests_errors"] - previous["requests_errors"]
+            POOL_REFUSALS.labels(pool.name).inc(refusals)
             totals.setdefault(pool.name, Totals()).update(stats)
             self._pools[pool] = stats
         for name, total in totals.items():
-            idle = total["pool_available"]
-            POOL_CONNECTIONS.labels(name, "idle").set(idle)
-            POOL_CONNECTIONS.labels(name, "in_use").set(total["pool_size"] - idle)
-            POOL_CONNECTIONS_MAX.labels(name).set(total["pool_max"])
-            POOL_WAITING.labels(name).set(total["requests_waiting"])
+            _set_pool_gauges(name, total)
         self._names.update(totals)
+
+
+def _set_pool_gauges(name: str, total: Mapping[str, int]) -> None:
+    idle = total["pool_available"]
+    POOL_CONNECTIONS.labels(name, "idle").set(idle)
+    POOL_CONNECTIONS.labels(name, "in_use").set(total["pool_size"] - idle)
+    POOL_CONNECTIONS_MAX.labels(name).set(total["pool_max"])
+    POOL_WAITING.labels(name).set(total["requests_waiting"])
 
 
 class QueueCollector(Collector):

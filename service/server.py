@@ -112,21 +112,22 @@ def _stop_at_signals(service: SearchService) -> None:
     assert callable(handle_exit)  # noqa: S101 - uvicorn has installed it
     stopping = False
 
-    def close_repeatedly() -> None:
-        # new searches may arrive until uvicorn, after up to 0.1 s, has closed the connections
-        service.close()
-        loop.call_later(0.1, close_repeatedly)
-
     def handle(number: int, frame: FrameType | None) -> None:
         nonlocal stopping
         if stopping and number == signal.SIGTERM:
             return
         stopping = True
-        loop.call_soon_threadsafe(close_repeatedly)
+        loop.call_soon_threadsafe(_close_repeatedly, service)
         handle_exit(signal.SIGINT, frame)
 
     signal.signal(signal.SIGINT, handle)
     signal.signal(signal.SIGTERM, handle)
+
+
+def _close_repeatedly(service: SearchService) -> None:
+    # new searches may arrive until uvicorn, after up to 0.1 s, has closed the connections
+    service.close()
+    asyncio.get_running_loop().call_later(0.1, _close_repeatedly, service)
 
 
 class _Supervisor(Multiprocess):

@@ -176,10 +176,9 @@ def _create_error(path: str, response: BackendResponse) -> ServiceError:
     # a backend uses neither: it sends null or an empty list if nothing is recorded
     not_served = HTTPStatus.NOT_FOUND, HTTPStatus.METHOD_NOT_ALLOWED
     if response.status in not_served or response.content_type != MEDIA_TYPE:
-        return BackendUnavailable(
-            f"the backend does not serve {path} (status {response.status}): check ARXIV_BACKEND_URL"
-            " and the ARXIV_ENDPOINTS of the backend"
-        )
+        where = f"{path} (status {response.status})"
+        advice = "check ARXIV_BACKEND_URL and the ARXIV_ENDPOINTS of the backend"
+        return BackendUnavailable(f"the backend does not serve {where}: {advice}")
     problem = _decode(response, Problem)
     if problem.parameter is not None:  # parameters of clients are validated by the frontend
         return BackendUnavailable(

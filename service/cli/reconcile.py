@@ -55,14 +55,8 @@ async def run_reconcile(settings: Settings, *, repair: bool, grace: int) -> None
             latest = await context.reconciler.find_mismatches()
             mismatches = [mismatch for mismatch in latest if mismatch in mismatches]
         repaired = await context.reconciler.repair(mismatches) if repair else 0
-    console = Console(emoji=False, highlight=False)
-    if mismatches:
-        table = Table("query", "results", "of", "", box=None, pad_edge=False)
-        for each in mismatches:
-            expected = "?" if each.expected is None else str(each.expected)
-            table.add_row(str(each.query_id), str(each.stored), expected, _describe(each))
-        console.print(table)
-    console.print(f"{len(mismatches)} mismatches, {repaired} repaired")
+    _print_table(mismatches)
+    click.echo(f"{len(mismatches)} mismatches, {repaired} repaired")
     if repaired < len(mismatches):
         sys.exit(UNREPAIRED)
 
@@ -82,6 +76,16 @@ async def _check_queue_is_idle(queue: "RecordQueue") -> None:
             f" {backlog.writers} queue workers are running; stop them when the queue is empty, then"
             " repair"
         )
+
+
+def _print_table(mismatches: list[Mismatch]) -> None:
+    if not mismatches:
+        return
+    table = Table("query", "results", "of", "", box=None, pad_edge=False)
+    for each in mismatches:
+        expected = "?" if each.expected is None else str(each.expected)
+        table.add_row(str(each.query_id), str(each.stored), expected, _describe(each))
+    Console(emoji=False, highlight=False).print(table)
 
 
 def _describe(mismatch: Mismatch) -> str:
