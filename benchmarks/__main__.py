@@ -59,7 +59,7 @@ def main(arguments: list[str] | None = None) -> None:
     options = _parse_arguments(arguments)
     with (
         tempfile.TemporaryDirectory() as folder,
-        embedded_postgres.server(Path(folder) / "data") as url,
+        embedded_postgres.run_server(Path(folder) / "data") as url,
         serve_app(StandIn(generate(2000))) as arxiv_url,
     ):
         bench = Bench(url, f"{arxiv_url}/api/query", Path(folder))

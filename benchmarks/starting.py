@@ -46,7 +46,7 @@ uvicorn.run(Litestar([bare]), port=int(sys.argv[1]), log_config=None)
 def measure_start(bench: Bench) -> Iterator[Row]:
     """Compare the service on an embedded PostgreSQL with data with bare PostgreSQL and Litestar."""
     folder = bench.folder / "start"
-    with embedded_postgres.server(folder) as url:
+    with embedded_postgres.run_server(folder) as url:
         migrations.apply(url)
         seed_results(url, 1000)
     # compile the modules as in the image, even if PYTHONDONTWRITEBYTECODE is set

@@ -54,6 +54,7 @@ HANDLERS: dict[str, list[ControllerRouterHandler]] = {
     "read-archive": [internal.read_archive],
     "find-keys": [internal.find_keys],
 }
+OPERATIONS = (health.get_liveness, health.get_readiness, show_metrics)
 MAX_BODY_BYTES = 16 * 2**20  # of a request to a backend endpoint; 2,000 results are about 1 MiB
 MAX_PUBLIC_BODY_BYTES = 64 * 2**10
 """Of any other request. A body is in memory until it is complete, on each connection."""
@@ -66,29 +67,8 @@ def create_app(settings: Settings, transport: httpx.AsyncBaseTransport | None = 
     ConfigurationError if `database_url` is missing or malformed.
     """
     context = create_context(settings, transport)
-    handlers = {
-        group: [handler for name in names if name in settings.served for handler in HANDLERS[name]]
-        for group, names in ENDPOINTS.items()
-    }
     return Litestar(
-        [
-            Router(
-                "/",
-                route_handlers=handlers["frontend"],
-                security=openapi.SECURITY[settings.api_keys],
-                request_max_body_size=MAX_PUBLIC_BODY_BYTES,
-            ),
-            Router(
-                "/",
-                route_handlers=handlers["backend"],
-                guards=[check_token],
-                security=[{"token": []}] if settings.tokens else None,
-            ),
-            health.get_liveness,
-            health.get_readiness,
-            show_metrics,
-            openapi.create_assets_router(),
-        ],
+        [*_create_routers(settings), *OPERATIONS, openapi.create_assets_router()],
         lifespan=[context],
         dependencies={
             "context": Provide(lambda: context, sync_to_thread=False),
@@ -111,6 +91,33 @@ def create_app(settings: Settings, transport: httpx.AsyncBaseTransport | None = 
     )
 
 
+def _create_routers(settings: Settings) -> list[Router]:
+    """Create the routers of the frontend and of the backend, with the endpoints that are served."""
+    frontend, backend = (
+        [
+            handler
+            for name in ENDPOINTS[group]
+            if name in settings.served
+            for handler in HANDLERS[name]
+        ]
+        for group in ("frontend", "backend")
+    )
+    return [
+        Router(
+            "/",
+            route_handlers=frontend,
+            security=openapi.SECURITY[settings.api_keys],
+            request_max_body_size=MAX_PUBLIC_BODY_BYTES,
+        ),
+        Router(
+            "/",
+            route_handlers=backend,
+            guards=[check_token],
+            security=[{"token": []}] if settings.tokens else None,
+        ),
+    ]
+
+
 def add_outer_middleware(app: Litestar) -> ASGIApp:
     """Wrap an app of `create_app` in the middleware for all requests, here from the outside in."""
     settings: Settings = app.state.settings
@@ -127,11 +134,15 @@ def add_outer_middleware(app: Litestar) -> ASGIApp:
         AllowedHostsMiddleware(settings.hosts, exempt_backend=bool(settings.tokens)),
     ]
     if uses_keys:
-        is_optional = settings.api_keys == "optional"
-        anonymous_rate = Rate.parse(settings.anonymous_rate) if is_optional else None
-        middleware.append(ApiKeyMiddleware(context.api_keys, anonymous_rate))
+        middleware.append(_create_key_middleware(settings, context))
     middleware.append(HeadOptionsMiddleware())  # last, since the others need the original method
     wrapped: ASGIApp = app
     for wrap in reversed(middleware):
         wrapped = wrap(wrapped)
     return wrapped
+
+
+def _create_key_middleware(settings: Settings, context: Context) -> ApiKeyMiddleware:
+    is_optional = settings.api_keys == "optional"
+    anonymous_rate = Rate.parse(settings.anonymous_rate) if is_optional else None
+    return ApiKeyMiddleware(context.api_keys, anonymous_rate)

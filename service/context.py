@@ -10,7 +10,7 @@ import httpx
 from . import timestamps
 from .api_keys import ApiKeyCache
 from .arxiv_client import ArxivClient
-from .backend import client as remote
+from .backend.client import BackendClient, RemoteReader, RemoteRecords, RemoteSearchService
 from .db.api_keys import ApiKeyStore
 from .db.pool import DatabasePools
 from .db.rate_limiter import RateLimiter
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 class Context(ABC):
     """The dependencies of the frontend endpoints. Enter the context to open them in order."""
 
-    records: RecordStore | remote.RemoteRecords
+    records: RecordStore | RemoteRecords
     search_service: SearchService
     api_keys: ApiKeyCache
     queue: "RecordQueue | None" = None
@@ -64,25 +64,14 @@ class LocalContext(Context):
     def __init__(
         self, settings: Settings, transport: httpx.AsyncBaseTransport | None = None
     ) -> None:
-        if settings.only_reads and (writing := settings.served - READING):
-            raise ConfigurationError(
-                f"ARXIV_DATABASE_URL is not set, but {', '.join(sorted(writing))} in"
-                " ARXIV_ENDPOINTS do more than read: set it, or leave them out"
-            )
-        if settings.database_url is None and not settings.only_reads:
-            raise ConfigurationError("ARXIV_DATABASE_URL is not set")
+        _check_database_settings(settings)
         lease = settings.timeout + 1.0  # it must not expire before the request
         pools = create_pools(settings)
         self.arxiv = ArxivClient(settings, transport)
         self.rate_limiter = RateLimiter(pools, interval=settings.interval, lease=lease)
         self.records = RecordStore(pools)
         if settings.queue_url is not None:
-            # imported here: these modules need the extra `queue`
-            from .db.queued_records import QueuedRecordStore  # noqa: PLC0415
-            from .queue.rabbitmq import RecordQueue  # noqa: PLC0415
-
-            self.queue = RecordQueue(settings.queue_url)
-            self.records = QueuedRecordStore(pools, self.queue)
+            self._use_queue(settings.queue_url, pools)
         self.reconciler = Reconciler(pools)
         services = self.arxiv, self.records, self.rate_limiter
         self.search_service = LocalSearchService(settings, *services)
@@ -91,6 +80,14 @@ class LocalContext(Context):
         reader = RecordReader(pools, read_delay=settings.settle)
         queues = [self.queue] if self.queue else []
         super().__init__(settings, reader, pools, *queues, self.arxiv, self.search_service)
+
+    def _use_queue(self, queue_url: str, pools: DatabasePools) -> None:
+        # imported here: these modules need the extra `queue`
+        from .db.queued_records import QueuedRecordStore  # noqa: PLC0415
+        from .queue.rabbitmq import RecordQueue  # noqa: PLC0415
+
+        self.queue = RecordQueue(queue_url)
+        self.records = QueuedRecordStore(pools, self.queue)
 
     async def fetch_arxiv_state(self) -> ArxivState:
         """Combine the state of the rate limiter with this process's latest request to arXiv."""
@@ -106,15 +103,25 @@ class LocalContext(Context):
         )
 
 
+def _check_database_settings(settings: Settings) -> None:
+    if settings.only_reads and (writing := settings.served - READING):
+        raise ConfigurationError(
+            f"ARXIV_DATABASE_URL is not set, but {', '.join(sorted(writing))} in"
+            " ARXIV_ENDPOINTS do more than read: set it, or leave them out"
+        )
+    if settings.database_url is None and not settings.only_reads:
+        raise ConfigurationError("ARXIV_DATABASE_URL is not set")
+
+
 class RemoteContext(Context):
     """All dependencies through a backend over HTTP."""
 
     def __init__(self, settings: Settings, backend_url: str) -> None:
-        backend = remote.BackendClient(settings, backend_url)
-        self.records = remote.RemoteRecords(backend)
-        self.search_service = remote.RemoteSearchService(settings, backend)
+        backend = BackendClient(settings, backend_url)
+        self.records = RemoteRecords(backend)
+        self.search_service = RemoteSearchService(settings, backend)
         self.api_keys = ApiKeyCache(backend.find_api_keys)
-        super().__init__(settings, remote.RemoteReader(backend), self.search_service)
+        super().__init__(settings, RemoteReader(backend), self.search_service)
         self._exit_stack.push_async_callback(backend.connections.close_idle)
         self._backend = backend
 

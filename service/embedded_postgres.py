@@ -50,8 +50,8 @@ def find_program(name: str) -> str | None:
 
 
 @contextmanager
-def server(folder: Path) -> Iterator[str]:
-    """Run PostgreSQL in this directory, and yield the superuser's connection string.
+def run_server(folder: Path) -> Iterator[str]:
+    """Run PostgreSQL in this directory, and give the superuser's connection string.
 
     Removes libpq's variables from the environment, since they are meant for other servers.
     Raises ConfigurationError if the extra is missing, or if PostgreSQL cannot be run there.
@@ -66,23 +66,29 @@ def server(folder: Path) -> Iterator[str]:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         cluster = _Cluster(folder)
-        with (folder / "in-use").open("ab") as in_use:
-            try:
-                with _lock(folder):
-                    fcntl.flock(in_use, fcntl.LOCK_SH)
-                    cluster.start()
-                with _supervise(cluster, folder):
-                    yield cluster.url
-            finally:
-                with _lock(folder):
-                    fcntl.flock(in_use, fcntl.LOCK_UN)
-                    try:
-                        fcntl.flock(in_use, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                        cluster.stop()
-                    except BlockingIOError:
-                        cluster.leave()
+        with _share(cluster, folder), _supervise(cluster, folder):
+            yield cluster.url
     except OSError as error:
         raise ConfigurationError(f"ARXIV_DATA_DIR: {error}") from error
+
+
+@contextmanager
+def _share(cluster: "_Cluster", folder: Path) -> Iterator[None]:
+    """Start the server, and stop it at the end unless another process uses it."""
+    with (folder / "in-use").open("ab") as in_use:
+        try:
+            with _lock(folder):
+                fcntl.flock(in_use, fcntl.LOCK_SH)
+                cluster.start()
+            yield
+        finally:
+            with _lock(folder):
+                fcntl.flock(in_use, fcntl.LOCK_UN)
+                try:
+                    fcntl.flock(in_use, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    cluster.stop()
+                except BlockingIOError:
+                    cluster.detach()
 
 
 @contextmanager
@@ -169,7 +175,7 @@ class _Cluster:
         if self._process is not None:
             self._process.wait()
 
-    def leave(self) -> None:
+    def detach(self) -> None:
         if self._process is not None:
             self._process.returncode = 0  # prevents a warning about a running child
 

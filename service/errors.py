@@ -18,7 +18,7 @@ ServiceError
 ├── ClientDisconnected          499  the client disconnected before the response
 ├── UpstreamError
 │   ├── UpstreamRejected        400  arXiv rejected the query
-│   ├── UpstreamThrottled       503  arXiv demanded a pause (429, 403, 503)
+│   ├── UpstreamThrottled       503  arXiv demanded a cooldown (429, 403, 503)
 │   ├── UpstreamUnreachable     503  no connection to arXiv
 │   ├── UpstreamTimeout         504  arXiv did not respond in time
 │   └── UpstreamInvalidResponse 502  arXiv's response is unusable
@@ -145,8 +145,8 @@ class UpstreamRejected(UpstreamError, status=400, title="arXiv rejected the quer
     """arXiv rejected the query."""
 
 
-class UpstreamThrottled(UpstreamError, status=503, title="arXiv demanded a pause"):
-    """arXiv demanded a pause."""
+class UpstreamThrottled(UpstreamError, status=503, title="Throttled by arXiv"):
+    """arXiv demanded a cooldown."""
 
 
 class UpstreamUnreachable(UpstreamError, status=503, title="arXiv is unreachable"):
@@ -162,7 +162,7 @@ class UpstreamInvalidResponse(UpstreamError, status=502, title="Unusable respons
 
 
 class QueueTooLong(ServiceError, status=503, title="Too many waiting searches"):
-    """The search would wait longer than ARXIV_MAX_WAIT, or arXiv demanded a longer pause."""
+    """The search would wait longer than ARXIV_MAX_WAIT, or until after a cooldown."""
 
 
 class DatabaseUnavailable(ServiceError, status=503, title="Database unavailable", retry_after=5):

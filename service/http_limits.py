@@ -33,6 +33,7 @@ class LimitedHttpProtocol(HttpToolsProtocol):
     url = b""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Extends uvicorn's, which sets `transport` and `flow`, and counts in `connections`."""
         super().connection_made(transport)
         if option := getattr(socket, "TCP_USER_TIMEOUT", None):  # Linux then closes the connection
             transport.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, option, READ_TIMEOUT)
@@ -43,11 +44,13 @@ class LimitedHttpProtocol(HttpToolsProtocol):
             transport.abort()
 
     def connection_lost(self, exc: Exception | None) -> None:
+        """Extends uvicorn's, which notifies the latest request only, and discards the parser."""
         self._timer.cancel()
         super().connection_lost(exc)
         self._disconnect_running()
 
     def data_received(self, data: bytes) -> None:
+        """Replaces uvicorn's, whose own response to malformed requests is plain text."""
         if self._is_rejected:
             return
         self._unparsed_bytes += len(data)
@@ -77,10 +80,12 @@ class LimitedHttpProtocol(HttpToolsProtocol):
             raise LimitExceeded(431, f"the headers are larger than {MAX_HEADER_BYTES:,} bytes")
 
     def on_header(self, name: bytes, value: bytes) -> None:
+        """Extends uvicorn's, which appends the field to `headers`, with its name in lower case."""
         if not self._is_in_body:  # trailers are not headers (RFC 9110, 6.5.1)
             super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
+        """Extends uvicorn's, which sets `cycle`, and runs it or adds it to `pipeline`."""
         header_bytes = sum(len(name) + len(value) + len(": \r\n") for name, value in self.headers)
         self._check_size(len(self.url) + header_bytes)
         if len(self.headers) > MAX_HEADERS:
@@ -95,16 +100,19 @@ class LimitedHttpProtocol(HttpToolsProtocol):
             raise LimitExceeded(429, f"more than {MAX_PIPELINED} pipelined requests", retry_after=1)
 
     def on_body(self, body: bytes) -> None:
+        """Extends uvicorn's, which adds the data to `cycle`, and may pause reading."""
         self._unparsed_bytes = 0
         super().on_body(body)
 
     def on_message_complete(self) -> None:
+        """Extends uvicorn's, which marks the body of `cycle` as complete."""
         if not self.parser.should_upgrade():
             self._is_in_body, self._unparsed_bytes = False, 0
             super().on_message_complete()
             self._restart_timer()
 
     def on_response_complete(self) -> None:
+        """Extends uvicorn's, which runs the last of `pipeline` or starts a keep-alive timer."""
         if self.pipeline:
             self._running = self.pipeline[-1][0]
         super().on_response_complete()

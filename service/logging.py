@@ -44,9 +44,7 @@ def start_logging(level: str, style: Literal["text", "json"]) -> Iterator[None]:
     root = logging.getLogger()
     root.handlers = [handler]
     root.setLevel(level)
-    for name in ("httpx", "httpcore", "asyncio"):  # httpx logs whole URLs at INFO
-        logging.getLogger(name).setLevel(max(logging.WARNING, root.level))
-    logging.getLogger("uvicorn.error").addFilter(lambda _: not error_was_logged.get())
+    _limit_library_loggers(root.level)
     listener.start()
     try:
         yield
@@ -56,6 +54,12 @@ def start_logging(level: str, style: Literal["text", "json"]) -> Iterator[None]:
         stopping = Thread(target=listener.stop, daemon=True)
         stopping.start()
         stopping.join(STOP_TIMEOUT)
+
+
+def _limit_library_loggers(level: int) -> None:
+    for name in ("httpx", "httpcore", "asyncio"):  # httpx logs whole URLs at INFO
+        logging.getLogger(name).setLevel(max(logging.WARNING, level))
+    logging.getLogger("uvicorn.error").addFilter(lambda _: not error_was_logged.get())
 
 
 class _DroppingQueueHandler(logging.handlers.QueueHandler):

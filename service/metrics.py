@@ -9,7 +9,7 @@ files in PROMETHEUS_MULTIPROC_DIR, and `create_registry` adds them up.
 import os
 from asyncio import CancelledError
 from collections import Counter as Totals
-from collections.abc import Awaitable, Callable, Coroutine, Iterator
+from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping
 from functools import partial, wraps
 from http import HTTPStatus
 from pathlib import Path
@@ -55,25 +55,25 @@ UPSTREAM_DURATION = Histogram(
     "Duration of requests to arXiv, including failed ones.",
     buckets=(0.1, 0.25, 0.5, 1, 2, 3, 5, 10, 20, 30, 60, 120),
 )
-GATE_WAIT = Histogram(
+RATE_LIMITER_WAIT = Histogram(
     "arxiv_gateway_gate_wait_seconds",
     "Time that searches waited for the rate limiter, or for another search's response.",
     buckets=(0.01, 0.1, 1, 3, 6, 12, 30, 60, 120, 300, 600),
 )
-GATE_WAITING = Gauge(
+RATE_LIMITER_WAITING = Gauge(
     "arxiv_gateway_gate_waiting",
     "Searches of this instance that are waiting for the rate limiter.",
     multiprocess_mode="livesum",
 )
-GATE_CLOSED = Gauge(
+RATE_LIMITER_COOLDOWN = Gauge(
     "arxiv_gateway_gate_closed_until_timestamp_seconds",
-    "End of the pause that arXiv demanded, as this instance last read it; 0 if there is none.",
+    "End of the cooldown, as this instance last read it; 0 if there is none.",
     multiprocess_mode="livemostrecent",
 )
 ROWS_WRITTEN = Counter(
     "arxiv_gateway_rows_written_total", "Rows inserted into a table or updated in it.", ["table"]
 )
-REFUSED = Counter(
+REJECTED = Counter(
     "arxiv_gateway_refused_total",
     "Requests rejected before they reached a handler, by status.",
     ["status"],
@@ -105,8 +105,8 @@ POOL_REFUSALS = Counter(
 )
 QUEUE_GAUGES = {
     "connected": "Whether RabbitMQ is connected; searches are written directly otherwise.",
-    "waiting": "Recorded searches waiting in the queue, without those that writers have taken.",
-    "writers": "Writers connected to the queue.",
+    "waiting": "Recorded searches waiting in the queue, without those a queue worker has taken.",
+    "writers": "Queue workers connected to the queue.",
     "parked": "Searches that could not be stored and are parked.",
 }
 """The gauges arxiv_gateway_queue_...; all but the first are named after the fields of Backlog."""
@@ -133,7 +133,7 @@ _INITIAL_SERIES = {
     UPSTREAM_REQUESTS: "ok 200, suspect 200, refused 400, busy 429, busy 503, broken 500, "
     "timeout none, unreachable none",
     ROWS_WRITTEN: "queries, results, papers",
-    REFUSED: "400, 401, 408, 414, 429, 431, 503",
+    REJECTED: "400, 401, 408, 414, 429, 431, 503",
 }
 for _metric, _series in _INITIAL_SERIES.items():
     for _labels in _series.split(", "):
@@ -170,8 +170,8 @@ def count_upstream_request(response: ArxivResponse, seconds: float) -> None:
 
 
 def set_cooldown(seconds: float) -> None:
-    """Set the rest of the cooldown."""
-    GATE_CLOSED.set(time() + seconds if seconds else 0)
+    """Set the remaining time of the cooldown."""
+    RATE_LIMITER_COOLDOWN.set(time() + seconds if seconds else 0)
 
 
 def count_rows(**rows: int) -> None:
@@ -198,19 +198,23 @@ class PoolMetrics:
             if pool.closed:
                 continue
             stats = Totals(pool.get_stats())
-            increase = Totals(stats)
-            increase.subtract(previous)
-            POOL_WAIT_SECONDS.labels(pool.name).inc(increase["requests_wait_ms"] / 1000)
-            POOL_REFUSALS.labels(pool.name).inc(increase["requests_errors"])
+            milliseconds = stats["requests_wait_ms"] - previous["requests_wait_ms"]
+            POOL_WAIT_SECONDS.labels(pool.name).inc(milliseconds / 1000)
+            refusals = stats["requests_errors"] - previous["requests_errors"]
+            POOL_REFUSALS.labels(pool.name).inc(refusals)
             totals.setdefault(pool.name, Totals()).update(stats)
             self._pools[pool] = stats
         for name, total in totals.items():
-            idle = total["pool_available"]
-            POOL_CONNECTIONS.labels(name, "idle").set(idle)
-            POOL_CONNECTIONS.labels(name, "in_use").set(total["pool_size"] - idle)
-            POOL_CONNECTIONS_MAX.labels(name).set(total["pool_max"])
-            POOL_WAITING.labels(name).set(total["requests_waiting"])
+            _set_pool_gauges(name, total)
         self._names.update(totals)
+
+
+def _set_pool_gauges(name: str, total: Mapping[str, int]) -> None:
+    idle = total["pool_available"]
+    POOL_CONNECTIONS.labels(name, "idle").set(idle)
+    POOL_CONNECTIONS.labels(name, "in_use").set(total["pool_size"] - idle)
+    POOL_CONNECTIONS_MAX.labels(name).set(total["pool_max"])
+    POOL_WAITING.labels(name).set(total["requests_waiting"])
 
 
 class QueueCollector(Collector):

@@ -12,8 +12,8 @@ from litestar.types import Send
 
 from . import errors, metrics
 from .errors import ServiceError
+from .http_headers import DEFAULT_POLICY, SECURITY_HEADERS
 from .logging import NOTICE, request_id
-from .middleware.security_headers import DEFAULT_POLICY, HEADERS
 from .models.responses import Problem
 
 logger = logging.getLogger(__name__)
@@ -35,23 +35,33 @@ def handle_service_error(_: AnyRequest, error: ServiceError) -> Response[Problem
 
 def handle_http_exception(_: AnyRequest, error: HTTPException) -> Response[Problem]:
     """Respond to an error that Litestar detects: unknown path, invalid value, body too large."""
-    detail, parameter = str(error.detail), None
-    if isinstance(error.__cause__, SerializationException):
-        detail, parameter = f"body: is not valid JSON ({error.detail})", "body"
-    elif isinstance(error, ValidationException) and isinstance(error.extra, list) and error.extra:
-        problems = [_describe_invalid_value(entry) for entry in error.extra]
-        detail = "; ".join(f"{name}: {reason}" for name, reason in problems)
-        parameter = problems[0][0]
-    if error.status_code >= HTTPStatus.INTERNAL_SERVER_ERROR:
-        logger.warning("%s", error.detail)
-    problem = ServiceError(detail, status_code=error.status_code)
-    problem.parameter = parameter
     headers = dict(error.headers or {})
     if allow := headers.get("allow"):
         # HeadOptionsMiddleware adds methods to those of Litestar
         methods = {*allow.split(", "), "OPTIONS"}
         headers["allow"] = ", ".join(sorted(methods | {"HEAD"} if "GET" in methods else methods))
+    if error.status_code >= HTTPStatus.INTERNAL_SERVER_ERROR:
+        logger.warning("%s", error.detail)
+    detail, parameter = _describe_http_exception(error, headers)
+    problem = ServiceError(detail, status_code=error.status_code)
+    problem.parameter = parameter
     return _create_response(problem, headers)
+
+
+def _describe_http_exception(
+    error: HTTPException, headers: dict[str, str]
+) -> tuple[str, str | None]:
+    """Return the detail of the problem, and the parameter concerned, if there is one."""
+    if error.status_code == HTTPStatus.NOT_FOUND:
+        return "there is no such path: see /schema for the paths", None
+    if "allow" in headers:
+        return f"the path does not support this method: use one of {headers['allow']}", None
+    if isinstance(error.__cause__, SerializationException):
+        return f"body: is not valid JSON ({error.detail})", "body"
+    if isinstance(error, ValidationException) and isinstance(error.extra, list) and error.extra:
+        problems = [_describe_invalid_value(entry) for entry in error.extra]
+        return "; ".join(f"{name}: {reason}" for name, reason in problems), problems[0][0]
+    return str(error.detail), None
 
 
 def handle_recursion_error(_: AnyRequest, __: RecursionError) -> Response[Problem]:
@@ -77,7 +87,7 @@ EXCEPTION_HANDLERS: dict[type[Exception] | int, Any] = {
 
 async def reject_request(error: ServiceError, send: Send) -> None:
     """Send a problem from outside of the middleware that counts responses, and count it."""
-    metrics.REFUSED.labels(error.status_code).inc()
+    metrics.REJECTED.labels(error.status_code).inc()
     await send_problem(error, send)
 
 
@@ -101,10 +111,10 @@ def create_rejection(error: ServiceError, server_headers: Headers) -> bytes:
     own_id = uuid4().hex
     token = request_id.set(own_id)
     logger.log(NOTICE, "rejected with %d: %s", error.status_code, error.detail)
-    metrics.REFUSED.labels(error.status_code).inc()
+    metrics.REJECTED.labels(error.status_code).inc()
     headers, body = _encode_problem(error)
     request_id.reset(token)
-    headers += [*server_headers, *HEADERS, DEFAULT_POLICY]
+    headers += [*server_headers, *SECURITY_HEADERS, DEFAULT_POLICY]
     headers += [(b"connection", b"close"), (b"x-request-id", own_id.encode())]
     lines = [f"HTTP/1.1 {error.status_code} {error.title}".encode()]
     lines += [b"%s: %s" % header for header in headers]
@@ -153,5 +163,5 @@ def _describe_invalid_value(entry: dict[str, Any]) -> tuple[str, str]:
     name, reason = str(entry.get("key", "data"))[:100], str(entry["message"])[:500]
     if name != "data":
         return name, reason
-    # without a body, the message is that of KeyError: the name of the missing argument
-    return "body", "is missing" if reason == repr("data") else reason
+    # without a body, Litestar looks up the argument `data` in vain
+    return "body", "is missing" if reason == str(KeyError("data")) else reason

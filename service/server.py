@@ -36,12 +36,7 @@ def run(settings: Settings) -> None:
     has_backend = settings.backend_url or settings.served.intersection(ENDPOINTS["backend"])
     if not has_backend and {"all", GUARDED}.intersection(settings.endpoints):
         logger.log(NOTICE, "backend endpoints are not served: ARXIV_BACKEND_TOKEN is not set")
-    try:
-        listeners = create_listeners(settings.host, settings.port)
-    except OSError as error:
-        reason = str(error.strerror).lower().partition(" (while")[0]
-        logger.error("cannot listen on %s port %d: %s", settings.host, settings.port, reason)  # noqa: TRY400
-        sys.exit(STARTUP_FAILURE)
+    listeners = _listen(settings)
     if settings.workers == 1:
         app.on_startup.append(partial(_log_addresses, listeners))
         app.on_startup.append(partial(_stop_at_signals, app.state.search_service))
@@ -83,6 +78,18 @@ def create_listeners(host: str, port: int) -> list[socket.socket]:
     return listeners
 
 
+def _listen(settings: Settings) -> list[socket.socket]:
+    try:
+        return create_listeners(settings.host, settings.port)
+    except OSError as error:
+        # create_server adds the address to the text; getaddrinfo has codes of its own
+        is_lookup = isinstance(error, socket.gaierror)
+        reason = str(error.strerror) if is_lookup else os.strerror(error.errno or 0)
+        host, port = settings.host, settings.port
+        logger.error("cannot listen on %s port %d: %s", host, port, reason.lower())  # noqa: TRY400
+        sys.exit(STARTUP_FAILURE)
+
+
 def _log_addresses(listeners: list[socket.socket]) -> None:
     for listener in listeners:
         host, port = listener.getsockname()[:2]
@@ -105,21 +112,22 @@ def _stop_at_signals(service: SearchService) -> None:
     assert callable(handle_exit)  # noqa: S101 - uvicorn has installed it
     stopping = False
 
-    def cancel_repeatedly() -> None:
-        # new searches may arrive until uvicorn, after up to 0.1 s, has closed the connections
-        service.cancel_pending()
-        loop.call_later(0.1, cancel_repeatedly)
-
     def handle(number: int, frame: FrameType | None) -> None:
         nonlocal stopping
         if stopping and number == signal.SIGTERM:
             return
         stopping = True
-        loop.call_soon_threadsafe(cancel_repeatedly)
+        loop.call_soon_threadsafe(_cancel_repeatedly, service)
         handle_exit(signal.SIGINT, frame)
 
     signal.signal(signal.SIGINT, handle)
     signal.signal(signal.SIGTERM, handle)
+
+
+def _cancel_repeatedly(service: SearchService) -> None:
+    # new searches may arrive until uvicorn, after up to 0.1 s, has closed the connections
+    service.cancel_pending()
+    asyncio.get_running_loop().call_later(0.1, _cancel_repeatedly, service)
 
 
 class _Supervisor(Multiprocess):

@@ -8,7 +8,7 @@ from datetime import tzinfo
 from ipaddress import IPv6Address, ip_address
 from itertools import chain
 from pathlib import Path
-from typing import Annotated, Literal, Self, get_args, get_type_hints
+from typing import Annotated, Any, Literal, Self, get_args, get_origin, get_type_hints
 from urllib.parse import urlsplit
 
 import httpx
@@ -128,15 +128,12 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
             raise ConfigurationError(
                 f"{unknown[0]}: unknown setting; remove or rename the variable"
             )
+        types = get_type_hints(cls, include_extras=True)
+        values = {fields[name]: _convert(name, ours[name], types[fields[name]]) for name in ours}
         try:
-            return convert({fields[name]: ours[name] for name in ours}, cls, strict=False)
-        except ValidationError as error:
-            reason, _, field = str(error).rstrip("`").partition(" - at `$.")
-            choices = get_args(get_type_hints(cls).get(field))
-            if choices and "enum" in reason:
-                reason += f": set it to {' or '.join(map(str, choices))}"
-            name = f"{_get_variable(field)}: " if field else ""
-            raise ConfigurationError(f"{name}{reason}") from error
+            return cls(**values)
+        except ValueError as error:
+            raise ConfigurationError(str(error)) from error
 
     def to_env(self) -> dict[str, str]:
         """Return the variables from which `from_env` reads these settings."""
@@ -144,15 +141,18 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         return {_get_variable(name): str(value) for name, value in values if value is not None}
 
     def __post_init__(self) -> None:
-        """Check what types cannot express. msgspec turns a ValueError into a ValidationError."""
+        """Check what types cannot express. Raises ValueError."""
         for name, parse in (("timezone", timestamps.parse_zone), ("anonymous_rate", Rate.parse)):
             try:
                 parse(getattr(self, name))
             except ValueError as error:
                 raise ValueError(f"{_get_variable(name)}: {error}") from error
-        _ = self.served, self.origins, self.hosts
+        _ = self.origins, self.hosts
         problems = chain(
-            self._find_problems(), self._find_frontend_problems(), self._find_queue_problems()
+            self._find_endpoint_problems(),
+            self._find_problems(),
+            self._find_frontend_problems(),
+            self._find_queue_problems(),
         )
         if problem := next(problems, None):
             raise ValueError(problem)
@@ -169,6 +169,16 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
             yield (
                 f"ARXIV_INTERVAL: arXiv requires {MIN_INTERVAL:g} seconds between requests; a"
                 " shorter interval is accepted only if ARXIV_API_URL does not point to arXiv"
+            )
+
+    def _find_endpoint_problems(self) -> Iterator[str]:
+        if not self.served:
+            yield f"ARXIV_ENDPOINTS: {GUARDED!r} serves nothing without ARXIV_BACKEND_TOKEN; set it"
+        unprotected = self.served & {*ENDPOINTS["backend"]}
+        if unprotected and not self.backend_may_be_served:
+            yield (
+                f"ARXIV_ENDPOINTS: {min(unprotected)} does not accept API keys; with"
+                " ARXIV_API_KEYS, set ARXIV_BACKEND_TOKEN, or remove the endpoint"
             )
 
     def _find_frontend_problems(self) -> Iterator[str]:
@@ -194,10 +204,10 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
             # the message omits the value, which contains a password
             yield "ARXIV_QUEUE_URL: use amqp://user:password@host/vhost, or amqps:// for TLS"
         if self.database_url is None:
-            # service and writer would each start an embedded one
+            # service and queue worker would each start an embedded one
             yield (
                 "ARXIV_QUEUE_URL: set ARXIV_DATABASE_URL too, to the same value for all services"
-                " and writers: the searches in the queue are written to that database"
+                " and queue workers: they store the searches of the queue in that database"
             )
 
     def check_exposure(self) -> None:
@@ -231,23 +241,11 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
             GUARDED: ENDPOINTS["backend"] if self.tokens else (),
             **{name: (name,) for name in known},
         }
-        served: set[str] = set()
-        for item in self.endpoints.split(","):
-            name = item.strip().removeprefix("/")
-            if name not in groups:
-                raise ValueError(f"ARXIV_ENDPOINTS: {name!r} is not one of {', '.join(groups)}")
-            served.update(groups[name])
-        if not served:
-            raise ValueError(
-                f"ARXIV_ENDPOINTS: {GUARDED!r} serves nothing without ARXIV_BACKEND_TOKEN; set it"
-            )
-        unprotected = served & {*ENDPOINTS["backend"]}
-        if unprotected and not self.backend_may_be_served:
-            raise ValueError(
-                f"ARXIV_ENDPOINTS: {min(unprotected)} does not accept API keys; with"
-                " ARXIV_API_KEYS, set ARXIV_BACKEND_TOKEN, or remove the endpoint"
-            )
-        return frozenset(served)
+        names = [item.strip().removeprefix("/") for item in self.endpoints.split(",")]
+        if unknown := [name for name in names if name not in groups]:
+            choices = ", ".join(groups)
+            raise ValueError(f"ARXIV_ENDPOINTS: {unknown[0]!r} is not one of {choices}")
+        return frozenset(chain(*(groups[name] for name in names)))
 
     @property
     def tokens(self) -> tuple[str, ...]:
@@ -302,6 +300,16 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 def _get_variable(field: str) -> str:
     return f"{PREFIX}{field.upper()}"
+
+
+def _convert(variable: str, text: str, field_type: Any) -> Any:  # noqa: ANN401 - of any field
+    if get_origin(field_type) is Literal and text not in get_args(field_type):
+        choices = " or ".join(get_args(field_type))
+        raise ConfigurationError(f"{variable}: {text!r} is not valid: set it to {choices}")
+    try:
+        return convert(text, field_type, strict=False)
+    except ValidationError as error:
+        raise ConfigurationError(f"{variable}: {error}") from error
 
 
 def _parse_host(text: str) -> str:

@@ -29,15 +29,21 @@ def create_middleware() -> list[Callable[[ASGIApp], ASGIApp]]:
     if not variables:
         return []
     try:
-        from litestar.plugins import opentelemetry as plugin  # noqa: PLC0415
-        from opentelemetry.exporter.otlp.proto.http import trace_exporter  # noqa: PLC0415
-        from opentelemetry.sdk import resources, trace  # noqa: PLC0415
-        from opentelemetry.sdk.trace import export  # noqa: PLC0415
+        return [_create_instrumentation()]
     except ImportError as error:
         raise ConfigurationError(
             f"{variables[0]} is set, but the extra `opentelemetry` is not installed:"
             " install arxiv-gateway[opentelemetry] or unset the variable"
         ) from error
+
+
+def _create_instrumentation() -> Callable[[ASGIApp], ASGIApp]:
+    """Create the middleware. Raises ImportError without the extra."""
+    from litestar.plugins import opentelemetry as plugin  # noqa: PLC0415
+    from opentelemetry.exporter.otlp.proto.http import trace_exporter  # noqa: PLC0415
+    from opentelemetry.sdk import resources, trace  # noqa: PLC0415
+    from opentelemetry.sdk.trace import export  # noqa: PLC0415
+
     name = os.environ.get("OTEL_SERVICE_NAME", "arxiv-gateway")
     resource = resources.Resource.create({"service.name": name})
     provider = trace.TracerProvider(resource=resource)
@@ -50,7 +56,7 @@ def create_middleware() -> list[Callable[[ASGIApp], ASGIApp]]:
         exclude=["^/health/", "^/metrics"],
         exclude_spans=["receive", "send"],
     )
-    return [lambda app: plugin.OpenTelemetryInstrumentationMiddleware(app, config)]
+    return lambda app: plugin.OpenTelemetryInstrumentationMiddleware(app, config)
 
 
 def _describe_span(scope: Scope) -> tuple[str, dict[str, Any]]:
@@ -60,7 +66,7 @@ def _describe_span(scope: Scope) -> tuple[str, dict[str, Any]]:
 
 
 def _set_attributes(span: Any, _: dict[str, Any]) -> None:  # noqa: ANN401 - the extra is optional
-    """Remove query strings, and add the request ID, which leads to the log lines."""
+    """Remove query strings, and add the request ID, by which log lines can be found."""
     if not span.is_recording():
         return
     for name in _URL_ATTRIBUTES:

@@ -53,7 +53,7 @@ def pytest_sessionstart() -> None:
         try:
             pwd.getpwnam(embedded_postgres.SYSTEM_USER)
         except KeyError:
-            with TemporaryDirectory() as folder, embedded_postgres.server(Path(folder)):
+            with TemporaryDirectory() as folder, embedded_postgres.run_server(Path(folder)):
                 pass
 
 
@@ -83,7 +83,7 @@ def quick_path(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 @pytest.fixture(scope="session")
 def server(quick_path: Path) -> Iterator[str]:
     """Start a PostgreSQL server for the session; the superuser's connection string."""
-    with embedded_postgres.server(quick_path / "server") as url:
+    with embedded_postgres.run_server(quick_path / "server") as url:
         with psycopg.connect(url, autocommit=True) as admin:
             admin.execute("alter system set fsync = off")  # no data is kept
             admin.execute("select pg_reload_conf()")

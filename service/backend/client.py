@@ -16,9 +16,9 @@ from ..db import migrations
 from ..db.pool import CALL_TIMEOUT
 from ..db.reader import SLOW_READ_TIMEOUT, ListSelection, RecordReader, Row
 from ..errors import BackendError, BackendUnavailable, DatabaseUnavailable, ServiceError
+from ..http_headers import REQUEST_TIMEOUT, deadline
 from ..http_pool import HTTPConnectionPool, ssl_context
 from ..logging import request_id
-from ..middleware import request_timeout
 from ..models.arxiv import ArxivRequest
 from ..models.filters import PaperFilter, Position
 from ..models.records import Count, PaperRow, PaperVersion, ResultRow, Run
@@ -121,9 +121,9 @@ class BackendClient:
     ) -> BackendResponse:
         method, url, content = "POST" if body else "GET", self._url + path, bytearray()
         # computed for each attempt: the first one has used some of the time
-        deadline = min(until, request_timeout.deadline.get() or until)
-        left = max(deadline - asyncio.get_running_loop().time(), 0)
-        headers = {**headers, request_timeout.HEADER: f"{left:.3f}"}
+        end = min(until, deadline.get() or until)
+        left = max(end - asyncio.get_running_loop().time(), 0)
+        headers = {**headers, REQUEST_TIMEOUT: f"{left:.3f}"}
         async with (
             self.connections.acquire() as client,
             client.stream(method, url, content=body, headers=headers) as response,
@@ -176,10 +176,9 @@ def _create_error(path: str, response: BackendResponse) -> ServiceError:
     # a backend uses neither: it sends null or an empty list if nothing is recorded
     not_served = HTTPStatus.NOT_FOUND, HTTPStatus.METHOD_NOT_ALLOWED
     if response.status in not_served or response.content_type != MEDIA_TYPE:
-        return BackendUnavailable(
-            f"the backend does not serve {path} (status {response.status}): check ARXIV_BACKEND_URL"
-            " and the ARXIV_ENDPOINTS of the backend"
-        )
+        where = f"{path} (status {response.status})"
+        advice = "check ARXIV_BACKEND_URL and the ARXIV_ENDPOINTS of the backend"
+        return BackendUnavailable(f"the backend does not serve {where}: {advice}")
     problem = _decode(response, Problem)
     if problem.parameter is not None:  # parameters of clients are validated by the frontend
         return BackendUnavailable(
@@ -207,8 +206,8 @@ class RemoteSearchService(SearchService):
     async def _search_uncached(
         self, request: ArxivRequest, _: InFlight[SearchReply], *, use_cache: bool
     ) -> SearchReply:
-        # other callers may join this search and wait longer than the deadline of the first one
-        request_timeout.deadline.set(None)
+        # other clients may join this search and wait longer than the deadline of the first one
+        deadline.set(None)
         body = SearchRequest(search=request.search, bypass_cache=not use_cache)
         path, limit = "/find-answer", self._timeout
         # not retried without the cache: it could send a second request to arXiv

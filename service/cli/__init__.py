@@ -46,10 +46,13 @@ class _Commands(click.RichGroup):
     commands=[serve, writer, search, harvest, reconcile, keys, migrate, database],
     invoke_without_command=True,
     context_settings={"help_option_names": ["-h", "--help"], "show_default": True},
-    epilog="Settings are environment variables; see docs/configuration.md.\n\n"
-    f'Shell completion: eval "$({COMPLETE_VARIABLE}=bash_source arxiv-gateway)" in ~/.bashrc; '
-    f'eval "$({COMPLETE_VARIABLE}=zsh_source arxiv-gateway)" in ~/.zshrc; '
-    f"{COMPLETE_VARIABLE}=fish_source arxiv-gateway | source in ~/.config/fish/config.fish.",
+    epilog="Examples:\n\n  ARXIV_CONTACT=you@example.org arxiv-gateway\n\n"
+    "  arxiv-gateway search --title testing\n\n  arxiv-gateway harvest cat:cs.SE\n\n"
+    "Settings are environment variables; see docs/configuration.md.\n\n"
+    "Shell completion, in ~/.bashrc, ~/.zshrc or ~/.config/fish/config.fish:\n\n"
+    f'  eval "$({COMPLETE_VARIABLE}=bash_source arxiv-gateway)"\n\n'
+    f'  eval "$({COMPLETE_VARIABLE}=zsh_source arxiv-gateway)"\n\n'
+    f"  {COMPLETE_VARIABLE}=fish_source arxiv-gateway | source",
 )
 @click.version_option(__version__, message="%(version)s")
 @click.pass_context

@@ -50,7 +50,7 @@ def open_database(settings: Settings) -> Iterator[Settings]:
     if settings.backend_url or settings.database_url or settings.only_reads:
         yield settings
         return
-    with embedded_postgres.server(settings.data_path) as url:
+    with embedded_postgres.run_server(settings.data_path) as url:
         apply_migrations(url)
         urls = {"database_url": f"{url} user=arxiv_rw", "database_ro_url": f"{url} user=arxiv_ro"}
         yield structs.replace(settings, **urls)
@@ -77,7 +77,7 @@ def run_interactive(
         asyncio.run(action(complete))
 
 
-def text_type(max_length: int) -> Callable[[str], str]:
+def create_text_type(max_length: int) -> Callable[[str], str]:
     """Return a type of parameters: valid UTF-8 of limited length."""
 
     def text(value: str) -> str:
@@ -92,6 +92,6 @@ def text_type(max_length: int) -> Callable[[str], str]:
     return text
 
 
-def plain_text(text: str) -> Text:
+def sanitize_text(text: str) -> Text:
     """Remove control characters, and prevent rich from interpreting markup."""
     return Text("".join(" " if category(sign) in {"Cc", "Cf"} else sign for sign in text))

@@ -10,7 +10,7 @@ from pathlib import Path
 import rich_click as click
 
 from .. import embedded_postgres
-from ..db.conninfo import libpq_environment
+from ..db.conninfo import create_libpq_environment
 from ..errors import ConfigurationError
 from ..logging import start_logging
 from ..settings import Settings
@@ -59,9 +59,9 @@ def database(program: tuple[str, ...]) -> None:
     url, path = settings.database_url, os.environ.get("PATH", os.defpath)
     with ExitStack() as stack:
         if url is None:
-            url = stack.enter_context(embedded_postgres.server(settings.data_path))
+            url = stack.enter_context(embedded_postgres.run_server(settings.data_path))
             path = f"{Path(str(embedded_postgres.find_program('psql'))).parent}{os.pathsep}{path}"
-        environment = os.environ | libpq_environment(url) | {"PATH": path}
+        environment = os.environ | create_libpq_environment(url) | {"PATH": path}
         executable = shutil.which(command[0], path=path)
         if executable is None:
             raise ConfigurationError(f"cannot find the program {command[0]!r} on the PATH")

@@ -11,20 +11,20 @@ from ..arxiv_query import MAX_QUERY_LENGTH
 from ..context import LocalContext
 from ..harvest import Harvester
 from ..settings import Settings
-from .common import require_database, run_interactive, text_type
+from .common import create_text_type, require_database, run_interactive
 
 
 @click.command(
     epilog="Examples:\n\n  arxiv-gateway harvest cat:cs.SE\n\n"
     "  arxiv-gateway harvest 'cat:cs.SE AND abs:\"unit test\"' --max 20000"
 )
-@click.argument("query", type=text_type(MAX_QUERY_LENGTH))
+@click.argument("query", type=create_text_type(MAX_QUERY_LENGTH))
 @click.option(
     "--max",
     "max_papers",
     type=click.IntRange(1, 10**9),
     metavar="N",
-    help="Maximum number of papers  [default: all]",
+    help="Maximum number of papers.  [default: all]",
 )
 def harvest(query: str, max_papers: int | None) -> None:
     """Store all papers that match QUERY, in arXiv's query language.

@@ -55,16 +55,8 @@ async def run_reconcile(settings: Settings, *, repair: bool, grace: int) -> None
             latest = await context.reconciler.find_mismatches()
             mismatches = [mismatch for mismatch in latest if mismatch in mismatches]
         repaired = await context.reconciler.repair(mismatches) if repair else 0
-    console = Console(emoji=False, highlight=False)
-    if mismatches:
-        table = Table("query", "results", "of", "", box=None, pad_edge=False)
-        for mismatch in mismatches:
-            expected = "?" if mismatch.expected is None else str(mismatch.expected)
-            table.add_row(
-                str(mismatch.query_id), str(mismatch.stored), expected, _describe(mismatch)
-            )
-        console.print(table)
-    console.print(f"{len(mismatches)} mismatches, {repaired} repaired")
+    _print_table(mismatches)
+    click.echo(f"{len(mismatches)} mismatches, {repaired} repaired")
     if repaired < len(mismatches):
         sys.exit(UNREPAIRED)
 
@@ -75,15 +67,25 @@ async def _check_queue_is_idle(queue: "RecordQueue") -> None:
         async with asyncio.timeout(10):
             while not queue.connected:  # noqa: ASYNC110 - there is no event
                 await asyncio.sleep(0.1)
-    backlog = await queue.backlog()
+    backlog = await queue.fetch_backlog()
     if backlog is None:
         sys.exit("nothing is repaired: cannot check whether searches are waiting in the queue")
     if backlog.waiting or backlog.writers:
         sys.exit(
             f"nothing is repaired: {backlog.waiting} searches are waiting in the queue and"
-            f" {backlog.writers} writers are running; stop the writers when the queue is empty,"
-            " then repair"
+            f" {backlog.writers} queue workers are running; stop them when the queue is empty, then"
+            " repair"
         )
+
+
+def _print_table(mismatches: list[Mismatch]) -> None:
+    if not mismatches:
+        return
+    table = Table("query", "results", "of", "", box=None, pad_edge=False)
+    for each in mismatches:
+        expected = "?" if each.expected is None else str(each.expected)
+        table.add_row(str(each.query_id), str(each.stored), expected, _describe(each))
+    Console(emoji=False, highlight=False).print(table)
 
 
 def _describe(mismatch: Mismatch) -> str:

@@ -15,10 +15,10 @@ from ..models.responses import Result, SearchSummary
 from ..search import summarize, wait_for_results
 from ..search_params import MAX_TERM_LENGTH, parse_search
 from ..settings import Settings
-from .common import plain_text, run_interactive, text_type
+from .common import create_text_type, run_interactive, sanitize_text
 
-TERM = text_type(MAX_TERM_LENGTH)
-EXPRESSION = text_type(MAX_QUERY_LENGTH)
+TERM = create_text_type(MAX_TERM_LENGTH)
+EXPRESSION = create_text_type(MAX_QUERY_LENGTH)
 START = click.IntRange(0, MAX_RESULT - 1)
 SORT_BY = click.Choice(get_args(SortBy))
 SORT_ORDER = click.Choice(get_args(SortOrder))
@@ -37,7 +37,7 @@ SORT_ORDER = click.Choice(get_args(SortOrder))
 @click.option("--any", type=TERM, help="A phrase of any field.")
 @click.option(
     "--category",
-    type=text_type(100),
+    type=create_text_type(100),
     multiple=True,
     help="A category such as cs.SE, or cs.* for an archive; repeat it to match any of several.",
 )
@@ -50,7 +50,7 @@ SORT_ORDER = click.Choice(get_args(SortOrder))
     "--max-results",
     type=click.IntRange(1, MAX_RESULTS),
     metavar="N",
-    help="Number of papers to return  [default: ARXIV_MAX_RESULTS, or all of --id-list]",
+    help="Number of papers to return.  [default: ARXIV_MAX_RESULTS, or all of --id-list]",
 )
 @click.option("--sort-by", type=SORT_BY, default="relevance", help="Sort key.")
 @click.option("--sort-order", type=SORT_ORDER, default="descending", help="Sort direction.")
@@ -87,7 +87,7 @@ def _print_table(summary: SearchSummary, *, is_cached: bool) -> None:
     table = Table("", "paper", "authors", "title", "journal", box=None, pad_edge=False)
     for result in summary.results or ():
         version = f"v{result.version}" if result.version else ""
-        texts = map(plain_text, (result.author, result.title, result.journal or ""))
+        texts = map(sanitize_text, (result.author, result.title, result.journal or ""))
         table.add_row(str(result.result_number + 1), f"{result.arxiv_id or ''}{version}", *texts)
     console.print(table)
     console.print(
@@ -95,6 +95,6 @@ def _print_table(summary: SearchSummary, *, is_cached: bool) -> None:
         f" {'the cache' if is_cached else 'arXiv'}, {summary.timestamp}, query {summary.query_id}",
     )
     for warning in summary.warnings:
-        console.print(plain_text(f"warning: {warning}"))
+        console.print(sanitize_text(f"warning: {warning}"))
     if summary.missing_ids:
         console.print(f"not returned: {', '.join(summary.missing_ids)}")

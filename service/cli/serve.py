@@ -34,7 +34,7 @@ def serve() -> None:
 def writer() -> None:
     """Move searches from the queue to PostgreSQL.
 
-    Needs ARXIV_QUEUE_URL and ARXIV_DATABASE_URL. Any number of writers may run. At SIGTERM or
+    Needs ARXIV_QUEUE_URL and ARXIV_DATABASE_URL. Any number of them may run. At SIGTERM or
     Ctrl-C, completes its batch.
     """
     settings = load_settings()

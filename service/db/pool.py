@@ -46,7 +46,7 @@ Configure = Callable[[Connection], Coroutine[Any, Any, None]]
 
 _NO_CONNECTION = PoolTimeout, TooManyRequests
 _CANCELED = errors.QueryCanceled, errors.TransactionTimeout
-# the connection leads to a standby, or a migration changed the result type of a prepared statement
+# the server has become a standby, or a migration changed the result type of a prepared statement
 _OUTDATED = errors.ReadOnlySqlTransaction, errors.FeatureNotSupported
 
 T = TypeVar("T")
@@ -120,20 +120,25 @@ class DatabasePools:
         defaults: dict[str, Any] = {"connect_timeout": 5, "application_name": "arxiv-gateway"}
         conninfo = make_conninfo(**(defaults | parse_conninfo(url)))
         if conninfo not in self._pools:
-            self._pools[conninfo] = pool = AsyncConnectionPool(
-                conninfo,
-                open=False,
-                name=name,
-                min_size=1,
-                max_size=POOL_SIZE,
-                max_waiting=MAX_WAITING,
-                # the next call tries again at once; the pool would wait longer after each attempt
-                reconnect_timeout=1,
-                configure=configure,
-                kwargs={"autocommit": True, "prepare_threshold": None},
-            )
-            metrics.POOLS.add(pool)
+            self._pools[conninfo] = _create_pool(name, conninfo, configure)
         return self._pools[conninfo]
+
+
+def _create_pool(name: str, conninfo: str, configure: Configure) -> Pool:
+    pool = AsyncConnectionPool(
+        conninfo,
+        open=False,
+        name=name,
+        min_size=1,
+        max_size=POOL_SIZE,
+        max_waiting=MAX_WAITING,
+        # the next call tries again at once; the pool would wait longer after each attempt
+        reconnect_timeout=1,
+        configure=configure,
+        kwargs={"autocommit": True, "prepare_threshold": None},
+    )
+    metrics.POOLS.add(pool)
+    return pool
 
 
 @asynccontextmanager

@@ -153,10 +153,10 @@ class RateLimiter:
         """
         started = _now()
         waiter = _Waiter(deadline, probe, wait_for_cooldown)
-        with metrics.GATE_WAITING.track_inprogress():
+        with metrics.RATE_LIMITER_WAITING.track_inprogress():
             lease = await self._wait(waiter)
         acquired = _now()
-        metrics.GATE_WAIT.observe(acquired - started)
+        metrics.RATE_LIMITER_WAIT.observe(acquired - started)
         if isinstance(lease, RecordedSearch):
             yield lease
             return

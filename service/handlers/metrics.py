@@ -16,7 +16,7 @@ async def show_metrics(context: NamedDependency[Context]) -> Response[bytes]:
     processes of the workers.
     """
     queue = context.queue
-    metrics.QUEUE.backlog = await queue.backlog() if queue else None
+    metrics.QUEUE.backlog = await queue.fetch_backlog() if queue else None
     metrics.QUEUE.connected = queue.connected if queue else None
     metrics.POOLS.update()
     return Response(

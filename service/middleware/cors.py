@@ -5,7 +5,7 @@ from litestar.middleware import ASGIMiddleware
 from litestar.types import ASGIApp, Message, Receive, Scope, Send
 
 from ..settings import ENDPOINTS
-from .conditional import add_vary
+from .conditional import Headers, add_vary
 from .scope import get_first_segment
 
 EXCLUDED = frozenset({*ENDPOINTS["backend"], "metrics"})
@@ -40,22 +40,16 @@ class CorsMiddleware(ASGIMiddleware):
             await next_app(scope, receive, send)
             return
         request_headers = dict(scope["headers"])
-        origin = b"*" if self.any_origin else request_headers.get(b"origin")
-        is_allowed = self.any_origin or origin in self.origins
+        origin = b"*" if self.any_origin else request_headers.get(b"origin", b"")
+        allowed_origin = origin if self.any_origin or origin in self.origins else b""
 
         async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
-                headers = list(message["headers"])
-                if not self.any_origin:  # also without Origin: caches store that response too
-                    headers = add_vary(headers, b"Origin")
-                if is_allowed and origin:
-                    headers.append((b"access-control-allow-origin", origin))
-                    headers.append((b"access-control-expose-headers", _EXPOSED))
-                message["headers"] = headers
+                message["headers"] = self._add_headers(list(message["headers"]), allowed_origin)
             await send(message)
 
         is_options = scope.get("method") == HttpMethod.OPTIONS
-        if is_options and is_allowed and b"access-control-request-method" in request_headers:
+        if is_options and allowed_origin and b"access-control-request-method" in request_headers:
             headers = self.preflight_headers
             await send_with_headers(
                 {"type": "http.response.start", "status": 204, "headers": headers}
@@ -63,3 +57,11 @@ class CorsMiddleware(ASGIMiddleware):
             await send_with_headers({"type": "http.response.body", "body": b"", "more_body": False})
         else:
             await next_app(scope, receive, send_with_headers)
+
+    def _add_headers(self, headers: Headers, allowed_origin: bytes) -> Headers:
+        if not self.any_origin:  # also without Origin: caches store that response too
+            headers = add_vary(headers, b"Origin")
+        if allowed_origin:
+            headers.append((b"access-control-allow-origin", allowed_origin))
+            headers.append((b"access-control-expose-headers", _EXPOSED))
+        return headers

@@ -2,21 +2,16 @@
 
 import asyncio
 import re
-from contextvars import ContextVar
 
 from litestar.middleware import ASGIMiddleware
 from litestar.types import ASGIApp, Message, Receive, Scope, Send
 
 from ..errors import InvalidParameter, RequestTimedOut
+from ..http_headers import REQUEST_TIMEOUT, deadline
 from ..problems import send_problem
 from .scope import join_headers
 
-HEADER = "request-timeout"
 _SECONDS = re.compile(r"[0-9]{1,6}(\.[0-9]{1,6})?")
-
-deadline: ContextVar[float | None] = ContextVar("deadline", default=None)
-"""When the client stops waiting, by the clock of the event loop; None without Request-Timeout.
-A frontend passes the remaining time on to its backend."""
 
 
 class RequestTimeoutMiddleware(ASGIMiddleware):
@@ -27,14 +22,18 @@ class RequestTimeoutMiddleware(ASGIMiddleware):
     """
 
     async def handle(self, scope: Scope, receive: Receive, send: Send, next_app: ASGIApp) -> None:
-        if not (value := join_headers(scope, HEADER.encode())):
+        text = join_headers(scope, REQUEST_TIMEOUT.encode()).decode("latin-1")
+        if not text:
             await next_app(scope, receive, send)
-            return
-        text = value.decode("latin-1").strip()
-        if not _SECONDS.fullmatch(text):
+        elif _SECONDS.fullmatch(text.strip()):
+            await self._limit(text.strip(), scope, receive, send, next_app)
+        else:
             detail = "must be a number of seconds, for example 2.5"
             await send_problem(InvalidParameter("Request-Timeout", detail), send)
-            return
+
+    async def _limit(
+        self, text: str, scope: Scope, receive: Receive, send: Send, next_app: ASGIApp
+    ) -> None:
         response_started = False
 
         async def send_and_note_start(message: Message) -> None:

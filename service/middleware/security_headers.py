@@ -6,13 +6,7 @@ Strict-Transport-Security is left to the proxy that terminates TLS.
 from litestar.middleware import ASGIMiddleware
 from litestar.types import ASGIApp, Message, Receive, Scope, Send
 
-HEADERS = [
-    (b"x-content-type-options", b"nosniff"),
-    (b"referrer-policy", b"no-referrer"),
-    (b"x-frame-options", b"DENY"),
-]
-DEFAULT_POLICY = (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'")
-"""For responses that are data. Pages set their own policy."""
+from ..http_headers import DEFAULT_POLICY, SECURITY_HEADERS
 
 
 class SecurityHeadersMiddleware(ASGIMiddleware):
@@ -21,7 +15,7 @@ class SecurityHeadersMiddleware(ASGIMiddleware):
     def __init__(self, *, embeddable: bool) -> None:
         """With `embeddable`, pages of other origins may embed responses."""
         policy = b"cross-origin" if embeddable else b"same-origin"
-        self.headers = [*HEADERS, (b"cross-origin-resource-policy", policy)]
+        self.headers = [*SECURITY_HEADERS, (b"cross-origin-resource-policy", policy)]
 
     async def handle(self, scope: Scope, receive: Receive, send: Send, next_app: ASGIApp) -> None:
         async def send_with_headers(message: Message) -> None:

@@ -125,7 +125,7 @@ class RecordQueue:
         self._full_logged = False
         self._backoff.reset()
 
-    async def backlog(self) -> Backlog | None:
+    async def fetch_backlog(self) -> Backlog | None:
         """Count the messages in both queues; None if the broker does not respond at once."""
         if self._channel is None:
             return None

@@ -82,11 +82,7 @@ class QueueWorker:
             rejected_messages = [message for message, _ in rejected]
             stored = [record for message, record in records if message not in rejected_messages]
             if stored:
-                results = sum(record.num_entries for record in stored)
-                waited = max(0, int(time()) - min(record.acknowledged for record in stored))
-                text = "stored %d searches with %d results in %.0f ms; the oldest waited %d s"
-                milliseconds = (monotonic() - start) * 1000
-                logger.log(NOTICE, text, len(stored), results, milliseconds, waited)
+                _log_stored(stored, monotonic() - start)
 
     async def _store_batch(self, batch: Sequence[tuple[Message, Record]]) -> list[Rejected]:
         """Store a batch and return the rejected messages. If that fails, store each half."""
@@ -145,6 +141,13 @@ async def _settle_batch(consumer: Consumer, batch: list[Message], rejected: list
         await consumer.park(message, reason)
         await consumer.acknowledge(message)
         logger.error("could not store a search, it is parked: %s", reason)
+
+
+def _log_stored(records: list[Record], seconds: float) -> None:
+    results = sum(record.num_entries for record in records)
+    waited = max(0, int(time()) - min(record.acknowledged for record in records))
+    text = "stored %d searches with %d results in %.0f ms; the oldest waited %d s"
+    logger.log(NOTICE, text, len(records), results, seconds * 1000, waited)
 
 
 def _decode_batch(batch: list[Message]) -> tuple[list[tuple[Message, Record]], list[Rejected]]:

@@ -20,9 +20,9 @@ from service.api_keys import ApiKey, ApiKeyCache, Rate
 from service.cli.keys import add_key, keys, list_keys, revoke_key
 from service.context import LocalContext
 from service.errors import ApiKeyNameTaken, ConfigurationError, DatabaseUnavailable, NotFound
+from service.http_headers import SECURITY_HEADERS
 from service.middleware.allowed_hosts import parse_host
 from service.middleware.api_keys import ApiKeyMiddleware
-from service.middleware.security_headers import HEADERS
 from service.quotas import MAX_CLIENTS, QuotaCounter
 from service.settings import Settings
 from tests.conftest import Gateway, Serve
@@ -346,7 +346,7 @@ async def test_every_response_has_security_headers(gateway: Serve) -> None:
         ):
             for method in ("GET", "HEAD", "OPTIONS"):
                 headers = (await client.request(method, path)).headers
-                for name, value in HEADERS:
+                for name, value in SECURITY_HEADERS:
                     assert headers[name.decode()] == value.decode()
                 assert headers["content-security-policy"].startswith("default-src 'none'; frame")
                 assert headers["cross-origin-resource-policy"] == "same-origin"

@@ -80,15 +80,19 @@ def test_help_describes_options_and_has_examples(name: str) -> None:
     for parameter in command.params:
         if isinstance(parameter, click.Option):
             assert parameter.help
-            assert parameter.help.endswith((".", "]"))
+            assert re.search(r"\.(  \[default: .*\])?$", parameter.help)
 
 
-def test_help_explains_settings_and_shell_completion() -> None:
+def test_help_has_examples_and_explains_settings_and_shell_completion() -> None:
     output = CliRunner().invoke(commands, ["--help"]).stdout
 
+    assert "Examples:" in output
+    assert "arxiv-gateway search --title testing" in output
     assert "docs/configuration.md" in output
-    for shell in ("bash", "zsh", "fish"):
-        assert f"{COMPLETE_VARIABLE}={shell}_source" in output
+    lines = [line.strip() for line in output.splitlines()]
+    for shell in ("bash", "zsh"):
+        assert f'eval "$({COMPLETE_VARIABLE}={shell}_source arxiv-gateway)"' in lines
+    assert f"{COMPLETE_VARIABLE}=fish_source arxiv-gateway | source" in lines
 
 
 def test_version_is_printed(environment: dict[str, str]) -> None:

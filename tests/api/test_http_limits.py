@@ -14,9 +14,9 @@ from litestar import Litestar, Request, get, post
 from litestar.response import Stream
 
 from service import http_limits
+from service.http_headers import SECURITY_HEADERS
 from service.http_limits import LimitedHttpProtocol
 from service.logging import NOTICE, request_id
-from service.middleware.security_headers import HEADERS
 from service.problems import EXCEPTION_HANDLERS
 
 LIMIT = 2**20
@@ -137,7 +137,7 @@ class Client:
         problem = json.loads(body)
         assert problem["status"] == status
         assert problem["request_id"] == fields["x-request-id"]
-        for name, value in HEADERS:
+        for name, value in SECURITY_HEADERS:
             assert fields[name.decode()] == value.decode()
         return status
 

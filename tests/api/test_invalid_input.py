@@ -186,6 +186,20 @@ async def test_unknown_paths_and_methods_are_problems(
     assert response.headers["x-request-id"]
 
 
+async def test_details_for_unknown_paths_and_methods_name_the_remedy(client: Gateway) -> None:
+    unknown = (await client.get("/nope")).json()["detail"]
+    assert unknown == "there is no such path: see /schema for the paths"
+
+    for path, allow in (
+        ("/queries", "GET, HEAD, OPTIONS, POST"),
+        ("/results", "GET, HEAD, OPTIONS"),
+    ):
+        response = await client.delete(path)
+        detail = f"the path does not support this method: use one of {response.headers['allow']}"
+        assert response.headers["allow"] == allow
+        assert response.json()["detail"] == detail
+
+
 async def test_endpoints_setting_limits_the_endpoints(gateway: Serve) -> None:
     async with gateway(endpoints="results,/get-sequence") as client:
         statuses = [

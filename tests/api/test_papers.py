@@ -37,7 +37,7 @@ from service import arxiv_xml, embedded_postgres, search
 from service.app import add_outer_middleware, create_app
 from service.db import migrations
 from service.db import pool as connections_module
-from service.db.conninfo import libpq_environment
+from service.db.conninfo import create_libpq_environment
 from service.db.pool import DatabasePools
 from service.db.reader import RecordReader
 from service.db.records import RecordStore, create_record
@@ -899,7 +899,7 @@ def psql(url: str, *arguments: str) -> None:
             "ON_ERROR_STOP=1",
             *arguments,
         ],
-        env=os.environ | libpq_environment(url),
+        env=os.environ | create_libpq_environment(url),
         capture_output=True,
         check=True,
     )

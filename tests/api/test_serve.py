@@ -166,7 +166,7 @@ def test_reason_why_postgresql_does_not_start_is_reported(
     [
         ("ARXIV_PROT", "8000", "ARXIV_PROT: unknown setting"),
         ("ARXIV_PORT", "http", "ARXIV_PORT: "),
-        ("ARXIV_CACHE", "yes", "ARXIV_CACHE: Invalid enum value 'yes': set it to on or off"),
+        ("ARXIV_CACHE", "yes", "ARXIV_CACHE: 'yes' is not valid: set it to on or off"),
         (
             "ARXIV_RESULTS_DATABASE_RO_URL",
             "nonsense",
@@ -197,7 +197,7 @@ def test_port_in_use_is_reported(folder: dict[str, str]) -> None:
 def test_service_starts_before_its_database_and_recovers(
     arxiv_server: tuple[StandIn, str], tmp_path: Path
 ) -> None:
-    with embedded_postgres.server(tmp_path / "own") as url:
+    with embedded_postgres.run_server(tmp_path / "own") as url:
         subprocess.run(
             [sys.executable, "-m", "service", "migrate"],
             cwd=ROOT,
@@ -214,7 +214,7 @@ def test_service_starts_before_its_database_and_recovers(
         assert running.get("/health/live").status_code == 200
         assert running.get("/health/ready").status_code == 503
         for _ in range(2):
-            with embedded_postgres.server(tmp_path / "own"):
+            with embedded_postgres.run_server(tmp_path / "own"):
                 assert wait_until_ready(running) < 15
                 assert running.get("/arxiv", title="testing").status_code == 200
             gone = running.get("/results")
@@ -318,7 +318,7 @@ from pathlib import Path
 import psycopg
 from service import embedded_postgres
 from service.db import migrations
-with embedded_postgres.server(Path(os.environ["ARXIV_DATA_DIR"])) as url:
+with embedded_postgres.run_server(Path(os.environ["ARXIV_DATA_DIR"])) as url:
     migrations.apply(url)
     with psycopg.connect(url) as conn:
         print(conn.execute("select 1").fetchone()[0])

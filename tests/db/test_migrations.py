@@ -15,7 +15,7 @@ from psycopg.sql import SQL, Identifier
 
 from service import embedded_postgres
 from service.db import migrations
-from service.db.conninfo import libpq_environment
+from service.db.conninfo import create_libpq_environment
 from service.errors import ConfigurationError
 
 NAMES = [path.stem for path in migrations.list_files()]
@@ -53,7 +53,7 @@ def read_applied(url: str) -> list[str]:
 def dump_schema(url: str) -> str:
     dump = subprocess.run(
         [str(embedded_postgres.find_program("pg_dump")), "--schema-only", "--restrict-key=x"],
-        env=os.environ | libpq_environment(url),
+        env=os.environ | create_libpq_environment(url),
         capture_output=True,
         text=True,
         check=True,
@@ -83,7 +83,7 @@ def test_psql_alone_has_the_same_effect(empty: str, database: str) -> None:
                     "-f",
                     path,
                 ],
-                env=os.environ | libpq_environment(empty),
+                env=os.environ | create_libpq_environment(empty),
                 capture_output=True,
                 check=True,
             )

@@ -341,7 +341,7 @@ async def test_silent_broker_delays_only_one_search(
         broker.send(signal.SIGSTOP)
         try:
             began = monotonic()
-            assert await store._queue.backlog() is None  # noqa: SLF001
+            assert await store._queue.fetch_backlog() is None  # noqa: SLF001
             assert 0.2 <= monotonic() - began < 2
             began = monotonic()
             numbers.append(await store.insert(answer(2)))
@@ -470,7 +470,7 @@ async def test_reconcile_waits_for_queued_searches(
 
 async def until_empty(store: QueuedRecordStore) -> None:
     end = monotonic() + 20
-    while (backlog := await store._queue.backlog()) is None or backlog.waiting:  # noqa: SLF001
+    while (backlog := await store._queue.fetch_backlog()) is None or backlog.waiting:  # noqa: SLF001
         assert monotonic() < end
         await asyncio.sleep(0.05)
 

@@ -11,7 +11,7 @@ import pytest
 from psycopg.conninfo import make_conninfo
 
 from service.db import pool as connections_module
-from service.db.conninfo import libpq_environment
+from service.db.conninfo import create_libpq_environment
 from service.db.pool import DatabasePools
 from service.db.records import RecordStore, create_record
 from service.errors import ConfigurationError, DatabaseUnavailable
@@ -277,7 +277,9 @@ def test_error_for_an_invalid_url_does_not_contain_it(url: str) -> None:
 
 
 def test_psql_gets_the_password_from_its_environment() -> None:
-    environment = libpq_environment("postgresql://me:p%40ss@db.example:6000/arxiv?sslmode=require")
+    environment = create_libpq_environment(
+        "postgresql://me:p%40ss@db.example:6000/arxiv?sslmode=require"
+    )
 
     assert environment == {
         "PGUSER": "me",

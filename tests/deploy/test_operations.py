@@ -42,7 +42,7 @@ def blocks(heading: str, language: str = "sh") -> list[str]:
 def data(quick_path: Path) -> Iterator[Path]:
     """A directory of the embedded PostgreSQL with a few searches."""
     folder = quick_path / "operations" / "data"
-    with embedded_postgres.server(folder) as url:
+    with embedded_postgres.run_server(folder) as url:
         migrations.apply(url)
         fill(url)
     yield folder
@@ -152,7 +152,7 @@ def check_restored(arxiv_server: tuple[StandIn, str]) -> Callable[..., None]:
 
 @pytest.fixture(scope="module")
 def original(data: Path) -> Contents:
-    with embedded_postgres.server(data) as url:
+    with embedded_postgres.run_server(data) as url:
         return read_contents(url)
 
 
@@ -164,11 +164,11 @@ def test_dump_is_restored_completely(
     work: Path,
 ) -> None:
     dump, restore = blocks("A dump")
-    with embedded_postgres.server(data):  # as a running service would
+    with embedded_postgres.run_server(data):  # as a running service would
         run(dump)
     run(restore)
 
-    with embedded_postgres.server(work / "restored") as url:
+    with embedded_postgres.run_server(work / "restored") as url:
         check_restored(url, original)
 
 
@@ -180,11 +180,11 @@ def test_base_backup_is_restored_completely(
     work: Path,
 ) -> None:
     backup, restore = blocks("A base backup")
-    with embedded_postgres.server(data):
+    with embedded_postgres.run_server(data):
         run(backup)
         run(restore)
 
-    with embedded_postgres.server(work / "restored") as url:
+    with embedded_postgres.run_server(work / "restored") as url:
         check_restored(url, original)
 
 
@@ -194,7 +194,7 @@ def test_copy_of_data_directory_is_complete(
     [copy] = blocks("A copy of the folder")
     run(copy)
 
-    with embedded_postgres.server(work / "arxiv-data") as url:
+    with embedded_postgres.run_server(work / "arxiv-data") as url:
         check_restored(url, original)
 
 
@@ -226,7 +226,7 @@ def test_dump_of_another_server_is_restored_completely(
         try:
             fill(source)
             before = read_contents(source)
-            with embedded_postgres.server(work / "other") as target:
+            with embedded_postgres.run_server(work / "other") as target:
                 restore_to_other_server(run, source, target)
                 check_restored(make_conninfo(target, dbname="arxiv"), before)
         finally:
@@ -289,7 +289,7 @@ def test_data_of_older_postgresql_is_rejected_and_migrated_with_a_dump(
             text=True,
             check=False,
         )
-        with embedded_postgres.server(work / "newer") as target:
+        with embedded_postgres.run_server(work / "newer") as target:
             restore_to_other_server(run, source, target)
             with psycopg.connect(target, autocommit=True) as conn:
                 for statement in blocks("A new major version", "sql"):
@@ -314,7 +314,7 @@ def test_database_command_exits_with_status_of_the_program(
     run: Callable[..., str], data: Path
 ) -> None:
     command = ".venv/bin/python -m service database"
-    with embedded_postgres.server(data):
+    with embedded_postgres.run_server(data):
         assert run(f"{command} psql -XAtc 'select count(*) from queries'") == "5\n"
         assert run(f"{command} sh -c 'exit 3' || echo $?") == "3\n"
         assert "cannot find the program" in run(f"{command} no-such-program 2>&1 || true")
@@ -350,7 +350,7 @@ async def test_password_is_replaced_without_rejected_requests(
     gateway: Serve, quick_path: Path, arxiv: StandIn
 ) -> None:
     folder = quick_path / "passwords"
-    with embedded_postgres.server(folder) as url:
+    with embedded_postgres.run_server(folder) as url:
         migrations.apply(url)
         with psycopg.connect(url, autocommit=True) as admin:
             admin.execute("alter role arxiv_rw password 'the old one'")

@@ -14,7 +14,7 @@ import psycopg
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from service import embedded_postgres
-from service.db.conninfo import libpq_environment
+from service.db.conninfo import create_libpq_environment
 
 
 class Replica:
@@ -98,7 +98,7 @@ class Replica:
 def run(url: str, program: str, *arguments: str | Path) -> None:
     done = subprocess.run(
         [str(embedded_postgres.find_program(program)), *map(str, arguments)],
-        env=os.environ | libpq_environment(url),
+        env=os.environ | create_libpq_environment(url),
         capture_output=True,
         text=True,
         check=False,

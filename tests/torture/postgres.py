@@ -19,7 +19,7 @@ from service.db import migrations
 
 def make(folder: Path) -> Path:
     """Create the data folder of a server with all migrations applied."""
-    with embedded_postgres.server(folder) as url:
+    with embedded_postgres.run_server(folder) as url:
         migrations.apply(url)
     return folder / "postgres"
 

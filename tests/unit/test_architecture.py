@@ -14,6 +14,7 @@ MODULES = sorted(SERVICE.rglob("*.py"))
 FORBIDDEN = {
     "cli": {"handlers"},
     "middleware": {"handlers"},
+    "backend": {"handlers", "middleware"},
     "db": {"handlers", "middleware", "backend", "cli", "litestar"},
     "models": {"errors"},
     "formats": {"db"},

