@@ -27,6 +27,7 @@ import yaml
 
 from service.settings import ENDPOINTS, Settings
 from tests.deploy.test_operations import blocks
+from tests.support.captures import TEST_DATA
 
 ROOT = Path(__file__).parents[2]
 CONTAINERS = ROOT / "tests" / "deploy" / "containers"
@@ -36,7 +37,7 @@ ENVIRONMENT = {
     for name, value in os.environ.items()
     if not name.startswith(("ARXIV_", "COMPOSE_", "CONTAINER", "DB_", "POSTGRES_"))
 }
-TOOLS = Path(os.environ.get("ARXIV_TEST_PODMAN_TOOLS") or ROOT.parent / "shared" / "podman")
+TOOLS = TEST_DATA / "podman"
 """The directory of `base-image` and `in-podman`, for machines without an image registry."""
 STORAGE = (
     Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
@@ -310,8 +311,8 @@ class Stack:
     def shell(self, script: str) -> Finished:
         """Run commands in the directory of the compose file, for this stack."""
         files = ["podman-compose.yml", *self.more, "tests/deploy/containers/arxiv.yml"]
-        ours = " ".join(["podman-compose", "-p", PROJECT, *(f"-f {file}" for file in files)])
-        script = re.sub("^podman-compose", ours, script, flags=re.MULTILINE)
+        command = " ".join(["podman-compose", "-p", PROJECT, *(f"-f {file}" for file in files)])
+        script = re.sub("^podman-compose", command, script, flags=re.MULTILINE)
         return self.sandbox.run("sh", "-euc", script, cwd=self.folder, env=SHELL, timeout=120)
 
     def up(self) -> None:
