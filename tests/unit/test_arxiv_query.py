@@ -12,7 +12,7 @@ from msgspec import structs
 
 from demo.feed import render
 from demo.papers import generate
-from demo.query import Pair, Term, Tree, parse, rewrite
+from demo.query import BinaryOp, Node, Term, parse, rewrite
 from service.arxiv_query import (
     MAX_LIST_ITEMS,
     MAX_QUERY_LENGTH,
@@ -61,11 +61,11 @@ def refused(**given_parameters: Any) -> InvalidParameter:
     return error.value
 
 
-def terms(tree: Tree) -> list[Term]:
+def terms(tree: Node) -> list[Term]:
     """Return the terms of a tree that contains only AND."""
     if isinstance(tree, Term):
         return [tree]
-    assert isinstance(tree, Pair)
+    assert isinstance(tree, BinaryOp)
     assert tree.operator == "AND"
     return [*terms(tree.left), *terms(tree.right)]
 
