@@ -719,13 +719,13 @@ async def test_every_format_contains_the_same_rows(client: Gateway, path: str) -
     whole = (await client.get(f"{path}?items_per_page=1000")).json()
     assert len(whole) == len(NASTY) * (2 if "results" in path else 1)
     for part, rows in (("", whole), ("&items_per_page=5&page=1", whole[5:10])):
-        answers = {
+        responses = {
             name: (await client.get(f"{path}?format={name}{part}")).content.decode()
             for name in TYPES
             if name != "json"
         }
-        assert [json.loads(line) for line in answers["ndjson"].split("\n")[:-1]] == rows
-        table = csv.DictReader(io.StringIO(answers["csv"], newline=""))
+        assert [json.loads(line) for line in responses["ndjson"].split("\n")[:-1]] == rows
+        table = csv.DictReader(io.StringIO(responses["csv"], newline=""))
         for written, row in zip(table, rows, strict=True):
             for column, value in row.items():
                 assert written[column] in {cell(value), f"'{cell(value)}"}, column
@@ -734,12 +734,12 @@ async def test_every_format_contains_the_same_rows(client: Gateway, path: str) -
         names = list(
             dict.fromkeys(row.get("arxiv_id") or f"query{row['query_id']}" for row in rows)
         )
-        bibtex = parse_bibtex(answers["bibtex"])
+        bibtex = parse_bibtex(responses["bibtex"])
         assert [entry.key.removesuffix("v1") for entry in bibtex.entries] == names
         assert not bibtex.failed_blocks
-        ris = rispy.loads(answers["ris"])
+        ris = rispy.loads(responses["ris"])
         assert [record["id"].removesuffix("v1") for record in ris] == names
-        feed = feedparser.parse(answers["atom"])
+        feed = feedparser.parse(responses["atom"])
         assert not feed.bozo
         found = [entry.link.rpartition("/")[2].removesuffix("v1") for entry in feed.entries]
         assert [name if "." in name else f"query{name}" for name in found] == names
@@ -764,12 +764,12 @@ async def test_exports_contain_the_whole_list(gateway: Serve, path: str) -> None
 
 @pytest.mark.parametrize("path", LISTS)
 async def test_empty_list_is_well_formed_in_every_format(client: Gateway, path: str) -> None:
-    answers = {name: (await client.get(f"{path}?format={name}")).text for name in TYPES}
+    responses = {name: (await client.get(f"{path}?format={name}")).text for name in TYPES}
 
-    assert json.loads(answers["json"]) == []
-    assert answers["ndjson"] == answers["bibtex"] == answers["ris"] == ""
-    [header] = csv.reader(io.StringIO(answers["csv"]))
+    assert json.loads(responses["json"]) == []
+    assert responses["ndjson"] == responses["bibtex"] == responses["ris"] == ""
+    [header] = csv.reader(io.StringIO(responses["csv"]))
     assert "query_id" in header
-    feed = feedparser.parse(answers["atom"])
+    feed = feedparser.parse(responses["atom"])
     assert (feed.bozo, feed.entries) == (False, [])
     assert feed.feed.id.startswith("urn:uuid:")

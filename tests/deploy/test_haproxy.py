@@ -164,10 +164,10 @@ def raw(url: str, path: str, method: str = "GET", **headers: str) -> tuple[int, 
     for name, value in headers.items():
         conn.putheader(name, value)
     conn.endheaders()
-    answer = conn.getresponse()
-    text = answer.read().decode()
+    response = conn.getresponse()
+    text = response.read().decode()
     conn.close()
-    return answer.status, text
+    return response.status, text
 
 
 # Routing
@@ -204,10 +204,10 @@ def test_path_is_routed_to_its_pool(
     router: Router, instances: Instances, path: str, pool: str, status: int
 ) -> None:
     given = uuid4().hex
-    answer = httpx.get(router.outside + path, headers={"x-request-id": given}, timeout=20)
+    response = httpx.get(router.outside + path, headers={"x-request-id": given}, timeout=20)
 
-    assert answer.status_code == status
-    assert answer.headers["x-request-id"] == given
+    assert response.status_code == status
+    assert response.headers["x-request-id"] == given
     assert {name[:-1] for name in instances.find_by_request_id(given)} == {pool}
 
 
@@ -288,13 +288,13 @@ class Load:
                     "POST", "/queries", json={"start_timestamp": "2026-01-01"}
                 )
             try:
-                answer = await client.send(request)
+                response = await client.send(request)
             except httpx.HTTPError as error:
                 self.errors.append(error)
             else:
-                self.answers.append(answer.status_code)
-                if answer.status_code != 200:
-                    self.errors.append((request.url, answer.status_code, answer.text))
+                self.answers.append(response.status_code)
+                if response.status_code != 200:
+                    self.errors.append((request.url, response.status_code, response.text))
 
 
 @asynccontextmanager
@@ -330,8 +330,8 @@ async def test_export_completes_after_sigterm_of_instance(
     single: Router, instances: Instances
 ) -> None:
     reader = instances.running["READ1"]
-    async with client_of(single) as client, client.stream("GET", EXPORT) as answer:
-        pieces = answer.aiter_raw()
+    async with client_of(single) as client, client.stream("GET", EXPORT) as response:
+        pieces = response.aiter_raw()
         first = await anext(pieces)
         reader.process.send_signal(signal.SIGTERM)
         rest = b"".join([piece async for piece in pieces])
@@ -347,15 +347,15 @@ async def test_search_is_retried_on_other_instance(
     arxiv.delay = 0.5
     given = uuid4().hex
     async with client_of(router) as client:
-        asking = asyncio.create_task(
+        pending = asyncio.create_task(
             client.get("/arxiv?title=survival", headers={"x-request-id": given})
         )
         await until(lambda: arxiv.requests)
-        victim = await asyncio.to_thread(_asking, router)
+        victim = await asyncio.to_thread(find_searching_instance, router)
         await asyncio.to_thread(instances.running[victim].end, signal.SIGKILL)
-        answer = await asking
+        response = await pending
 
-    assert answer.status_code == 200, answer.text
+    assert response.status_code == 200, response.text
     [other] = instances.find_by_request_id(given)
     assert {victim, other} == {"FRONTEND1", "FRONTEND2"}
     assert len(arxiv.requests) >= 2
@@ -394,19 +394,19 @@ async def test_search_that_bypasses_cache_is_not_retried(
     pool = "frontends_search" if side == "outside" else "backends"
     base_url = getattr(router, side)
     async with httpx.AsyncClient(base_url=base_url, headers=headers, timeout=30) as client:
-        asking = asyncio.create_task(client.get(f"{path}?title=repeat"))
+        pending = asyncio.create_task(client.get(f"{path}?title=repeat"))
         await until(lambda: arxiv.requests)
-        victim = await asyncio.to_thread(_asking, router, pool)
+        victim = await asyncio.to_thread(find_searching_instance, router, pool)
         await asyncio.to_thread(instances.running[victim].end, signal.SIGKILL)
-        lost, sent = await asking, len(arxiv.requests)
+        lost, sent = await pending, len(arxiv.requests)
         # the timeout for clients that read nothing is tested elsewhere
-        answers = [await client.get(f"{path}?title=repeat+{number}") for number in range(2)]
+        responses = [await client.get(f"{path}?title=repeat+{number}") for number in range(2)]
 
     assert (lost.status_code, sent) == (502, 1)
-    assert [answer.status_code for answer in answers] == [200, 200]
+    assert [response.status_code for response in responses] == [200, 200]
 
 
-def _asking(router: Router, pool: str = "frontends_search") -> str:
+def find_searching_instance(router: Router, pool: str = "frontends_search") -> str:
     """Return the instance to which HAProxy has sent the current search."""
     sessions = rf'haproxy_server_current_sessions\{{proxy="{pool}",server="\w+(\d)"\}} 1'
     [number] = re.findall(sessions, httpx.get(f"{router.inside}/metrics").text)
@@ -418,10 +418,10 @@ def _asking(router: Router, pool: str = "frontends_search") -> str:
 
 async def test_export_is_streamed(single: Router, instances: Instances) -> None:
     reader = instances.running["READ1"].process
-    async with client_of(single) as client, client.stream("GET", EXPORT) as answer:
+    async with client_of(single) as client, client.stream("GET", EXPORT) as response:
         reader.send_signal(signal.SIGSTOP)
         try:
-            pieces = answer.aiter_raw()
+            pieces = response.aiter_raw()
             first = await asyncio.wait_for(anext(pieces), 1)
         finally:
             reader.send_signal(signal.SIGCONT)
@@ -436,8 +436,8 @@ async def test_truncated_export_is_detectable(single: Router, instances: Instanc
 
     async def read(coding: str, first: asyncio.Barrier) -> None:
         headers = {"accept-encoding": coding}
-        async with client.stream("GET", EXPORT, headers=headers) as answer:
-            pieces = answer.aiter_raw()
+        async with client.stream("GET", EXPORT, headers=headers) as response:
+            pieces = response.aiter_raw()
             await anext(pieces)
             await first.wait()
             reader.process.kill()
@@ -456,9 +456,9 @@ async def test_truncated_export_is_detectable(single: Router, instances: Instanc
 
 async def test_haproxy_finishes_exports_when_stopped(instances: Instances, tmp_path: Path) -> None:
     with haproxy(tmp_path, instances.pools) as stopping:
-        async with client_of(stopping) as client, client.stream("GET", EXPORT) as answer:
+        async with client_of(stopping) as client, client.stream("GET", EXPORT) as response:
             stopping.process.send_signal(signal.SIGUSR1)
-            whole = b"".join([piece async for piece in answer.aiter_raw()])
+            whole = b"".join([piece async for piece in response.aiter_raw()])
         status = await asyncio.to_thread(stopping.process.wait, 5)
         with pytest.raises(httpx.ConnectError):
             await asyncio.to_thread(httpx.get, stopping.outside)
@@ -484,14 +484,14 @@ async def test_excess_requests_are_rejected_immediately(
             await asyncio.sleep(0.5)
             rejected = [each.result() for each in tasks if each.done()]
             db.rollback()
-            answers = await asyncio.gather(*tasks)
+            responses = await asyncio.gather(*tasks)
 
     assert 8 <= len(rejected) <= 14
-    for answer in rejected:
-        assert (answer.status_code, answer.headers["retry-after"]) == (503, "5")
-        assert answer.headers["content-type"] == "application/problem+json"
-        assert answer.json()["request_id"] == answer.headers["x-request-id"]
-    assert [each.status_code for each in answers].count(200) == 20 - len(rejected)
+    for response in rejected:
+        assert (response.status_code, response.headers["retry-after"]) == (503, "5")
+        assert response.headers["content-type"] == "application/problem+json"
+        assert response.json()["request_id"] == response.headers["x-request-id"]
+    assert [each.status_code for each in responses].count(200) == 20 - len(rejected)
 
 
 def test_header_and_body_sizes_are_limited(router: Router) -> None:
@@ -505,15 +505,15 @@ def test_header_and_body_sizes_are_limited(router: Router) -> None:
 def test_no_ready_instance_is_reported(tmp_path: Path, instances: Instances) -> None:
     unreachable = dict.fromkeys(("READ1", "READ2", "BACKEND1", "BACKEND2"), NOBODY)
     with haproxy(tmp_path, instances.pools | unreachable) as router:
-        answer = httpx.get(f"{router.outside}/results", timeout=10)
+        response = httpx.get(f"{router.outside}/results", timeout=10)
         end = monotonic() + 5
         while (health := raw(router.outside, "/health/ready")[0]) != 503 and monotonic() < end:
             sleep(0.05)
         while (found := raw(router.inside, "/health/ready"))[1] != UNREADY and monotonic() < end:
             sleep(0.05)
 
-    assert (answer.status_code, answer.headers["retry-after"]) == (503, "5")
-    assert answer.json()["title"] == "Service Unavailable"
+    assert (response.status_code, response.headers["retry-after"]) == (503, "5")
+    assert response.json()["title"] == "Service Unavailable"
     assert health == 503
     assert found == (503, UNREADY)
 

@@ -110,7 +110,7 @@ def gateway(backing: Make) -> Serve:
 FORMATS = ("json", "ndjson", "csv", "bibtex", "ris", "atom")
 LISTS = ("/queries", "/results", "/papers")
 WORDS = "/papers?q=title:test*+OR+%22unit+test%22"
-ASKED: dict[str, list[str]] = {
+PATHS: dict[str, list[str]] = {
     "searches": [
         *("/queries/1", "/queries/3", "/queries/1/changes", "/queries/3/changes"),
         *("/queries/1/feed", "/queries/3/feed", "/queries/900/changes", "/queries/900/feed"),
@@ -154,7 +154,7 @@ ASKED: dict[str, list[str]] = {
         *("/results?format=bibtex&fields=title", "/arxiv?query=ti:(a", "/arxiv?id_list=none"),
     ],
 }
-Ask = tuple[str, str, dict[str, str], Any]
+RequestParts = tuple[str, str, dict[str, str], Any]
 """Method, path, headers, and a body."""
 
 
@@ -202,43 +202,45 @@ async def both(shelf: str, settings: Make, backing: Make) -> AsyncIterator[list[
         yield [alone, split]
 
 
-async def compare(both: list[Gateway], ask: Ask) -> httpx.Response:
+async def compare(both: list[Gateway], request: RequestParts) -> httpx.Response:
     """Assert that status, headers and body are equal; the response."""
-    method, path, headers, body = ask
+    method, path, headers, body = request
     given = {"x-request-id": "same"} | headers
 
-    async def answer(client: Gateway) -> tuple[httpx.Response, tuple[Any, ...]]:
+    async def fetch(client: Gateway) -> tuple[httpx.Response, tuple[Any, ...]]:
         got = await client.request(method, path, headers=given, json=body)
         for name in {"age", "cache-status", "cache-control"} & got.headers.keys():
             got.headers[name] = re.sub("[0-9]+", "n", got.headers[name])  # seconds
         return got, (got.status_code, got.headers, got.content)
 
     for _ in range(3):  # some feeds contain the time
-        (there, alone), (here, split) = [await answer(client) for client in both]
+        (expected, alone), (response, split) = [await fetch(client) for client in both]
         if split == alone:
-            return here
-    assert (here.status_code, here.content) == (there.status_code, there.content), ask
-    assert here.headers == there.headers, ask
-    return here
+            return response
+    assert (response.status_code, response.content) == (expected.status_code, expected.content), (
+        request
+    )
+    assert response.headers == expected.headers, request
+    return response
 
 
-@pytest.mark.parametrize("what", ASKED)
+@pytest.mark.parametrize("what", PATHS)
 async def test_split_responses_equal_single_service(both: list[Gateway], what: str) -> None:
     first = await both[0].get("/papers?versions=all&order=oldest&items_per_page=1")
     paper = first.json()["papers"][0]["arxiv_id"]
     good = {"unknown": {200, 404, 400}, "wrong": {400}}.get(what, {200, 409})
-    for template in ASKED[what]:
+    for template in PATHS[what]:
         path = template.replace("{paper}", paper)
-        answer = await compare(both, ("GET", path, {}, None))
-        assert answer.status_code in good, (path, answer.text)
+        response = await compare(both, ("GET", path, {}, None))
+        assert response.status_code in good, (path, response.text)
         await compare(both, ("HEAD", path, {}, None))
-        if tag := answer.headers.get("etag"):
+        if tag := response.headers.get("etag"):
             known = await compare(both, ("GET", path, {"if-none-match": tag}, None))
             assert known.status_code == 304 or "atom" in path  # it contains the time
 
 
 async def test_split_handles_headers_and_bodies_like_single_service(both: list[Gateway]) -> None:
-    requests: list[Ask] = [
+    requests: list[RequestParts] = [
         *(("GET", path, headers, None) for path in LISTS for headers in ODD_HEADERS),
         *(("POST", path, {}, body) for path, body, _ in BAD_BODIES if path == "/queries"),
         *(("POST", "/queries", {}, body) for body in ({}, {"text": "ti:", "order": "newest"})),
@@ -246,7 +248,7 @@ async def test_split_handles_headers_and_bodies_like_single_service(both: list[G
         ("DELETE", "/results", {}, None),
         ("OPTIONS", "/queries", {}, None),
     ]
-    statuses = {(await compare(both, ask)).status_code for ask in requests}
+    statuses = {(await compare(both, request)).status_code for request in requests}
     assert statuses == {200, 204, 400, 405, 406}
 
 
@@ -263,14 +265,14 @@ async def test_split_handles_headers_and_bodies_like_single_service(both: list[G
 async def test_split_cursors_equal_single_service(
     both: list[Gateway], path: str, pages: int
 ) -> None:
-    answer, followed = await compare(both, ("GET", path, {}, None)), 1
-    while "next" in answer.links:
-        answer, followed = (
-            await compare(both, ("GET", answer.links["next"]["url"], {}, None)),
+    response, followed = await compare(both, ("GET", path, {}, None)), 1
+    while "next" in response.links:
+        response, followed = (
+            await compare(both, ("GET", response.links["next"]["url"], {}, None)),
             followed + 1,
         )
-        if "prev" in answer.links:
-            await compare(both, ("GET", answer.links["prev"]["url"], {}, None))
+        if "prev" in response.links:
+            await compare(both, ("GET", response.links["prev"]["url"], {}, None))
     assert followed >= pages
 
 
@@ -293,13 +295,13 @@ async def test_frontends_and_backends_share_requests_and_rate_limiter(
             app = create_app(frontend(url, interval=0.2, api_url=backing().api_url))
             clients.append(await stack.enter_async_context(client_of(app)))
         arxiv.min_interval, arxiv.delay = 0.2, 0.1
-        answers = await asyncio.gather(
+        responses = await asyncio.gather(
             *(clients[n % 2].get(SEARCH) for n in range(6)),
             *(clients[n % 2].get(f"/arxiv?title=x{n}") for n in range(2)),
         )
 
-    assert [answer.status_code for answer in answers] == [200] * 8
-    assert len({answer.json()["query_id"] for answer in answers[:6]}) == 1
+    assert [response.status_code for response in responses] == [200] * 8
+    assert len({response.json()["query_id"] for response in responses[:6]}) == 1
     assert len(arxiv.requests) == 3
     assert {request.status for request in arxiv.requests} == {200}
 
@@ -342,11 +344,11 @@ async def test_unavailable_backend_is_reported_with_retry_after(
         port = urlsplit(url).port
     async with client_of(create_app(frontend(f"http://127.0.0.1:{port}"))) as client:
         for path in (SEARCH, "/results", EXPORT, "/papers?q=x", "/queries/1"):
-            answer = await client.get(path)
-            assert answer.status_code == 503
-            assert answer.headers["content-type"] == "application/problem+json"
-            assert answer.headers["retry-after"] == "5"
-            assert answer.json()["title"] == "Backend unavailable"
+            response = await client.get(path)
+            assert response.status_code == 503
+            assert response.headers["content-type"] == "application/problem+json"
+            assert response.headers["retry-after"] == "5"
+            assert response.json()["title"] == "Backend unavailable"
         ready = await client.get("/health/ready")
         assert (ready.status_code, ready.json()["detail"]) == (
             503,
@@ -377,8 +379,8 @@ async def test_token_is_required_and_never_exposed(
         async with httpx.AsyncClient(base_url=url) as stranger:
             for name in ("find-answer", "find-results", "read-archive"):
                 assert name in ENDPOINTS["backend"]
-                answer = await stranger.post(f"/{name}", json={})
-                assert answer.status_code == 401
+                response = await stranger.post(f"/{name}", json={})
+                assert response.status_code == 401
         async with client_of(create_app(frontend(url, backend_token=other))) as client:
             refused = await client.get("/results")
             ready = await client.get("/health/ready")
@@ -410,11 +412,11 @@ async def test_frontend_looks_up_api_keys_through_backend(
             async def get(path: str, text: str) -> httpx.Response:
                 return await client.get(path, headers={"authorization": f"Bearer {text}"})
 
-            answers = [
+            responses = [
                 await get("/results", text) for text in (key, api_keys.generate_key(), "none")
             ]
-            assert [answer.status_code for answer in answers] == [200, 401, 401]
-            assert answers[0].headers["ratelimit"] == '"default";r=6;t=60'
+            assert [response.status_code for response in responses] == [200, 401, 401]
+            assert responses[0].headers["ratelimit"] == '"default";r=6;t=60'
             await running.aclose()
             assert (await get("/nowhere", key)).status_code == 404
             assert (await get("/nowhere", api_keys.generate_key())).status_code == 503
@@ -423,10 +425,10 @@ async def test_frontend_looks_up_api_keys_through_backend(
 async def test_backend_problems_are_passed_on(
     gateway: Serve, caplog: pytest.LogCaptureFixture
 ) -> None:
-    def answer(_: httpx.Request) -> httpx.Response:
+    def respond(_: httpx.Request) -> httpx.Response:
         return httpx.Response(500, content=b"oops")
 
-    async with gateway(httpx.MockTransport(answer)) as client:
+    async with gateway(httpx.MockTransport(respond)) as client:
         problem = await client.get(SEARCH, headers={"x-request-id": "job-7"})
 
     assert problem.status_code == 502
@@ -449,7 +451,7 @@ UNKNOWN = json.dumps(
 
 
 @pytest.mark.parametrize(
-    ("answer", "detail"),
+    ("content", "detail"),
     [
         (b"HTTP/1.1 503 Service Unavailable\r\ncontent-length: 2\r\n\r\nno", "(status 503)"),
         (b"HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\n\r\n", "(status 404)"),
@@ -476,13 +478,13 @@ UNKNOWN = json.dumps(
     ],
 )
 async def test_invalid_backend_response_is_unavailable(
-    answer: bytes, detail: str, monkeypatch: pytest.MonkeyPatch
+    content: bytes, detail: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(backend_client, "MAX_RESPONSE_BYTES", 4096)
 
     async def odd(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"\r\n\r\n")
-        writer.write(answer)
+        writer.write(content)
         await writer.drain()
 
     async with listening(odd) as url, client_of(create_app(frontend(url))) as client:
@@ -533,12 +535,12 @@ async def test_request_id_and_deadline_are_passed_on(path: str) -> None:
     async with listening(silent) as url, client_of(create_app(frontend(url))) as client:
         begun = monotonic()
         headers = {"request-timeout": "0.3", "x-request-id": "job-7"}
-        answer = await client.get(path, headers=headers)
+        response = await client.get(path, headers=headers)
         taken = monotonic() - begun
         await asyncio.wait_for(silent.gone.wait(), 1)  # the call was cancelled with the request
 
-    assert answer.status_code == 504
-    assert answer.json()["detail"] == "the request took longer than its Request-Timeout of 0.3 s"
+    assert response.status_code == 504
+    assert response.json()["detail"] == "the request took longer than its Request-Timeout of 0.3 s"
     assert 0.25 < taken < 5  # far below the timeout of the backend, even on a busy machine
     [head] = silent.heads
     assert "\r\nx-request-id: job-7\r\n" in head
@@ -563,10 +565,10 @@ async def test_silent_backend_times_out(
 
     for slow in (Silent(), trickle):
         async with listening(slow) as url, client_of(create_app(frontend(url))) as client:
-            answer = await client.get("/results")
+            response = await client.get("/results")
 
-        assert answer.status_code == 503
-        assert answer.json()["detail"] == "the backend does not respond in time"
+        assert response.status_code == 503
+        assert response.json()["detail"] == "the backend does not respond in time"
 
 
 @pytest.mark.parametrize(
@@ -584,19 +586,19 @@ async def test_lost_call_is_retried_once_unless_cache_is_bypassed(
     heads: list[bytes] = []
 
     async def once(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        for answers in (True, False):
+        for responses in (True, False):
             heads.append(head := (await reader.readuntil(b"\r\n\r\n")).lower())
             [length] = re.findall(rb"content-length: ([0-9]+)", head)
             await reader.readexactly(int(length))
             await asyncio.sleep(0.05)
-            if answers:
+            if responses:
                 writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n[]")
 
     async with listening(once) as url, client_of(create_app(frontend(url))) as client:
         assert (await client.get("/results")).json() == []
-        answer = await client.get(path, headers=headers)
+        response = await client.get(path, headers=headers)
 
-    assert answer.status_code == status
+    assert response.status_code == status
     assert len(heads) == calls
     # HAProxy must not retry it either
     assert (b"\r\ncache-control: no-cache\r\n" in heads[1]) == bool(headers)
@@ -614,8 +616,8 @@ async def test_cancelled_requests_release_connections(
             hurried = [
                 client.get(path, headers={"request-timeout": f"{n / 4000:.6f}"}) for n in range(40)
             ]
-            answers = await asyncio.gather(*hurried)
-            assert {answer.status_code for answer in answers} <= {200, 404, 504}
+            responses = await asyncio.gather(*hurried)
+            assert {response.status_code for response in responses} <= {200, 404, 504}
             assert (await client.get("/results")).status_code == 200
 
 
@@ -703,11 +705,11 @@ async def test_invalid_read_request_is_rejected(backing: Make) -> None:
         headers = {"authorization": f"Bearer {TOKEN}"}
         async with httpx.AsyncClient(base_url=url, headers=headers) as client:
             right = await client.post("/read-archive", json=page | {"place": {}})
-            answers = [await client.post("/read-archive", json=body) for body in wrong]
+            responses = [await client.post("/read-archive", json=body) for body in wrong]
             bad = await client.post("/find-answer", json={"asked": {"title": "x", "start": -1}})
 
     assert (right.status_code, right.json()) == (200, [])
-    assert [answer.status_code for answer in answers] == [400] * len(wrong)
+    assert [response.status_code for response in responses] == [400] * len(wrong)
     assert (bad.status_code, bad.json()["parameter"]) == (400, "asked.start")
 
 
@@ -750,10 +752,10 @@ async def test_stream_survives_killed_backend_if_another_exists(
             """Forward a connection to the first of the two that is running."""
             for port in ports:
                 try:
-                    there, back = await asyncio.open_connection("127.0.0.1", port)
+                    upstream_reader, upstream = await asyncio.open_connection("127.0.0.1", port)
                 except ConnectionError:
                     continue
-                await asyncio.gather(_carry(reader, back), _carry(there, writer))
+                await asyncio.gather(_carry(reader, upstream), _carry(upstream_reader, writer))
                 return
 
         async def rows(url: str, kill: Any) -> int:

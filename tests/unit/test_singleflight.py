@@ -58,11 +58,11 @@ async def test_different_reads_do_not_wait_for_each_other() -> None:
 async def test_failure_is_raised_for_all_callers_and_the_next_read_is_new() -> None:
     shared, table = SingleFlight[int](), Table()
 
-    async def away() -> int:
+    async def fail() -> int:
         await asyncio.sleep(0.01)
-        raise DatabaseUnavailable("the database is away")
+        raise DatabaseUnavailable("the database is unavailable")
 
-    failing = [asyncio.create_task(shared.read(b"all", away)) for _ in range(3)]
+    failing = [asyncio.create_task(shared.read(b"all", fail)) for _ in range(3)]
     failed = await asyncio.gather(*failing, return_exceptions=True)
 
     assert [type(error) for error in failed] == [DatabaseUnavailable] * 3
