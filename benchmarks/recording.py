@@ -125,8 +125,8 @@ async def _measure_database_layer(settings: Settings, records: list[Record]) -> 
 def create_pgbench_command(settings: Settings, records: list[Record], folder: Path) -> list[str]:
     """Create the command that records these searches like the database layer.
 
-    Each search has its own script. It sends the same parameters, except for null and UUIDs. pgbench does not support these, so they
-    are part of the statements.
+    Each search has its own script, with the same parameters, except for null and UUIDs. pgbench
+    does not support these, so they are part of the statements.
     """
     conninfo = conninfo_to_dict(str(settings.database_url))
     options = {"host": "host", "port": "port", "username": "user", "dbname": "dbname"}

@@ -276,18 +276,18 @@ async def test_incomplete_page_is_requested_again(
     settings: Settle, db: psycopg.Connection, lie: str
 ) -> None:
     stand_in = StandIn(generate_papers(100))
-    asked = []
+    requests = []
 
     def respond(request: httpx.Request) -> httpx.Response:
         sent = dict(request.url.params)
         status, body = stand_in.answer(sent)
         if sent["start"] == "20":
-            asked.append(sent)
-            if len(asked) < 3:
+            requests.append(sent)
+            if len(requests) < 3:
                 nothing = lie == "no papers at all"
                 status, body = stand_in.answer(sent | {"max_results": "1" if nothing else "5"})
                 body = body.replace(b"<opensearch:itemsPerPage>5<", b"<opensearch:itemsPerPage>10<")
-            if len(asked) < 3 and lie == "no papers at all":
+            if len(requests) < 3 and lie == "no papers at all":
                 body = feed.render([], total=0)
         return httpx.Response(status, content=body)
 

@@ -92,7 +92,7 @@ async def until(what: Callable[[], Any], seconds: float = 5) -> Any:
     return found
 
 
-def loud(caplog: pytest.LogCaptureFixture) -> list[logging.LogRecord]:
+def filter_errors(caplog: pytest.LogCaptureFixture) -> list[logging.LogRecord]:
     return [record for record in caplog.records if record.levelno >= logging.ERROR]
 
 
@@ -223,13 +223,15 @@ async def test_export_that_loses_its_database_is_detectably_truncated(
             assert (await client.get("/results?page=0")).status_code == 200
 
         export_lines = [
-            record for record in loud(caplog) if record.name == "service.middleware.request_log"
+            record
+            for record in filter_errors(caplog)
+            if record.name == "service.middleware.request_log"
         ]
         [line] = [record.getMessage() for record in export_lines]
         assert line.startswith(
             f"response to GET {path.partition('?')[0]} is truncated: the database is unavailable"
         )
-        assert all(not record.exc_info for record in loud(caplog))
+        assert all(not record.exc_info for record in filter_errors(caplog))
 
 
 async def _read(pieces: AsyncIterator[bytes]) -> int:
@@ -354,4 +356,4 @@ async def test_head_of_an_export_reads_one_batch(
                         assert head.headers[header] == got.headers[header], (url, header)
         await until(lambda: active(large_db) == [])
 
-    assert loud(caplog) == []
+    assert filter_errors(caplog) == []

@@ -480,7 +480,7 @@ async def texts(reading: Reading) -> AsyncIterator[Gateway]:
 
 
 @pytest.fixture
-async def shelf(reading: Reading) -> AsyncIterator[Gateway]:
+async def library_client(reading: Reading) -> AsyncIterator[Gateway]:
     """A service with all papers of the simulated arXiv, and earlier versions of some."""
     async with reading(ON_SHELF) as client:
         yield client
@@ -753,10 +753,10 @@ def matching(entries: Sequence[Entry], **criteria: Any) -> list[Entry]:
     ],
 )
 async def test_totals_and_facets_are_correct(
-    shelf: Gateway, params: dict[str, Any], criteria: dict[str, Any]
+    library_client: Gateway, params: dict[str, Any], criteria: dict[str, Any]
 ) -> None:
     expected = matching(ON_SHELF, **criteria)
-    body = await found(shelf, **params)
+    body = await found(library_client, **params)
 
     assert body["total"] == len(body["papers"]) == len(expected)
     assert {each["arxiv_id"] for each in body["papers"]} == {each.arxiv_id for each in expected}
@@ -772,13 +772,13 @@ async def test_totals_and_facets_are_correct(
     ]
 
 
-async def test_all_versions_are_listed_on_request(shelf: Gateway) -> None:
-    body = await shelf.get("/papers?versions=all&format=ndjson")
+async def test_all_versions_are_listed_on_request(library_client: Gateway) -> None:
+    body = await library_client.get("/papers?versions=all&format=ndjson")
     every = [json.loads(line) for line in body.text.splitlines()]
 
     assert len(every) == len(ON_SHELF) > 1000
     assert len({(each["arxiv_id"], each["version"]) for each in every}) == len(ON_SHELF)
-    assert (await found(shelf))["total"] == 1000
+    assert (await found(library_client))["total"] == 1000
 
 
 @pytest.mark.parametrize(
@@ -793,19 +793,19 @@ async def test_all_versions_are_listed_on_request(shelf: Gateway) -> None:
     ],
 )
 async def test_cursors_lead_through_all_pages_of_papers(
-    shelf: Gateway, params: dict[str, Any]
+    library_client: Gateway, params: dict[str, Any]
 ) -> None:
-    whole = await shelf.get("/papers", params=params | {"format": "ndjson"})
+    whole = await library_client.get("/papers", params=params | {"format": "ndjson"})
     everything = [name(json.loads(line)) for line in whole.text.splitlines()]
     size = max(3, len(everything) // 9)
     pages: list[list[str]] = []
-    response = await shelf.get("/papers", params=params | {"items_per_page": size})
+    response = await library_client.get("/papers", params=params | {"items_per_page": size})
     total = response.json()["total"]
     while True:
         pages.append([name(paper) for paper in response.json()["papers"]])
         if "next" not in response.links:
             break
-        response = await shelf.get(response.links["next"]["url"])
+        response = await library_client.get(response.links["next"]["url"])
         assert response.json().keys() == {"papers"}
 
     walked = [each for page in pages for each in page]
@@ -815,10 +815,12 @@ async def test_cursors_lead_through_all_pages_of_papers(
     assert walked == everything
     assert len(set(everything)) == total == len(everything)
     assert {len(page) for page in pages[:-1]} == {size}
-    by_number = await shelf.get("/papers", params=params | {"items_per_page": size, "page": 3})
+    by_number = await library_client.get(
+        "/papers", params=params | {"items_per_page": size, "page": 3}
+    )
     assert [name(paper) for paper in by_number.json()["papers"]] == pages[3]
     if "prev" in response.links:
-        back = await shelf.get(response.links["prev"]["url"])
+        back = await library_client.get(response.links["prev"]["url"])
         assert [name(paper) for paper in back.json()["papers"]] == pages[-2]
     else:
         assert "order" not in params
@@ -829,14 +831,16 @@ def name(paper: dict[str, Any]) -> str:
 
 
 async def test_only_the_newest_of_many_matches_are_ranked(
-    shelf: Gateway, monkeypatch: pytest.MonkeyPatch
+    library_client: Gateway, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    newest = [name(each) for each in (await found(shelf, q="the", order="newest"))["papers"]]
+    newest = [
+        name(each) for each in (await found(library_client, q="the", order="newest"))["papers"]
+    ]
     monkeypatch.setattr("service.db.reader.MAX_RANKED", 20)
-    response = await shelf.get("/papers", params={"q": "the", "items_per_page": 7})
+    response = await library_client.get("/papers", params={"q": "the", "items_per_page": 7})
     pages = [response.json()["papers"]]
     while "next" in response.links:
-        response = await shelf.get(response.links["next"]["url"])
+        response = await library_client.get(response.links["next"]["url"])
         pages.append(response.json()["papers"])
 
     assert [len(page) for page in pages] == [7, 7, 6]
@@ -844,14 +848,14 @@ async def test_only_the_newest_of_many_matches_are_ranked(
     assert len(newest) > 100
 
 
-async def test_ranking_is_the_same_in_every_format(shelf: Gateway) -> None:
-    best = await found(shelf, q="graphene OR testing", items_per_page=1000)
+async def test_ranking_is_the_same_in_every_format(library_client: Gateway) -> None:
+    best = await found(library_client, q="graphene OR testing", items_per_page=1000)
     order = [name(each) for each in best["papers"]]
 
     async def text(form: str) -> str:
         params: dict[str, str | int] = {"q": "graphene OR testing", "format": form}
         params["items_per_page"] = 1000
-        return (await shelf.get("/papers", params=params)).text
+        return (await library_client.get("/papers", params=params)).text
 
     rows = list(csv.DictReader(io.StringIO(await text("csv"))))
     assert [name(each) for each in rows] == order

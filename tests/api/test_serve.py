@@ -217,10 +217,10 @@ def test_service_starts_before_its_database_and_recovers(
             with embedded_postgres.server(tmp_path / "own"):
                 assert wait_until_ready(running) < 15
                 assert running.get("/arxiv", title="testing").status_code == 200
-            gone = running.get("/results")
-            assert gone.status_code == 503
-            assert gone.headers["retry-after"]
-            assert gone.headers["content-type"] == "application/problem+json"
+            rejected = running.get("/results")
+            assert rejected.status_code == 503
+            assert rejected.headers["retry-after"]
+            assert rejected.headers["content-type"] == "application/problem+json"
         assert running.end(signal.SIGTERM) == 0
 
 

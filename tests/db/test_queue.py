@@ -367,14 +367,14 @@ async def test_write_with_unknown_outcome_is_not_queued(
 ) -> None:
     save = RecordStore._insert  # noqa: SLF001
 
-    async def unheard(*sent: Any) -> int:
+    async def save_and_lose_response(*sent: Any) -> int:
         await save(*sent)
         raise psycopg.OperationalError("consuming input failed: server closed the connection")
 
     response = answer(3)
     async with DatabasePools(database) as connections, RecordQueue(broker.url) as buffer:
         store = QueuedRecordStore(connections, buffer)
-        monkeypatch.setattr(RecordStore, "_insert", unheard)
+        monkeypatch.setattr(RecordStore, "_insert", save_and_lose_response)
         with pytest.raises(DatabaseUnavailable):  # not connected yet
             await store.insert(response)
         monkeypatch.setattr(RecordStore, "_insert", save)
@@ -385,7 +385,7 @@ async def test_write_with_unknown_outcome_is_not_queued(
     assert is_whole(db, [query_id], 3)
 
 
-@pytest.mark.parametrize("apart", [False, True], ids=["one system", "results apart"])
+@pytest.mark.parametrize("separate", [False, True], ids=["one system", "separate results"])
 @pytest.mark.parametrize("sizes", [(0, 3), (3, 0), (3, 2)])
 async def test_searches_with_same_query_id_keep_their_own_results(
     broker: Broker, server: str, template: str, sizes: tuple[int, int], *, separate: bool

@@ -64,7 +64,7 @@ class Instances:
     def start(self, name: str) -> None:
         self.running[name] = self._stack.enter_context(service(self._environments[name]))
 
-    def mend(self) -> None:
+    def restart_stopped(self) -> None:
         """Restart stopped instances."""
         ended = [name for name, each in self.running.items() if each.process.poll() is not None]
         for name in ended:
@@ -144,7 +144,7 @@ def single(instances: Instances, tmp_path: Path) -> Iterator[Router]:
 def _restart_instances(instances: Instances, router: Router) -> Iterator[None]:
     """Restart stopped instances after each test, and wait until HAProxy detects them."""
     yield
-    instances.mend()
+    instances.restart_stopped()
     end = monotonic() + 10
     while len(re.findall(ALL_UP, httpx.get(f"{router.inside}/metrics").text)) < 3:
         assert monotonic() < end
@@ -274,7 +274,7 @@ def _logged(router: Router, names: list[str]) -> dict[str, Any]:
 class Load:
     """Readers that send requests continuously until cancelled."""
 
-    answers: list[int] = field(default_factory=list)
+    statuses: list[int] = field(default_factory=list)
     errors: list[Any] = field(default_factory=list)
 
     async def read(self, client: httpx.AsyncClient) -> None:
@@ -292,7 +292,7 @@ class Load:
             except httpx.HTTPError as error:
                 self.errors.append(error)
             else:
-                self.answers.append(response.status_code)
+                self.statuses.append(response.status_code)
                 if response.status_code != 200:
                     self.errors.append((request.url, response.status_code, response.text))
 
@@ -318,10 +318,10 @@ async def test_readers_do_not_notice_stopped_instance(
 ) -> None:
     async with under_load(router) as load:
         await asyncio.to_thread(instances.running["READ1"].end, how)
-        before = len(load.answers)
+        before = len(load.statuses)
         await asyncio.sleep(0.3)
-        assert len(load.answers) > before
-        await asyncio.to_thread(instances.mend)
+        assert len(load.statuses) > before
+        await asyncio.to_thread(instances.restart_stopped)
 
     assert load.errors == []
 

@@ -79,7 +79,7 @@ async def backend(
 
 
 @pytest.fixture
-def backing(settings: Make) -> Callable[..., Settings]:
+def backend_settings(settings: Make) -> Callable[..., Settings]:
     """Factory of settings of a backend; keywords override them."""
 
     def make(**changes: Any) -> Settings:
@@ -89,14 +89,14 @@ def backing(settings: Make) -> Callable[..., Settings]:
 
 
 @pytest.fixture
-def gateway(backing: Make) -> Serve:
+def gateway(backend_settings: Make) -> Serve:
     """Run a frontend and a backend instead of a single service, for the imported tests."""
 
     @asynccontextmanager
     async def serve(
         transport: httpx.AsyncBaseTransport | None = None, **changes: Any
     ) -> AsyncIterator[Gateway]:
-        behind = backing(**changes)
+        behind = backend_settings(**changes)
         same = {"api_url": behind.api_url, "interval": behind.interval}
         async with (
             backend(behind, transport) as url,
@@ -159,9 +159,9 @@ RequestParts = tuple[str, str, dict[str, str], Any]
 
 
 @pytest.fixture(scope="module")
-def shelf(server: str, template: str, arxiv_server: tuple[StandIn, str]) -> Iterator[str]:
+def filled_database(server: str, template: str, arxiv_server: tuple[StandIn, str]) -> Iterator[str]:
     """A database with several runs of a search, a failed search and old results."""
-    name = f"shelf_{uuid4().hex}"
+    name = f"filled_{uuid4().hex}"
     new = Identifier(name)
 
     async def fill() -> None:
@@ -190,13 +190,15 @@ def shelf(server: str, template: str, arxiv_server: tuple[StandIn, str]) -> Iter
 
 
 @pytest.fixture
-async def both(shelf: str, settings: Make, backing: Make) -> AsyncIterator[list[Gateway]]:
+async def both(
+    filled_database: str, settings: Make, backend_settings: Make
+) -> AsyncIterator[list[Gateway]]:
     """Clients of a single service and a split one on the same database, in another time zone."""
-    same = {"database_url": shelf, "database_ro_url": None}
+    same = {"database_url": filled_database, "database_ro_url": None}
     options = {"timezone": "+05:30", "items_per_page": 7}
     async with (
         client_of(create_app(settings(**same, **options, endpoints="frontend"))) as alone,
-        backend(backing(**same)) as url,
+        backend(backend_settings(**same)) as url,
         client_of(create_app(frontend(url, api_url=settings().api_url, **options))) as split,
     ):
         yield [alone, split]
@@ -286,13 +288,13 @@ def test_remote_reader_overrides_every_method() -> None:
 
 
 async def test_frontends_and_backends_share_requests_and_rate_limiter(
-    backing: Make, arxiv: StandIn
+    backend_settings: Make, arxiv: StandIn
 ) -> None:
     async with AsyncExitStack() as stack:
         clients = []
         for _ in range(2):
-            url = await stack.enter_async_context(backend(backing(interval=0.2)))
-            app = create_app(frontend(url, interval=0.2, api_url=backing().api_url))
+            url = await stack.enter_async_context(backend(backend_settings(interval=0.2)))
+            app = create_app(frontend(url, interval=0.2, api_url=backend_settings().api_url))
             clients.append(await stack.enter_async_context(client_of(app)))
         arxiv.min_interval, arxiv.delay = 0.2, 0.1
         responses = await asyncio.gather(
@@ -307,22 +309,22 @@ async def test_frontends_and_backends_share_requests_and_rate_limiter(
 
 
 async def test_frontend_and_command_line_work_without_database(
-    backing: Make, tmp_path: Path, arxiv: StandIn, capsys: pytest.CaptureFixture[str]
+    backend_settings: Make, tmp_path: Path, arxiv: StandIn, capsys: pytest.CaptureFixture[str]
 ) -> None:
     del arxiv  # reset
-    async with backend(backing()) as url:
+    async with backend(backend_settings()) as url:
         environment = {
             "ARXIV_BACKEND_URL": url,
             "ARXIV_BACKEND_TOKEN": TOKEN,
             "ARXIV_DATA_DIR": str(tmp_path / "data"),
         }
 
-        def use() -> tuple[dict[str, Any], int]:
+        def run_and_search() -> tuple[dict[str, Any], int]:
             with service(environment) as process:
                 found = process.get("/arxiv", title="testing").json()
             return found, process.process.returncode
 
-        found, status = await asyncio.to_thread(use)
+        found, status = await asyncio.to_thread(run_and_search)
         parameters = {"title": "testing"}
         await print_search(parameters, frontend(url), bypass_cache=False, as_json=True)
 
@@ -336,10 +338,10 @@ async def test_frontend_and_command_line_work_without_database(
 
 
 async def test_unavailable_backend_is_reported_with_retry_after(
-    backing: Make, arxiv: StandIn
+    backend_settings: Make, arxiv: StandIn
 ) -> None:
     del arxiv  # reset
-    async with backend(backing()) as url, client_of(create_app(frontend(url))) as client:
+    async with backend(backend_settings()) as url, client_of(create_app(frontend(url))) as client:
         assert (await client.get("/health/ready")).json()["status"] == "ready"
         port = urlsplit(url).port
     async with client_of(create_app(frontend(f"http://127.0.0.1:{port}"))) as client:
@@ -358,10 +360,10 @@ async def test_unavailable_backend_is_reported_with_retry_after(
 
 
 async def test_backend_without_database_is_not_ready(
-    backing: Make, monkeypatch: pytest.MonkeyPatch
+    backend_settings: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(pool, "CHECKOUT_TIMEOUT", 0.2)
-    cut_off = backing(database_url="host=127.0.0.1 port=9", database_ro_url=None)
+    cut_off = backend_settings(database_url="host=127.0.0.1 port=9", database_ro_url=None)
     async with backend(cut_off) as url, client_of(create_app(frontend(url))) as client:
         ready, results = await asyncio.gather(client.get("/health/ready"), client.get("/results"))
 
@@ -371,11 +373,11 @@ async def test_backend_without_database_is_not_ready(
 
 
 async def test_token_is_required_and_never_exposed(
-    backing: Make, caplog: pytest.LogCaptureFixture
+    backend_settings: Make, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.DEBUG)
     other = "another token of theirs"
-    async with backend(backing()) as url:
+    async with backend(backend_settings()) as url:
         async with httpx.AsyncClient(base_url=url) as stranger:
             for name in ("find-answer", "find-results", "read-archive"):
                 assert name in ENDPOINTS["backend"]
@@ -397,9 +399,9 @@ async def test_token_is_required_and_never_exposed(
 
 
 async def test_frontend_looks_up_api_keys_through_backend(
-    backing: Make, monkeypatch: pytest.MonkeyPatch
+    backend_settings: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    behind = backing(allowed_hosts="example.org")
+    behind = backend_settings(allowed_hosts="example.org")
     key = api_keys.generate_key()
     async with create_pools(behind) as pools:
         await ApiKeyStore(pools).add(ApiKey("team-a", Rate(7, 60)), api_keys.hash_key(key), "")
@@ -482,12 +484,12 @@ async def test_invalid_backend_response_is_unavailable(
 ) -> None:
     monkeypatch.setattr(backend_client, "MAX_RESPONSE_BYTES", 4096)
 
-    async def odd(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def send_content(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"\r\n\r\n")
         writer.write(content)
         await writer.drain()
 
-    async with listening(odd) as url, client_of(create_app(frontend(url))) as client:
+    async with listening(send_content) as url, client_of(create_app(frontend(url))) as client:
         response = await client.get("/results")
 
     assert response.status_code == 503
@@ -555,7 +557,7 @@ async def test_silent_backend_times_out(
 ) -> None:
     monkeypatch.setattr(backend_client, "READ_TIMEOUT", 0.2)
 
-    async def trickle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def send_slowly(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"\r\n\r\n")
         writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: 600\r\n\r\n")
         while not writer.is_closing():
@@ -563,7 +565,7 @@ async def test_silent_backend_times_out(
             await writer.drain()
             await asyncio.sleep(0.05)
 
-    for slow in (Silent(), trickle):
+    for slow in (Silent(), send_slowly):
         async with listening(slow) as url, client_of(create_app(frontend(url))) as client:
             response = await client.get("/results")
 
@@ -585,16 +587,16 @@ async def test_lost_call_is_retried_once_unless_cache_is_bypassed(
     """As when a backend restarts."""
     heads: list[bytes] = []
 
-    async def once(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        for responses in (True, False):
+    async def respond_once(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        for responds in (True, False):
             heads.append(head := (await reader.readuntil(b"\r\n\r\n")).lower())
             [length] = re.findall(rb"content-length: ([0-9]+)", head)
             await reader.readexactly(int(length))
             await asyncio.sleep(0.05)
-            if responses:
+            if responds:
                 writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n[]")
 
-    async with listening(once) as url, client_of(create_app(frontend(url))) as client:
+    async with listening(respond_once) as url, client_of(create_app(frontend(url))) as client:
         assert (await client.get("/results")).json() == []
         response = await client.get(path, headers=headers)
 
@@ -608,10 +610,10 @@ async def test_lost_call_is_retried_once_unless_cache_is_bypassed(
 
 
 async def test_cancelled_requests_release_connections(
-    backing: Make, monkeypatch: pytest.MonkeyPatch
+    backend_settings: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(backend_client, "MAX_CONNECTIONS", 3)
-    async with backend(backing()) as url, client_of(create_app(frontend(url))) as client:
+    async with backend(backend_settings()) as url, client_of(create_app(frontend(url))) as client:
         for path in ("/results", "/papers", "/queries/1", EXPORT, SEARCH):
             hurried = [
                 client.get(path, headers={"request-timeout": f"{n / 4000:.6f}"}) for n in range(40)
@@ -626,7 +628,7 @@ async def test_identical_pages_keep_their_own_deadlines() -> None:
     heads: list[bytes] = []
     hung_up = asyncio.Semaphore(0)
 
-    async def once(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def respond_once(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         while not reader.at_eof():
             heads.append(head := (await reader.readuntil(b"\r\n\r\n")).lower())
             [length] = re.findall(rb"content-length: ([0-9]+)", head)
@@ -637,7 +639,7 @@ async def test_identical_pages_keep_their_own_deadlines() -> None:
             else:
                 writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n[]")
 
-    async with listening(once) as url, client_of(create_app(frontend(url))) as client:
+    async with listening(respond_once) as url, client_of(create_app(frontend(url))) as client:
         assert (await client.get("/results")).json() == []
         waiting = [
             asyncio.create_task(client.get("/results", headers={"request-timeout": seconds}))
@@ -685,7 +687,7 @@ async def test_identical_searches_share_one_call(monkeypatch: pytest.MonkeyPatch
     assert len(silent.heads) == 1
 
 
-async def test_invalid_read_request_is_rejected(backing: Make) -> None:
+async def test_invalid_read_request_is_rejected(backend_settings: Make) -> None:
     page = {"type": "page", "list": "results", "wanted": {"type": "results"}, "limit": 2}
     wrong: list[Any] = [
         {},
@@ -701,7 +703,7 @@ async def test_invalid_read_request_is_rejected(backing: Make) -> None:
         page | {"place": {}, "more": 1},
         {"type": "query", "query_id": "one"},
     ]
-    async with backend(backing()) as url:
+    async with backend(backend_settings()) as url:
         headers = {"authorization": f"Bearer {TOKEN}"}
         async with httpx.AsyncClient(base_url=url, headers=headers) as client:
             right = await client.post("/read-archive", json=page | {"place": {}})

@@ -153,7 +153,7 @@ def _settled(db: psycopg.Connection) -> None:
 def _answers_are_right(url: str, load: Load) -> None:
     """Check on all connections of the pools that each search returns its own results."""
     with httpx.Client(base_url=url) as client, ThreadPoolExecutor(20) as pool:
-        responses = load.answers[-40:]
+        responses = load.acknowledged[-40:]
         paths = [f"/queries/{query_id}" for query_id, _ in responses]
         for (query_id, entries), response in zip(
             responses, pool.map(client.get, paths), strict=True

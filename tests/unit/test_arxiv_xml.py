@@ -702,7 +702,7 @@ def test_inclusions_and_schemas_are_not_loaded(listener: socket.socket, tmp_path
     assert_untouched(listener)
 
 
-def _laughs(depth: int, width: int) -> str:
+def _create_entity_bomb(depth: int, width: int) -> str:
     entities = "".join(
         f'<!ENTITY e{n} "{f"&e{n - 1};" * width if n else "ha"}">' for n in range(depth)
     )
@@ -710,8 +710,8 @@ def _laughs(depth: int, width: int) -> str:
 
 
 BOMBS = {
-    "billion laughs": (_laughs(10, 10), "&e9;"),
-    "deep laughs": (_laughs(60, 2), "&e59;"),
+    "billion laughs": (_create_entity_bomb(10, 10), "&e9;"),
+    "deep laughs": (_create_entity_bomb(60, 2), "&e59;"),
     "quadratic": (f'<!DOCTYPE feed [<!ENTITY q "{"a" * 50_000}">]>', "&q;" * 50_000),
     "endless": ('<!DOCTYPE feed [<!ENTITY a "&b;"><!ENTITY b "&a;">]>', "&a;"),
     "parameters": (

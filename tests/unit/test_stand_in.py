@@ -92,7 +92,7 @@ def stand_in() -> StandIn:
     return StandIn(generate(400))
 
 
-def shelf(*papers: Paper) -> StandIn:
+def small_stand_in(*papers: Paper) -> StandIn:
     """Return a stand-in with these papers and unique ids."""
     return StandIn([replace(p, arxiv_id=f"2002.{n:05}") for n, p in enumerate(papers, 1)])
 
@@ -202,7 +202,7 @@ def test_readable_query_is_rewritten_once(text: str, words: list[str]) -> None:
 
 
 def test_quoted_value_is_a_case_insensitive_phrase() -> None:
-    stand_in = shelf(
+    stand_in = small_stand_in(
         replace(PAPER, title="Dark Matter halos"),
         replace(PAPER, title="Matter, mostly dark"),
         replace(PAPER, title="Darkest matters"),
@@ -213,7 +213,7 @@ def test_quoted_value_is_a_case_insensitive_phrase() -> None:
 
 
 def test_author_is_found_in_any_word_order_without_accents() -> None:
-    stand_in = shelf(
+    stand_in = small_stand_in(
         replace(PAPER, authors=(Author("Ada Novák"), Author("Zoltán Øst"))),
         replace(PAPER, authors=(Author("Ada Øst"), Author("Zoltán Novák"))),
     )
@@ -263,11 +263,13 @@ def test_every_field_is_searched(sent: str) -> None:
     )
     sent = sent.replace("doi:10.5555/X(1)<2>", 'doi:"10.5555/X(1)<2>"')
 
-    assert search_stand_in(shelf(PAPER, other), sent).names == ["2002.00002v2"]
+    assert search_stand_in(small_stand_in(PAPER, other), sent).names == ["2002.00002v2"]
 
 
 def test_operators_combine_results() -> None:
-    stand_in = shelf(*(replace(PAPER, title=title) for title in ("a b", "a c", "b c", "a b c")))
+    stand_in = small_stand_in(
+        *(replace(PAPER, title=title) for title in ("a b", "a c", "b c", "a b c"))
+    )
 
     def found(sent: str) -> list[str]:
         return sorted(name[-4:-2] for name in search_stand_in(stand_in, sent).names)
@@ -282,7 +284,7 @@ def test_operators_combine_results() -> None:
 
 
 def test_dates_are_of_first_version_and_inclusive() -> None:
-    stand_in = shelf(replace(PAPER, versions=(MOMENT, MOMENT.replace(year=2024))))
+    stand_in = small_stand_in(replace(PAPER, versions=(MOMENT, MOMENT.replace(year=2024))))
 
     assert search_stand_in(stand_in, "submittedDate:[202002291200 TO 202002291200]").total == 1
     assert search_stand_in(stand_in, "submittedDate:[202002291201 TO 2024]").total == 0
@@ -331,7 +333,7 @@ def test_results_are_sorted_by_date(stand_in: StandIn, sort_by: str, element: st
 
 
 def test_most_relevant_results_come_first() -> None:
-    stand_in = shelf(
+    stand_in = small_stand_in(
         replace(PAPER, abstract="On spin."),
         replace(PAPER, title="Spin", abstract="On spin."),
         replace(PAPER, title="Spin"),
@@ -364,7 +366,7 @@ def test_last_page_in_range_is_returned(stand_in: StandIn) -> None:
 
 
 def test_id_returns_newest_or_given_version() -> None:
-    stand_in = shelf(replace(PAPER, versions=(MOMENT, MOMENT.replace(year=2024))), PAPER)
+    stand_in = small_stand_in(replace(PAPER, versions=(MOMENT, MOMENT.replace(year=2024))), PAPER)
 
     newest = search_stand_in(stand_in, id_list="2002.00001")
     first = search_stand_in(stand_in, id_list="2002.00001v1")
@@ -510,7 +512,7 @@ def test_new_feed_contains_all_fields() -> None:
 
 def test_old_feed_wraps_text_and_lists_foreign_classes() -> None:
     paper = replace(PAPER, title="word " * 30, classes=("35J20, 35B38",), dois=("10.5555/x",))
-    stand_in = shelf(paper)
+    stand_in = small_stand_in(paper)
     stand_in.family = "old"
 
     response = search_stand_in(stand_in, "ti:word")
@@ -571,7 +573,7 @@ def client(stand_in: StandIn) -> httpx.AsyncClient:
 
 
 async def test_get_and_post_are_answered_and_recorded() -> None:
-    stand_in = shelf(PAPER)
+    stand_in = small_stand_in(PAPER)
     async with client(stand_in) as http:
         got = await http.get(
             f"{URL}?search_query=ti:plain+AND%20ti:title&start=0", headers={"a": "b"}
@@ -592,7 +594,7 @@ async def test_get_and_post_are_answered_and_recorded() -> None:
 
 @pytest.mark.parametrize("path", ["/", "/api", "/api/query/", "/abs/2002.00001"])
 async def test_other_paths_are_not_found(path: str) -> None:
-    stand_in = shelf(PAPER)
+    stand_in = small_stand_in(PAPER)
     async with client(stand_in) as http:
         response = await http.get(f"http://127.0.0.1{path}")
 
@@ -601,7 +603,7 @@ async def test_other_paths_are_not_found(path: str) -> None:
 
 
 async def test_early_request_gets_429_in_plain_text() -> None:
-    stand_in = shelf(PAPER)
+    stand_in = small_stand_in(PAPER)
     stand_in.min_interval = 0.15
     async with client(stand_in) as http:
         first = await http.get(URL, params={"search_query": "ti:plain"})
@@ -615,7 +617,7 @@ async def test_early_request_gets_429_in_plain_text() -> None:
 
 
 async def test_overlapping_request_gets_429() -> None:
-    stand_in = shelf(PAPER)
+    stand_in = small_stand_in(PAPER)
     stand_in.min_interval, stand_in.delay = 0.001, 0.05
     async with client(stand_in) as http:
         responses = await asyncio.gather(
@@ -626,7 +628,7 @@ async def test_overlapping_request_gets_429() -> None:
 
 
 async def test_cancelled_request_has_end_without_status() -> None:
-    stand_in = shelf(PAPER)
+    stand_in = small_stand_in(PAPER)
     stand_in.delay = 30
     async with client(stand_in) as http:
         with pytest.raises(TimeoutError):
