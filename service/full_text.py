@@ -37,7 +37,7 @@ START, STOP = "\x02", "\x03"
 _MATCH = re.compile(f"[{START}{STOP}]")
 
 
-# Normalization: identical to the database function `fold`, character by character
+# Normalization: identical to the database function `unaccent_text`, character by character
 
 _ACCENTS = re.compile("[\u0300-\u036f]+")
 _MARKS = "[\u0300-\u036f\u3099\u309a]"
