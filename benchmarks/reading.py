@@ -80,7 +80,7 @@ def measure_page(bench: Bench) -> Iterator[Row]:
 
 def measure_export(bench: Bench) -> Iterator[Row]:
     """Compare an export as NDJSON with psql copying the same columns: time, first byte, memory."""
-    settings, psql = bench.million, str(embedded_postgres.program("psql"))
+    settings, psql = bench.million, str(embedded_postgres.find_program("psql"))
     copy = f"copy (select {COLUMNS} from results) to stdout"  # noqa: S608 - our own columns
     first_bytes, growth = [], []
 

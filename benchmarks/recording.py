@@ -30,7 +30,7 @@ from demo.papers import generate
 from service import arxiv_xml, embedded_postgres, sql
 from service.context import LocalContext, create_pools
 from service.db.pool import DatabasePools
-from service.db.records import RecordStore, create_record, write_parameters
+from service.db.records import RecordStore, build_insert_values, create_record
 from service.models.arxiv import ArxivResponse, Search
 from service.models.records import Record
 from service.settings import Settings
@@ -130,11 +130,11 @@ def create_pgbench_command(settings: Settings, records: list[Record], folder: Pa
     """
     conninfo = conninfo_to_dict(str(settings.database_url))
     options = {"host": "host", "port": "port", "username": "user", "dbname": "dbname"}
-    command = [str(embedded_postgres.program("pgbench")), "--no-vacuum"]
+    command = [str(embedded_postgres.find_program("pgbench")), "--no-vacuum"]
     command += [f"--{option}={conninfo[key]}" for option, key in options.items()]
     for number, record in enumerate(records):
         expressions = {}
-        for name, value in write_parameters(record).items():
+        for name, value in build_insert_values(record).items():
             if value is None or isinstance(value, UUID):
                 expressions[name] = "null" if value is None else "gen_random_uuid()"
             else:
@@ -184,13 +184,13 @@ async def _count_round_trips(settings: Settings) -> tuple[list[float], int]:
                 record = create_test_record(feed.render(papers[:number]))
                 del papers[:number]
                 for _ in range(2):  # the second time, all papers are known
-                    proxy.forget()
+                    proxy.reset()
                     await record_store.insert(copy_as_new_search(record))
                     trips.append(float(proxy.trips))
         proxied_settings = structs.replace(settings, database_url=url, database_ro_url=url)
         async with LocalContext(proxied_settings) as context:
             await context.search_service.search(Search(query=QUERY.format(number=0)))
-            proxy.forget()
+            proxy.reset()
             await context.search_service.search(Search(query=QUERY.format(number=1)))
             whole = proxy.trips
     await asyncio.sleep(0.1)  # the proxy closes its connections

@@ -87,7 +87,7 @@ def _start_postgresql(cluster: Path) -> float:
     owner = cluster.stat()
     user = {} if os.geteuid() else {"user": owner.st_uid, "group": owner.st_gid}
     options = ["-c", "listen_addresses=", "-c", f"unix_socket_directories={cluster}"]
-    command = [str(embedded_postgres.program("postgres")), "-D", str(cluster), *options]
+    command = [str(embedded_postgres.find_program("postgres")), "-D", str(cluster), *options]
 
     def send_query() -> None:
         with psycopg.connect(host=str(cluster), user=embedded_postgres.SUPERUSER) as conn:

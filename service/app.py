@@ -132,6 +132,6 @@ def add_outer_middleware(app: Litestar) -> ASGIApp:
         middleware.append(ApiKeyMiddleware(context.api_keys, anonymous_rate))
     middleware.append(HeadOptionsMiddleware())  # last, since the others need the original method
     wrapped: ASGIApp = app
-    for each in reversed(middleware):
-        wrapped = each(wrapped)
+    for wrap in reversed(middleware):
+        wrapped = wrap(wrapped)
     return wrapped

@@ -52,7 +52,7 @@ class ArxivClient:
         self, settings: Settings, transport: httpx.AsyncBaseTransport | None = None
     ) -> None:
         self.settings = settings
-        self.latest: tuple[int, Outcome] | None = None
+        self.latest_request: tuple[int, Outcome] | None = None
         """Unix seconds and outcome of the latest request."""
         self._transport = transport
         self._tls = ssl_context()
@@ -136,7 +136,7 @@ class ArxivClient:
 
     def _report(self, response: ArxivResponse, request: ArxivRequest, seconds: float) -> None:
         metrics.count_upstream_request(response, seconds)
-        self.latest = int(time()), response.outcome
+        self.latest_request = int(time()), response.outcome
         logger.info(
             "response from arXiv: status %d in %.2f s, %d of %d papers for %r",
             response.status,

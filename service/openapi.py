@@ -4,16 +4,18 @@ from base64 import b64encode
 from dataclasses import dataclass
 from hashlib import sha256
 from importlib.util import find_spec
+from inspect import getdoc
 from pathlib import Path
 from typing import Any, cast
 
-from litestar import Response, Router
+from litestar import Litestar, Response, Router
 from litestar.enums import MediaType, OpenAPIMediaType, RequestEncodingType
 from litestar.exceptions import NotFoundException
 from litestar.handlers import HTTPRouteHandler
 from litestar.openapi import OpenAPIConfig, ResponseSpec, spec
 from litestar.openapi.plugins import JsonRenderPlugin, OpenAPIRenderPlugin
 from litestar.params import BodyKwarg
+from litestar.routes import HTTPRoute
 from litestar.serialization import encode_json
 from litestar.static_files import create_static_files_router
 from msgspec import UNSET, Struct, UnsetType, convert, defstruct, inspect, structs, to_builtins
@@ -51,7 +53,7 @@ def _describe_problem(description: str) -> ResponseSpec:
 INVALID_PARAMETER = {400: _describe_problem("A parameter is invalid. Nothing is recorded.")}
 DATABASE_PROBLEMS = INVALID_PARAMETER | {
     503: _describe_problem(
-        "PostgreSQL or the backend is unavailable, arXiv demands a pause, or too many searches are"
+        "PostgreSQL or the backend is unavailable, there is a cooldown, or too many searches are"
         " waiting. Retry after the time in Retry-After."
     )
 }
@@ -107,22 +109,23 @@ def create_example(value_type: Any) -> Any:  # noqa: ANN401 - a struct, or a lis
     return convert(_create_example(inspect.type_info(value_type)), value_type)
 
 
-def _create_example(kind: inspect.Type) -> Any:  # noqa: ANN401 - of that type
-    if isinstance(kind, inspect.Metadata):
-        examples = (kind.extra_json_schema or {}).get("examples")
-        return examples[0] if examples else _create_example(kind.type)
-    if isinstance(kind, inspect.UnionType):  # nullable
-        return _create_example(kind.types[0])
-    if isinstance(kind, inspect.ListType):
-        return [_create_example(kind.item_type)]
-    assert isinstance(kind, inspect.StructType), f"{kind} has no example"  # noqa: S101 - at import
-    return {field.encode_name: _create_example(field.type) for field in kind.fields}
+def _create_example(type_info: inspect.Type) -> Any:  # noqa: ANN401 - of that type
+    if isinstance(type_info, inspect.Metadata):
+        examples = (type_info.extra_json_schema or {}).get("examples")
+        return examples[0] if examples else _create_example(type_info.type)
+    if isinstance(type_info, inspect.UnionType):  # nullable
+        return _create_example(type_info.types[0])
+    if isinstance(type_info, inspect.ListType):
+        return [_create_example(type_info.item_type)]
+    assert isinstance(type_info, inspect.StructType), f"{type_info} has no example"  # noqa: S101 - at import
+    return {field.encode_name: _create_example(field.type) for field in type_info.fields}
 
 
 def list_with_optional_fields(row_type: type[Struct]) -> type[list[Any]]:
     """Create the type of a list whose rows have only the columns in the parameter `fields`."""
     columns = [(field.name, field.type | UnsetType, UNSET) for field in structs.fields(row_type)]
-    list_type: Any = list[defstruct(f"{row_type.__name__}Columns", columns)]  # type: ignore[misc]
+    name, namespace = f"{row_type.__name__}Columns", {"__doc__": row_type.__doc__}
+    list_type: Any = list[defstruct(name, columns, namespace=namespace)]  # type: ignore[misc]
     return cast("type[list[Any]]", list_type)
 
 
@@ -135,18 +138,14 @@ def describe_feed(description: str) -> dict[int, ResponseSpec]:
     return {200: feed}
 
 
-def describe_body(body_type: type[Struct], example: Struct | None = None) -> BodyKwarg:
-    """Describe a JSON body; its example is built from those of its fields by default.
-
-    The schema is msgspec's: Litestar omits the bounds of nullable fields and of list items, rounds
-    those of integers, and omits that unknown fields are rejected.
-    """
-    [_], schemas = schema_components([body_type], ref_template="#/components/schemas/{name}")
-    schema = schemas[body_type.__name__]
+def describe_body(
+    body_type: type[Struct], example: Struct | None = None, description: str | None = None
+) -> BodyKwarg:
+    """Describe a JSON body, by default by the docstring of its type and examples of its fields."""
     return BodyKwarg(
         media_type=RequestEncodingType.JSON,
+        description=description or getdoc(body_type),
         examples=[spec.Example(value=to_builtins(example or create_example(body_type)))],
-        schema_extra={name: schema[name] for name in ("properties", "additionalProperties")},
     )
 
 
@@ -198,7 +197,7 @@ class ListOperation(CacheableOperation):
     def __post_init__(self) -> None:
         super().__post_init__()
         text = spec.OpenAPIMediaType(schema=spec.Schema(type=spec.OpenAPIType.STRING))
-        others = {each.media_type: text for each in FORMATS.values()}
+        others = {other.media_type: text for other in FORMATS.values()}
         self.success.content = others | (self.success.content or {})
 
 
@@ -286,8 +285,33 @@ def _negotiate(request: AnyRequest) -> Response[bytes] | None:
         return None
     state = request.app.state
     if "openapi_json" not in state:  # encoding it takes 0.1 s
-        state.openapi_json = encode_json(request.app.openapi_schema.to_schema())
+        state.openapi_json = encode_json(create_schema(request.app))
     return Response(state.openapi_json, media_type=OpenAPIMediaType.OPENAPI_JSON)
+
+
+def create_schema(app: Litestar) -> dict[str, Any]:
+    """Return Litestar's description of the paths, with msgspec's of the structs.
+
+    Litestar's lacks docstrings, the bounds of nullable fields and of list items, and that unknown
+    fields are rejected; it rounds the bounds of integers.
+    """
+    schema = app.openapi_schema.to_schema()
+    routes = [route for route in app.routes if isinstance(route, HTTPRoute)]
+    handlers = [handler for route in routes for handler, _ in route.route_handler_map.values()]
+    bodies = [handler.parsed_data_field for handler in handlers]
+    responses = [each for handler in handlers for each in (handler.responses or {}).values()]
+    types = [body.annotation for body in bodies if body] + [
+        each.data_container for each in responses
+    ]
+    _, components = schema_components(types, ref_template="#/components/schemas/{name}")
+    for component in components.values():  # the tag of a struct has no description
+        component.get("properties", {}).get("type", {}).setdefault("description", "kind of object")
+    schema["components"]["schemas"] = components
+    for operation in (each for path in schema["paths"].values() for each in path.values()):
+        if body := operation.get("requestBody"):
+            [content] = body["content"].values()
+            body["description"] = content["schema"].pop("description")
+    return schema
 
 
 def create_assets_router() -> Router:

@@ -23,7 +23,7 @@ AnyRequest = Request[Any, Any, Any]
 Headers = list[tuple[bytes, bytes]]
 
 _LOGGED_AS_WARNING = errors.QueueTooLong | errors.BackendError | errors.RequestTimedOut
-"""Server errors without a fault of this process: a backend logs its own errors, and the others
+"""Server errors that are not faults of this process: a backend logs its own errors, and the others
 depend on the load and on how long a client waits."""
 
 
@@ -98,14 +98,14 @@ def _encode_problem(error: ServiceError) -> tuple[Headers, bytes]:
 
 def create_rejection(error: ServiceError, server_headers: Headers) -> bytes:
     """Log and count a request that does not reach the application; return the whole response."""
-    name = uuid4().hex
-    token = request_id.set(name)
+    own_id = uuid4().hex
+    token = request_id.set(own_id)
     logger.log(NOTICE, "rejected with %d: %s", error.status_code, error.detail)
     metrics.REFUSED.labels(error.status_code).inc()
     headers, body = _encode_problem(error)
     request_id.reset(token)
     headers += [*server_headers, *HEADERS, DEFAULT_POLICY]
-    headers += [(b"connection", b"close"), (b"x-request-id", name.encode())]
+    headers += [(b"connection", b"close"), (b"x-request-id", own_id.encode())]
     lines = [f"HTTP/1.1 {error.status_code} {error.title}".encode()]
     lines += [b"%s: %s" % header for header in headers]
     return b"\r\n".join([*lines, b"", body])

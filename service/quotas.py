@@ -1,4 +1,4 @@
-"""Request quotas: fixed windows that begin with a caller's first request."""
+"""Request quotas: fixed windows that begin with an API client's first request."""
 
 from math import ceil
 from time import monotonic
@@ -8,15 +8,15 @@ from msgspec import Struct
 
 from .api_keys import Rate
 
-MAX_CALLERS = 10_000
-"""Callers with a window; beyond that, the oldest window is dropped."""
+MAX_CLIENTS = 10_000
+"""API clients with a window; beyond that, the oldest window is dropped."""
 
 
 class Quota(Struct):
-    """The use of a caller's quota in the current window."""
+    """The use of an API client's quota in the current window."""
 
     rate: Rate
-    ends: float
+    ends_at: float
     used: int = 0
 
     def fields(self) -> list[tuple[bytes, bytes]]:
@@ -30,21 +30,21 @@ class Quota(Struct):
     @property
     def seconds_left(self) -> int:
         """Seconds until the window ends."""
-        return max(ceil(self.ends - monotonic()), 1)
+        return max(ceil(self.ends_at - monotonic()), 1)
 
 
 class QuotaCounter:
     """Counts the requests to this process; other processes count their own."""
 
     def __init__(self) -> None:
-        self._windows: FIFOCache[str, Quota] = FIFOCache(MAX_CALLERS)
+        self._windows: FIFOCache[str, Quota] = FIFOCache(MAX_CLIENTS)
 
-    def count(self, caller: str, rate: Rate) -> tuple[Quota, bool]:
-        """Count a request. Return the caller's quota, and whether the request is within it."""
+    def count(self, client: str, rate: Rate) -> tuple[Quota, bool]:
+        """Count a request. Return the client's quota, and whether the request is within it."""
         now = monotonic()
-        quota = self._windows.get(caller)
-        if quota is None or quota.ends <= now or quota.rate != rate:
-            quota = self._windows[caller] = Quota(rate, now + rate.seconds)
+        quota = self._windows.get(client)
+        if quota is None or quota.ends_at <= now or quota.rate != rate:
+            quota = self._windows[client] = Quota(rate, now + rate.seconds)
         if quota.used >= rate.quota:
             return quota, False
         quota.used += 1

@@ -4,7 +4,8 @@ Recorded searches are the cache: a record is fresh until arXiv publishes new pap
 also keeps the latest records in memory. Concurrent identical searches of a process share one
 execution; across processes, those that wait for the rate limiter find the record of the first.
 
-From top to bottom, a search passes `search`, `_share`, `_run`, `_ask`, `_attempt` and `record`.
+From top to bottom, a search passes `search`, `_join_or_start`, `_search_uncached`,
+`_send_with_retries`, `_attempt` and `record`.
 """
 
 import asyncio
@@ -16,7 +17,7 @@ from contextlib import AbstractAsyncContextManager
 from functools import partial
 from itertools import count
 from time import monotonic, time
-from typing import Any, Self, TypeVar, cast
+from typing import Annotated, Any, Self, TypeVar, cast
 from uuid import UUID
 from weakref import WeakValueDictionary
 
@@ -29,6 +30,7 @@ from .arxiv_client import ArxivClient
 from .backoff import Backoff
 from .db.rate_limiter import CacheProbe, Lease, RateLimiter
 from .db.records import RecordStore, create_record
+from .models import describe
 from .models.arxiv import ArxivRequest, ArxivResponse, Outcome, Search
 from .models.records import Harvest, RecordedSearch, ResultRow
 from .models.responses import SearchSummary
@@ -39,7 +41,7 @@ logger = logging.getLogger(__name__)
 
 MAX_ATTEMPTS = 3
 """How often a search is sent to arXiv."""
-RETRY_SECONDS = 0.5
+RETRY_PAUSE = 0.5
 """The pause before the second attempt; it doubles for the third."""
 MAX_CACHED_SEARCHES = 4096
 CACHE_SECONDS = 60.0
@@ -48,7 +50,7 @@ SAVE_RETRY_SECONDS = 30.0
 """How long recording a response is retried while the database is unavailable."""
 SAVE_PAUSES = 0.5, 2.0
 """Seconds between two attempts to record a response: the first pause, and the longest."""
-QUEUE_SECONDS = 2.0
+QUEUE_TIMEOUT = 2.0
 """How long to wait for results that are still in the queue."""
 QUEUE_POLL_SECONDS = 0.1
 
@@ -61,9 +63,10 @@ Recorder = Callable[[ArxivResponse], Awaitable[R]]
 class SearchReply(Struct, frozen=True):
     """A recorded search and its Cache-Status (RFC 9211)."""
 
-    recorded: RecordedSearch
-    cache_status: str = field(name="how")
-    """Without the name of the cache."""
+    recorded: Annotated[RecordedSearch, describe("the recorded search")]
+    cache_status: Annotated[
+        str, describe("Cache-Status without the name of the cache", "hit; ttl=75556")
+    ] = field(name="how")
 
     @property
     def outcome(self) -> str:
@@ -82,7 +85,7 @@ class SearchReply(Struct, frozen=True):
     @property
     def age(self) -> int:
         """Seconds since the response was recorded."""
-        return max(0, int(time()) - self.recorded.recorded)
+        return max(0, int(time()) - self.recorded.recorded_at)
 
     @property
     def lifetime(self) -> int:
@@ -92,7 +95,7 @@ class SearchReply(Struct, frozen=True):
 
 
 class SearchService(ABC):
-    """Runs searches; identical ones only once at a time. Leaving its context ends all of them."""
+    """Runs searches; concurrent identical ones are coalesced. Leaving its context cancels all."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
@@ -110,8 +113,8 @@ class SearchService(ABC):
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
-    def close(self) -> None:
-        """Cancel the searches that wait, and let requests to arXiv that are in progress end."""
+    def cancel_pending(self) -> None:
+        """Cancel the searches that wait; requests to arXiv that are in progress are completed."""
         for flight in list(self._in_flight):
             flight.cancel_pending()
 
@@ -127,15 +130,15 @@ class SearchService(ABC):
         recorded = self._cache.get(request.search_key) if use_cache else None
         if recorded and _is_fresh(recorded):
             metrics.SEARCHES.labels("ok", "process").inc()
-            return _hit(recorded)
-        return await self._share(request, use_cache=use_cache)
+            return _create_hit(recorded)
+        return await self._join_or_start(request, use_cache=use_cache)
 
     @metrics.count_searches
-    async def _share(self, request: ArxivRequest, *, use_cache: bool) -> SearchReply:
+    async def _join_or_start(self, request: ArxivRequest, *, use_cache: bool) -> SearchReply:
         """Join an identical search in progress, if any, otherwise start one."""
         flight = self._shared.get(request.search_key) if use_cache else None
         if flight is None or flight.is_ending:
-            flight = self._start(partial(self._run, request, use_cache=use_cache))
+            flight = self._start(partial(self._search_uncached, request, use_cache=use_cache))
             if use_cache:
                 self._shared[request.search_key] = flight
             return await flight.join()
@@ -145,7 +148,7 @@ class SearchService(ABC):
         return structs.replace(reply, cache_status=f"{reply.cache_status}; collapsed")
 
     @abstractmethod
-    async def _run(
+    async def _search_uncached(
         self, request: ArxivRequest, flight: InFlight[SearchReply], *, use_cache: bool
     ) -> SearchReply:
         """Run a search that is not cached in this process."""
@@ -183,10 +186,12 @@ class LocalSearchService(SearchService):
     async def search_arxiv(self, search: Search) -> ArxivResponse:
         """Send a search to arXiv without recording it. Raises what `search` raises."""
 
-        async def keep(response: ArxivResponse) -> ArxivResponse:
+        async def record_nothing(response: ArxivResponse) -> ArxivResponse:
             return response
 
-        response = await self._start(partial(self._ask, self._encode(search), keep)).join()
+        response = await self._start(
+            partial(self._send_with_retries, self._encode(search), record_nothing)
+        ).join()
         return cast("ArxivResponse", response)  # there is no probe for a record
 
     @metrics.count_searches
@@ -197,29 +202,29 @@ class LocalSearchService(SearchService):
 
         Raises what `search` and `record` raise.
         """
-        start = partial(self._ask, self._encode(search), record)
+        start = partial(self._send_with_retries, self._encode(search), record)
         recorded: RecordedSearch = await self._start(start).join()
         return recorded
 
-    async def _run(
+    async def _search_uncached(
         self, request: ArxivRequest, flight: InFlight[SearchReply], *, use_cache: bool
     ) -> SearchReply:
         """Answer from PostgreSQL, otherwise from arXiv, otherwise with an expired record."""
         stored = await self._records.find_latest(request.search_key) if use_cache else None
         if stored is not None and _is_fresh(stored):
             self._add_to_cache(request, stored)
-            return _hit(stored)
+            return _create_hit(stored)
         forwarded = "fwd=request" if not use_cache else "fwd=stale" if stored else "fwd=uri-miss"
-        own: RecordedSearch | None = None
+        own_record: RecordedSearch | None = None
 
         async def record(response: ArxivResponse) -> RecordedSearch:
-            nonlocal own
-            own = await self.record(response, search_key=request.search_key)
-            return own
+            nonlocal own_record
+            own_record = await self.record(response, search_key=request.search_key)
+            return own_record
 
         probe = CacheProbe(request.search_key, _is_fresh) if use_cache else None
         try:
-            recorded = await self._ask(
+            recorded = await self._send_with_retries(
                 request, record, flight, probe=probe, wait_for_cooldown=stored is None
             )
         except errors.UpstreamRejected:
@@ -228,14 +233,14 @@ class LocalSearchService(SearchService):
             if stored is None:
                 raise
             logger.warning("serving a stale response: %s", error.detail)
-            return SearchReply(stored, f"{_hit(stored).cache_status}; detail=stale")
+            return SearchReply(stored, f"{_create_hit(stored).cache_status}; detail=stale")
         self._add_to_cache(request, recorded)
-        if recorded is not own:  # by another process
+        if recorded is not own_record:  # by another process
             return SearchReply(recorded, f"{forwarded}; collapsed")
         suffix = "; stored" if recorded.outcome == Outcome.OK else ""
         return SearchReply(recorded, f"{forwarded}; fwd-status={recorded.status}{suffix}")
 
-    async def _ask(
+    async def _send_with_retries(
         self,
         request: ArxivRequest,
         record: Recorder[R],
@@ -253,7 +258,7 @@ class LocalSearchService(SearchService):
         acquire = partial(
             self._rate_limiter.acquire, deadline, probe=probe, wait_for_cooldown=wait_for_cooldown
         )
-        backoff = Backoff(RETRY_SECONDS, self._settings.max_wait)
+        backoff = Backoff(RETRY_PAUSE, self._settings.max_wait)
         latest: R | RecordedSearch | errors.UpstreamError | None = None
         try:
             for attempt in count(1):
@@ -305,6 +310,7 @@ class LocalSearchService(SearchService):
             # apply to all processes at once
             if isinstance(error, errors.UpstreamThrottled) and isinstance(lease, Lease):
                 error.retry_after = max(1, math.ceil(lease.cooldown_left))
+            # a response that is not recorded has no query_id
             error.query_id = getattr(await record(error.response), "query_id", None)
             raise
         finally:
@@ -362,14 +368,14 @@ def summarize(reply: SearchReply, settings: Settings) -> SearchSummary:
     )
 
 
-async def fetch_results(
+async def wait_for_results(
     recorded: RecordedSearch, fetch: Callable[[int], Awaitable[list[ResultRow]]]
 ) -> list[ResultRow]:
-    """The results of a recorded search, which may be in the queue of another process for a moment.
+    """Return the results of a recorded search as soon as they have passed through the queue.
 
     Raises DatabaseUnavailable if they do not arrive in time.
     """
-    deadline = monotonic() + QUEUE_SECONDS
+    deadline = monotonic() + QUEUE_TIMEOUT
     while len(rows := await fetch(recorded.query_id)) != recorded.num_entries:
         if monotonic() > deadline:
             raise errors.DatabaseUnavailable(
@@ -383,12 +389,12 @@ async def fetch_results(
 
 def _expires_at(recorded: RecordedSearch) -> int:
     """When arXiv publishes new papers (Unix seconds), by our clock rather than arXiv's."""
-    return arxiv_schedule.next_publication(min(recorded.recorded, time()))
+    return arxiv_schedule.next_publication(min(recorded.recorded_at, time()))
 
 
 def _is_fresh(recorded: RecordedSearch) -> bool:
     return _expires_at(recorded) > time()
 
 
-def _hit(recorded: RecordedSearch) -> SearchReply:
+def _create_hit(recorded: RecordedSearch) -> SearchReply:
     return SearchReply(recorded, f"hit; ttl={_expires_at(recorded) - int(time())}")

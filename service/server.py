@@ -86,8 +86,8 @@ def create_listeners(host: str, port: int) -> list[socket.socket]:
 def _log_addresses(listeners: list[socket.socket]) -> None:
     for listener in listeners:
         host, port = listener.getsockname()[:2]
-        shown = f"[{host}]" if ":" in host else host
-        logger.log(NOTICE, "listening on http://%s:%d", shown, port)
+        url_host = f"[{host}]" if ":" in host else host
+        logger.log(NOTICE, "listening on http://%s:%d", url_host, port)
 
 
 def _stop_at_signals(service: SearchService) -> None:
@@ -105,17 +105,17 @@ def _stop_at_signals(service: SearchService) -> None:
     assert callable(handle_exit)  # noqa: S101 - uvicorn has installed it
     stopping = False
 
-    def close_repeatedly() -> None:
+    def cancel_repeatedly() -> None:
         # new searches may arrive until uvicorn, after up to 0.1 s, has closed the connections
-        service.close()
-        loop.call_later(0.1, close_repeatedly)
+        service.cancel_pending()
+        loop.call_later(0.1, cancel_repeatedly)
 
     def handle(number: int, frame: FrameType | None) -> None:
         nonlocal stopping
         if stopping and number == signal.SIGTERM:
             return
         stopping = True
-        loop.call_soon_threadsafe(close_repeatedly)
+        loop.call_soon_threadsafe(cancel_repeatedly)
         handle_exit(signal.SIGINT, frame)
 
     signal.signal(signal.SIGINT, handle)

@@ -252,7 +252,7 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     @property
     def tokens(self) -> tuple[str, ...]:
         """Tokens that the backend endpoints accept; empty: they require none."""
-        return tuple(each for each in (self.backend_token, self.backend_token_also) if each)
+        return tuple(filter(None, (self.backend_token, self.backend_token_also)))
 
     @property
     def backend_may_be_served(self) -> bool:
@@ -343,4 +343,4 @@ def is_loopback(host: str) -> bool:
     infos = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     addresses = [ip_address(str(sockaddr[0])) for *_, sockaddr in infos]
     # ::ffff:127.0.0.1 is the IPv6 form of 127.0.0.1
-    return all((getattr(each, "ipv4_mapped", None) or each).is_loopback for each in addresses)
+    return all((getattr(ip, "ipv4_mapped", None) or ip).is_loopback for ip in addresses)

@@ -2,7 +2,8 @@
 
 `SingleFlight` is for reads: a caller never receives data that was read before its call, so callers
 that arrive during a read share the next one, which starts when the current one has ended.
-`InFlight` is for searches: callers may join while it is in progress, and the last to leave ends it.
+`InFlight` is for searches: callers may join while it is in progress; it is cancelled when the
+last one has left.
 """
 
 import asyncio
@@ -14,7 +15,7 @@ from .errors import QueueTooLong
 
 T = TypeVar("T")
 
-RETRY_SECONDS = 5
+STOPPING_RETRY_AFTER = 5
 """The Retry-After of searches that wait when the service stops."""
 
 
@@ -79,7 +80,9 @@ class InFlight(Generic[T]):
         except asyncio.CancelledError:
             if not (self._is_stopping and self.task.cancelled()):
                 raise
-            raise QueueTooLong("the service is stopping", retry_after=RETRY_SECONDS) from None
+            raise QueueTooLong(
+                "the service is stopping", retry_after=STOPPING_RETRY_AFTER
+            ) from None
         finally:
             self._clients -= 1
             if not self._clients and not self.upstream_started:

@@ -14,7 +14,7 @@ from .. import timestamps
 from ..api_keys import LOOKUP_TIMEOUT, ApiKey, Rate
 from ..db import migrations
 from ..db.pool import CALL_TIMEOUT
-from ..db.reader import SLOW_READ_TIMEOUT, ListRows, RecordReader, Row
+from ..db.reader import SLOW_READ_TIMEOUT, ListSelection, RecordReader, Row
 from ..errors import BackendError, BackendUnavailable, DatabaseUnavailable, ServiceError
 from ..http_pool import HTTPConnectionPool, ssl_context
 from ..logging import request_id
@@ -123,7 +123,7 @@ class BackendClient:
         # computed for each attempt: the first one has used some of the time
         deadline = min(until, request_timeout.deadline.get() or until)
         left = max(deadline - asyncio.get_running_loop().time(), 0)
-        headers = {**headers, request_timeout.NAME: f"{left:.3f}"}
+        headers = {**headers, request_timeout.HEADER: f"{left:.3f}"}
         async with (
             self.connections.acquire() as client,
             client.stream(method, url, content=body, headers=headers) as response,
@@ -204,7 +204,7 @@ class RemoteSearchService(SearchService):
         # the rate limiter, the request to arXiv, and saving while the database is unavailable
         self._timeout = settings.max_wait + settings.timeout + SAVE_RETRY_SECONDS + READ_TIMEOUT
 
-    async def _run(
+    async def _search_uncached(
         self, request: ArxivRequest, _: InFlight[SearchReply], *, use_cache: bool
     ) -> SearchReply:
         # other callers may join this search and wait longer than the deadline of the first one
@@ -234,7 +234,7 @@ class RemoteRecords:
         # a backend without a migration is not ready
         await self._backend.check_ready()
         await self._backend.call("/read-archive", requests.QueryById(query_id=1), _OPTIONAL_RUN)
-        return set(migrations.names())
+        return set(migrations.list_names())
 
 
 class RemoteReader(RecordReader):
@@ -246,12 +246,14 @@ class RemoteReader(RecordReader):
     async def _read(self, request: requests.ReadRequest, response_type: type[T]) -> T:
         return await self._backend.call("/read-archive", request, response_type)
 
-    async def fetch_page(self, rows: ListRows[Row], position: Position, limit: int) -> list[Row]:
+    async def fetch_page(
+        self, selection: ListSelection[Row], position: Position, limit: int
+    ) -> list[Row]:
         # callers may have different deadlines, so they do not share a call
         lists: Any = {id(definition): name for name, (definition, _) in requests.LISTS.items()}
-        name = lists[id(rows.definition)]
-        page = requests.Page(name, rows.filters, position, limit, rows.newest)
-        return await self._read(page, list[rows.definition.row_type])  # type: ignore[name-defined]
+        name = lists[id(selection.definition)]
+        page = requests.Page(name, selection.filters, position, limit, selection.newest)
+        return await self._read(page, list[selection.definition.row_type])  # type: ignore[name-defined]
 
     _fetch_page = fetch_page
 
@@ -270,9 +272,9 @@ class RemoteReader(RecordReader):
     async def fetch_versions(self, arxiv_id: str) -> list[PaperRow]:
         return await self._read(requests.Versions(arxiv_id), list[PaperRow])
 
-    async def fetch_papers(self, names: Collection[PaperVersion]) -> dict[PaperVersion, PaperRow]:
-        papers = await self._read(requests.PapersById(list(names)), list[PaperRow])
-        return {(paper.arxiv_id, paper.version): paper for paper in papers}
+    async def fetch_papers(self, papers: Collection[PaperVersion]) -> dict[PaperVersion, PaperRow]:
+        rows = await self._read(requests.PapersById(list(papers)), list[PaperRow])
+        return {(row.arxiv_id, row.version): row for row in rows}
 
     async def count_papers(self, filters: PaperFilter, tz: tzinfo) -> list[Count]:
         return await self._read(requests.Counts(filters, timestamps.format_zone(tz)), list[Count])

@@ -7,14 +7,25 @@ change.
 from typing import Annotated, Any, Literal
 
 import msgspec
-from msgspec import Meta, Struct, field
+from msgspec import Struct, field
 
 from .. import timestamps
-from ..db.reader import PAPERS, QUERIES, RANKED, RESULTS, ListDefinition, ListRows, RecordReader
+from ..db.reader import (
+    PAPERS,
+    QUERIES,
+    RANKED,
+    RESULTS,
+    ListDefinition,
+    ListSelection,
+    RecordReader,
+)
+from ..models import describe
 from ..models.filters import PaperFilter, Position, QueryFilter, ResultFilter
 from ..models.records import INT2_MAX, PaperVersion, QueryId, Run
 
-Limit = Annotated[int, Meta(ge=1, le=INT2_MAX)]
+Limit = Annotated[int, describe("maximum number of rows", ge=1, le=INT2_MAX)]
+OneRun = Annotated[Run, describe("run of a search")]
+AnyFilter = QueryFilter | ResultFilter | PaperFilter
 LISTS: dict[str, tuple[ListDefinition[Any], type[Struct]]] = {
     "queries": (QUERIES, QueryFilter),
     "results": (RESULTS, ResultFilter),
@@ -30,11 +41,11 @@ class _Request(Struct, frozen=True, forbid_unknown_fields=True):
 class Page(_Request, frozen=True, tag="page"):
     """Rows of a list from a position on."""
 
-    list: Literal["queries", "results", "papers", "ranked"]
-    filter: QueryFilter | ResultFilter | PaperFilter = field(name="wanted")
-    position: Position = field(name="place")
+    list: Annotated[Literal["queries", "results", "papers", "ranked"], describe("name of the list")]
+    filter: Annotated[AnyFilter, describe("which rows match")] = field(name="wanted")
+    position: Annotated[Position, describe("where the page begins")] = field(name="place")
     limit: Limit
-    newest: bool = False
+    newest: Annotated[bool, describe("whether the newest come first")] = False
 
     def __post_init__(self) -> None:
         """Raise ValueError for invalid combinations; msgspec turns it into a ValidationError."""
@@ -51,46 +62,45 @@ class Page(_Request, frozen=True, tag="page"):
 class QueryById(_Request, frozen=True, tag="query"):
     """One search."""
 
-    query_id: QueryId
+    query_id: Annotated[QueryId, describe("number of the search")]
 
 
 class Runs(_Request, frozen=True, tag="runs"):
     """The successful runs of the same search up to this one, latest first."""
 
-    run: Run
+    run: OneRun
     limit: Limit
 
 
 class Results(_Request, frozen=True, tag="results"):
     """The results of a search."""
 
-    run: Run
+    run: OneRun
 
 
 class Feed(_Request, frozen=True, tag="feed"):
     """The papers found by these runs of a search, latest run first."""
 
-    runs: list[Run]
+    runs: Annotated[list[Run], describe("the runs, latest first", min_length=1)]
 
 
 class Versions(_Request, frozen=True, tag="versions"):
     """The versions of one paper."""
 
-    arxiv_id: str
+    arxiv_id: Annotated[str, describe("arXiv identifier without a version")]
 
 
 class PapersById(_Request, frozen=True, tag="papers"):
     """Papers by id and version."""
 
-    names: list[PaperVersion]
+    names: Annotated[list[PaperVersion], describe("identifiers, each with a version or 0")]
 
 
 class Counts(_Request, frozen=True, tag="counts"):
     """The number of matching papers: in total, per category and per year."""
 
-    filter: PaperFilter = field(name="wanted")
-    zone: Annotated[str, Meta(max_length=100, pattern="^[^\\x00]*$")]
-    """The frontend's time zone, in which years begin."""
+    filter: Annotated[PaperFilter, describe("which papers match")] = field(name="wanted")
+    zone: Annotated[str, describe("time zone of the years", max_length=100, pattern="^[^\\x00]*$")]
 
     def __post_init__(self) -> None:
         """Raise ValueError for an unknown time zone."""
@@ -101,11 +111,11 @@ ReadRequest = Page | QueryById | Runs | Results | Feed | Versions | PapersById |
 
 
 async def execute(request: ReadRequest, reader: RecordReader) -> Any:  # noqa: ANN401, PLR0911 - one each
-    """Return the rows, one row or None that the request asks for."""
+    """Return the requested rows; for QueryById one row, or None."""
     match request:
         case Page(name, filters, position, limit, newest):
-            rows = ListRows(LISTS[name][0], filters, newest)
-            return await reader.fetch_page(rows, position, limit)
+            selection = ListSelection(LISTS[name][0], filters, newest)
+            return await reader.fetch_page(selection, position, limit)
         case QueryById(query_id):
             return await reader.fetch_run(query_id)
         case Runs(run, limit):

@@ -60,7 +60,7 @@ def database(program: tuple[str, ...]) -> None:
     with ExitStack() as stack:
         if url is None:
             url = stack.enter_context(embedded_postgres.server(settings.data_path))
-            path = f"{Path(str(embedded_postgres.program('psql'))).parent}{os.pathsep}{path}"
+            path = f"{Path(str(embedded_postgres.find_program('psql'))).parent}{os.pathsep}{path}"
         environment = os.environ | libpq_environment(url) | {"PATH": path}
         executable = shutil.which(command[0], path=path)
         if executable is None:

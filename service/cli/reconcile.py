@@ -58,9 +58,11 @@ async def run_reconcile(settings: Settings, *, repair: bool, grace: int) -> None
     console = Console(emoji=False, highlight=False)
     if mismatches:
         table = Table("query", "results", "of", "", box=None, pad_edge=False)
-        for each in mismatches:
-            expected = "?" if each.expected is None else str(each.expected)
-            table.add_row(str(each.query_id), str(each.stored), expected, _describe(each))
+        for mismatch in mismatches:
+            expected = "?" if mismatch.expected is None else str(mismatch.expected)
+            table.add_row(
+                str(mismatch.query_id), str(mismatch.stored), expected, _describe(mismatch)
+            )
         console.print(table)
     console.print(f"{len(mismatches)} mismatches, {repaired} repaired")
     if repaired < len(mismatches):

@@ -12,7 +12,7 @@ from ..arxiv_query import MAX_QUERY_LENGTH, MAX_RESULT
 from ..context import create_context
 from ..models.arxiv import MAX_RESULTS, SortBy, SortOrder
 from ..models.responses import Result, SearchSummary
-from ..search import fetch_results, summarize
+from ..search import summarize, wait_for_results
 from ..search_params import MAX_TERM_LENGTH, parse_search
 from ..settings import Settings
 from .common import plain_text, run_interactive, text_type
@@ -74,7 +74,7 @@ async def print_search(
     async with context:
         reply = await context.search_service.search(search, bypass_cache=bypass_cache)
         summary = summarize(reply, settings)
-        rows = await fetch_results(reply.recorded, context.records.fetch_results)
+        rows = await wait_for_results(reply.recorded, context.records.fetch_results)
         summary.results = Result.from_rows(rows, settings.zone)
     if as_json:
         click.echo(msgspec.json.format(msgspec.json.encode(summary)))

@@ -17,15 +17,15 @@ FOLDER = _INSTALLED if _INSTALLED.is_dir() else _PACKAGE.parent / "migrations"
 """Inside the package if it is installed; beside it in the repository."""
 
 
-def files() -> list[Path]:
+def list_files() -> list[Path]:
     """Return the migrations in their order."""
     return sorted(FOLDER.glob("*.sql"))
 
 
 @cache
-def names() -> frozenset[str]:
+def list_names() -> frozenset[str]:
     """Return the names under which the table `migrations` records them."""
-    return frozenset(path.stem for path in files())
+    return frozenset(path.stem for path in list_files())
 
 
 def apply(url: str) -> list[str]:
@@ -33,14 +33,14 @@ def apply(url: str) -> list[str]:
 
     Raises ConfigurationError with psql's message if one fails; those before it stay applied.
     """
-    if not files():
+    if not list_files():
         raise ConfigurationError(f"cannot find any migrations in {FOLDER}")
-    psql = shutil.which("psql") or embedded_postgres.program("psql")
+    psql = shutil.which("psql") or embedded_postgres.find_program("psql")
     if psql is None:
         raise ConfigurationError(
             "psql was not found: install PostgreSQL's client, or the extra `embedded`"
         )
-    command = [psql, "-X", "-q", "-A", "-t", *(f"--file={path}" for path in files())]
+    command = [psql, "-X", "-q", "-A", "-t", *(f"--file={path}" for path in list_files())]
     environment = os.environ | libpq_environment(url)
     finished = subprocess.run(  # noqa: S603 - our own arguments
         command, env=environment, capture_output=True, text=True, check=False

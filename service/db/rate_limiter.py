@@ -6,7 +6,7 @@ and so does a lease that is not released. All times are those of PostgreSQL's cl
 lasts longer than a transaction, so PgBouncer can be in between.
 
 Each process has at most one ticket. A FIFO lock decides which of its searches may take it; the
-others wait for the lock, and look at the state of the rate limiter from time to time.
+others wait for the lock, and read the state of the rate limiter every few seconds.
 """
 
 import asyncio
@@ -31,9 +31,9 @@ logger = logging.getLogger(__name__)
 TICKET_LIFETIME = 10.0
 """Seconds after which a ticket expires unless it is renewed."""
 RENEW_SECONDS = 3.0
-"""Longest pause between two looks at the rate limiter; each look renews the ticket."""
+"""Longest pause between two polls; each renews the ticket."""
 MIN_POLL_SECONDS, MAX_POLL_SECONDS = 0.02, 0.25
-"""Bounds of the pause between two looks of the first in the queue while a lease is held."""
+"""Bounds of the pause between two polls of the first in the queue while a lease is held."""
 DATABASE_RETRY_SECONDS = 1.0
 RELEASE_ATTEMPTS = 3
 MAX_COOLDOWN = 6 * 3600.0
@@ -51,15 +51,17 @@ class RateLimiterStatus(Struct, frozen=True):
     """The rest of the cooldown in seconds."""
 
 
-class QueueStatus(Struct, frozen=True):
-    """The position of a search; times in seconds."""
+class WaitStatus(Struct, frozen=True):
+    """How long one search has to wait; times in seconds."""
 
     place: int | None
     """The place of its ticket, if it has one."""
     ahead: int
     """Number of requests before it."""
     pause: float
+    """The rest of the interval after the last request."""
     cooldown: float
+    """The rest of the cooldown."""
     wait: float
     """The estimated wait."""
 
@@ -71,7 +73,7 @@ class Lease(Struct):
     answered: bool = False
     """To be set if arXiv processed the request."""
     cooldown: float = 0.0
-    """To be set to the number of seconds for which arXiv wants no request."""
+    """To be set to the seconds for which arXiv demanded that no requests are sent."""
     cooldown_left: float = 0.0
     """After the release: the resulting cooldown in seconds."""
 
@@ -101,17 +103,18 @@ class _Waiter(Struct):
     ticket: UUID = field(default_factory=uuid4)
     has_ticket: bool = False
     """Whether PostgreSQL may have its ticket."""
-    is_checked: bool = False
-    """Whether the estimate was short enough when the search arrived."""
+    is_accepted: bool = False
+    """Whether the estimated wait was short enough when the search arrived."""
 
     @property
     def time_left(self) -> float:
         return self.deadline - _now()
 
-    def check(self, status: QueueStatus, *, is_accepted: bool) -> None:
-        """Raise QueueTooLong if the search cannot get the lease in time."""
+    def accept(self, status: WaitStatus, *, ignore_estimate: bool) -> None:
+        """Let the search wait. Raises QueueTooLong if it cannot get the lease in time."""
         left, cooldown = self.time_left, math.ceil(status.cooldown)
-        is_too_long = left < 0 or status.cooldown > left or (status.wait > left and not is_accepted)
+        is_unlikely = status.wait > left and not ignore_estimate
+        is_too_long = left < 0 or status.cooldown > left or is_unlikely
         if cooldown and (is_too_long or not self.wait_for_cooldown):
             raise QueueTooLong(
                 f"arXiv throttles requests; the next one can be sent in {cooldown} seconds",
@@ -123,7 +126,7 @@ class _Waiter(Struct):
                 f"{status.ahead} searches are waiting for arXiv, which would take {wait} seconds",
                 retry_after=wait,
             )
-        self.is_checked = True
+        self.is_accepted = True
 
 
 class RateLimiter:
@@ -178,34 +181,34 @@ class RateLimiter:
         return structs.replace(status, waiting=status.waiting + len(self._waiting_for_lock()))
 
     def _waiting_for_lock(self) -> list[asyncio.Task[bool]]:
-        return [locking for locking in self._lock_queue if not locking.done()]
+        return [task for task in self._lock_queue if not task.done()]
 
     async def _wait(self, waiter: _Waiter) -> Lease | RecordedSearch:
-        """Wait for the lock, then for the lease, and look at the rate limiter meanwhile."""
-        locking = asyncio.create_task(self._lock.acquire())
-        self._lock_queue.append(locking)
+        """Wait for the lock, then for the lease, and poll the rate limiter meanwhile."""
+        lock_task = asyncio.create_task(self._lock.acquire())
+        self._lock_queue.append(lock_task)
         try:
             await asyncio.sleep(0)  # lets it succeed if no other search has the lock
             while True:
-                if result := await self._look(waiter, locking):
+                if result := await self._poll(waiter, lock_task):
                     return result
         finally:
             try:
                 if waiter.has_ticket:
                     # before the lock is free, because the next search would count this ticket
                     update = sql.GATE_CANCEL, {"ticket": waiter.ticket}, self._lease
-                    await _run_to_end(self._send(*update))
+                    await _run_to_end(self._send_update(*update))
             finally:
-                self._lock_queue.remove(locking)
-                if not locking.cancel():
+                self._lock_queue.remove(lock_task)
+                if not lock_task.cancel():
                     self._lock.release()
 
-    async def _look(
-        self, waiter: _Waiter, locking: asyncio.Task[bool]
+    async def _poll(
+        self, waiter: _Waiter, lock_task: asyncio.Task[bool]
     ) -> Lease | RecordedSearch | None:
         """Take the lease if it is free, otherwise pause until that may have changed."""
-        looked_at, has_lock = _now(), locking.done()
-        ahead = None if has_lock else self._waiting_for_lock().index(locking)
+        polled_at, has_lock = _now(), lock_task.done()
+        ahead = None if has_lock else self._waiting_for_lock().index(lock_task)
         if has_lock:
             self._released.clear()
         try:
@@ -213,7 +216,7 @@ class RateLimiter:
         except DatabaseUnavailable as error:
             # the database may be back before the ticket expires. It may also have granted the
             # lease, so that only the confirmation is missing
-            is_hopeless = _is_unsent(error) and not waiter.is_checked
+            is_hopeless = _is_unsent(error) and not waiter.is_accepted
             if is_hopeless or waiter.time_left < RENEW_SECONDS:
                 raise
             await asyncio.sleep(DATABASE_RETRY_SECONDS)
@@ -222,20 +225,20 @@ class RateLimiter:
             return record
         if is_acquired:
             waiter.has_ticket = False
-            return Lease(looked_at + self._lease)
-        waiter.check(
-            status, is_accepted=status.place is not None if has_lock else waiter.is_checked
-        )
+            return Lease(polled_at + self._lease)
+        # an estimate may grow later, for example when arXiv responds slowly
+        ignore_estimate = status.place is not None if has_lock else waiter.is_accepted
+        waiter.accept(status, ignore_estimate=ignore_estimate)
         if not has_lock:
-            await asyncio.wait([locking], timeout=min(RENEW_SECONDS, waiter.time_left))
+            await asyncio.wait([lock_task], timeout=min(RENEW_SECONDS, waiter.time_left))
             return None
         with suppress(TimeoutError):
             async with asyncio.timeout(min(self._poll_seconds(status), waiter.time_left)):
                 await self._released.wait()
         return None
 
-    def _poll_seconds(self, status: QueueStatus) -> float:
-        """For how long the position of a ticket probably does not change."""
+    def _poll_seconds(self, status: WaitStatus) -> float:
+        """For how long the place of a ticket probably does not change."""
         poll = min(max(self._interval / 10, MIN_POLL_SECONDS), MAX_POLL_SECONDS)
         if status.ahead > 1:
             # the first in the queue needs the database more
@@ -246,11 +249,11 @@ class RateLimiter:
 
     async def _try_acquire(
         self, waiter: _Waiter, ahead: int | None
-    ) -> tuple[QueueStatus, bool, RecordedSearch | None]:
+    ) -> tuple[WaitStatus, bool, RecordedSearch | None]:
         """Renew the ticket and take the lease if it is free, in one round trip.
 
-        A search that waits for the lock behind `ahead` others gets no ticket. Returns the position
-        of the search, whether it has the lease, and its record by another process.
+        A search that waits for the lock behind `ahead` others gets no ticket. Returns the status
+        of its wait, whether it has the lease, and its record by another process.
         """
         values = {
             "ticket": waiter.ticket,
@@ -265,7 +268,7 @@ class RateLimiter:
         try:
             with map_db_errors():
                 async with self._pools.writer() as conn:
-                    statuses = conn.cursor(row_factory=class_row(QueueStatus))
+                    statuses = conn.cursor(row_factory=class_row(WaitStatus))
                     records = conn.cursor(row_factory=class_row(RecordedSearch))
                     async with conn.pipeline():
                         await conn.execute(sql.BEGIN)
@@ -296,19 +299,19 @@ class RateLimiter:
             "request_time": request_time,
         }
         # a cooldown applies even after the lease has expired
-        needed_for = math.inf if lease.cooldown else self._lease
-        cooldowns = await self._send(sql.GATE_RELEASE, values, needed_for)
+        lifetime = math.inf if lease.cooldown else self._lease
+        cooldowns = await self._send_update(sql.GATE_RELEASE, values, lifetime)
         lease.cooldown_left = cooldowns[0] if cooldowns else lease.cooldown
         metrics.set_cooldown(lease.cooldown_left)
 
-    async def _send(
-        self, statement: bytes, values: Mapping[str, Any], needed_for: float
+    async def _send_update(
+        self, statement: bytes, values: Mapping[str, Any], lifetime: float
     ) -> list[float]:
-        """Send an update, and return its result.
+        """Send an update that is needed for `lifetime` seconds, and return its result.
 
         If PostgreSQL cannot be reached, the next `acquire` of this process sends it.
         """
-        self._pending[values["ticket"]] = PendingUpdate(statement, values, _now() + needed_for)
+        self._pending[values["ticket"]] = PendingUpdate(statement, values, _now() + lifetime)
         failure: DatabaseUnavailable | None = None
         for _ in range(RELEASE_ATTEMPTS):
             try:
@@ -324,7 +327,7 @@ class RateLimiter:
         return []
 
     async def _send_pending(self, conn: Connection) -> list[UUID]:
-        """Send what is still needed, and return the tickets."""
+        """Send the pending updates that are still needed, and return their tickets."""
         now = _now()
         pending = {key: update for key, update in self._pending.items() if update.expires_at > now}
         for update in pending.values():
@@ -337,9 +340,9 @@ async def _execute(conn: Connection, statement: bytes, values: Mapping[str, Any]
     await conn.execute(statement, values, prepare=True)
 
 
-async def _run_to_end(ending: Coroutine[Any, Any, object]) -> None:
+async def _run_to_end(coroutine: Coroutine[Any, Any, object]) -> None:
     """Wait for a coroutine even if cancelled, because the caller may close the pools next."""
-    task = asyncio.ensure_future(ending)
+    task = asyncio.ensure_future(coroutine)
     try:
         await asyncio.shield(task)
     except asyncio.CancelledError:

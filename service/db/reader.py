@@ -21,8 +21,7 @@ from .. import sql
 from ..errors import DatabaseUnavailable
 from ..models import records
 from ..models.filters import PaperFilter, Position, QueryFilter, ResultFilter, SortKey
-from ..models.records import INT2_MAX, INT8_MAX, Count, PaperRow, PaperVersion, ResultRow, Run
-from ..models.requests import Text
+from ..models.records import INT2_MAX, INT8_MAX, Count, PaperRow, PaperVersion, ResultRow, Run, Text
 from ..singleflight import SingleFlight, mark_retrieved
 from .pool import ConnectionSource, DatabasePools, ReadSystem, fetch, map_db_errors
 
@@ -65,8 +64,8 @@ class ListDefinition(Struct, Generic[Row], frozen=True):
         return tuple(getattr(row, name) or 0 for name in self.key)
 
 
-class ListRows(Struct, Generic[Row], frozen=True):
-    """The rows of a list that match a filter; `newest` reverses their order."""
+class ListSelection(Struct, Generic[Row], frozen=True):
+    """Selects the rows of a list that match a filter; `newest` reverses their order."""
 
     definition: ListDefinition[Row]
     filters: Filter
@@ -116,46 +115,50 @@ class RecordReader:
         self._pages: SingleFlight[list[Any]] = SingleFlight()
         self._slow_reads = asyncio.Semaphore(MAX_SLOW_READS)
 
-    async def fetch_page(self, rows: ListRows[Row], position: Position, limit: int) -> list[Row]:
+    async def fetch_page(
+        self, selection: ListSelection[Row], position: Position, limit: int
+    ) -> list[Row]:
         """At most `limit` rows from a position on. Concurrent calls for a page share one read."""
-        values = structs.astuple(rows.filters)
+        values = structs.astuple(selection.filters)
         hashable = [tuple(value) if isinstance(value, list) else value for value in values]
-        key = (*rows.definition.key, *hashable, position, limit, rows.newest)
+        key = (*selection.definition.key, *hashable, position, limit, selection.newest)
         page: list[Row] = await self._pages.read(
-            key, partial(self._fetch_page, rows, position, limit)
+            key, partial(self._fetch_page, selection, position, limit)
         )
         return page
 
-    async def _fetch_page(self, rows: ListRows[Row], position: Position, limit: int) -> list[Row]:
-        definition = rows.definition
-        is_reversed = rows.newest != position.back
+    async def _fetch_page(
+        self, selection: ListSelection[Row], position: Position, limit: int
+    ) -> list[Row]:
+        definition = selection.definition
+        is_reversed = selection.newest != position.back
         statement = definition.reverse_statement if is_reversed else definition.statement
         assert statement  # noqa: S101 - callers offer no way back where there is none
         key = position.key or (None,) * len(definition.key)
-        values = structs.asdict(rows.filters) | {"limit": limit, "offset": position.offset}
+        values = structs.asdict(selection.filters) | {"limit": limit, "offset": position.offset}
         values |= {f"after_{name}": value for name, value in zip(definition.key, key, strict=True)}
-        async with self._limit_slow_reads(rows.filters):
+        async with self._limit_slow_reads(selection.filters):
             page = await self._fetch(definition.row_type, statement, values, definition.system)
         return page[::-1] if position.back else page
 
     async def stream_batches(
-        self, rows: ListRows[Row], position: Position, size: Callable[[], int]
+        self, selection: ListSelection[Row], position: Position, get_max_size: Callable[[], int]
     ) -> AsyncGenerator[list[Row], None]:
-        """All rows from a position on: first a small batch, then up to `size()` rows each."""
+        """All rows from a position on: first a small batch, then up to `get_max_size()` each."""
         # the next batch is read while the caller uses the current one
 
         def start(position: Position, limit: int) -> asyncio.Task[list[Row]]:
-            return asyncio.create_task(self._fetch_page(rows, position, limit))
+            return asyncio.create_task(self._fetch_page(selection, position, limit))
 
-        limit = rows.definition.first_batch_size
+        limit = selection.definition.first_batch_size
         reading = start(position, limit)
         try:
             # shielded: a request may be cancelled several times when its client disconnects, and
             # a connection that is cancelled more than once is unusable
             while batch := await asyncio.shield(reading):
-                is_last, limit = len(batch) < limit, min(2 * limit, size())
+                is_last, limit = len(batch) < limit, min(2 * limit, get_max_size())
                 if not is_last:
-                    reading = start(Position(rows.definition.get_key(batch[-1])), limit)
+                    reading = start(Position(selection.definition.get_key(batch[-1])), limit)
                     await asyncio.sleep(0)  # send the statement before the caller uses the rows
                 yield batch
                 if is_last:
@@ -190,7 +193,7 @@ class RecordReader:
         return await self._fetch(ResultRow, sql.SELECT_QUERY_RESULTS, values, source=primary)
 
     async def fetch_feed_papers(self, runs: Sequence[Run]) -> list[PaperRow]:
-        """The papers of these runs of a search, the latest first, by the first run with each."""
+        """The papers of these runs of a search, dated by the first run with each; newest first."""
         search = {"search_key": runs[0].search_key, "query": runs[0].query}
         all_query_ids = await fetch(self._pools.reader, scalar_row, sql.SELECT_RUN_IDS, search)
         query_ids = [run.query_id for run in runs]
@@ -201,10 +204,12 @@ class RecordReader:
         """The versions of a paper, the latest first."""
         return await self._fetch(PaperRow, sql.SELECT_VERSIONS, {"arxiv_id": arxiv_id})
 
-    async def fetch_papers(self, names: Collection[PaperVersion]) -> dict[PaperVersion, PaperRow]:
+    async def fetch_papers(self, papers: Collection[PaperVersion]) -> dict[PaperVersion, PaperRow]:
         """The papers with these ids and versions."""
-        arxiv_ids, versions = [name[0] for name in names], [name[1] for name in names]
-        values = {"arxiv_ids": arxiv_ids, "versions": versions}
+        values = {
+            "arxiv_ids": [arxiv_id for arxiv_id, _ in papers],
+            "versions": [version for _, version in papers],
+        }
         rows = await self._fetch(PaperRow, sql.SELECT_PAPERS_BY_ID, values)
         return {(row.arxiv_id, row.version): row for row in rows}
 
@@ -212,7 +217,8 @@ class RecordReader:
         """Numbers of papers: in total, per category, and per year in this time zone."""
         values = structs.asdict(filters) | {
             "categories": 50,
-            "most": MAX_COUNTED + 1,  # one more than is reported, to detect that there are more
+            "max_counted": MAX_COUNTED
+            + 1,  # one more than is reported, to detect that there are more
             "first_year": YEARS[0],
             "years": _list_year_starts(tz),
         }
@@ -242,7 +248,7 @@ class RecordReader:
         system: ReadSystem = "results",
         source: ConnectionSource | None = None,
     ) -> list[Row]:
-        defaults = {"most": MAX_RANKED, "most_marked": MAX_HIGHLIGHTED_CHARS}
+        defaults = {"max_ranked": MAX_RANKED, "max_marked_chars": MAX_HIGHLIGHTED_CHARS}
         values = {"read_delay": self._read_delay, **defaults, **values}
         with map_db_errors():
             async with source() if source else self._pools.reader(system) as conn:

@@ -70,7 +70,7 @@ class RecordStore:
         return record.query_id
 
     async def _insert(self, record: Record, harvest: Harvest | None) -> int:
-        values = write_parameters(record, harvest)
+        values = build_insert_values(record, harvest)
         statements = [sql.INSERT_QUERY, sql.INSERT_RESULTS, sql.UPSERT_PAPERS]
         statements += [sql.UPDATE_HARVEST] if harvest else []
         for _ in range(MAX_QUERY_ID_ATTEMPTS):
@@ -98,7 +98,7 @@ class RecordStore:
                 if is_recorded:  # by another process
                     return query_id
                 record.query_id = query_id
-            values = write_parameters(record, harvest)
+            values = build_insert_values(record, harvest)
             try:
                 if not record.results or await self._insert_results(values):
                     query_id = await self._insert_query(record, values, harvest)
@@ -172,7 +172,7 @@ class RecordStore:
     async def _insert_batch(self, records: Sequence[Record]) -> set[UUID]:
         statements = sql.INSERT_BATCH, sql.UPSERT_PAPERS, sql.SELECT_BATCH_STATE
         async with self._pools.writer() as conn:
-            *_, states = await _transact(conn, _batch_parameters(records), *statements)
+            *_, states = await _transact(conn, _build_batch_values(records), *statements)
             return {write_key async for write_key, is_recorded, _ in states if not is_recorded}
 
     async def _insert_batch_separately(self, records: Sequence[Record]) -> set[UUID]:
@@ -184,13 +184,13 @@ class RecordStore:
         if new and not await self._insert_results_batch(new):
             raise RecordRejected("other results are recorded under this query_id")
         async with self._pools.writer("queries") as conn:
-            await conn.execute(sql.INSERT_QUERIES_BATCH, _batch_parameters(new))
+            await conn.execute(sql.INSERT_QUERIES_BATCH, _build_batch_values(new))
         after = await self._fetch_batch_state(records)
         return {write_key for write_key, (is_recorded, _) in after.items() if not is_recorded}
 
     async def _fetch_batch_state(self, records: Sequence[Record]) -> dict[UUID, tuple[bool, bool]]:
         """Whether each record exists, and whether its query_id is in use."""
-        values = _batch_parameters(records)
+        values = _build_batch_values(records)
         rows = await fetch(self._pools.writer, tuple_row, sql.SELECT_BATCH_STATE, values)
         return {write_key: (is_recorded, is_taken) for write_key, is_recorded, is_taken in rows}
 
@@ -199,10 +199,10 @@ class RecordStore:
         if len(records) == 1:
             # a failure between the two systems leaves results: here they are compared
             [record] = records
-            return not record.results or await self._insert_results(write_parameters(record))
+            return not record.results or await self._insert_results(build_insert_values(record))
         statements = sql.INSERT_RESULTS_BATCH, sql.UPSERT_PAPERS
         async with self._results() as conn:
-            await _transact(conn, _batch_parameters(records), *statements)
+            await _transact(conn, _build_batch_values(records), *statements)
         return True
 
     async def find_latest(self, search_key: UUID) -> RecordedSearch | None:
@@ -350,7 +350,7 @@ def create_record(
     )
 
 
-def write_parameters(record: Record, harvest: Harvest | None = None) -> dict[str, object]:
+def build_insert_values(record: Record, harvest: Harvest | None = None) -> dict[str, object]:
     """The parameters of the statements that insert one record."""
     return {
         **(asdict(harvest) if harvest else {}),
@@ -364,7 +364,7 @@ def write_parameters(record: Record, harvest: Harvest | None = None) -> dict[str
     }
 
 
-def _batch_parameters(records: Sequence[Record]) -> dict[str, str]:
+def _build_batch_values(records: Sequence[Record]) -> dict[str, str]:
     """The parameters of the statements that insert several records."""
     results = [structs.replace(record, papers=[]) for record in records]
     searches = [structs.replace(record, results=[]) for record in results]

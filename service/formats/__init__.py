@@ -55,8 +55,8 @@ class ReferenceFormat(Format, frozen=True):
 
 
 FORMATS: dict[str, TableFormat | ReferenceFormat] = {
-    each.name: each
-    for each in (
+    output_format.name: output_format
+    for output_format in (
         TableFormat("json", "application/json", "json", Json),
         TableFormat(
             "ndjson",
@@ -101,10 +101,12 @@ def select_format(name: str | None, accept: str | None) -> TableFormat | Referen
         return FORMATS[name]
     if accept is None or not accept.strip():
         return FORMATS["json"]
-    offers = {each.name: (each.media_type, *each.media_type_aliases) for each in FORMATS.values()}
+    offers = {
+        name: (offer.media_type, *offer.media_type_aliases) for name, offer in FORMATS.items()
+    }
     if selected := select_offer(accept, offers):
         return FORMATS[selected]
-    types = ", ".join(each.media_type.partition(";")[0] for each in FORMATS.values())
+    types = ", ".join(offer.media_type.partition(";")[0] for offer in FORMATS.values())
     raise NotAcceptable(
         f"Accept matches no available format ({types}); the parameter `format` overrides it"
     )

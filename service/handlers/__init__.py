@@ -1,1 +1,1 @@
-"""One module per path: read the parameters, make one call, answer."""
+"""One module per path: its handlers read the parameters, make one call and respond."""

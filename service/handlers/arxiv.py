@@ -8,7 +8,7 @@ from ..context import Context
 from ..models.arxiv import Search
 from ..models.responses import Result, SearchSummary
 from ..problems import AnyRequest
-from ..search import fetch_results, summarize
+from ..search import summarize, wait_for_results
 from .client_state import bypasses_cache, cancel_on_disconnect
 from .params import Include
 
@@ -46,7 +46,7 @@ async def search_arxiv(
     reply = await cancel_on_disconnect(request, search_call)
     summary = summarize(reply, context.settings)
     if include == "results":
-        rows = await fetch_results(reply.recorded, context.records.fetch_results)
+        rows = await wait_for_results(reply.recorded, context.records.fetch_results)
         summary.results = Result.from_rows(rows, context.settings.zone)
     headers = {
         "cache-status": f"arxiv-gateway; {reply.cache_status}",

@@ -82,9 +82,9 @@ async def _check_system(context: Context, system: str) -> tuple[str, str]:
             applied = await context.records.fetch_migrations(system)
     except (ServiceError, TimeoutError) as error:
         return f"{system}: {str(error) or TIMED_OUT}", ""
-    if missing := sorted(migrations.names() - applied):
+    if missing := sorted(migrations.list_names() - applied):
         return f"{system}: the database lacks the migrations {', '.join(missing)}", ""
-    if newer := ", ".join(sorted(applied - migrations.names())):
+    if newer := ", ".join(sorted(applied - migrations.list_names())):
         return "", f"{system}: the database has migrations of a newer release: {newer}"
     return "", ""
 
@@ -93,6 +93,6 @@ async def _read_arxiv_state(context: Context) -> ArxivState | None:
     """Return the state of the rate limiter, or None if it cannot be read."""
     try:
         async with asyncio.timeout(CHECK_TIMEOUT):
-            return await context.arxiv_state()
+            return await context.fetch_arxiv_state()
     except (DatabaseUnavailable, TimeoutError):
         return None

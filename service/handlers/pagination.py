@@ -23,7 +23,7 @@ from msgspec import Struct
 
 from .. import formats
 from ..context import Context
-from ..db.reader import Filter, ListDefinition, ListRows
+from ..db.reader import Filter, ListDefinition, ListSelection
 from ..errors import InvalidParameter
 from ..models.filters import Position, SortKey
 from ..problems import AnyRequest
@@ -34,8 +34,8 @@ T = TypeVar("T", bound=Struct)
 MAX_BATCH_ROWS, MAX_BATCH_REFERENCES = 1500, 200
 BATCH_BYTES = 2**20
 """Target size of a batch of an export: an author list may have thousands of names."""
-SERIALIZED_TOGETHER = 10
-"""References serialized before other requests get a turn: escaping LaTeX is slow."""
+REFERENCES_PER_STEP = 10
+"""References serialized before yielding to other requests: escaping LaTeX is slow."""
 DIGEST_SIZE = 8
 POSITION_PARAMETERS = {"after", "page"}
 PRESENTATION_PARAMETERS = POSITION_PARAMETERS | {"items_per_page", "format", "fields"}
@@ -68,11 +68,11 @@ class ListResponse(Generic[T]):
         query: ListQuery,
         filters: Filter,
     ) -> None:
-        """Validate the request. Raises InvalidParameter for a format, a field or a cursor."""
+        """Validate the request. Raises InvalidParameter for the format, a field or the cursor."""
         self._reader = context.reader
         self._view = view
         self._query = query
-        self._rows = ListRows(view.definition, filters, query.order == "newest")
+        self._selection = ListSelection(view.definition, filters, query.order == "newest")
         self._size = query.items_per_page or context.settings.items_per_page
         self.format = formats.select_format(query.format, request.headers.get("accept"))
         self._columns = _select_columns(view.columns, query.fields, self.format)
@@ -103,7 +103,7 @@ class ListResponse(Generic[T]):
         """Read the rows of the requested page, with the Link header (RFC 8288) to other pages."""
         size, position, definition = self._size, self._position, self._view.definition
         # the extra row shows whether there is another page
-        rows = await self._reader.fetch_page(self._rows, position, size + 1)
+        rows = await self._reader.fetch_page(self._selection, position, size + 1)
         has_more = len(rows) > size
         rows = rows[-size:] if position.back else rows[:size]
         links = [self._url.format_link("first")]
@@ -139,7 +139,7 @@ class ListResponse(Generic[T]):
         is_table = isinstance(self.format, formats.TableFormat)
         max_size = size = MAX_BATCH_ROWS if is_table else MAX_BATCH_REFERENCES
         definition = self._view.definition
-        batches = self._reader.stream_batches(self._rows, self._position, lambda: size)
+        batches = self._reader.stream_batches(self._selection, self._position, lambda: size)
         # read before the status is sent, which then shows whether the database is available
         first: list[T] = await anext(batches, [])
         if len(first) < definition.first_batch_size:  # the whole list
@@ -153,7 +153,7 @@ class ListResponse(Generic[T]):
                 async for batch in batches:
                     _, content = await self._serialize_batch(batch, serializer)
                     rows_per_batch = len(batch) * BATCH_BYTES // max(1, len(content))
-                    size = max(SERIALIZED_TOGETHER, min(max_size, rows_per_batch))
+                    size = max(REFERENCES_PER_STEP, min(max_size, rows_per_batch))
                     yield content
                 yield serializer.end()
 
@@ -169,24 +169,26 @@ class ListResponse(Generic[T]):
         references = await self._view.create_references(rows)
         serializer = serializer or self.format.create_serializer(self._create_head(references))
         content = []
-        for begin in range(0, len(references), SERIALIZED_TOGETHER):
-            content.append(serializer.serialize(references[begin : begin + SERIALIZED_TOGETHER]))
+        for begin in range(0, len(references), REFERENCES_PER_STEP):
+            content.append(serializer.serialize(references[begin : begin + REFERENCES_PER_STEP]))
             await asyncio.sleep(0)
         return serializer, b"".join(content)
 
     def _create_head(self, references: Sequence[formats.Reference]) -> formats.FeedHead:
         now = datetime.now(UTC)
-        times = [time for each in references if (time := each.updated or each.published)]
+        times = [
+            time for reference in references if (time := reference.updated or reference.published)
+        ]
         return formats.FeedHead(
             title=f"arxiv-gateway: {self._view.title}",
             uri=uuid5(NAMESPACE_URL, self._url.list_id).urn,
             self_url=self._url.absolute,
             # the newest row of an export in ascending order is not known at its start
-            updated=max(times, default=now) if self._is_page or self._rows.newest else now,
+            updated=max(times, default=now) if self._is_page or self._selection.newest else now,
         )
 
     def _create_headers(self) -> dict[str, str]:
-        # a header, since Litestar would append a charset to a media type
+        # as a header, since Litestar would append a charset to a media type
         headers = {"content-type": self.format.media_type, "vary": "Accept"}
         if self.format.name != "json":
             disposition = "inline" if self.format.name == "atom" else "attachment"
@@ -224,7 +226,9 @@ def _select_columns(
         return columns
     if isinstance(list_format, formats.ReferenceFormat):
         tables = [
-            each.name for each in formats.FORMATS.values() if isinstance(each, formats.TableFormat)
+            table.name
+            for table in formats.FORMATS.values()
+            if isinstance(table, formats.TableFormat)
         ]
         raise InvalidParameter(
             "fields",

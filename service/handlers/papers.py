@@ -149,17 +149,19 @@ def _select_order(order: PaperOrder, *, is_full_text: bool, is_page: bool) -> Pa
     return order or ("relevance" if is_full_text and is_page else "newest")
 
 
-def _describe_missing(name: str, version: int | None, versions: list[int]) -> str:
+def _describe_missing(arxiv_id: str, version: int | None, versions: list[int]) -> str:
     if not versions:
-        return f"no search has found {name} yet; /arxiv?id_list={name} retrieves it from arXiv"
+        return (
+            f"no search has found {arxiv_id} yet; /arxiv?id_list={arxiv_id} retrieves it from arXiv"
+        )
     stored = ", ".join(str(number or "one without a number") for number in versions)
-    return f"version {version} of {name} is not stored; the stored versions are: {stored}"
+    return f"version {version} of {arxiv_id} is not stored; the stored versions are: {stored}"
 
 
 def _summarize_counts(counts: Sequence[Count]) -> dict[str, Any]:
     facets: dict[str, list[FacetCount]] = {"total": [], "category": [], "year": []}
-    for each in counts:
-        facets[each.facet].append(FacetCount(each.value, each.count))
+    for count in counts:
+        facets[count.facet].append(FacetCount(count.value, count.count))
     total = facets.pop("total")[0].count
     return {
         "total": min(total, MAX_COUNTED),

@@ -1,4 +1,4 @@
-"""Parameters of the endpoints: their bounds, their descriptions, and what they are parsed to.
+"""Parameters of the endpoints: bounds, descriptions, and conversion to searches and filters.
 
 The classes are dependencies of handlers: their fields are query parameters of the endpoint.
 """
@@ -35,7 +35,7 @@ def param(description: str, example: object, **options: Any) -> QueryParameter: 
 
 
 def term_param(description: str, example: str) -> QueryParameter:
-    """Describe a parameter that holds words."""
+    """Describe a parameter that holds a search term."""
     return param(description, example, max_length=MAX_TERM_LENGTH)
 
 
@@ -219,9 +219,9 @@ class _TextQuery(ListQuery):
         since, until = parse_time_range(self.since, self.until, tz, ("since", "until"))
         texts = {name: getattr(self, name) or None for name in ("author", "title", "journal")}
         categories, archives = parse_categories(self.category)
-        words = " & ".join([*_parse_words(**texts), *tsqueries]) or None
-        found = {"since": since, "until": until, "words": words}
-        return texts | found | {"category": categories, "archive": archives}
+        words = " & ".join([*_build_word_tsqueries(**texts), *tsqueries]) or None
+        common = {"since": since, "until": until, "words": words}
+        return texts | common | {"category": categories, "archive": archives}
 
 
 @dataclass(kw_only=True)
@@ -347,7 +347,7 @@ def _build_query_filter(
 
 
 def parse_categories(texts: Sequence[str] | None) -> tuple[list[str] | None, list[str] | None]:
-    """Return categories, and archives given as `cs.*`; each None if there are none."""
+    """Return the categories, and the archives (`cs` for `cs.*`); each None if there are none."""
     names, archives = [], []
     for text in filter(None, map(str.strip, texts or ())):
         if (name := arxiv_query_parser.parse_category(text)) is None:
@@ -362,20 +362,20 @@ def parse_categories(texts: Sequence[str] | None) -> tuple[list[str] | None, lis
     return (names, archives or None) if names or archives else (None, None)
 
 
-def _parse_words(**texts: str | None) -> list[str]:
+def _build_word_tsqueries(**texts: str | None) -> list[str]:
     """Return a tsquery for each word of these parameters."""
-    words = []
+    tsqueries = []
     for name, text in texts.items():
         if text:
-            parsed = full_text.build_word_tsqueries(text)
-            if not parsed:
+            words = full_text.build_word_tsqueries(text)
+            if not words:
                 raise InvalidParameter(name, f"{text!r} contains no word; use letters or digits")
-            words += parsed
-    return words
+            tsqueries += words
+    return tsqueries
 
 
 _parameters: dict[Any, dict[str, QueryParameter]] = {}
-"""The results of `get_parameters` by the function of the handler."""
+"""Cached results of `get_parameters`, by the function of the handler."""
 
 
 def get_parameters(handler: BaseRouteHandler) -> dict[str, QueryParameter]:

@@ -1,4 +1,4 @@
-"""`/queries`: recorded searches; one of them, what has changed in it, and a feed of the changes."""
+"""`/queries` and below: recorded searches, the changes between two runs, a feed of new papers."""
 
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, tzinfo
@@ -129,7 +129,7 @@ async def get_query_changes(context: NamedDependency[Context], query_id: QueryId
         )
     runs = await context.reader.fetch_runs(run, 2)
     # a replica that lags behind may not have this run yet
-    previous = next((each for each in runs if each.query_id < run.query_id), None)
+    previous = next((other for other in runs if other.query_id < run.query_id), None)
     now = await context.reader.fetch_results(run)
     before = await context.reader.fetch_results(previous) if previous else now
     tz = context.settings.zone

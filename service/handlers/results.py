@@ -24,20 +24,20 @@ def create_view(
 ) -> ListView[ResultRow]:
     """Present results with times in a zone, or as stored, with Unix seconds."""
     base_url = str(request.base_url)
-    keys: set[str] = set()
+    exported_keys: set[str] = set()
 
     async def create_references(rows: Sequence[ResultRow]) -> list[Reference]:
         """Return each paper once per file, even if several searches found it."""
-        names = {(row.arxiv_id, row.version or 0) for row in rows if row.arxiv_id}
-        papers = await context.reader.fetch_papers(names)
+        versions = {(row.arxiv_id, row.version or 0) for row in rows if row.arxiv_id}
+        papers = await context.reader.fetch_papers(versions)
         references = []
         for row in rows:
             if paper := papers.get((row.arxiv_id or "", row.version or 0)):
                 reference = Reference.from_paper(paper)
             else:
                 reference = Reference.from_result(row, base_url)
-            if reference.key not in keys:
-                keys.add(reference.key)
+            if reference.key not in exported_keys:
+                exported_keys.add(reference.key)
                 references.append(reference)
         return references
 

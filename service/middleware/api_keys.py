@@ -26,7 +26,7 @@ class ApiKeyMiddleware(ASGIMiddleware):
         """Without `anonymous_rate`, every client needs a key."""
         self.keys = keys
         self.anonymous_rate = anonymous_rate
-        self.rates = QuotaCounter()
+        self.quotas = QuotaCounter()
 
     async def handle(self, scope: Scope, receive: Receive, send: Send, next_app: ASGIApp) -> None:
         if scope.get("method") == HttpMethod.OPTIONS or get_first_segment(scope) in EXEMPT:
@@ -37,19 +37,19 @@ class ApiKeyMiddleware(ASGIMiddleware):
         except ServiceError as error:
             await reject_request(error, send)
             return
-        window, has_room = self.rates.count(client, rate)
-        fields = window.fields()
+        quota, is_within = self.quotas.count(client, rate)
+        fields = quota.fields()
 
         async def send_with_quota(message: Message) -> None:
             if message["type"] == "http.response.start":
                 message["headers"] = [*message["headers"], *fields]
             await send(message)
 
-        if has_room:
+        if is_within:
             await next_app(scope, receive, send_with_quota)
         else:
-            detail = f"the quota of {rate} is used up: retry in {window.seconds_left} seconds"
-            exceeded = TooManyRequests(detail, retry_after=window.seconds_left)
+            detail = f"the quota of {rate} is used up: retry in {quota.seconds_left} seconds"
+            exceeded = TooManyRequests(detail, retry_after=quota.seconds_left)
             await reject_request(exceeded, send_with_quota)
 
     async def _identify_client(self, scope: Scope) -> tuple[str, Rate]:

@@ -21,13 +21,13 @@ class RequestLogMiddleware(ASGIMiddleware):
     """Take X-Request-ID from the request or generate one, and log each request when it ends."""
 
     async def handle(self, scope: Scope, receive: Receive, send: Send, next_app: ASGIApp) -> None:
-        name = get_header(scope, b"x-request-id") or b""
-        if not _VALID_ID.fullmatch(name):
-            name = b"%032x" % getrandbits(128)  # not a secret
-        id_token, key_token = request_id.set(name.decode()), key_name.set("")
+        own_id = get_header(scope, b"x-request-id") or b""
+        if not _VALID_ID.fullmatch(own_id):
+            own_id = b"%032x" % getrandbits(128)  # not a secret
+        id_token, key_token = request_id.set(own_id.decode()), key_name.set("")
         error_was_logged.set(False)
         started_at = perf_counter()
-        exchange = _Exchange(name, receive, send)
+        exchange = _Exchange(own_id, receive, send)
         try:
             await next_app(scope, exchange.receive, exchange.send)
         except Exception as error:
@@ -44,8 +44,8 @@ class RequestLogMiddleware(ASGIMiddleware):
 class _Exchange:
     """The messages of one request and its response."""
 
-    def __init__(self, name: bytes, receive: Receive, send: Send) -> None:
-        self._name = name
+    def __init__(self, own_id: bytes, receive: Receive, send: Send) -> None:
+        self._own_id = own_id
         self._receive = receive
         self._send = send
         self._request_complete = self._response_complete = False
@@ -67,7 +67,7 @@ class _Exchange:
         if message["type"] == "http.response.start":
             self.status = message["status"]
             self.cache_status = dict(message["headers"]).get(b"cache-status", b"")
-            message["headers"] = [*message["headers"], (b"x-request-id", self._name)]
+            message["headers"] = [*message["headers"], (b"x-request-id", self._own_id)]
         elif message["type"] == "http.response.body":
             self._response_complete = not message.get("more_body")
         await self._send(message)

@@ -11,7 +11,7 @@ from ..errors import InvalidParameter, RequestTimedOut
 from ..problems import send_problem
 from .scope import join_headers
 
-NAME = "request-timeout"
+HEADER = "request-timeout"
 _SECONDS = re.compile(r"[0-9]{1,6}(\.[0-9]{1,6})?")
 
 deadline: ContextVar[float | None] = ContextVar("deadline", default=None)
@@ -27,17 +27,17 @@ class RequestTimeoutMiddleware(ASGIMiddleware):
     """
 
     async def handle(self, scope: Scope, receive: Receive, send: Send, next_app: ASGIApp) -> None:
-        if not (header := join_headers(scope, NAME.encode())):
+        if not (value := join_headers(scope, HEADER.encode())):
             await next_app(scope, receive, send)
             return
-        text = header.decode("latin-1").strip()
+        text = value.decode("latin-1").strip()
         if not _SECONDS.fullmatch(text):
             detail = "must be a number of seconds, for example 2.5"
             await send_problem(InvalidParameter("Request-Timeout", detail), send)
             return
         response_started = False
 
-        async def send_and_note(message: Message) -> None:
+        async def send_and_note_start(message: Message) -> None:
             nonlocal response_started
             response_started = True
             await send(message)
@@ -46,7 +46,7 @@ class RequestTimeoutMiddleware(ASGIMiddleware):
         token = deadline.set(expires_at)
         try:
             async with asyncio.timeout_at(expires_at) as timeout:
-                await next_app(scope, receive, send_and_note)
+                await next_app(scope, receive, send_and_note_start)
         except TimeoutError:
             if not timeout.expired():
                 raise

@@ -7,7 +7,8 @@ from uuid import UUID
 
 from msgspec import Meta, Struct
 
-from .. import timestamps
+from .. import models, timestamps
+from . import describe
 
 MAX_RESULTS = 2000
 """Entries per response, according to arXiv's manual."""
@@ -16,35 +17,29 @@ MAX_RESULTS = 2000
 class Link(Struct, frozen=True, gc=False, omit_defaults=True):
     """A link of an Atom entry (RFC 4287, 4.2.7)."""
 
-    href: str
-    rel: str | None = None
-    title: str | None = None
-    type: str | None = None
+    href: Annotated[str, describe("URL")]
+    rel: Annotated[str | None, describe("relation to the paper")] = None
+    title: Annotated[str | None, describe("title of the link")] = None
+    type: Annotated[str | None, describe("media type of the target")] = None
 
 
 class Entry(Struct, frozen=True, gc=False, kw_only=True):
     """One Atom entry with everything that arXiv sends about a paper; white space is normalized."""
 
-    arxiv_id: str | None
-    """Without the version: 2101.00001 or hep-th/9901001. None if the entry names no paper."""
-    version: int | None
-    authors: list[str]
-    affiliations: list[list[str]]
-    """Those of each author, in the order of `authors`; mostly empty."""
-    title: str
-    journal: str | None
-    """The journal reference."""
-    summary: str
-    comment: str | None
-    published: datetime | None
-    """When version 1 was submitted."""
-    updated: datetime | None
-    """When this version was submitted."""
-    dois: list[str]
-    """The DOIs of the journal, without arXiv's own."""
-    primary_category: str | None
-    categories: list[str]
-    links: list[Link]
+    arxiv_id: Annotated[str | None, models.NULLABLE_ID]
+    version: Annotated[int | None, models.VERSION]
+    authors: Annotated[list[str], models.AUTHORS]
+    affiliations: Annotated[list[list[str]], models.AFFILIATIONS]
+    title: Annotated[str, models.TITLE]
+    journal: Annotated[str | None, models.JOURNAL]
+    summary: Annotated[str, models.ABSTRACT]
+    comment: Annotated[str | None, models.COMMENT]
+    published: Annotated[datetime | None, models.PUBLISHED]
+    updated: Annotated[datetime | None, models.UPDATED]
+    dois: Annotated[list[str], models.DOIS]
+    primary_category: Annotated[str | None, models.PRIMARY_CATEGORY]
+    categories: Annotated[list[str], models.CATEGORIES]
+    links: Annotated[list[Link], models.LINKS]
 
     @property
     def author(self) -> str:
@@ -78,24 +73,27 @@ SortOrder = Literal["descending", "ascending"]
 class Search(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A request for papers; all fields that are set must match."""
 
-    author: Term | None = None
-    title: Term | None = None
-    journal: Term | None = None
-    abstract: Term | None = None
-    comment: Term | None = None
-    any: Term | None = None
-    category: tuple[Term, ...] = ()
-    """One of these must match."""
-    id_list: tuple[Term, ...] = ()
-    query: Term | None = None
-    """In arXiv's query language."""
-    submitted_from: Moment | None = None
-    """Unix seconds of version 1, inclusive."""
-    submitted_to: Moment | None = None
-    start: Annotated[int, Meta(ge=0)] = 0
-    max_results: Annotated[int, Meta(ge=1, le=MAX_RESULTS)] | None = None
-    sort_by: SortBy = "relevance"
-    sort_order: SortOrder = "descending"
+    author: Annotated[Term | None, describe("words of one author's name")] = None
+    title: Annotated[Term | None, describe("phrase of the title")] = None
+    journal: Annotated[Term | None, describe("phrase of the journal reference")] = None
+    abstract: Annotated[Term | None, describe("phrase of the abstract")] = None
+    comment: Annotated[Term | None, describe("phrase of the comment")] = None
+    any: Annotated[Term | None, describe("phrase of any field")] = None
+    category: Annotated[tuple[Term, ...], describe("categories, one of which must match")] = ()
+    id_list: Annotated[tuple[Term, ...], describe("identifiers, one of which must match")] = ()
+    query: Annotated[Term | None, describe("query in arXiv's own language")] = None
+    submitted_from: Annotated[
+        Moment | None, describe("earliest submission of version 1, in Unix seconds")
+    ] = None
+    submitted_to: Annotated[
+        Moment | None, describe("latest submission of version 1, in Unix seconds")
+    ] = None
+    start: Annotated[int, describe("number of papers to skip", ge=0)] = 0
+    max_results: Annotated[
+        Annotated[int, Meta(ge=1, le=MAX_RESULTS)] | None, describe("maximum number of papers")
+    ] = None
+    sort_by: Annotated[SortBy, describe("sort key")] = "relevance"
+    sort_order: Annotated[SortOrder, describe("sort direction")] = "descending"
 
 
 class ArxivRequest(Struct, frozen=True):

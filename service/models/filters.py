@@ -5,6 +5,7 @@ from typing import Annotated
 from msgspec import Meta, Struct
 
 from .. import timestamps
+from . import describe
 from .arxiv import Moment
 from .records import QueryId
 
@@ -14,49 +15,44 @@ MAX_ITEMS_PER_PAGE = 1000
 class _TimeFilter(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A row matches if it matches every field that is set."""
 
-    since: Moment = timestamps.EARLIEST
-    """Unix seconds, inclusive, as `until`."""
-    until: Moment = timestamps.LATEST
+    since: Annotated[Moment, describe("earliest time, in Unix seconds")] = timestamps.EARLIEST
+    until: Annotated[Moment, describe("latest time, in Unix seconds")] = timestamps.LATEST
 
 
 class QueryFilter(_TimeFilter, frozen=True, kw_only=True, tag="queries"):
     """Which runs match, by the time of the search."""
 
-    status: Annotated[int, Meta(ge=0, le=999)] | None = None
-    text: str | None = None
-    """Part of the query; case is ignored."""
+    status: Annotated[
+        Annotated[int, Meta(ge=0, le=999)] | None, describe("HTTP status of arXiv's response")
+    ] = None
+    text: Annotated[str | None, describe("part of the query, ignoring case")] = None
 
 
 class _TextFilter(_TimeFilter, frozen=True, kw_only=True):
-    author: str | None = None
-    """Part of the text, like the next two; case, accents and punctuation are ignored."""
-    title: str | None = None
-    journal: str | None = None
-    words: str | None = None
-    """In the syntax of `to_tsquery`."""
-    category: list[str] | None = None
-    """One of these categories, or one of `archive`."""
-    archive: list[str] | None = None
-    """`cs` matches all categories that begin with `cs.`"""
+    # case, accents and punctuation of these three are ignored
+    author: Annotated[str | None, describe("part of the authors")] = None
+    title: Annotated[str | None, describe("part of the title")] = None
+    journal: Annotated[str | None, describe("part of the journal reference")] = None
+    words: Annotated[str | None, describe("words in the syntax of `to_tsquery`")] = None
+    category: Annotated[list[str] | None, describe("categories; or one of `archive`")] = None
+    archive: Annotated[list[str] | None, describe("archives: `cs` matches all `cs.*`")] = None
 
 
 class ResultFilter(_TextFilter, frozen=True, kw_only=True, tag="results"):
     """Which results match, by the time of the search."""
 
-    query_id: QueryId | None = None
+    query_id: Annotated[QueryId | None, describe("number of the recorded search")] = None
 
 
 class PaperFilter(_TextFilter, frozen=True, kw_only=True, tag="papers"):
     """Which papers match, by the submission of version 1."""
 
-    all_versions: bool = False
-    """Whether versions other than the latest match too."""
-    is_full_text: bool = False
-    """Whether there is a full-text query to rank by."""
-    mark_title: str = ""
-    """What to highlight in titles, in the syntax of `to_tsquery`."""
-    mark_author: str = ""
-    mark_abstract: str = ""
+    all_versions: Annotated[bool, describe("whether older versions match too")] = False
+    is_full_text: Annotated[bool, describe("whether there is a full-text query to rank by")] = False
+    # in the syntax of `to_tsquery`
+    mark_title: Annotated[str, describe("words to highlight in titles")] = ""
+    mark_author: Annotated[str, describe("words to highlight in authors")] = ""
+    mark_abstract: Annotated[str, describe("words to highlight in abstracts")] = ""
 
 
 SortKey = tuple[int | float | str, ...]
@@ -65,8 +61,10 @@ SortKey = tuple[int | float | str, ...]
 class Position(Struct, frozen=True, forbid_unknown_fields=True):
     """Where a page begins: after a row, before a row, or after a number of rows."""
 
-    key: SortKey | None = None
-    """The key of that row; None is the beginning of the list."""
-    back: bool = False
-    """Whether the page ends before that row; its order is the same."""
-    offset: Annotated[int, Meta(ge=0, le=10**12)] = 0
+    key: Annotated[
+        SortKey | None, describe("sort key of that row; null for the beginning of the list")
+    ] = None
+    back: Annotated[bool, describe("whether the page ends before that row, in the same order")] = (
+        False
+    )
+    offset: Annotated[int, describe("number of rows to skip", ge=0, le=10**12)] = 0

@@ -3,8 +3,9 @@
 from typing import Annotated, Any, Generic, TypeVar
 from uuid import UUID
 
-from msgspec import Meta, Struct
+from msgspec import Meta, Struct, field
 
+from .. import models
 from . import describe
 from .arxiv import MAX_RESULTS, Link, Moment, Outcome, Remarks
 
@@ -12,10 +13,12 @@ INT2_MAX = 32_767
 INT4_MAX = 2_147_483_647
 INT8_MAX = 9_223_372_036_854_775_807
 QueryId = Annotated[int, Meta(ge=1, le=INT8_MAX)]
+Text = Annotated[str, Meta(max_length=100_000, pattern="^[^\\x00]*$")]
+"""PostgreSQL stores any text without NUL."""
 Time = TypeVar("Time")
 QueryNumber = Annotated[int, describe("number of the recorded search", 42)]
 SearchTime = Annotated[str, describe("time of the search", "2026-11-23T20:15:00")]
-UnixTime = Annotated[int, describe("time of the search, in Unix seconds", 1_795_464_900)]
+UnixTime = Annotated[int, models.UNIX_TIME]
 Status = Annotated[int, describe("HTTP status of arXiv's response; 0 if there was none", 200)]
 NumResults = Annotated[int, describe("number of matching papers at arXiv", 214_881)]
 NumEntries = Annotated[int, describe("number of papers in this response, which are stored", 10)]
@@ -26,12 +29,10 @@ QueryText = Annotated[
 OutcomeName = Annotated[str, describe("outcome of the search in one word", "ok", "unreachable")]
 ResultNumber = Annotated[int, describe("position in the search results, from 0", 0)]
 ArxivId = Annotated[str, describe("arXiv identifier without a version", "2611.00001")]
-AnyArxivId = Annotated[
-    str | None, describe("arXiv identifier without a version; null if unknown", "2611.00001")
-]
-Version = Annotated[int | None, describe("version of the paper; null if unknown", 2)]
-Title = Annotated[str, describe("title", "Invariants of any differential expressions")]
-Journal = Annotated[str | None, describe("journal reference", "Nachr. Ges. Wiss. Goettingen 1918")]
+AnyArxivId = Annotated[str | None, models.NULLABLE_ID]
+Version = Annotated[int | None, models.VERSION]
+Title = Annotated[str, models.TITLE]
+Journal = Annotated[str | None, models.JOURNAL]
 
 
 class PaperFields(Struct, Generic[Time], frozen=True):
@@ -40,29 +41,26 @@ class PaperFields(Struct, Generic[Time], frozen=True):
     arxiv_id: AnyArxivId
     version: Version
     title: Title
-    authors: Annotated[list[str], describe("authors, in order", ["Emmy Noether", "Felix Klein"])]
-    affiliations: Annotated[
-        list[list[str]] | None,
-        describe("affiliations of each author, in the order of `authors`", [["Goettingen"], []]),
-    ]
-    abstract: Annotated[str | None, describe("abstract", "We study what stays the same.")]
+    authors: Annotated[list[str], models.AUTHORS]
+    affiliations: Annotated[list[list[str]] | None, models.AFFILIATIONS]
+    abstract: Annotated[str | None, models.ABSTRACT]
     """None if only author, title and journal are known."""
     journal: Journal
-    comment: Annotated[str | None, describe("comment of the authors", "18 pages")]
+    comment: Annotated[str | None, models.COMMENT]
     published: Time | None
     """When version 1 was submitted."""
     updated: Time | None
     """When this version was submitted."""
-    dois: Annotated[list[str], describe("DOIs of the published versions", ["10.1000/182"])]
-    primary_category: Annotated[str | None, describe("primary category", "math.DG")]
-    categories: Annotated[list[str], describe("all categories", ["math.DG", "math-ph"])]
+    dois: Annotated[list[str], models.DOIS]
+    primary_category: Annotated[str | None, models.PRIMARY_CATEGORY]
+    categories: Annotated[list[str], models.CATEGORIES]
     links: Any
     """Structs, or the objects in the column."""
     withdrawn: Annotated[
-        bool, describe("whether the comment says that the paper is withdrawn", False)  # noqa: FBT003
+        bool, describe("whether the comment marks the paper as withdrawn", False)  # noqa: FBT003
     ]
     timestamp: Time
-    """When the search that found all this was answered."""
+    """Time of the search that returned this data."""
 
 
 class PaperInsert(PaperFields[int], frozen=True):
@@ -103,8 +101,8 @@ class Record(Struct, kw_only=True, eq=False, weakref=True):
     papers: list[PaperInsert]
 
     @property
-    def recorded(self) -> int:
-        """The time from which its age counts."""
+    def recorded_at(self) -> int:
+        """The start of its age."""
         return self.acknowledged
 
 
@@ -126,11 +124,15 @@ class QueryRow(Struct, frozen=True, gc=False):
 
 
 class RecordedSearch(QueryRow, frozen=True, kw_only=True):
-    """A row of the table `queries` that answers a later search."""
+    """A row of the table `queries` as the response to a search."""
 
-    remarks: Remarks | None = None
-    recorded: int
-    """Unix seconds of the database's clock, or of who asked if it waited in a queue then."""
+    remarks: Annotated[
+        Remarks | None, describe("peculiarities of arXiv's response", {"missing_ids": []})
+    ] = None
+    recorded_at: Annotated[int, describe("start of its age, in Unix seconds", 1_795_464_901)] = (
+        field(name="recorded")  # frontends of other releases expect this JSON key
+    )
+    """By the database's clock, or that of the process that published the record, if queued."""
 
 
 class ResultFields(Struct, Generic[Time], frozen=True, gc=False):
@@ -155,7 +157,7 @@ class ResultRow(ResultFields[int], frozen=True, gc=False):
 class Run(QueryRow, frozen=True):
     """A row of the table `queries`, with the key that identifies its search."""
 
-    search_key: UUID | None
+    search_key: Annotated[UUID | None, describe("digest that identical searches share")]
 
 
 class PaperRow(PaperFields[int], frozen=True, gc=False):

@@ -5,59 +5,50 @@ from typing import Annotated, Literal
 
 from msgspec import Meta, Struct, field
 
+from .. import models
 from . import describe
 from .arxiv import MAX_RESULTS, Link, Moment, Outcome, Search
-from .records import INT4_MAX, QueryId
+from .records import INT4_MAX, QueryId, Text
 
-Text = Annotated[str, Meta(max_length=100_000, pattern="^[^\\x00]*$")]
-"""PostgreSQL stores any text without NUL."""
 Name = Annotated[str, Meta(max_length=100, pattern="^[^\\x00]*$")]
 Digest = Annotated[str, Meta(pattern="^[0-9a-f]{64}$", max_length=64)]
 ArxivId = Annotated[str, Meta(max_length=100, pattern=r"^(\d{4}\.\d{4,5}|[a-z-]+/\d{7})$(?!\n)")]
 """Without a version."""
-
-
 QueryNumber = Annotated[QueryId, describe("number of the search, from /get-sequence", 42)]
-SearchTime = Annotated[Moment, describe("time of the search, in Unix seconds", 1_795_464_900)]
-EarliestTime = Annotated[
-    str, describe("earliest time, ISO 8601", "2026-11-23T20:15:00", max_length=64)
-]
-LatestTime = Annotated[
-    str,
-    describe("latest time, ISO 8601; a date includes the whole day", "2026-11-24", max_length=64),
-]
-Status = Annotated[int, describe("HTTP status of arXiv's response", 200, ge=0, le=999)]
-QueryText = Annotated[
-    str,
-    describe(
-        "part of the query as sent to arXiv, ignoring case",
-        "ti:testing",
-        max_length=500,
-        pattern="^[^\\x00]*$",
-    ),
-]
+SearchTime = Annotated[Moment, models.UNIX_TIME]
+TimeText = Annotated[str, Meta(max_length=64)]
+Status = Annotated[int, Meta(ge=0, le=999)]
+QueryText = Annotated[str, Meta(max_length=500, pattern="^[^\\x00]*$")]
 
 
 class QueryRange(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The body of `POST /queries`: the parameters of `GET /queries`."""
+    """Which recorded searches to return, as in the parameters of `GET /queries`."""
 
-    start_timestamp: EarliestTime | None = None
-    end_timestamp: LatestTime | None = None
-    status: Status | None = None
-    text: QueryText | None = None
+    start_timestamp: Annotated[
+        TimeText | None, describe("earliest time, ISO 8601", "2026-11-23T20:15:00")
+    ] = None
+    end_timestamp: Annotated[
+        TimeText | None,
+        describe("latest time, ISO 8601; a date includes the whole day", "2026-11-24"),
+    ] = None
+    status: Annotated[
+        Status | None, describe("HTTP status of arXiv's response; 0 if there was none", 200)
+    ] = None
+    text: Annotated[
+        QueryText | None,
+        describe("part of the query as sent to arXiv, ignoring case", "ti:testing"),
+    ] = None
     order: Annotated[
         Literal["oldest", "newest"], describe("whether the oldest or newest come first", "newest")
     ] = "oldest"
 
 
 class WriteQueryRequest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The body of `/write-queries`."""
+    """A search to be recorded."""
 
     query_id: QueryNumber
     timestamp: SearchTime
-    status: Annotated[
-        int, describe("HTTP status of arXiv's response; 0 if there was none", 200, ge=0, le=999)
-    ]
+    status: Annotated[Status, describe("HTTP status of arXiv's response; 0 if there was none", 200)]
     num_results: Annotated[
         int, describe("number of matching papers at arXiv", 214_881, ge=0, le=INT4_MAX)
     ]
@@ -69,30 +60,30 @@ class WriteQueryRequest(Struct, frozen=True, kw_only=True, forbid_unknown_fields
 
 
 class ResultPayload(Struct, frozen=True, kw_only=True):
-    """One paper in the body of `/write-results`; unknown fields are ignored.
+    """A result to be recorded; unknown fields are ignored.
 
     Entries of `/arxiv-api` can be sent unchanged. With `summary`, the paper replaces the stored
     data about it.
     """
 
-    authors: list[Text] | Text
-    title: Text
-    journal: Text | None = None
-    arxiv_id: ArxivId | None = None
-    version: Annotated[int, Meta(ge=1, le=9999)] | None = None
-    affiliations: list[list[Text]] = []
-    summary: Text | None = None
-    comment: Text | None = None
-    published: datetime | None = None
-    updated: datetime | None = None
-    dois: list[Text] = []
-    primary_category: Name | None = None
-    categories: list[Name] = []
-    links: list[Link] = []
+    authors: Annotated[list[Text] | Text, models.AUTHORS]
+    title: Annotated[Text, models.TITLE]
+    journal: Annotated[Text | None, models.JOURNAL] = None
+    arxiv_id: Annotated[ArxivId | None, models.NULLABLE_ID] = None
+    version: Annotated[Annotated[int, Meta(ge=1, le=9999)] | None, models.VERSION] = None
+    affiliations: Annotated[list[list[Text]], models.AFFILIATIONS] = []
+    summary: Annotated[Text | None, models.ABSTRACT] = None
+    comment: Annotated[Text | None, models.COMMENT] = None
+    published: Annotated[datetime | None, models.PUBLISHED] = None
+    updated: Annotated[datetime | None, models.UPDATED] = None
+    dois: Annotated[list[Text], models.DOIS] = []
+    primary_category: Annotated[Name | None, models.PRIMARY_CATEGORY] = None
+    categories: Annotated[list[Name], models.CATEGORIES] = []
+    links: Annotated[list[Link], models.LINKS] = []
 
 
 class WriteResultsRequest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The body of `/write-results`."""
+    """The results of a recorded search."""
 
     query_id: QueryNumber
     timestamp: SearchTime
@@ -112,22 +103,22 @@ class WriteResultsRequest(Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 
 
 class SearchRequest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The body of `/find-answer`."""
+    """A search, and whether to bypass the cache."""
 
-    search: Annotated[Search, Meta(description="the search")] = field(name="asked")
-    bypass_cache: Annotated[bool, Meta(description="whether to bypass the cache")] = field(
+    search: Annotated[Search, describe("the search")] = field(name="asked")
+    bypass_cache: Annotated[bool, describe("whether to bypass the cache")] = field(
         default=False, name="anew"
     )
 
 
 class ResultsRequest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The body of `/find-results`."""
+    """The search whose results to return."""
 
     query_id: Annotated[QueryId, describe("number of the recorded search", 42)]
 
 
 class ApiKeysRequest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The body of `/find-keys`."""
+    """The API keys to validate."""
 
     digests: Annotated[
         list[Digest],

@@ -7,7 +7,7 @@ from typing import Annotated, Self
 from msgspec import Struct, convert
 from msgspec.structs import asdict, astuple
 
-from .. import timestamps
+from .. import models, timestamps
 from . import describe, records
 from .arxiv import Entry, Link, Outcome
 
@@ -123,13 +123,7 @@ class Paper(records.PaperFields[str], frozen=True):
     timestamp: Annotated[
         str, describe("time of the search that returned this data", "2026-11-23T20:15:00")
     ]
-    links: Annotated[
-        list[Link],
-        describe(
-            "links of the paper's Atom entry",
-            [{"href": "https://arxiv.org/abs/2611.00001v2", "rel": "alternate"}],
-        ),
-    ]
+    links: Annotated[list[Link], models.LINKS]
 
     @classmethod
     def from_row(cls, row: records.PaperRow, tz: tzinfo, **fields: object) -> Self:
@@ -173,7 +167,7 @@ class Facets(Struct, frozen=True, kw_only=True):
     year: Annotated[list[FacetCount], describe("counts by year of version 1")]
 
 
-class ArxivApiAnswer(Struct, frozen=True, kw_only=True):
+class ArxivApiResponse(Struct, frozen=True, kw_only=True):
     """arXiv's response, as returned by `/arxiv-api`."""
 
     data: Annotated[list[Entry], describe("the papers")]
@@ -207,7 +201,7 @@ class ArxivState(Struct, frozen=True, kw_only=True):
     asking: Annotated[bool, describe("whether a request to arXiv is in progress", False)]  # noqa: FBT003
     waiting: Annotated[int, describe("number of searches that wait for the rate limiter", 0)]
     closed_until: Annotated[
-        str | None, describe("end of the pause that arXiv demanded", "2026-11-23T20:16:00")
+        str | None, describe("end of the current cooldown", "2026-11-23T20:16:00")
     ] = None
 
 

@@ -1,4 +1,4 @@
--- How many papers match: in total, per category and per year of version 1; at most `most` are counted.
+-- How many papers match: in total, per category and per year of version 1; at most `max_counted` are counted.
 with found as (
     select published, categories
     from papers
@@ -36,7 +36,7 @@ with found as (
             )
         )
     order by coalesce(published, 0) desc
-    limit %(most)s::bigint
+    limit %(max_counted)s::bigint
 )
 select 'total' as facet, '' as value, count(*) as count
 from found

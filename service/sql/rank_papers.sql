@@ -1,5 +1,5 @@
--- Papers that match, the best first, from a position on; the newest `most` of them are ranked. Texts with
--- matches to highlight are returned once more, unaccented, with the matches between the characters 2 and 3.
+-- Papers that match, the best first, from a position on; the newest `max_ranked` of them are ranked. Texts
+-- with matches to highlight are returned once more, unaccented, with the matches between the characters 2 and 3.
 with found as (
     select
         arxiv_id, version, title, authors, affiliations, abstract, journal, comment, published,
@@ -40,7 +40,7 @@ with found as (
             )
         )
     order by coalesce(published, 0) desc, arxiv_id desc, version desc
-    limit %(most)s::bigint
+    limit %(max_ranked)s::bigint
 ),
 ranked as (
     -- the weights of note, abstract, author and title; the length of the text lowers the rank
@@ -61,13 +61,13 @@ select
     arxiv_id, version, title, authors, affiliations, abstract, journal, comment, published,
     updated, dois, primary_category, categories, links, withdrawn, timestamp,
     distance,
-    case when %(mark_title)s::text <> '' and length(title) <= %(most_marked)s::int then
+    case when %(mark_title)s::text <> '' and length(title) <= %(max_marked_chars)s::int then
         ts_headline('arxiv', unaccent_text(title), to_tsquery('arxiv', %(mark_title)s::text), options)
     end as marked_title,
-    case when %(mark_author)s::text <> '' and length(join_names(authors)) <= %(most_marked)s::int then
+    case when %(mark_author)s::text <> '' and length(join_names(authors)) <= %(max_marked_chars)s::int then
         ts_headline('arxiv', unaccent_text(join_names(authors)), to_tsquery('arxiv', %(mark_author)s::text), options)
     end as marked_author,
-    case when %(mark_abstract)s::text <> '' and length(abstract) <= %(most_marked)s::int then
+    case when %(mark_abstract)s::text <> '' and length(abstract) <= %(max_marked_chars)s::int then
         ts_headline('arxiv', unaccent_text(abstract), to_tsquery('arxiv', %(mark_abstract)s::text), options)
     end as marked_abstract
 from page, (

@@ -2,7 +2,7 @@
 -- acknowledged.
 select
     query_id, timestamp, status, num_results, num_entries, query, outcome, remarks,
-    coalesce(acknowledged, recorded) as recorded
+    coalesce(acknowledged, recorded) as recorded_at
 from queries
 where search_key = %(search_key)s and outcome = 'ok'
 order by query_id desc

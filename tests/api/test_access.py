@@ -23,7 +23,7 @@ from service.errors import ApiKeyNameTaken, ConfigurationError, DatabaseUnavaila
 from service.middleware.allowed_hosts import parse_host
 from service.middleware.api_keys import ApiKeyMiddleware
 from service.middleware.security_headers import HEADERS
-from service.quotas import MAX_CALLERS, QuotaCounter
+from service.quotas import MAX_CLIENTS, QuotaCounter
 from service.settings import Settings
 from tests.conftest import Gateway, Serve
 from tests.support.process import ROOT, service
@@ -202,9 +202,9 @@ async def test_caches_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     assert keys == [None] * 30
 
     rates = QuotaCounter()
-    for number in range(MAX_CALLERS + 5):
+    for number in range(MAX_CLIENTS + 5):
         rates.count(f"from {number}", Rate(1, 60))
-    assert len(rates._windows) == MAX_CALLERS  # noqa: SLF001
+    assert len(rates._windows) == MAX_CLIENTS  # noqa: SLF001
 
 
 @pytest.mark.parametrize(

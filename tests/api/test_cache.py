@@ -52,7 +52,7 @@ BROKEN = httpx.Response(500, content=b"oops")
 
 @pytest.fixture(autouse=True)
 def _short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(search_module, "RETRY_SECONDS", 0.01)
+    monkeypatch.setattr(search_module, "RETRY_PAUSE", 0.01)
 
 
 @pytest.fixture
@@ -392,11 +392,13 @@ async def test_recording_is_retried_while_the_database_is_unavailable(
     gateway: Serve, db: psycopg.Connection
 ) -> None:
     def answer(_: httpx.Request) -> httpx.Response:
-        db.execute("alter table results rename to hidden" if upstream["asked"] == 0 else "select 1")
-        upstream["asked"] += 1
+        db.execute(
+            "alter table results rename to hidden" if upstream["requests"] == 0 else "select 1"
+        )
+        upstream["requests"] += 1
         return good()
 
-    upstream = {"asked": 0}
+    upstream = {"requests": 0}
     async with gateway(httpx.MockTransport(answer)) as client:
         request = asyncio.create_task(client.get("/arxiv", params=TITLE))
         await asyncio.sleep(1)
@@ -404,7 +406,7 @@ async def test_recording_is_retried_while_the_database_is_unavailable(
         response = await request
 
     assert response.status_code == 200
-    assert upstream["asked"] == 1
+    assert upstream["requests"] == 1
     assert db.execute("select count(*) from results").fetchone() == (3,)
 
 

@@ -316,8 +316,8 @@ async def test_rows_written_by_operators_are_counted_once(client: Gateway) -> No
 
 
 def pool(name: str, **labels: str) -> str:
-    shown = ",".join(f'{label}="{value}"' for label, value in labels.items())
-    return f"arxiv_gateway_pool_{name}{{{shown}}}"
+    label_text = ",".join(f'{label}="{value}"' for label, value in labels.items())
+    return f"arxiv_gateway_pool_{name}{{{label_text}}}"
 
 
 async def test_acquired_connections_are_in_use(
@@ -439,5 +439,5 @@ async def test_names_follow_the_conventions_of_prometheus(client: Gateway) -> No
 
 
 def test_every_failure_of_arxiv_has_its_own_label() -> None:
-    assert set(UpstreamError.__subclasses__()) <= set(metrics.ENDS)
-    assert len(set(metrics.ENDS.values())) == len(metrics.ENDS)
+    assert set(UpstreamError.__subclasses__()) <= set(metrics.FAILURE_OUTCOMES)
+    assert len(set(metrics.FAILURE_OUTCOMES.values())) == len(metrics.FAILURE_OUTCOMES)

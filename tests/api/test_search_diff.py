@@ -382,18 +382,18 @@ async def test_every_run_of_a_search_has_the_same_feed(client: Gateway, runs: Ru
 
 
 async def test_feed_entries_do_not_change(client: Gateway, runs: Runs) -> None:
-    told_before: dict[str, str] = {}
+    dates_before: dict[str, str] = {}
     for number in range(40):
         query_id = runs.add("2611.00001v1", f"2611.1{number // 10:04}v1", f"2612.{number:05}v1")
-        told_now = dates(await read(client, query_id))
+        dates_now = dates(await read(client, query_id))
         changed = {
             name
-            for name, date in told_now.items()
-            if name in told_before and told_before[name] != date
+            for name, date in dates_now.items()
+            if name in dates_before and dates_before[name] != date
         }
         assert changed == set()
-        assert f"http://arxiv.org/abs/2612.{number:05}v1" in told_now
-        told_before |= told_now
+        assert f"http://arxiv.org/abs/2612.{number:05}v1" in dates_now
+        dates_before |= dates_now
 
 
 async def test_feed_has_at_most_100_entries(client: Gateway, runs: Runs) -> None:

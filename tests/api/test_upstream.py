@@ -157,17 +157,17 @@ async def test_retry_after_of_arxiv_is_passed_on(
 
 
 async def test_redirect_is_not_followed(gateway: Serve) -> None:
-    asked = []
+    hosts = []
 
     def answer(request: httpx.Request) -> httpx.Response:
-        asked.append(request.url.host)
+        hosts.append(request.url.host)
         return httpx.Response(302, headers={"location": "http://elsewhere.example/"})
 
     async with gateway(transport=httpx.MockTransport(answer)) as client:
         response = await client.get("/arxiv", params={"title": "x"})
 
     assert response.status_code == 502
-    assert len(asked) == 1
+    assert len(hosts) == 1
 
 
 @pytest.mark.parametrize("encode", [gzip.compress, zlib.compress])

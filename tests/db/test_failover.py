@@ -248,8 +248,8 @@ class Load:
     async def read_newest(self, client: httpx.AsyncClient) -> None:
         """Read the newest searches and check that each has all of its results."""
         while not self.ended.is_set():
-            shown = await self.get(client, "/queries?order=newest&items_per_page=3")
-            for search in shown or ():
+            searches = await self.get(client, "/queries?order=newest&items_per_page=3")
+            for search in searches or ():
                 if (query_id := search["query_id"]) <= self.after:
                     continue
                 rows = await self.get(client, f"/results?query_id={query_id}&items_per_page=100")

@@ -18,7 +18,7 @@ from service.db import migrations
 from service.db.conninfo import libpq_environment
 from service.errors import ConfigurationError
 
-NAMES = [path.stem for path in migrations.files()]
+NAMES = [path.stem for path in migrations.list_files()]
 
 
 @contextmanager
@@ -52,7 +52,7 @@ def read_applied(url: str) -> list[str]:
 
 def dump_schema(url: str) -> str:
     dump = subprocess.run(
-        [str(embedded_postgres.program("pg_dump")), "--schema-only", "--restrict-key=x"],
+        [str(embedded_postgres.find_program("pg_dump")), "--schema-only", "--restrict-key=x"],
         env=os.environ | libpq_environment(url),
         capture_output=True,
         text=True,
@@ -72,10 +72,10 @@ def test_second_application_changes_nothing(empty: str) -> None:
 
 def test_psql_alone_has_the_same_effect(empty: str, database: str) -> None:
     for _ in range(2):
-        for path in migrations.files():
+        for path in migrations.list_files():
             subprocess.run(
                 [
-                    str(embedded_postgres.program("psql")),
+                    str(embedded_postgres.find_program("psql")),
                     "-X",
                     "-q",
                     "-v",

@@ -72,7 +72,8 @@ def million(server: str, template: str) -> Iterator[psycopg.Connection]:
 def run(conn: psycopg.Connection, statement: bytes, values: dict[str, Any]) -> tuple[str, int, int]:
     """The indexes that a statement uses, and its numbers of pages and rows."""
     analyze = b"explain (analyze, buffers, costs off, timing off, format json) "
-    parameters = {"read_delay": 0.0, "most": 20_000, "most_marked": 10_000} | values
+    limits = {"max_ranked": 20_000, "max_counted": 20_000, "max_marked_chars": 10_000}
+    parameters = {"read_delay": 0.0} | limits | values
     [[[explained]]] = conn.execute(analyze + statement, parameters).fetchall()
     plan = explained["Plan"]
     indexes = re.findall(r'"Index Name": "(\w+)"', json.dumps(plan))

@@ -12,7 +12,7 @@ from psycopg.conninfo import make_conninfo
 
 from demo.arxiv import StandIn
 from service.db.pool import PREPARE_AFTER, ConnectionSource, DatabasePools
-from service.db.reader import RESULTS, ListRows, RecordReader
+from service.db.reader import RESULTS, ListSelection, RecordReader
 from service.models.filters import Position, ResultFilter
 from tests.conftest import Gateway, Serve
 from tests.db.test_records import COUNTS, answer, stored
@@ -179,7 +179,7 @@ async def test_pages_are_prepared_only_without_pgbouncer_and_planned_for_each_ex
         async with DatabasePools(writer, url) as connections:
             reader = RecordReader(connections)
             for _ in range(4 * PREPARE_AFTER):  # with at most two connections
-                await reader.fetch_page(ListRows(RESULTS, ResultFilter()), Position(), 10)
+                await reader.fetch_page(ListSelection(RESULTS, ResultFilter()), Position(), 10)
             found = await _list_prepared(partial(connections.reader, "results"))
         pages = [mode for statement, mode in found if "from results" in statement]
         assert bool(pages) is may_prepare

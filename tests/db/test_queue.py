@@ -429,7 +429,7 @@ async def test_queued_record_is_new_to_readers_and_old_to_cache(
         one = await client.get(f"/queries/{late.query_id}")
 
     assert found is not None
-    assert found.recorded == late.acknowledged
+    assert found.recorded_at == late.acknowledged
     assert (seen.json(), one.status_code) == ([], 404)
 
 
@@ -547,7 +547,7 @@ async def test_many_searches_are_stored_in_one_round_trip(
         store = RecordStore(connections)
         first, *records = [await record(store, 10) for _ in range(101)]
         await store.insert_batch([first])
-        proxy.forget()
+        proxy.reset()
         refused = await store.insert_batch(records)
 
         assert (proxy.trips, proxy.answers) == (1, 1)
@@ -665,7 +665,7 @@ async def test_worker_stores_results_first_on_separate_systems(
 async def test_queued_results_of_other_process_are_reported(
     gateway: Serve, db: psycopg.Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("service.search.QUEUE_SECONDS", 0.2)
+    monkeypatch.setattr("service.search.QUEUE_TIMEOUT", 0.2)
     params = {"title": "testing", "include": "results"}
     async with gateway() as client:
         await client.get("/arxiv", params=params)

@@ -159,7 +159,7 @@ async def test_uncontended_lease_costs_two_round_trips(
     async with proxied(database) as (proxy, url), limiters(url, interval=0) as [limiter]:
         async with limiter.acquire(soon()):
             pass
-        proxy.forget()
+        proxy.reset()
         async with limiter.acquire(soon()):
             assert proxy.trips == 1
 

@@ -8,7 +8,7 @@ import pytest
 from psycopg.conninfo import make_conninfo
 
 from service.db.pool import DatabasePools
-from service.db.reader import RESULTS, ListRows, RecordReader
+from service.db.reader import RESULTS, ListSelection, RecordReader
 from service.models.filters import Position, ResultFilter
 from tests.support.results import fetch_keys, insert_results, select_keys
 
@@ -41,10 +41,12 @@ async def test_deep_page_ends_where_its_cursor_begins(
     reader: RecordReader, db: psycopg.Connection
 ) -> None:
     insert_results(db, 3000)
-    page = await reader.fetch_page(ListRows(RESULTS, ResultFilter()), Position(offset=9_000), 10)
+    page = await reader.fetch_page(
+        ListSelection(RESULTS, ResultFilter()), Position(offset=9_000), 10
+    )
     after = Position(RESULTS.get_key(page[4]))
 
-    assert await reader.fetch_page(ListRows(RESULTS, ResultFilter()), after, 5) == page[5:]
+    assert await reader.fetch_page(ListSelection(RESULTS, ResultFilter()), after, 5) == page[5:]
 
 
 async def test_deep_page_is_right_while_rows_before_it_change(

@@ -72,7 +72,7 @@ def one_connection(monkeypatch: pytest.MonkeyPatch) -> None:
 async def test_record_is_inserted_in_one_round_trip(database: str, entries: int) -> None:
     async with proxied(database) as (proxy, url), stored(url) as store:
         await store.insert(answer(1))
-        proxy.forget()
+        proxy.reset()
         await store.insert(answer(entries))
 
         assert (proxy.trips, proxy.answers) == (1, 1)
@@ -82,7 +82,7 @@ async def test_record_is_inserted_in_one_round_trip(database: str, entries: int)
 async def test_read_takes_one_round_trip(database: str) -> None:
     async with proxied(database) as (proxy, url), stored(url) as store:
         await store.insert(answer(10))
-        proxy.forget()
+        proxy.reset()
         await store.fetch_results(1)
 
         assert (proxy.trips, proxy.answers) == (1, 1)

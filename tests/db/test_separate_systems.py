@@ -208,7 +208,7 @@ async def test_write_takes_one_round_trip_per_system_and_one_to_check_the_query_
     ):
         await store.insert(answer(1))
         for proxy in (queries, found, sequence):
-            proxy.forget()
+            proxy.reset()
         await store.insert(answer(2000))
 
         assert [queries.trips, found.trips, sequence.trips] == [2, 1, 1]
@@ -573,7 +573,7 @@ async def test_lagging_standby_shows_no_search_without_its_results(
     standby.run("alter system set recovery_min_apply_delay = '500ms'")
     standby.run("select pg_reload_conf()")
     reading = READING | {"database_ro_url": database, "results_database_ro_url": standby.url}
-    shown: dict[int, int] = {}
+    result_counts: dict[int, int] = {}
     statuses: list[int] = []
     async with (
         DatabasePools(database, results_url=primary.url) as connections,
@@ -590,12 +590,12 @@ async def test_lagging_standby_shows_no_search_without_its_results(
             assert single.status_code == 503 or len(single.json()["results"]) == 3
             for row in (await delayed.get("/queries")).json():
                 found = await delayed.get(f"/results?query_id={row['query_id']}")
-                shown[row["query_id"]] = len(found.json())
+                result_counts[row["query_id"]] = len(found.json())
             await asyncio.sleep(0.05)
 
     assert statuses[0] == 503
-    assert len(shown) > 5
-    assert set(shown.values()) == {3}
+    assert len(result_counts) > 5
+    assert set(result_counts.values()) == {3}
 
 
 @pytest.mark.usefixtures("arxiv")

@@ -180,8 +180,8 @@ class Sandbox:
         return self.run("podman", "--log-level=fatal", *arguments, timeout=timeout)
 
     def inspect(self, name: str, what: str) -> Any:
-        shown = self.run_checked("podman", "--log-level=fatal", "inspect", "--format", what, name)
-        return json.loads(shown)
+        details = self.run_checked("podman", "--log-level=fatal", "inspect", "--format", what, name)
+        return json.loads(details)
 
     def has_image(self, name: str) -> bool:
         return self.podman("image", "exists", name).returncode == 0
@@ -350,10 +350,10 @@ class Stack:
         return finished.stdout.strip()
 
     def logs(self) -> str:
-        shown = [
+        outputs = [
             self.sandbox.podman("logs", self.name(service)).stdout for service in CONTAINERS_OF_MANY
         ]
-        return "\n".join(shown)
+        return "\n".join(outputs)
 
     def finished(self, service: str) -> int:
         """Return the exit status of a container that ends by itself."""
@@ -467,9 +467,9 @@ class TestTheContainers:
             " print(s.contact, s.api_url, s.interval, s.max_results, s.timezone)"
         )
 
-        shown = stack.exec("service", "python", "-c", show).stdout
+        output = stack.exec("service", "python", "-c", show).stdout
 
-        assert shown == "tester@example.org http://arxiv:8001/api/query 0.0 10 UTC\n"
+        assert output == "tester@example.org http://arxiv:8001/api/query 0.0 10 UTC\n"
 
     def test_backend_requires_the_token(self, stack: Stack) -> None:
         status, problem = stack.get("/get-sequence")
@@ -511,8 +511,8 @@ class TestTheContainers:
         command = sandbox.inspect(stack.name("migrate"), "{{json .Config.Cmd}}")
         shell, *script = command
         for password in ("", "it's", "back\\slash"):
-            given = {**PASSWORDS, "DB_RO_PASSWORD": password}
-            env = [f"--env={name}={value}" for name, value in given.items()]
+            variables = {**PASSWORDS, "DB_RO_PASSWORD": password}
+            env = [f"--env={name}={value}" for name, value in variables.items()]
             options = ["--rm", "--network=none", f"--entrypoint={shell}", *env]
 
             refused = sandbox.podman("run", *options, POSTGRES, *script)
@@ -570,9 +570,9 @@ class TestTheContainers:
         self, sandbox: Sandbox, stack: Stack, tmp_path: Path, name: str
     ) -> None:
         shutil.copy(stack.folder / "podman-compose.yml", tmp_path)
-        given = {other: value for other, value in PASSWORDS.items() if other != name}
+        variables = {other: value for other, value in PASSWORDS.items() if other != name}
 
-        refused = sandbox.run("podman-compose", "up", "-d", cwd=tmp_path, env=given)
+        refused = sandbox.run("podman-compose", "up", "-d", cwd=tmp_path, env=variables)
 
         assert refused.returncode != 0
         assert f"set {name}, see .env.example" in refused.stdout
@@ -720,8 +720,8 @@ class TestManyOfEach:
 
         status, search = scaled.get("/arxiv?title=testing&max_results=4")
         assert (status, search["status"]) == (200, 200)
-        kept = f"select count(*) from results where query_id = {search['query_id']}"
-        assert scaled.sql(kept) == "4"
+        count = f"select count(*) from results where query_id = {search['query_id']}"
+        assert scaled.sql(count) == "4"
 
         for name in ("rabbitmq", "writer"):
             sandbox.podman("start", scaled.name(name))
@@ -735,11 +735,11 @@ class TestManyOfEach:
         for file in files:
             (tmp_path / file).parent.mkdir(exist_ok=True)
             shutil.copy(ROOT / file, tmp_path / file)
-        given = {**PASSWORDS, **SCALED, **SHELL}
-        del given[name]
+        variables = {**PASSWORDS, **SCALED, **SHELL}
+        del variables[name]
         named = [part for file in files for part in ("-f", file)]
 
-        refused = sandbox.run("podman-compose", *named, "up", "-d", cwd=tmp_path, env=given)
+        refused = sandbox.run("podman-compose", *named, "up", "-d", cwd=tmp_path, env=variables)
 
         assert refused.returncode != 0
         assert f"set {name}, see .env.example" in refused.stdout

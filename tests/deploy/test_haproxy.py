@@ -23,7 +23,7 @@ from psycopg.sql import SQL, Identifier
 
 from demo.arxiv import StandIn
 from service.backend.client import READ_TIMEOUT
-from service.search import QUEUE_SECONDS, SAVE_RETRY_SECONDS
+from service.search import QUEUE_TIMEOUT, SAVE_RETRY_SECONDS
 from service.settings import ENDPOINTS, Settings
 from tests.api.test_exports import until
 from tests.support.haproxy import NOBODY, Router, free_port, haproxy
@@ -203,12 +203,12 @@ def test_haproxy_routes_every_endpoint() -> None:
 def test_path_is_routed_to_its_pool(
     router: Router, instances: Instances, path: str, pool: str, status: int
 ) -> None:
-    given = uuid4().hex
-    response = httpx.get(router.outside + path, headers={"x-request-id": given}, timeout=20)
+    request_id = uuid4().hex
+    response = httpx.get(router.outside + path, headers={"x-request-id": request_id}, timeout=20)
 
     assert response.status_code == status
-    assert response.headers["x-request-id"] == given
-    assert {name[:-1] for name in instances.find_by_request_id(given)} == {pool}
+    assert response.headers["x-request-id"] == request_id
+    assert {name[:-1] for name in instances.find_by_request_id(request_id)} == {pool}
 
 
 @pytest.mark.parametrize(
@@ -222,17 +222,17 @@ def test_path_is_routed_to_its_pool(
 def test_internal_paths_are_not_found_outside(
     router: Router, instances: Instances, path: str
 ) -> None:
-    given = uuid4().hex
-    status, text = raw(router.outside, path, **{"x-request-id": given})
+    request_id = uuid4().hex
+    status, text = raw(router.outside, path, **{"x-request-id": request_id})
 
     assert status == 404
     assert json.loads(text) == {
         "title": "Not Found",
         "status": 404,
         "detail": "no such path: /schema lists all paths",
-        "request_id": given,
+        "request_id": request_id,
     }
-    assert instances.find_by_request_id(given, 0.05) == set()
+    assert instances.find_by_request_id(request_id, 0.05) == set()
 
 
 def test_internal_port_serves_only_backend_paths(router: Router) -> None:
@@ -248,15 +248,17 @@ def test_internal_port_serves_only_backend_paths(router: Router) -> None:
 
 async def test_missing_request_id_is_generated_and_logged(router: Router) -> None:
     async with client_of(router) as client:
-        given = [
+        request_ids = [
             (await client.get(path, headers=headers)).headers["x-request-id"]
             for path in ("/results?items_per_page=1&title=secret", "/no-such-path")
             for headers in ({}, {"x-request-id": 'no" id'})
         ]
 
-    assert len({*given}) == 4
-    logged = await until(lambda: _logged(router, given))
-    assert [logged[name]["path"] for name in given] == ["/results"] * 2 + ["/no-such-path"] * 2
+    assert len({*request_ids}) == 4
+    logged = await until(lambda: _logged(router, request_ids))
+    assert [logged[name]["path"] for name in request_ids] == ["/results"] * 2 + [
+        "/no-such-path"
+    ] * 2
     assert "secret" not in router.log.read_text()
 
 
@@ -345,10 +347,10 @@ async def test_search_is_retried_on_other_instance(
     router: Router, instances: Instances, arxiv: StandIn
 ) -> None:
     arxiv.delay = 0.5
-    given = uuid4().hex
+    request_id = uuid4().hex
     async with client_of(router) as client:
         pending = asyncio.create_task(
-            client.get("/arxiv?title=survival", headers={"x-request-id": given})
+            client.get("/arxiv?title=survival", headers={"x-request-id": request_id})
         )
         await until(lambda: arxiv.requests)
         victim = await asyncio.to_thread(find_searching_instance, router)
@@ -356,7 +358,7 @@ async def test_search_is_retried_on_other_instance(
         response = await pending
 
     assert response.status_code == 200, response.text
-    [other] = instances.find_by_request_id(given)
+    [other] = instances.find_by_request_id(request_id)
     assert {victim, other} == {"FRONTEND1", "FRONTEND2"}
     assert len(arxiv.requests) >= 2
 
@@ -368,7 +370,7 @@ def test_timeouts_increase_towards_the_client() -> None:
     ingress = (ROOT / "deploy" / "kubernetes" / "ingress.yaml").read_text()
     settings = Settings.from_env({})
     frontend = settings.max_wait + settings.timeout + SAVE_RETRY_SECONDS + READ_TIMEOUT
-    frontend_with_results = frontend + READ_TIMEOUT + QUEUE_SECONDS
+    frontend_with_results = frontend + READ_TIMEOUT + QUEUE_TIMEOUT
 
     assert float(pools["backends"]) == float(pools["backends_unready"]) > frontend
     assert (

@@ -103,11 +103,11 @@ class TestDeployment:
 
     def test_settings_are_valid(self, name: str) -> None:
         [container] = pod_of(name)["containers"]
-        given = called("ConfigMap")["arxiv-settings"]["data"] | {
+        variables = called("ConfigMap")["arxiv-settings"]["data"] | {
             each["name"]: each.get("value", "what a secret has") for each in container["env"]
         }
 
-        settings = Settings.from_env(given)
+        settings = Settings.from_env(variables)
 
         assert settings.served == {*ENDPOINTS[name]}
         assert settings.log_format == "json"

@@ -200,7 +200,7 @@ def test_copy_of_data_directory_is_complete(
 
 def path_with_programs() -> str:
     """Return the PATH with the programs of the embedded PostgreSQL first."""
-    return f"{Path(str(embedded_postgres.program('psql'))).parent}:{os.environ['PATH']}"
+    return f"{Path(str(embedded_postgres.find_program('psql'))).parent}:{os.environ['PATH']}"
 
 
 def restore_to_other_server(run: Callable[..., str], source: str, target: str) -> None:

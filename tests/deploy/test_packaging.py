@@ -149,13 +149,13 @@ def test_lock_files_name_no_index() -> None:
 
 @pytest.fixture
 def environment(directory: Path, arxiv_server: tuple[StandIn, str]) -> dict[str, str]:
-    """A clean environment: of the variables only those that select a package index are kept."""
-    kept = ("PATH", "LANG", "SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE")
+    """A clean environment, which inherits only variables that select a package index."""
+    inherited = ("PATH", "LANG", "SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE")
     return {
         **{
             name: value
             for name, value in os.environ.items()
-            if name in kept or name.startswith(("PIP_", "UV_"))
+            if name in inherited or name.startswith(("PIP_", "UV_"))
         },
         "HOME": str(directory / "home"),
         "PIPX_HOME": str(directory / "pipx"),

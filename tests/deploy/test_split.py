@@ -207,10 +207,10 @@ async def both(
 async def compare(both: list[Gateway], request: RequestParts) -> httpx.Response:
     """Assert that status, headers and body are equal; the response."""
     method, path, headers, body = request
-    given = {"x-request-id": "same"} | headers
+    headers = {"x-request-id": "same"} | headers
 
     async def fetch(client: Gateway) -> tuple[httpx.Response, tuple[Any, ...]]:
-        got = await client.request(method, path, headers=given, json=body)
+        got = await client.request(method, path, headers=headers, json=body)
         for name in {"age", "cache-status", "cache-control"} & got.headers.keys():
             got.headers[name] = re.sub("[0-9]+", "n", got.headers[name])  # seconds
         return got, (got.status_code, got.headers, got.content)

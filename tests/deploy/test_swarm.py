@@ -48,12 +48,12 @@ def test_configs_are_existing_mounted_files() -> None:
 
 @pytest.mark.parametrize("name", INSTANCES)
 def test_settings_are_valid(name: str) -> None:
-    given = {
+    variables = {
         variable: re.sub(r"\$\{\w+:\?.*?\}", "a-secret-of-sixteen", DEFAULT.sub(r"\1", value))
         for variable, value in SERVICES[name]["environment"].items()
     }
 
-    settings = Settings.from_env(given)
+    settings = Settings.from_env(variables)
 
     served = "frontend" if name.startswith("frontend") else "backend"
     assert name == "writer" or settings.served == {*ENDPOINTS[served]}

@@ -26,7 +26,7 @@ class Proxy:
         """Cut the connection instead of forwarding the server's next bytes."""
         self._server_spoke = True
 
-    def forget(self) -> None:
+    def reset(self) -> None:
         """Reset the counters."""
         self.trips = self.answers = 0
         self._server_spoke = True

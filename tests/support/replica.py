@@ -37,7 +37,7 @@ class Replica:
         words = [word for name, value in options.items() for word in ("-c", f"{name}={value}")]
         with self._log.open("wb") as log:
             self._process = subprocess.Popen(
-                [str(embedded_postgres.program("postgres")), "-D", str(folder), *words],
+                [str(embedded_postgres.find_program("postgres")), "-D", str(folder), *words],
                 stdout=log,
                 stderr=log,
                 cwd="/",
@@ -97,7 +97,7 @@ class Replica:
 
 def run(url: str, program: str, *arguments: str | Path) -> None:
     done = subprocess.run(
-        [str(embedded_postgres.program(program)), *map(str, arguments)],
+        [str(embedded_postgres.find_program(program)), *map(str, arguments)],
         env=os.environ | libpq_environment(url),
         capture_output=True,
         text=True,

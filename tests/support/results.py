@@ -3,7 +3,7 @@
 import psycopg
 from psycopg.sql import SQL
 
-from service.db.reader import RESULTS, ListRows, RecordReader
+from service.db.reader import RESULTS, ListSelection, RecordReader
 from service.models.filters import Position, ResultFilter
 
 Key = tuple[int, int, int]
@@ -39,6 +39,6 @@ async def fetch_keys(
 ) -> list[Key]:
     """The keys of a page, by the service."""
     position = Position(offset=offset)
-    selected = ListRows(RESULTS, ResultFilter(), newest)
+    selected = ListSelection(RESULTS, ResultFilter(), newest)
     rows = await reader.fetch_page(selected, position, limit)
     return [(row.timestamp, row.query_id, row.result_number) for row in rows]

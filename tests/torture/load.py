@@ -85,8 +85,8 @@ class Load:
 
     def wait_for_success(self, timeout: float = 60, *, number: int = 1) -> None:
         """Wait until this number of further searches is acknowledged."""
-        wanted, end = len(self.successes) + number, monotonic() + timeout
-        while len(self.successes) < wanted:
+        target, end = len(self.successes) + number, monotonic() + timeout
+        while len(self.successes) < target:
             assert monotonic() < end, self.statuses
             sleep(0.005)
 

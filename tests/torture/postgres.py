@@ -57,7 +57,13 @@ class PostgreSQL:
                 self._spawn()
 
     def _spawn(self) -> None:
-        command = [str(embedded_postgres.program("postgres")), "-D", str(self.files), "-p", "5432"]
+        command = [
+            str(embedded_postgres.find_program("postgres")),
+            "-D",
+            str(self.files),
+            "-p",
+            "5432",
+        ]
         options = {"listen_addresses": "", "unix_socket_directories": str(self.files)}
         for name, value in options.items():
             command += ["-c", f"{name}={value}"]

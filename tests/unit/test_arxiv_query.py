@@ -46,17 +46,17 @@ _PIECES = st.sampled_from(
 TYPED = st.text(max_size=30) | st.lists(_PIECES, max_size=8).map("".join)
 
 
-def sent(**given_parameters: Any) -> dict[str, str]:
-    return build_params(Search(**given_parameters), 10)
+def sent(**params: Any) -> dict[str, str]:
+    return build_params(Search(**params), 10)
 
 
-def query(**given_parameters: Any) -> str:
-    return sent(**given_parameters)["search_query"]
+def query(**params: Any) -> str:
+    return sent(**params)["search_query"]
 
 
-def refused(**given_parameters: Any) -> InvalidParameter:
+def refused(**params: Any) -> InvalidParameter:
     with pytest.raises(InvalidParameter) as error:
-        sent(**given_parameters)
+        sent(**params)
     assert error.value.detail.startswith(f"{error.value.parameter}: ")
     return error.value
 
@@ -101,10 +101,10 @@ def test_each_field_becomes_one_term_with_all_words(typed: dict[str, str]) -> No
         return
 
     found = terms(parse(rewrite(built)))
-    given_terms = {field: typed[name] for name, field in FIELDS.items() if typed[name].strip()}
-    assert [term.field for term in found] == list(given_terms)
+    expected_terms = {field: typed[name] for name, field in FIELDS.items() if typed[name].strip()}
+    assert [term.field for term in found] == list(expected_terms)
     for term in found:
-        assert words(term.value) == words(given_terms[term.field])
+        assert words(term.value) == words(expected_terms[term.field])
         # arXiv's rewriting did not change the query
         assert f'{term.field}:"{term.value}"' in built
 
@@ -337,11 +337,11 @@ def test_max_results_defaults_to_number_of_ids() -> None:
 
 
 def test_order_and_repetition_of_ids_do_not_matter() -> None:
-    wanted = sent(id_list=("2101.00002", "2101.00001", "2101.00001v1"))
+    params = sent(id_list=("2101.00002", "2101.00001", "2101.00001v1"))
 
-    assert wanted["id_list"] == "2101.00001,2101.00001v1,2101.00002"
-    assert wanted["max_results"] == "3"
-    assert wanted == sent(
+    assert params["id_list"] == "2101.00001,2101.00001v1,2101.00002"
+    assert params["max_results"] == "3"
+    assert params == sent(
         id_list=("arXiv:2101.00001v1,2101.00002", "2101.00001 2101.00002", "2101.00001")
     )
 

@@ -206,7 +206,7 @@ def test_query_is_formatted_unambiguously(text: str, written: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "words"),
+    ("text", "excerpt"),
     [
         ("ti:a b", "an operator is missing before b, where arXiv would assume OR"),
         ("ti:(a b)", "an operator is missing before b"),
@@ -260,8 +260,8 @@ def test_query_is_formatted_unambiguously(text: str, written: str) -> None:
         ("submittedDate:[2021 TO 2020]", "ends before it starts"),
     ],
 )
-def test_misinterpreted_query_is_rejected_with_reason(text: str, words: str) -> None:
-    assert words in reason(text)
+def test_misinterpreted_query_is_rejected_with_reason(text: str, excerpt: str) -> None:
+    assert excerpt in reason(text)
 
 
 def test_nesting_is_limited() -> None:

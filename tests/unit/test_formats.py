@@ -72,8 +72,8 @@ def write_file(writer: Serializer[Any], *batches: Sequence[Any]) -> bytes:
 
 
 def paper(**fields: Any) -> Reference:
-    given_ones = {"key": "1", "uri": "http://arxiv.org/abs/2101.00001v2", "kind": "paper"}
-    return Reference(**(given_ones | {"title": "T"} | fields))
+    defaults = {"key": "1", "uri": "http://arxiv.org/abs/2101.00001v2", "kind": "paper"}
+    return Reference(**(defaults | {"title": "T"} | fields))
 
 
 FULL = paper(

@@ -33,7 +33,7 @@ PAPERS = [" ".join(words) for count in range(5) for words in combinations(WORDS,
 
 
 @pytest.fixture(scope="module")
-def words(server: str, template: str) -> Iterator[psycopg.Connection]:
+def conn(server: str, template: str) -> Iterator[psycopg.Connection]:
     """A database for this module."""
     with psycopg.connect(server, autocommit=True) as admin:
         new, old = Identifier("words"), Identifier(template)
@@ -57,8 +57,8 @@ def reason(text: str) -> str:
     return refused.value.detail
 
 
-def headline(words: psycopg.Connection, text: str, query: str) -> str:
-    row = words.execute(
+def headline(conn: psycopg.Connection, text: str, query: str) -> str:
+    row = conn.execute(
         "select ts_headline('arxiv', fold(%(text)s), to_tsquery('arxiv', %(query)s),"
         " 'HighlightAll=true, StartSel=' || chr(2) || ', StopSel=' || chr(3))",
         {"text": text, "query": query},
@@ -118,7 +118,7 @@ def test_query_is_converted_to_tsquery(text: str, query: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "words"),
+    ("text", "excerpt"),
     [
         ("journal:x", "q: journal is not a field: a paper has title, author, abstract and note"),
         ("arXiv:2101.00001", "put it in quotes to search for the text"),
@@ -152,8 +152,8 @@ def test_query_is_converted_to_tsquery(text: str, query: str) -> None:
         ("é" * MAX_WORD + "e", "too long for a word"),
     ],
 )
-def test_invalid_query_is_rejected_with_reason(text: str, words: str) -> None:
-    assert words in reason(text)
+def test_invalid_query_is_rejected_with_reason(text: str, excerpt: str) -> None:
+    assert excerpt in reason(text)
 
 
 def test_nesting_and_words_are_limited() -> None:
@@ -190,11 +190,11 @@ STORED = st.text(KNOWN, max_size=30) | st.lists(PIECES, max_size=12).map("".join
 @given(st.lists(TYPED, min_size=80, max_size=80))
 @settings(max_examples=40)
 def test_any_text_is_rejected_or_a_valid_tsquery(
-    words: psycopg.Connection, texts: list[str]
+    conn: psycopg.Connection, texts: list[str]
 ) -> None:
     queries = [query for text in texts if (query := read(text))]
 
-    empty = words.execute(
+    empty = conn.execute(
         "select query from unnest(%s::text[]) query where numnode(to_tsquery('arxiv', query)) = 0",
         [queries],
     ).fetchall()
@@ -229,9 +229,9 @@ QUERIES: st.SearchStrategy[tuple[str, Meaning]] = st.recursive(
 @given(st.lists(QUERIES, min_size=40, max_size=40))
 @settings(max_examples=20)
 def test_operators_select_the_right_papers(
-    words: psycopg.Connection, queries: list[tuple[str, Meaning]]
+    conn: psycopg.Connection, queries: list[tuple[str, Meaning]]
 ) -> None:
-    found = words.execute(
+    found = conn.execute(
         "select array(select to_tsvector('arxiv', paper) @@ to_tsquery('arxiv', query)"
         " from unnest(%s::text[]) with ordinality as papers (paper, place) order by place)"
         " from unnest(%s::text[]) with ordinality as queries (query, place) order by place",
@@ -259,8 +259,8 @@ def test_operators_select_the_right_papers(
         ("see https://arxiv.org/abs/2101.00001v2", "arxiv.org 2101.00001v2"),
     ],
 )
-def test_words_are_found_in_any_spelling(words: psycopg.Connection, paper: str, text: str) -> None:
-    row = words.execute(
+def test_words_are_found_in_any_spelling(conn: psycopg.Connection, paper: str, text: str) -> None:
+    row = conn.execute(
         "select to_tsvector('arxiv', fold(%s)) @@ to_tsquery('arxiv', %s)",
         [paper, build_tsquery(text)],
     ).fetchone()
@@ -268,7 +268,7 @@ def test_words_are_found_in_any_spelling(words: psycopg.Connection, paper: str, 
     assert row == (True,)
 
 
-def test_field_restricts_the_search(words: psycopg.Connection) -> None:
+def test_field_restricts_the_search(conn: psycopg.Connection) -> None:
     vector = (
         "setweight(to_tsvector('arxiv', 'dark matter'), 'A')"
         " || setweight(to_tsvector('arxiv', 'm berg'), 'B')"
@@ -281,20 +281,20 @@ def test_field_restricts_the_search(words: psycopg.Connection) -> None:
         "ti:ber*": False,
         "berg -title:berg": True,
     }.items():
-        found = words.execute(f"select {vector} @@ to_tsquery('arxiv', %s)", [build_tsquery(text)])
+        found = conn.execute(f"select {vector} @@ to_tsquery('arxiv', %s)", [build_tsquery(text)])
         assert found.fetchone() == (expected,), text
 
 
 # Highlights
 
 
-def test_normalization_equals_that_of_the_database(words: psycopg.Connection) -> None:
+def test_normalization_equals_that_of_the_database(conn: psycopg.Connection) -> None:
     known = [
         character
         for character in map(chr, range(1, sys.maxunicode + 1))
         if unicodedata.category(character) not in {"Cn", "Cs", "Co"}
     ]
-    rows = words.execute(
+    rows = conn.execute(
         "select character from unnest(%s::text[], %s::text[]) as folded (character, expected)"
         " where unaccent_text(character) <> expected",
         [known, [unaccent_text(character) for character in known]],
@@ -331,16 +331,16 @@ def test_normalization_equals_that_of_the_database(words: psycopg.Connection) ->
     ],
 )
 def test_matches_are_highlighted_in_original(
-    words: psycopg.Connection, original: str, text: str, html: str
+    conn: psycopg.Connection, original: str, text: str, html: str
 ) -> None:
-    assert highlight_matches(original, headline(words, original, build_tsquery(text))) == html
+    assert highlight_matches(original, headline(conn, original, build_tsquery(text))) == html
 
 
 @given(st.lists(STORED, min_size=60, max_size=60))
 @settings(max_examples=30)
-def test_highlighting_preserves_text(words: psycopg.Connection, texts: list[str]) -> None:
+def test_highlighting_preserves_text(conn: psycopg.Connection, texts: list[str]) -> None:
     originals = [f"{text} quark <lepton>{text}boson" for text in texts]
-    rows = words.execute(
+    rows = conn.execute(
         "select ts_headline('arxiv', fold(original),"
         " to_tsquery('arxiv', 'quark & lepton & a & fi & 1 & 2'),"
         " 'HighlightAll=true, StartSel=' || chr(2) || ', StopSel=' || chr(3))"
@@ -368,7 +368,7 @@ def test_headline_of_other_text_highlights_nothing(highlighted: str) -> None:
 
 
 def test_negated_words_and_other_fields_are_not_highlighted(
-    words: psycopg.Connection,
+    conn: psycopg.Connection,
 ) -> None:
     query = "dark title:halo -author:mass gal*"
     assert build_highlight_tsquery(query, "title") == "'dark' | 'halo':A | 'gal':*"
@@ -376,7 +376,7 @@ def test_negated_words_and_other_fields_are_not_highlighted(
     assert build_highlight_tsquery("au:x", "note") == ""
 
     highlighted = headline(
-        words, "dark halo mass of galaxies", build_highlight_tsquery(query, "abstract")
+        conn, "dark halo mass of galaxies", build_highlight_tsquery(query, "abstract")
     )
     expected = "<mark>dark</mark> halo mass of <mark>galaxies</mark>"
     assert highlight_matches("dark halo mass of galaxies", highlighted) == expected

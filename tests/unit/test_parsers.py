@@ -60,10 +60,10 @@ def test_cursor_round_trip(name: str, back: bool, query: str) -> None:  # noqa: 
 def test_modified_cursor_is_rejected(
     name: str, made_for: str, changes: list[tuple[int, str]]
 ) -> None:
-    cursor = given_cursor = pagination.encode_cursor(KEYS[made_for], "/list?a=b")
+    cursor = original = pagination.encode_cursor(KEYS[made_for], "/list?a=b")
     for place, text in changes:
         cursor = cursor[:place] + text + cursor[place + 1 :]
-    if cursor == given_cursor:
+    if cursor == original:
         return
     with pytest.raises(InvalidParameter, match=r"^after: "):
         pagination.decode_cursor(cursor, "/list?a=b", SHAPES[name])

@@ -297,6 +297,6 @@ def test_any_text_is_a_time_or_a_value_error(text: str, tz: tzinfo) -> None:
 @example([-5_000_000_000, -4_999_999_999, -5_000_000_000], ZoneInfo("Europe/Amsterdam"))
 def test_iso_formatter_equals_format_iso(seconds: list[int], tz: tzinfo) -> None:
     clock = IsoFormatter(tz)
-    neighbours = [second + shift for second in seconds for shift in (0, 0, 1)]
-    neighbours = [min(max(second, EARLIEST), LATEST - 60) for second in neighbours]
-    assert [clock(second) for second in neighbours] == [format_iso(each, tz) for each in neighbours]
+    nearby = [second + shift for second in seconds for shift in (0, 0, 1)]
+    nearby = [min(max(second, EARLIEST), LATEST - 60) for second in nearby]
+    assert [clock(second) for second in nearby] == [format_iso(each, tz) for each in nearby]

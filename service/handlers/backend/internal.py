@@ -4,7 +4,6 @@ from typing import Annotated, Any
 
 from litestar import Response, post
 from litestar.di import NamedDependency
-from msgspec.structs import asdict
 
 from ... import openapi
 from ...backend import requests
@@ -13,15 +12,13 @@ from ...db.reader import InvalidFilter
 from ...errors import InvalidParameter
 from ...models.arxiv import Search
 from ...models.filters import Position, ResultFilter
-from ...models.records import QueryRow, RecordedSearch, ResultRow
+from ...models.records import ResultRow
 from ...models.requests import ApiKeysRequest, ResultsRequest, SearchRequest
 from ...models.responses import ApiKeyInfo
 from ...problems import AnyRequest
 from ...search import SearchReply
 from ..client_state import cancel_on_disconnect
 
-QUERY_ROW = openapi.create_example(QueryRow)
-RECORDED = RecordedSearch(**asdict(QUERY_ROW), recorded=QUERY_ROW.timestamp + 1)
 PAGE = requests.Page("results", ResultFilter(query_id=42), Position(), limit=11)
 PROBLEMS = openapi.BACKEND_PROBLEMS | openapi.BODY_PROBLEMS
 
@@ -30,11 +27,7 @@ PROBLEMS = openapi.BACKEND_PROBLEMS | openapi.BODY_PROBLEMS
     "/find-answer",
     status_code=200,
     summary="Search arXiv or the cache for a frontend",
-    responses=openapi.describe_json(
-        SearchReply,
-        "The recorded search, and its source.",
-        example=SearchReply(RECORDED, "hit; ttl=75556"),
-    )
+    responses=openapi.describe_json(SearchReply, "The recorded search, and its source.")
     | PROBLEMS
     | openapi.UPSTREAM_PROBLEMS,
     tags=["internal"],
@@ -49,7 +42,7 @@ async def find_answer(
 ) -> SearchReply:
     """Return what `/arxiv` would respond, from the cache or from arXiv.
 
-    Times are Unix seconds. `anew` bypasses the cache.
+    Times are Unix seconds. `anew`: whether to bypass the cache.
     """
     return await cancel_on_disconnect(
         request, context.search_service.search(data.search, bypass_cache=data.bypass_cache)
@@ -75,13 +68,21 @@ async def find_results(
     "/read-archive",
     status_code=200,
     summary="Read stored rows for a frontend",
-    responses=openapi.describe_json(list[ResultRow], "The rows, or one row, or null.") | PROBLEMS,
+    responses=openapi.describe_json(
+        list[dict[str, Any]] | dict[str, Any] | None,
+        "The rows, or one row, or null.",
+        example=openapi.create_example(list[ResultRow]),
+    )
+    | PROBLEMS,
     tags=["internal"],
 )
 async def read_archive(
     request: AnyRequest,
     context: NamedDependency[LocalContext],
-    data: Annotated[requests.ReadRequest, openapi.describe_body(requests.Page, PAGE)],
+    data: Annotated[
+        requests.ReadRequest,
+        openapi.describe_body(requests.Page, PAGE, "What to read: `type` selects it."),
+    ],
 ) -> Response[Any]:
     """Return stored rows: a page of a list, or the rows of a search or a paper.
 

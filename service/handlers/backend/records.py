@@ -27,7 +27,7 @@ from ..params import ResultsQuery, StoredQueriesQuery
     cache_control=CacheControlHeader(no_store=True),
 )
 async def get_sequence(context: NamedDependency[LocalContext]) -> Sequence:
-    """Take the next query_id, which no other caller gets. Unused numbers leave gaps."""
+    """Take the next query_id, which no other client gets. Unused numbers leave gaps."""
     return Sequence(await context.records.take_query_id())
 
 
