@@ -15,7 +15,7 @@ TEST_STORAGE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") 
 IN_TEST_STORAGE = (
     'mount -t tmpfs tmpfs /run && mount --bind "$1" /var/lib/containers && shift && exec "$@"'
 )
-"""Runs a command with the storage of the tests, as tests/containers/sandbox does."""
+"""Runs a command with the storage of the tests, as tests/deploy/containers/sandbox does."""
 
 
 def measure_size(_: Bench) -> Iterator[Row]:

@@ -58,30 +58,34 @@ async def _measure_round(settings: Settings, url: str) -> tuple[float, float, fl
     async with create_pools(settings) as connections, RecordQueue(url) as buffer:
         while not buffer.connected:  # noqa: ASYNC110 - it has no event
             await asyncio.sleep(0.01)
-        store = RecordStore(connections)
-        await _record_searches(store, records, len(records))  # makes the papers known
-        direct = await _record_searches(store, records, SEARCHES)
+        record_store = RecordStore(connections)
+        await _record_searches(record_store, records, len(records))  # makes the papers known
+        direct = await _record_searches(record_store, records, SEARCHES)
         buffered = QueuedRecordStore(connections, buffer)
         acknowledged = await _record_searches(buffered, records, SEARCHES)
-        return direct, acknowledged, await _drain_queue(QueueWorker(url, store), store)
+        return (
+            direct,
+            acknowledged,
+            await _drain_queue(QueueWorker(url, record_store), record_store),
+        )
 
 
-async def _record_searches(store: RecordStore, records: list[Record], count: int) -> float:
+async def _record_searches(record_store: RecordStore, records: list[Record], count: int) -> float:
     """Record this number of searches and return the rate per second."""
     pending = [copy_as_new_search(records[n % len(records)]) for n in range(count)]
 
     async def record() -> None:
         while pending:
-            await store.insert(pending.pop())
+            await record_store.insert(pending.pop())
 
     started = time.perf_counter()
     await asyncio.gather(*(record() for _ in range(CLIENTS)))
     return count / (time.perf_counter() - started)
 
 
-async def _drain_queue(worker: QueueWorker, store: RecordStore) -> float:
+async def _drain_queue(worker: QueueWorker, record_store: RecordStore) -> float:
     """Store all searches in the queue and return the rate per second."""
-    stored, insert_batch = 0, store.insert_batch
+    stored, insert_batch = 0, record_store.insert_batch
 
     async def store_and_count(batch: list[object]) -> set[UUID]:
         nonlocal stored
@@ -91,7 +95,7 @@ async def _drain_queue(worker: QueueWorker, store: RecordStore) -> float:
             worker.stop()
         return rejected
 
-    store.insert_batch = store_and_count  # type: ignore[method-assign,assignment]
+    record_store.insert_batch = store_and_count  # type: ignore[method-assign,assignment]
     started = time.perf_counter()
     await worker.run()
     return SEARCHES / (time.perf_counter() - started)

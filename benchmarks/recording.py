@@ -55,7 +55,7 @@ def measure_searches(bench: Bench) -> Iterator[Row]:
         path = f"/arxiv?query={quote(QUERY, safe='{}:')}&start={{number%{(PAGES - 1) * 10}}}"
         direct, through_http, extended, prepared = run_rounds(
             "recorded searches",
-            lambda: uvloop.run(_measure_store(settings, records)),
+            lambda: uvloop.run(_measure_database_layer(settings, records)),
             partial(measure_rate, address + path),
             partial(_run_pgbench, command, "extended"),
             partial(_run_pgbench, command, "prepared"),
@@ -103,30 +103,30 @@ def copy_as_new_search(record: Record) -> Record:
     return structs.replace(record, query_id=0, write_key=uuid4(), search_key=uuid4())
 
 
-async def _measure_store(settings: Settings, records: list[Record]) -> float:
+async def _measure_database_layer(settings: Settings, records: list[Record]) -> float:
     """Return the searches per second that eight tasks record through the pool."""
     count = 0
     async with create_pools(settings) as pools:
-        store = RecordStore(pools)
+        record_store = RecordStore(pools)
         for record in records:
-            await store.insert(copy_as_new_search(record))
+            await record_store.insert(copy_as_new_search(record))
         started = time.perf_counter()
 
         async def insert_repeatedly() -> None:
             nonlocal count
             while time.perf_counter() < started + ROUND_SECONDS:
                 count += 1
-                await store.insert(copy_as_new_search(records[count % len(records)]))
+                await record_store.insert(copy_as_new_search(records[count % len(records)]))
 
         await asyncio.gather(*(insert_repeatedly() for _ in range(CLIENTS)))
         return count / (time.perf_counter() - started)
 
 
 def create_pgbench_command(settings: Settings, records: list[Record], folder: Path) -> list[str]:
-    """Create the command that records these searches like the store, with one script per search.
+    """Create the command that records these searches like the database layer.
 
-    It sends the same parameters, except for null and UUIDs. pgbench does not support these, so they
-    are part of the statements.
+    Each search has its own script, with the same parameters, except for null and UUIDs. pgbench
+    does not support these, so they are part of the statements.
     """
     conninfo = conninfo_to_dict(str(settings.database_url))
     options = {"host": "host", "port": "port", "username": "user", "dbname": "dbname"}
@@ -159,7 +159,7 @@ def _run_pgbench(command: list[str], protocol: str) -> float:
 
 
 def count_round_trips(bench: Bench) -> Iterator[Row]:
-    """Count how often the store waits for the server to record a search of any size."""
+    """Count how often the database layer waits for the server to record a search of any size."""
     settings = bench.create_database("trips")
     trips, whole = asyncio.run(_count_round_trips(settings))
     yield Row(
@@ -178,20 +178,20 @@ async def _count_round_trips(settings: Settings) -> tuple[list[float], int]:
     papers, trips = generate(sum(RESULTS)), []
     async with proxied(str(settings.database_url)) as (proxy, url):
         async with DatabasePools(url) as connections:
-            store = RecordStore(connections)
-            await store.insert(create_test_record(feed.render([])))  # opens the connection
+            record_store = RecordStore(connections)
+            await record_store.insert(create_test_record(feed.render([])))  # opens the connection
             for number in RESULTS:
                 record = create_test_record(feed.render(papers[:number]))
                 del papers[:number]
                 for _ in range(2):  # the second time, all papers are known
                     proxy.reset()
-                    await store.insert(copy_as_new_search(record))
+                    await record_store.insert(copy_as_new_search(record))
                     trips.append(float(proxy.trips))
         proxied_settings = structs.replace(settings, database_url=url, database_ro_url=url)
-        async with LocalContext(proxied_settings) as parts:
-            await parts.search_service.search(Search(query=QUERY.format(number=0)))
+        async with LocalContext(proxied_settings) as context:
+            await context.search_service.search(Search(query=QUERY.format(number=0)))
             proxy.reset()
-            await parts.search_service.search(Search(query=QUERY.format(number=1)))
+            await context.search_service.search(Search(query=QUERY.format(number=1)))
             whole = proxy.trips
     await asyncio.sleep(0.1)  # the proxy closes its connections
     return trips, whole

@@ -52,10 +52,10 @@ def measure_cache_misses(bench: Bench) -> Iterator[Row]:
 
 
 async def _measure_searches(settings: Settings, words: list[str]) -> float:
-    async with LocalContext(settings) as parts:
+    async with LocalContext(settings) as context:
 
         async def search(word: str) -> None:
-            await parts.search_service.search(Search(query=f"all:testing OR all:{word}"))
+            await context.search_service.search(Search(query=f"all:testing OR all:{word}"))
 
         return await _measure_cpu(search, words)
 

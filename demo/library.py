@@ -10,13 +10,13 @@ from fnmatch import fnmatchcase
 from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
-from demo.query import Not, Pair, Term
+from demo.query import BinaryOp, Not, Term
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
     from demo.papers import Paper
-    from demo.query import Tree
+    from demo.query import Node
 
 Hits = dict[int, int]
 """Paper numbers with their scores."""
@@ -108,7 +108,7 @@ class Library:
             "all": lru_cache(maxsize=64)(self._find_in_all_fields),
         }
 
-    def find(self, tree: Tree) -> Hits:
+    def find(self, tree: Node) -> Hits:
         """Find the papers that match a query."""
         match tree:
             case Term(field, value):
@@ -118,15 +118,15 @@ class Library:
             case Not():
                 message = "the server negates single terms only, not groups"
                 raise UnsupportedQueryError(message)
-            case Pair(left, "AND", right):
+            case BinaryOp(left, "AND", right):
                 left_hits, right_hits = self.find(left), self.find(right)
                 return {
                     number: left_hits[number] + right_hits[number]
                     for number in left_hits.keys() & right_hits
                 }
-            case Pair(left, "OR", right):
+            case BinaryOp(left, "OR", right):
                 return _add_scores(self.find(left), self.find(right))
-            case Pair(left, _, right):
+            case BinaryOp(left, _, right):
                 left_hits, right_hits = self.find(left), self.find(right)
                 return {
                     number: score for number, score in left_hits.items() if number not in right_hits

@@ -26,29 +26,29 @@ class Term:
 class Not:
     """An ANDNOT without a left operand."""
 
-    operand: Tree
+    operand: Node
 
 
 @dataclass(frozen=True, slots=True)
-class Pair:
+class BinaryOp:
     """A binary operator with its operands."""
 
-    left: Tree
+    left: Node
     operator: Literal["AND", "OR", "ANDNOT"]
-    right: Tree
+    right: Node
 
 
-Tree = Term | Not | Pair
+Node = Term | Not | BinaryOp
 
 
-def format_tree(tree: Tree, *, outermost: bool = True) -> str:
+def format_tree(tree: Node, *, outermost: bool = True) -> str:
     """Format a tree with parentheses, as in the link of a feed."""
     match tree:
         case Term(field, value):
             return f'{field}:"{value}"' if re.search(r"\s", value) else f"{field}:{value}"
         case Not(operand):
             text = f"ANDNOT {format_tree(operand, outermost=False)}"
-        case Pair(left, operator, right):
+        case BinaryOp(left, operator, right):
             operands = (format_tree(operand, outermost=False) for operand in (left, right))
             text = f" {operator} ".join(operands)
     return text if outermost else f"({text})"
@@ -239,7 +239,7 @@ _START: Final = re.compile(
 _NEXT: Final = re.compile(r"\s*(?:(?P<operator>ANDNOT|AND|OR)|(?P<close>\))|(?P<end>\Z))")
 
 
-def parse(query: str) -> Tree:
+def parse(query: str) -> Node:
     """Parse a rewritten query. Operators are right-associative and have the same precedence."""
     try:
         tree, position = _parse_expression(query, 0)
@@ -251,12 +251,12 @@ def parse(query: str) -> Tree:
     raise InvalidQueryError(message)
 
 
-def _parse_expression(query: str, position: int) -> tuple[Tree, int]:
+def _parse_expression(query: str, position: int) -> tuple[Node, int]:
     """Parse from a position to the end or to the parenthesis that closes the group."""
     match = _START.match(query, position)
     if match is None:
         raise InvalidQueryError
-    tree: Tree
+    tree: Node
     position = match.end()
     if match["not"]:
         operand, position = _parse_expression(query, position)
@@ -276,5 +276,5 @@ def _parse_expression(query: str, position: int) -> tuple[Tree, int]:
     match following["operator"]:
         case "AND" | "OR" | "ANDNOT" as operator:
             right, position = _parse_expression(query, following.end())
-            return Pair(tree, operator, right), position
+            return BinaryOp(tree, operator, right), position
     return tree, position

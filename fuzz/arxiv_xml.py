@@ -4,6 +4,7 @@ Accepts the options of libFuzzer. Inputs that reach new code are stored in `.fuz
 the next run continues from them. Inputs that crash the parser are stored as `.fuzz/crash-*`.
 """
 
+import os
 import re
 import sys
 from pathlib import Path
@@ -21,8 +22,8 @@ with atheris.instrument_imports(include=["service.arxiv_xml", "service.arxiv_que
 
 ROOT = Path(__file__).resolve().parent.parent
 OUTPUT = ROOT / ".fuzz"
-CAPTURES = ROOT.parent / "shared" / "feeds"
-"""Captured feeds of arXiv, used if the folder exists."""
+CAPTURES = Path(os.environ.get("GATEWAY_TEST_DATA") or ROOT.parent / "shared") / "feeds"
+"""Captured feeds of arXiv, used if the directory exists; see CONTRIBUTING.md."""
 XML_PARTS = re.compile(rb"<([\w:]+)[^<>]*>[^<>]*</\1>|<[^>]*>|[^<]+")
 MAX_BYTES = 8192
 """Enough for a feed of two or three papers; larger inputs are only slower."""

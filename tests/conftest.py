@@ -252,12 +252,12 @@ Answering = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[Non
 
 
 @asynccontextmanager
-async def listening(answer: Answering) -> AsyncIterator[str]:
-    """Run a TCP server that handles each connection with `answer`; its URL."""
+async def listening(handle: Answering) -> AsyncIterator[str]:
+    """Run a TCP server that handles each connection with `handle`; its URL."""
 
     async def once(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
-            await answer(reader, writer)
+            await handle(reader, writer)
         except ConnectionError:
             pass
         finally:

@@ -143,8 +143,8 @@ def test_search_prints_a_table(environment: dict[str, str]) -> None:
 def test_search_prints_json(environment: dict[str, str]) -> None:
     finished = run(environment, "search", "--any", "testing", "--category", "cs.*", "--json")
 
-    answer = json.loads(finished.stdout)
-    assert answer["num_entries"] == len(answer["results"]) > 0
+    response = json.loads(finished.stdout)
+    assert response["num_entries"] == len(response["results"]) > 0
 
 
 @pytest.mark.parametrize(
@@ -282,7 +282,7 @@ async def test_incomplete_page_is_requested_again(
     stand_in = StandIn(generate_papers(100))
     requests = []
 
-    def answer(request: httpx.Request) -> httpx.Response:
+    def respond(request: httpx.Request) -> httpx.Response:
         sent = dict(request.url.params)
         status, body = stand_in.answer(sent)
         if sent["start"] == "20":
@@ -295,7 +295,7 @@ async def test_incomplete_page_is_requested_again(
                 body = feed.render([], total=0)
         return httpx.Response(status, content=body)
 
-    async with LocalContext(settings(), httpx.MockTransport(answer)) as context:
+    async with LocalContext(settings(), httpx.MockTransport(respond)) as context:
         harvester = Harvester("cat:cs.SE", None, context.search_service, context.records)
         progress = [each.stored async for each in harvester.run()]
 

@@ -92,7 +92,7 @@ async def until(what: Callable[[], Any], seconds: float = 5) -> Any:
     return found
 
 
-def loud(caplog: pytest.LogCaptureFixture) -> list[logging.LogRecord]:
+def filter_errors(caplog: pytest.LogCaptureFixture) -> list[logging.LogRecord]:
     return [record for record in caplog.records if record.levelno >= logging.ERROR]
 
 
@@ -222,14 +222,16 @@ async def test_export_that_loses_its_database_is_detectably_truncated(
                     await asyncio.wait_for(reading, 5)
             assert (await client.get("/results?page=0")).status_code == 200
 
-        ours = [
-            record for record in loud(caplog) if record.name == "service.middleware.request_log"
+        export_lines = [
+            record
+            for record in filter_errors(caplog)
+            if record.name == "service.middleware.request_log"
         ]
-        [line] = [record.getMessage() for record in ours]
+        [line] = [record.getMessage() for record in export_lines]
         assert line.startswith(
             f"response to GET {path.partition('?')[0]} is truncated: the database is unavailable"
         )
-        assert all(not record.exc_info for record in loud(caplog))
+        assert all(not record.exc_info for record in filter_errors(caplog))
 
 
 async def _read(pieces: AsyncIterator[bytes]) -> int:
@@ -267,8 +269,8 @@ async def test_export_without_a_database_responds_with_503(
     settings: Callable[..., Settings], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(pool, "CHECKOUT_TIMEOUT", 0.05)
-    away = settings(database_url="host=127.0.0.1 port=9", database_ro_url=None)
-    async with client_of(away) as client:
+    unreachable = settings(database_url="host=127.0.0.1 port=9", database_ro_url=None)
+    async with client_of(unreachable) as client:
         for path in ("/results", "/read-results", "/queries", "/read-queries"):
             for name in ("json", "ndjson", "csv", "bibtex", "ris", "atom"):
                 for method in ("GET", "HEAD"):
@@ -300,24 +302,24 @@ def test_truncated_export_has_no_final_chunk_and_one_log_line(
                 f"GET {EXPORT} HTTP/1.1\r\nHost: x\r\nX-Request-ID: cut-7\r\n"
                 f"Accept-Encoding: {coding}\r\n\r\n".encode()
             )
-            answer = wire.recv(1000)
+            response = wire.recv(1000)
             large_db.execute("set lock_timeout = '2s'")
             with large_db.transaction():
                 large_db.execute("lock table results in access exclusive mode")
                 while True:
-                    answer += wire.recv(2**20)
+                    response += wire.recv(2**20)
                     if pids := active(large_db):
                         break
                     sleep(0.001)
                 large_db.execute("select pg_terminate_backend(%s)", (pids[0],))
                 while piece := wire.recv(2**20):
-                    answer += piece
+                    response += piece
         sleep(0.1)
         output = process.output
 
-    head, _, content = answer.partition(b"\r\n\r\n")
+    head, _, content = response.partition(b"\r\n\r\n")
     assert b"transfer-encoding: chunked" in head.lower()
-    assert not answer.endswith(b"0\r\n\r\n")
+    assert not response.endswith(b"0\r\n\r\n")
     if coding == "gzip":
         assert b"content-encoding: gzip" in head.lower()
         with pytest.raises((EOFError, OSError)):
@@ -354,4 +356,4 @@ async def test_head_of_an_export_reads_one_batch(
                         assert head.headers[header] == got.headers[header], (url, header)
         await until(lambda: active(large_db) == [])
 
-    assert loud(caplog) == []
+    assert filter_errors(caplog) == []

@@ -51,7 +51,7 @@ class Streams:
         yield ROW
         await self.go_on.wait()
         if self.broken:
-            raise ConnectionError("the database went away")
+            raise ConnectionError("the connection to the database was lost")
         yield ROW
 
     def handler(self) -> Any:

@@ -64,7 +64,7 @@ async def walk(client: Gateway, url: str, rel: str = "next") -> list[httpx.Respo
     return pages
 
 
-def together(pages: Iterable[httpx.Response]) -> Rows:
+def join_pages(pages: Iterable[httpx.Response]) -> Rows:
     return [row for page in pages for row in page.json()]
 
 
@@ -87,13 +87,13 @@ async def test_pages_and_cursors_return_the_same_rows_in_both_directions(
         numbered = [await client.get(f"{url}&page={page}") for page in range(count)]
         numbered_back = await walk(client, f"{url}&page={count}", "prev")
 
-        assert together(forth) == whole
+        assert join_pages(forth) == whole
         assert len(forth) == len(back) == count  # without an empty page at either end
         assert [page.json() for page in back[::-1]] == [page.json() for page in forth]
-        assert together(forth_again) == whole
+        assert join_pages(forth_again) == whole
         assert [page.json() for page in numbered] == [page.json() for page in forth]
         assert numbered_back[0].json() == []
-        assert together(numbered_back[::-1]) == whole
+        assert join_pages(numbered_back[::-1]) == whole
         assert "next" not in links(numbered[-1])
         for page in (*forth, *back, *numbered, *numbered_back):
             assert (await client.get(links(page)["first"])).json() == whole[:size]
@@ -133,7 +133,7 @@ async def test_cursors_are_stable_while_rows_are_inserted(
             pages.append(await client.get(further))
             if len(pages) > 30:
                 break
-        seen = keys(together(pages))
+        seen = keys(join_pages(pages))
 
         assert len(seen) == len(set(seen))
         old = [key for key in seen if key[0] < 100]
@@ -149,7 +149,7 @@ async def test_links_keep_the_parameters(client: Gateway, path: str) -> None:
     url = f"{path}?fields=query_id&order=newest&items_per_page=2"
     pages = await walk(client, f"{url}&page=0")
 
-    assert all(list(row) == ["query_id"] for row in together(pages))
+    assert all(list(row) == ["query_id"] for row in join_pages(pages))
     for page in pages:
         for link in links(page).values():
             query = httpx.URL(link).params
@@ -683,7 +683,7 @@ NASTY = [
 
 
 @pytest.fixture
-def nasty(db: psycopg.Connection) -> psycopg.Connection:
+def special_texts(db: psycopg.Connection) -> psycopg.Connection:
     """Each text in every column; two searches found each paper."""
     for query_id in (1, 2):
         for number, text in enumerate(NASTY):
@@ -713,19 +713,19 @@ def cell(value: Any) -> str:
     return "" if value is None else str(value)
 
 
-@pytest.mark.usefixtures("nasty")
+@pytest.mark.usefixtures("special_texts")
 @pytest.mark.parametrize("path", LISTS)
 async def test_every_format_contains_the_same_rows(client: Gateway, path: str) -> None:
     whole = (await client.get(f"{path}?items_per_page=1000")).json()
     assert len(whole) == len(NASTY) * (2 if "results" in path else 1)
     for part, rows in (("", whole), ("&items_per_page=5&page=1", whole[5:10])):
-        answers = {
+        responses = {
             name: (await client.get(f"{path}?format={name}{part}")).content.decode()
             for name in TYPES
             if name != "json"
         }
-        assert [json.loads(line) for line in answers["ndjson"].split("\n")[:-1]] == rows
-        table = csv.DictReader(io.StringIO(answers["csv"], newline=""))
+        assert [json.loads(line) for line in responses["ndjson"].split("\n")[:-1]] == rows
+        table = csv.DictReader(io.StringIO(responses["csv"], newline=""))
         for written, row in zip(table, rows, strict=True):
             for column, value in row.items():
                 assert written[column] in {cell(value), f"'{cell(value)}"}, column
@@ -734,12 +734,12 @@ async def test_every_format_contains_the_same_rows(client: Gateway, path: str) -
         names = list(
             dict.fromkeys(row.get("arxiv_id") or f"query{row['query_id']}" for row in rows)
         )
-        bibtex = parse_bibtex(answers["bibtex"])
+        bibtex = parse_bibtex(responses["bibtex"])
         assert [entry.key.removesuffix("v1") for entry in bibtex.entries] == names
         assert not bibtex.failed_blocks
-        ris = rispy.loads(answers["ris"])
+        ris = rispy.loads(responses["ris"])
         assert [record["id"].removesuffix("v1") for record in ris] == names
-        feed = feedparser.parse(answers["atom"])
+        feed = feedparser.parse(responses["atom"])
         assert not feed.bozo
         found = [entry.link.rpartition("/")[2].removesuffix("v1") for entry in feed.entries]
         assert [name if "." in name else f"query{name}" for name in found] == names
@@ -764,12 +764,12 @@ async def test_exports_contain_the_whole_list(gateway: Serve, path: str) -> None
 
 @pytest.mark.parametrize("path", LISTS)
 async def test_empty_list_is_well_formed_in_every_format(client: Gateway, path: str) -> None:
-    answers = {name: (await client.get(f"{path}?format={name}")).text for name in TYPES}
+    responses = {name: (await client.get(f"{path}?format={name}")).text for name in TYPES}
 
-    assert json.loads(answers["json"]) == []
-    assert answers["ndjson"] == answers["bibtex"] == answers["ris"] == ""
-    [header] = csv.reader(io.StringIO(answers["csv"]))
+    assert json.loads(responses["json"]) == []
+    assert responses["ndjson"] == responses["bibtex"] == responses["ris"] == ""
+    [header] = csv.reader(io.StringIO(responses["csv"]))
     assert "query_id" in header
-    feed = feedparser.parse(answers["atom"])
+    feed = feedparser.parse(responses["atom"])
     assert (feed.bozo, feed.entries) == (False, [])
     assert feed.feed.id.startswith("urn:uuid:")

@@ -127,7 +127,7 @@ async def test_expired_response_is_counted_as_stale(
     await client.get("/arxiv?title=testing")
     db.execute("update queries set recorded = recorded - 864000")
     async with (
-        gateway(answering(503)) as cut_off,
+        gateway(respond_with(503)) as cut_off,
         measure_increases(cut_off, SEARCHES, UPSTREAM) as increases,
     ):
         assert "stale" in (await cut_off.get("/arxiv?title=testing")).headers["cache-status"]
@@ -135,21 +135,21 @@ async def test_expired_response_is_counted_as_stale(
     assert increases == {searches("ok", "stale"): 1, upstream("busy", "503"): 1}
 
 
-def answering(status: int, content: bytes = b"") -> httpx.MockTransport:
+def respond_with(status: int, content: bytes = b"") -> httpx.MockTransport:
     return httpx.MockTransport(lambda _: httpx.Response(status, content=content))
 
 
 def fail(_: httpx.Request) -> httpx.Response:
-    raise httpx.ConnectError("away")
+    raise httpx.ConnectError("unreachable")
 
 
 @pytest.mark.parametrize(
     ("transport", "outcome", "status", "tries"),
     [
-        (answering(400), "refused", "400", 1),
-        (answering(429), "busy", "429", 1),
-        (answering(404), "broken", "404", 1),
-        (answering(299), "broken", "other", 1),
+        (respond_with(400), "refused", "400", 1),
+        (respond_with(429), "busy", "429", 1),
+        (respond_with(404), "broken", "404", 1),
+        (respond_with(299), "broken", "other", 1),
         (httpx.MockTransport(fail), "unreachable", "none", 1),
     ],
 )
@@ -188,9 +188,9 @@ async def test_search_without_a_database_is_counted(
     gateway: Serve, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("service.db.pool.CHECKOUT_TIMEOUT", 0.2)
-    away = "host=127.0.0.1 port=9"
+    dead_url = "host=127.0.0.1 port=9"
     async with (
-        gateway(database_url=away) as client,
+        gateway(database_url=dead_url) as client,
         measure_increases(client, SEARCHES, UPSTREAM) as increases,
     ):
         await client.get("/arxiv?title=testing")
@@ -240,7 +240,7 @@ async def test_search_without_clients_is_counted_as_abandoned(
 
 
 async def test_end_of_the_cooldown_is_exposed(gateway: Serve) -> None:
-    async with gateway(answering(429), cooldown=700.0) as client:
+    async with gateway(respond_with(429), cooldown=700.0) as client:
         await client.get("/arxiv?title=testing")
         until = (await read_series(client))["arxiv_gateway_gate_closed_until_timestamp_seconds"]
 
@@ -250,7 +250,7 @@ async def test_end_of_the_cooldown_is_exposed(gateway: Serve) -> None:
 async def test_cooldown_that_an_operator_ended_is_not_exposed(
     gateway: Serve, db: psycopg.Connection
 ) -> None:
-    async with gateway(answering(429), cooldown=700.0) as client:
+    async with gateway(respond_with(429), cooldown=700.0) as client:
         await client.get("/arxiv?title=testing")
         db.execute("update gate set closed_until = '-infinity', refusals = 0")
         await client.get("/health/ready")

@@ -74,7 +74,7 @@ def entry(number: int = 1, **changes: Any) -> Entry:
     return structs.replace(plain, **changes)
 
 
-def answer(*entries: Entry, timestamp: int = NOON) -> Record:
+def make_record(*entries: Entry, timestamp: int = NOON) -> Record:
     return create_record(
         ArxivResponse(
             timestamp=timestamp,
@@ -149,29 +149,29 @@ async def test_papers_are_written_in_the_same_round_trip(
     database: str, monkeypatch: pytest.MonkeyPatch, entries: int
 ) -> None:
     monkeypatch.setattr(connections_module, "POOL_SIZE", 1)
-    async with proxied(database) as (proxy, url), Opened(url) as here:
-        await here.store.insert(answer(entry(1)))
+    async with proxied(database) as (proxy, url), Opened(url) as opened:
+        await opened.store.insert(make_record(entry(1)))
         proxy.reset()
-        await here.store.insert(answer(*map(entry, range(entries))))
+        await opened.store.insert(make_record(*map(entry, range(entries))))
         trips = proxy.trips, proxy.answers
         proxy.reset()
-        assert len(await here.reader.fetch_versions("2611.00001")) == 1
+        assert len(await opened.reader.fetch_versions("2611.00001")) == 1
 
         assert trips == (proxy.trips, proxy.answers) == (1, 1)
 
 
 async def test_rejected_paper_rolls_back_the_search(database: str, db: psycopg.Connection) -> None:
-    async with Opened(database) as here:
+    async with Opened(database) as opened:
         with pytest.raises(psycopg.DataError):
-            await here.store.insert(answer(entry(1), entry(2, comment="NUL \0")))
+            await opened.store.insert(make_record(entry(1), entry(2, comment="NUL \0")))
     for table in "queries", "results", "papers":
         assert db.execute(f"select count(*) from {table}").fetchone() == (0,)
 
 
 async def test_paper_sent_twice_is_stored_once(database: str, db: psycopg.Connection) -> None:
-    async with Opened(database) as here:
+    async with Opened(database) as opened:
         twice = entry(1), entry(2), entry(1), entry(1, version=2)
-        await here.store.insert(answer(*twice))
+        await opened.store.insert(make_record(*twice))
     assert db.execute("select count(*) from results").fetchone() == (4,)
     assert db.execute("select arxiv_id, version from papers order by 1, 2").fetchall() == [
         ("2611.00001", 1),
@@ -183,9 +183,9 @@ async def test_paper_sent_twice_is_stored_once(database: str, db: psycopg.Connec
 async def test_entry_without_an_id_is_a_result_only(
     database: str, db: psycopg.Connection, client: Gateway
 ) -> None:
-    async with Opened(database) as here:
-        await here.store.insert(
-            answer(entry(1, arxiv_id=None, version=None), entry(2, version=None))
+    async with Opened(database) as opened:
+        await opened.store.insert(
+            make_record(entry(1, arxiv_id=None, version=None), entry(2, version=None))
         )
     assert db.execute("select count(*) from results").fetchone() == (2,)
     assert db.execute("select arxiv_id, version from papers").fetchall() == [("2611.00002", 0)]
@@ -195,22 +195,22 @@ async def test_entry_without_an_id_is_a_result_only(
 
 async def test_only_later_responses_update_a_paper(database: str, db: psycopg.Connection) -> None:
     changed = {"comment": "To appear", "journal": "Ann. Phys. 1", "dois": ["10.1000/1"]}
-    async with Opened(database) as here:
-        await here.store.insert(answer(entry(1), entry(2)))
+    async with Opened(database) as opened:
+        await opened.store.insert(make_record(entry(1), entry(2)))
         first, other = row(db), row(db, "2611.00002")
 
-        await here.store.insert(answer(entry(1), timestamp=NOON + 10))
+        await opened.store.insert(make_record(entry(1), timestamp=NOON + 10))
         assert row(db) == first
 
-        await here.store.insert(answer(entry(1, **changed), entry(2), timestamp=NOON + 20))
+        await opened.store.insert(make_record(entry(1, **changed), entry(2), timestamp=NOON + 20))
         second = row(db)
         assert second != first
         assert row(db, "2611.00002") == other
-        [paper] = await here.reader.fetch_versions("2611.00001")
+        [paper] = await opened.reader.fetch_versions("2611.00001")
         assert (paper.comment, paper.journal, paper.dois) == tuple(changed.values())
         assert paper.timestamp == NOON + 20
 
-        await here.store.insert(answer(entry(1, comment="Older"), timestamp=NOON + 15))
+        await opened.store.insert(make_record(entry(1, comment="Older"), timestamp=NOON + 15))
         assert row(db) == second
 
 
@@ -233,12 +233,12 @@ CHANGES: list[dict[str, Any]] = [
 async def test_every_changed_column_is_updated(database: str, db: psycopg.Connection) -> None:
     everything = "select xmin from papers order by arxiv_id"
     changed = [entry(number, **change) for number, change in enumerate(CHANGES)]
-    async with Opened(database) as here:
-        await here.store.insert(answer(*map(entry, range(len(CHANGES)))))
+    async with Opened(database) as opened:
+        await opened.store.insert(make_record(*map(entry, range(len(CHANGES)))))
         before = db.execute(everything).fetchall()
-        await here.store.insert(answer(*changed))
+        await opened.store.insert(make_record(*changed))
         after = db.execute(everything).fetchall()
-        await here.store.insert(answer(*changed, timestamp=NOON + 1))
+        await opened.store.insert(make_record(*changed, timestamp=NOON + 1))
 
         assert all(old != new for old, new in zip(before, after, strict=True))
         assert db.execute(everything).fetchall() == after
@@ -253,7 +253,7 @@ async def test_concurrent_writes_of_the_same_papers_do_not_deadlock(
         for turn in range(12):
             entries = [entry(number, comment=f"{writer} {turn}") for number in numbers]
             order = entries if (writer + turn) % 2 else entries[::-1]
-            await store.insert(answer(*order, timestamp=NOON + turn))
+            await store.insert(make_record(*order, timestamp=NOON + turn))
 
     async with Opened(database) as one, Opened(database) as other:
         both = (one.store, other.store)
@@ -277,9 +277,9 @@ async def test_any_text_is_stored_unchanged(database: str, client: Gateway) -> N
         texts.append(drawn)
 
     collect()
-    async with Opened(database) as here:
-        await here.store.insert(
-            answer(
+    async with Opened(database) as opened:
+        await opened.store.insert(
+            make_record(
                 *(
                     entry(
                         number,
@@ -354,9 +354,9 @@ async def test_incomplete_data_creates_a_paper_but_updates_none(
     paper = (await client.get("/papers/2611.00001v1")).json()
     assert (paper["title"], paper["abstract"], paper["authors"]) == ("Poor", None, ["A. N. Other"])
 
-    async with Opened(database) as here:
-        # an older search that tells everything tells more
-        await here.store.insert(answer(entry(1), timestamp=NOON - 10))
+    async with Opened(database) as opened:
+        # an older search with complete descriptions replaces incomplete ones
+        await opened.store.insert(make_record(entry(1), timestamp=NOON - 10))
     full = row(db)
     assert (await client.get("/papers/2611.00001v1")).json()["title"] == "Title 1"
 
@@ -372,24 +372,24 @@ async def test_conflict_leaves_papers_unchanged(database: str, db: psycopg.Conne
         name = f"2611.{number:05}"
         return ResultPayload(authors="A", title=title, arxiv_id=name, version=1, summary=title)
 
-    async with Opened(database) as here:
-        await here.store.write_results(sent(paper(1)))
+    async with Opened(database) as opened:
+        await opened.store.write_results(sent(paper(1)))
         first = row(db)
         for other in sent(paper(1, "U")), sent(paper(1), paper(2)), sent(), sent(paper(2)):
             with pytest.raises(Conflict):
-                await here.store.write_results(other)
-        await here.store.write_results(sent(paper(1)))
+                await opened.store.write_results(other)
+        await opened.store.write_results(sent(paper(1)))
     assert row(db) == first
 
 
 async def test_read_only_role_cannot_write_papers(database: str, db: psycopg.Connection) -> None:
-    async with Opened(make_conninfo(database, user="arxiv_ro")) as here:
-        assert await here.reader.fetch_versions("2611.00001") == []
+    async with Opened(make_conninfo(database, user="arxiv_ro")) as opened:
+        assert await opened.reader.fetch_versions("2611.00001") == []
         with pytest.raises(DatabaseUnavailable, match="may not"):
-            await here.store.insert(answer(entry(1)))
+            await opened.store.insert(make_record(entry(1)))
         body = WriteResultsRequest(query_id=7, timestamp=NOON, results=[])
         with pytest.raises(DatabaseUnavailable, match="may not"):
-            await here.store.write_results(body)
+            await opened.store.write_results(body)
     assert db.execute("select count(*) from papers").fetchone() == (0,)
 
 
@@ -443,8 +443,8 @@ def reading(server: str, template: str) -> Iterator[Reading]:
             new = SQL("create database {} template {}").format(name, Identifier(template))
             admin.execute(new)
             made[id(entries)] = make_conninfo(server, dbname=f"library_{len(made)}")
-            async with Opened(made[id(entries)]) as here:
-                await here.store.insert(answer(*entries))
+            async with Opened(made[id(entries)]) as opened:
+                await opened.store.insert(make_record(*entries))
         return made[id(entries)]
 
     @asynccontextmanager
@@ -480,7 +480,7 @@ async def texts(reading: Reading) -> AsyncIterator[Gateway]:
 
 
 @pytest.fixture
-async def shelf(reading: Reading) -> AsyncIterator[Gateway]:
+async def library_client(reading: Reading) -> AsyncIterator[Gateway]:
     """A service with all papers of the simulated arXiv, and earlier versions of some."""
     async with reading(ON_SHELF) as client:
         yield client
@@ -619,10 +619,10 @@ FINDS = {
 
 
 async def test_papers_are_found_by_full_text_query(texts: Gateway) -> None:
-    answers = {q: await found(texts, q=q) for q in FINDS}
+    responses = {q: await found(texts, q=q) for q in FINDS}
 
-    assert {q: " ".join(sorted(ids(body))) for q, body in answers.items()} == FINDS
-    assert all(body["total"] == len(body["papers"]) for body in answers.values())
+    assert {q: " ".join(sorted(ids(body))) for q, body in responses.items()} == FINDS
+    assert all(body["total"] == len(body["papers"]) for body in responses.values())
 
 
 NARROWED: list[tuple[dict[str, Any], str]] = [
@@ -753,10 +753,10 @@ def matching(entries: Sequence[Entry], **criteria: Any) -> list[Entry]:
     ],
 )
 async def test_totals_and_facets_are_correct(
-    shelf: Gateway, params: dict[str, Any], criteria: dict[str, Any]
+    library_client: Gateway, params: dict[str, Any], criteria: dict[str, Any]
 ) -> None:
     expected = matching(ON_SHELF, **criteria)
-    body = await found(shelf, **params)
+    body = await found(library_client, **params)
 
     assert body["total"] == len(body["papers"]) == len(expected)
     assert {each["arxiv_id"] for each in body["papers"]} == {each.arxiv_id for each in expected}
@@ -772,13 +772,13 @@ async def test_totals_and_facets_are_correct(
     ]
 
 
-async def test_all_versions_are_listed_on_request(shelf: Gateway) -> None:
-    body = await shelf.get("/papers?versions=all&format=ndjson")
+async def test_all_versions_are_listed_on_request(library_client: Gateway) -> None:
+    body = await library_client.get("/papers?versions=all&format=ndjson")
     every = [json.loads(line) for line in body.text.splitlines()]
 
     assert len(every) == len(ON_SHELF) > 1000
     assert len({(each["arxiv_id"], each["version"]) for each in every}) == len(ON_SHELF)
-    assert (await found(shelf))["total"] == 1000
+    assert (await found(library_client))["total"] == 1000
 
 
 @pytest.mark.parametrize(
@@ -793,19 +793,19 @@ async def test_all_versions_are_listed_on_request(shelf: Gateway) -> None:
     ],
 )
 async def test_cursors_lead_through_all_pages_of_papers(
-    shelf: Gateway, params: dict[str, Any]
+    library_client: Gateway, params: dict[str, Any]
 ) -> None:
-    whole = await shelf.get("/papers", params=params | {"format": "ndjson"})
+    whole = await library_client.get("/papers", params=params | {"format": "ndjson"})
     everything = [name(json.loads(line)) for line in whole.text.splitlines()]
     size = max(3, len(everything) // 9)
     pages: list[list[str]] = []
-    response = await shelf.get("/papers", params=params | {"items_per_page": size})
+    response = await library_client.get("/papers", params=params | {"items_per_page": size})
     total = response.json()["total"]
     while True:
         pages.append([name(paper) for paper in response.json()["papers"]])
         if "next" not in response.links:
             break
-        response = await shelf.get(response.links["next"]["url"])
+        response = await library_client.get(response.links["next"]["url"])
         assert response.json().keys() == {"papers"}
 
     walked = [each for page in pages for each in page]
@@ -815,10 +815,12 @@ async def test_cursors_lead_through_all_pages_of_papers(
     assert walked == everything
     assert len(set(everything)) == total == len(everything)
     assert {len(page) for page in pages[:-1]} == {size}
-    by_number = await shelf.get("/papers", params=params | {"items_per_page": size, "page": 3})
+    by_number = await library_client.get(
+        "/papers", params=params | {"items_per_page": size, "page": 3}
+    )
     assert [name(paper) for paper in by_number.json()["papers"]] == pages[3]
     if "prev" in response.links:
-        back = await shelf.get(response.links["prev"]["url"])
+        back = await library_client.get(response.links["prev"]["url"])
         assert [name(paper) for paper in back.json()["papers"]] == pages[-2]
     else:
         assert "order" not in params
@@ -829,14 +831,16 @@ def name(paper: dict[str, Any]) -> str:
 
 
 async def test_only_the_newest_of_many_matches_are_ranked(
-    shelf: Gateway, monkeypatch: pytest.MonkeyPatch
+    library_client: Gateway, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    newest = [name(each) for each in (await found(shelf, q="the", order="newest"))["papers"]]
+    newest = [
+        name(each) for each in (await found(library_client, q="the", order="newest"))["papers"]
+    ]
     monkeypatch.setattr("service.db.reader.MAX_RANKED", 20)
-    response = await shelf.get("/papers", params={"q": "the", "items_per_page": 7})
+    response = await library_client.get("/papers", params={"q": "the", "items_per_page": 7})
     pages = [response.json()["papers"]]
     while "next" in response.links:
-        response = await shelf.get(response.links["next"]["url"])
+        response = await library_client.get(response.links["next"]["url"])
         pages.append(response.json()["papers"])
 
     assert [len(page) for page in pages] == [7, 7, 6]
@@ -844,14 +848,14 @@ async def test_only_the_newest_of_many_matches_are_ranked(
     assert len(newest) > 100
 
 
-async def test_ranking_is_the_same_in_every_format(shelf: Gateway) -> None:
-    best = await found(shelf, q="graphene OR testing", items_per_page=1000)
+async def test_ranking_is_the_same_in_every_format(library_client: Gateway) -> None:
+    best = await found(library_client, q="graphene OR testing", items_per_page=1000)
     order = [name(each) for each in best["papers"]]
 
     async def text(form: str) -> str:
         params: dict[str, str | int] = {"q": "graphene OR testing", "format": form}
         params["items_per_page"] = 1000
-        return (await shelf.get("/papers", params=params)).text
+        return (await library_client.get("/papers", params=params)).text
 
     rows = list(csv.DictReader(io.StringIO(await text("csv"))))
     assert [name(each) for each in rows] == order
@@ -862,9 +866,11 @@ async def test_ranking_is_the_same_in_every_format(shelf: Gateway) -> None:
 
 
 async def test_read_delay_applies_to_papers(gateway: Serve, database: str) -> None:
-    async with Opened(database) as here:
-        await here.store.insert(answer(entry(1, title="Old testing"), timestamp=int(time()) - 3600))
-        await here.store.insert(answer(entry(2, title="New testing"), timestamp=int(time())))
+    async with Opened(database) as opened:
+        await opened.store.insert(
+            make_record(entry(1, title="Old testing"), timestamp=int(time()) - 3600)
+        )
+        await opened.store.insert(make_record(entry(2, title="New testing"), timestamp=int(time())))
     async with gateway(settle=600) as client:
         for params in {}, {"q": "testing"}, {"order": "oldest"}:
             body = await found(client, **params)
@@ -976,13 +982,15 @@ async def test_indexes_are_created_while_searches_are_recorded(earlier: str) -> 
             nonlocal longest, written
             while not done.is_set():
                 started = monotonic()
-                await store.insert(answer(*(entry(writer * 50 + number) for number in range(20))))
+                await store.insert(
+                    make_record(*(entry(writer * 50 + number) for number in range(20)))
+                )
                 longest = max(longest, monotonic() - started)
                 written += 1
 
-        # an index waits for a writer like this one; who writes later must not wait behind the two
+        # An index waits for a transaction like this one. Later writes must not wait behind the two.
         slow.execute("insert into results values (default, 1, 1, 99, 'A', 'T')")
-        async with Opened(make_conninfo(earlier, user="arxiv_rw")) as here:
+        async with Opened(make_conninfo(earlier, user="arxiv_rw")) as opened:
             migrators = [
                 asyncio.create_task(asyncio.to_thread(migrations.apply, earlier)) for _ in range(3)
             ]
@@ -990,7 +998,7 @@ async def test_indexes_are_created_while_searches_are_recorded(earlier: str) -> 
                 if indexes(conn):
                     break
                 await asyncio.sleep(0.01)
-            writers = [asyncio.create_task(write(here.store, writer)) for writer in range(4)]
+            writers = [asyncio.create_task(write(opened.store, writer)) for writer in range(4)]
             await asyncio.sleep(0.3)
             assert written > 4
             assert not any(migrator.done() for migrator in migrators)

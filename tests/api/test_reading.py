@@ -150,22 +150,22 @@ async def test_read_delay_hides_recent_rows(gateway: Serve, db: psycopg.Connecti
 async def test_search_can_be_recorded_through_the_backend(
     client: Gateway, db: psycopg.Connection
 ) -> None:
-    answer = (await client.get("/arxiv-api", params={"title": "testing"})).json()
+    response = (await client.get("/arxiv-api", params={"title": "testing"})).json()
     query_id = (await client.get("/get-sequence")).json()["sequence"]
-    head = {name: value for name, value in answer.items() if name != "data"}
-    body = {"query_id": query_id, "timestamp": answer["timestamp"], "results": answer["data"]}
+    head = {name: value for name, value in response.items() if name != "data"}
+    body = {"query_id": query_id, "timestamp": response["timestamp"], "results": response["data"]}
     results = await client.post("/write-results", json=body)
     queries = await client.post("/write-queries", json={"query_id": query_id} | head)
 
     assert (results.status_code, queries.status_code) == (201, 201)
     assert set(results.json()) == {"message"}
-    assert set(answer["data"][0]) >= {"authors", "title", "journal", "arxiv_id", "summary"}
+    assert set(response["data"][0]) >= {"authors", "title", "journal", "arxiv_id", "summary"}
     [row] = (await client.get("/queries")).json()
     assert row["query"].startswith('ArXiv Query: search_query=ti:"testing"')
     assert row["num_entries"] == 10
     stored = (await client.get("/results")).json()
-    assert [paper["title"] for paper in stored] == [paper["title"] for paper in answer["data"]]
-    assert stored[0]["author"] == ", ".join(answer["data"][0]["authors"])
+    assert [paper["title"] for paper in stored] == [paper["title"] for paper in response["data"]]
+    assert stored[0]["author"] == ", ".join(response["data"][0]["authors"])
     assert db.execute("select count(*) from results").fetchone() == (10,)
 
 

@@ -217,10 +217,10 @@ def test_service_starts_before_its_database_and_recovers(
             with embedded_postgres.run_server(tmp_path / "own"):
                 assert wait_until_ready(running) < 15
                 assert running.get("/arxiv", title="testing").status_code == 200
-            gone = running.get("/results")
-            assert gone.status_code == 503
-            assert gone.headers["retry-after"]
-            assert gone.headers["content-type"] == "application/problem+json"
+            rejected = running.get("/results")
+            assert rejected.status_code == 503
+            assert rejected.headers["retry-after"]
+            assert rejected.headers["content-type"] == "application/problem+json"
         assert running.end(signal.SIGTERM) == 0
 
 
@@ -257,8 +257,8 @@ def test_sigterm_lets_running_requests_finish(
         )
         sleep(0.5)
         assert running.end(signal.SIGTERM) == 0
-        answer, _ = request.communicate(timeout=10)
-    assert b'"num_entries":10' in answer
+        response, _ = request.communicate(timeout=10)
+    assert b'"num_entries":10' in response
     assert db.execute("select count(*) from results").fetchone() == (10,)
 
 
@@ -274,9 +274,9 @@ def test_sigterm_cancels_waiting_searches(
             started = monotonic()
             assert running.end(signal.SIGTERM) == 0
             assert monotonic() - started < 10
-            answer, _ = request.communicate(timeout=10)
-    assert b"503 Service Unavailable" in answer
-    assert b"the service is stopping" in answer
+            response, _ = request.communicate(timeout=10)
+    assert b"503 Service Unavailable" in response
+    assert b"the service is stopping" in response
 
 
 @pytest.fixture

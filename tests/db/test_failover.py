@@ -230,15 +230,15 @@ class Load:
             path = f"/arxiv?title=testing&start={number // 5}&max_results={number % 5 + 1}"
             while True:
                 try:
-                    answer = await client.get(path)
+                    response = await client.get(path)
                 except httpx.HTTPError as error:
                     self.refused.append((monotonic(), error))
                 else:
-                    if answer.status_code == 200:
-                        self.acknowledged.append((monotonic(), answer.json()["query_id"]))
+                    if response.status_code == 200:
+                        self.acknowledged.append((monotonic(), response.json()["query_id"]))
                         await asyncio.sleep(0.05)
                         break
-                    self.refused.append((monotonic(), answer.text))
+                    self.refused.append((monotonic(), response.text))
                 if self.ended.is_set():
                     return
                 await asyncio.sleep(0.05)
@@ -259,17 +259,17 @@ class Load:
 
     async def get(self, client: httpx.AsyncClient, path: str) -> Any:
         try:
-            answer = await client.get(path)
+            response = await client.get(path)
         except httpx.HTTPError as error:
             self.failed.append((monotonic(), error))
             return None
-        if answer.status_code != 200:
-            self.failed.append((monotonic(), answer.text))
+        if response.status_code != 200:
+            self.failed.append((monotonic(), response.text))
             await asyncio.sleep(0.05)
             return None
         self.read.append(monotonic())
         await asyncio.sleep(0.05)  # leave some processor time to the searches
-        return answer.json()
+        return response.json()
 
     def gap(self, moments: list[float]) -> float:
         """The longest time without any of these moments since the event."""

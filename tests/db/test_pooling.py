@@ -71,8 +71,8 @@ async def test_every_path_works_with_pgbouncer(pooled: Gateway) -> None:
         *("/arxiv-api?any=testing", "/read-results", "/read-queries?start_timestamp=0"),
     ]
 
-    answers = [await pooled.get(path) for path in paths]
-    answers += [
+    responses = [await pooled.get(path) for path in paths]
+    responses += [
         await pooled.post("/write-results", json=results),
         await pooled.post("/write-queries", json=written),
         await pooled.post("/write-results", json=results),
@@ -80,7 +80,7 @@ async def test_every_path_works_with_pgbouncer(pooled: Gateway) -> None:
         await pooled.post("/queries", json={}),
     ]
 
-    assert {str(each.request.url): each.text for each in answers if each.is_error} == {}
+    assert {str(each.request.url): each.text for each in responses if each.is_error} == {}
 
 
 @pytest.mark.usefixtures("arxiv")

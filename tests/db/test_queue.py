@@ -101,7 +101,7 @@ async def writing(connections: DatabasePools | str, url: str) -> AsyncIterator[Q
             await work
 
 
-def stored(db: psycopg.Connection) -> set[int]:
+def fetch_query_ids(db: psycopg.Connection) -> set[int]:
     return {query_id for (query_id,) in db.execute("select query_id from queries")}
 
 
@@ -109,7 +109,7 @@ def is_whole(db: psycopg.Connection, numbers: list[int], entries: int) -> bool:
     """Whether exactly these searches are stored, once and with all results."""
     return (
         len(set(numbers)) == len(numbers)
-        and stored(db) == set(numbers)
+        and fetch_query_ids(db) == set(numbers)
         and db.execute(COUNTS).fetchone() == (len(numbers), len(numbers) * entries)
         and db.execute(PARTIAL).fetchall() == []
     )
@@ -129,11 +129,11 @@ async def test_search_is_acknowledged_by_broker_and_stored_by_worker(
         again = await client.get("/arxiv", params=params)
         query_id = first.json()["query_id"]
         unseen = await client.get(f"/queries/{query_id}")
-        assert stored(db) == set()
+        assert fetch_query_ids(db) == set()
         recorded = time()
         await asyncio.sleep(1.1)
         async with writing(database, broker.url):
-            await until(lambda: stored(db))
+            await until(lambda: fetch_query_ids(db))
         seen = await client.get(f"/queries/{query_id}")
 
     assert first.status_code == again.status_code == 200
@@ -181,7 +181,7 @@ async def test_killed_workers_lose_and_duplicate_nothing(
                 writer.end(signal.SIGKILL)
                 assert db.execute(PARTIAL).fetchall() == []
             await load
-            await until(lambda: len(stored(db)) == len(numbers))
+            await until(lambda: len(fetch_query_ids(db)) == len(numbers))
             began = monotonic()
             assert last.end(signal.SIGTERM) == 0
 
@@ -205,7 +205,7 @@ async def test_redelivered_messages_change_nothing(
         await broker.publish(encode(new))
         await broker.publish(encode(new))
         async with writing(database, broker.url):
-            await until(lambda: len(stored(db)) == 21)
+            await until(lambda: len(fetch_query_ids(db)) == 21)
 
     assert is_whole(db, [one.query_id for one in [*records, new]], 3)
     assert await broker.parked() == []
@@ -250,7 +250,7 @@ async def test_rejected_messages_are_parked_and_the_rest_is_stored(
         for body in bodies:
             await broker.publish(body)
         async with writing(database, broker.url):
-            await until(lambda: len(stored(db)) == 31)
+            await until(lambda: len(fetch_query_ids(db)) == 31)
             await until(lambda: caplog.text.count("is parked") == 7)
 
     parked = {body: headers["x-reason"] for body, headers in await broker.parked()}
@@ -324,8 +324,9 @@ async def test_broker_killed_under_load_loses_and_blocks_nothing(
         await until(lambda: store._queue.connected)  # noqa: SLF001
         ending.set()
         await load
-        await until(lambda: len(stored(db)) == len(numbers))
-        print(f"{len(numbers)} searches, slowest {slowest:.2f} s, well {monotonic() - back:.2f} s")  # noqa: T201
+        await until(lambda: len(fetch_query_ids(db)) == len(numbers))
+        recovery = monotonic() - back
+        print(f"{len(numbers)} searches, slowest {slowest:.2f} s, recovery {recovery:.2f} s")  # noqa: T201
 
     assert slowest < rabbitmq.PUBLISH_TIMEOUT + 3
     assert is_whole(db, numbers, 5)
@@ -350,10 +351,10 @@ async def test_silent_broker_delays_only_one_search(
             rest = monotonic() - began - found_out
         finally:
             broker.send(signal.SIGCONT)
-        assert len(stored(db)) == 6
+        assert len(fetch_query_ids(db)) == 6
         async with writing(database, broker.url):
             # the unconfirmed message may be in the queue as well
-            await until(lambda: len(stored(db)) == 7)
+            await until(lambda: len(fetch_query_ids(db)) == 7)
             await until_empty(store)
 
     assert found_out >= 0.4
@@ -366,14 +367,14 @@ async def test_write_with_unknown_outcome_is_not_queued(
 ) -> None:
     save = RecordStore._insert  # noqa: SLF001
 
-    async def unheard(*sent: Any) -> int:
+    async def save_and_lose_response(*sent: Any) -> int:
         await save(*sent)
         raise psycopg.OperationalError("consuming input failed: server closed the connection")
 
     response = answer(3)
     async with DatabasePools(database) as connections, RecordQueue(broker.url) as buffer:
         store = QueuedRecordStore(connections, buffer)
-        monkeypatch.setattr(RecordStore, "_insert", unheard)
+        monkeypatch.setattr(RecordStore, "_insert", save_and_lose_response)
         with pytest.raises(DatabaseUnavailable):  # not connected yet
             await store.insert(response)
         monkeypatch.setattr(RecordStore, "_insert", save)
@@ -384,21 +385,21 @@ async def test_write_with_unknown_outcome_is_not_queued(
     assert is_whole(db, [query_id], 3)
 
 
-@pytest.mark.parametrize("apart", [False, True], ids=["one system", "results apart"])
+@pytest.mark.parametrize("separate", [False, True], ids=["one system", "separate results"])
 @pytest.mark.parametrize("sizes", [(0, 3), (3, 0), (3, 2)])
 async def test_searches_with_same_query_id_keep_their_own_results(
-    broker: Broker, server: str, template: str, sizes: tuple[int, int], *, apart: bool
+    broker: Broker, server: str, template: str, sizes: tuple[int, int], *, separate: bool
 ) -> None:
     """As after a failover to a standby that has not received the last numbers."""
     with copied(server, template) as queries, ExitStack() as opened:
-        results = opened.enter_context(copied(server, template)) if apart else queries
+        results = opened.enter_context(copied(server, template)) if separate else queries
         async with buffered(queries, broker.url) as store:
             number = await store.take_query_id()
             for size in sizes:
                 await broker.publish(encode(create_record(response(size), query_id=number)))
         async with writing(DatabasePools(queries, results_url=results), broker.url):
             with psycopg.connect(queries, autocommit=True) as db:
-                await until(lambda: stored(db) == {number})
+                await until(lambda: fetch_query_ids(db) == {number})
             await asyncio.sleep(0.1)
         with psycopg.connect(queries) as db, psycopg.connect(results) as other:
             [(entries, key)] = db.execute("select num_entries, write_key from queries").fetchall()
@@ -420,7 +421,7 @@ async def test_queued_record_is_new_to_readers_and_old_to_cache(
         )
         await broker.publish(encode(late))
         async with writing(database, broker.url):
-            await until(lambda: stored(db))
+            await until(lambda: fetch_query_ids(db))
         assert late.search_key
         found = await store.find_latest(late.search_key)
     async with gateway(settle=30) as client:
@@ -447,7 +448,7 @@ async def test_database_failure_parks_nothing(
         async with writing(database, broker.url):
             await until(lambda: "a page is broken" in caplog.text)
             db.execute("drop trigger fail on queries")
-            await until(lambda: len(stored(db)) == 3)
+            await until(lambda: len(fetch_query_ids(db)) == 3)
 
     assert is_whole(db, [one.query_id for one in waiting], 3)
     assert await broker.parked() == []
@@ -501,10 +502,10 @@ async def test_full_queue_is_bypassed(
     monkeypatch.setattr(rabbitmq, "ARGUMENTS", rabbitmq.ARGUMENTS | {"x-max-length": 2})
     async with buffered(database, broker.url) as store:
         numbers = [await store.insert(answer(1)) for _ in range(20)]
-        directly = stored(db)
+        directly = fetch_query_ids(db)
         assert store._queue.connected  # noqa: SLF001
         async with writing(database, broker.url):
-            await until(lambda: len(stored(db)) == 20)
+            await until(lambda: len(fetch_query_ids(db)) == 20)
 
     assert 0 < len(directly) < 20
     assert is_whole(db, numbers, 1)
@@ -520,7 +521,7 @@ async def test_worker_survives_unavailable_database(
     name = db.info.dbname
     async with buffered(database, broker.url) as store, writing(database, broker.url):
         numbers = [await store.insert(answer(3))]
-        await until(lambda: stored(db))
+        await until(lambda: fetch_query_ids(db))
         more = [await record(store) for _ in range(20)]
         with psycopg.connect(server, autocommit=True) as admin:
             admin.execute(f"alter database {name} with allow_connections false".encode())
@@ -533,7 +534,7 @@ async def test_worker_survives_unavailable_database(
                 await broker.publish(encode(one))
             await until(lambda: "could not store searches" in caplog.text)
             admin.execute(f"alter database {name} with allow_connections true".encode())
-        await until(lambda: len(stored(db)) == 21)
+        await until(lambda: len(fetch_query_ids(db)) == 21)
 
     assert is_whole(db, numbers + [one.query_id for one in more], 3)
 
@@ -578,7 +579,7 @@ async def test_concurrent_workers_share_the_work(
     async with buffered(database, broker.url) as store:
         numbers = await asyncio.gather(*(store.insert(answer(10)) for _ in range(300)))
     async with writing(database, broker.url), writing(database, broker.url):
-        await until(lambda: len(stored(db)) == 300)
+        await until(lambda: len(fetch_query_ids(db)) == 300)
 
     assert is_whole(db, numbers, 10)
     assert await broker.parked() == []
@@ -597,7 +598,7 @@ async def test_backlog_is_in_metrics(
         assert "arxiv_gateway_queue_writers 0.0" in text
         assert "arxiv_gateway_queue_parked 0.0" in text
         async with writing(database, broker.url):
-            await until(lambda: len(stored(db)) == 5)
+            await until(lambda: len(fetch_query_ids(db)) == 5)
             await broker_shows(client, "arxiv_gateway_queue_waiting 0.0")
             await broker_shows(client, "arxiv_gateway_queue_writers 1.0")
     async with gateway() as client:
@@ -645,10 +646,10 @@ async def test_worker_stores_results_first_on_separate_systems(
         for each in [*whole, others]:
             await broker.publish(encode(each))
         with psycopg.connect(queries, autocommit=True) as db:
-            apart = DatabasePools(queries, results_url=results)
-            async with writing(apart, broker.url):
-                await until(lambda: len(stored(db)) == 11)
-            found = stored(db)
+            separate = DatabasePools(queries, results_url=results)
+            async with writing(separate, broker.url):
+                await until(lambda: len(fetch_query_ids(db)) == 11)
+            found = fetch_query_ids(db)
         with psycopg.connect(results) as other:
             counts = dict[int, int](
                 other.execute("select query_id, count(*) from results group by 1").fetchall()

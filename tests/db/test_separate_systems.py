@@ -68,7 +68,7 @@ class Systems:
         return DatabasePools(self.queries, results_url=self.results, sequence_url=self.sequence)
 
     @asynccontextmanager
-    async def stored(self) -> AsyncIterator[RecordStore]:
+    async def open_store(self) -> AsyncIterator[RecordStore]:
         async with self.connections() as connections:
             yield RecordStore(connections)
 
@@ -87,7 +87,7 @@ def rows(url: str, statement: str) -> list[Any]:
 
 
 @pytest.fixture
-def apart(server: str, template: str) -> Iterator[Systems]:
+def systems(server: str, template: str) -> Iterator[Systems]:
     with ExitStack() as stack:
         yield Systems(*(stack.enter_context(copied(server, template)) for _ in range(3)))
 
@@ -115,7 +115,7 @@ def results(query_id: int, *titles: str) -> WriteResultsRequest:
 async def run_requests(client: httpx.AsyncClient) -> list[Any]:
     """The responses to a series of requests, without what depends on the time."""
     no_cache = {"cache-control": "no-cache"}
-    answers = [
+    responses = [
         await client.get("/get-sequence"),
         await client.get("/arxiv?title=testing&max_results=5"),
         await client.get("/arxiv?title=testing&max_results=5"),
@@ -140,8 +140,8 @@ async def run_requests(client: httpx.AsyncClient) -> list[Any]:
         *("/papers/2611.00001", "/queries?format=atom", "/results?order=newest&title=t"),
         *("/papers?author=li", "/papers?order=oldest", "/papers?format=ndjson"),
     ]
-    answers += [await client.get(path) for path in paths]
-    return [(answer.status_code, re.sub(VARIABLE, "", answer.text)) for answer in answers]
+    responses += [await client.get(path) for path in paths]
+    return [(response.status_code, re.sub(VARIABLE, "", response.text)) for response in responses]
 
 
 def revoke(url: str, tables: str) -> None:
@@ -156,15 +156,15 @@ VARIABLE = re.compile(
 
 @pytest.mark.usefixtures("arxiv")
 async def test_three_systems_give_the_same_responses_as_one(
-    gateway: Serve, apart: Systems, database: str
+    gateway: Serve, systems: Systems, database: str
 ) -> None:
     async with gateway() as client:
         expected = await run_requests(client)
     # a system rejects statements on tables of another one
-    revoke(apart.queries, "results, papers")
-    revoke(apart.results, "queries, harvests, gate, gate_queue")
-    revoke(apart.sequence, "queries, harvests, gate, gate_queue, results, papers")
-    async with gateway(**apart.settings) as client:
+    revoke(systems.queries, "results, papers")
+    revoke(systems.results, "queries, harvests, gate, gate_queue")
+    revoke(systems.sequence, "queries, harvests, gate, gate_queue, results, papers")
+    async with gateway(**systems.settings) as client:
         assert await run_requests(client) == expected
         assert (await client.get("/health/ready")).status_code == 200
 
@@ -172,39 +172,39 @@ async def test_three_systems_give_the_same_responses_as_one(
     tables = ("queries", "results", "papers")
     counts = "select " + ", ".join(f"(select count(*) from {table})" for table in tables)
     [[queries, found, papers]] = rows(database, counts)
-    assert rows(apart.queries, counts) == [(queries, 0, 0)]
-    assert rows(apart.results, counts) == [(0, found, papers)]
-    assert rows(apart.sequence, counts) == [(0, 0, 0)]
+    assert rows(systems.queries, counts) == [(queries, 0, 0)]
+    assert rows(systems.results, counts) == [(0, found, papers)]
+    assert rows(systems.sequence, counts) == [(0, 0, 0)]
     used = "select is_called from arxiv_sequence"
-    assert [rows(url, used) for url in (apart.queries, apart.results, apart.sequence)] == [
+    assert [rows(url, used) for url in (systems.queries, systems.results, systems.sequence)] == [
         [(False,)],
         [(False,)],
         [(True,)],
     ]
 
 
-async def test_harvest_resumes_on_three_systems(settings: Settle, apart: Systems) -> None:
+async def test_harvest_resumes_on_three_systems(settings: Settle, systems: Systems) -> None:
     stand_in = httpx.ASGITransport(StandIn(generate(300)))
 
     async def harvest(most: int) -> list[int]:
-        async with LocalContext(settings(**apart.settings), stand_in) as context:
+        async with LocalContext(settings(**systems.settings), stand_in) as context:
             harvester = Harvester("cat:cs.SE", most, context.search_service, context.records)
             return [progress.stored async for progress in harvester.run()]
 
     assert (await harvest(5))[-1] == 5
     assert (await harvest(9))[0] == 5
-    assert apart.counts() == (2, 0, 9, 0)
+    assert systems.counts() == (2, 0, 9, 0)
 
 
 async def test_write_takes_one_round_trip_per_system_and_one_to_check_the_query_id(
-    apart: Systems, monkeypatch: pytest.MonkeyPatch
+    systems: Systems, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(pool_module, "POOL_SIZE", 1)
     async with (
-        proxied(apart.queries) as (queries, queries_url),
-        proxied(apart.results) as (found, results_url),
-        proxied(apart.sequence) as (sequence, sequence_url),
-        Systems(queries_url, results_url, sequence_url).stored() as store,
+        proxied(systems.queries) as (queries, queries_url),
+        proxied(systems.results) as (found, results_url),
+        proxied(systems.sequence) as (sequence, sequence_url),
+        Systems(queries_url, results_url, sequence_url).open_store() as store,
     ):
         await store.insert(answer(1))
         for proxy in (queries, found, sequence):
@@ -214,30 +214,30 @@ async def test_write_takes_one_round_trip_per_system_and_one_to_check_the_query_
         assert [queries.trips, found.trips, sequence.trips] == [2, 1, 1]
 
 
-async def test_query_ids_used_by_operators_are_skipped(apart: Systems) -> None:
-    async with apart.stored() as store:
+async def test_query_ids_used_by_operators_are_skipped(systems: Systems) -> None:
+    async with systems.open_store() as store:
         await store.write_query(search(1))
         await store.write_results(results(2, "theirs"))
         await store.write_results(results(3, "theirs", "theirs"))
 
         assert await store.insert(answer(2)) == 4
-    assert apart.counts() == (2, 0, 5, 2)
+    assert systems.counts() == (2, 0, 5, 2)
 
 
-async def test_write_of_another_process_is_not_repeated(apart: Systems) -> None:
-    async with apart.stored() as store, apart.stored() as other:
+async def test_write_of_another_process_is_not_repeated(systems: Systems) -> None:
+    async with systems.open_store() as store, systems.open_store() as other:
         response = answer(3)
         assert await other.insert(response) == await store.insert(response) == 1
-    assert apart.counts() == (1, 0, 3, 0)
+    assert systems.counts() == (1, 0, 3, 0)
 
 
 async def test_write_repeated_after_its_repair_gets_another_query_id(
-    apart: Systems, monkeypatch: pytest.MonkeyPatch
+    systems: Systems, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def fail(*_: object) -> int:
         raise DatabaseUnavailable("the database is unavailable")
 
-    async with apart.connections() as connections:
+    async with systems.connections() as connections:
         store, reconciler = RecordStore(connections), Reconciler(connections)
         response = answer(3)
         monkeypatch.setattr(store, "_insert_query", fail)
@@ -247,33 +247,33 @@ async def test_write_repeated_after_its_repair_gets_another_query_id(
         assert await reconciler.repair(await reconciler.find_mismatches()) == 1
 
         assert await store.insert(response) == 2
-    assert apart.counts() == (2, 0, 6, 0)
+    assert systems.counts() == (2, 0, 6, 0)
 
 
 async def test_error_between_the_systems_leaves_no_search_without_its_results(
-    apart: Systems, monkeypatch: pytest.MonkeyPatch
+    systems: Systems, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async with apart.stored() as store:
+    async with systems.open_store() as store:
         monkeypatch.setattr("service.db.records._encode", lambda _: Unadaptable())
         with pytest.raises(psycopg.ProgrammingError):
             await store.insert(answer(3))
         monkeypatch.undo()
-        assert apart.counts() == (0, 0, 0, 0)
+        assert systems.counts() == (0, 0, 0, 0)
         invalid = structs.replace(answer(3), query="NUL \0")
         with pytest.raises(psycopg.DataError):
             await store.insert(invalid)
-    assert apart.counts() == (0, 0, 3, 1)
+    assert systems.counts() == (0, 0, 3, 1)
 
 
 @pytest.mark.parametrize("behind", ["queries", "results"])
 @pytest.mark.parametrize("sent", [None, 0, 100, 300, 600, 60_000])
 async def test_connection_cut_during_a_write_loses_nothing(
-    apart: Systems, behind: str, sent: int | None
+    systems: Systems, behind: str, sent: int | None
 ) -> None:
-    async with proxied(getattr(apart, behind)) as (proxy, url):
-        here = Systems(apart.queries, apart.results, apart.sequence)
-        setattr(here, behind, url)
-        async with here.stored() as store:
+    async with proxied(getattr(systems, behind)) as (proxy, url):
+        changed_systems = Systems(systems.queries, systems.results, systems.sequence)
+        setattr(changed_systems, behind, url)
+        async with changed_systems.open_store() as store:
             await store.insert(answer(1))
             if sent is None:
                 proxy.cut_before_answer = True
@@ -285,8 +285,10 @@ async def test_connection_cut_during_a_write_loses_nothing(
             except DatabaseUnavailable:  # the search service repeats the write too
                 query_id = await store.insert(response)
 
-    assert rows(apart.queries, "select query_id from queries where query = 'cut'") == [(query_id,)]
-    assert apart.counts() == (2, 0, 501, 0)
+    assert rows(systems.queries, "select query_id from queries where query = 'cut'") == [
+        (query_id,)
+    ]
+    assert systems.counts() == (2, 0, 501, 0)
 
 
 # Crashes
@@ -327,22 +329,22 @@ for last in range(1, 10):
 """
 
 
-async def run_reconcile(apart: Systems, *, repair: bool = False) -> tuple[int, list[str]]:
+async def run_reconcile(systems: Systems, *, repair: bool = False) -> tuple[int, list[str]]:
     """The exit status and the output of `reconcile`."""
     printed = io.StringIO()
     with redirect_stdout(printed):
         try:
-            await run_reconcile_command(Settings(**apart.settings), repair=repair, grace=0)
+            await run_reconcile_command(Settings(**systems.settings), repair=repair, grace=0)
         except SystemExit as error:
             return int(error.code or 0), printed.getvalue().splitlines()
     return 0, printed.getvalue().splitlines()
 
 
 async def test_process_killed_at_any_step_of_a_write_leaves_repairable_records(
-    apart: Systems,
+    systems: Systems,
 ) -> None:
     process = subprocess.run(  # noqa: ASYNC221 - nothing runs concurrently
-        [sys.executable, "-c", KILLED_WRITES, apart.queries, apart.results, apart.sequence],
+        [sys.executable, "-c", KILLED_WRITES, systems.queries, systems.results, systems.sequence],
         cwd=ROOT,
         capture_output=True,
         text=True,
@@ -351,36 +353,38 @@ async def test_process_killed_at_any_step_of_a_write_leaves_repairable_records(
 
     assert len(process.stdout.splitlines()) == 1, process.stderr  # the ninth was not killed
     # two were killed between results and run, one after the run, one never
-    assert apart.counts() == (2, 0, 20, 2)
-    status, printed = await run_reconcile(apart)
+    assert systems.counts() == (2, 0, 20, 2)
+    status, printed = await run_reconcile(systems)
     assert (status, printed[-1]) == (3, "2 mismatches, 0 repaired")
     assert "".join(printed).count("without their search") == 2
-    assert apart.counts() == (2, 0, 20, 2)
-    assert (await run_reconcile(apart, repair=True))[0] == 0
+    assert systems.counts() == (2, 0, 20, 2)
+    assert (await run_reconcile(systems, repair=True))[0] == 0
     repeated = subprocess.run(  # noqa: ASYNC221
         [sys.executable, "-m", "service", "reconcile", "--repair"],
         cwd=ROOT,
-        env=os.environ | {f"ARXIV_{name.upper()}": url for name, url in apart.settings.items()},
+        env=os.environ | {f"ARXIV_{name.upper()}": url for name, url in systems.settings.items()},
         capture_output=True,
         text=True,
         check=True,
     )
     assert repeated.stdout == "0 mismatches, 0 repaired\n"
-    assert apart.counts() == (4, 0, 20, 0)
-    assert rows(apart.queries, "select outcome, num_results, query from queries order by 1, 3") == [
+    assert systems.counts() == (4, 0, 20, 0)
+    assert rows(
+        systems.queries, "select outcome, num_results, query from queries order by 1, 3"
+    ) == [
         *[("interrupted", 5, "")] * 2,
         *[("ok", 5, last) for last in "89"],
     ]
 
 
-async def test_other_mismatches_are_reported_and_not_repaired(apart: Systems) -> None:
-    async with apart.stored() as store:
+async def test_other_mismatches_are_reported_and_not_repaired(systems: Systems) -> None:
+    async with systems.open_store() as store:
         await store.insert(answer(3))
         await store.write_query(search(7, 2))
         await store.write_query(search(8, 1))
         await store.write_results(results(8, "one", "two"))
         await store.write_results(results(9, "one"))
-    status, printed = await run_reconcile(apart, repair=True)
+    status, printed = await run_reconcile(systems, repair=True)
 
     assert status == 3
     assert [re.split(" {2,}", line.strip()) for line in printed[1:-1]] == [
@@ -388,11 +392,11 @@ async def test_other_mismatches_are_reported_and_not_repaired(apart: Systems) ->
         ["8", "2", "1", "WRONG: the search has another number of results; investigate"],
         ["9", "1", "?", "without their search, as after a crash: use --repair"],
     ]
-    assert apart.counts() == (4, 2, 6, 0)
+    assert systems.counts() == (4, 2, 6, 0)
 
 
-async def test_run_recorded_before_its_repair_stays_unchanged(apart: Systems) -> None:
-    async with apart.connections() as connections:
+async def test_run_recorded_before_its_repair_stays_unchanged(systems: Systems) -> None:
+    async with systems.connections() as connections:
         store, reconciler = RecordStore(connections), Reconciler(connections)
         await store.write_results(results(5, "one"))
         mismatches = await reconciler.find_mismatches()
@@ -400,14 +404,14 @@ async def test_run_recorded_before_its_repair_stays_unchanged(apart: Systems) ->
 
         assert await reconciler.repair(mismatches) == 0
         assert await reconciler.find_mismatches() == []
-    assert rows(apart.queries, "select outcome from queries") == [("ok",)]
+    assert rows(systems.queries, "select outcome from queries") == [("ok",)]
 
 
 async def test_concurrent_repairs_and_writes_record_each_run_once(
-    apart: Systems, monkeypatch: pytest.MonkeyPatch
+    systems: Systems, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(reconcile_module, "BATCH", 7)
-    async with apart.connections() as connections:
+    async with systems.connections() as connections:
         store, reconciler = RecordStore(connections), Reconciler(connections)
         for number in range(1001, 1041):
             await store.write_results(results(number, "one"))
@@ -419,14 +423,14 @@ async def test_concurrent_repairs_and_writes_record_each_run_once(
 
         assert sum(repaired[:3]) == len(mismatches) == 40
         assert await reconciler.find_mismatches() == []
-    assert apart.counts() == (60, 0, 80, 0)
+    assert systems.counts() == (60, 0, 80, 0)
 
 
 async def test_runs_are_compared_in_batches(
-    apart: Systems, monkeypatch: pytest.MonkeyPatch
+    systems: Systems, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(reconcile_module, "BATCH", 3)
-    async with apart.connections() as connections:
+    async with systems.connections() as connections:
         store, reconciler = RecordStore(connections), Reconciler(connections)
         for number in range(1, 30):
             if number % 3:
@@ -440,10 +444,10 @@ async def test_runs_are_compared_in_batches(
 # Deep pages
 
 
-async def test_deep_pages_are_read_from_the_system_of_the_results(apart: Systems) -> None:
-    with psycopg.connect(apart.results, autocommit=True) as db:
+async def test_deep_pages_are_read_from_the_system_of_the_results(systems: Systems) -> None:
+    with psycopg.connect(systems.results, autocommit=True) as db:
         insert_results(db, 20)
-        async with apart.connections() as pools:
+        async with systems.connections() as pools:
             reader = RecordReader(pools)
             for offset in range(0, 90, 9):
                 assert await fetch_keys(reader, offset) == select_keys(db, offset)
@@ -486,24 +490,24 @@ def test_program_reports_the_missing_write_url(database: str) -> None:
 
 
 async def test_readiness_names_the_system_without_migrations(
-    gateway: Serve, apart: Systems, server: str
+    gateway: Serve, systems: Systems, server: str
 ) -> None:
-    changes = apart.settings | {"sequence_database_url": server}
+    changes = systems.settings | {"sequence_database_url": server}
     async with gateway(**changes) as client:
         response = await client.get("/health/ready")
     assert response.status_code == 503
     assert response.json()["detail"] == "sequence: the database is not migrated: run the migrations"
 
 
-def test_every_system_is_migrated(apart: Systems, capfd: pytest.CaptureFixture[str]) -> None:
-    for url in (apart.results, apart.sequence):
+def test_every_system_is_migrated(systems: Systems, capfd: pytest.CaptureFixture[str]) -> None:
+    for url in (systems.results, systems.sequence):
         with psycopg.connect(url) as conn:
             conn.execute("drop index results_words")
             conn.execute("delete from migrations where name = '0010_reading'")
     settings = Settings(
-        database_url=apart.queries,
-        results_database_url=apart.results,
-        sequence_database_url=apart.sequence,
+        database_url=systems.queries,
+        results_database_url=systems.results,
+        sequence_database_url=systems.sequence,
     )
     migrate_databases(settings)
 
@@ -514,7 +518,7 @@ def test_every_system_is_migrated(apart: Systems, capfd: pytest.CaptureFixture[s
         *("applied migration 0010_reading", "the database of the sequence is up to date"),
     ]
     with pytest.raises(ConfigurationError, match="ARXIV_DATABASE_URL is not set"):
-        migrate_databases(Settings(database_ro_url=apart.queries))
+        migrate_databases(Settings(database_ro_url=systems.queries))
 
 
 # Standbys
@@ -641,11 +645,11 @@ async def test_failover_loses_no_acknowledged_search(
     gap = min(moment for moment, _ in acknowledged[before:] if moment > killed + 0.05) - killed
     logger.info("%d acknowledged, %.2f seconds without", len(acknowledged), gap)
     where = database if replicated == "results" else standby.url
-    here = Systems(where, standby.url, where)
+    surviving_systems = Systems(where, standby.url, where)
     stored = {query_id for (query_id,) in rows(where, "select query_id from queries")}
     twice = rows(where, "select query from queries group by 1 having count(*) > 1")
     assert {query_id for _, query_id in acknowledged} - stored == set()
     assert twice == []
-    assert here.counts()[1::2] == (0, 0)
+    assert surviving_systems.counts()[1::2] == (0, 0)
     assert gap < 10
     assert (ready.status_code, last.status_code) == (200, 200)

@@ -71,8 +71,8 @@ async def test_every_used_series_exists_with_its_labels(client: Gateway) -> None
                 assert name in labels, expression
                 assert set(re.findall(r"(\w+)(?:!?=|=~|!~)", selected)) <= labels[name] | GIVEN
 
-    ours = {name for name in labels if name.startswith("arxiv_gateway_")}
-    unseen = {name for name in ours - named if not name.endswith(("_sum", "_count"))}
+    own = {name for name in labels if name.startswith("arxiv_gateway_")}
+    unseen = {name for name in own - named if not name.endswith(("_sum", "_count"))}
     assert unseen == set()
 
 
@@ -155,15 +155,15 @@ def test_dashboard_panels_do_not_overlap() -> None:
 
 async def test_metrics_pass_promtool(client: Gateway) -> None:
     await client.get("/arxiv?title=testing")
-    answer: httpx.Response = await client.get("/metrics")
-    ours = "".join(
+    response: httpx.Response = await client.get("/metrics")
+    own = "".join(
         f"{line}\n"
-        for line in (answer.text + queue_metrics()).splitlines()
+        for line in (response.text + queue_metrics()).splitlines()
         if re.match(r"(# \w+ )?arxiv_gateway", line)
     )
     if shutil.which("promtool") is None:
         pytest.skip("not installed: promtool")
     ran = subprocess.run(  # noqa: ASYNC221 - short
-        ["promtool", "check", "metrics"], input=ours, capture_output=True, text=True, check=False
+        ["promtool", "check", "metrics"], input=own, capture_output=True, text=True, check=False
     )
     assert (ran.returncode, ran.stdout, ran.stderr) == (0, "", "")

@@ -27,6 +27,7 @@ import yaml
 
 from service.settings import ENDPOINTS, Settings
 from tests.deploy.test_operations import blocks
+from tests.support.captures import TEST_DATA
 
 ROOT = Path(__file__).parents[2]
 CONTAINERS = ROOT / "tests" / "deploy" / "containers"
@@ -36,7 +37,7 @@ ENVIRONMENT = {
     for name, value in os.environ.items()
     if not name.startswith(("ARXIV_", "COMPOSE_", "CONTAINER", "DB_", "POSTGRES_"))
 }
-TOOLS = Path(os.environ.get("ARXIV_TEST_PODMAN_TOOLS") or ROOT.parent / "shared" / "podman")
+TOOLS = TEST_DATA / "podman"
 """The directory of `base-image` and `in-podman`, for machines without an image registry."""
 STORAGE = (
     Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
@@ -169,7 +170,7 @@ class Sandbox:
             timeout=timeout,
         )
 
-    def must(self, *command: str | Path, online: bool = False, timeout: float = 60) -> str:
+    def run_checked(self, *command: str | Path, online: bool = False, timeout: float = 60) -> str:
         """Run a command that must succeed, and return its output."""
         finished = self.run(*command, online=online, timeout=timeout)
         assert finished.returncode == 0, finished.stdout
@@ -179,7 +180,7 @@ class Sandbox:
         return self.run("podman", "--log-level=fatal", *arguments, timeout=timeout)
 
     def inspect(self, name: str, what: str) -> Any:
-        details = self.must("podman", "--log-level=fatal", "inspect", "--format", what, name)
+        details = self.run_checked("podman", "--log-level=fatal", "inspect", "--format", what, name)
         return json.loads(details)
 
     def has_image(self, name: str) -> bool:
@@ -266,7 +267,7 @@ def built(sandbox: Sandbox, checkout: Path) -> Path:
     if (TOOLS / "base-image").exists() and not sandbox.has_image(BASE):
         if shutil.which("debootstrap") is None:
             pytest.skip("not installed: debootstrap")
-        sandbox.must(TOOLS / "base-image", "trixie", online=True, timeout=300)
+        sandbox.run_checked(TOOLS / "base-image", "trixie", online=True, timeout=300)
     _have(sandbox, BASE)
     _have(sandbox, POSTGRES)
     # podman-compose 1.0.3 does not report a failed build, so an old image must not have the name
@@ -287,7 +288,7 @@ def _have(sandbox: Sandbox, image: str) -> None:
     if (TOOLS / "base-image").exists():
         if stand_in.exists():
             build = ["podman", "build", "--isolation=chroot", "--network=host", "--tag", image]
-            sandbox.must(*build, stand_in, online=True, timeout=300)
+            sandbox.run_checked(*build, stand_in, online=True, timeout=300)
     elif not sandbox.has_image(image):
         pulled = sandbox.run("podman", "pull", image, online=True, timeout=300)
         if pulled.returncode != 0:
@@ -310,21 +311,21 @@ class Stack:
     def shell(self, script: str) -> Finished:
         """Run commands in the directory of the compose file, for this stack."""
         files = ["podman-compose.yml", *self.more, "tests/deploy/containers/arxiv.yml"]
-        ours = " ".join(["podman-compose", "-p", PROJECT, *(f"-f {file}" for file in files)])
-        script = re.sub("^podman-compose", ours, script, flags=re.MULTILINE)
+        command = " ".join(["podman-compose", "-p", PROJECT, *(f"-f {file}" for file in files)])
+        script = re.sub("^podman-compose", command, script, flags=re.MULTILINE)
         return self.sandbox.run("sh", "-euc", script, cwd=self.folder, env=SHELL, timeout=120)
 
     def up(self) -> None:
         started = self.compose("up", "-d")
         assert started.returncode == 0, started.stdout
-        assert self.turns("/health/ready", 200), started.stdout + self.logs()
+        assert self.wait_for_status("/health/ready", 200), started.stdout + self.logs()
 
     def get(self, path: str) -> tuple[int, Any]:
         url = f"http://127.0.0.1:{self.port}{path}"
-        status, body = self.sandbox.must(sys.executable, "-c", FETCH, url).split("\n", 1)
+        status, body = self.sandbox.run_checked(sys.executable, "-c", FETCH, url).split("\n", 1)
         return int(status), json.loads(body)
 
-    def turns(self, path: str, status: int) -> bool:
+    def wait_for_status(self, path: str, status: int) -> bool:
         """Return whether a response with this status arrives within a minute."""
         end = time.monotonic() + 60
         while time.monotonic() < end:
@@ -488,7 +489,7 @@ class TestTheContainers:
         restored = stack.shell(restore)
 
         assert restored.returncode == 0, restored.stdout
-        assert stack.turns("/results", 200)
+        assert stack.wait_for_status("/results", 200)
         assert stack.sql(rows) == before
         assert stack.get("/arxiv?title=after%20that")[0] == 200
 
@@ -524,12 +525,12 @@ class TestTheContainers:
     ) -> None:
         sandbox.podman("stop", "-t", "20", stack.name("db"))
 
-        assert stack.turns("/health/ready", 503)
+        assert stack.wait_for_status("/health/ready", 503)
         assert stack.get("/health/live")[0] == 200
         assert sandbox.podman("healthcheck", "run", stack.name("service")).returncode == 1
 
         sandbox.podman("start", stack.name("db"))
-        assert stack.turns("/health/ready", 200)
+        assert stack.wait_for_status("/health/ready", 200)
 
     def test_sigterm_stops_the_service_within_seconds(self, sandbox: Sandbox, stack: Stack) -> None:
         before = time.monotonic()
@@ -539,7 +540,7 @@ class TestTheContainers:
         assert sandbox.inspect(stack.name("service"), "{{json .State.ExitCode}}") == 0
 
         sandbox.podman("start", stack.name("service"))
-        assert stack.turns("/health/ready", 200)
+        assert stack.wait_for_status("/health/ready", 200)
 
     def test_data_survives_down_and_up(self, stack: Stack) -> None:
         stack.get("/arxiv?title=survival")
@@ -594,7 +595,7 @@ def played(sandbox: Sandbox, stack: Stack) -> Iterator[dict[str, str]]:
             # podman 4.3 cannot read a Secret that it created from a manifest
             encoded = {key: b64encode(value.encode()).decode() for key, value in values.items()}
             file.write_text(json.dumps(encoded))
-            sandbox.must("podman", "--log-level=fatal", "secret", "create", secret, file)
+            sandbox.run_checked("podman", "--log-level=fatal", "secret", "create", secret, file)
         for port, name in enumerate(names, 8101):
             folder = ROOT / "deploy" / "kubernetes"
             context = [(folder / f"{part}.yaml").read_text() for part in ("settings", name)]
@@ -663,7 +664,7 @@ def scaled(sandbox: Sandbox, stack: Stack) -> Iterator[Stack]:
         file = f"--file={stack.folder}/deploy/{name}.Containerfile"
         build = ["podman", "build", "--isolation=chroot", "--network=host", file]
         tag = f"--tag={IMAGE}-{name}"
-        sandbox.must(*build, tag, stack.folder / "deploy", online=True, timeout=300)
+        sandbox.run_checked(*build, tag, stack.folder / "deploy", online=True, timeout=300)
     stack.compose("down")
     many = Stack(sandbox, stack.folder, 8080, ("deploy/compose.scale.yml",))
     try:
@@ -681,7 +682,7 @@ class TestManyOfEach:
         status, search = scaled.get("/arxiv?title=testing&max_results=3")
         assert (status, search["status"]) == (200, 200)
 
-        assert scaled.turns(f"/queries/{search['query_id']}", 200)
+        assert scaled.wait_for_status(f"/queries/{search['query_id']}", 200)
 
         replica = "select pg_is_in_recovery(), count(*) > 0 from queries"
         assert scaled.sql(replica, on="replica") == "t|t"
@@ -708,7 +709,7 @@ class TestManyOfEach:
 
         sandbox.podman("start", scaled.name("writer"))
 
-        assert scaled.turns(f"/queries/{search['query_id']}", 200)
+        assert scaled.wait_for_status(f"/queries/{search['query_id']}", 200)
 
     def test_queue_survives_a_restart_and_searches_are_recorded_directly_meanwhile(
         self, sandbox: Sandbox, scaled: Stack
@@ -724,7 +725,7 @@ class TestManyOfEach:
 
         for name in ("rabbitmq", "writer"):
             sandbox.podman("start", scaled.name(name))
-        assert scaled.turns(f"/queries/{waiting['query_id']}", 200)
+        assert scaled.wait_for_status(f"/queries/{waiting['query_id']}", 200)
 
     @pytest.mark.parametrize("name", ["ARXIV_BACKEND_TOKEN", *SCALED])
     def test_missing_secret_is_reported_by_name(

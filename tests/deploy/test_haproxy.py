@@ -64,7 +64,7 @@ class Instances:
     def start(self, name: str) -> None:
         self.running[name] = self._stack.enter_context(service(self._environments[name]))
 
-    def mend(self) -> None:
+    def restart_stopped(self) -> None:
         """Restart stopped instances."""
         ended = [name for name, each in self.running.items() if each.process.poll() is not None]
         for name in ended:
@@ -144,7 +144,7 @@ def single(instances: Instances, tmp_path: Path) -> Iterator[Router]:
 def _restart_instances(instances: Instances, router: Router) -> Iterator[None]:
     """Restart stopped instances after each test, and wait until HAProxy detects them."""
     yield
-    instances.mend()
+    instances.restart_stopped()
     end = monotonic() + 10
     while len(re.findall(ALL_UP, httpx.get(f"{router.inside}/metrics").text)) < 3:
         assert monotonic() < end
@@ -164,10 +164,10 @@ def raw(url: str, path: str, method: str = "GET", **headers: str) -> tuple[int, 
     for name, value in headers.items():
         conn.putheader(name, value)
     conn.endheaders()
-    answer = conn.getresponse()
-    text = answer.read().decode()
+    response = conn.getresponse()
+    text = response.read().decode()
     conn.close()
-    return answer.status, text
+    return response.status, text
 
 
 # Routing
@@ -204,10 +204,10 @@ def test_path_is_routed_to_its_pool(
     router: Router, instances: Instances, path: str, pool: str, status: int
 ) -> None:
     request_id = uuid4().hex
-    answer = httpx.get(router.outside + path, headers={"x-request-id": request_id}, timeout=20)
+    response = httpx.get(router.outside + path, headers={"x-request-id": request_id}, timeout=20)
 
-    assert answer.status_code == status
-    assert answer.headers["x-request-id"] == request_id
+    assert response.status_code == status
+    assert response.headers["x-request-id"] == request_id
     assert {name[:-1] for name in instances.find_by_request_id(request_id)} == {pool}
 
 
@@ -276,7 +276,7 @@ def _logged(router: Router, names: list[str]) -> dict[str, Any]:
 class Load:
     """Readers that send requests continuously until cancelled."""
 
-    answers: list[int] = field(default_factory=list)
+    statuses: list[int] = field(default_factory=list)
     errors: list[Any] = field(default_factory=list)
 
     async def read(self, client: httpx.AsyncClient) -> None:
@@ -290,13 +290,13 @@ class Load:
                     "POST", "/queries", json={"start_timestamp": "2026-01-01"}
                 )
             try:
-                answer = await client.send(request)
+                response = await client.send(request)
             except httpx.HTTPError as error:
                 self.errors.append(error)
             else:
-                self.answers.append(answer.status_code)
-                if answer.status_code != 200:
-                    self.errors.append((request.url, answer.status_code, answer.text))
+                self.statuses.append(response.status_code)
+                if response.status_code != 200:
+                    self.errors.append((request.url, response.status_code, response.text))
 
 
 @asynccontextmanager
@@ -320,10 +320,10 @@ async def test_readers_do_not_notice_stopped_instance(
 ) -> None:
     async with under_load(router) as load:
         await asyncio.to_thread(instances.running["READ1"].end, how)
-        before = len(load.answers)
+        before = len(load.statuses)
         await asyncio.sleep(0.3)
-        assert len(load.answers) > before
-        await asyncio.to_thread(instances.mend)
+        assert len(load.statuses) > before
+        await asyncio.to_thread(instances.restart_stopped)
 
     assert load.errors == []
 
@@ -332,8 +332,8 @@ async def test_export_completes_after_sigterm_of_instance(
     single: Router, instances: Instances
 ) -> None:
     reader = instances.running["READ1"]
-    async with client_of(single) as client, client.stream("GET", EXPORT) as answer:
-        pieces = answer.aiter_raw()
+    async with client_of(single) as client, client.stream("GET", EXPORT) as response:
+        pieces = response.aiter_raw()
         first = await anext(pieces)
         reader.process.send_signal(signal.SIGTERM)
         rest = b"".join([piece async for piece in pieces])
@@ -349,15 +349,15 @@ async def test_search_is_retried_on_other_instance(
     arxiv.delay = 0.5
     request_id = uuid4().hex
     async with client_of(router) as client:
-        asking = asyncio.create_task(
+        pending = asyncio.create_task(
             client.get("/arxiv?title=survival", headers={"x-request-id": request_id})
         )
         await until(lambda: arxiv.requests)
-        victim = await asyncio.to_thread(_asking, router)
+        victim = await asyncio.to_thread(find_searching_instance, router)
         await asyncio.to_thread(instances.running[victim].end, signal.SIGKILL)
-        answer = await asking
+        response = await pending
 
-    assert answer.status_code == 200, answer.text
+    assert response.status_code == 200, response.text
     [other] = instances.find_by_request_id(request_id)
     assert {victim, other} == {"FRONTEND1", "FRONTEND2"}
     assert len(arxiv.requests) >= 2
@@ -396,19 +396,19 @@ async def test_search_that_bypasses_cache_is_not_retried(
     pool = "frontends_search" if side == "outside" else "backends"
     base_url = getattr(router, side)
     async with httpx.AsyncClient(base_url=base_url, headers=headers, timeout=30) as client:
-        asking = asyncio.create_task(client.get(f"{path}?title=repeat"))
+        pending = asyncio.create_task(client.get(f"{path}?title=repeat"))
         await until(lambda: arxiv.requests)
-        victim = await asyncio.to_thread(_asking, router, pool)
+        victim = await asyncio.to_thread(find_searching_instance, router, pool)
         await asyncio.to_thread(instances.running[victim].end, signal.SIGKILL)
-        lost, sent = await asking, len(arxiv.requests)
+        lost, sent = await pending, len(arxiv.requests)
         # the timeout for clients that read nothing is tested elsewhere
-        answers = [await client.get(f"{path}?title=repeat+{number}") for number in range(2)]
+        responses = [await client.get(f"{path}?title=repeat+{number}") for number in range(2)]
 
     assert (lost.status_code, sent) == (502, 1)
-    assert [answer.status_code for answer in answers] == [200, 200]
+    assert [response.status_code for response in responses] == [200, 200]
 
 
-def _asking(router: Router, pool: str = "frontends_search") -> str:
+def find_searching_instance(router: Router, pool: str = "frontends_search") -> str:
     """Return the instance to which HAProxy has sent the current search."""
     sessions = rf'haproxy_server_current_sessions\{{proxy="{pool}",server="\w+(\d)"\}} 1'
     [number] = re.findall(sessions, httpx.get(f"{router.inside}/metrics").text)
@@ -420,10 +420,10 @@ def _asking(router: Router, pool: str = "frontends_search") -> str:
 
 async def test_export_is_streamed(single: Router, instances: Instances) -> None:
     reader = instances.running["READ1"].process
-    async with client_of(single) as client, client.stream("GET", EXPORT) as answer:
+    async with client_of(single) as client, client.stream("GET", EXPORT) as response:
         reader.send_signal(signal.SIGSTOP)
         try:
-            pieces = answer.aiter_raw()
+            pieces = response.aiter_raw()
             first = await asyncio.wait_for(anext(pieces), 1)
         finally:
             reader.send_signal(signal.SIGCONT)
@@ -438,8 +438,8 @@ async def test_truncated_export_is_detectable(single: Router, instances: Instanc
 
     async def read(coding: str, first: asyncio.Barrier) -> None:
         headers = {"accept-encoding": coding}
-        async with client.stream("GET", EXPORT, headers=headers) as answer:
-            pieces = answer.aiter_raw()
+        async with client.stream("GET", EXPORT, headers=headers) as response:
+            pieces = response.aiter_raw()
             await anext(pieces)
             await first.wait()
             reader.process.kill()
@@ -458,9 +458,9 @@ async def test_truncated_export_is_detectable(single: Router, instances: Instanc
 
 async def test_haproxy_finishes_exports_when_stopped(instances: Instances, tmp_path: Path) -> None:
     with haproxy(tmp_path, instances.pools) as stopping:
-        async with client_of(stopping) as client, client.stream("GET", EXPORT) as answer:
+        async with client_of(stopping) as client, client.stream("GET", EXPORT) as response:
             stopping.process.send_signal(signal.SIGUSR1)
-            whole = b"".join([piece async for piece in answer.aiter_raw()])
+            whole = b"".join([piece async for piece in response.aiter_raw()])
         status = await asyncio.to_thread(stopping.process.wait, 5)
         with pytest.raises(httpx.ConnectError):
             await asyncio.to_thread(httpx.get, stopping.outside)
@@ -486,14 +486,14 @@ async def test_excess_requests_are_rejected_immediately(
             await asyncio.sleep(0.5)
             rejected = [each.result() for each in tasks if each.done()]
             db.rollback()
-            answers = await asyncio.gather(*tasks)
+            responses = await asyncio.gather(*tasks)
 
     assert 8 <= len(rejected) <= 14
-    for answer in rejected:
-        assert (answer.status_code, answer.headers["retry-after"]) == (503, "5")
-        assert answer.headers["content-type"] == "application/problem+json"
-        assert answer.json()["request_id"] == answer.headers["x-request-id"]
-    assert [each.status_code for each in answers].count(200) == 20 - len(rejected)
+    for response in rejected:
+        assert (response.status_code, response.headers["retry-after"]) == (503, "5")
+        assert response.headers["content-type"] == "application/problem+json"
+        assert response.json()["request_id"] == response.headers["x-request-id"]
+    assert [each.status_code for each in responses].count(200) == 20 - len(rejected)
 
 
 def test_header_and_body_sizes_are_limited(router: Router) -> None:
@@ -507,15 +507,15 @@ def test_header_and_body_sizes_are_limited(router: Router) -> None:
 def test_no_ready_instance_is_reported(tmp_path: Path, instances: Instances) -> None:
     unreachable = dict.fromkeys(("READ1", "READ2", "BACKEND1", "BACKEND2"), NOBODY)
     with haproxy(tmp_path, instances.pools | unreachable) as router:
-        answer = httpx.get(f"{router.outside}/results", timeout=10)
+        response = httpx.get(f"{router.outside}/results", timeout=10)
         end = monotonic() + 5
         while (health := raw(router.outside, "/health/ready")[0]) != 503 and monotonic() < end:
             sleep(0.05)
         while (found := raw(router.inside, "/health/ready"))[1] != UNREADY and monotonic() < end:
             sleep(0.05)
 
-    assert (answer.status_code, answer.headers["retry-after"]) == (503, "5")
-    assert answer.json()["title"] == "Service Unavailable"
+    assert (response.status_code, response.headers["retry-after"]) == (503, "5")
+    assert response.json()["title"] == "Service Unavailable"
     assert health == 503
     assert found == (503, UNREADY)
 

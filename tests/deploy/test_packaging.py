@@ -183,7 +183,7 @@ def free_port() -> int:
 
 @pytest.fixture
 def serve(environment: dict[str, str], directory: Path) -> Iterator[list[subprocess.Popen[str]]]:
-    """Processes that are gone after the test."""
+    """Processes that are ended after the test."""
     del environment, directory
     processes: list[subprocess.Popen[str]] = []
     yield processes

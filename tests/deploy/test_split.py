@@ -79,7 +79,7 @@ async def backend(
 
 
 @pytest.fixture
-def backing(settings: Make) -> Callable[..., Settings]:
+def backend_settings(settings: Make) -> Callable[..., Settings]:
     """Factory of settings of a backend; keywords override them."""
 
     def make(**changes: Any) -> Settings:
@@ -89,14 +89,14 @@ def backing(settings: Make) -> Callable[..., Settings]:
 
 
 @pytest.fixture
-def gateway(backing: Make) -> Serve:
+def gateway(backend_settings: Make) -> Serve:
     """Run a frontend and a backend instead of a single service, for the imported tests."""
 
     @asynccontextmanager
     async def serve(
         transport: httpx.AsyncBaseTransport | None = None, **changes: Any
     ) -> AsyncIterator[Gateway]:
-        behind = backing(**changes)
+        behind = backend_settings(**changes)
         same = {"api_url": behind.api_url, "interval": behind.interval}
         async with (
             backend(behind, transport) as url,
@@ -110,7 +110,7 @@ def gateway(backing: Make) -> Serve:
 FORMATS = ("json", "ndjson", "csv", "bibtex", "ris", "atom")
 LISTS = ("/queries", "/results", "/papers")
 WORDS = "/papers?q=title:test*+OR+%22unit+test%22"
-ASKED: dict[str, list[str]] = {
+PATHS: dict[str, list[str]] = {
     "searches": [
         *("/queries/1", "/queries/3", "/queries/1/changes", "/queries/3/changes"),
         *("/queries/1/feed", "/queries/3/feed", "/queries/900/changes", "/queries/900/feed"),
@@ -154,14 +154,14 @@ ASKED: dict[str, list[str]] = {
         *("/results?format=bibtex&fields=title", "/arxiv?query=ti:(a", "/arxiv?id_list=none"),
     ],
 }
-Ask = tuple[str, str, dict[str, str], Any]
+RequestParts = tuple[str, str, dict[str, str], Any]
 """Method, path, headers, and a body."""
 
 
 @pytest.fixture(scope="module")
-def shelf(server: str, template: str, arxiv_server: tuple[StandIn, str]) -> Iterator[str]:
+def filled_database(server: str, template: str, arxiv_server: tuple[StandIn, str]) -> Iterator[str]:
     """A database with several runs of a search, a failed search and old results."""
-    name = f"shelf_{uuid4().hex}"
+    name = f"filled_{uuid4().hex}"
     new = Identifier(name)
 
     async def fill() -> None:
@@ -190,55 +190,59 @@ def shelf(server: str, template: str, arxiv_server: tuple[StandIn, str]) -> Iter
 
 
 @pytest.fixture
-async def both(shelf: str, settings: Make, backing: Make) -> AsyncIterator[list[Gateway]]:
+async def both(
+    filled_database: str, settings: Make, backend_settings: Make
+) -> AsyncIterator[list[Gateway]]:
     """Clients of a single service and a split one on the same database, in another time zone."""
-    same = {"database_url": shelf, "database_ro_url": None}
+    same = {"database_url": filled_database, "database_ro_url": None}
     options = {"timezone": "+05:30", "items_per_page": 7}
     async with (
         client_of(create_app(settings(**same, **options, endpoints="frontend"))) as alone,
-        backend(backing(**same)) as url,
+        backend(backend_settings(**same)) as url,
         client_of(create_app(frontend(url, api_url=settings().api_url, **options))) as split,
     ):
         yield [alone, split]
 
 
-async def compare(both: list[Gateway], ask: Ask) -> httpx.Response:
+async def compare(both: list[Gateway], request: RequestParts) -> httpx.Response:
     """Assert that status, headers and body are equal; the response."""
-    method, path, headers, body = ask
+    method, path, headers, body = request
     headers = {"x-request-id": "same"} | headers
 
-    async def answer(client: Gateway) -> tuple[httpx.Response, tuple[Any, ...]]:
+    async def fetch(client: Gateway) -> tuple[httpx.Response, tuple[Any, ...]]:
         got = await client.request(method, path, headers=headers, json=body)
         for name in {"age", "cache-status", "cache-control"} & got.headers.keys():
             got.headers[name] = re.sub("[0-9]+", "n", got.headers[name])  # seconds
         return got, (got.status_code, got.headers, got.content)
 
     for _ in range(3):  # some feeds contain the time
-        (there, alone), (here, split) = [await answer(client) for client in both]
+        (expected, alone), (response, split) = [await fetch(client) for client in both]
         if split == alone:
-            return here
-    assert (here.status_code, here.content) == (there.status_code, there.content), ask
-    assert here.headers == there.headers, ask
-    return here
+            return response
+    assert (response.status_code, response.content) == (expected.status_code, expected.content), (
+        request
+    )
+    assert response.headers == expected.headers, request
+    return response
 
 
-@pytest.mark.parametrize("what", ASKED)
+@pytest.mark.parametrize("what", PATHS)
 async def test_split_responses_equal_single_service(both: list[Gateway], what: str) -> None:
     first = await both[0].get("/papers?versions=all&order=oldest&items_per_page=1")
     paper = first.json()["papers"][0]["arxiv_id"]
     good = {"unknown": {200, 404, 400}, "wrong": {400}}.get(what, {200, 409})
-    for template in ASKED[what]:
+    for template in PATHS[what]:
         path = template.replace("{paper}", paper)
-        answer = await compare(both, ("GET", path, {}, None))
-        assert answer.status_code in good, (path, answer.text)
+        response = await compare(both, ("GET", path, {}, None))
+        assert response.status_code in good, (path, response.text)
         await compare(both, ("HEAD", path, {}, None))
-        if tag := answer.headers.get("etag"):
+        if tag := response.headers.get("etag"):
             known = await compare(both, ("GET", path, {"if-none-match": tag}, None))
             assert known.status_code == 304 or "atom" in path  # it contains the time
 
 
 async def test_split_handles_headers_and_bodies_like_single_service(both: list[Gateway]) -> None:
-    requests: list[Ask] = [
+    requests: list[RequestParts] = [
         *(("GET", path, headers, None) for path in LISTS for headers in ODD_HEADERS),
         *(("POST", path, {}, body) for path, body, _ in BAD_BODIES if path == "/queries"),
         *(("POST", "/queries", {}, body) for body in ({}, {"text": "ti:", "order": "newest"})),
@@ -246,7 +250,7 @@ async def test_split_handles_headers_and_bodies_like_single_service(both: list[G
         ("DELETE", "/results", {}, None),
         ("OPTIONS", "/queries", {}, None),
     ]
-    statuses = {(await compare(both, ask)).status_code for ask in requests}
+    statuses = {(await compare(both, request)).status_code for request in requests}
     assert statuses == {200, 204, 400, 405, 406}
 
 
@@ -263,14 +267,14 @@ async def test_split_handles_headers_and_bodies_like_single_service(both: list[G
 async def test_split_cursors_equal_single_service(
     both: list[Gateway], path: str, pages: int
 ) -> None:
-    answer, followed = await compare(both, ("GET", path, {}, None)), 1
-    while "next" in answer.links:
-        answer, followed = (
-            await compare(both, ("GET", answer.links["next"]["url"], {}, None)),
+    response, followed = await compare(both, ("GET", path, {}, None)), 1
+    while "next" in response.links:
+        response, followed = (
+            await compare(both, ("GET", response.links["next"]["url"], {}, None)),
             followed + 1,
         )
-        if "prev" in answer.links:
-            await compare(both, ("GET", answer.links["prev"]["url"], {}, None))
+        if "prev" in response.links:
+            await compare(both, ("GET", response.links["prev"]["url"], {}, None))
     assert followed >= pages
 
 
@@ -284,43 +288,43 @@ def test_remote_reader_overrides_every_method() -> None:
 
 
 async def test_frontends_and_backends_share_requests_and_rate_limiter(
-    backing: Make, arxiv: StandIn
+    backend_settings: Make, arxiv: StandIn
 ) -> None:
     async with AsyncExitStack() as stack:
         clients = []
         for _ in range(2):
-            url = await stack.enter_async_context(backend(backing(interval=0.2)))
-            app = create_app(frontend(url, interval=0.2, api_url=backing().api_url))
+            url = await stack.enter_async_context(backend(backend_settings(interval=0.2)))
+            app = create_app(frontend(url, interval=0.2, api_url=backend_settings().api_url))
             clients.append(await stack.enter_async_context(client_of(app)))
         arxiv.min_interval, arxiv.delay = 0.2, 0.1
-        answers = await asyncio.gather(
+        responses = await asyncio.gather(
             *(clients[n % 2].get(SEARCH) for n in range(6)),
             *(clients[n % 2].get(f"/arxiv?title=x{n}") for n in range(2)),
         )
 
-    assert [answer.status_code for answer in answers] == [200] * 8
-    assert len({answer.json()["query_id"] for answer in answers[:6]}) == 1
+    assert [response.status_code for response in responses] == [200] * 8
+    assert len({response.json()["query_id"] for response in responses[:6]}) == 1
     assert len(arxiv.requests) == 3
     assert {request.status for request in arxiv.requests} == {200}
 
 
 async def test_frontend_and_command_line_work_without_database(
-    backing: Make, tmp_path: Path, arxiv: StandIn, capsys: pytest.CaptureFixture[str]
+    backend_settings: Make, tmp_path: Path, arxiv: StandIn, capsys: pytest.CaptureFixture[str]
 ) -> None:
     del arxiv  # reset
-    async with backend(backing()) as url:
+    async with backend(backend_settings()) as url:
         environment = {
             "ARXIV_BACKEND_URL": url,
             "ARXIV_BACKEND_TOKEN": TOKEN,
             "ARXIV_DATA_DIR": str(tmp_path / "data"),
         }
 
-        def use() -> tuple[dict[str, Any], int]:
+        def run_and_search() -> tuple[dict[str, Any], int]:
             with service(environment) as process:
                 found = process.get("/arxiv", title="testing").json()
             return found, process.process.returncode
 
-        found, status = await asyncio.to_thread(use)
+        found, status = await asyncio.to_thread(run_and_search)
         parameters = {"title": "testing"}
         await print_search(parameters, frontend(url), bypass_cache=False, as_json=True)
 
@@ -334,19 +338,19 @@ async def test_frontend_and_command_line_work_without_database(
 
 
 async def test_unavailable_backend_is_reported_with_retry_after(
-    backing: Make, arxiv: StandIn
+    backend_settings: Make, arxiv: StandIn
 ) -> None:
     del arxiv  # reset
-    async with backend(backing()) as url, client_of(create_app(frontend(url))) as client:
+    async with backend(backend_settings()) as url, client_of(create_app(frontend(url))) as client:
         assert (await client.get("/health/ready")).json()["status"] == "ready"
         port = urlsplit(url).port
     async with client_of(create_app(frontend(f"http://127.0.0.1:{port}"))) as client:
         for path in (SEARCH, "/results", EXPORT, "/papers?q=x", "/queries/1"):
-            answer = await client.get(path)
-            assert answer.status_code == 503
-            assert answer.headers["content-type"] == "application/problem+json"
-            assert answer.headers["retry-after"] == "5"
-            assert answer.json()["title"] == "Backend unavailable"
+            response = await client.get(path)
+            assert response.status_code == 503
+            assert response.headers["content-type"] == "application/problem+json"
+            assert response.headers["retry-after"] == "5"
+            assert response.json()["title"] == "Backend unavailable"
         ready = await client.get("/health/ready")
         assert (ready.status_code, ready.json()["detail"]) == (
             503,
@@ -356,10 +360,10 @@ async def test_unavailable_backend_is_reported_with_retry_after(
 
 
 async def test_backend_without_database_is_not_ready(
-    backing: Make, monkeypatch: pytest.MonkeyPatch
+    backend_settings: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(pool, "CHECKOUT_TIMEOUT", 0.2)
-    cut_off = backing(database_url="host=127.0.0.1 port=9", database_ro_url=None)
+    cut_off = backend_settings(database_url="host=127.0.0.1 port=9", database_ro_url=None)
     async with backend(cut_off) as url, client_of(create_app(frontend(url))) as client:
         ready, results = await asyncio.gather(client.get("/health/ready"), client.get("/results"))
 
@@ -369,16 +373,16 @@ async def test_backend_without_database_is_not_ready(
 
 
 async def test_token_is_required_and_never_exposed(
-    backing: Make, caplog: pytest.LogCaptureFixture
+    backend_settings: Make, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.DEBUG)
     other = "another token of theirs"
-    async with backend(backing()) as url:
+    async with backend(backend_settings()) as url:
         async with httpx.AsyncClient(base_url=url) as stranger:
             for name in ("find-answer", "find-results", "read-archive"):
                 assert name in ENDPOINTS["backend"]
-                answer = await stranger.post(f"/{name}", json={})
-                assert answer.status_code == 401
+                response = await stranger.post(f"/{name}", json={})
+                assert response.status_code == 401
         async with client_of(create_app(frontend(url, backend_token=other))) as client:
             refused = await client.get("/results")
             ready = await client.get("/health/ready")
@@ -395,9 +399,9 @@ async def test_token_is_required_and_never_exposed(
 
 
 async def test_frontend_looks_up_api_keys_through_backend(
-    backing: Make, monkeypatch: pytest.MonkeyPatch
+    backend_settings: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    behind = backing(allowed_hosts="example.org")
+    behind = backend_settings(allowed_hosts="example.org")
     key = api_keys.generate_key()
     async with create_pools(behind) as pools:
         await ApiKeyStore(pools).add(ApiKey("team-a", Rate(7, 60)), api_keys.hash_key(key), "")
@@ -410,11 +414,11 @@ async def test_frontend_looks_up_api_keys_through_backend(
             async def get(path: str, text: str) -> httpx.Response:
                 return await client.get(path, headers={"authorization": f"Bearer {text}"})
 
-            answers = [
+            responses = [
                 await get("/results", text) for text in (key, api_keys.generate_key(), "none")
             ]
-            assert [answer.status_code for answer in answers] == [200, 401, 401]
-            assert answers[0].headers["ratelimit"] == '"default";r=6;t=60'
+            assert [response.status_code for response in responses] == [200, 401, 401]
+            assert responses[0].headers["ratelimit"] == '"default";r=6;t=60'
             await running.aclose()
             assert (await get("/nowhere", key)).status_code == 404
             assert (await get("/nowhere", api_keys.generate_key())).status_code == 503
@@ -423,10 +427,10 @@ async def test_frontend_looks_up_api_keys_through_backend(
 async def test_backend_problems_are_passed_on(
     gateway: Serve, caplog: pytest.LogCaptureFixture
 ) -> None:
-    def answer(_: httpx.Request) -> httpx.Response:
+    def respond(_: httpx.Request) -> httpx.Response:
         return httpx.Response(500, content=b"oops")
 
-    async with gateway(httpx.MockTransport(answer)) as client:
+    async with gateway(httpx.MockTransport(respond)) as client:
         problem = await client.get(SEARCH, headers={"x-request-id": "job-7"})
 
     assert problem.status_code == 502
@@ -449,7 +453,7 @@ UNKNOWN = json.dumps(
 
 
 @pytest.mark.parametrize(
-    ("answer", "detail"),
+    ("content", "detail"),
     [
         (b"HTTP/1.1 503 Service Unavailable\r\ncontent-length: 2\r\n\r\nno", "(status 503)"),
         (b"HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\n\r\n", "(status 404)"),
@@ -476,16 +480,16 @@ UNKNOWN = json.dumps(
     ],
 )
 async def test_invalid_backend_response_is_unavailable(
-    answer: bytes, detail: str, monkeypatch: pytest.MonkeyPatch
+    content: bytes, detail: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(backend_client, "MAX_RESPONSE_BYTES", 4096)
 
-    async def odd(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def send_content(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"\r\n\r\n")
-        writer.write(answer)
+        writer.write(content)
         await writer.drain()
 
-    async with listening(odd) as url, client_of(create_app(frontend(url))) as client:
+    async with listening(send_content) as url, client_of(create_app(frontend(url))) as client:
         response = await client.get("/results")
 
     assert response.status_code == 503
@@ -533,12 +537,12 @@ async def test_request_id_and_deadline_are_passed_on(path: str) -> None:
     async with listening(silent) as url, client_of(create_app(frontend(url))) as client:
         begun = monotonic()
         headers = {"request-timeout": "0.3", "x-request-id": "job-7"}
-        answer = await client.get(path, headers=headers)
+        response = await client.get(path, headers=headers)
         taken = monotonic() - begun
         await asyncio.wait_for(silent.gone.wait(), 1)  # the call was cancelled with the request
 
-    assert answer.status_code == 504
-    assert answer.json()["detail"] == "the request took longer than its Request-Timeout of 0.3 s"
+    assert response.status_code == 504
+    assert response.json()["detail"] == "the request took longer than its Request-Timeout of 0.3 s"
     assert 0.25 < taken < 5  # far below the timeout of the backend, even on a busy machine
     [head] = silent.heads
     assert "\r\nx-request-id: job-7\r\n" in head
@@ -553,7 +557,7 @@ async def test_silent_backend_times_out(
 ) -> None:
     monkeypatch.setattr(backend_client, "READ_TIMEOUT", 0.2)
 
-    async def trickle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def send_slowly(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"\r\n\r\n")
         writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: 600\r\n\r\n")
         while not writer.is_closing():
@@ -561,12 +565,12 @@ async def test_silent_backend_times_out(
             await writer.drain()
             await asyncio.sleep(0.05)
 
-    for slow in (Silent(), trickle):
+    for slow in (Silent(), send_slowly):
         async with listening(slow) as url, client_of(create_app(frontend(url))) as client:
-            answer = await client.get("/results")
+            response = await client.get("/results")
 
-        assert answer.status_code == 503
-        assert answer.json()["detail"] == "the backend does not respond in time"
+        assert response.status_code == 503
+        assert response.json()["detail"] == "the backend does not respond in time"
 
 
 @pytest.mark.parametrize(
@@ -583,20 +587,20 @@ async def test_lost_call_is_retried_once_unless_cache_is_bypassed(
     """As when a backend restarts."""
     heads: list[bytes] = []
 
-    async def once(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        for answers in (True, False):
+    async def respond_once(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        for responds in (True, False):
             heads.append(head := (await reader.readuntil(b"\r\n\r\n")).lower())
             [length] = re.findall(rb"content-length: ([0-9]+)", head)
             await reader.readexactly(int(length))
             await asyncio.sleep(0.05)
-            if answers:
+            if responds:
                 writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n[]")
 
-    async with listening(once) as url, client_of(create_app(frontend(url))) as client:
+    async with listening(respond_once) as url, client_of(create_app(frontend(url))) as client:
         assert (await client.get("/results")).json() == []
-        answer = await client.get(path, headers=headers)
+        response = await client.get(path, headers=headers)
 
-    assert answer.status_code == status
+    assert response.status_code == status
     assert len(heads) == calls
     # HAProxy must not retry it either
     assert (b"\r\ncache-control: no-cache\r\n" in heads[1]) == bool(headers)
@@ -606,16 +610,16 @@ async def test_lost_call_is_retried_once_unless_cache_is_bypassed(
 
 
 async def test_cancelled_requests_release_connections(
-    backing: Make, monkeypatch: pytest.MonkeyPatch
+    backend_settings: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(backend_client, "MAX_CONNECTIONS", 3)
-    async with backend(backing()) as url, client_of(create_app(frontend(url))) as client:
+    async with backend(backend_settings()) as url, client_of(create_app(frontend(url))) as client:
         for path in ("/results", "/papers", "/queries/1", EXPORT, SEARCH):
             hurried = [
                 client.get(path, headers={"request-timeout": f"{n / 4000:.6f}"}) for n in range(40)
             ]
-            answers = await asyncio.gather(*hurried)
-            assert {answer.status_code for answer in answers} <= {200, 404, 504}
+            responses = await asyncio.gather(*hurried)
+            assert {response.status_code for response in responses} <= {200, 404, 504}
             assert (await client.get("/results")).status_code == 200
 
 
@@ -624,7 +628,7 @@ async def test_identical_pages_keep_their_own_deadlines() -> None:
     heads: list[bytes] = []
     hung_up = asyncio.Semaphore(0)
 
-    async def once(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def respond_once(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         while not reader.at_eof():
             heads.append(head := (await reader.readuntil(b"\r\n\r\n")).lower())
             [length] = re.findall(rb"content-length: ([0-9]+)", head)
@@ -635,7 +639,7 @@ async def test_identical_pages_keep_their_own_deadlines() -> None:
             else:
                 writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n[]")
 
-    async with listening(once) as url, client_of(create_app(frontend(url))) as client:
+    async with listening(respond_once) as url, client_of(create_app(frontend(url))) as client:
         assert (await client.get("/results")).json() == []
         waiting = [
             asyncio.create_task(client.get("/results", headers={"request-timeout": seconds}))
@@ -683,7 +687,7 @@ async def test_identical_searches_share_one_call(monkeypatch: pytest.MonkeyPatch
     assert len(silent.heads) == 1
 
 
-async def test_invalid_read_request_is_rejected(backing: Make) -> None:
+async def test_invalid_read_request_is_rejected(backend_settings: Make) -> None:
     page = {"type": "page", "list": "results", "wanted": {"type": "results"}, "limit": 2}
     wrong: list[Any] = [
         {},
@@ -699,15 +703,15 @@ async def test_invalid_read_request_is_rejected(backing: Make) -> None:
         page | {"place": {}, "more": 1},
         {"type": "query", "query_id": "one"},
     ]
-    async with backend(backing()) as url:
+    async with backend(backend_settings()) as url:
         headers = {"authorization": f"Bearer {TOKEN}"}
         async with httpx.AsyncClient(base_url=url, headers=headers) as client:
             right = await client.post("/read-archive", json=page | {"place": {}})
-            answers = [await client.post("/read-archive", json=body) for body in wrong]
+            responses = [await client.post("/read-archive", json=body) for body in wrong]
             bad = await client.post("/find-answer", json={"asked": {"title": "x", "start": -1}})
 
     assert (right.status_code, right.json()) == (200, [])
-    assert [answer.status_code for answer in answers] == [400] * len(wrong)
+    assert [response.status_code for response in responses] == [400] * len(wrong)
     assert (bad.status_code, bad.json()["parameter"]) == (400, "asked.start")
 
 
@@ -750,10 +754,10 @@ async def test_stream_survives_killed_backend_if_another_exists(
             """Forward a connection to the first of the two that is running."""
             for port in ports:
                 try:
-                    there, back = await asyncio.open_connection("127.0.0.1", port)
+                    upstream_reader, upstream = await asyncio.open_connection("127.0.0.1", port)
                 except ConnectionError:
                     continue
-                await asyncio.gather(_carry(reader, back), _carry(there, writer))
+                await asyncio.gather(_carry(reader, upstream), _carry(upstream_reader, writer))
                 return
 
         async def rows(url: str, kill: Any) -> int:

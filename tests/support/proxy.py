@@ -44,10 +44,13 @@ class Proxy:
         self._writers += [writer, server_writer]
         with suppress(ConnectionError):
             await asyncio.gather(
-                self._there(reader, server_writer), self._back(server_reader, writer)
+                self._forward_requests(reader, server_writer),
+                self._forward_responses(server_reader, writer),
             )
 
-    async def _there(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _forward_requests(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
         while data := await reader.read(2**16):
             if self._server_spoke:
                 self._server_spoke = False
@@ -64,7 +67,9 @@ class Proxy:
             await writer.drain()
         writer.close()
 
-    async def _back(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _forward_responses(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
         while data := await reader.read(2**16):
             if self.cut_before_answer:
                 self.cut_before_answer = False

@@ -40,7 +40,7 @@ class Load:
     def __init__(self, url: str) -> None:
         self.url = url
         self.ended = False
-        self.answers: list[tuple[int, int]] = []
+        self.acknowledged: list[tuple[int, int]] = []
         """query_id and num_entries of every acknowledged search."""
         self.successes: list[float] = [monotonic()]
         """Times of the start and of every acknowledged search."""
@@ -72,7 +72,7 @@ class Load:
         self.statuses[response.status_code] += 1
         if response.status_code == httpx.codes.OK:
             summary = response.json()
-            self.answers.append((summary["query_id"], summary["num_entries"]))
+            self.acknowledged.append((summary["query_id"], summary["num_entries"]))
             self.successes.append(monotonic())
         else:
             assert response.headers["content-type"] == "application/problem+json"
@@ -94,8 +94,8 @@ class Load:
         """Compare the responses with the records."""
         rows = db.execute("select query_id, num_entries from queries where outcome = 'ok'")
         recorded: dict[int, int] = dict(rows.fetchall())
-        lost = sum(recorded.get(query_id) != entries for query_id, entries in self.answers)
-        repeated_ids = len(self.answers) - len(dict(self.answers))
+        lost = sum(recorded.get(query_id) != entries for query_id, entries in self.acknowledged)
+        repeated_ids = len(self.acknowledged) - len(dict(self.acknowledged))
         return Verdict(lost + repeated_ids, _number(db, DUPLICATED), _number(db, PARTIAL))
 
 

@@ -153,9 +153,11 @@ def _settled(db: psycopg.Connection) -> None:
 def _answers_are_right(url: str, load: Load) -> None:
     """Check on all connections of the pools that each search returns its own results."""
     with httpx.Client(base_url=url) as client, ThreadPoolExecutor(20) as pool:
-        answers = load.answers[-40:]
-        paths = [f"/queries/{query_id}" for query_id, _ in answers]
-        for (query_id, entries), response in zip(answers, pool.map(client.get, paths), strict=True):
+        responses = load.acknowledged[-40:]
+        paths = [f"/queries/{query_id}" for query_id, _ in responses]
+        for (query_id, entries), response in zip(
+            responses, pool.map(client.get, paths), strict=True
+        ):
             found = response.json()
             assert found["query_id"] == query_id
             assert [row["result_number"] for row in found["results"]] == list(range(entries))
@@ -194,9 +196,11 @@ def test_sigterm_finishes_started_requests_and_rejects_new_ones(
             for wire in exports:
                 wire.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2**20)
                 with closing(wire):
-                    answer = b"".join(iter(partial(wire.recv, 2**20), b""))
-                assert answer.endswith(b"\r\n0\r\n\r\n")
-                assert answer.count(b"\n{") >= ROWS - 1  # the first row may have been read already
+                    response = b"".join(iter(partial(wire.recv, 2**20), b""))
+                assert response.endswith(b"\r\n0\r\n\r\n")
+                assert (
+                    response.count(b"\n{") >= ROWS - 1
+                )  # the first row may have been read already
             assert running.wait(10) == 0
             assert "Traceback" not in running.output
     db.execute("delete from results where query_id < 0")

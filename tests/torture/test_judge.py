@@ -16,7 +16,7 @@ RESULTS = """
 
 
 @pytest.mark.parametrize(
-    ("records", "results", "answers", "verdict"),
+    ("records", "results", "acknowledged", "verdict"),
     [
         ([(1, "a"), (2, "b")], {1: [0, 1], 2: [0, 1]}, [(1, 2), (2, 2)], (0, 0, 0)),
         ([(1, "a")], {1: [0, 1]}, [], (0, 0, 0)),
@@ -34,7 +34,7 @@ def test_lost_duplicated_and_partial_records_are_detected(
     db: psycopg.Connection,
     records: list[tuple[int, str]],
     results: dict[int, list[int]],
-    answers: list[tuple[int, int]],
+    acknowledged: list[tuple[int, int]],
     verdict: tuple[int, int, int],
 ) -> None:
     for record in records:
@@ -42,5 +42,5 @@ def test_lost_duplicated_and_partial_records_are_detected(
     for query_id, numbers in results.items():
         db.execute(RESULTS, (query_id, numbers))
     load = Load("http://gateway")
-    load.answers = answers
+    load.acknowledged = acknowledged
     assert load.judged(db) == Verdict(*verdict)

@@ -57,7 +57,7 @@ class FaultyArxiv:
         self._dice = Random(1)
         self.requests: Counter[str] = Counter()
 
-    async def answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def handle(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Handle one request."""
         path = (await reader.readuntil(b"\r\n\r\n")).split()[1].decode()
         [fate] = self._dice.choices([*FATES], [*FATES.values()])
@@ -158,7 +158,7 @@ def test_mixed_load_leaks_no_memory_descriptors_or_tasks(
 ) -> None:
     faulty = FaultyArxiv(arxiv)
     requests = times(150, 500)
-    with portal.wrap_async_context_manager(listening(faulty.answer)) as url:
+    with portal.wrap_async_context_manager(listening(faulty.handle)) as url:
         settings = environment(database, api_url=url, timeout=1, cooldown=0.05)
         with service(settings, ("tests.torture.counted", "serve")) as running:
             load = Mixed(running.url())

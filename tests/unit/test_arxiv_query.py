@@ -12,7 +12,7 @@ from msgspec import structs
 
 from demo.feed import render
 from demo.papers import generate
-from demo.query import Pair, Term, Tree, parse, rewrite
+from demo.query import BinaryOp, Node, Term, parse, rewrite
 from service.arxiv_query import (
     MAX_LIST_ITEMS,
     MAX_QUERY_LENGTH,
@@ -61,11 +61,11 @@ def refused(**params: Any) -> InvalidParameter:
     return error.value
 
 
-def terms(tree: Tree) -> list[Term]:
+def terms(tree: Node) -> list[Term]:
     """Return the terms of a tree that contains only AND."""
     if isinstance(tree, Term):
         return [tree]
-    assert isinstance(tree, Pair)
+    assert isinstance(tree, BinaryOp)
     assert tree.operator == "AND"
     return [*terms(tree.left), *terms(tree.right)]
 
@@ -126,7 +126,7 @@ def test_ordinary_characters_are_sent_unchanged(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("typed", "meant"),
+    ("typed", "expected"),
     [
         ("neural network", "neural network"),
         ("  padded\t and \r\n broken ", "padded and broken"),
@@ -147,8 +147,8 @@ def test_ordinary_characters_are_sent_unchanged(text: str) -> None:
         ("submittedDate:[2020 TO 2021]", "submittedDate [2020 TO 2021]"),
     ],
 )
-def test_only_unsafe_characters_are_removed(typed: str, meant: str) -> None:
-    assert query(title=typed) == f'ti:"{meant}"'
+def test_only_unsafe_characters_are_removed(typed: str, expected: str) -> None:
+    assert query(title=typed) == f'ti:"{expected}"'
 
 
 def test_parameters_are_combined_with_and() -> None:
@@ -259,7 +259,7 @@ def seconds(*moment: int) -> int:
 
 
 @pytest.mark.parametrize(
-    ("since", "until", "meant"),
+    ("since", "until", "expected"),
     [
         ((2020, 1, 2, 3, 4, 5), (2021, 6, 7, 23, 59, 59), "202001020304 TO 202106072359"),
         ((2020, 1, 2), None, "202001020000 TO 209912312359"),
@@ -269,11 +269,11 @@ def seconds(*moment: int) -> int:
         ((2020, 1, 2), (2020, 1, 2), "202001020000 TO 202001020000"),
     ],
 )
-def test_dates_are_sent_as_minutes_in_utc(since: Any, until: Any, meant: str) -> None:
+def test_dates_are_sent_as_minutes_in_utc(since: Any, until: Any, expected: str) -> None:
     built = query(submitted_from=since and seconds(*since), submitted_to=until and seconds(*until))
 
-    assert built == f"submittedDate:[{meant}]"
-    assert parse(rewrite(built)) == Term("submittedDate", meant)
+    assert built == f"submittedDate:[{expected}]"
+    assert parse(rewrite(built)) == Term("submittedDate", expected)
 
 
 def test_range_that_ends_before_it_starts_is_rejected() -> None:
@@ -284,7 +284,7 @@ def test_range_that_ends_before_it_starts_is_rejected() -> None:
 
 
 @pytest.mark.parametrize(
-    ("typed", "meant"),
+    ("typed", "expected"),
     [
         ("2101.00001", "2101.00001"),
         ("0704.0001", "0704.0001"),
@@ -302,10 +302,10 @@ def test_range_that_ends_before_it_starts_is_rejected() -> None:
         (" 2101.00001\n", "2101.00001"),
     ],
 )
-def test_ids_are_sent_without_url_and_subject_class(typed: str, meant: str) -> None:
+def test_ids_are_sent_without_url_and_subject_class(typed: str, expected: str) -> None:
     assert sent(id_list=(typed,)) == {
         "search_query": "",
-        "id_list": meant,
+        "id_list": expected,
         "start": "0",
         "max_results": "1",
     }

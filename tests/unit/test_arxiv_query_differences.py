@@ -22,7 +22,7 @@ ARXIV = StandIn(generate(50))
 OLD_ARXIV = StandIn(generate(50), family="old")
 
 
-def answer(sent: dict[str, str], arxiv: StandIn = ARXIV) -> Feed:
+def search_stand_in(sent: dict[str, str], arxiv: StandIn = ARXIV) -> Feed:
     status, body = arxiv.answer(sent)
     assert status == 200, body
     return parse_feed(body)
@@ -71,7 +71,7 @@ SEARCHES: list[dict[str, Any]] = [
 def test_ordinary_searches_have_no_differences(search: dict[str, Any], arxiv: StandIn) -> None:
     sent = build_params(Search(**search), 10)
 
-    assert find_differences(sent, answer(sent, arxiv)) == []
+    assert find_differences(sent, search_stand_in(sent, arxiv)) == []
 
 
 @given(TYPED, TYPED, TYPED)
@@ -81,7 +81,7 @@ def test_any_text_is_searched_as_typed(author: str, title: str, anything: str) -
     except InvalidParameter:
         return
 
-    assert find_differences(sent, answer(sent)) == []
+    assert find_differences(sent, search_stand_in(sent)) == []
 
 
 @given(QUERIES, TYPED)
@@ -159,7 +159,7 @@ def test_misinterpreted_query_is_reported(trap: str, executed: str) -> None:
     ],
 )
 def test_stand_in_misinterprets_queries_like_arxiv(trap: str) -> None:
-    assert len(find_differences(params(trap), answer(params(trap)))) == 1
+    assert len(find_differences(params(trap), search_stand_in(params(trap)))) == 1
 
 
 @pytest.mark.parametrize(
@@ -190,7 +190,7 @@ def test_unexpected_query_is_reported() -> None:
 def test_different_page_is_reported(family: StandIn, name: str, value: str) -> None:
     sent = params('ti:"testing"', "2101.00001,2101.00002")
 
-    differences = find_differences(sent, answer(sent | {name: value}, family))
+    differences = find_differences(sent, search_stand_in(sent | {name: value}, family))
 
     assert differences == [f"arXiv used {value!r} as {name}, not {sent[name]!r}"]
 
@@ -198,7 +198,7 @@ def test_different_page_is_reported(family: StandIn, name: str, value: str) -> N
 def test_order_of_ids_is_not_a_difference() -> None:
     sent = params("", "2101.00001,2101.00002")
 
-    assert find_differences(sent, answer(params("", "2101.00002,2101.00001"))) == []
+    assert find_differences(sent, search_stand_in(params("", "2101.00002,2101.00001"))) == []
 
 
 @pytest.mark.parametrize(
@@ -222,7 +222,7 @@ def test_control_characters_are_escaped() -> None:
 
 def test_title_is_used_without_link() -> None:
     sent = params('ti:"a"')
-    found = answer(sent)
+    found = search_stand_in(sent)
 
     assert find_differences(sent, structs.replace(found, link=None)) == []
     assert len(find_differences(params('ti:"b"'), structs.replace(found, link=None))) == 1

@@ -23,20 +23,20 @@ from service.arxiv_query_parser import (
     parse_query,
 )
 
-Meant = Term | BinaryOp
+ParsedQuery = Term | BinaryOp
 
 
-def understood(text: str) -> Meant:
+def parse_like_arxiv(text: str) -> ParsedQuery:
     """Parse a query like arXiv."""
-    return ours(demo.parse(demo.rewrite(text)))
+    return convert_tree(demo.parse(demo.rewrite(text)))
 
 
-def ours(tree: demo.Tree) -> Meant:
+def convert_tree(tree: demo.Node) -> ParsedQuery:
     match tree:
         case demo.Term(field, value):
             return Term(field, value)
-        case demo.Pair(left, operator, right):
-            return BinaryOp(ours(left), operator, ours(right))
+        case demo.BinaryOp(left, operator, right):
+            return BinaryOp(convert_tree(left), operator, convert_tree(right))
         case demo.Not():
             raise AssertionError(tree)
 
@@ -108,15 +108,15 @@ TREES: st.SearchStrategy[Node] = st.recursive(
 def test_formatted_query_has_arxiv_meaning_of_original(text: str) -> None:
     tree = parse_query(text)
 
-    assert understood(text) == tree
-    assert understood(format_query(tree)) == tree
+    assert parse_like_arxiv(text) == tree
+    assert parse_like_arxiv(format_query(tree)) == tree
 
 
 @given(TREES)
 def test_formatted_tree_is_parsed_back(tree: Node) -> None:
     text = format_query(tree)
 
-    assert understood(text) == tree
+    assert parse_like_arxiv(text) == tree
     assert parse_query(text) == tree
     assert parse_fielded_query(text, unambiguous=True) == tree
     assert parse_fielded_query(demo.format_tree(demo.parse(demo.rewrite('ti:"a b"')))) == Term(
@@ -139,7 +139,7 @@ def test_any_text_is_rejected_or_keeps_its_meaning(parts: list[str]) -> None:
     except InvalidQuery:
         return
 
-    assert understood(format_query(tree)) == tree
+    assert parse_like_arxiv(format_query(tree)) == tree
 
 
 @given(st.text(max_size=60))
@@ -150,7 +150,7 @@ def test_any_text_is_accepted_by_parse_fielded_query(text: str) -> None:
     except InvalidQuery:
         return
 
-    assert understood(format_query(tree)) == tree
+    assert parse_like_arxiv(format_query(tree)) == tree
 
 
 # Parsing the queries of users
@@ -272,7 +272,7 @@ def test_nesting_is_limited() -> None:
 
 
 def test_number_of_terms_is_limited() -> None:
-    assert understood(format_query(parse_query(" OR ".join(["a"] * MAX_TERMS))))
+    assert parse_like_arxiv(format_query(parse_query(" OR ".join(["a"] * MAX_TERMS))))
     assert "more than" in reason(" OR ".join(["a"] * (MAX_TERMS + 1)))
     assert "operators alternate" in reason(" ANDNOT ".join(["a"] * MAX_TERMS))
 
@@ -335,5 +335,5 @@ def test_query_without_fields_is_not_parsed(text: str) -> None:
     "text", ["ti:a AND ti:b OR ti:c", "ti:a OR ti:b AND ti:c", "ti:a ANDNOT ti:b ANDNOT ti:c"]
 )
 def test_ambiguous_query_is_not_parsed_as_unambiguous(text: str) -> None:
-    assert parse_fielded_query(text) == understood(text)
+    assert parse_fielded_query(text) == parse_like_arxiv(text)
     assert parse_fielded_query(text, unambiguous=True) is None

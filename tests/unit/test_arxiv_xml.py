@@ -702,7 +702,7 @@ def test_inclusions_and_schemas_are_not_loaded(listener: socket.socket, tmp_path
     assert_untouched(listener)
 
 
-def _laughs(depth: int, width: int) -> str:
+def _create_entity_bomb(depth: int, width: int) -> str:
     entities = "".join(
         f'<!ENTITY e{n} "{f"&e{n - 1};" * width if n else "ha"}">' for n in range(depth)
     )
@@ -710,8 +710,8 @@ def _laughs(depth: int, width: int) -> str:
 
 
 BOMBS = {
-    "billion laughs": (_laughs(10, 10), "&e9;"),
-    "deep laughs": (_laughs(60, 2), "&e59;"),
+    "billion laughs": (_create_entity_bomb(10, 10), "&e9;"),
+    "deep laughs": (_create_entity_bomb(60, 2), "&e59;"),
     "quadratic": (f'<!DOCTYPE feed [<!ENTITY q "{"a" * 50_000}">]>', "&q;" * 50_000),
     "endless": ('<!DOCTYPE feed [<!ENTITY a "&b;"><!ENTITY b "&a;">]>', "&a;"),
     "parameters": (
@@ -928,21 +928,23 @@ def test_misplaced_elements_are_parsed_or_rejected(
 # Feeds of the stand-in
 
 
-def meant(paper: Paper, family: demo_feed.Family) -> Entry:
+def create_expected_entry(paper: Paper, family: demo_feed.Family) -> Entry:
     """Return the entry expected for a paper of the stand-in, without its links."""
 
-    def flat(text: str) -> str:
+    def collapse_spaces(text: str) -> str:
         return re.sub(r"\s+", " ", text).strip()
 
     return Entry(
         arxiv_id=paper.arxiv_id,
         version=paper.version,
-        authors=[flat(author.name) for author in paper.authors],
-        affiliations=[[flat(place) for place in author.affiliations] for author in paper.authors],
-        title=flat(paper.title),
-        journal=paper.journal_ref and flat(paper.journal_ref),
-        summary=flat(paper.abstract),
-        comment=paper.comment and flat(paper.comment),
+        authors=[collapse_spaces(author.name) for author in paper.authors],
+        affiliations=[
+            [collapse_spaces(place) for place in author.affiliations] for author in paper.authors
+        ],
+        title=collapse_spaces(paper.title),
+        journal=paper.journal_ref and collapse_spaces(paper.journal_ref),
+        summary=collapse_spaces(paper.abstract),
+        comment=paper.comment and collapse_spaces(paper.comment),
         published=paper.submitted,
         updated=paper.updated,
         dois=list(paper.dois),
@@ -962,7 +964,9 @@ def test_generated_papers_are_parsed_back(family: demo_feed.Family) -> None:
     assert found.query == 'search_query=ti:"a b"&id_list=&start=0&max_results=300'
     assert found.link
     for entry, paper in zip(found.entries, papers, strict=True):
-        assert unbroken(structs.replace(entry, links=[])) == unbroken(meant(paper, family))
+        assert normalize_entry(structs.replace(entry, links=[])) == normalize_entry(
+            create_expected_entry(paper, family)
+        )
         name = f"{paper.arxiv_id}v{paper.version}"
         assert [link.href.split("://")[1] for link in entry.links if link.title != "doi"] == [
             f"arxiv.org/abs/{name}",
@@ -973,7 +977,7 @@ def test_generated_papers_are_parsed_back(family: demo_feed.Family) -> None:
         )
 
 
-def unbroken(entry: Entry) -> Entry:
+def normalize_entry(entry: Entry) -> Entry:
     """Return the entry in whole seconds and without the line breaks of old feeds after hyphens."""
     assert entry.published
     assert entry.updated

@@ -261,10 +261,10 @@ def test_csv_round_trips_any_text(first: str, second: str) -> None:
     file = write_file(Csv(("text", "names")), [Row(text=first, names=[second])])
 
     _, [text, names] = read_csv(file)
-    for cell, meant in ((text, first), (names, second)):
+    for cell, expected in ((text, first), (names, second)):
         assert (
-            cell.removeprefix("'" if not meant.startswith("'") else "")
-            == meant.encode(errors="replace").decode()
+            cell.removeprefix("'" if not expected.startswith("'") else "")
+            == expected.encode(errors="replace").decode()
         )
 
 

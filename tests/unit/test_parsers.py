@@ -206,9 +206,9 @@ def test_any_header_is_handled(wire: httpx.Client, headers: list[tuple[str, byte
         (name.encode(), bytes(byte for byte in value if byte > 31 and byte != 127).strip())
         for name, value in headers
     ]
-    with wire.stream("GET", "/results", headers=visible) as answer:
-        assert answer.status_code in {200, 304, 406}
-        assert len(b"".join(answer.iter_raw())) < 100_000
+    with wire.stream("GET", "/results", headers=visible) as response:
+        assert response.status_code in {200, 304, 406}
+        assert len(b"".join(response.iter_raw())) < 100_000
 
 
 @ANY_REQUEST
@@ -223,8 +223,8 @@ def test_any_query_string_is_handled(
 ) -> None:
     query = "&".join(f"{key}={quote_from_bytes(value)}" for key, value in pairs)
     where = path.replace("%s", quote_from_bytes(name, safe=""))
-    answer = wire.get(f"{where}?{query}")
+    response = wire.get(f"{where}?{query}")
 
-    assert answer.status_code in {200, 400, 404}, answer.text
-    if answer.status_code == 400:
-        assert answer.json()["parameter"]
+    assert response.status_code in {200, 400, 404}, response.text
+    if response.status_code == 400:
+        assert response.json()["parameter"]

@@ -92,12 +92,12 @@ def stand_in() -> StandIn:
     return StandIn(generate(400))
 
 
-def shelf(*papers: Paper) -> StandIn:
+def small_stand_in(*papers: Paper) -> StandIn:
     """Return a stand-in with these papers and unique ids."""
     return StandIn([replace(p, arxiv_id=f"2002.{n:05}") for n, p in enumerate(papers, 1)])
 
 
-def ask(stand_in: StandIn, search_query: str = "", **others: object) -> ArxivResponse:
+def search_stand_in(stand_in: StandIn, search_query: str = "", **others: object) -> ArxivResponse:
     params = {name: str(value) for name, value in others.items()}
     return ArxivResponse(*stand_in.answer({"search_query": search_query, **params}))
 
@@ -144,11 +144,11 @@ def ask(stand_in: StandIn, search_query: str = "", **others: object) -> ArxivRes
 def test_query_is_rewritten_and_parsed_like_arxiv(
     stand_in: StandIn, sent: str, rewritten: str, tree: str
 ) -> None:
-    answer = ask(stand_in, sent)
+    response = search_stand_in(stand_in, sent)
 
-    assert answer.status == 200
-    assert answer.executed == rewritten
-    assert answer.tree == tree
+    assert response.status == 200
+    assert response.executed == rewritten
+    assert response.tree == tree
 
 
 def test_open_date_range_is_split_into_words() -> None:
@@ -161,10 +161,10 @@ def test_open_date_range_is_split_into_words() -> None:
     "sent", ["ti:foo AND", "AND ti:foo", "(ti:foo", "ti:foo)", "()", r'ti:"say \"hi\""']
 )
 def test_unreadable_query_is_rejected(stand_in: StandIn, sent: str) -> None:
-    answer = ask(stand_in, sent)
+    response = search_stand_in(stand_in, sent)
 
-    assert answer.status == 400
-    assert answer.error == (feed.ERRORS, f"Invalid query string: '{query.rewrite(sent)}'")
+    assert response.status == 400
+    assert response.error == (feed.ERRORS, f"Invalid query string: '{query.rewrite(sent)}'")
 
 
 @pytest.mark.parametrize(
@@ -177,10 +177,10 @@ def test_unreadable_query_is_rejected(stand_in: StandIn, sent: str) -> None:
     ],
 )
 def test_unanswerable_query_is_a_server_error(stand_in: StandIn, sent: str) -> None:
-    answer = ask(stand_in, sent)
+    response = search_stand_in(stand_in, sent)
 
-    assert answer.status == 500
-    assert answer.error[0] == feed.ERRORS
+    assert response.status == 500
+    assert response.error[0] == feed.ERRORS
 
 
 @settings(deadline=None)  # the machine may be busy
@@ -202,25 +202,25 @@ def test_readable_query_is_rewritten_once(text: str, words: list[str]) -> None:
 
 
 def test_quoted_value_is_a_case_insensitive_phrase() -> None:
-    stand_in = shelf(
+    stand_in = small_stand_in(
         replace(PAPER, title="Dark Matter halos"),
         replace(PAPER, title="Matter, mostly dark"),
         replace(PAPER, title="Darkest matters"),
     )
 
-    assert ask(stand_in, 'ti:"dark matter"').names == ["2002.00001v1"]
-    assert ask(stand_in, "ti:dark").total == 2
+    assert search_stand_in(stand_in, 'ti:"dark matter"').names == ["2002.00001v1"]
+    assert search_stand_in(stand_in, "ti:dark").total == 2
 
 
 def test_author_is_found_in_any_word_order_without_accents() -> None:
-    stand_in = shelf(
+    stand_in = small_stand_in(
         replace(PAPER, authors=(Author("Ada Novák"), Author("Zoltán Øst"))),
         replace(PAPER, authors=(Author("Ada Øst"), Author("Zoltán Novák"))),
     )
 
-    assert ask(stand_in, 'au:"novak ada"').names == ["2002.00001v1"]
-    assert ask(stand_in, 'au:"Ada Ost"').names == ["2002.00002v1"]
-    assert ask(stand_in, 'au:"A. Novák"').total == 0
+    assert search_stand_in(stand_in, 'au:"novak ada"').names == ["2002.00001v1"]
+    assert search_stand_in(stand_in, 'au:"Ada Ost"').names == ["2002.00002v1"]
+    assert search_stand_in(stand_in, 'au:"A. Novák"').total == 0
 
 
 @pytest.mark.parametrize(
@@ -263,14 +263,16 @@ def test_every_field_is_searched(sent: str) -> None:
     )
     sent = sent.replace("doi:10.5555/X(1)<2>", 'doi:"10.5555/X(1)<2>"')
 
-    assert ask(shelf(PAPER, other), sent).names == ["2002.00002v2"]
+    assert search_stand_in(small_stand_in(PAPER, other), sent).names == ["2002.00002v2"]
 
 
 def test_operators_combine_results() -> None:
-    stand_in = shelf(*(replace(PAPER, title=title) for title in ("a b", "a c", "b c", "a b c")))
+    stand_in = small_stand_in(
+        *(replace(PAPER, title=title) for title in ("a b", "a c", "b c", "a b c"))
+    )
 
     def found(sent: str) -> list[str]:
-        return sorted(name[-4:-2] for name in ask(stand_in, sent).names)
+        return sorted(name[-4:-2] for name in search_stand_in(stand_in, sent).names)
 
     assert found("ti:a AND ti:b") == ["01", "04"]
     assert found("ti:a ANDNOT ti:b") == ["02"]
@@ -282,59 +284,62 @@ def test_operators_combine_results() -> None:
 
 
 def test_dates_are_of_first_version_and_inclusive() -> None:
-    stand_in = shelf(replace(PAPER, versions=(MOMENT, MOMENT.replace(year=2024))))
+    stand_in = small_stand_in(replace(PAPER, versions=(MOMENT, MOMENT.replace(year=2024))))
 
-    assert ask(stand_in, "submittedDate:[202002291200 TO 202002291200]").total == 1
-    assert ask(stand_in, "submittedDate:[202002291201 TO 2024]").total == 0
-    assert ask(stand_in, "lastUpdatedDate:[2024 TO 2024]").total == 0
+    assert search_stand_in(stand_in, "submittedDate:[202002291200 TO 202002291200]").total == 1
+    assert search_stand_in(stand_in, "submittedDate:[202002291201 TO 2024]").total == 0
+    assert search_stand_in(stand_in, "lastUpdatedDate:[2024 TO 2024]").total == 0
 
 
 def test_unknown_word_finds_nothing(stand_in: StandIn) -> None:
-    answer = ask(stand_in, "ti:xyzzy")
+    response = search_stand_in(stand_in, "ti:xyzzy")
 
-    assert (answer.status, answer.total, answer.names) == (200, 0, [])
+    assert (response.status, response.total, response.names) == (200, 0, [])
 
 
 # Paging and sorting
 
 
 def test_pages_cover_every_result_once(stand_in: StandIn) -> None:
-    whole = ask(stand_in, "all:the", max_results=1000)
-    pages = [ask(stand_in, "all:the", start=n, max_results=70) for n in range(0, whole.total, 70)]
+    whole = search_stand_in(stand_in, "all:the", max_results=1000)
+    pages = [
+        search_stand_in(stand_in, "all:the", start=n, max_results=70)
+        for n in range(0, whole.total, 70)
+    ]
 
     assert [name for page in pages for name in page.names] == whole.names
     assert {page.total for page in pages} == {len(whole.names)}
-    assert ask(stand_in, "all:the", start=whole.total).names == []
+    assert search_stand_in(stand_in, "all:the", start=whole.total).names == []
 
 
 def test_first_ten_results_are_the_default(stand_in: StandIn) -> None:
-    answer = ask(stand_in, "all:the")
+    response = search_stand_in(stand_in, "all:the")
 
-    assert len(answer.names) == 10
-    assert answer.title == "arXiv Query: search_query=all:the&id_list=&start=0&max_results=10"
+    assert len(response.names) == 10
+    assert response.title == "arXiv Query: search_query=all:the&id_list=&start=0&max_results=10"
 
 
 @pytest.mark.parametrize(
     ("sort_by", "element"), [("submittedDate", "a:published"), ("lastUpdatedDate", "a:updated")]
 )
 def test_results_are_sorted_by_date(stand_in: StandIn, sort_by: str, element: str) -> None:
-    down = ask(stand_in, "all:the", sortBy=sort_by, max_results=400).texts(element)
-    up = ask(stand_in, "all:the", sortBy=sort_by, sortOrder="ascending", max_results=400).texts(
-        element
-    )
+    down = search_stand_in(stand_in, "all:the", sortBy=sort_by, max_results=400).texts(element)
+    up = search_stand_in(
+        stand_in, "all:the", sortBy=sort_by, sortOrder="ascending", max_results=400
+    ).texts(element)
 
     assert down == sorted(down, reverse=True)
     assert up == down[::-1]
 
 
 def test_most_relevant_results_come_first() -> None:
-    stand_in = shelf(
+    stand_in = small_stand_in(
         replace(PAPER, abstract="On spin."),
         replace(PAPER, title="Spin", abstract="On spin."),
         replace(PAPER, title="Spin"),
     )
 
-    assert [name[-4:-2] for name in ask(stand_in, "spin").names] == ["02", "03", "01"]
+    assert [name[-4:-2] for name in search_stand_in(stand_in, "spin").names] == ["02", "03", "01"]
 
 
 @pytest.mark.parametrize(
@@ -347,24 +352,24 @@ def test_most_relevant_results_come_first() -> None:
     ],
 )
 def test_pages_out_of_range_are_server_errors(stand_in: StandIn, page: dict[str, int]) -> None:
-    answer = ask(stand_in, "all:the", **page)
+    response = search_stand_in(stand_in, "all:the", **page)
 
-    assert answer.status == 500
-    assert answer.error[0].startswith(feed.ERRORS)
+    assert response.status == 500
+    assert response.error[0].startswith(feed.ERRORS)
 
 
 def test_last_page_in_range_is_returned(stand_in: StandIn) -> None:
-    assert ask(stand_in, "all:the", start=9_990, max_results=10).status == 200
+    assert search_stand_in(stand_in, "all:the", start=9_990, max_results=10).status == 200
 
 
 # Ids
 
 
 def test_id_returns_newest_or_given_version() -> None:
-    stand_in = shelf(replace(PAPER, versions=(MOMENT, MOMENT.replace(year=2024))), PAPER)
+    stand_in = small_stand_in(replace(PAPER, versions=(MOMENT, MOMENT.replace(year=2024))), PAPER)
 
-    newest = ask(stand_in, id_list="2002.00001")
-    first = ask(stand_in, id_list="2002.00001v1")
+    newest = search_stand_in(stand_in, id_list="2002.00001")
+    first = search_stand_in(stand_in, id_list="2002.00001v1")
 
     assert (newest.names, newest.texts("a:updated")) == (["2002.00001v2"], ["2024-02-29T12:00:30Z"])
     assert (first.names, first.texts("a:updated")) == (["2002.00001v1"], ["2020-02-29T12:00:30Z"])
@@ -372,43 +377,48 @@ def test_id_returns_newest_or_given_version() -> None:
 
 def test_unknown_and_repeated_ids_are_dropped(stand_in: StandIn) -> None:
     known = stand_in.papers[5].arxiv_id
-    answer = ask(stand_in, id_list=f"{known},0000.0000,hep-th/0000000,{known}v99,{known}")
+    response = search_stand_in(
+        stand_in, id_list=f"{known},0000.0000,hep-th/0000000,{known}v99,{known}"
+    )
 
-    assert (answer.status, answer.total) == (200, 1)
-    assert answer.names == [f"{known}v{stand_in.papers[5].version}"]
+    assert (response.status, response.total) == (200, 1)
+    assert response.names == [f"{known}v{stand_in.papers[5].version}"]
 
 
 def test_ids_are_limited_to_max_results_in_stable_order(stand_in: StandIn) -> None:
     ids = [paper.arxiv_id for paper in stand_in.papers[:15]]
-    answer = ask(stand_in, id_list=",".join(reversed(ids)))
+    response = search_stand_in(stand_in, id_list=",".join(reversed(ids)))
 
-    assert answer.total == 15
-    assert [name.rpartition("v")[0] for name in answer.names] == ids[:10]
+    assert response.total == 15
+    assert [name.rpartition("v")[0] for name in response.names] == ids[:10]
 
 
 def test_ids_restrict_a_query(stand_in: StandIn) -> None:
-    found = ask(stand_in, "ti:testing")
+    found = search_stand_in(stand_in, "ti:testing")
     others = [paper.arxiv_id for paper in stand_in.papers if "esting" not in paper.title]
 
-    assert ask(stand_in, "ti:testing", id_list=",".join([*others, found.names[0]])).total == 1
+    assert (
+        search_stand_in(stand_in, "ti:testing", id_list=",".join([*others, found.names[0]])).total
+        == 1
+    )
 
 
 @pytest.mark.parametrize("name", ["abc", "0305100v2", "http://arxiv.org/abs/2002.00001", "", "1.2"])
 def test_malformed_id_fails_the_request(stand_in: StandIn, name: str) -> None:
-    answer = ask(stand_in, id_list=f"2002.00001,{name}")
+    response = search_stand_in(stand_in, id_list=f"2002.00001,{name}")
 
-    assert answer.status == 400
-    assert answer.error == (
+    assert response.status == 400
+    assert response.error == (
         f"{feed.ERRORS}#incorrect_id_format_for_{name}",
         f"incorrect id format for {name}",
     )
-    assert (answer.title, answer.id, answer.total) == (
+    assert (response.title, response.id, response.total) == (
         "arXiv Search Results",
         "https://arxiv.org/",
         1,
     )
-    assert answer.texts("a:published") == []
-    assert answer.texts("a:author/a:name") == ["arXiv api core"]
+    assert response.texts("a:published") == []
+    assert response.texts("a:author/a:name") == ["arXiv api core"]
 
 
 # Parameters
@@ -424,43 +434,46 @@ def test_malformed_id_fails_the_request(stand_in: StandIn, name: str) -> None:
     ],
 )
 def test_numbers_are_validated(stand_in: StandIn, params: dict[str, str], message: str) -> None:
-    answer = ask(stand_in, "ti:a", **params)
+    response = search_stand_in(stand_in, "ti:a", **params)
 
-    assert answer.status == 400
-    assert answer.error == (f"{feed.ERRORS}#{message.replace(' ', '_')}", message)
+    assert response.status == 400
+    assert response.error == (f"{feed.ERRORS}#{message.replace(' ', '_')}", message)
 
 
 @pytest.mark.parametrize("params", [{"sortBy": "date"}, {"sortOrder": "down"}])
 def test_error_for_unknown_order_links_to_manual(stand_in: StandIn, params: dict[str, str]) -> None:
-    answer = ask(stand_in, "ti:a", **params)
+    response = search_stand_in(stand_in, "ti:a", **params)
 
-    assert answer.status == 400
-    assert "must be in: " in answer.error[1]
-    assert "/api/errors" not in answer.error[0]
+    assert response.status == 400
+    assert "must be in: " in response.error[1]
+    assert "/api/errors" not in response.error[0]
 
 
 @pytest.mark.parametrize("sent", ["", " ", '"'])
 def test_request_without_query_and_ids_is_rejected(stand_in: StandIn, sent: str) -> None:
-    answer = ask(stand_in, sent)
+    response = search_stand_in(stand_in, sent)
 
-    assert answer.status == 400
-    assert answer.error[1].startswith("Either a search_query or id_list must be specified")
+    assert response.status == 400
+    assert response.error[1].startswith("Either a search_query or id_list must be specified")
 
 
 def test_unknown_parameters_are_ignored(stand_in: StandIn) -> None:
-    assert ask(stand_in, "all:the", skip=5).names == ask(stand_in, "all:the").names
+    assert (
+        search_stand_in(stand_in, "all:the", skip=5).names
+        == search_stand_in(stand_in, "all:the").names
+    )
 
 
 # Feeds
 
 
 def test_feed_id_is_digest_of_title_without_order(stand_in: StandIn) -> None:
-    answer = ask(stand_in, "all:the", sortBy="submittedDate")
-    query = answer.title.removeprefix("arXiv Query: ").encode()
+    response = search_stand_in(stand_in, "all:the", sortBy="submittedDate")
+    query = response.title.removeprefix("arXiv Query: ").encode()
     digest = hashlib.sha1(query, usedforsecurity=False).digest()
 
-    assert answer.id == f"https://arxiv.org/api/{base64.b64encode(digest).decode()[:-1]}"
-    assert answer.id == ask(stand_in, "all:the").id
+    assert response.id == f"https://arxiv.org/api/{base64.b64encode(digest).decode()[:-1]}"
+    assert response.id == search_stand_in(stand_in, "all:the").id
 
 
 def test_new_feed_contains_all_fields() -> None:
@@ -499,16 +512,21 @@ def test_new_feed_contains_all_fields() -> None:
 
 def test_old_feed_wraps_text_and_lists_foreign_classes() -> None:
     paper = replace(PAPER, title="word " * 30, classes=("35J20, 35B38",), dois=("10.5555/x",))
-    stand_in = shelf(paper)
+    stand_in = small_stand_in(paper)
     stand_in.family = "old"
 
-    answer = ask(stand_in, "ti:word")
+    response = search_stand_in(stand_in, "ti:word")
 
-    assert answer.title.startswith("ArXiv Query: search_query=ti:word&")
-    assert answer.id.startswith("http://arxiv.org/api/")
-    assert "word\n  word" in answer.texts("a:title")[0]
-    assert answer.root.xpath("a:entry/a:category/@term", namespaces=NS) == ["cs.AI", "35J20, 35B38"]
-    assert ask(stand_in, id_list="abc").error[0].startswith("http://arxiv.org/api/errors#")
+    assert response.title.startswith("ArXiv Query: search_query=ti:word&")
+    assert response.id.startswith("http://arxiv.org/api/")
+    assert "word\n  word" in response.texts("a:title")[0]
+    assert response.root.xpath("a:entry/a:category/@term", namespaces=NS) == [
+        "cs.AI",
+        "35J20, 35B38",
+    ]
+    assert (
+        search_stand_in(stand_in, id_list="abc").error[0].startswith("http://arxiv.org/api/errors#")
+    )
 
 
 def test_large_feed_can_be_rendered() -> None:
@@ -533,9 +551,9 @@ def test_papers_have_the_irregularities_of_arxiv(family: feed.Family) -> None:
     papers = generate(1000)
     stand_in = StandIn(papers, family=family)
 
-    assert ask(stand_in, "ti:testing").total >= 10
-    assert ask(stand_in, "ti:0").texts("a:title") == ["0"]
-    assert ask(stand_in, "co:withdrawn").total > 5
+    assert search_stand_in(stand_in, "ti:testing").total >= 10
+    assert search_stand_in(stand_in, "ti:0").texts("a:title") == ["0"]
+    assert search_stand_in(stand_in, "co:withdrawn").total > 5
     assert any(paper.arxiv_id.startswith("hep-th/9") for paper in papers)
     assert any(len(paper.authors) > 300 for paper in papers)
     assert any(len(paper.dois) > 1 for paper in papers)
@@ -544,7 +562,7 @@ def test_papers_have_the_irregularities_of_arxiv(family: feed.Family) -> None:
     assert any(len(paper.versions) > 2 for paper in papers)
     assert Counter(paper.arxiv_id for paper in papers).most_common(1)[0][1] == 1
     everything = ",".join(paper.arxiv_id for paper in papers)
-    assert ask(stand_in, id_list=everything, max_results=2000).status == 200
+    assert search_stand_in(stand_in, id_list=everything, max_results=2000).status == 200
 
 
 # HTTP
@@ -555,7 +573,7 @@ def client(stand_in: StandIn) -> httpx.AsyncClient:
 
 
 async def test_get_and_post_are_answered_and_recorded() -> None:
-    stand_in = shelf(PAPER)
+    stand_in = small_stand_in(PAPER)
     async with client(stand_in) as http:
         got = await http.get(
             f"{URL}?search_query=ti:plain+AND%20ti:title&start=0", headers={"a": "b"}
@@ -576,16 +594,16 @@ async def test_get_and_post_are_answered_and_recorded() -> None:
 
 @pytest.mark.parametrize("path", ["/", "/api", "/api/query/", "/abs/2002.00001"])
 async def test_other_paths_are_not_found(path: str) -> None:
-    stand_in = shelf(PAPER)
+    stand_in = small_stand_in(PAPER)
     async with client(stand_in) as http:
-        answer = await http.get(f"http://127.0.0.1{path}")
+        response = await http.get(f"http://127.0.0.1{path}")
 
-    assert answer.status_code == 404
+    assert response.status_code == 404
     assert stand_in.requests == []
 
 
 async def test_early_request_gets_429_in_plain_text() -> None:
-    stand_in = shelf(PAPER)
+    stand_in = small_stand_in(PAPER)
     stand_in.min_interval = 0.15
     async with client(stand_in) as http:
         first = await http.get(URL, params={"search_query": "ti:plain"})
@@ -599,18 +617,18 @@ async def test_early_request_gets_429_in_plain_text() -> None:
 
 
 async def test_overlapping_request_gets_429() -> None:
-    stand_in = shelf(PAPER)
+    stand_in = small_stand_in(PAPER)
     stand_in.min_interval, stand_in.delay = 0.001, 0.05
     async with client(stand_in) as http:
-        answers = await asyncio.gather(
+        responses = await asyncio.gather(
             *(http.get(URL, params={"search_query": "ti:plain"}) for _ in range(3))
         )
 
-    assert sorted(answer.status_code for answer in answers) == [200, 429, 429]
+    assert sorted(response.status_code for response in responses) == [200, 429, 429]
 
 
 async def test_cancelled_request_has_end_without_status() -> None:
-    stand_in = shelf(PAPER)
+    stand_in = small_stand_in(PAPER)
     stand_in.delay = 30
     async with client(stand_in) as http:
         with pytest.raises(TimeoutError):
@@ -640,11 +658,11 @@ def test_stand_in_runs_until_stopped() -> None:
     ) as demo:
         assert demo.stdout is not None
         url = demo.stdout.readline().split(" at ")[1].split()[0]
-        answer = httpx.get(url, params={"search_query": "ti:0"}, timeout=5, trust_env=False)
+        response = httpx.get(url, params={"search_query": "ti:0"}, timeout=5, trust_env=False)
         demo.send_signal(signal.SIGINT)
 
-    assert answer.status_code == 200
-    assert "date" in answer.headers
+    assert response.status_code == 200
+    assert "date" in response.headers
     assert demo.returncode == 0
 
 
