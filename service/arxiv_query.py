@@ -7,6 +7,7 @@ the text identifies it in the cache.
 import re
 from collections.abc import Iterable
 from datetime import UTC, datetime
+from functools import lru_cache
 from hashlib import sha256
 from urllib.parse import parse_qs, urlencode, urlsplit
 from uuid import UUID
@@ -50,6 +51,7 @@ _ID_IN_URL = re.compile(
 )
 
 
+@lru_cache(maxsize=1024)  # popular searches are repeated
 def encode_search(search: Search, api_url: str, default_max_results: int) -> ArxivRequest:
     """Encode a search for arXiv. Raises InvalidParameter."""
     params = build_params(search, default_max_results)

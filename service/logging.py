@@ -15,7 +15,8 @@ from contextvars import Context, ContextVar
 from datetime import UTC, datetime
 from queue import SimpleQueue
 from threading import Thread
-from typing import Any, Literal
+from time import sleep
+from typing import Literal
 
 import msgspec
 
@@ -24,6 +25,8 @@ logging.addLevelName(NOTICE, "NOTICE")
 
 MAX_QUEUED_LINES = 10_000
 """If the console is slower than that, further lines are dropped and counted."""
+WRITE_INTERVAL = 0.02  # seconds between two writes
+MAX_WRITE_BYTES = 4096  # of several lines: processes that share a pipe must not mix their lines
 STOP_TIMEOUT = 2.0  # how many seconds the end of the process waits for the console
 
 request_id: ContextVar[str] = ContextVar("request_id", default="-")
@@ -38,9 +41,11 @@ def start_logging(level: str, style: Literal["text", "json"]) -> Iterator[None]:
     """Write the lines of all loggers, including uvicorn's, to standard output."""
     # if standard output is closed, its number can be in other use
     console = sys.__stdout__.fileno() if sys.__stdout__ else os.open(os.devnull, os.O_WRONLY)
-    handler = _DroppingQueueHandler(SimpleQueue())
+    handler = _LineQueueHandler(SimpleQueue())
     handler.setFormatter(_JsonFormatter() if style == "json" else _TextFormatter())
-    listener = logging.handlers.QueueListener(handler.queue, _ConsoleHandler(console))
+    listener = _LineWriter(handler.queue, console)
+    # no format contains them
+    logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
     root = logging.getLogger()
     root.handlers = [handler]
     root.setLevel(level)
@@ -62,16 +67,19 @@ def _limit_library_loggers(level: int) -> None:
     logging.getLogger("uvicorn.error").addFilter(lambda _: not error_was_logged.get())
 
 
-class _DroppingQueueHandler(logging.handlers.QueueHandler):
-    """Drops lines if the queue is full, and reports their number before the next line.
+class _LineQueueHandler(logging.handlers.QueueHandler):
+    """Queues formatted lines; drops them if the queue is full, and reports their number later.
 
     The queue itself is unbounded, so that the listener's sentinel always fits.
     """
 
-    queue: SimpleQueue[Any]
+    queue: SimpleQueue[str | None]
     dropped = 0
 
-    def enqueue(self, record: logging.LogRecord) -> None:
+    def prepare(self, record: logging.LogRecord) -> str:
+        return self.format(record)
+
+    def enqueue(self, line: str) -> None:  # type: ignore[override]
         if self.queue.qsize() >= MAX_QUEUED_LINES:
             self.dropped += 1
             return
@@ -81,25 +89,43 @@ class _DroppingQueueHandler(logging.handlers.QueueHandler):
             # in an empty context: the dropped lines do not belong to the current request
             self.queue.put(Context().run(self.prepare, report))
             self.dropped = 0
-        self.queue.put(record)
+        self.queue.put(line)
 
 
-class _ConsoleHandler(logging.Handler):
-    """Writes lines that are formatted already, and takes no locks.
+class _LineWriter(logging.handlers.QueueListener):
+    """Writes lines to a file descriptor, without the locks of sys.stdout.
 
-    A console that blocks forever must not keep the process alive: at exit, Python acquires the
-    locks of all handlers and of sys.stdout. Only one thread, the listener, uses this handler.
+    The thread competes with the event loop for the interpreter, so it writes the lines of a short
+    time together. A console that blocks forever does not keep the process alive: at exit, Python
+    acquires the locks of all handlers and of sys.stdout.
     """
 
-    def __init__(self, file_descriptor: int) -> None:
-        super().__init__()
+    queue: SimpleQueue[str | None]
+
+    def __init__(self, queue: "SimpleQueue[str | None]", file_descriptor: int) -> None:
+        super().__init__(queue)
         self._file_descriptor = file_descriptor
 
-    def createLock(self) -> None:  # noqa: N802 - of logging.Handler
-        self.lock = None
+    def handle(self, line: str) -> None:  # type: ignore[override]
+        with suppress(OSError):  # libfaketime can interrupt it
+            sleep(WRITE_INTERVAL)
+        block = self._encode(line)
+        while not self.queue.empty():
+            if (following := self.queue.get_nowait()) is None:  # the sentinel: write, then stop
+                self.queue.put(None)
+                break
+            data = self._encode(following)
+            if len(block) + len(data) > MAX_WRITE_BYTES:
+                self._write(block)
+                block = b""
+            block += data
+        self._write(block)
 
-    def emit(self, record: logging.LogRecord) -> None:
-        data = f"{record.msg}\n".encode(errors="backslashreplace")
+    @staticmethod
+    def _encode(line: str) -> bytes:
+        return f"{line}\n".encode(errors="backslashreplace")
+
+    def _write(self, data: bytes) -> None:
         with suppress(OSError):  # the console is closed
             while data:
                 data = data[os.write(self._file_descriptor, data) :]
@@ -135,8 +161,8 @@ class _JsonFormatter(logging.Formatter):
 
 
 def _format_time(record: logging.LogRecord) -> str:
-    time = datetime.fromtimestamp(record.created, UTC)
-    return f"{time:%Y-%m-%dT%H:%M:%S}.{int(record.msecs):03d}Z"
+    time = datetime.fromtimestamp(record.created, UTC).replace(tzinfo=None)
+    return f"{time.isoformat(timespec='milliseconds')}Z"
 
 
 def _escape_surrogates(text: str) -> str:

@@ -19,15 +19,23 @@ def bypasses_cache(request: AnyRequest) -> bool:
 async def cancel_on_disconnect(request: AnyRequest, work: Coroutine[Any, Any, T]) -> T:
     """Await the work; if the client disconnects first, cancel it and raise ClientDisconnected."""
     task = asyncio.create_task(work)
+    try:
+        await asyncio.sleep(0)  # a cached response is there at once
+        if not task.done():
+            await _wait_or_disconnect(task, request)
+        return task.result()
+    finally:
+        task.cancel()
+
+
+async def _wait_or_disconnect(task: asyncio.Task[Any], request: AnyRequest) -> None:
     disconnect = asyncio.create_task(_wait_for_disconnect(request))
     try:
         await asyncio.wait({task, disconnect}, return_when=asyncio.FIRST_COMPLETED)
-        if task.done():
-            return task.result()
-        raise ClientDisconnected("the client disconnected before the response")
+        if not task.done():
+            raise ClientDisconnected("the client disconnected before the response")
     finally:
         disconnect.cancel()
-        task.cancel()
 
 
 async def _wait_for_disconnect(request: AnyRequest) -> None:

@@ -136,7 +136,7 @@ async def get_paper(
         paper = PaperWithVersions.from_row(matches[0], tz, versions=numbers)
         return Response(paper, headers={"vary": "Accept"})
     view = create_view(tz, Reference.from_paper(matches[0]).key.replace("/", "-"))
-    list_query = ListQuery(format=paper_format.name)
+    list_query = ListQuery(context=context, format=paper_format.name)
     response = ListResponse(request, context, view, list_query, PaperFilter())
     return response.create_response(await response.serialize(matches[:1]), None)
 

@@ -1,6 +1,7 @@
 """Parameters of the endpoints: bounds, descriptions, and conversion to searches and filters.
 
-The classes are dependencies of handlers: their fields are query parameters of the endpoint.
+The classes are dependencies of handlers: their fields are query parameters of the endpoint. They
+depend on the context, because Litestar starts a task for each dependency that depends on no other.
 """
 
 from collections.abc import Sequence
@@ -98,6 +99,8 @@ QueryText = Annotated[
 class SearchParams:
     """The parameters of a search, each of which is a field of Search in text form."""
 
+    context: NamedDependency[Context]
+
     author: Annotated[str | None, term_param("words of one author's name", "Emmy Noether")] = None
     title: Annotated[str | None, term_param("phrase of the title", "testing")] = None
     journal: Annotated[str | None, term_param("phrase of the journal reference", "JHEP")] = None
@@ -159,17 +162,19 @@ class SearchParams:
     sort_order: Annotated[SortOrder, param("sort direction", "descending")] = "descending"
 
 
-def provide_search(
-    params: NamedDependency[SearchParams], context: NamedDependency[Context]
-) -> Search:
+def provide_search(params: NamedDependency[SearchParams]) -> Search:
     """Parse the parameters of a search."""
     fields = dict(vars(params))
-    return parse_search(context.settings.zone, query=fields.pop("expression"), **fields)
+    return parse_search(
+        fields.pop("context").settings.zone, query=fields.pop("expression"), **fields
+    )
 
 
 @dataclass(kw_only=True)
 class ListQuery:
     """The parameters of a list: how it is presented. Subclasses add those that select rows."""
+
+    context: NamedDependency[Context]
 
     page: Annotated[
         int | None, param("page number, from 0; excludes `after`", 0, ge=0, le=MAX_PAGE)

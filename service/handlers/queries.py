@@ -84,7 +84,7 @@ async def list_queries(
 ) -> Response[Any]:
     """Return the searches recorded in a time range, as JSON."""
     tz = context.settings.zone
-    query = QueriesQuery(**asdict(data), format="json")
+    query = QueriesQuery(context=context, **asdict(data), format="json")
     view = create_view(request, tz)
     response = ListResponse(request, context, view, query, query.build_filter(tz))
     return await response.respond(export_json=True)
