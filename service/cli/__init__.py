@@ -65,7 +65,8 @@ def commands(ctx: click.Context) -> None:
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # titles may have any character
     # an exception, so that resources are released
-    status = 0 if ctx.invoked_subcommand in SERVICES else 128 + signal.SIGTERM
+    ends_with_success = ctx.invoked_subcommand in {*SERVICES, "migrate", "database"}
+    status = 0 if ends_with_success else 128 + signal.SIGTERM
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(status))
     if ctx.invoked_subcommand is None:
         ctx.invoke(serve)
