@@ -17,6 +17,8 @@ from msgspec import structs
 from . import arxiv_query_parser as parser
 from .arxiv_query_parser import Node, Term
 from .errors import InvalidParameter
+from .metadata.arxiv_ids import ArxivId, parse_arxiv_id
+from .metadata.categories import parse_category
 from .models.arxiv import ArxivRequest, Entry, Feed, Search
 
 QUERY_PREFIX = re.compile(r"^arxiv query:\s*", re.IGNORECASE)
@@ -38,17 +40,6 @@ SEARCH_PARAMS = (*FIELDS, "category", "id_list", "query", "submitted_from", "sub
 
 _EARLIEST = 662_688_000  # 1991-01-01T00:00:00 UTC
 _LATEST = 4_102_444_740  # 2099-12-31T23:59:00 UTC
-_ID = re.compile(
-    r"(?:(?P<new>\d{4}\.\d{4,5})|(?P<archive>[a-z]+(?:-[a-z]+)*)(?:\.[A-Z]{2})?/(?P<number>\d{7}))"
-    r"(?P<version>v[1-9]\d{0,3})?",
-    re.ASCII,
-)
-_ID_IN_URL = re.compile(
-    r"(?:arxiv:\s*|(?:https?://(?:dx\.)?doi\.org/)?10\.48550/arxiv\."
-    r"|(?:https?://)?(?:\w+\.)?arxiv\.org/(?:abs|pdf|html)/)(?P<id>.*?)(?:\.pdf|/)?"
-    r"(?:[?#].*)?",
-    re.IGNORECASE | re.DOTALL,
-)
 
 
 @lru_cache(maxsize=1024)  # popular searches are repeated
@@ -122,7 +113,7 @@ def _parse_query(text: str) -> Node:
 def _parse_categories(texts: Iterable[str]) -> list[Node]:
     names: set[str] = set()
     for text in filter(None, map(str.strip, texts)):
-        if (name := parser.parse_category(text)) is None:
+        if (name := parse_category(text)) is None:
             raise InvalidParameter(
                 "category", f"{text[:100]!r} is not a category like cs.AI, hep-th or cs.*"
             )
@@ -131,23 +122,19 @@ def _parse_categories(texts: Iterable[str]) -> list[Node]:
     return [Term("cat", name) for name in sorted(names)]
 
 
-def parse_arxiv_id(text: str, parameter: str) -> tuple[str, int | None]:
-    """Return the id of a paper and the version if the text has one. Raises InvalidParameter."""
-    url = _ID_IN_URL.fullmatch(text)
-    match = _ID.fullmatch(url["id"] if url else text)
-    if not match:
+def parse_id_parameter(text: str, parameter: str) -> ArxivId:
+    """Parse the identifier in a parameter. Raises InvalidParameter."""
+    if (arxiv_id := parse_arxiv_id(text)) is None:
         raise InvalidParameter(
             parameter,
             f"{text[:100]!r} is not an arXiv id like 2101.00001, 2101.00001v2, hep-th/9901001",
         )
-    # arXiv itself omits the subject class: math.GT/0309136 is math/0309136
-    arxiv_id = match["new"] or f"{match['archive']}/{match['number']}"
-    return arxiv_id, int(match["version"][1:]) if match["version"] else None
+    return arxiv_id
 
 
 def _parse_ids(texts: Iterable[str]) -> list[str]:
     words = (word for text in texts for word in text.replace(",", " ").split())
-    pairs = [parse_arxiv_id(word, "id_list") for word in words]
+    pairs = [parse_id_parameter(word, "id_list") for word in words]
     ids = {arxiv_id if version is None else f"{arxiv_id}v{version}" for arxiv_id, version in pairs}
     _check_number("id_list", ids)
     return sorted(ids)

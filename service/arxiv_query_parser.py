@@ -14,6 +14,8 @@ from datetime import datetime
 from itertools import dropwhile
 from typing import Literal, NamedTuple
 
+from .metadata.categories import parse_category
+
 Operator = Literal["AND", "OR", "ANDNOT"]
 
 MAX_DEPTH = 50  # nested parentheses
@@ -63,10 +65,6 @@ Node = Term | BinaryOp
 # an underscore. It rewrites submittedDate:[...] even inside quotes and adds quotes of its own.
 # Control characters have no meaning.
 _UNSAFE = re.compile(r'(?:["\\_\x00-\x1f\x7f-\x9f\s]|(?<=Date):)+')
-_CATEGORY = re.compile(
-    r"(?P<archive>[a-z]+(?:-[a-z]+)*)(?:\.(?P<subject>\*|[a-z]+(?:-[a-z]+)*))?",
-    re.ASCII | re.IGNORECASE,
-)
 _INVISIBLE = "\u115f\u1160\u2800\u3164\uffa0"
 """Letters and symbols of Unicode that are displayed as nothing."""
 
@@ -83,17 +81,6 @@ def clean_value(text: str, *, strip_wildcards: bool = False) -> str:
     # of the other categories, marks need a letter, and separators and controls are invisible
     is_visible = any(unicodedata.category(c)[0] in "LNPS" and c not in _INVISIBLE for c in value)
     return value if is_visible else ""
-
-
-def parse_category(text: str) -> str | None:
-    """Return a category such as `cs.AI` or `cs.*` in arXiv's spelling, or None."""
-    if not (match := _CATEGORY.fullmatch(text)):
-        return None
-    archive, subject = match["archive"].lower(), match["subject"]
-    if subject is None:
-        return archive
-    is_short = len(subject) == len("AI")
-    return f"{archive}.{subject.upper() if is_short else subject.lower()}"
 
 
 # Formatting

@@ -17,10 +17,10 @@ from psycopg.rows import class_row, scalar_row, tuple_row
 
 from .. import metrics, sql, timestamps
 from ..errors import Conflict, DatabaseUnavailable, RecordRejected
+from ..metadata.withdrawal import is_withdrawn
 from ..models.arxiv import ArxivResponse, Entry
 from ..models.records import Harvest, PaperInsert, Record, RecordedSearch, ResultInsert, ResultRow
 from ..models.requests import ResultPayload, WriteQueryRequest, WriteResultsRequest
-from ..withdrawal import is_withdrawn
 from .pool import Connection, DatabasePools, connection_was_lost, fetch, map_db_errors
 
 logger = logging.getLogger(__name__)

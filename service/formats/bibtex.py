@@ -3,8 +3,8 @@
 import re
 from collections.abc import Iterator, Sequence
 
+from ..metadata.person_names import is_group
 from .latex import escape_latex
-from .person_names import is_group
 from .references import Reference
 from .sanitize import to_single_line
 from .serializer import Serializer

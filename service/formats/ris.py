@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 
-from .person_names import format_surname_first
+from ..metadata.person_names import format_surname_first
 from .references import Reference
 from .sanitize import to_single_line
 from .serializer import Serializer

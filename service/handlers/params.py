@@ -14,10 +14,11 @@ from litestar.handlers import BaseRouteHandler
 from litestar.openapi.spec import Example
 from litestar.params import PathParameter, QueryParameter
 
-from .. import arxiv_query, arxiv_query_parser, full_text, timestamps
+from .. import arxiv_query, full_text, timestamps
 from ..context import Context
 from ..errors import InvalidParameter
 from ..formats import FORMATS
+from ..metadata.categories import parse_category
 from ..models.arxiv import MAX_RESULTS, Search, SortBy, SortOrder
 from ..models.filters import MAX_ITEMS_PER_PAGE, PaperFilter, QueryFilter, ResultFilter
 from ..models.records import INT8_MAX
@@ -355,7 +356,7 @@ def parse_categories(texts: Sequence[str] | None) -> tuple[list[str] | None, lis
     """Return the categories, and the archives (`cs` for `cs.*`); each None if there are none."""
     names, archives = [], []
     for text in filter(None, map(str.strip, texts or ())):
-        if (name := arxiv_query_parser.parse_category(text)) is None:
+        if (name := parse_category(text)) is None:
             raise InvalidParameter(
                 "category", f"{text[:100]!r} is not a category; use for example cs.AI or cs.*"
             )

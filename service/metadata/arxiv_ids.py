@@ -1,0 +1,34 @@
+"""arXiv identifiers, in every form in which they are written."""
+
+import re
+from typing import NamedTuple
+
+_ID = re.compile(
+    r"(?:(?P<new>\d{4}\.\d{4,5})|(?P<archive>[a-z]+(?:-[a-z]+)*)(?:\.[A-Z]{2})?/(?P<number>\d{7}))"
+    r"(?P<version>v[1-9]\d{0,3})?",
+    re.ASCII,
+)
+_ID_IN_URL = re.compile(
+    r"(?:arxiv:\s*|(?:https?://(?:dx\.)?doi\.org/)?10\.48550/arxiv\."
+    r"|(?:https?://)?(?:\w+\.)?arxiv\.org/(?:abs|pdf|html)/)(?P<id>.*?)(?:\.pdf|/)?"
+    r"(?:[?#].*)?",
+    re.IGNORECASE | re.DOTALL,
+)
+
+
+class ArxivId(NamedTuple):
+    """An identifier without its version, and the version if the text has one."""
+
+    name: str
+    version: int | None
+
+
+def parse_arxiv_id(text: str) -> ArxivId | None:
+    """Return the identifier that a text consists of, or None."""
+    url = _ID_IN_URL.fullmatch(text)
+    match = _ID.fullmatch(url["id"] if url else text)
+    if not match:
+        return None
+    # arXiv itself omits the subject class: math.GT/0309136 is math/0309136
+    name = match["new"] or f"{match['archive']}/{match['number']}"
+    return ArxivId(name, int(match["version"][1:]) if match["version"] else None)
