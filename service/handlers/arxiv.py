@@ -44,7 +44,7 @@ async def search_arxiv(
     """
     search_call = context.search_service.search(search, bypass_cache=bypasses_cache(request))
     reply = await cancel_on_disconnect(request, search_call)
-    summary = summarize(reply, context.settings)
+    summary = summarize(search, reply, context.settings)
     if include == "results":
         rows = await wait_for_results(reply.recorded, context.records.fetch_results)
         summary.results = Result.from_rows(rows, context.settings.zone)

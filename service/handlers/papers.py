@@ -15,9 +15,11 @@ from msgspec import Struct
 
 from .. import arxiv_query, full_text, openapi
 from ..context import Context
+from ..corrections import suggest_list_corrections
 from ..db.reader import MAX_COUNTED, PAPERS, RANKED, ListDefinition
 from ..errors import InvalidParameter, NotFound
 from ..formats import Reference, select_format
+from ..metadata.categories import get_title
 from ..models import describe
 from ..models.filters import PaperFilter
 from ..models.records import Count, PaperRow, RankedPaperRow
@@ -40,6 +42,13 @@ class Papers(Struct, frozen=True, kw_only=True):
         bool | None, describe("false if more than 100,000 papers match", True)  # noqa: FBT003
     ] = None
     facets: Annotated[Facets | None, describe("counts of the papers in `total`")] = None
+    warnings: Annotated[
+        list[str] | None,
+        describe(
+            "present if nothing matches and the filters contain a likely mistake",
+            ["q: cs.AI is searched as a word; use category=cs.AI"],
+        ),
+    ] = None
 
 
 def create_view(
@@ -95,6 +104,10 @@ async def list_papers(
     content: dict[str, Any] = {"papers": msgspec.Raw(await response.serialize(rows))}
     if not (query.after or query.page):
         content |= _summarize_counts(await context.reader.count_papers(filters, tz))
+        if not content["total"] and (
+            warnings := suggest_list_corrections(query.q, query.author, query.title, query.journal)
+        ):
+            content["warnings"] = warnings
     return response.create_response(msgspec.json.encode(content), links)
 
 
@@ -161,7 +174,7 @@ def _describe_missing(arxiv_id: str, version: int | None, versions: list[int]) -
 def _summarize_counts(counts: Sequence[Count]) -> dict[str, Any]:
     facets: dict[str, list[FacetCount]] = {"total": [], "category": [], "year": []}
     for count in counts:
-        facets[count.facet].append(FacetCount(count.value, count.count))
+        facets[count.facet].append(FacetCount(count.value, count.count, get_title(count.value)))
     total = facets.pop("total")[0].count
     return {
         "total": min(total, MAX_COUNTED),
