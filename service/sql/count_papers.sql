@@ -46,11 +46,11 @@ union all (
     from
         -- papers with equal categories first: there are few combinations
         (select categories, count(*) as number from found group by categories) as combination,
-        lateral (
-            select distinct facet
-            from unnest(%(categories)s::text[], %(facets)s::text[]) as known (name, facet)
-            where name = any(categories)
-        ) as counted
+        unnest(categories) with ordinality as listed (name, position)
+    join unnest(%(categories)s::text[], %(facets)s::text[]) as known (name, facet) using (name)
+    -- each paper once, even if it has a name twice, or both names of a category
+    where position = array_position(categories, name)
+        and (name = facet or facet <> all(categories))
     group by facet
     order by sum(number) desc, facet
     limit %(max_categories)s::bigint

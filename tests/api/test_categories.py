@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator
 
+import psycopg
 import pytest
 
 from demo.arxiv import StandIn
@@ -60,6 +61,30 @@ async def test_facets_count_each_category_once_under_its_present_name(cases: Gat
     for facet in facets:
         found = (await cases.get("/papers", params={"category": facet["value"]})).json()
         assert found["total"] == facet["count"]
+
+
+async def test_paper_counts_once_per_category_and_not_for_other_terms(
+    client: Gateway, db: psycopg.Connection
+) -> None:
+    for number, names in enumerate(
+        (
+            ["cs.AI", "cs.AI", "math.MP", "math-ph", "math.MP"],
+            ["math.MP", "53C25, 53A30 (Primary)", "I.2.7; F.1.1", "Materials Science", "cs.XX"],
+            [],
+        )
+    ):
+        db.execute(
+            "insert into papers (arxiv_id, version, timestamp, title, authors, categories)"
+            " values (%s, 1, 1, 'x', '{}', %s)",
+            (f"2101.0000{number}", names),
+        )
+    body = (await client.get("/papers")).json()
+
+    assert body["total"] == 3
+    assert body["facets"]["category"] == [
+        {"value": "math-ph", "count": 2, "name": "Mathematical Physics"},
+        {"value": "cs.AI", "count": 1, "name": "Artificial Intelligence"},
+    ]
 
 
 @pytest.mark.parametrize("path", ["/arxiv", "/arxiv-api", "/papers", "/results"])
