@@ -2,8 +2,10 @@
 
 import json
 import re
+from functools import partial
 from html import unescape
-from time import perf_counter
+from time import process_time
+from timeit import repeat
 
 import pytest
 
@@ -329,9 +331,8 @@ HOSTILE = [
 def test_long_comment_is_checked_within_milliseconds(part: str) -> None:
     durations = []
     for length in (50_000, 100_000):
-        comment = part * (length // len(part))
-        started = perf_counter()
-        is_withdrawn(f"{comment} withdrawn")
-        durations.append(perf_counter() - started)
+        comment = part * (length // len(part)) + " withdrawn"
+        check = partial(is_withdrawn, comment)
+        durations.append(min(repeat(check, number=1, timer=process_time)))
 
-    assert durations[1] < max(3 * durations[0], 0.1)
+    assert durations[1] < min(3 * durations[0] + 0.02, 0.1)
