@@ -8,11 +8,13 @@ all of these literal.
 
 import re
 import unicodedata
+from collections.abc import Iterator
 from functools import lru_cache
 from html import escape
 from typing import NamedTuple, NoReturn
 
 from .errors import InvalidParameter
+from .metadata import tex
 
 MAX_DEPTH = 20  # nested parentheses
 MAX_WORDS = 60  # words per query including those of phrases: PostgreSQL looks up each one
@@ -39,14 +41,18 @@ _MATCH = re.compile(f"[{START}{STOP}]")
 
 # Normalization: identical to the database function `unaccent_text`, character by character
 
-_ACCENTS = re.compile("[\u0300-\u036f]+")
-_MARKS = "[\u0300-\u036f\u3099\u309a]"
+_INVISIBLE = "\u00ad\u061c\u180b-\u180f\u200b-\u200f\u202a-\u202e\u2060-\u206f\ufe00-\ufe0f\ufeff"
+"""Soft hyphens, zero-width characters, marks for the direction of text, variation selectors."""
+_REMOVED = re.compile(f"[\u0300-\u036f{_INVISIBLE}]+")
+_MARKS = f"[\u0300-\u036f\u3099\u309a{_INVISIBLE}]"
 _CHARACTERS = re.compile(
     f"[\0-\x7f]+(?!{_MARKS})|(?:[\u1100-\u1112][\u1161-\u1175][\u11a8-\u11c2]?|.){_MARKS}*",
     re.DOTALL,
 )
 """A run of ASCII, or one character with its combining marks or Hangul letters."""
-_LETTERS = str.maketrans("øØłŁđĐħĦı", "oOlLdDhHi")
+_LETTERS = str.maketrans("øØłŁđĐħĦıȷðÐŋŊ", "oOlLdDhHijdDnN") | str.maketrans(
+    {"ß": "ss", "ẞ": "SS", "æ": "ae", "Æ": "AE", "œ": "oe", "Œ": "OE", "þ": "th", "Þ": "TH"}
+)
 _SIGNS = str.maketrans("<>&/-+~.", " " * 8)
 """PostgreSQL parses <x> as a tag, AdS/CFT as a file, -4 as a number and Phys.Rev as a host."""
 _SYMBOLS = re.compile(
@@ -57,9 +63,10 @@ _SYMBOLS = re.compile(
 
 
 def unaccent_text(text: str) -> str:
-    """Remove accents, hyphens and symbols, as in the indexed text."""
+    """Remove accents, TeX, invisible characters, hyphens and symbols, as in the indexed text."""
+    text = tex.strip_tex(text)
     if not text.isascii():
-        text = _ACCENTS.sub("", unicodedata.normalize("NFKD", text))
+        text = _REMOVED.sub("", unicodedata.normalize("NFKD", text))
         text = _SYMBOLS.sub(" ", unicodedata.normalize("NFC", text).translate(_LETTERS))
     return text.translate(_SIGNS)
 
@@ -297,13 +304,23 @@ def _map_offsets(original: str) -> tuple[str, list[int], list[int]]:
     normalized = ""
     starts: list[int] = []
     ends: list[int] = []
-    for match in _CHARACTERS.finditer(original):
-        text = unaccent_text(match[0])
+    for start, end in _split_characters(original):
+        text = unaccent_text(original[start:end])
         normalized += text
-        if match[0].isascii():
-            starts += range(match.start(), match.end())
-            ends += range(match.start() + 1, match.end() + 1)
+        if original[start:end].isascii() and len(text) == end - start:
+            starts += range(start, end)
+            ends += range(start + 1, end + 1)
         else:
-            starts += [match.start()] * len(text)
-            ends += [match.end()] * len(text)
+            starts += [start] * len(text)
+            ends += [end] * len(text)
     return normalized, starts, ends
+
+
+def _split_characters(text: str) -> Iterator[tuple[int, int]]:
+    """Yield the bounds of each part that is normalized on its own."""
+    position = 0
+    for markup in tex.MARKUP.finditer(text):
+        yield from (match.span() for match in _CHARACTERS.finditer(text, position, markup.start()))
+        yield markup.span()
+        position = markup.end()
+    yield from (match.span() for match in _CHARACTERS.finditer(text, position))

@@ -605,7 +605,7 @@ FINDS = {
     "ads-cft": "4",
     r"\rho_c": "5",
     r"$\rho": "5",
-    "emph": "5",
+    "emph": "",
     "nonabelian": "",
     "non-abelian": "6",
     "abelian": "6",

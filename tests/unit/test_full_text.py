@@ -303,9 +303,67 @@ def test_normalization_equals_that_of_the_database(conn: psycopg.Connection) -> 
     assert rows == []
 
 
+TEX_PIECES = st.sampled_from(
+    [
+        *"\\{} '\"`^~=.Hckbdurvtija1&%$_,é\u0301\u00ad\u200b", r"\\", "ss", "aa", "ng", "oe",
+        r"\emph", r"\textbf{", r"{\em ", r"\cite", r"\"", r"\'", "''", r"\H", r"\i", r"\o", r"\AE",
+        "か\u3099",
+    ]
+)  # fmt: skip
+TEX = st.lists(TEX_PIECES, max_size=15).map("".join)
+
+
+@given(st.lists(TEX, min_size=200, max_size=200))
+@settings(max_examples=40)
+def test_normalization_of_tex_equals_that_of_the_database(
+    conn: psycopg.Connection, texts: list[str]
+) -> None:
+    rows = conn.execute(
+        "select original, unaccent_text(original), expected"
+        " from unnest(%s::text[], %s::text[]) as normalized (original, expected)"
+        " where unaccent_text(original) <> expected",
+        [texts, [unaccent_text(text) for text in texts]],
+    ).fetchall()
+
+    assert rows == []
+
+
+@pytest.mark.parametrize(
+    ("original", "normalized"),
+    [
+        (r"K{\"a}hler K\"ahler K\"{a}hler K{\"{a}}hler", "Kahler Kahler Kahler Kahler"),
+        (r"Andr\\'e", "Andre"),
+        (r"Schr\"odinger Schr\''odinger", "Schrodinger Schrodinger"),
+        (r"Erd\H{o}s Erd\H os", "Erdos Erdos"),
+        (r"na\"{\i}ve na\"\i ve", "naive naive"),
+        (r"Nguy{\~{\^e}}n", "Nguyen"),
+        (
+            r"\v{S}koda \v Skoda \c{C}elik \.Zak \=a \k{a} \r{a} \d{h} \u{g}",
+            "Skoda Skoda Celik Zak a a a h g",
+        ),
+        (r"{\L}\'od\'z \L{}ukasz J\o rgen {\AA}rhus Wei{\ss}", "Lodz Lukasz Jorgen Arhus Weiss"),
+        ("Weiß Ærø Œuvre Þór Łódź", "Weiss AEro OEuvre THor Lodz"),
+        (r"\emph{weak} {\it limit}", "weak} limit}"),
+        (r"AT\&T 5\%", "AT T 5%"),
+        (r"\frac{\"a}{b} \alpha \textdegree", r"\frac{a{b} \alpha \textdegree"),
+        (
+            "soft\u00adhyphen zero\u200bwidth \ufeffbom \u202ebidi\u202c",
+            "softhyphen zerowidth bom bidi",
+        ),
+    ],
+)
+def test_accents_of_all_spellings_are_removed(original: str, normalized: str) -> None:
+    assert unaccent_text(original) == normalized
+
+
 @pytest.mark.parametrize(
     ("original", "text", "html"),
     [
+        (r"the K{\"a}hler form", "kähler", r"the <mark>K{\&quot;a}hler</mark> form"),
+        (r"an Erd\H{o}s--R\'enyi graph", "renyi", r"an Erd\H{o}s--<mark>R\&#x27;enyi</mark> graph"),
+        (r"the \emph{weak} limit", "weak", r"the \emph{<mark>weak</mark>} limit"),
+        ("a soft\u00adhyphen", "softhyphen", "a <mark>soft\u00adhyphen</mark>"),
+        ("a か\u200b\u3099 x", "が", "a <mark>か\u200b\u3099</mark> x"),
         ("Dark matter", "matter", "Dark <mark>matter</mark>"),
         ("the dark-matter halo", "dark-matter", "the <mark>dark</mark>-<mark>matter</mark> halo"),
         ("Erdős & Rényi", "renyi erdos", "<mark>Erdős</mark> &amp; <mark>Rényi</mark>"),
@@ -336,7 +394,7 @@ def test_matches_are_highlighted_in_original(
     assert highlight_matches(original, headline(conn, original, build_tsquery(text))) == html
 
 
-@given(st.lists(STORED, min_size=60, max_size=60))
+@given(st.lists(STORED | TEX, min_size=60, max_size=60))
 @settings(max_examples=30)
 def test_highlighting_preserves_text(conn: psycopg.Connection, texts: list[str]) -> None:
     originals = [f"{text} quark <lepton>{text}boson" for text in texts]
@@ -352,7 +410,7 @@ def test_highlighting_preserves_text(conn: psycopg.Connection, texts: list[str])
         html = highlight_matches(original, highlighted)
         assert unescape(re.sub("</?mark>", "", html)) == original
         assert not re.search("[<>\"']", re.sub("</?mark>", "", html))
-        if not {START, STOP} & set(original):
+        if not {START, STOP, "\\"} & set(original):
             assert "<mark>quark</mark>" in html
 
 
