@@ -2,12 +2,14 @@
 
 import asyncio
 import io
+import json
 import re
 import subprocess
 import sys
 from collections.abc import Callable, Coroutine
 from contextlib import redirect_stderr, redirect_stdout
-from typing import Any, Literal
+from time import monotonic
+from typing import Any, Literal, cast
 
 import httpx
 import psycopg
@@ -17,15 +19,17 @@ from click.testing import CliRunner
 from service import api_keys
 from service import settings as settings_module
 from service.api_keys import ApiKey, ApiKeyCache, Rate
+from service.app import add_outer_middleware, create_app
 from service.cli.keys import add_key, keys, list_keys, revoke_key
 from service.context import LocalContext
 from service.errors import ApiKeyNameTaken, ConfigurationError, DatabaseUnavailable, NotFound
-from service.http_headers import SECURITY_HEADERS
+from service.http_headers import SECURITY_HEADERS, deadline
 from service.middleware.allowed_hosts import parse_host
 from service.middleware.api_keys import ApiKeyMiddleware
+from service.middleware.request_timeout import RequestTimeoutMiddleware
 from service.quotas import MAX_WINDOWS
 from service.settings import Settings
-from tests.conftest import Gateway, Serve
+from tests.conftest import Gateway, Serve, listening, running
 from tests.support.process import ROOT, service
 
 Settle = Callable[..., Settings]
@@ -189,6 +193,55 @@ async def test_known_key_stays_valid_while_the_database_is_unavailable(
         await cache.find(database.key)
     database.is_unavailable = False
     assert await cache.find(database.key)
+
+
+async def test_request_timeout_limits_the_lookup_of_a_key_for_its_own_client_only() -> None:
+    heads: list[bytes] = []
+    answer = asyncio.Event()
+
+    async def respond_late(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        heads.append(head := (await reader.readuntil(b"\r\n\r\n")).lower())
+        await answer.wait()
+        content = b"[]"
+        if b"/find-keys" in head:
+            digest = api_keys.hash_key(key).hex()
+            found = {"digest": digest, "name": "team-a", "quota": 5, "seconds": 60}
+            content = json.dumps([found]).encode()
+        writer.write(b"HTTP/1.1 200 OK\r\nconnection: close\r\n")
+        writer.write(b"content-length: %d\r\n\r\n%s" % (len(content), content))
+
+    key = api_keys.generate_key()
+    async with listening(respond_late) as url:
+        app = create_app(Settings(backend_url=url, api_keys="required"))
+        wire = httpx.ASGITransport(cast("Any", add_outer_middleware(app)))
+        async with running(app), httpx.AsyncClient(transport=wire, base_url="http://x") as client:
+            patient = asyncio.create_task(client.get("/results", headers=authorize(key)))
+            await asyncio.sleep(0.05)
+            hurried = authorize(key) | {"request-timeout": "0.2"}
+            begun = monotonic()
+            late = await client.get("/results", headers=hurried)
+            taken = monotonic() - begun
+            answer.set()
+            served = await patient
+
+    assert (late.status_code, served.status_code) == (504, 200)
+    assert 0.15 < taken < 1
+    [timeout] = re.findall(rb"request-timeout: ([0-9.]+)", heads[0])
+    assert float(timeout) == pytest.approx(api_keys.LOOKUP_TIMEOUT, abs=0.5)
+
+
+async def test_lookup_of_a_key_does_not_inherit_the_deadline_of_its_first_client() -> None:
+    deadlines: list[float | None] = []
+
+    async def find(_: list[bytes]) -> dict[bytes, ApiKey]:
+        deadlines.append(deadline.get())
+        return {}
+
+    app = RequestTimeoutMiddleware()(ApiKeyMiddleware(ApiKeyCache(find), None)(hello))
+    headers = [(b"authorization", b"Bearer " + api_keys.generate_key().encode())]
+    assert await call(app, "192.0.2.1", [*headers, (b"request-timeout", b"5")]) == 401
+
+    assert deadlines == [None]
 
 
 async def test_caches_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
