@@ -13,6 +13,7 @@ ServiceError
 │   └── ApiKeyNameTaken         409  another API key has this name
 ├── NotComparable               409  the search has no usable response to compare
 ├── UnsupportedMediaType        415  the body is not declared as JSON
+│   └── UnsupportedEncoding     415  the body is compressed
 ├── TooManyRequests             429  the quota of the API client is used up
 ├── LimitExceeded                    a request exceeds a limit of the HTTP server; any 4xx, or 503
 ├── ClientDisconnected          499  the client disconnected before the response
@@ -120,6 +121,10 @@ class NotComparable(ServiceError, status=409):
 
 class UnsupportedMediaType(ServiceError, status=415):
     """The body is not declared as JSON. Web pages can send other types without a preflight."""
+
+
+class UnsupportedEncoding(UnsupportedMediaType):
+    """The body has a content coding."""
 
 
 class TooManyRequests(ServiceError, status=429):

@@ -96,10 +96,13 @@ class SearchReply(Struct, frozen=True):
         return max(0, int(time()) - self.recorded.recorded_at)
 
     @property
-    def lifetime(self) -> int:
-        """Seconds for which the response stays fresh."""
-        is_ok = self.outcome == Outcome.OK
-        return max(0, _expires_at(self.recorded) - int(time())) if is_ok else 0
+    def max_age(self) -> int:
+        """Seconds from its recording for which the response is fresh; 0 if it is not fresh now.
+
+        Caches subtract the age themselves (RFC 9111, 4.2).
+        """
+        left = _expires_at(self.recorded) - int(time())
+        return self.age + left if self.outcome == Outcome.OK and left > 0 else 0
 
 
 class SearchService(ABC):

@@ -12,7 +12,9 @@ from .records import INT4_MAX, QueryId, Text
 
 Name = Annotated[str, Meta(max_length=100, pattern="^[^\\x00]*$")]
 Digest = Annotated[str, Meta(pattern="^[0-9a-f]{64}$", max_length=64)]
-ArxivId = Annotated[str, Meta(max_length=100, pattern=r"^(\d{4}\.\d{4,5}|[a-z-]+/\d{7})$(?!\n)")]
+ArxivId = Annotated[
+    str, Meta(max_length=100, pattern=r"^([0-9]{4}\.[0-9]{4,5}|[a-z-]+/[0-9]{7})$(?!\n)")
+]
 """Without a version."""
 QueryNumber = Annotated[QueryId, describe("number of the search, from /get-sequence", 42)]
 SearchTime = Annotated[Moment, models.UNIX_TIME]

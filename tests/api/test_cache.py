@@ -15,6 +15,8 @@ from service import search as search_module
 from service.arxiv_schedule import next_publication
 from service.context import LocalContext
 from service.models.arxiv import Search
+from service.models.records import RecordedSearch
+from service.search import SearchReply
 from service.settings import Settings
 from tests.conftest import Gateway, Serve
 
@@ -95,6 +97,21 @@ async def test_response_is_fresh_until_arxiv_publishes_new_papers(client: Gatewa
     assert abs(int(seconds) - left) < 5
     assert status_of(response)[2] == f"ttl={seconds}"
     assert 0 <= int(response.headers["age"]) < 5
+
+
+@pytest.mark.parametrize(
+    ("age", "max_age"), [(0, 31_500), (1000, 32_500), (80_000, 0), (700_000, 0)]
+)
+def test_max_age_is_the_whole_lifetime_of_which_caches_subtract_the_age(
+    monkeypatch: pytest.MonkeyPatch, age: int, max_age: int
+) -> None:
+    """RFC 9111, 4.2. arXiv publishes 31,500 seconds after this moment."""
+    now = 1_795_464_900
+    monkeypatch.setattr(search_module, "time", lambda: now)
+    recorded = RecordedSearch(1, now - age, 200, 1, 1, "x", "ok", recorded_at=now - age)
+    reply = SearchReply(recorded, "hit")
+
+    assert (reply.age, reply.max_age) == (age, max_age)
 
 
 async def test_expired_record_is_not_served(
