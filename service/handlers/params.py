@@ -19,6 +19,7 @@ from ..context import Context
 from ..errors import InvalidParameter
 from ..formats import FORMATS
 from ..metadata.categories import parse_category
+from ..metadata.person_names import format_given_first
 from ..models.arxiv import MAX_RESULTS, Search, SortBy, SortOrder
 from ..models.filters import MAX_ITEMS_PER_PAGE, PaperFilter, QueryFilter, ResultFilter
 from ..models.records import INT8_MAX
@@ -224,6 +225,8 @@ class _TextQuery(ListQuery):
         """Return the fields that ResultFilter and PaperFilter have in common."""
         since, until = parse_time_range(self.since, self.until, tz, ("since", "until"))
         texts = {name: getattr(self, name) or None for name in ("author", "title", "journal")}
+        if texts["author"]:
+            texts["author"] = format_given_first(texts["author"])
         categories, archives = parse_categories(self.category)
         words = " & ".join([*_build_word_tsqueries(**texts), *tsqueries]) or None
         common = {"since": since, "until": until, "words": words}
