@@ -21,6 +21,7 @@ _OPEN_TEX = re.compile(
     r"(?<!\{)(\\(?:[bcdHkrtuv] +|[\"'`^=.] +|~ *)(?:\{[^{}]*\}|[^\W\d_])?|\\[A-Za-z]+(?= )) ?"
 )
 """TeX at whose space or tilde BibTeX would split a name: an accent with its letter, a letter."""
+_TEX = re.compile(r"[\\{}&%#_^$~]")
 _GROUPED = re.compile(r"\{[^{}]*\}")
 
 
@@ -78,7 +79,9 @@ def _format_person(person: PersonName) -> str:
 
     Without commas, BibTeX takes words in lower case for particles, and nothing else.
     """
-    given, particles, surname, suffix = (list(map(_escape_word, split_words(p))) for p in person)
+    given, particles, surname, suffix = (
+        [_escape_word(word) for word in split_words(part)] if part else [] for part in person
+    )
     is_unambiguous = not (
         suffix
         or person.is_surname_first
@@ -97,6 +100,8 @@ def _is_lower(word: str) -> bool:
 
 def _escape_word(word: str) -> str:
     """Escape a word, with braces where BibTeX would split it."""
+    if not _TEX.search(word):
+        return word  # the rest takes ten times as long
     text = _OPEN_TEX.sub(r"{\1}", escape_latex(word))
     return f"{{{text}}}" if " " in _GROUPED.sub("", text) else text
 

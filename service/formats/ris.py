@@ -37,9 +37,10 @@ def _iterate_tags(reference: Reference) -> Iterator[tuple[str, str | None]]:
     else:
         yield "TY", "JOUR" if to_single_line(reference.journal) else _PREPRINT
     yield "ID", reference.key
+    groups = set(reference.group_authors)
     for author in reference.authors:
         name = to_single_line(author)
-        yield "AU", name if author in reference.group_authors else format_surname_first(name)
+        yield "AU", name if author in groups else format_surname_first(name)
     yield "TI", reference.title
     yield "T2", reference.journal
     yield "JO", reference.journal

@@ -11,19 +11,26 @@ from typing import NamedTuple
 _MAX_LENGTH = 300
 """Characters; longer texts are not parsed as the name of one person."""
 
-_GROUP = re.compile(
-    r"\b(?:collaborations?|consorti(?:um|a)|teams?|groups?|workgroups?|projects?|experiments?"
-    r"|surveys?|networks?|observatory|observatories|institut[eo]?s?|universit(?:y|ies)"
-    r"|laborator(?:y|ies)|labs?|committee|members|authors|others|et al|alliance|workshop"
-    r"|initiative|association|society|cent(?:er|re)s?|department|foundation|academy|agency"
-    r"|corporation|partnership|federation|commission|task force|telescope|detector|research)\b",
-    re.IGNORECASE,
+_LETTERS = re.compile(r"[^\W\d_]+")
+_GROUP_WORDS = frozenset(
+    _LETTERS.findall(
+        "collaboration collaborations consortium consortia team teams group groups workgroup"
+        " project projects experiment experiments survey surveys network networks observatory"
+        " observatories institut institute institutes instituto university universities"
+        " laboratory laboratories lab labs committee members authors others alliance workshop"
+        " initiative association society center centers centre centres department foundation"
+        " academy agency corporation partnership federation commission telescope detector"
+        " research and"
+    )
 )
+_GROUP_SPELLINGS = frozenset(
+    _LETTERS.findall(
+        "of for Google DeepMind Microsoft NVIDIA IBM OpenAI DeepSeek Huawei Tencent Alibaba"
+    )
+)
+"""In this case only; the names are those that authors append a word to: Google Brain."""
 # `The` in upper case may be a given name
-_GROUP_PHRASE = re.compile(r"^(?:the|for|on behalf of)\b|\b(?:of|for)\b|\bAI$")
-_ORGANIZATION = re.compile(
-    r"\b(?:Google|DeepMind|Microsoft|NVIDIA|IBM|OpenAI|DeepSeek|Huawei|Tencent|Alibaba|Fermi LAT)\b"
-)
+_GROUP_PHRASE = re.compile(r"the\b|Fermi LAT\b|.*\bAI$|.*\bet al\.?$")
 # a colon inside a word belongs to it, as in the Swedish S:t
 _COLON = re.compile(r"\N{FULLWIDTH COLON}|:(?!\S)|(?<!\S):")
 
@@ -41,8 +48,8 @@ _CAPITAL_PARTICLES = re.compile(r"(?:Van|Von) (?:[Dd]e[nr]?|[Hh]et|'t)|De [Ll](?
 _CONJUNCTIONS = {"e", "i", "y"}
 """Between two surnames: Ortega y Gasset."""
 
-_FORBIDDEN = re.compile(r"[*\u2020\u2021\xa7\xb6\[\]<>;:/@#$%&=+|!?^\d_]|\band\b", re.IGNORECASE)
-"""What no name of a person contains: marks of footnotes, numbers, two names in one."""
+_FORBIDDEN = re.compile(r"[*\u2020\u2021\xa7\xb6\[\]<>;:/@#$%&=+|!?^\d_]")
+"""What no name of a person contains, such as marks of footnotes."""
 _SURNAME_START = re.compile(r"[^\W\d_]|[\\{'\u2018\u2019\u02bb\u02bc]")
 _NOT_IN_SURNAMES = frozenset('()"\u201c\u201d')
 """Given names have them: Robert (Bob), Robert "Bob"."""
@@ -128,7 +135,12 @@ def has_letter(name: str) -> bool:
 
 def is_group(name: str) -> bool:
     """Return whether the name looks like that of a collaboration rather than of a person."""
-    return any(pattern.search(name) for pattern in (_GROUP, _GROUP_PHRASE, _ORGANIZATION))
+    words = _LETTERS.findall(name)
+    return (
+        not _GROUP_WORDS.isdisjoint(map(str.lower, words))
+        or not _GROUP_SPELLINGS.isdisjoint(words)
+        or bool(_GROUP_PHRASE.match(name))
+    )
 
 
 def ends_with_suffix(name: str) -> bool:
@@ -164,7 +176,7 @@ def parse_person(name: str) -> PersonName | None:
     """
     if len(name) > _MAX_LENGTH or is_group(name):
         return None
-    parts = [part.strip() for part in _SPACED_HYPHEN.sub(r"\1\2", name).split(",")]
+    parts = [part.strip() for part in _join_hyphens(name).split(",")]
     if any(part.count("{") != part.count("}") for part in parts):
         return None  # a comma inside a TeX group
     match parts:
@@ -181,6 +193,11 @@ def parse_person(name: str) -> PersonName | None:
         case _:
             person = None
     return person if person and _is_plausible(person) else None
+
+
+def _join_hyphens(name: str) -> str:
+    has_hyphen = "-" in name or not name.isascii()  # the pattern takes longer
+    return _SPACED_HYPHEN.sub(r"\1\2", name) if has_hyphen else name
 
 
 def _parse_given_first(text: str) -> PersonName | None:
@@ -244,9 +261,11 @@ def _is_lower(word: str) -> bool:
 
 
 def _is_plausible(person: PersonName) -> bool:
-    given, surname = (_TEX_COMMAND.sub("", text) for text in (person.given, person.full_surname))
+    surname, given = person.full_surname, person.given
+    if "\\" in surname or "\\" in given:
+        surname, given = _TEX_COMMAND.sub("", surname), _TEX_COMMAND.sub("", given)
     return (
-        any(map(str.isalpha, person.given))
+        any(map(str.isalpha, given))
         and not _SUFFIX.fullmatch(person.surname)
         and bool(_SURNAME_START.match(person.surname))
         and not _FORBIDDEN.search(f"{given} {surname}")
