@@ -8,9 +8,11 @@ from .sanitize import to_single_line
 from .serializer import Serializer
 
 _PREPRINT = "MANSCPT"
-"""Zotero (translators/RIS.js) and EndNote have a manuscript for it, JabRef (RisImporter) `misc`.
+"""The type of a preprint: JOUR is for papers in a journal.
 
-UNPB is unknown to Zotero, which imports unknown types and GEN as journal articles.
+Zotero imports it as a manuscript, and types that it does not know, such as UNPB, as journal
+articles, GEN too (zotero/translators, RIS.js). JabRef imports it as `misc` (RisImporter.java). It
+is EndNote's Manuscript in the table of types of the RIS specification of 2011.
 """
 
 

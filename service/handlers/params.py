@@ -84,7 +84,12 @@ FormatName = Annotated[
         schema_extra={"enum": [*FORMATS]},
     ),
 ]
-Author = Annotated[str | None, term_param("consecutive whole words of the authors", "Emmy Noether")]
+Author = Annotated[
+    str | None,
+    term_param(
+        "consecutive whole words of the authors; or surname first: `Noether, Emmy`", "Emmy Noether"
+    ),
+]
 Title = Annotated[str | None, term_param("consecutive whole words of the title", "testing")]
 Journal = Annotated[
     str | None, term_param("consecutive whole words of the journal reference", "Phys.Rev.")
@@ -103,7 +108,10 @@ class SearchParams:
 
     context: NamedDependency[Context]
 
-    author: Annotated[str | None, term_param("words of one author's name", "Emmy Noether")] = None
+    author: Annotated[
+        str | None,
+        term_param("words of one author's name; or surname first: `Noether, Emmy`", "Emmy Noether"),
+    ] = None
     title: Annotated[str | None, term_param("phrase of the title", "testing")] = None
     journal: Annotated[str | None, term_param("phrase of the journal reference", "JHEP")] = None
     abstract: Annotated[str | None, term_param("phrase of the abstract", "dark matter")] = None
