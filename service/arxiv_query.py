@@ -19,6 +19,7 @@ from .arxiv_query_parser import Node, Term
 from .errors import InvalidParameter
 from .metadata.arxiv_ids import ArxivId, parse_arxiv_id
 from .metadata.categories import UnknownCategory, select_categories
+from .metadata.person_names import format_given_first
 from .models.arxiv import ArxivRequest, Entry, Feed, Search
 
 QUERY_PREFIX = re.compile(r"^arxiv query:\s*", re.IGNORECASE)
@@ -85,6 +86,8 @@ def _build_query(search: Search) -> str:
         nodes.append(_parse_query(search.query))
     for name, field in FIELDS.items():
         text = getattr(search, name)
+        if name == "author" and text:
+            text = format_given_first(text)
         if text and text.strip():
             if not (value := parser.clean_value(text, strip_wildcards=True)):
                 raise InvalidParameter(name, "has no characters that arXiv can search for")

@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from lxml import etree
 
 from .arxiv_query import QUERY_PREFIX
+from .metadata.person_names import split_authors
 from .models.arxiv import Entry, Feed, Link
 from .models.records import INT4_MAX
 
@@ -83,17 +84,19 @@ def _find_error(element: etree._Element, entry: Entry) -> str | None:
 def _parse_entry(element: etree._Element) -> Entry:
     url = _PAPER_URL.fullmatch(_get_text(element, f"{_ATOM}id"))
     arxiv_id, version = url.groups() if url else (None, None)
-    authors = [
-        (_get_text(author, f"{_ATOM}name"), _get_texts(author, f"{_ARXIV}affiliation"))
-        for author in element.iterfind(f"{_ATOM}author")
-    ]
+    people = element.findall(f"{_ATOM}author")
+    authors = split_authors(
+        [_get_text(author, f"{_ATOM}name") for author in people],
+        [_get_texts(author, f"{_ARXIV}affiliation") for author in people],
+    )
     categories = map(_get_term, element.iterfind(f"{_ATOM}category"))
     primary = element.find(f"{_ARXIV}primary_category")
     return Entry(
         arxiv_id=arxiv_id,
         version=int(version) if version else None,
-        authors=[name for name, _ in authors if name],
-        affiliations=[affiliations for name, affiliations in authors if name],
+        authors=authors.names,
+        affiliations=authors.affiliations,
+        group_authors=authors.groups,
         title=_get_text(element, f"{_ATOM}title"),
         journal=_get_text(element, f"{_ARXIV}journal_ref") or None,
         summary=_get_text(element, f"{_ATOM}summary"),

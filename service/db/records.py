@@ -17,6 +17,7 @@ from psycopg.rows import class_row, scalar_row, tuple_row
 
 from .. import metrics, sql, timestamps
 from ..errors import Conflict, DatabaseUnavailable, RecordRejected
+from ..metadata.person_names import split_author_text, split_authors
 from ..metadata.withdrawal import is_withdrawn
 from ..models.arxiv import ArxivResponse, Entry
 from ..models.records import Harvest, PaperInsert, Record, RecordedSearch, ResultInsert, ResultRow
@@ -279,11 +280,12 @@ class RecordStore:
 
     async def write_results(self, body: WriteResultsRequest) -> None:
         """Record results under a query_id. Raises Conflict if it has other results."""
-        papers = [_convert_paper(result, body.timestamp) for result in body.results]
+        results = [_split_authors(result) for result in body.results]
+        papers = [_convert_paper(result, body.timestamp) for result in results]
         values = {
             "query_id": body.query_id,
             "timestamp": body.timestamp,
-            "results": _encode([_convert_result(result) for result in body.results]).decode(),
+            "results": _encode([_convert_result(result) for result in results]).decode(),
             "papers": _encode(papers).decode(),
         }
         with map_db_errors():
@@ -375,22 +377,34 @@ def _build_batch_values(records: Sequence[Record]) -> dict[str, str]:
     }
 
 
+def _split_authors(result: ResultPayload) -> ResultPayload:
+    """Return the result with its authors as if arXiv had sent them."""
+    authors = split_authors(_list_names(result.authors), result.affiliations)
+    groups = {*authors.groups, *result.group_authors}
+    return structs.replace(
+        result,
+        authors=authors.names,
+        affiliations=authors.affiliations,
+        group_authors=[name for name in authors.names if name in groups],
+    )
+
+
+def _list_names(authors: list[str] | str) -> list[str]:
+    return split_author_text(authors) if isinstance(authors, str) else authors
+
+
 def _convert_result(result: ResultPayload) -> ResultInsert:
-    authors = result.authors
-    author = authors if isinstance(authors, str) else ", ".join(authors)
+    author = ", ".join(_list_names(result.authors))
     return ResultInsert(author, result.title, result.journal, result.arxiv_id, result.version)
 
 
 def _convert_paper(entry: Entry | ResultPayload, timestamp: int) -> PaperInsert:
-    authors = entry.authors
-    if isinstance(authors, str):
-        authors = [name for name in authors.split(", ") if name]
     return PaperInsert(
         timestamp=timestamp,
         arxiv_id=entry.arxiv_id,
         version=entry.version,
         title=entry.title,
-        authors=authors,
+        authors=_list_names(entry.authors),
         affiliations=entry.affiliations if any(entry.affiliations) else None,
         abstract=entry.summary,
         journal=entry.journal,
@@ -402,6 +416,7 @@ def _convert_paper(entry: Entry | ResultPayload, timestamp: int) -> PaperInsert:
         categories=entry.categories,
         links=entry.links or None,
         withdrawn=is_withdrawn(entry.comment),
+        group_authors=entry.group_authors,
     )
 
 

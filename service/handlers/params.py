@@ -19,6 +19,7 @@ from ..context import Context
 from ..errors import InvalidParameter
 from ..formats import FORMATS
 from ..metadata.categories import UnknownCategory, select_categories
+from ..metadata.person_names import format_given_first
 from ..models.arxiv import MAX_RESULTS, Search, SortBy, SortOrder
 from ..models.filters import MAX_ITEMS_PER_PAGE, PaperFilter, QueryFilter, ResultFilter
 from ..models.records import INT8_MAX
@@ -85,7 +86,12 @@ FormatName = Annotated[
         schema_extra={"enum": [*FORMATS]},
     ),
 ]
-Author = Annotated[str | None, term_param("consecutive whole words of the authors", "Emmy Noether")]
+Author = Annotated[
+    str | None,
+    term_param(
+        "consecutive whole words of the authors; or surname first: `Noether, Emmy`", "Emmy Noether"
+    ),
+]
 Title = Annotated[str | None, term_param("consecutive whole words of the title", "testing")]
 Journal = Annotated[
     str | None, term_param("consecutive whole words of the journal reference", "Phys.Rev.")
@@ -104,7 +110,10 @@ class SearchParams:
 
     context: NamedDependency[Context]
 
-    author: Annotated[str | None, term_param("words of one author's name", "Emmy Noether")] = None
+    author: Annotated[
+        str | None,
+        term_param("words of one author's name; or surname first: `Noether, Emmy`", "Emmy Noether"),
+    ] = None
     title: Annotated[str | None, term_param("phrase of the title", "testing")] = None
     journal: Annotated[str | None, term_param("phrase of the journal reference", "JHEP")] = None
     abstract: Annotated[str | None, term_param("phrase of the abstract", "dark matter")] = None
@@ -226,6 +235,8 @@ class _TextQuery(ListQuery):
         """Return the fields that ResultFilter and PaperFilter have in common."""
         since, until = parse_time_range(self.since, self.until, tz, ("since", "until"))
         texts = {name: getattr(self, name) or None for name in ("author", "title", "journal")}
+        if texts["author"]:
+            texts["author"] = format_given_first(texts["author"])
         categories, archives = parse_categories(self.category)
         words = " & ".join([*_build_word_tsqueries(**texts), *tsqueries]) or None
         common = {"since": since, "until": until, "words": words}

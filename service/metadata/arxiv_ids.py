@@ -2,6 +2,7 @@
 
 import re
 from typing import NamedTuple
+from urllib.parse import quote
 
 _ID = re.compile(
     r"(?:(?P<new>\d{4}\.\d{4,5})|(?P<archive>[a-z]+(?:-[a-z]+)*)(?:\.[A-Z]{2})?/(?P<number>\d{7}))"
@@ -32,3 +33,14 @@ def parse_arxiv_id(text: str) -> ArxivId | None:
     # arXiv itself omits the subject class: math.GT/0309136 is math/0309136
     name = match["new"] or f"{match['archive']}/{match['number']}"
     return ArxivId(name, int(match["version"][1:]) if match["version"] else None)
+
+
+def format_versioned_id(arxiv_id: str | None, version: int | None) -> str:
+    """Return `2101.00001v2`, or the identifier alone if the version is unknown."""
+    return f"{arxiv_id}v{version}" if arxiv_id and version else arxiv_id or ""
+
+
+def format_abs_url(arxiv_id: str | None, version: int | None) -> str | None:
+    """Return the URL of the paper's page at arXiv, or None without an identifier."""
+    name = format_versioned_id(arxiv_id, version)
+    return f"https://arxiv.org/abs/{quote(name)}" if name else None

@@ -40,6 +40,7 @@ class Entry(Struct, frozen=True, gc=False, kw_only=True):
     primary_category: Annotated[str | None, models.PRIMARY_CATEGORY]
     categories: Annotated[list[str], models.CATEGORIES]
     links: Annotated[list[Link], models.LINKS]
+    group_authors: Annotated[list[str], models.GROUP_AUTHORS] = []
 
     @property
     def author(self) -> str:

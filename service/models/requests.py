@@ -82,6 +82,7 @@ class ResultPayload(Struct, frozen=True, kw_only=True):
     primary_category: Annotated[Name | None, models.PRIMARY_CATEGORY] = None
     categories: Annotated[list[Name], models.CATEGORIES] = []
     links: Annotated[list[Link], models.LINKS] = []
+    group_authors: Annotated[list[Text], models.GROUP_AUTHORS] = []
 
 
 class WriteResultsRequest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -125,6 +125,7 @@ async def test_search_stores_everything_arxiv_sends(client: Gateway, arxiv: Stan
         paper = papers[f"{entry_sent.arxiv_id}v{entry_sent.version}"]
         assert paper["title"] == entry_sent.title
         assert paper["authors"] == entry_sent.authors
+        assert paper["group_authors"] == entry_sent.group_authors
         assert (paper["affiliations"] or [[]] * len(entry_sent.authors)) == entry_sent.affiliations
         assert paper["abstract"] == entry_sent.summary
         assert paper["journal"] == entry_sent.journal
@@ -228,6 +229,7 @@ CHANGES: list[dict[str, Any]] = [
     {"primary_category": None},
     {"categories": ["cs.SE", "cs.LG"]},
     {"links": []},
+    {"group_authors": ["A. N. Other"]},
 ]
 
 
@@ -977,7 +979,8 @@ async def test_migration_creates_papers_from_results(gateway: Serve, earlier: st
 async def test_indexes_are_created_while_searches_are_recorded(earlier: str) -> None:
     with psycopg.connect(earlier) as slow, psycopg.connect(earlier, autocommit=True) as conn:
         fill(conn, 10_000)
-        psql(earlier, "-f", str(migrations.FOLDER / "0009_papers.sql"))
+        for name in "0009_papers", "0014_group_authors":  # the tables that this version writes
+            psql(earlier, "-f", str(migrations.FOLDER / f"{name}.sql"))
         conn.execute("select setval('arxiv_sequence', 10000)")
         longest, written, done = 0.0, 0, asyncio.Event()
 
