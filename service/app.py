@@ -24,10 +24,12 @@ from .middleware.allowed_hosts import AllowedHostsMiddleware
 from .middleware.api_keys import ApiKeyMiddleware
 from .middleware.conditional import ConditionalMiddleware
 from .middleware.cors import CorsMiddleware
+from .middleware.disconnects import DisconnectMiddleware
 from .middleware.head_options import HeadOptionsMiddleware
 from .middleware.query_params import QueryParamsMiddleware
 from .middleware.request_log import RequestLogMiddleware
 from .middleware.request_timeout import RequestTimeoutMiddleware
+from .middleware.response_budget import ResponseBudgetMiddleware
 from .middleware.security_headers import SecurityHeadersMiddleware
 from .problems import EXCEPTION_HANDLERS
 from .settings import ENDPOINTS, Settings
@@ -80,6 +82,7 @@ def create_app(settings: Settings, transport: httpx.AsyncBaseTransport | None = 
             PrometheusConfig(app_name="arxiv-gateway", prefix="http", group_path=True).middleware,
             *tracing.create_middleware(),
             RequestTimeoutMiddleware(),
+            DisconnectMiddleware(),
             QueryParamsMiddleware(params.get_parameters),
         ],
         openapi_config=openapi.create_config(),
@@ -130,6 +133,7 @@ def add_outer_middleware(app: Litestar) -> ASGIApp:
     if settings.origins:  # outside of everything that rejects requests: pages can read errors
         middleware.append(CorsMiddleware(settings.origins, allow_keys=uses_keys))
     middleware += [
+        ResponseBudgetMiddleware(),
         ConditionalMiddleware(),
         AllowedHostsMiddleware(settings.hosts, exempt_backend=bool(settings.tokens)),
     ]

@@ -17,12 +17,13 @@ from .. import arxiv_query, full_text, openapi
 from ..context import Context
 from ..db.reader import MAX_COUNTED, PAPERS, RANKED, ListDefinition
 from ..errors import InvalidParameter, NotFound
-from ..formats import Reference, select_format
+from ..formats import Reference
 from ..models import describe
 from ..models.filters import PaperFilter
 from ..models.records import Count, PaperRow, RankedPaperRow
 from ..models.responses import FacetCount, Facets, FoundPaper, Paper, PaperWithVersions
 from ..problems import AnyRequest
+from .client_state import select_format
 from .pagination import ListResponse, ListView
 from .params import FormatName, ListQuery, PaperOrder, PapersQuery
 
@@ -81,7 +82,7 @@ async def list_papers(
     page is requested.
     """
     query, tz = list_query, context.settings.zone
-    is_json = select_format(query.format, request.headers.get("accept")).name == "json"
+    is_json = select_format(request, query.format).name == "json"
     filters = query.build_filter(
         tz, highlight=is_json and "highlights" in (query.fields or "highlights")
     )
@@ -122,7 +123,7 @@ async def get_paper(
     format_name: FormatName = None,
 ) -> Response[Any]:
     """Return a paper in its latest stored version, or in the version in its identifier."""
-    paper_format = select_format(format_name, request.headers.get("accept"))
+    paper_format = select_format(request, format_name)
     # the path of a request lacks one of the slashes after https:
     text = str(arxiv_id).strip("/").replace(":/", "://")
     name, version = arxiv_query.parse_id_parameter(text, "arxiv_id")
