@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import closing
 from datetime import UTC, datetime
 from hashlib import blake2b
+from math import isfinite
 from typing import Any, Generic, TypeVar
 from urllib.parse import parse_qsl, quote, urlencode
 from uuid import NAMESPACE_URL, uuid5
@@ -284,6 +285,8 @@ def decode_cursor(cursor: str, list_id: str, key_types: tuple[Any, ...]) -> Posi
         back, *key = msgspec.msgpack.decode(position, type=position_type)
     except msgspec.DecodeError:  # a forged cursor
         raise _invalid_cursor() from None
+    if not all(map(isfinite, (value for value in key if isinstance(value, float)))):
+        raise _invalid_cursor()  # JSON, which frontends send to backends, has no such numbers
     return Position(tuple(key), back)
 
 

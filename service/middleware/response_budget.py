@@ -2,6 +2,7 @@
 
 import asyncio
 import ctypes
+import gc
 from contextlib import suppress
 from contextvars import ContextVar
 
@@ -18,7 +19,7 @@ MAX_RESERVED_BYTES = 64 * 2**20
 PIECE_BYTES = 2**16
 """The server accepts a piece only when its buffer holds less than this."""
 TRIMMED_BYTES = 16 * 2**20
-"""After so much was reserved, free memory is returned to the system."""
+"""After this much was reserved, free memory is returned to the system."""
 TRIM_DELAY = 1.0
 
 _current: "ContextVar[_Response | None]" = ContextVar("response", default=None)
@@ -120,5 +121,6 @@ class _Response:
 
 def _trim_heap() -> None:
     """Return free memory to the system; glibc itself returns only the end of its heap."""
+    gc.collect()  # the exceptions of cancelled responses refer to their frames, and these to them
     with suppress(AttributeError):  # another C library
         ctypes.CDLL(None).malloc_trim(0)
