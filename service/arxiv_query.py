@@ -18,14 +18,14 @@ from . import arxiv_query_parser as parser
 from .arxiv_query_parser import Node, Term
 from .errors import InvalidParameter
 from .metadata.arxiv_ids import ArxivId, parse_arxiv_id
-from .metadata.categories import parse_category
+from .metadata.categories import UnknownCategory, select_categories
 from .models.arxiv import ArxivRequest, Entry, Feed, Search
 
 QUERY_PREFIX = re.compile(r"^arxiv query:\s*", re.IGNORECASE)
 """The prefix of a feed's title: `ArXiv` before November 2025, `arXiv` since then."""
 MAX_RESULT = 10_000  # arXiv returns no result beyond this one
 MAX_QUERY_LENGTH = 5000  # characters of a query in arXiv's own syntax
-MAX_LIST_ITEMS = 200  # ids or categories per search
+MAX_LIST_ITEMS = 200  # ids per search
 
 FIELDS = {
     "author": "au",
@@ -111,15 +111,12 @@ def _parse_query(text: str) -> Node:
 
 
 def _parse_categories(texts: Iterable[str]) -> list[Node]:
-    names: set[str] = set()
-    for text in filter(None, map(str.strip, texts)):
-        if (name := parse_category(text)) is None:
-            raise InvalidParameter(
-                "category", f"{text[:100]!r} is not a category like cs.AI, hep-th or cs.*"
-            )
-        names.add(name)
-    _check_number("category", names)
-    return [Term("cat", name) for name in sorted(names)]
+    try:
+        names, archives = select_categories(texts)
+    except UnknownCategory as error:
+        raise InvalidParameter("category", str(error)) from None
+    values = [*names, *(f"{archive}.*" for archive in archives)]
+    return [Term("cat", value) for value in sorted(values)]
 
 
 def parse_id_parameter(text: str, parameter: str) -> ArxivId:

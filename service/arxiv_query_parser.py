@@ -14,7 +14,7 @@ from datetime import datetime
 from itertools import dropwhile
 from typing import Literal, NamedTuple
 
-from .metadata.categories import parse_category
+from .metadata.categories import spell_category
 
 Operator = Literal["AND", "OR", "ANDNOT"]
 
@@ -109,10 +109,14 @@ def _is_associative(operator: Operator, next_operator: Operator) -> bool:
     return operator == next_operator != "ANDNOT"
 
 
+_CATEGORY = re.compile(r"[a-z]+(?:[.-][A-Za-z]+)*[.-]?\*?(?<![.-])")
+"""A category, or the beginning of one with `*`; anything else is written in quotes."""
+
+
 def _format_term(term: Term) -> str:
     if term.field == "submittedDate":
         return f"submittedDate:[{term.value}]"
-    if term.field == "cat" and term.value == parse_category(term.value):
+    if term.field == "cat" and _CATEGORY.fullmatch(term.value):
         return f"cat:{term.value}"
     return f'{term.field}:"{term.value}"'
 
@@ -308,7 +312,7 @@ class _Parser:
         self.terms += 1
         if self.terms > MAX_TERMS:
             raise InvalidQuery(f"it has more than {MAX_TERMS} terms")
-        return Term(field, value)
+        return Term(field, spell_category(value) if field == "cat" else value)
 
 
 def _clean_token(field: str, lexeme: str) -> str:

@@ -27,6 +27,7 @@ from msgspec import Struct, field, structs
 from . import arxiv_query, arxiv_schedule, errors, metrics, timestamps
 from .arxiv_client import ArxivClient
 from .backoff import Backoff
+from .corrections import suggest_corrections
 from .db.rate_limiter import CacheProbe, Lease, RateLimiter
 from .db.records import RecordStore, create_record
 from .models import describe
@@ -335,13 +336,15 @@ class LocalSearchService(SearchService):
                 await asyncio.sleep(backoff.next_pause())
 
 
-def summarize(reply: SearchReply, settings: Settings) -> SearchSummary:
-    """The response of `/arxiv` to a search."""
+def summarize(search: Search, reply: SearchReply, settings: Settings) -> SearchSummary:
+    """The response of `/arxiv` to a search, with likely mistakes in a search without results."""
     recorded = reply.recorded
     remarks = recorded.remarks or {}
     warnings = list(remarks.get("differences", ()))
     if recorded.outcome == Outcome.SUSPECT:
         warnings.append("arXiv sent fewer papers than it counted: repeat the search later")
+    if recorded.num_results == 0:
+        warnings += suggest_corrections(search)
     return SearchSummary(
         query_id=recorded.query_id,
         timestamp=timestamps.format_iso(recorded.timestamp, settings.zone),

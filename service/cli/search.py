@@ -39,7 +39,7 @@ SORT_ORDER = click.Choice(get_args(SortOrder))
     "--category",
     type=create_text_type(100),
     multiple=True,
-    help="A category such as cs.SE, or cs.* for an archive; repeat it to match any of several.",
+    help="A category such as cs.SE, or an archive such as cs; repeat it to match any of several.",
 )
 @click.option("--id-list", type=EXPRESSION, help="arXiv identifiers, separated by commas.")
 @click.option("--query", type=EXPRESSION, help="A query in arXiv's query language.")
@@ -73,7 +73,7 @@ async def print_search(
     search = parse_search(settings.zone, **parameters)
     async with context:
         reply = await context.search_service.search(search, bypass_cache=bypass_cache)
-        summary = summarize(reply, settings)
+        summary = summarize(search, reply, settings)
         rows = await wait_for_results(reply.recorded, context.records.fetch_results)
         summary.results = Result.from_rows(rows, settings.zone)
     if as_json:

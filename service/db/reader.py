@@ -27,6 +27,7 @@ from psycopg.rows import scalar_row, tuple_row
 
 from .. import sql
 from ..errors import DatabaseUnavailable
+from ..metadata.categories import CATEGORIES
 from ..models import records
 from ..models.filters import PaperFilter, Position, QueryFilter, ResultFilter, SortKey
 from ..models.records import INT2_MAX, INT8_MAX, Count, PaperRow, PaperVersion, ResultRow, Run, Text
@@ -37,6 +38,8 @@ MAX_RANKED = 20_000
 """Papers that a full-text search ranks; each takes 10 to 20 µs."""
 MAX_COUNTED = 100_000
 """Papers that are counted for the facets of a search."""
+MAX_CATEGORIES = 50
+"""Categories that are counted for the facets of a search."""
 MAX_HIGHLIGHTED_CHARS = 10_000
 """Longer texts, such as lists of thousands of authors, are not highlighted."""
 MAX_SLOW_READS = 4
@@ -214,7 +217,9 @@ class RecordReader:
     async def count_papers(self, filters: PaperFilter, tz: tzinfo) -> list[Count]:
         """Numbers of papers: in total, per category, and per year in this time zone."""
         values = structs.asdict(filters) | {
-            "categories": 50,
+            "categories": list(CATEGORIES),
+            "facets": list(CATEGORIES.values()),
+            "max_categories": MAX_CATEGORIES,
             "max_counted": MAX_COUNTED
             + 1,  # one more than is reported, to detect that there are more
             "first_year": YEARS[0],

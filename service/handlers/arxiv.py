@@ -43,7 +43,7 @@ async def search_arxiv(
     always sent to arXiv.
     """
     reply = await context.search_service.search(search, bypass_cache=bypasses_cache(request))
-    summary = summarize(reply, context.settings)
+    summary = summarize(search, reply, context.settings)
     if include == "results":
         rows = await wait_for_results(reply.recorded, context.records.fetch_results)
         summary.results = Result.from_rows(rows, context.settings.zone)

@@ -29,7 +29,6 @@ from ..errors import InvalidParameter
 from ..middleware.response_budget import reserve_memory
 from ..models.filters import Position, SortKey
 from ..problems import AnyRequest
-from .client_state import select_format
 from .params import ListQuery
 
 T = TypeVar("T", bound=Struct)
@@ -81,7 +80,7 @@ class ListResponse(Generic[T]):
         self._query = query
         self._selection = ListSelection(view.definition, filters, query.order == "newest")
         self._size = query.items_per_page or context.settings.items_per_page
-        self.format = select_format(request, query.format)
+        self.format = formats.select_format(query.format, request.headers.get("accept"))
         self._columns = _select_columns(view.columns, query.fields, self.format)
         self._url = _ListUrl(request, self._size)
         self._position = self._parse_position()

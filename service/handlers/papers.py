@@ -15,15 +15,16 @@ from msgspec import Struct
 
 from .. import arxiv_query, full_text, openapi
 from ..context import Context
+from ..corrections import suggest_list_corrections
 from ..db.reader import MAX_COUNTED, PAPERS, RANKED, ListDefinition
 from ..errors import InvalidParameter, NotFound
-from ..formats import Reference
+from ..formats import Reference, select_format
+from ..metadata.categories import get_title
 from ..models import describe
 from ..models.filters import PaperFilter
 from ..models.records import Count, PaperRow, RankedPaperRow
 from ..models.responses import FacetCount, Facets, FoundPaper, Paper, PaperWithVersions
 from ..problems import AnyRequest
-from .client_state import select_format
 from .pagination import ListResponse, ListView
 from .params import FormatName, ListQuery, PaperOrder, PapersQuery
 
@@ -41,6 +42,13 @@ class Papers(Struct, frozen=True, kw_only=True):
         bool | None, describe("false if more than 100,000 papers match", True)  # noqa: FBT003
     ] = None
     facets: Annotated[Facets | None, describe("counts of the papers in `total`")] = None
+    warnings: Annotated[
+        list[str] | None,
+        describe(
+            "present if nothing matches and the filters contain a likely mistake",
+            ["q: cs.AI is searched as a word; use category=cs.AI"],
+        ),
+    ] = None
 
 
 def create_view(
@@ -82,7 +90,7 @@ async def list_papers(
     page is requested.
     """
     query, tz = list_query, context.settings.zone
-    is_json = select_format(request, query.format).name == "json"
+    is_json = select_format(query.format, request.headers.get("accept")).name == "json"
     filters = query.build_filter(
         tz, highlight=is_json and "highlights" in (query.fields or "highlights")
     )
@@ -96,6 +104,10 @@ async def list_papers(
     content: dict[str, Any] = {"papers": msgspec.Raw(await response.serialize(rows))}
     if not (query.after or query.page):
         content |= _summarize_counts(await context.reader.count_papers(filters, tz))
+        if not content["total"] and (
+            warnings := suggest_list_corrections(query.q, query.author, query.title, query.journal)
+        ):
+            content["warnings"] = warnings
     return response.create_response(msgspec.json.encode(content), links)
 
 
@@ -123,7 +135,7 @@ async def get_paper(
     format_name: FormatName = None,
 ) -> Response[Any]:
     """Return a paper in its latest stored version, or in the version in its identifier."""
-    paper_format = select_format(request, format_name)
+    paper_format = select_format(format_name, request.headers.get("accept"))
     # the path of a request lacks one of the slashes after https:
     text = str(arxiv_id).strip("/").replace(":/", "://")
     name, version = arxiv_query.parse_id_parameter(text, "arxiv_id")
@@ -162,7 +174,7 @@ def _describe_missing(arxiv_id: str, version: int | None, versions: list[int]) -
 def _summarize_counts(counts: Sequence[Count]) -> dict[str, Any]:
     facets: dict[str, list[FacetCount]] = {"total": [], "category": [], "year": []}
     for count in counts:
-        facets[count.facet].append(FacetCount(count.value, count.count))
+        facets[count.facet].append(FacetCount(count.value, count.count, get_title(count.value)))
     total = facets.pop("total")[0].count
     return {
         "total": min(total, MAX_COUNTED),

@@ -18,7 +18,7 @@ from .. import arxiv_query, full_text, timestamps
 from ..context import Context
 from ..errors import InvalidParameter
 from ..formats import FORMATS
-from ..metadata.categories import parse_category
+from ..metadata.categories import UnknownCategory, select_categories
 from ..models.arxiv import MAX_RESULTS, Search, SortBy, SortOrder
 from ..models.filters import MAX_ITEMS_PER_PAGE, PaperFilter, QueryFilter, ResultFilter
 from ..models.records import INT8_MAX
@@ -54,7 +54,9 @@ def seconds_param(description: str, example: int) -> QueryParameter:
 Category = Annotated[
     list[str] | None,
     param(
-        "arXiv category, or `cs.*` for a whole archive; may be repeated to match any of them",
+        "arXiv category such as `cs.SE`, or archive such as `cs` (or `cs.*`) for all its"
+        " categories; both names of a category (`cs.SY`, `eess.SY`) match; may be repeated to match"
+        " any of them",
         ["cs.SE", "math.*"],
         max_items=20,
     ),
@@ -353,18 +355,14 @@ def _build_query_filter(
 
 
 def parse_categories(texts: Sequence[str] | None) -> tuple[list[str] | None, list[str] | None]:
-    """Return the categories, and the archives (`cs` for `cs.*`); each None if there are none."""
-    names, archives = [], []
-    for text in filter(None, map(str.strip, texts or ())):
-        if (name := parse_category(text)) is None:
-            raise InvalidParameter(
-                "category", f"{text[:100]!r} is not a category; use for example cs.AI or cs.*"
-            )
-        archive, _, rest = name.partition(".")
-        if rest == "*":
-            archives.append(archive)
-        else:
-            names.append(name)
+    """Return the categories and the archives to filter by; both None without a filter.
+
+    Raises InvalidParameter.
+    """
+    try:
+        names, archives = select_categories(texts or ())
+    except UnknownCategory as error:
+        raise InvalidParameter("category", str(error)) from None
     return (names, archives or None) if names or archives else (None, None)
 
 

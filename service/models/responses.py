@@ -23,7 +23,8 @@ class SearchSummary(Struct, kw_only=True, omit_defaults=True):
     warnings: Annotated[
         list[str],
         describe(
-            "present if arXiv executed something other than the search, or left papers out",
+            "present if arXiv executed something other than the search, or left papers out, or if"
+            " it found nothing and the search contains a likely mistake",
             ["arXiv sent fewer papers than it counted; repeat the search later"],
         ),
     ] = []
@@ -153,11 +154,14 @@ class FoundPaper(Paper, frozen=True):
     ]
 
 
-class FacetCount(Struct, frozen=True):
+class FacetCount(Struct, frozen=True, omit_defaults=True):
     """The number of papers with one value."""
 
     value: Annotated[str, describe("the category or year", "math.DG")]
     count: Annotated[int, describe("number of papers", 12)]
+    name: Annotated[
+        str | None, describe("name of the category in plain words", "Differential Geometry")
+    ] = None
 
 
 class Facets(Struct, frozen=True, kw_only=True):

@@ -42,6 +42,7 @@ from service.db.pool import DatabasePools
 from service.db.reader import RecordReader
 from service.db.records import RecordStore, create_record
 from service.errors import ConfigurationError, Conflict, DatabaseUnavailable
+from service.metadata.categories import CATEGORIES, get_title
 from service.models.arxiv import ArxivResponse, Entry, Link
 from service.models.records import Record
 from service.models.requests import ResultPayload, WriteResultsRequest
@@ -765,9 +766,11 @@ async def test_totals_and_facets_are_correct(
     assert facets["year"] == [
         {"value": year, "count": count} for year, count in sorted(years.items(), reverse=True)
     ]
-    counted = Counter(name for each in expected for name in set(each.categories))
+    counted = Counter(
+        name for each in expected for name in {CATEGORIES[name] for name in each.categories}
+    )
     assert facets["category"] == [
-        {"value": name, "count": count}
+        {"value": name, "count": count, "name": get_title(name)}
         for name, count in sorted(counted.items(), key=lambda item: (-item[1], item[0]))[:50]
     ]
 

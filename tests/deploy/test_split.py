@@ -45,6 +45,12 @@ from tests.api.test_cache import (  # noqa: F401 - run with a frontend and a bac
     test_same_search_is_sent_once,
     test_search_after_a_shared_failure_is_sent,
 )
+from tests.api.test_categories import (  # noqa: F401 - run with a frontend and a backend
+    cases,
+    test_empty_search_has_the_same_warnings_when_it_is_cached,
+    test_facets_count_each_category_once_under_its_present_name,
+    test_first_page_of_papers_warns_if_nothing_was_found,
+)
 from tests.api.test_exports import EXPORT, PLAIN, ROWS, filled, large  # noqa: F401 - fixtures
 from tests.api.test_http_semantics import client_of, served
 from tests.api.test_invalid_input import BAD_BODIES, BAD_QUERIES

@@ -129,7 +129,13 @@ def test_unread_exports_hold_little_memory_which_is_released(
     assert highest < MAX_RESIDENT_MIB
 
 
-RUN: dict[str, object] = {"query_id": 1, "timestamp": 1, "status": 200, "num_results": 1, "num_entries": 1}
+RUN: dict[str, object] = {
+    "query_id": 1,
+    "timestamp": 1,
+    "status": 200,
+    "num_results": 1,
+    "num_entries": 1,
+}
 RUN |= {"query": "x", "outcome": "ok", "search_key": None}
 PUBLIC_READS = [
     ("GET /queries", "queries"),
