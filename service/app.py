@@ -25,11 +25,13 @@ from .middleware.allowed_hosts import AllowedHostsMiddleware
 from .middleware.api_keys import ApiKeyMiddleware
 from .middleware.conditional import ConditionalMiddleware
 from .middleware.cors import CorsMiddleware
+from .middleware.disconnects import DisconnectMiddleware
 from .middleware.head_options import HeadOptionsMiddleware
 from .middleware.query_params import QueryParamsMiddleware
 from .middleware.repeated_headers import RepeatedHeadersMiddleware
 from .middleware.request_log import RequestLogMiddleware
 from .middleware.request_timeout import RequestTimeoutMiddleware, TimeoutResponseMiddleware
+from .middleware.response_budget import ResponseBudgetMiddleware
 from .middleware.security_headers import SecurityHeadersMiddleware
 from .problems import EXCEPTION_HANDLERS
 from .settings import ENDPOINTS, Settings
@@ -82,6 +84,7 @@ def create_app(settings: Settings, transport: httpx.AsyncBaseTransport | None = 
             PrometheusConfig(app_name="arxiv-gateway", prefix="http", group_path=True).middleware,
             *tracing.create_middleware(),
             TimeoutResponseMiddleware(),
+            DisconnectMiddleware(),
             QueryParamsMiddleware(params.get_parameters),
         ],
         openapi_config=openapi.create_config(),
@@ -134,6 +137,7 @@ def add_outer_middleware(app: Litestar) -> ASGIApp:
     if settings.origins:  # outside of everything that rejects requests: pages can read errors
         middleware.append(CorsMiddleware(settings.origins, allow_keys=uses_keys))
     middleware += [
+        ResponseBudgetMiddleware(),
         ConditionalMiddleware(),
         RequestTimeoutMiddleware(),  # outside of everything that waits
         AllowedHostsMiddleware(settings.hosts, exempt_backend=bool(settings.tokens)),

@@ -24,6 +24,7 @@ ServiceError
 │   ├── UpstreamTimeout         504  arXiv did not respond in time
 │   └── UpstreamInvalidResponse 502  arXiv's response is unusable
 ├── QueueTooLong                503  the wait for the rate limiter would be too long
+├── TooManyResponses            503  clients leave too many large responses unread
 ├── DatabaseUnavailable         503  PostgreSQL is unavailable, full or not migrated
 ├── BackendUnavailable          503  the backend is unavailable or does not respond as a backend
 ├── BackendError                     the backend responded with an error; its status is passed on
@@ -168,6 +169,10 @@ class UpstreamInvalidResponse(UpstreamError, status=502, title="Unusable respons
 
 class QueueTooLong(ServiceError, status=503, title="Too many waiting searches"):
     """The search would wait longer than ARXIV_MAX_WAIT, or until after a cooldown."""
+
+
+class TooManyResponses(ServiceError, status=503, retry_after=5):
+    """The responses that clients have not read yet would use too much memory."""
 
 
 class DatabaseUnavailable(ServiceError, status=503, title="Database unavailable", retry_after=5):

@@ -23,7 +23,9 @@ MEDIA_TYPE = "application/problem+json"
 AnyRequest = Request[Any, Any, Any]
 Headers = list[tuple[bytes, bytes]]
 
-_LOGGED_AS_WARNING = errors.QueueTooLong | errors.BackendError | errors.RequestTimedOut
+_LOGGED_AS_WARNING = (
+    errors.QueueTooLong | errors.TooManyResponses | errors.BackendError | errors.RequestTimedOut
+)
 """Server errors that are not faults of this process: a backend logs its own errors, and the others
 depend on the load and on how long a client waits."""
 

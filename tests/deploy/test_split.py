@@ -33,6 +33,10 @@ from service.db import pool
 from service.db.api_keys import ApiKeyStore
 from service.db.reader import RecordReader
 from service.errors import ConfigurationError
+from service.handlers import papers, queries, results
+from service.handlers.arxiv import search_arxiv
+from service.handlers.pagination import encode_cursor
+from service.handlers.params import get_parameters
 from service.settings import ENDPOINTS, Settings
 from tests.api.test_cache import (  # noqa: F401 - run with a frontend and a backend
     _short_pauses,
@@ -282,6 +286,72 @@ async def test_split_cursors_equal_single_service(
         if "prev" in response.links:
             await compare(both, ("GET", response.links["prev"]["url"], {}, None))
     assert followed >= pages
+
+
+HOSTILE = (
+    *(
+        "",
+        " ",
+        "a" * 501,
+        "a" * 5000,
+        "a" * 40_000,
+        "%",
+        "\\",
+        "\ufffe",
+        "\u202e",
+        "\x01",
+        "\U0001f600",
+    ),
+    *("-1", "1e400", "NaN", "inf", "null", "[]", "*", "cs.*.*", "!&|()", ":*", "'", "9" * 20),
+    *("2021-13-45", "0001-01-01", str(2**63 - 1), str(2**63), "32768", "1000000001"),
+)
+
+
+@pytest.mark.parametrize(
+    ("path", "handler"),
+    [
+        ("/queries", queries.download_queries),
+        ("/results", results.list_results),
+        ("/papers", papers.list_papers),
+        ("/arxiv", search_arxiv),
+    ],
+)
+async def test_split_rejects_hostile_parameters_like_single_service(
+    both: list[Gateway], path: str, handler: Any
+) -> None:
+    await both[0].get(f"{path}?x=1")  # collects the parameters of the handler
+    for name in get_parameters(handler):
+        for value in HOSTILE:
+            replies = [await client.get(path, params={name: value}) for client in both]
+            statuses = {reply.status_code for reply in replies}
+            assert len(statuses) == 1, (name, value[:50], [reply.text for reply in replies])
+            assert statuses <= {200, 400}, (name, value[:50])
+            if statuses == {400}:
+                assert len({reply.json()["detail"] for reply in replies}) == 1
+
+
+@pytest.mark.parametrize(
+    ("path", "key"),
+    [
+        ("/papers?q=test", (float("nan"), "x", 1)),
+        ("/papers?q=test", (float("inf"), "x", 1)),
+        ("/papers?q=test", (-float("inf"), "x", 1)),
+        ("/papers?q=test", (0.0, "\0", 1)),
+        ("/papers?q=test", (0.0, "x", 40_000)),
+        ("/results?", (2**63, 1, 1)),
+        ("/results?", (1.5, 1, 1)),
+        ("/queries?", (float("nan"), 1)),
+    ],
+)
+async def test_split_rejects_forged_cursors_like_single_service(
+    both: list[Gateway], path: str, key: tuple[Any, ...]
+) -> None:
+    separator = "" if path.endswith("?") else "&"
+    cursor = encode_cursor(key, path)
+    response = await compare(both, ("GET", f"{path}{separator}after={cursor}", {}, None))
+
+    assert response.status_code == 400
+    assert response.json()["detail"].startswith("after: is not a valid cursor")
 
 
 def test_remote_reader_overrides_every_method() -> None:

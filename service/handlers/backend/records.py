@@ -10,6 +10,7 @@ from msgspec.structs import replace
 from ... import openapi
 from ...arxiv_query import QUERY_PREFIX
 from ...context import LocalContext
+from ...middleware.disconnects import IS_COMPLETED
 from ...models.records import QueryRow
 from ...models.requests import WriteQueryRequest, WriteResultsRequest
 from ...models.responses import Message, Sequence, StoredResult
@@ -36,6 +37,7 @@ async def get_sequence(context: NamedDependency[LocalContext]) -> Sequence:
     summary="Record a search",
     responses=openapi.describe_json(Message, "Recorded.", status=201) | openapi.WRITE_PROBLEMS,
     tags=["backend"],
+    opt=IS_COMPLETED,
 )
 async def write_query(
     context: NamedDependency[LocalContext],
@@ -51,6 +53,7 @@ async def write_query(
     summary="Record the results of a search",
     responses=openapi.describe_json(Message, "Recorded.", status=201) | openapi.WRITE_PROBLEMS,
     tags=["backend"],
+    opt=IS_COMPLETED,
 )
 async def write_results(
     context: NamedDependency[LocalContext],
