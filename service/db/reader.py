@@ -18,7 +18,7 @@ from psycopg import DataError, errors
 from psycopg.rows import scalar_row, tuple_row
 
 from .. import sql
-from ..errors import DatabaseUnavailable
+from ..errors import DatabaseUnavailable, InvalidParameter
 from ..models import records
 from ..models.filters import PaperFilter, Position, QueryFilter, ResultFilter, SortKey
 from ..models.records import INT2_MAX, INT8_MAX, Count, PaperRow, PaperVersion, ResultRow, Run, Text
@@ -35,6 +35,8 @@ MAX_SLOW_READS = 4
 """Concurrent reads by words or category, which may be slow; other reads need connections too."""
 SLOW_READ_TIMEOUT = 5.0
 """Seconds that a slow read may wait for the others."""
+TEXT_PARAMETERS = ("q", "author", "title", "journal")
+"""Parameters of clients that become a tsquery."""
 YEARS = range(1900, 2200)
 """Years that facets distinguish; arXiv began in 1991."""
 FEED_RUNS, FEED_PAPERS = 30, 100
@@ -42,8 +44,8 @@ Row = TypeVar("Row", bound=Struct)
 Filter = QueryFilter | ResultFilter | PaperFilter
 
 
-class InvalidFilter(ValueError):
-    """PostgreSQL cannot interpret a filter; it did not come from this service's own parsers."""
+class InvalidFilter(InvalidParameter):
+    """PostgreSQL cannot interpret a filter, or a text in it is too long once it is normalized."""
 
 
 class ListDefinition(Struct, Generic[Row], frozen=True):
@@ -256,9 +258,22 @@ class RecordReader:
                 try:
                     await cursor.execute(statement, values)
                 except (DataError, errors.SyntaxError) as error:
-                    raise InvalidFilter("PostgreSQL cannot interpret the filter") from error
+                    reason = "PostgreSQL cannot interpret the filter"
+                    raise InvalidFilter("body", reason) from error
+                except errors.ProgramLimitExceeded as error:
+                    names = _list_text_parameters(values)
+                    if not names:
+                        raise
+                    reason = f"PostgreSQL cannot search for it: {error.diag.message_primary}"
+                    raise InvalidFilter(", ".join(names), reason) from error
                 # by position: a third of the cost of a call with keywords for each row
                 return list(starmap(row_type, await cursor.fetchall()))
+
+
+def _list_text_parameters(values: Mapping[str, Any]) -> list[str]:
+    """Return the parameters of clients that a tsquery was made of."""
+    values = {"q": values.get("is_full_text"), **values}
+    return [name for name in TEXT_PARAMETERS if values.get(name)]
 
 
 @lru_cache(maxsize=4)

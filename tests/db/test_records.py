@@ -14,7 +14,12 @@ from service.db import pool as connections_module
 from service.db.conninfo import create_libpq_environment
 from service.db.pool import DatabasePools
 from service.db.records import RecordStore, create_record
-from service.errors import ConfigurationError, DatabaseUnavailable
+from service.errors import (
+    ConfigurationError,
+    DatabaseTimeout,
+    DatabaseUnavailable,
+    RecordRejected,
+)
 from service.models.arxiv import ArxivResponse, Entry
 from service.models.records import Record
 from tests.support.proxy import proxied
@@ -92,7 +97,7 @@ async def test_rejected_row_rolls_the_record_back(database: str, db: psycopg.Con
     invalid = response(9)
     invalid.entries.append(paper(9, "NUL \0"))
     async with stored(database) as store:
-        with pytest.raises(psycopg.DataError):
+        with pytest.raises(RecordRejected, match="cannot be converted"):
             await store.insert(create_record(invalid))
         assert db.execute(COUNTS).fetchone() == (0, 0)
         assert await store.insert(answer(3)) > 0
@@ -138,7 +143,7 @@ async def test_blocked_write_is_cancelled_in_the_server_too(
     async with stored(url) as store:
         with db.transaction():
             db.execute("lock table queries in access exclusive mode")
-            with pytest.raises(DatabaseUnavailable, match="takes too long"):
+            with pytest.raises(DatabaseTimeout, match="takes too long"):
                 await store.insert(answer(1))
     assert db.execute(COUNTS).fetchone() == (0, 0)
 
