@@ -188,7 +188,7 @@ def _create_error(path: str, response: BackendResponse) -> ServiceError:
         return BackendUnavailable(f"the backend does not serve {where}: {advice}")
     problem = _decode(response, Problem)
     if problem.parameter and {*problem.parameter.split(", ")} <= {*TEXT_PARAMETERS}:
-        # PostgreSQL found out that a text of the client is too long for it
+        # only PostgreSQL knows which texts are too large for it
         reason = problem.detail.removeprefix(f"{problem.parameter}: ")
         return InvalidParameter(problem.parameter, reason)
     if problem.parameter is not None:  # other parameters of clients are validated by the frontend

@@ -45,7 +45,7 @@ Filter = QueryFilter | ResultFilter | PaperFilter
 
 
 class InvalidFilter(InvalidParameter):
-    """PostgreSQL cannot interpret a filter, or a text in it is too long once it is normalized."""
+    """PostgreSQL cannot interpret a filter, or a tsquery in it is too large."""
 
 
 class ListDefinition(Struct, Generic[Row], frozen=True):
@@ -260,7 +260,7 @@ class RecordReader:
                 except (DataError, errors.SyntaxError) as error:
                     reason = "PostgreSQL cannot interpret the filter"
                     raise InvalidFilter("body", reason) from error
-                except errors.ProgramLimitExceeded as error:
+                except (errors.ProgramLimitExceeded, errors.StatementTooComplex) as error:
                     names = _list_text_parameters(values)
                     if not names:
                         raise

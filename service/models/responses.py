@@ -23,7 +23,8 @@ class SearchSummary(Struct, kw_only=True, omit_defaults=True):
     warnings: Annotated[
         list[str],
         describe(
-            "present if arXiv executed something other than the search, or left papers out",
+            "present if arXiv executed something other than the search, or if its response is "
+            "incomplete, damaged or oversized",
             ["arXiv sent fewer papers than it counted; repeat the search later"],
         ),
     ] = []
