@@ -7,11 +7,12 @@ the text identifies it in the cache.
 import re
 from collections.abc import Iterable
 from datetime import UTC, datetime
-from functools import lru_cache
 from hashlib import sha256
+from sys import getsizeof
 from urllib.parse import parse_qs, urlencode, urlsplit
 from uuid import UUID
 
+from cachetools import LRUCache, cached
 from msgspec import structs
 
 from . import arxiv_query_parser as parser
@@ -43,7 +44,19 @@ _EARLIEST = 662_688_000  # 1991-01-01T00:00:00 UTC
 _LATEST = 4_102_444_740  # 2099-12-31T23:59:00 UTC
 
 
-@lru_cache(maxsize=1024)  # popular searches are repeated
+MAX_CACHED_BYTES = 4 * 2**20
+"""Size of the encoded searches kept in memory; one takes two kilobytes."""
+
+
+def _compute_size(request: ArxivRequest) -> int:
+    """The approximate size of a cached search in memory."""
+    texts: list[object] = [*request.parameters.values()]
+    for value in structs.astuple(request.search):
+        texts += value if isinstance(value, tuple) else [value]
+    return 1000 + sum(map(getsizeof, texts))
+
+
+@cached(LRUCache(MAX_CACHED_BYTES, getsizeof=_compute_size))  # popular searches are repeated
 def encode_search(search: Search, api_url: str, default_max_results: int) -> ArxivRequest:
     """Encode a search for arXiv. Raises InvalidParameter."""
     params = build_params(search, default_max_results)

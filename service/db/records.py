@@ -1,7 +1,8 @@
 """Inserts records: a search with its results and papers, completely or not at all."""
 
 import logging
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from functools import partial
 from time import time
@@ -30,15 +31,34 @@ MAX_QUERY_ID_ATTEMPTS = 100
 """How many successive numbers of the sequence may belong to records that operators wrote."""
 QUERY_IDS_IN_USE = "the next numbers of the sequence are in use by other records"
 
+MAX_REASON_CHARS = 500
+"""How much of PostgreSQL's reason for a rejection is passed on."""
+
 _REJECTIONS = (
     psycopg.DataError,
     psycopg.IntegrityError,
     psycopg.NotSupportedError,
     errors.ProgramLimitExceeded,
+    errors.StatementTooComplex,
     errors.RaiseException,  # by a trigger
 )
 
+BeforeRetry = Callable[[], Awaitable[None]]
+"""To be called before an operation is tried a second time."""
 _encode = msgspec.json.Encoder().encode
+
+
+async def do_nothing() -> None:
+    """Hold nothing that has to be released before a retry."""
+
+
+@contextmanager
+def _map_rejections() -> Iterator[None]:
+    try:
+        yield
+    except _REJECTIONS as error:
+        reasons = filter(None, (error.diag.message_primary, error.diag.message_detail))
+        raise RecordRejected((": ".join(reasons) or str(error))[:MAX_REASON_CHARS]) from error
 
 
 class RecordStore:
@@ -48,7 +68,12 @@ class RecordStore:
         self._pools = pools
         self._results = partial(pools.writer, "results")
 
-    async def insert(self, record: Record, harvest: Harvest | None = None) -> int:
+    async def insert(
+        self,
+        record: Record,
+        harvest: Harvest | None = None,
+        before_retry: BeforeRetry = do_nothing,
+    ) -> int:
         """Write a record and return its query_id, in one round trip.
 
         The query_id of the record is used if it is free. With separate systems, this takes four
@@ -57,16 +82,19 @@ class RecordStore:
         If the connection is lost, it is unknown whether the record was committed. The write is then
         retried under the same write_key, which the database accepts once; callers may retry too.
 
-        Raises Conflict if another process has recorded this page of the harvest.
+        Raises Conflict if another process has recorded this page of the harvest, RecordRejected if
+        PostgreSQL rejects the content, DatabaseTimeout if the write takes too long, and otherwise
+        DatabaseUnavailable.
         """
         insert = self._insert if self._pools.one_system else self._insert_separately
-        with map_db_errors():
+        with map_db_errors(), _map_rejections():
             try:
                 record.query_id = await insert(record, harvest)
             except psycopg.OperationalError as error:
                 if not connection_was_lost(error):
                     raise
                 logger.warning("connection lost during a write, retrying: %s", error)
+                await before_retry()
                 record.query_id = await insert(record, harvest)
         return record.query_id
 
@@ -161,10 +189,8 @@ class RecordStore:
         insert = self._insert_batch if self._pools.one_system else self._insert_batch_separately
         with map_db_errors():
             try:
-                return await insert(records)
-            except _REJECTIONS as error:
-                reason = error.diag.message_primary, error.diag.message_detail
-                raise RecordRejected(": ".join(filter(None, reason)) or str(error)) from error
+                with _map_rejections():
+                    return await insert(records)
             except psycopg.OperationalError:
                 raise
             except psycopg.Error as error:

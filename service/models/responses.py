@@ -24,8 +24,9 @@ class SearchSummary(Struct, kw_only=True, omit_defaults=True):
     warnings: Annotated[
         list[str],
         describe(
-            "present if arXiv executed something other than the search, or left papers out, or if"
-            " it found nothing and the search contains a likely mistake",
+            "present if arXiv executed something other than the search, if its response is"
+            " incomplete, damaged or oversized, or if it found nothing and the search contains a"
+            " likely mistake",
             ["arXiv sent fewer papers than it counted; repeat the search later"],
         ),
     ] = []

@@ -41,7 +41,7 @@ from service.db.conninfo import create_libpq_environment
 from service.db.pool import DatabasePools
 from service.db.reader import RecordReader
 from service.db.records import RecordStore, create_record
-from service.errors import ConfigurationError, Conflict, DatabaseUnavailable
+from service.errors import ConfigurationError, Conflict, DatabaseUnavailable, RecordRejected
 from service.metadata.categories import CATEGORIES, get_title
 from service.models.arxiv import ArxivResponse, Entry, Link
 from service.models.records import Record
@@ -164,7 +164,7 @@ async def test_papers_are_written_in_the_same_round_trip(
 
 async def test_rejected_paper_rolls_back_the_search(database: str, db: psycopg.Connection) -> None:
     async with Opened(database) as opened:
-        with pytest.raises(psycopg.DataError):
+        with pytest.raises(RecordRejected):
             await opened.store.insert(make_record(entry(1), entry(2, comment="NUL \0")))
     for table in "queries", "results", "papers":
         assert db.execute(f"select count(*) from {table}").fetchone() == (0,)

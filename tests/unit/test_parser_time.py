@@ -37,7 +37,7 @@ from service.handlers.pagination import decode_cursor
 from service.handlers.params import MAX_FULL_TEXT_LENGTH, parse_categories
 from service.logging import start_logging
 from service.metadata.arxiv_ids import parse_arxiv_id
-from service.metadata.categories import parse_category
+from service.metadata.categories import spell_category
 from service.metadata.dois import parse_dois
 from service.metadata.person_names import format_surname_first, is_group, split_authors
 from service.metadata.tex import tex_to_text
@@ -544,7 +544,7 @@ PARSERS = [
     Parser("author of a search", search_author, QUERIES | NAMES, MAX_TERM_LENGTH),
     Parser("id", parse_arxiv_id, IDS, MAX_ID),
     Parser("id list", search_ids, IDS | ID_LISTS, MAX_QUERY),
-    Parser("category", parse_category, CATEGORIES),
+    Parser("category", spell_category, CATEGORIES),
     Parser("category filter", parse_categories, change(in_list, CATEGORIES)),
     Parser("many categories", parse_categories, change(in_short_texts, CATEGORIES), MAX_CATEGORIES),
     Parser("start of a range", parse_start, TIMES, MAX_TIME),
