@@ -11,6 +11,8 @@ from datetime import UTC, datetime
 from lxml import etree
 
 from .arxiv_query import QUERY_PREFIX
+from .metadata.arxiv_ids import parse_arxiv_id
+from .metadata.dois import parse_dois, replace_doi_links
 from .models.arxiv import Entry, Feed, Link
 from .models.records import INT4_MAX
 
@@ -18,7 +20,7 @@ _ATOM = "{http://www.w3.org/2005/Atom}"
 _ARXIV = "{http://arxiv.org/schemas/atom}"
 _OPENSEARCH = "{http://a9.com/-/spec/opensearch/1.1/}"
 
-_PAPER_URL = re.compile(r"https?://(?:[\w.-]+\.)?arxiv\.org/abs/([^?#\s]+?)(?:v(\d{1,4}))?")
+_PAPER_URL = re.compile(r"https?://(?:[\w.-]+\.)?arxiv\.org/abs/")
 _ERROR_IDS = ("/api/errors", "/help/api/user-manual#")
 
 
@@ -81,8 +83,9 @@ def _find_error(element: etree._Element, entry: Entry) -> str | None:
 
 
 def _parse_entry(element: etree._Element) -> Entry:
-    url = _PAPER_URL.fullmatch(_get_text(element, f"{_ATOM}id"))
-    arxiv_id, version = url.groups() if url else (None, None)
+    url = _get_text(element, f"{_ATOM}id")
+    arxiv_id, version = (_PAPER_URL.match(url) and parse_arxiv_id(url)) or (None, None)
+    dois = parse_dois(_get_texts(element, f"{_ARXIV}doi"))
     authors = [
         (_get_text(author, f"{_ATOM}name"), _get_texts(author, f"{_ARXIV}affiliation"))
         for author in element.iterfind(f"{_ATOM}author")
@@ -91,7 +94,7 @@ def _parse_entry(element: etree._Element) -> Entry:
     primary = element.find(f"{_ARXIV}primary_category")
     return Entry(
         arxiv_id=arxiv_id,
-        version=int(version) if version else None,
+        version=version,
         authors=[name for name, _ in authors if name],
         affiliations=[affiliations for name, affiliations in authors if name],
         title=_get_text(element, f"{_ATOM}title"),
@@ -100,10 +103,10 @@ def _parse_entry(element: etree._Element) -> Entry:
         comment=_get_text(element, f"{_ARXIV}comment") or None,
         published=_parse_date(_get_text(element, f"{_ATOM}published")),
         updated=_parse_date(_get_text(element, f"{_ATOM}updated")),
-        dois=_get_texts(element, f"{_ARXIV}doi"),
+        dois=dois,
         primary_category=None if primary is None else _get_term(primary) or None,
         categories=[term for term in categories if term],
-        links=_parse_links(element),
+        links=replace_doi_links(_parse_links(element), dois),
     )
 
 

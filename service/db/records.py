@@ -17,6 +17,7 @@ from psycopg.rows import class_row, scalar_row, tuple_row
 
 from .. import metrics, sql, timestamps
 from ..errors import Conflict, DatabaseUnavailable, RecordRejected
+from ..metadata.dois import parse_dois, replace_doi_links
 from ..metadata.withdrawal import is_withdrawn
 from ..models.arxiv import ArxivResponse, Entry
 from ..models.records import Harvest, PaperInsert, Record, RecordedSearch, ResultInsert, ResultRow
@@ -385,6 +386,7 @@ def _convert_paper(entry: Entry | ResultPayload, timestamp: int) -> PaperInsert:
     authors = entry.authors
     if isinstance(authors, str):
         authors = [name for name in authors.split(", ") if name]
+    dois = parse_dois(entry.dois)
     return PaperInsert(
         timestamp=timestamp,
         arxiv_id=entry.arxiv_id,
@@ -397,10 +399,10 @@ def _convert_paper(entry: Entry | ResultPayload, timestamp: int) -> PaperInsert:
         comment=entry.comment,
         published=_to_seconds(entry.published),
         updated=_to_seconds(entry.updated),
-        dois=entry.dois,
+        dois=dois,
         primary_category=entry.primary_category,
         categories=entry.categories,
-        links=entry.links or None,
+        links=replace_doi_links(entry.links, dois) or None,
         withdrawn=is_withdrawn(entry.comment),
     )
 
