@@ -24,7 +24,6 @@ from ..models.filters import MAX_ITEMS_PER_PAGE, PaperFilter, QueryFilter, Resul
 from ..models.records import INT8_MAX
 from ..search_params import MAX_TERM_LENGTH, check_time_range, parse_search, parse_time_range
 
-MAX_FULL_TEXT_LENGTH = 2000
 MAX_PAGE = 1_000_000_000
 QUERY_TIMES = ("start_timestamp", "end_timestamp")
 
@@ -255,7 +254,7 @@ class PapersQuery(_TextQuery):
             " title:, author:, abstract: and note: (comment and journal reference) restrict what"
             " follows",
             'title:"unit test" (flaky OR slow) -author:Klein',
-            max_length=MAX_FULL_TEXT_LENGTH,
+            max_length=full_text.MAX_LENGTH,
         ),
     ] = None
     since: Annotated[

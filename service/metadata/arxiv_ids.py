@@ -27,7 +27,7 @@ _ADDRESS = re.compile(
     r"|(?:doi\b\s*:?\s*)?10\.48550/(?=arxiv\.)",
     re.IGNORECASE | re.ASCII,
 )
-_LABEL = re.compile(r"(?:oai:)?arxiv(?:\.org)?[\s:._-]*", re.IGNORECASE | re.ASCII)
+_LABEL = re.compile(r"(?:oai:)?arxiv(?:\.org(?=:))?[\s:._-]*", re.IGNORECASE | re.ASCII)
 _ID = re.compile(
     r"(?:(?P<new>(?P<month>[0-9]{4})\.[0-9]{4,5})"
     # arXiv itself omits the subject class: math.GT/0309136 is math/0309136

@@ -23,6 +23,7 @@ from service.arxiv_query import (
 )
 from service.arxiv_xml import parse_feed
 from service.errors import InvalidParameter
+from service.metadata.unicode_text import remove_invisible
 from service.models.arxiv import Entry, Search
 
 FIELDS = {
@@ -73,7 +74,8 @@ def terms(tree: Node) -> list[Term]:
 def words(text: str) -> list[str]:
     """Return the letters and digits of a text, as indexed."""
     return re.findall(
-        r"\S+", "".join(c if unicodedata.category(c)[0] in "LMN" else " " for c in text)
+        r"\S+",
+        "".join(c if unicodedata.category(c)[0] in "LMN" else " " for c in remove_invisible(text)),
     )
 
 
@@ -145,6 +147,7 @@ def test_ordinary_characters_are_sent_unchanged(text: str) -> None:
         ("a\u00a0b\u3000c", "a b c"),
         ("Łódź 漢字 \U0001d518", "Łódź 漢字 \U0001d518"),
         ("submittedDate:[2020 TO 2021]", "submittedDate [2020 TO 2021]"),
+        ("neu\u00adtri\u200bno \u202adark\u202c\ufeff", "neutrino dark"),
     ],
 )
 def test_only_unsafe_characters_are_removed(typed: str, expected: str) -> None:
