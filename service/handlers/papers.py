@@ -114,7 +114,8 @@ async def get_paper(
     arxiv_id: Annotated[
         Path,
         PathParameter(
-            description="arXiv identifier of the old or new style, with or without a version",
+            description="arXiv identifier of the old or new style, with or without a version;"
+            " also as a DOI or as the URL of the paper at arXiv",
             examples=[Example(value="hep-th/9901001v1")],
             schema_extra={"format": None},  # Litestar describes paths as URIs
         ),

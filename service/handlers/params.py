@@ -111,7 +111,8 @@ class SearchParams:
     id_list: Annotated[
         str | None,
         param(
-            "up to 200 arXiv identifiers separated by commas, with or without versions",
+            "up to 200 arXiv identifiers, or DOIs or URLs of papers at arXiv, with or without"
+            " versions, separated by commas, semicolons or spaces",
             "2101.00001,hep-th/9901001v1",
             max_length=arxiv_query.MAX_QUERY_LENGTH,
         ),
@@ -128,12 +129,17 @@ class SearchParams:
     ] = None
     submitted_from: Annotated[
         str | None,
-        time_param("earliest submission of version 1, an ISO 8601 date or time", "2026-01-01"),
+        time_param(
+            "earliest submission of version 1, an ISO 8601 year, month, week, day or time",
+            "2026-01-01",
+        ),
     ] = None
     submitted_to: Annotated[
         str | None,
         time_param(
-            "latest submission of version 1, an ISO 8601 date (the whole day) or time", "2026-06-30"
+            "latest submission of version 1, an ISO 8601 time, or a year, month, week or day"
+            " (all of it)",
+            "2026-06-30",
         ),
     ] = None
     start: Annotated[

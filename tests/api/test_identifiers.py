@@ -130,3 +130,27 @@ async def test_ids_have_ascii_digits(client: Gateway, db: psycopg.Connection, di
 
     assert statuses == [400, 400, 400]
     assert db.execute("select count(*) from results").fetchone() == (0,)
+
+
+@pytest.mark.parametrize(
+    ("text", "is_included"),
+    [
+        *(("2021", True), ("2021-01", True), ("20210105", True), ("2021-W01", True)),
+        *(("2021-005", True), ("2021-01-05T10", True), ("20210105T100000Z", True)),
+        *(("2020-12", False), ("20210104", False), ("2021-W01-1", False), ("2021-01-05T09", False)),
+    ],
+)
+async def test_dates_of_all_iso_forms_end_a_range(
+    gateway: Serve,
+    text: str,
+    is_included: bool,  # noqa: FBT001
+) -> None:
+    async with gateway(case_transport(), timezone="UTC") as client:
+        await client.get("/arxiv?any=caseids&max_results=20")
+        papers = (await client.get("/papers", params={"until": text})).json()["papers"]
+        queries = await client.post("/queries", json={"start_timestamp": text})
+        search = await client.get("/arxiv", params={"any": "caseids", "submitted_to": text})
+
+    assert bool(papers) is is_included
+    assert (queries.status_code, len(queries.json())) == (200, 1)
+    assert search.status_code == 200
