@@ -18,7 +18,7 @@ from msgspec import structs
 from . import arxiv_query_parser as parser
 from .arxiv_query_parser import Node, Term
 from .errors import InvalidParameter
-from .metadata.arxiv_ids import ArxivId, parse_arxiv_id
+from .metadata.arxiv_ids import ArxivId, parse_arxiv_id, split_arxiv_ids
 from .metadata.categories import UnknownCategory, select_categories
 from .metadata.person_names import format_given_first
 from .models.arxiv import ArxivRequest, Entry, Feed, Search
@@ -140,14 +140,15 @@ def parse_id_parameter(text: str, parameter: str) -> ArxivId:
     if (arxiv_id := parse_arxiv_id(text)) is None:
         raise InvalidParameter(
             parameter,
-            f"{text[:100]!r} is not an arXiv id like 2101.00001, 2101.00001v2, hep-th/9901001",
+            f"{text[:100]!r} is not an arXiv id like 2101.00001, 2101.00001v2, hep-th/9901001,"
+            " nor the URL or the DOI of a paper at arXiv",
         )
     return arxiv_id
 
 
 def _parse_ids(texts: Iterable[str]) -> list[str]:
-    words = (word for text in texts for word in text.replace(",", " ").split())
-    pairs = [parse_id_parameter(word, "id_list") for word in words]
+    items = (item for text in texts for item in split_arxiv_ids(text))
+    pairs = [parse_id_parameter(item, "id_list") for item in items]
     ids = {arxiv_id if version is None else f"{arxiv_id}v{version}" for arxiv_id, version in pairs}
     _check_number("id_list", ids)
     return sorted(ids)

@@ -22,6 +22,8 @@ from typing import Any
 from lxml import etree
 
 from .arxiv_query import QUERY_PREFIX
+from .metadata.arxiv_ids import parse_arxiv_id
+from .metadata.dois import parse_dois, replace_doi_links
 from .metadata.person_names import split_authors
 from .models.arxiv import MAX_RESULTS, Entry, Feed, Link
 from .models.records import INT4_MAX
@@ -66,10 +68,7 @@ _FEED, _ENTRY, _LINK = f"{_ATOM}feed", f"{_ATOM}entry", f"{_ATOM}link"
 _TITLE, _TOTAL = f"{_ATOM}title", f"{_OPENSEARCH}totalResults"
 _PAGE_SIZE = f"{_OPENSEARCH}itemsPerPage"
 
-_PAPER_URL = re.compile(
-    r"https?://(?:[\w.-]+\.)?arxiv\.org/abs/"
-    r"([0-9]{4}\.[0-9]{4,5}|[a-z-]{1,20}(?:\.[A-Za-z-]{1,20})?/[0-9]{7})(?:v([0-9]{1,4}))?"
-)
+_PAPER_URL = re.compile(r"https?://(?:[\w.-]+\.)?arxiv\.org/abs/")
 _ERROR_IDS = ("/api/errors", "/help/api/user-manual#")
 _SYMBOLS = re.compile(rf"[^\w\s\x00-\x7f]{{{MAX_COMBINING + 1},}}")
 """A run of combining characters, or of other characters that are not in words."""
@@ -276,8 +275,9 @@ def _find_error(element: etree._Element, entry: Entry) -> str | None:
 
 def _parse_entry(element: etree._Element, oversized: set[str]) -> Entry:
     """Parse an entry; the names of fields that exceed their bounds are added to `oversized`."""
-    url = _PAPER_URL.fullmatch(_get_text(element, f"{_ATOM}id", MAX_URL_CHARS, oversized))
-    arxiv_id, version = url.groups() if url else (None, None)
+    url = _get_text(element, f"{_ATOM}id", MAX_URL_CHARS, oversized)
+    arxiv_id, version = (_PAPER_URL.match(url) and parse_arxiv_id(url)) or (None, None)
+    dois = parse_dois(_get_texts(element, f"{_ARXIV}doi", oversized))
     people = _find_children(element, f"{_ATOM}author", MAX_AUTHORS, oversized)
     authors = split_authors(
         [_get_text(author, f"{_ATOM}name", MAX_NAME_CHARS, oversized) for author in people],
@@ -290,7 +290,7 @@ def _parse_entry(element: etree._Element, oversized: set[str]) -> Entry:
     comment = _get_text(element, f"{_ARXIV}comment", MAX_NOTE_CHARS, oversized)
     return Entry(
         arxiv_id=arxiv_id,
-        version=int(version) if version else None,
+        version=version,
         authors=authors.names,
         affiliations=authors.affiliations,
         group_authors=authors.groups,
@@ -300,10 +300,10 @@ def _parse_entry(element: etree._Element, oversized: set[str]) -> Entry:
         comment=comment or None,
         published=_parse_date(_get_text(element, f"{_ATOM}published", MAX_WORD_CHARS, oversized)),
         updated=_parse_date(_get_text(element, f"{_ATOM}updated", MAX_WORD_CHARS, oversized)),
-        dois=_get_texts(element, f"{_ARXIV}doi", oversized),
+        dois=dois,
         primary_category=None if primary is None else _get_term(primary, oversized) or None,
         categories=[term for term in terms if term],
-        links=_parse_links(element, oversized),
+        links=replace_doi_links(_parse_links(element, oversized), dois),
     )
 
 

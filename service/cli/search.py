@@ -42,7 +42,9 @@ SORT_ORDER = click.Choice(get_args(SortOrder))
     multiple=True,
     help="A category such as cs.SE, or an archive such as cs; repeat it to match any of several.",
 )
-@click.option("--id-list", type=EXPRESSION, help="arXiv identifiers, separated by commas.")
+@click.option(
+    "--id-list", type=EXPRESSION, help="arXiv identifiers, separated by commas or spaces."
+)
 @click.option("--query", type=EXPRESSION, help="A query in arXiv's query language.")
 @click.option("--submitted-from", type=EXPRESSION, help="First date of version 1: 2026-01-31.")
 @click.option("--submitted-to", type=EXPRESSION, help="Last date of version 1.")

@@ -18,6 +18,7 @@ from psycopg.rows import class_row, scalar_row, tuple_row
 
 from .. import metrics, sql, timestamps
 from ..errors import Conflict, DatabaseUnavailable, RecordRejected
+from ..metadata.dois import parse_dois, replace_doi_links
 from ..metadata.person_names import split_author_text, split_authors
 from ..metadata.withdrawal import is_withdrawn
 from ..models.arxiv import ArxivResponse, Entry
@@ -425,6 +426,7 @@ def _convert_result(result: ResultPayload) -> ResultInsert:
 
 
 def _convert_paper(entry: Entry | ResultPayload, timestamp: int) -> PaperInsert:
+    dois = parse_dois(entry.dois)
     return PaperInsert(
         timestamp=timestamp,
         arxiv_id=entry.arxiv_id,
@@ -437,10 +439,10 @@ def _convert_paper(entry: Entry | ResultPayload, timestamp: int) -> PaperInsert:
         comment=entry.comment,
         published=_to_seconds(entry.published),
         updated=_to_seconds(entry.updated),
-        dois=entry.dois,
+        dois=dois,
         primary_category=entry.primary_category,
         categories=entry.categories,
-        links=entry.links or None,
+        links=replace_doi_links(entry.links, dois) or None,
         withdrawn=is_withdrawn(entry.comment),
         group_authors=entry.group_authors,
     )

@@ -25,7 +25,6 @@ from ..models.filters import MAX_ITEMS_PER_PAGE, PaperFilter, QueryFilter, Resul
 from ..models.records import INT8_MAX
 from ..search_params import MAX_TERM_LENGTH, check_time_range, parse_search, parse_time_range
 
-MAX_FULL_TEXT_LENGTH = 2000
 MAX_PAGE = 1_000_000_000
 QUERY_TIMES = ("start_timestamp", "end_timestamp")
 
@@ -123,7 +122,8 @@ class SearchParams:
     id_list: Annotated[
         str | None,
         param(
-            "up to 200 arXiv identifiers separated by commas, with or without versions",
+            "up to 200 arXiv identifiers, or DOIs or URLs of papers at arXiv, with or without"
+            " versions, separated by commas, semicolons or spaces",
             "2101.00001,hep-th/9901001v1",
             max_length=arxiv_query.MAX_QUERY_LENGTH,
         ),
@@ -140,12 +140,17 @@ class SearchParams:
     ] = None
     submitted_from: Annotated[
         str | None,
-        time_param("earliest submission of version 1, an ISO 8601 date or time", "2026-01-01"),
+        time_param(
+            "earliest submission of version 1, an ISO 8601 year, month, week, day or time",
+            "2026-01-01",
+        ),
     ] = None
     submitted_to: Annotated[
         str | None,
         time_param(
-            "latest submission of version 1, an ISO 8601 date (the whole day) or time", "2026-06-30"
+            "latest submission of version 1, an ISO 8601 time, or a year, month, week or day"
+            " (all of it)",
+            "2026-06-30",
         ),
     ] = None
     start: Annotated[
@@ -268,7 +273,7 @@ class PapersQuery(_TextQuery):
             " title:, author:, abstract: and note: (comment and journal reference) restrict what"
             " follows",
             'title:"unit test" (flaky OR slow) -author:Klein',
-            max_length=MAX_FULL_TEXT_LENGTH,
+            max_length=full_text.MAX_LENGTH,
         ),
     ] = None
     since: Annotated[

@@ -13,6 +13,7 @@ from datetime import UTC, datetime, timedelta, timezone
 from itertools import chain
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 from xml.etree import ElementTree as ET
 from xml.sax.saxutils import escape, quoteattr
 
@@ -25,6 +26,7 @@ from demo import feed as demo_feed
 from demo.papers import Paper, generate
 from service import arxiv_xml
 from service.arxiv_xml import InvalidFeed, parse_feed
+from service.metadata.dois import format_doi_url
 from service.models.arxiv import Entry, Feed, Link
 from service.models.records import INT4_MAX
 from tests.support.captures import captured, catalogued
@@ -208,7 +210,7 @@ def test_old_feed_is_parsed_completely() -> None:
                 primary_category="hep-th",
                 categories=["hep-th", "35J20, 35B38"],
                 links=[
-                    Link("http://dx.doi.org/10.5555/old", "related", "doi"),
+                    Link("https://doi.org/10.5555/old", "related", "doi"),
                     Link("http://arxiv.org/abs/hep-th/9901001v2", "alternate", None, "text/html"),
                 ],
             )
@@ -239,7 +241,9 @@ def test_feed_without_entries_is_parsed() -> None:
         ("0704.0001v12", "0704.0001", 12),
         ("hep-th/9901001v1", "hep-th/9901001", 1),
         ("hep-th/9901001", "hep-th/9901001", None),
-        ("math.GT/0309136v1", "math.GT/0309136", 1),
+        ("math.GT/0309136v1", "math/0309136", 1),
+        ("math.gt/0309199v12", "math/0309199", 12),
+        ("cond-mat.mes-hall/0309136", "cond-mat/0309136", None),
         ("solv-int/9901001v100", "solv-int/9901001", 100),
     ],
 )
@@ -348,14 +352,14 @@ def test_empty_affiliation_is_omitted() -> None:
 def test_falsy_looking_text_is_kept(text: str) -> None:
     entry = one(
         f"<title>{text}</title><summary>{text}</summary><arxiv:comment>{text}</arxiv:comment>",
-        f"<arxiv:journal_ref>{text}</arxiv:journal_ref><arxiv:doi>{text}</arxiv:doi>",
+        f"<arxiv:journal_ref>{text}</arxiv:journal_ref>",
         f"<author><name>{text}</name><arxiv:affiliation>{text}</arxiv:affiliation></author>",
         f'<category term="{text}"/><arxiv:primary_category term="{text}"/>',
     )
 
     assert {entry.title, entry.summary, entry.comment, entry.journal, entry.author} == {text}
     assert entry.affiliations == [[text]]
-    assert entry.dois == entry.categories == [entry.primary_category] == [text]
+    assert entry.categories == [entry.primary_category] == [text]
 
 
 @pytest.mark.parametrize(
@@ -1058,13 +1062,19 @@ _MOMENT = st.datetimes(datetime(1986, 1, 1), timezones=st.just(UTC))  # noqa: DT
 _HREF = st.from_regex(r"https?://[a-z.]{1,9}/[a-z0-9?&='<%]{0,9}", fullmatch=True)
 _NAME = _SOME.filter(lambda name: any(map(str.isalnum, name)) and {*":\uff1a"}.isdisjoint(name))
 """Others are not stored as names."""
-_ID = st.from_regex(r"[0-9]{4}\.[0-9]{4,5}|[a-z-]{2,8}(\.[A-Z]{2})?/[0-9]{7}", fullmatch=True)
+_ID = st.from_regex(
+    r"(1[0-9])(0[1-9]|1[0-2])\.[0-9]{4,5}|(math|hep-th)/(9[1-9]|0[0-6])(0[1-9]|1[0-2])[0-9]{3}",
+    fullmatch=True,
+)
+_DOI = st.from_regex(r"10\.[0-9]{4}/[a-z0-9_.<>()]{0,9}[a-z]", fullmatch=True)
 
 
 @st.composite
 def entries(draw: st.DrawFn) -> Entry:
     authors = draw(st.lists(_NAME, max_size=4))
     arxiv_id = draw(st.none() | _ID)
+    dois = draw(st.lists(_DOI, max_size=3, unique=True))
+    links = st.builds(Link, _HREF, st.none() | _SOME, st.none() | _SOME, st.none() | _SOME)
     return Entry(
         arxiv_id=arxiv_id,
         version=draw(st.none() | st.integers(1, 999)) if arxiv_id else None,
@@ -1076,15 +1086,11 @@ def entries(draw: st.DrawFn) -> Entry:
         comment=draw(st.none() | _SOME),
         published=draw(st.none() | _MOMENT),
         updated=draw(st.none() | _MOMENT),
-        dois=draw(st.lists(_SOME, max_size=3)),
+        dois=dois,
         primary_category=draw(st.none() | _SOME),
         categories=draw(st.lists(_SOME, max_size=3)),
-        links=draw(
-            st.lists(
-                st.builds(Link, _HREF, st.none() | _SOME, st.none() | _SOME, st.none() | _SOME),
-                max_size=4,
-            )
-        ),
+        links=draw(st.lists(links, max_size=4))
+        + [Link(format_doi_url(doi), "related", "doi") for doi in dois],
     )
 
 
@@ -1198,9 +1204,8 @@ def test_generated_papers_are_parsed_back(family: demo_feed.Family) -> None:
             f"arxiv.org/abs/{name}",
             f"arxiv.org/pdf/{name}",
         ]
-        assert [link.href.split("/", 3)[3] for link in entry.links if link.title == "doi"] == (
-            entry.dois
-        )
+        dois = [link.href.split("/", 3)[3] for link in entry.links if link.title == "doi"]
+        assert list(map(unquote, dois)) == entry.dois
 
 
 def normalize_entry(entry: Entry) -> Entry:
@@ -1316,7 +1321,12 @@ class SecondReading:
             primary_category=(self.terms("x:primary_category") or [None])[0],  # type: ignore[list-item]
             categories=self.terms("a:category"),
             links=[
-                Link(link["href"], link.get("rel"), link.get("title"), link.get("type"))
+                Link(
+                    link["href"].replace("http://dx.doi.org/", "https://doi.org/"),
+                    link.get("rel"),
+                    link.get("title"),
+                    link.get("type"),
+                )
                 for link in (each.attrib for each in self.element.findall("a:link", self.names))
             ],
         )

@@ -34,7 +34,7 @@ from service.formats.sanitize import to_single_line
 from service.formats.tabular import Csv
 from service.handlers.client_state import bypasses_cache
 from service.handlers.pagination import decode_cursor
-from service.handlers.params import MAX_FULL_TEXT_LENGTH, parse_categories
+from service.handlers.params import parse_categories
 from service.logging import start_logging
 from service.metadata.arxiv_ids import parse_arxiv_id
 from service.metadata.categories import spell_category
@@ -536,7 +536,7 @@ PARSERS = [
     ),
     Parser("query", arxiv_query_parser.parse_query, QUERIES, MAX_QUERY),
     Parser("query with fields", arxiv_query_parser.parse_fielded_query, QUERIES, MAX_QUERY),
-    Parser("full text query", full_text.build_tsquery, QUERIES, MAX_FULL_TEXT_LENGTH),
+    Parser("full text query", full_text.build_tsquery, QUERIES, full_text.MAX_LENGTH),
     Parser("words of a filter", full_text.build_word_tsqueries, QUERIES | NAMES, MAX_TERM_LENGTH),
     Parser("normalized text", full_text.unaccent_text, QUERIES | NAMES | TEX, MAX_QUERY),
     Parser("highlights", highlight, QUERIES | TEX, MAX_QUERY),
