@@ -54,8 +54,9 @@ select not exists (select from migrations where name = '0015_tex_and_invisible_c
                                 regexp_replace(
                                     normalize(strip_tex(original), nfkd),
                                     -- accents and invisible characters
-                                    '[\u0300-\u036f\u00ad\u061c\u180b-\u180f\u200b-\u200f\u202a-\u202e'
-                                    '\u2060-\u206f\ufe00-\ufe0f\ufeff]+',
+                                    '[\u0300-\u036f\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f'
+                                    '\u202a-\u202e\u2060-\u206f\u3164\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufff8'
+                                    '\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e0fff]+',
                                     '', 'g'
                                 ),
                                 nfc
@@ -104,7 +105,9 @@ select not exists (select from migrations where name = '0015_tex_and_invisible_c
                 from batch
                 where papers.arxiv_id = batch.arxiv_id and papers.version = batch.version
                     and concat_ws(' ', title, join_names(authors), abstract, comment, journal)
-                        ~ '[\\ßẞæÆœŒþÞðÐŋŊȷ\u00ad\u061c\u180b-\u180f\u200b-\u200f\u202a-\u202e\u2060-\u206f\ufe00-\ufe0f\ufeff]'
+                        ~ '[\\ßẞæÆœŒþÞðÐŋŊȷ\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f'
+                            '\u202a-\u202e\u2060-\u206f\u3164\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufff8'
+                            '\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e0fff]'
             )
             select arxiv_id, version into last from batch
             order by arxiv_id, version

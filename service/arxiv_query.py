@@ -21,6 +21,7 @@ from .errors import InvalidParameter
 from .metadata.arxiv_ids import ArxivId, parse_arxiv_id, split_arxiv_ids
 from .metadata.categories import UnknownCategory, select_categories
 from .metadata.person_names import format_given_first
+from .metadata.tex import tex_to_text
 from .models.arxiv import ArxivRequest, Entry, Feed, Search
 
 QUERY_PREFIX = re.compile(r"^arxiv query:\s*", re.IGNORECASE)
@@ -99,12 +100,8 @@ def _build_query(search: Search) -> str:
         nodes.append(_parse_query(search.query))
     for name, field in FIELDS.items():
         text = getattr(search, name)
-        if name == "author" and text:
-            text = format_given_first(text)
         if text and text.strip():
-            if not (value := parser.clean_value(text, strip_wildcards=True)):
-                raise InvalidParameter(name, "has no characters that arXiv can search for")
-            nodes.append(Term(field, value))
+            nodes.append(Term(field, _clean_words(name, text)))
     if categories := _parse_categories(search.category):
         nodes.append(parser.join_nodes(categories, ["OR"] * (len(categories) - 1)))
     if search.submitted_from is not None or search.submitted_to is not None:
@@ -115,6 +112,15 @@ def _build_query(search: Search) -> str:
     # if the second token contains an underscore, arXiv replaces all authors by it; the parenthesis
     # becomes a token of its own
     return f"({text})" if "_" in text and not text.startswith("(") else text
+
+
+def _clean_words(name: str, text: str) -> str:
+    """Return what a parameter searches for. Raises InvalidParameter."""
+    if name == "author":
+        text = format_given_first(tex_to_text(text))
+    if value := parser.clean_value(text, strip_wildcards=True):
+        return value
+    raise InvalidParameter(name, "has no characters that arXiv can search for")
 
 
 def _parse_query(text: str) -> Node:

@@ -16,7 +16,7 @@ from typing import NamedTuple, NoReturn
 from .errors import InvalidParameter
 from .metadata import tex
 from .metadata.arxiv_ids import ArxivId, find_paper_reference
-from .metadata.unicode_text import remove_invisible, straighten_quotes
+from .metadata.unicode_text import INVISIBLE, remove_invisible, straighten_quotes
 from .query_spelling import find_misspelling, shorten
 
 MAX_LENGTH = 2000  # characters of a query
@@ -44,10 +44,8 @@ _MATCH = re.compile(f"[{START}{STOP}]")
 
 # Normalization: identical to the database function `unaccent_text`, character by character
 
-_INVISIBLE = "\u00ad\u061c\u180b-\u180f\u200b-\u200f\u202a-\u202e\u2060-\u206f\ufe00-\ufe0f\ufeff"
-"""Soft hyphens, zero-width characters, marks for the direction of text, variation selectors."""
-_REMOVED = re.compile(f"[\u0300-\u036f{_INVISIBLE}]+")
-_MARKS = f"[\u0300-\u036f\u3099\u309a{_INVISIBLE}]"
+_REMOVED = re.compile(f"[\u0300-\u036f{INVISIBLE}]+")
+_MARKS = f"[\u0300-\u036f\u3099\u309a{INVISIBLE}]"
 _CHARACTERS = re.compile(
     f"[\0-\x7f]+(?!{_MARKS})|(?:[\u1100-\u1112][\u1161-\u1175][\u11a8-\u11c2]?|.){_MARKS}*",
     re.DOTALL,

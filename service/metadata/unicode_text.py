@@ -2,13 +2,15 @@
 
 import re
 
-_IGNORABLE = re.compile(
-    "[\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u202a-\u202e"
+INVISIBLE = (
+    "\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u202a-\u202e"
     "\u2060-\u206f\u3164\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufff8\U0001bca0-\U0001bca3"
-    "\U0001d173-\U0001d17a\U000e0000-\U000e0fff]+"
+    "\U0001d173-\U0001d17a\U000e0000-\U000e0fff"
 )
-"""Unicode's property Default_Ignorable_Code_Point: soft hyphens, zero-width spaces, marks of
-direction, byte order marks, variation selectors."""
+"""Unicode's property Default_Ignorable_Code_Point, as ranges of a regular expression: soft hyphens,
+zero-width spaces, marks of direction, byte order marks, variation selectors. The SQL function
+`unaccent_text` has the same ranges."""
+_IGNORABLE = re.compile(f"[{INVISIBLE}]+")
 _DOUBLE_QUOTES = str.maketrans(dict.fromkeys("“”„‟«»＂〝〞〟「」『』", '"'))  # noqa: RUF001
 _SINGLE_QUOTED = re.compile(
     r'"[^"]*"?'  # a phrase may contain single quotes
