@@ -15,7 +15,7 @@ ServiceError
 ├── UnsupportedMediaType        415  the body is not declared as JSON
 │   └── UnsupportedEncoding     415  the body is compressed
 ├── TooManyRequests             429  the quota of the API client is used up
-├── LimitExceeded                    a request exceeds a limit of the HTTP server; any 4xx, or 503
+├── LimitExceeded                    the HTTP server does not accept a request; any 4xx or 5xx
 ├── ClientDisconnected          499  the client disconnected before the response
 ├── UpstreamError
 │   ├── UpstreamRejected        400  arXiv rejected the query

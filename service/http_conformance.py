@@ -11,12 +11,24 @@ _ABSOLUTE_TARGET = re.compile(rb"[A-Za-z][A-Za-z0-9+.-]*://([^/?#]*)(.*)", re.DO
 Headers = list[tuple[bytes, bytes]]
 
 
+def check_framing(version: str, headers: Headers) -> None:
+    """Raise LimitExceeded if the version or the transfer coding of a request is not supported."""
+    if version not in {"1.0", "1.1"}:  # RFC 9110, 15.6.6
+        raise LimitExceeded(505, f"HTTP/{version} is not supported: send HTTP/1.1")
+    codings = [value.lower() for name, value in headers if name == b"transfer-encoding"]
+    if codings and version == "1.0":  # RFC 9112, 6.1
+        raise LimitExceeded(400, "HTTP/1.0 has no Transfer-Encoding: send Content-Length")
+    if codings not in ([], [b"chunked"]):  # httptools would ignore the others
+        raise LimitExceeded(501, "the only Transfer-Encoding that is supported is chunked")
+
+
 def check_expect(headers: Headers) -> bool:
     """Return whether the client waits for 100 Continue. Raises LimitExceeded (RFC 9110, 10.1.1)."""
-    values = [value.lower() for name, value in headers if name == b"expect"]
-    if any(value != b"100-continue" for value in values):
+    lines = [value.lower() for name, value in headers if name == b"expect"]
+    members = [member.strip(b" \t") for member in b",".join(lines).split(b",")]
+    if lines and set(members) != {b"100-continue"}:
         raise LimitExceeded(417, "the only Expect that is supported is 100-continue: remove it")
-    return bool(values)
+    return bool(lines)
 
 
 def apply_target(target: bytes, headers: Headers) -> bytes:

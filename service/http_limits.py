@@ -10,7 +10,7 @@ import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from .errors import LimitExceeded
-from .http_conformance import apply_target, check_expect, create_unchunked_send
+from .http_conformance import apply_target, check_expect, check_framing, create_unchunked_send
 from .problems import create_rejection
 
 MAX_HEADER_BYTES = 64 * 2**10  # with the request line; six terms of 500 characters have 30 KiB
@@ -71,6 +71,9 @@ class LimitedHttpProtocol(HttpToolsProtocol):
         version = self.parser.get_http_version().encode()
         lines = [b"%s %s HTTP/%s" % (self.parser.get_method(), self.url, version)]
         lines += [b"%s: %s" % header for header in self.headers if header[0] != b"upgrade"]
+        # after `Connection: close`, the old parser ignores all data
+        self.parser = httptools.HttpRequestParser(self)
+        self.parser.set_dangerous_leniencies(lenient_data_after_close=True)  # as uvicorn does
         self.parser.feed_data(b"\r\n".join([*lines, b"", b""]))
         return self._parse(rest)
 
@@ -83,7 +86,7 @@ class LimitedHttpProtocol(HttpToolsProtocol):
     def on_header(self, name: bytes, value: bytes) -> None:
         """Extends uvicorn's, which appends the field to `headers`, with its name in lower case."""
         if not self._is_in_body:  # trailers are not headers (RFC 9110, 6.5.1)
-            super().on_header(name, value)
+            super().on_header(name, value.strip(b" \t"))  # RFC 9112, 5.1
 
     def on_headers_complete(self) -> None:
         """Extends uvicorn's, which sets `cycle`, and runs it or adds it to `pipeline`."""
@@ -94,7 +97,9 @@ class LimitedHttpProtocol(HttpToolsProtocol):
         if self.parser.should_upgrade():
             return
         self._is_in_body, self._unparsed_bytes = True, 0
-        is_current = self.parser.get_http_version() == "1.1"
+        version = self.parser.get_http_version()
+        check_framing(version, self.headers)
+        is_current = version == "1.1"
         self.expect_100_continue = is_current and check_expect(self.headers)
         self.url = apply_target(self.url, self.headers)
         super().on_headers_complete()

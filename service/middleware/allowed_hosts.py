@@ -15,7 +15,8 @@ from .scope import get_first_segment, get_header
 EXEMPT = frozenset({"health", "metrics"})
 """First segments of paths that are requested by address: probes and Prometheus use no host name."""
 
-_HOST = re.compile(r"(?:\[([0-9a-f:.]+)\]|([a-z0-9_-][a-z0-9._-]*?)\.?)(?::[0-9]{0,5})?")
+_HOST = re.compile(r"(?:\[([0-9a-f:.]+)\]|([a-z0-9_-][a-z0-9._-]*?)\.?)(?::([0-9]{0,5}))?")
+MAX_PORT = 65_535
 
 
 class AllowedHostsMiddleware(ASGIMiddleware):
@@ -55,7 +56,8 @@ class AllowedHostsMiddleware(ASGIMiddleware):
 @lru_cache(maxsize=64)
 def parse_host(text: str) -> str | None:
     """Return the host of a Host header as the settings write it, or None if it is malformed."""
-    if not (match := _HOST.fullmatch(text.lower())):
+    match = _HOST.fullmatch(text.lower())
+    if match is None or int(match[3] or 0) > MAX_PORT:
         return None
     try:
         return str(IPv6Address(match[1])) if match[1] else match[2]

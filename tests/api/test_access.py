@@ -398,7 +398,7 @@ async def test_hosts_are_validated(gateway: Serve, host: str, status: int) -> No
 
 
 async def test_malformed_host_is_always_rejected(client: Gateway) -> None:
-    for host in ("", "a:x", "a b", "a/b", "[::1", "a@b"):
+    for host in ("", "a:x", "a b", "a/b", "[::1", "a@b", "a:65536", "a:99999", "[::1]:70000"):
         assert (await client.get("/results", headers={"host": host})).status_code == 400
     for twice in ([("host", "a"), ("host", "b")], [("host", "a"), ("host", "a")]):
         assert (await client.get("/results", headers=twice)).status_code == 400
@@ -407,6 +407,7 @@ async def test_malformed_host_is_always_rejected(client: Gateway) -> None:
 def test_host_header_is_parsed() -> None:
     assert parse_host("[::ffff:1.2.3.4]:5") == parse_host("[::ffff:102:304]")
     assert parse_host("[:::]") is None
+    assert parse_host("example.net:65535") == parse_host("example.net:") == "example.net"
     assert parse_host(".example.net") is None
 
 

@@ -264,10 +264,67 @@ async def test_upgrade_header_is_ignored(http_server: LimitedServer, protocol: b
     ]
 
 
-async def test_connect_is_rejected(http_server: LimitedServer) -> None:
+@pytest.mark.parametrize("version", [b"1.0", b"1.1"])
+@pytest.mark.parametrize("connection", [b"Upgrade, close", b"close\r\nconnection: upgrade"])
+async def test_upgrade_header_is_ignored_before_the_connection_is_closed(
+    http_server: LimitedServer, connection: bytes, version: bytes
+) -> None:
+    upgrade = b"connection: %s\r\nupgrade: h2c\r\n" % connection
+    for request_, status in (
+        (ONE + upgrade + b"\r\n", 200),
+        (POST + upgrade + b"content-length: 3\r\n\r\nabc", 201),
+    ):
+        async with http_server.client() as client:
+            await client.send(request_.replace(b"HTTP/1.1", b"HTTP/" + version))
+            assert (await client.read_response())[0] == status
+            assert await client.reader.read() == b""
+
+
+@pytest.mark.parametrize("headers", [b"", b"connection: close\r\n", b"connection: upgrade\r\n"])
+async def test_connect_is_rejected(http_server: LimitedServer, headers: bytes) -> None:
     async with http_server.client() as client:
-        await client.send(b"CONNECT x:80 HTTP/1.1\r\nhost: x:80\r\n\r\n")
+        await client.send(b"CONNECT x:80 HTTP/1.1\r\nhost: x:80\r\n" + headers + b"\r\n")
         assert await client.read_rejection() == 400
+
+
+async def test_blanks_around_values_of_headers_are_ignored(whole: LimitedServer) -> None:
+    headers = b"host: \t allowed.example \t \r\nx-request-id: one \t\r\nexpect:100-continue \r\n"
+    async with whole.client() as client:
+        await client.send(b"GET /results HTTP/1.1\r\n" + headers + b"\r\n")
+        status, fields, _ = await client.read_response()
+
+    assert (status, fields["x-request-id"]) == (200, "one")
+
+
+@pytest.mark.parametrize(
+    ("version", "headers", "status"),
+    [
+        (b"HTTP/2.0", b"", 505),
+        (b"HTTP/0.9", b"", 505),
+        (b"HTTP/1.0", b"transfer-encoding: chunked\r\n", 400),
+        (b"HTTP/1.0", b"connection: keep-alive\r\ntransfer-encoding: chunked\r\n", 400),
+        (b"HTTP/1.1", b"transfer-encoding: gzip, chunked\r\n", 501),
+        (b"HTTP/1.1", b"transfer-encoding: gzip\r\ntransfer-encoding: chunked\r\n", 501),
+        (b"HTTP/1.1", b"transfer-encoding: chunked, chunked\r\n", 400),
+        (b"HTTP/1.1", b"transfer-encoding: Chunked \r\n", 201),
+    ],
+)
+async def test_other_versions_and_transfer_codings_are_rejected(
+    http_server: LimitedServer, version: bytes, headers: bytes, status: int
+) -> None:
+    async with http_server.client() as client:
+        request_ = POST.replace(b"HTTP/1.1", version) + headers
+        await client.send(request_ + b"\r\n3\r\nabc\r\n0\r\n\r\n")
+        if status == 201:
+            assert (await client.read_response())[0] == status
+        else:
+            assert await client.read_rejection() == status
+
+
+async def test_request_without_a_version_is_rejected(http_server: LimitedServer) -> None:
+    async with http_server.client() as client:
+        await client.send(b"GET /\r\n\r\n")
+        assert await client.read_rejection() == 505
 
 
 async def test_rejection_is_logged_with_its_request_id(
@@ -469,9 +526,12 @@ async def test_trailers_are_not_headers(http_server: LimitedServer) -> None:
 EXPECTING = POST + b"expect: 100-continue\r\n"
 
 
-async def test_expectation_of_100_is_met(http_server: LimitedServer) -> None:
+@pytest.mark.parametrize(
+    "value", [b"100-Continue", b"100-continue \t", b"100-continue,100-continue"]
+)
+async def test_expectation_of_100_is_met(http_server: LimitedServer, value: bytes) -> None:
     async with http_server.client() as client:
-        await client.send(EXPECTING.replace(b"100-c", b"100-C") + b"content-length: 3\r\n\r\n")
+        await client.send(POST + b"expect: " + value + b"\r\ncontent-length: 3\r\n\r\n")
         assert await client.reader.readuntil(b"\r\n\r\n") == b"HTTP/1.1 100 Continue\r\n\r\n"
         await client.send(b"abc")
         assert (await client.read_response())[0] == 201

@@ -14,7 +14,8 @@ Uses of private APIs
 | uvicorn | signal handlers are installed before the lifespan begins | server |
 | uvicorn | an incomplete response is logged in the context of the request | logging |
 | httptools | an error of a callback is the `__context__` of the parser's error | http_limits |
-| httptools | `HttpParserUpgrade` has the offset of the rest; the parser can go on | http_limits |
+| httptools | `HttpParserUpgrade` has the offset of the rest | http_limits |
+| uvicorn | the leniency of its parser, which a new one needs too | http_limits |
 | Litestar | `ASGIMiddleware` outside of an app, without a route handler | app |
 | Litestar | middleware given as a function stays in its place | tracing |
 | Litestar | bodies are decoded by the method `json` of the request class | json_request |
