@@ -12,6 +12,8 @@ from .errors import InvalidParameter
 
 MAX_DIGITS = 100
 """Digits of an integer. Python's conversion takes quadratic time."""
+MAX_PATH = 200
+"""Characters of the path to a field that an error names."""
 
 _UNSTORABLE = re.compile("[\\0\ud800-\udfff]")
 _MAY_BE_UNSTORABLE = re.compile(r"\\u(?:0000|[dD][89A-Fa-f])")
@@ -33,8 +35,7 @@ def decode_body(body: bytes) -> Any:  # noqa: ANN401 - any JSON
     try:
         text = body.decode()
         value = _DECODER.decode(text)
-        if _MAY_BE_UNSTORABLE.search(text):
-            _check_texts(value, "")
+        path = _find_unstorable(value) if _MAY_BE_UNSTORABLE.search(text) else None
     except UnicodeDecodeError as error:
         raise InvalidParameter("body", f"is not valid UTF-8 at byte {error.start}") from error
     except RecursionError as error:
@@ -42,20 +43,30 @@ def decode_body(body: bytes) -> Any:  # noqa: ANN401 - any JSON
         raise InvalidParameter("body", reason) from error
     except ValueError as error:
         raise InvalidParameter("body", f"is not valid JSON ({error})") from error
+    if path is not None:
+        name = path.removeprefix(".") or "body"
+        raise InvalidParameter(name, "contains a NUL character or a lone surrogate")
     return value
 
 
-def _check_texts(value: Any, path: str) -> None:  # noqa: ANN401 - any JSON
-    """Raise InvalidParameter for a text with a NUL character or a lone surrogate."""
-    if isinstance(value, str) and _UNSTORABLE.search(value):
-        raise InvalidParameter(path or "body", "contains a NUL character or a lone surrogate")
+def _find_unstorable(value: Any) -> str | None:  # noqa: ANN401 - any JSON
+    """Return where in a value a text has a NUL character or a lone surrogate, such as `.a[0].b`.
+
+    The path is built only for such a text. If its own name is one, it ends with its object.
+    """
+    if isinstance(value, str):
+        return "" if _UNSTORABLE.search(value) else None
     if isinstance(value, list):
         for number, item in enumerate(value):
-            _check_texts(item, f"{path}[{number}]")
+            if (path := _find_unstorable(item)) is not None:
+                return f"[{number}]{path}"[:MAX_PATH]
     elif isinstance(value, dict):
         for name, item in value.items():
-            _check_texts(name, path)
-            _check_texts(item, f"{path}.{name[:100]}" if path else name[:100])
+            if _UNSTORABLE.search(name):
+                return ""
+            if (path := _find_unstorable(item)) is not None:
+                return f".{name[:100]}{path}"[:MAX_PATH]
+    return None
 
 
 def _create_object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -226,6 +226,14 @@ async def test_field_with_an_invalid_text_is_named(
     assert problem["parameter"] == name
 
 
+@pytest.mark.parametrize("before", ["[", '{"%s":' % ("a" * 100)])
+async def test_name_of_a_deeply_nested_field_is_cut(client: Gateway, before: str) -> None:
+    body = before * 400 + '"\\u0000"' + ("]" if before == "[" else "}") * 400
+    problem = await check_rejection(client, "/queries", body.encode())
+
+    assert 190 < len(problem["parameter"]) <= 200
+
+
 UNUSUAL_JSON = (
     b'{"text": 1, "text": 2}',
     b'{"a": {"text": 1, "\\u0074ext": 2}}',

@@ -35,6 +35,7 @@ from service.formats.tabular import Csv
 from service.handlers.client_state import bypasses_cache
 from service.handlers.pagination import decode_cursor
 from service.handlers.params import parse_categories
+from service.json_request import decode_body
 from service.logging import start_logging
 from service.metadata.arxiv_ids import parse_arxiv_id
 from service.metadata.categories import spell_category
@@ -92,6 +93,12 @@ def repeat(text: str, *, before: str = "", after: str = "") -> Callable[[int], s
 
 def encoded(make_text: Callable[[int], str]) -> Callable[[int], bytes]:
     return lambda size: make_text(size).encode()
+
+
+def in_long_names(make_text: Callable[[int], str]) -> Callable[[int], str]:
+    """Put the JSON into objects whose names fill half of the input."""
+    name = '{"%s":' % ("a" * 93)
+    return lambda size: name * (size // 200) + make_text(size // 2) + "}" * (size // 200)
 
 
 def in_list(make_text: Callable[[int], str]) -> Callable[[int], list[str]]:
@@ -209,6 +216,10 @@ def create_reference(text: str) -> Reference:
 
 def write_csv(text: str) -> bytes:
     return Csv(("text",)).serialize([Row(text)])
+
+
+def parse_body(body_type: type[msgspec.Struct]) -> Callable[[str], msgspec.Struct]:
+    return lambda text: msgspec.convert(decode_body(text.encode()), body_type, strict=False)
 
 
 def format_log_line(style: Any) -> Callable[[str], str]:
@@ -504,7 +515,8 @@ BODIES: Inputs = {
     "objects": repeat('{"asked":'),
     "escapes": repeat("\\u0000", before='{"asked":{"title":"', after='"}}'),
     "digits": repeat("1", before='{"query_id":', after="}"),
-    "results": repeat('{"authors":"a","title":"t"},', before='{"results":['),
+    "results": repeat('{"authors":"a","title":"t"},', before='{"results":[', after="{}]}"),
+    "a list in long names": in_long_names(repeat("0,", before="[", after='"\\u0000"]')),
 }
 ENTRIES: Inputs = {
     "links": repeat('<link href="https://doi.org/10.1/a"/>'),
@@ -531,7 +543,7 @@ PARSERS = [
     Parser("X-Request-ID", pass_header(LOG, "x_request_id"), HEADER),
     Parser("query string", pass_query, QUERY_STRINGS),
     *(
-        Parser(f"body as {body_type.__name__}", msgspec.json.Decoder(body_type).decode, BODIES)
+        Parser(f"body as {body_type.__name__}", parse_body(body_type), BODIES)
         for body_type in (SearchRequest, WriteResultsRequest)
     ),
     Parser("query", arxiv_query_parser.parse_query, QUERIES, MAX_QUERY),
