@@ -170,15 +170,20 @@ def _restrict_access(folder: Path, server_user: pwd.struct_passwd | None) -> Non
 
 @contextmanager
 def _open_private(path: Path) -> Iterator[BinaryIO]:
-    """Open a file for appending that only its owner can open: this user, or that of the folder."""
+    """Open a file for appending that only its owner can open.
+
+    Raises ConfigurationError if it does not belong to this user. Root can also open those of the
+    owner of the folder.
+    """
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW, 0o600)
     with os.fdopen(descriptor, "ab") as file:
         status, folder_owner = os.fstat(descriptor), path.parent.stat().st_uid
-        if status.st_uid not in {os.geteuid(), folder_owner}:
+        is_root = os.geteuid() == 0
+        if status.st_uid != os.geteuid() and not (is_root and status.st_uid == folder_owner):
             raise ConfigurationError(f"ARXIV_DATA_DIR: {path} belongs to another user: remove it")
         if status.st_mode & 0o077:
             os.fchmod(descriptor, 0o600)
-        if os.geteuid() == 0:  # the owner of the folder can start the service later, without root
+        if is_root:  # the owner of the folder can start the service later, without root
             os.fchown(descriptor, folder_owner, -1)
         yield file
 

@@ -22,6 +22,7 @@ from psycopg.conninfo import make_conninfo
 
 from demo.arxiv import StandIn
 from service import embedded_postgres
+from service.errors import ConfigurationError
 from tests.support.process import ROOT, Service, service
 
 
@@ -391,6 +392,18 @@ def test_files_of_another_user_are_rejected(
     assert f"{data / 'lock'} belongs to another user" in running.output
 
 
+def test_files_of_another_user_who_owns_the_folder_are_rejected(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "in-use").touch(0o666)
+    monkeypatch.setattr(os, "geteuid", lambda: tmp_path.stat().st_uid + 1)
+    with (
+        pytest.raises(ConfigurationError, match="in-use belongs to another user: remove it"),
+        embedded_postgres.run_server(tmp_path),
+    ):
+        pass
+
+
 def test_other_users_cannot_create_the_socket_directory_first(
     shared: Path, folder: dict[str, str], attack: Attack
 ) -> None:
@@ -530,6 +543,7 @@ import os
 from pathlib import Path
 import psycopg
 from service import embedded_postgres
+from service.errors import ConfigurationError
 from service.db import migrations
 with embedded_postgres.run_server(Path(os.environ["ARXIV_DATA_DIR"])) as url:
     migrations.apply(url)
