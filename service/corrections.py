@@ -11,6 +11,7 @@ from .metadata import categories
 from .metadata.arxiv_ids import ArxivId, parse_arxiv_id
 from .metadata.dois import parse_dois
 from .models.arxiv import Search
+from .query_spelling import shorten
 
 MAX_CORRECTIONS = 10
 MAX_WORDS = 100
@@ -113,17 +114,15 @@ def _check_syntax(text: _Text, language: str) -> Iterator[str]:
         yield f"{found}; use {language} for operators"
     fields = [word for word in words if _FIELD.match(word)]
     if fields:
-        found = f"{text.parameter}: {_shorten(fields[0])} is searched as words"
+        found = f"{text.parameter}: {shorten(fields[0])} is searched as words"
         yield f"{found}; use {language} for fields"
 
 
 def _check_operators(q: str) -> Iterator[str]:
     words = set(_WORD.findall(_PHRASE.sub(" ", q)))
-    if "ANDNOT" in map(str.upper, words):
-        yield "q: ANDNOT is an operator of arXiv's query language; write -word to exclude a word"
-    small = {word for word in words if word.upper() in {"AND", "OR", "NOT"} and not word.isupper()}
+    small = {word for word in words if word.upper() in _OPERATORS and not word.isupper()}
     if small:
-        yield f"q: {_join(small)} is searched as a word; write AND, OR and NOT in capital letters"
+        yield f"q: {_join(small)} is searched as a word; write operators in capital letters"
 
 
 def _check_words(text: _Text, remedies: _Remedies) -> Iterator[str]:
@@ -147,7 +146,7 @@ def _check_word(text: _Text, word: str, remedies: _Remedies) -> Iterator[str]:
     elif match := _DOI.search(word):
         for doi in parse_dois([word[match.start() :]]):
             remedy = f'use {remedies.query}doi:"{doi}"'
-            yield f"{name}: {_shorten(word)} is a DOI, but is searched as words; {remedy}"
+            yield f"{name}: {shorten(word)} is a DOI, but is searched as words; {remedy}"
     elif _is_year(plain) and text.field not in _DATED:
         dates = f"{remedies.first_day}={plain}-01-01 and {remedies.last_day}={plain}-12-31"
         yield f"{name}: {plain} is searched as a word; use {dates}"
@@ -158,7 +157,7 @@ def _check_word(text: _Text, word: str, remedies: _Remedies) -> Iterator[str]:
 def _describe_paper(name: str, text: str, paper: ArxivId, remedies: _Remedies) -> str:
     arxiv_id = paper.name if paper.version is None else f"{paper.name}v{paper.version}"
     remedy = f"use {remedies.paper}{arxiv_id}"
-    return f"{name}: {_shorten(text)} is an identifier, but is searched as words; {remedy}"
+    return f"{name}: {shorten(text)} is an identifier, but is searched as words; {remedy}"
 
 
 def _is_year(word: str) -> bool:
@@ -178,7 +177,7 @@ def _check_categories(values: Iterable[str]) -> Iterator[str]:
             yield f"query: cat:{value} does not include subject classes; write cat:{value}.*"
         elif not categories.is_known(value):
             alternatives = categories.describe_alternatives(value)
-            yield f"query: {_shorten(value)} is not a category; {alternatives}"
+            yield f"query: {shorten(value)} is not a category; {alternatives}"
 
 
 def _check_name_order(author: str) -> Iterator[str]:
@@ -192,7 +191,3 @@ def _check_name_order(author: str) -> Iterator[str]:
 
 def _join(words: Iterable[str]) -> str:
     return ", ".join(sorted(words))
-
-
-def _shorten(text: str) -> str:
-    return text if len(text) <= parser.MAX_EXCERPT else f"{text[: parser.MAX_EXCERPT]}..."

@@ -26,7 +26,7 @@ from psycopg import DataError, errors
 from psycopg.rows import scalar_row, tuple_row
 
 from .. import sql
-from ..errors import DatabaseUnavailable
+from ..errors import DatabaseUnavailable, InvalidParameter
 from ..metadata.categories import CATEGORIES
 from ..models import records
 from ..models.filters import PaperFilter, Position, QueryFilter, ResultFilter, SortKey
@@ -54,6 +54,8 @@ SLOW_READ_TIMEOUT = 5.0
 """Seconds that a slow read may wait for the others."""
 STALL_SECONDS = 1.0
 """Seconds after which a client that reads nothing keeps no rows in memory that were read ahead."""
+TEXT_PARAMETERS = ("q", "author", "title", "journal")
+"""Parameters of clients that become a tsquery."""
 YEARS = range(1900, 2200)
 """Years that facets distinguish; arXiv began in 1991."""
 FEED_RUNS, FEED_PAPERS = 30, 100
@@ -61,8 +63,8 @@ Row = TypeVar("Row", bound=Struct)
 Filter = QueryFilter | ResultFilter | PaperFilter
 
 
-class InvalidFilter(ValueError):
-    """PostgreSQL cannot interpret a filter; it did not come from this service's own parsers."""
+class InvalidFilter(InvalidParameter):
+    """PostgreSQL cannot interpret a filter, or a tsquery in it is too large."""
 
 
 class ListDefinition(Struct, Generic[Row], frozen=True):
@@ -256,7 +258,14 @@ class RecordReader:
                 try:
                     await cursor.execute(statement, values)
                 except (DataError, errors.SyntaxError) as error:
-                    raise InvalidFilter("PostgreSQL cannot interpret the filter") from error
+                    reason = "PostgreSQL cannot interpret the filter"
+                    raise InvalidFilter("body", reason) from error
+                except (errors.ProgramLimitExceeded, errors.StatementTooComplex) as error:
+                    names = _list_text_parameters(values)
+                    if not names:
+                        raise
+                    reason = f"PostgreSQL cannot search for it: {error.diag.message_primary}"
+                    raise InvalidFilter(", ".join(names), reason) from error
                 # by position: a third of the cost of a call with keywords for each row
                 return list(starmap(row_type, await cursor.fetchall()))
 
@@ -324,6 +333,12 @@ def _is_slow(filters: Filter) -> bool:
     return any(getattr(filters, name, None) for name in SLOW_FILTERS) or (
         isinstance(filters, QueryFilter) and filters.status is not None
     )
+
+
+def _list_text_parameters(values: Mapping[str, Any]) -> list[str]:
+    """Return the parameters of clients that a tsquery was made of."""
+    values = {"q": values.get("is_full_text"), **values}
+    return [name for name in TEXT_PARAMETERS if values.get(name)]
 
 
 @lru_cache(maxsize=4)

@@ -10,9 +10,10 @@ import re
 
 from .sanitize import to_single_line
 
-_TOKEN = re.compile(r"(\\[A-Za-z]+|\\.|\\|\$+|[{}&%#_^])")
+_TOKEN = re.compile(r"(\\[A-Za-z]+|\\.|\\|[${}&%#_^])")
 _OPENER_OF = {"}": "{", r"\}": r"\{", "$": "$", "$$": "$$", r"\)": r"\(", r"\]": r"\["}
 _OPENERS = frozenset(_OPENER_OF.values())
+_DELIMITERS = _OPENERS.union(_OPENER_OF)
 _MATH = frozenset({"$", "$$", r"\(", r"\[", r"\)", r"\]"})
 _COMMAND = re.compile(r"\\[\x20-/:-~]")
 """A backslash and one character that TeX may define: no digits, ASCII only."""
@@ -69,30 +70,31 @@ def escape_latex(text: str | None) -> str:
 
 
 def _match_delimiters(pieces: list[str]) -> dict[int, int]:
-    """Return the indexes of matching delimiters, in both directions; runs of dollars are split.
+    """Return the indexes of matching delimiters, in both directions; `$$` becomes one piece.
 
     A brace closes its group whatever is still open in it; other delimiters match within a group.
     """
     matches: dict[int, int] = {}
     opened: list[int] = []
-    number = -1
-    while (number := number + 2) < len(pieces):  # every other piece is plain text
+    groups = [0]  # where the open groups begin in `opened`
+    for number in range(1, len(pieces), 2):  # every other piece is plain text
         piece = pieces[number]
-        braces = [depth for depth, other in enumerate(opened) if pieces[other] == "{"]
-        group = braces[-1] + 1 if braces else 0
-        inside = [pieces[other] for other in opened[group:]]
-        if piece[0] == "$" and len(piece) > (length := 1 if "$" in inside else 2):
-            pieces[number : number + 1] = [piece[:length], "", piece[length:]]
-            piece = piece[:length]
+        if piece not in _DELIMITERS:
+            continue
+        inside = [pieces[other] for other in opened[groups[-1] :]]
+        if piece == "$" and "$" not in inside and pieces[number + 1 : number + 3] == ["", "$"]:
+            pieces[number], pieces[number + 2] = piece, _ = "$$", ""
         opener = _OPENER_OF.get(piece)
-        if piece == "}" and braces:
-            depth = braces[-1]
+        if piece == "}" and len(groups) > 1:
+            depth = groups.pop() - 1
         elif opener in inside:
             depth = len(opened) - 1 - inside[::-1].index(opener)
         else:
             nested = piece in _MATH and not _MATH.isdisjoint(inside)
             if piece in _OPENERS and not nested and len(opened) < _MAX_DEPTH:
                 opened.append(number)
+                if piece == "{":
+                    groups.append(len(opened))
             continue
         matches[number], matches[opened[depth]] = opened[depth], number
         del opened[depth:]

@@ -49,7 +49,7 @@ async def search_arxiv(
         summary.results = Result.from_rows(rows, context.settings.zone)
     headers = {
         "cache-status": f"arxiv-gateway; {reply.cache_status}",
-        "cache-control": f"max-age={reply.lifetime}",
+        "cache-control": f"max-age={reply.max_age}",
         "age": f"{reply.age}",
     }
     return Response(summary, headers=headers)

@@ -127,7 +127,8 @@ async def get_paper(
     arxiv_id: Annotated[
         Path,
         PathParameter(
-            description="arXiv identifier of the old or new style, with or without a version",
+            description="arXiv identifier of the old or new style, with or without a version;"
+            " also as a DOI or as the URL of the paper at arXiv",
             examples=[Example(value="hep-th/9901001v1")],
             schema_extra={"format": None},  # Litestar describes paths as URIs
         ),
@@ -136,9 +137,7 @@ async def get_paper(
 ) -> Response[Any]:
     """Return a paper in its latest stored version, or in the version in its identifier."""
     paper_format = select_format(format_name, request.headers.get("accept"))
-    # the path of a request lacks one of the slashes after https:
-    text = str(arxiv_id).strip("/").replace(":/", "://")
-    name, version = arxiv_query.parse_id_parameter(text, "arxiv_id")
+    name, version = arxiv_query.parse_id_parameter(str(arxiv_id).strip("/"), "arxiv_id")
     versions = await context.reader.fetch_versions(name)
     matches = [row for row in versions if version in {None, row.version}]
     if not matches:

@@ -1,15 +1,21 @@
 """The service as a process: restarts, signals, the embedded PostgreSQL, invalid settings."""
 
+import hashlib
 import os
 import pwd
+import re
 import shutil
 import signal
 import socket
+import stat
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from time import monotonic, sleep
 
+import httpx
 import psycopg
 import pytest
 from psycopg.conninfo import make_conninfo
@@ -195,9 +201,11 @@ def test_port_in_use_is_reported(folder: dict[str, str]) -> None:
 
 
 def test_service_starts_before_its_database_and_recovers(
-    arxiv_server: tuple[StandIn, str], tmp_path: Path
+    arxiv_server: tuple[StandIn, str], quick_path: Path
 ) -> None:
-    with embedded_postgres.run_server(tmp_path / "own") as url:
+    # its path is short, so the address stays the same
+    own = quick_path / "recovering"
+    with embedded_postgres.run_server(own) as url:
         subprocess.run(
             [sys.executable, "-m", "service", "migrate"],
             cwd=ROOT,
@@ -214,7 +222,7 @@ def test_service_starts_before_its_database_and_recovers(
         assert running.get("/health/live").status_code == 200
         assert running.get("/health/ready").status_code == 503
         for _ in range(2):
-            with embedded_postgres.run_server(tmp_path / "own"):
+            with embedded_postgres.run_server(own):
                 assert wait_until_ready(running) < 15
                 assert running.get("/arxiv", title="testing").status_code == 200
             rejected = running.get("/results")
@@ -285,6 +293,211 @@ def ordinary_user() -> pwd.struct_passwd:
     if os.geteuid() != 0:
         pytest.skip("needs root")
     return pwd.getpwnam("nobody")
+
+
+Attack = Callable[..., int]
+
+
+@pytest.fixture
+def attack(ordinary_user: pwd.struct_passwd) -> Attack:
+    """Runs a command as another user and returns its status."""
+
+    def run(*command: str | Path) -> int:
+        return subprocess.run(
+            command,
+            user=ordinary_user.pw_uid,
+            group=ordinary_user.pw_gid,
+            extra_groups=[],
+            capture_output=True,
+            check=False,
+            timeout=20,
+        ).returncode
+
+    return run
+
+
+@pytest.fixture
+def shared() -> Iterator[Path]:
+    """A folder that all users can enter and write, such as /tmp."""
+    with TemporaryDirectory(dir="/tmp") as name:
+        path = Path(name)
+        path.chmod(0o1777)
+        yield path
+
+
+def test_other_users_can_neither_read_nor_lock_files(
+    shared: Path, folder: dict[str, str], attack: Attack
+) -> None:
+    data = shared / "data"
+    with service(folder | {"ARXIV_DATA_DIR": str(data)}) as running:
+        running.get("/arxiv", title="testing")
+        check_private(data, attack)
+        assert running.end(signal.SIGTERM) == 0
+    assert "other users" not in running.output
+
+
+def test_existing_files_that_others_can_open_are_restricted(
+    shared: Path, folder: dict[str, str], attack: Attack
+) -> None:
+    data = shared / "data"
+    data.mkdir()
+    data.chmod(0o755)
+    for name in ("lock", "in-use", "postgres.log"):
+        (data / name).touch()
+        (data / name).chmod(0o666)
+    assert attack("flock", "-n", "-x", data / "lock", "true") == 0
+    environment = folder | {"ARXIV_DATA_DIR": str(data)}
+    with service(environment) as first:
+        first.url()
+        check_private(data, attack)
+        with service(environment) as second:
+            second.url()
+    assert f"other users can enter {data} (mode 0755)" in first.output
+    assert "other users" not in second.output
+
+
+def test_folder_that_users_share_is_not_changed(shared: Path, folder: dict[str, str]) -> None:
+    with service(folder | {"ARXIV_DATA_DIR": str(shared)}) as running:
+        running.url()
+        assert running.end(signal.SIGTERM) == 0
+    assert (
+        f"other users can enter {shared} (mode 1777): use a directory of its own" in running.output
+    )
+    assert stat.S_IMODE(shared.stat().st_mode) == 0o1777
+
+
+def check_private(data: Path, attack: Attack) -> None:
+    assert attack("stat", data) == 0  # the folders above can be entered
+    assert attack("ls", data) != 0
+    for name in ("lock", "in-use", "postgres.log", "postgres/.s.PGSQL.5432.lock"):
+        assert (data / name).exists()
+        assert attack("cat", data / name) != 0
+        assert attack("flock", "-n", "-x", data / name, "true") != 0
+        assert attack("flock", "-n", "-s", data / name, "true") != 0
+    assert stat.S_IMODE(data.stat().st_mode) == 0o710
+    for path in data.iterdir():
+        assert not path.stat().st_mode & 0o077
+
+
+def test_files_of_another_user_are_rejected(
+    shared: Path, folder: dict[str, str], ordinary_user: pwd.struct_passwd
+) -> None:
+    data = shared / "data"
+    data.mkdir()
+    (data / "lock").touch()
+    shutil.chown(data / "lock", ordinary_user.pw_uid)
+    with service(folder | {"ARXIV_DATA_DIR": str(data)}) as running:
+        assert running.wait() == 2
+    assert f"{data / 'lock'} belongs to another user" in running.output
+
+
+def test_other_users_cannot_create_the_socket_directory_first(
+    shared: Path, folder: dict[str, str], attack: Attack
+) -> None:
+    data = shared / ("deep" * 30)
+    digest = hashlib.sha256(os.fsencode(data / "postgres")).hexdigest()[:16]
+    assert attack("mkdir", shared / f"arxiv-gateway-{digest}") == 0
+    environment = folder | {"ARXIV_DATA_DIR": str(data), "TMPDIR": str(shared)}
+    with service(environment) as killed:
+        killed.get("/arxiv", title="testing")
+        [socket_folder] = [
+            path for path in shared.glob("arxiv-gateway-*") if digest not in str(path)
+        ]
+        assert stat.S_IMODE(socket_folder.stat().st_mode) == 0o700
+        assert attack("ls", socket_folder) != 0
+        assert attack("psql", "-h", socket_folder, "-U", "postgres", "-c", "select 1") != 0
+        with service(environment) as second:
+            assert len(second.get("/queries").json()) == 1
+            killed.end(signal.SIGKILL)
+            assert len(second.get("/queries").json()) == 1
+            second.end(signal.SIGKILL)
+    with service(environment) as last:
+        assert len(last.get("/queries").json()) == 1
+        assert last.end(signal.SIGTERM) == 0
+    assert not socket_folder.exists()
+    assert not find_postgres(environment)
+
+
+def test_socket_directory_that_others_can_enter_is_rejected(
+    shared: Path, folder: dict[str, str]
+) -> None:
+    data = shared / ("deep" * 30)
+    environment = folder | {"ARXIV_DATA_DIR": str(data), "TMPDIR": str(shared)}
+    with service(environment) as first:
+        first.url()
+        [socket_folder] = shared.glob("arxiv-gateway-*")
+        socket_folder.chmod(0o777)
+        with service(environment) as second:
+            assert second.wait() == 2
+        socket_folder.chmod(0o700)
+    assert f"{socket_folder} belongs to another user, or others can enter it" in second.output
+
+
+def test_new_socket_directory_is_used_again_after_a_crash(
+    shared: Path, folder: dict[str, str]
+) -> None:
+    environment = folder | {
+        "ARXIV_DATA_DIR": str(shared / ("deep" * 30)),
+        "TMPDIR": str(shared),
+    }
+    with service(environment) as first:
+        first.get("/arxiv", title="testing")
+        [socket_folder] = shared.glob("arxiv-gateway-*")
+        os.kill(min(map(int, find_postgres(environment))), signal.SIGKILL)
+        sleep(3)
+        assert wait_until_ready(first) < 20
+        assert [*shared.glob("arxiv-gateway-*")] == [socket_folder]
+        assert len(first.get("/queries").json()) == 1
+        assert first.end(signal.SIGTERM) == 0
+    assert not socket_folder.exists()
+
+
+def test_cancelled_statements_take_one_short_line_of_the_log_each(
+    quick_path: Path, folder: dict[str, str]
+) -> None:
+    data = quick_path / "cancelling"
+    with service(folder | {"ARXIV_DATA_DIR": str(data)}) as running:
+        url, log = running.url(), data / "postgres.log"
+        address = f"host={data / 'postgres'} port=5432 user=postgres dbname=postgres"
+        with psycopg.connect(address) as conn:
+            conn.execute("lock table papers")
+            before = log.stat().st_size
+            for number in range(100):
+                response = httpx.get(
+                    f"{url}/papers?q=word{number}", headers={"Request-Timeout": "0.05"}
+                )
+                assert response.status_code == 504
+            sleep(0.5)
+        added = log.read_text()[before:]
+        assert re.search("canceling statement|transaction timeout", added)
+        assert "STATEMENT" not in added
+        assert len(added) < 12_000
+        with psycopg.connect(address) as conn, pytest.raises(psycopg.errors.UndefinedTable):
+            conn.execute("select * from no_such_table")
+        assert 'relation "no_such_table" does not exist' in log.read_text()
+        assert running.end(signal.SIGTERM) == 0
+
+
+def test_log_of_postgresql_is_bounded(quick_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(embedded_postgres, "MAX_LOG_BYTES", 20_000)
+    monkeypatch.setattr(embedded_postgres, "WATCH_INTERVAL", 0.05)
+    folder = quick_path / "logging"
+    log, previous = folder / "postgres.log", folder / "postgres.log.1"
+    with (
+        embedded_postgres.run_server(folder) as url,
+        embedded_postgres.run_server(folder),
+        psycopg.connect(url, autocommit=True) as conn,
+    ):
+        for number in range(1000):
+            conn.execute(f"do $$ begin raise warning 'line {number} {'x' * 100}'; end $$")
+            if number % 100 == 99:
+                sleep(0.2)
+                assert log.stat().st_size < 40_000
+        assert previous.stat().st_size == 20_000
+        assert stat.S_IMODE(previous.stat().st_mode) == 0o600
+        conn.execute("do $$ begin raise warning 'the last line'; end $$")
+        assert "the last line" in log.read_text()
+        assert "line 9" in previous.read_text() + log.read_text()
 
 
 def test_ordinary_user_can_run_it(folder: dict[str, str], ordinary_user: pwd.struct_passwd) -> None:

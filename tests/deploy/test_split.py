@@ -43,11 +43,13 @@ from tests.api.test_cache import (  # noqa: F401 - run with a frontend and a bac
     age,
     test_concurrent_identical_searches_are_coalesced,
     test_expired_record_is_not_served,
+    test_first_zero_is_fresh_for_an_hour,
     test_include_results_adds_the_papers,
     test_no_cache_sends_the_search_again,
     test_response_is_fresh_until_arxiv_publishes_new_papers,
     test_same_search_is_sent_once,
     test_search_after_a_shared_failure_is_sent,
+    test_zero_after_results_is_suspect,
 )
 from tests.api.test_categories import (  # noqa: F401 - run with a frontend and a backend
     cases,
@@ -59,6 +61,9 @@ from tests.api.test_exports import EXPORT, PLAIN, ROWS, filled, large  # noqa: F
 from tests.api.test_http_semantics import client_of, served
 from tests.api.test_invalid_input import BAD_BODIES, BAD_QUERIES
 from tests.api.test_openapi_contract import ODD_HEADERS
+from tests.api.test_rejections import (  # noqa: F401 - run with a frontend and a backend
+    test_tsquery_that_is_too_large_is_rejected,
+)
 from tests.conftest import Gateway, Serve, listening
 from tests.support.process import service
 
@@ -520,6 +525,25 @@ async def test_backend_problems_are_passed_on(
     }
     errors = [record for record in caplog.records if record.levelno >= logging.ERROR]
     assert len(errors) == 1  # logged by the backend
+
+
+async def test_cookies_of_backend_are_not_kept() -> None:
+    heads = []
+
+    async def respond(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while head := await reader.readuntil(b"\r\n\r\n"):
+            heads.append(head.lower())
+            cookies = b"set-cookie: c%d=x; path=/\r\n" % len(heads)
+            body = b'{"status":"ready"}'
+            writer.write(b"HTTP/1.1 200 OK\r\n" + cookies)
+            writer.write(b"content-type: application/json\r\ncontent-length: 18\r\n\r\n" + body)
+
+    async with listening(respond) as url, client_of(create_app(frontend(url))) as client:
+        for _ in range(3):
+            await client.get("/queries/1")
+
+    assert len(heads) >= 3
+    assert not any(b"cookie:" in head for head in heads)
 
 
 PROBLEM = b"HTTP/1.1 400 Bad Request\r\ncontent-type: application/problem+json\r\n"

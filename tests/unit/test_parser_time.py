@@ -1,0 +1,643 @@
+"""Every parser of client input and of arXiv's text takes time in proportion to its input.
+
+A parser that a new module adds belongs into PARSERS, with the input that is worst for it. The
+limits assume a machine of the present; set PARSER_TIME_FACTOR to 2 or more on a slow one.
+"""
+
+import gc
+import logging
+import os
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import suppress
+from datetime import UTC, datetime
+from html import escape
+from itertools import count, pairwise
+from time import thread_time
+from typing import Any, NamedTuple
+
+import msgspec
+import pytest
+from litestar import Request
+from litestar.middleware import ASGIMiddleware
+from litestar.types import ASGIApp, Receive, Scope, Send
+
+from service import arxiv_query, arxiv_query_parser, arxiv_xml, full_text, timestamps
+from service.api_keys import ApiKeyCache, Rate
+from service.arxiv_query import encode_search, find_differences
+from service.errors import ServiceError
+from service.formats import Reference, select_format
+from service.formats.atom import Atom, FeedHead
+from service.formats.bibtex import BibTeX
+from service.formats.latex import escape_latex
+from service.formats.ris import Ris
+from service.formats.sanitize import to_single_line
+from service.formats.tabular import Csv
+from service.handlers.client_state import bypasses_cache
+from service.handlers.pagination import decode_cursor
+from service.handlers.params import parse_categories
+from service.logging import start_logging
+from service.metadata.arxiv_ids import parse_arxiv_id
+from service.metadata.categories import spell_category
+from service.metadata.dois import parse_dois
+from service.metadata.person_names import format_surname_first, is_group, split_authors
+from service.metadata.tex import tex_to_text
+from service.metadata.withdrawal import is_withdrawn
+from service.middleware.allowed_hosts import AllowedHostsMiddleware
+from service.middleware.api_keys import ApiKeyMiddleware
+from service.middleware.compression import choose_encoding
+from service.middleware.conditional import matches_etag
+from service.middleware.query_params import QueryParamsMiddleware
+from service.middleware.request_log import RequestLogMiddleware
+from service.middleware.request_timeout import RequestTimeoutMiddleware
+from service.models.arxiv import Feed, Search
+from service.models.requests import SearchRequest, WriteResultsRequest
+from service.search_params import MAX_TERM_LENGTH
+
+FACTOR = float(os.environ.get("PARSER_TIME_FACTOR", "1"))
+LIMIT = 0.020 * FACTOR
+"""Seconds for an input of the largest size that the parser gets."""
+SIZES = (7_500, 15_000, 30_000, 60_000)
+MAX_GROWTH = 3
+"""By which the time may grow if the input doubles."""
+NOISE = 0.002 * FACTOR
+"""Shorter times are not compared."""
+HOPELESS = 0.3 * FACTOR
+"""A longer time is not measured again."""
+ATTEMPTS = 12
+"""The best time is used: other processes disturb the measurement."""
+
+
+Inputs = dict[str, Callable[[int], Any]]
+"""Functions that make an input of about so many bytes, by name."""
+
+
+class Parser(NamedTuple):
+    """A parser and the inputs that are worst for it."""
+
+    name: str
+    parse: Callable[[Any], object]
+    inputs: Inputs
+    bound: int = SIZES[-1]
+    """Bytes of the longest input that the parser gets."""
+
+
+class Row(msgspec.Struct):
+    text: str
+
+
+def repeat(text: str, *, before: str = "", after: str = "") -> Callable[[int], str]:
+    """Make inputs that repeat a text."""
+    return lambda size: before + text * (size // len(text)) + after
+
+
+def encoded(make_text: Callable[[int], str]) -> Callable[[int], bytes]:
+    return lambda size: make_text(size).encode()
+
+
+def in_list(make_text: Callable[[int], str]) -> Callable[[int], list[str]]:
+    return lambda size: [make_text(size)]
+
+
+def change(change_one: Callable[[Any], Callable[[int], Any]], inputs: Inputs) -> Inputs:
+    return {name: change_one(make) for name, make in inputs.items()}
+
+
+# Headers and the query string, which only middleware reads
+
+
+def run(coroutine: Coroutine[Any, Any, None]) -> None:
+    """Run a coroutine that never waits."""
+    with suppress(StopIteration):
+        coroutine.send(None)
+        raise AssertionError("the coroutine waits")
+
+
+async def receive() -> Any:
+    raise AssertionError("nothing is received")
+
+
+async def send(_: Any) -> None:
+    pass
+
+
+async def respond(_: Scope, __: Receive, ___: Send) -> None:
+    pass
+
+
+def create_scope(query: str = "", **headers: str) -> Any:
+    return {
+        "type": "http",
+        "method": "GET",
+        "path": "/papers",
+        "raw_path": b"/papers",
+        "path_template": "/papers",
+        "route_handler": None,
+        "query_string": query.encode("latin-1"),
+        "headers": [
+            (name.replace("_", "-").encode(), text.encode("latin-1"))
+            for name, text in headers.items()
+        ],
+        "client": ("192.0.2.1", 1),
+    }
+
+
+def pass_header(middleware: ASGIMiddleware, name: str) -> Callable[[str], None]:
+    """Send a request with this header through the middleware."""
+    app: ASGIApp = respond
+    return lambda text: run(middleware.handle(create_scope(**{name: text}), receive, send, app))
+
+
+def pass_query(text: str) -> None:
+    run(QueryParamsMiddleware(lambda _: {}).handle(create_scope(text), receive, send, respond))
+
+
+def check_cache_control(text: str) -> bool:
+    return bypasses_cache(Request(create_scope(cache_control=text)))
+
+
+async def find_no_key(_: list[bytes]) -> dict[bytes, Any]:
+    return {}
+
+
+KEYS = ApiKeyMiddleware(ApiKeyCache(find_no_key), Rate(10**6, 1))
+
+
+# arXiv's responses
+
+
+def compare_title(title: str) -> list[str]:
+    sent = {"search_query": 'ti:"a"', "id_list": "", "start": "0", "max_results": "10"}
+    feed = Feed(query=title, link=None, total=1, entries=[], error=None)
+    return find_differences(sent, feed)
+
+
+def compare_link(query: str) -> list[str]:
+    sent = {"search_query": 'ti:"a"', "id_list": "", "start": "0", "max_results": "10"}
+    link = f"https://arxiv.org/api/query?search_query={query}"
+    feed = Feed(query=None, link=link, total=1, entries=[], error=None)
+    return find_differences(sent, feed)
+
+
+def make_feed(entry: Callable[[int], str]) -> Callable[[int], bytes]:
+    head = (
+        '<feed xmlns="http://www.w3.org/2005/Atom"'
+        ' xmlns:a="http://arxiv.org/schemas/atom"'
+        ' xmlns:o="http://a9.com/-/spec/opensearch/1.1/"><o:totalResults>1</o:totalResults>'
+    )
+    return lambda size: f"{head}<entry>{entry(size)}</entry></feed>".encode()
+
+
+# Output
+
+
+def write_bibtex(text: str) -> bytes:
+    return BibTeX().serialize([create_reference(text)])
+
+
+def write_ris(text: str) -> bytes:
+    return Ris().serialize([create_reference(text)])
+
+
+def write_atom(text: str) -> bytes:
+    head = FeedHead(title="", uri="", self_url="", updated=datetime.now(UTC))
+    return Atom(head).serialize([create_reference(text)])
+
+
+def create_reference(text: str) -> Reference:
+    return Reference(key="x", uri="urn:x", kind="paper", title="", authors=[text], dois=[text])
+
+
+def write_csv(text: str) -> bytes:
+    return Csv(("text",)).serialize([Row(text)])
+
+
+def format_log_line(style: Any) -> Callable[[str], str]:
+    def format_line(text: str) -> str:
+        root = logging.getLogger()
+        handlers, level = root.handlers, root.level
+        try:
+            with start_logging("INFO", style):
+                formatter = root.handlers[0].formatter
+        finally:
+            root.handlers = handlers
+            root.setLevel(level)
+        assert formatter
+        return formatter.format(logging.LogRecord("x", logging.INFO, "", 0, text, None, None))
+
+    return format_line
+
+
+MAX_QUERY = arxiv_query.MAX_QUERY_LENGTH
+MAX_TIME, MAX_CURSOR, MAX_ID = 64, 1000, 100
+MAX_CATEGORIES = 20 * 20
+MAX_NAME, MAX_COMMENT, MAX_ABSTRACT = 1000, 5000, 20_000
+
+ACCEPT: Inputs = {
+    "commas": repeat(","),
+    "types": repeat("a/b,"),
+    "weights": repeat("text/csv;q=0.1,"),
+    "parameters": repeat(";a=b", before="text/csv"),
+    "semicolons": repeat(";", before="text/csv"),
+    "blanks": repeat(" ", before="text/csv", after="x"),
+    "quotes": repeat('"', before="text/csv;a="),
+    "digits": repeat("9", before="text/csv;q=0."),
+}
+QUERIES: Inputs = {
+    "trailing blanks": repeat(" ", before="testing"),
+    "leading blanks": repeat(" ", after="testing"),
+    "blanks before an operator": repeat(" ", before="ti:a", after='AND"'),
+    "open parentheses": repeat("("),
+    "closing parentheses": repeat(")"),
+    "nested parentheses": lambda size: "(" * (size // 2) + "ti:a" + ")" * (size // 2),
+    "parentheses in a word": repeat("a()", before="ti:"),
+    "open parentheses in a word": repeat("a(", before="ti:"),
+    "quotes": repeat('"'),
+    "pairs of quotes": repeat('""'),
+    "an open quote": repeat("a", before='ti:"'),
+    "date ranges": repeat("submittedDate:["),
+    "a date range and blanks": repeat(" ", before="submittedDate:["),
+    "a date range and digits": repeat("1", before="submittedDate:["),
+    "blanks in a date range": repeat(" ", before="submittedDate:[1", after="TO 2"),
+    "blanks before a date range": repeat(" ", before="submittedDate:", after="[1 TO 2"),
+    "words": repeat("ti:a AND ", after="ti:a"),
+    "words without operators": repeat("a "),
+    "a long word": repeat("a"),
+    "a long field": repeat("a", after=":"),
+    "colons": repeat(":"),
+    "fields": repeat("ti:"),
+    "minus signs": repeat("-"),
+    "minus signs before words": repeat("-a "),
+    "plus signs": repeat("+"),
+    "plus signs between words": repeat("ti:a+AND+"),
+    "wildcards": repeat("*"),
+    "operators": repeat("AND "),
+    "negations": repeat("NOT ", after="a"),
+    "backslashes": repeat("\\"),
+    "underscores": repeat("_", before="doi:10.1/a"),
+    "combining marks": repeat("\u0301", before="a"),
+    "typographic quotes": repeat("\u201c"),
+    "invisible characters": repeat("\u200b", before="a", after="b"),
+    "dotted words": repeat("a-", after=".AI"),
+}
+NAMES: Inputs = {
+    "initials": repeat("A. ", after="!"),
+    "joined initials": repeat("A.", after="!"),
+    "hyphenated initials": repeat("A.-", after="!"),
+    "hyphens": repeat("-", before="A", after="!"),
+    "words": repeat("Ada ", after="!"),
+    "particles": repeat("van ", before="Ada ", after="!"),
+    "a long word": repeat("a", before="A", after="!"),
+    "commas": repeat(","),
+    "colons": repeat(":"),
+    "blanks": repeat(" ", before="Ada", after="Lovelace!"),
+    "suffixes": repeat("Jr. ", before="Ada Lovelace "),
+    "the": repeat("the "),
+    "groups": repeat("team"),
+    "braces": repeat("{"),
+    "pairs of braces": repeat("{}"),
+    "dots": repeat("."),
+    "punctuation": repeat("!"),
+    "punctuation and a letter": repeat("!", after="a"),
+    "backslashes": repeat("\\"),
+    "accents": repeat('{\\"a}'),
+}
+IDS: Inputs = {
+    "digits": repeat("1"),
+    "letters": repeat("a"),
+    "hyphens": repeat("a-"),
+    "slashes": repeat("/"),
+    "a prefix and blanks": repeat(" ", before="arxiv:", after="x"),
+    "prefixes": repeat("arxiv:"),
+    "a host": repeat("a", before="https://", after=".arxiv.org/abs/2101.00001!"),
+    "dots in the host": repeat("a.", after="arxiv.org/abs/2101.00001!"),
+    "questions": repeat("?", before="https://arxiv.org/abs/2101.00001"),
+    "endings": repeat(".pdf", before="https://arxiv.org/abs/2101.00001"),
+    "slashes in a URL": repeat("/", before="https://arxiv.org/abs/", after="x\n"),
+    "brackets": repeat("<"),
+    "versions": repeat("v1", before="2101.00001"),
+    "blanks at the end": repeat(" ", before="2101.00001"),
+}
+DOIS: Inputs = {
+    "prefixes": repeat("10."),
+    "DOIs": repeat("10.1000/a "),
+    "DOIs separated by commas": repeat("10.1000/a,"),
+    "commas": repeat(",", before="10.1000/a"),
+    "commas and a letter": repeat(",", before="10.1000/a", after="b"),
+    "resolvers": repeat("https://doi.org/"),
+    "parentheses": repeat("(", before="10.1000/a"),
+    "closing parentheses": repeat(")", before="10.1000/a"),
+    "angle brackets": repeat("<", before="10.1000/a"),
+    "blanks": repeat(" ", before="10.1000/a", after="x"),
+    "digits": repeat("1", before="10.", after="/x"),
+    "percent signs": repeat("%2f", before="10.1000/a"),
+    "quotes": repeat('"', before="10.1000/a"),
+    "dots": repeat(".", before="10.1000/a"),
+}
+TEX: Inputs = {
+    "dollars": repeat("$"),
+    "pairs of dollars": repeat("$ "),
+    "runs of dollars": repeat("$$$ "),
+    "opening braces": repeat("{"),
+    "closing braces": repeat("}"),
+    "nested braces": lambda size: "{" * (size // 2) + "}" * (size // 2),
+    "pairs of braces": repeat("{}"),
+    "backslashes": repeat("\\"),
+    "backslashes and a letter": repeat("\\", after="a"),
+    "escaped braces": repeat("\\{"),
+    "formulas": repeat("\\("),
+    "displayed formulas": repeat("\\["),
+    "open formulas in braces": repeat("{$"),
+    "dollars in nested braces": lambda size: "{" * 40 + "$" * size,
+    "special characters": repeat("&%#_^"),
+    "begin": repeat("\\begin"),
+    "accents": repeat("\\'"),
+    "accents and blanks": repeat(" ", before="\\'"),
+    "accents in braces": repeat('{\\"{a}}'),
+    "open accents": repeat('\\"{'),
+    "commands": repeat("\\emph{"),
+    "a long command": repeat("a", before="\\"),
+    "blanks": repeat(" ", before="a", after="b"),
+    "dashes": repeat("-"),
+    "apostrophes": repeat("'"),
+    "grave accents": repeat("`"),
+    "tildes": repeat("~"),
+    "control characters": repeat("\x00"),
+    "surrogates": repeat("\ud800"),
+}
+COMMENTS: Inputs = {
+    "letters": repeat("a"),
+    "withdrawn": repeat("withdrawn "),
+    "withdraw": repeat("withdraw "),
+    "replaced": repeat("replaces "),
+    "corrected": repeat("corrects a"),
+    "versions": repeat("version "),
+    "claims": repeat("claims of "),
+    "comments": repeat("comment on "),
+    "previous versions": repeat("previous version "),
+    "this": repeat("this "),
+    "has been": repeat("version 1 has been been "),
+    "identifiers": repeat("arxiv:a, "),
+    "a long identifier": repeat("a", before="arxiv:"),
+    "negations": repeat("not "),
+    "dots": repeat("."),
+    "dots in words": repeat("a."),
+    "blanks": repeat(" ", before="withdrawn", after="x"),
+    "punctuation": repeat("!"),
+    "commas": repeat("by the author, "),
+    "pages": repeat("12 pages, "),
+    "due to": repeat("due to an error "),
+}
+TIMES: Inputs = {
+    "digits": repeat("1"),
+    "a fraction": repeat("1", before="2026-11-23T20:15:00."),
+    "blanks": repeat(" ", before="2026-11-23"),
+    "blanks at the end": repeat(" ", before="2026-11-23T20:15:00"),
+    "hyphens": repeat("-"),
+    "colons": repeat("1:"),
+}
+
+
+HOSTS = AllowedHostsMiddleware(frozenset({"example.org"}), exempt_backend=True)
+TIMEOUT = RequestTimeoutMiddleware()
+LOG = RequestLogMiddleware()
+
+
+def in_short_texts(make: Callable[[int], str]) -> Callable[[int], list[str]]:
+    return lambda size: [make(20)] * (size // 20)
+
+
+def in_id(make: Callable[[int], str]) -> Callable[[int], str]:
+    return lambda size: f"<id>{escape(make(size))}</id>"
+
+
+def in_title(make: Callable[[int], str]) -> Callable[[int], str]:
+    return lambda size: f"search_query={make(size)}&id_list=&start=0&max_results=10"
+
+
+def search_title(text: str) -> object:
+    return encode_search(Search(title=text), "", 10)
+
+
+def search_author(text: str) -> object:
+    return encode_search(Search(author=text), "", 10)
+
+
+def search_ids(text: str) -> object:
+    return encode_search(Search(id_list=(text,)), "", 10)
+
+
+def highlight(text: str) -> str:
+    return full_text.highlight_matches(text, full_text.unaccent_text(text))
+
+
+def parse_start(text: str) -> int:
+    return timestamps.parse_range_start(text, UTC)
+
+
+def parse_end(text: str) -> int:
+    return timestamps.parse_range_end(text, UTC)
+
+
+def parse_cursor(text: str) -> object:
+    return decode_cursor(text, "/papers?", (int, str, int))
+
+
+HEADER: Inputs = ACCEPT | {
+    "dots": repeat("a."),
+    "hyphens": repeat("-", before="a"),
+    "colons": repeat(":", before="a"),
+    "digits and a letter": repeat("1", after="x"),
+    "a bearer token": repeat("a", before="Bearer ag_"),
+    "a bearer token after blanks": repeat(" ", before="Bearer", after="ag_"),
+    "letters in brackets": repeat("a", before="[", after="]"),
+    "colons in brackets": repeat(":", before="[", after="]"),
+    "no-cache": repeat("no-cache, "),
+    "entity tags": repeat('"a",'),
+    "weak entity tags": repeat('W/"a", '),
+    "the start of a weak tag": repeat("W/"),
+    "stars": repeat("*"),
+}
+QUERY_STRINGS: Inputs = {
+    "separators": repeat("&"),
+    "equals signs": repeat("="),
+    "parameters": repeat("a=b&"),
+    "a name": repeat("a"),
+    "plus signs": repeat("+"),
+    "percent signs": repeat("%"),
+    "encoded characters": repeat("%41"),
+    "invalid UTF-8": repeat("%ff"),
+    "semicolons": repeat("a;"),
+}
+LINKS: Inputs = {
+    "lists": repeat("&id_list="),
+    "starts": repeat("&start="),
+    "queries": repeat("&search_query="),
+    "percent signs": repeat("%"),
+}
+ID_LISTS: Inputs = {
+    "ids": repeat("2101.00001,"),
+    "ids and blanks": repeat("2101.00001 "),
+    "spaced prefixes": repeat("arXiv: "),
+    "separated by commas": repeat(","),
+    "separated by semicolons": repeat(";"),
+}
+CATEGORIES: Inputs = {
+    "letters": repeat("a"),
+    "hyphens": repeat("a-"),
+    "dots": repeat("a."),
+    "stars": repeat("*"),
+}
+CELLS: Inputs = {
+    "blanks before a sign": repeat(" ", after="="),
+    "blanks before a letter": repeat(" ", after="a"),
+    "invisible characters": repeat("\u200b", after="a"),
+    "signs": repeat("="),
+    "line ends": repeat("\n"),
+}
+CURSORS: Inputs = {
+    "letters": repeat("A"),
+    "invalid characters": repeat("!"),
+    "padding": repeat("="),
+}
+BODIES: Inputs = {
+    "arrays": repeat("["),
+    "objects": repeat('{"asked":'),
+    "escapes": repeat("\\u0000", before='{"asked":{"title":"', after='"}}'),
+    "digits": repeat("1", before='{"query_id":', after="}"),
+    "results": repeat('{"authors":"a","title":"t"},', before='{"results":['),
+}
+ENTRIES: Inputs = {
+    "links": repeat('<link href="https://doi.org/10.1/a"/>'),
+    "names": repeat("<author><name>Ada</name></author>"),
+    "colons": repeat("<author><name>:</name></author>"),
+    "a long title": repeat("a ", before="<title>", after="</title>"),
+    "blanks in a title": repeat(" ", before="<title>", after="</title>"),
+    "elements in a title": repeat("<x/>", before="<title>", after="</title>"),
+    "references": repeat("&amp;", before="<title>", after="</title>"),
+    "digits in a date": repeat("2", before="<published>", after="</published>"),
+    "categories": repeat('<category term="cs.AI"/>'),
+    "blanks in nested elements": lambda size: "<a>" * 200 + " " * size + "</a>" * 200,
+    "comments": repeat("<!-- -->"),
+}
+
+PARSERS = [
+    Parser("Accept", lambda text: select_format(None, text), HEADER),
+    Parser("Accept-Encoding", choose_encoding, HEADER),
+    Parser("If-None-Match", lambda value: matches_etag(b'"b"', value), change(encoded, HEADER)),
+    Parser("Cache-Control", check_cache_control, HEADER),
+    Parser("Host", pass_header(HOSTS, "host"), HEADER),
+    Parser("Request-Timeout", pass_header(TIMEOUT, "request_timeout"), HEADER),
+    Parser("Authorization", pass_header(KEYS, "authorization"), HEADER),
+    Parser("X-Request-ID", pass_header(LOG, "x_request_id"), HEADER),
+    Parser("query string", pass_query, QUERY_STRINGS),
+    *(
+        Parser(f"body as {body_type.__name__}", msgspec.json.Decoder(body_type).decode, BODIES)
+        for body_type in (SearchRequest, WriteResultsRequest)
+    ),
+    Parser("query", arxiv_query_parser.parse_query, QUERIES, MAX_QUERY),
+    Parser("query with fields", arxiv_query_parser.parse_fielded_query, QUERIES, MAX_QUERY),
+    Parser("full text query", full_text.build_tsquery, QUERIES, full_text.MAX_LENGTH),
+    Parser("words of a filter", full_text.build_word_tsqueries, QUERIES | NAMES, MAX_TERM_LENGTH),
+    Parser("normalized text", full_text.unaccent_text, QUERIES | NAMES | TEX, MAX_QUERY),
+    Parser("highlights", highlight, QUERIES | TEX, MAX_QUERY),
+    Parser("title of a search", search_title, QUERIES | TEX, MAX_TERM_LENGTH),
+    Parser("author of a search", search_author, QUERIES | NAMES, MAX_TERM_LENGTH),
+    Parser("id", parse_arxiv_id, IDS, MAX_ID),
+    Parser("id list", search_ids, IDS | ID_LISTS, MAX_QUERY),
+    Parser("category", spell_category, CATEGORIES),
+    Parser("category filter", parse_categories, change(in_list, CATEGORIES)),
+    Parser("many categories", parse_categories, change(in_short_texts, CATEGORIES), MAX_CATEGORIES),
+    Parser("start of a range", parse_start, TIMES, MAX_TIME),
+    Parser("end of a range", parse_end, TIMES, MAX_TIME),
+    Parser("time zone", timestamps.parse_zone, TIMES, MAX_TIME),
+    Parser("cursor", parse_cursor, CURSORS, MAX_CURSOR),
+    Parser("entry of a feed", arxiv_xml.parse_feed, change(make_feed, ENTRIES)),
+    Parser("id of an entry", arxiv_xml.parse_feed, change(make_feed, change(in_id, IDS))),
+    Parser("feed title", compare_title, change(in_title, QUERIES | LINKS), MAX_QUERY),
+    Parser("feed link", compare_link, QUERIES | LINKS, MAX_QUERY),
+    Parser("DOI", parse_dois, change(in_list, DOIS)),
+    Parser("many DOIs", parse_dois, change(in_short_texts, DOIS)),
+    Parser("author list", split_authors, change(in_list, NAMES)),
+    Parser("many authors", split_authors, change(in_short_texts, NAMES)),
+    Parser("person", format_surname_first, NAMES),
+    Parser("group", is_group, NAMES),
+    Parser("TeX", tex_to_text, TEX | NAMES),
+    Parser("comment", is_withdrawn, COMMENTS, MAX_COMMENT),
+    Parser("LaTeX", escape_latex, TEX, MAX_ABSTRACT),
+    Parser("BibTeX", write_bibtex, NAMES, MAX_NAME),
+    Parser("RIS", write_ris, NAMES),
+    Parser("Atom", write_atom, NAMES),
+    Parser("one line", to_single_line, TEX),
+    Parser("CSV", write_csv, CELLS | TEX),
+    Parser("text log", format_log_line("text"), CELLS | TEX),
+    Parser("JSON log", format_log_line("json"), CELLS | TEX),
+]
+
+
+class Timer:
+    """Measures a parser with inputs that differ in each run, since some parsers cache."""
+
+    def __init__(self, parse: Callable[[Any], object], make_input: Callable[[int], Any]) -> None:
+        self._parse = parse
+        self._make_input = make_input
+        self._run = count()
+
+    def measure(self, size: int) -> float:
+        """Return the CPU seconds of one run."""
+        data = self._make_input(size - next(self._run))
+        started = thread_time()
+        with suppress(ServiceError, ValueError, RecursionError):
+            self._parse(data)
+        return thread_time() - started
+
+    def find_growth(self) -> str | None:
+        """Return the times if doubling the input multiplies one of them."""
+        best = {SIZES[0]: self.measure(SIZES[0])}
+        for size, double in pairwise(SIZES):
+            best[double] = self.measure(double)
+            for _ in range(ATTEMPTS):
+                if best[double] <= max(NOISE, MAX_GROWTH * best[size]):
+                    break
+                if best[double] > HOPELESS:
+                    return _format_times(best)
+                best = {each: min(time, self.measure(each)) for each, time in best.items()}
+            else:
+                return _format_times(best)
+        return None
+
+    def find_excess(self, size: int) -> str | None:
+        """Return the time if it exceeds the limit."""
+        best = self.measure(size)
+        for _ in range(ATTEMPTS):
+            if best <= LIMIT:
+                return None
+            if best > HOPELESS:
+                break
+            best = min(best, self.measure(size))
+        return _format_times({size: best})
+
+
+def _format_times(times: dict[int, float]) -> str:
+    return ", ".join(f"{size} bytes: {1000 * time:.1f} ms" for size, time in times.items())
+
+
+@pytest.fixture(autouse=True)
+def _no_garbage_collection() -> Iterator[None]:
+    gc.disable()
+    yield
+    gc.enable()
+
+
+@pytest.mark.parametrize("parser", PARSERS, ids=lambda parser: parser.name)
+def test_parser_takes_time_in_proportion_to_its_input(parser: Parser) -> None:
+    found = {name: Timer(parser.parse, make).find_growth() for name, make in parser.inputs.items()}
+    assert not {name: times for name, times in found.items() if times}
+
+
+@pytest.mark.parametrize("parser", PARSERS, ids=lambda parser: parser.name)
+def test_parser_takes_at_most_20_milliseconds(parser: Parser) -> None:
+    found = {
+        name: Timer(parser.parse, make).find_excess(parser.bound)
+        for name, make in parser.inputs.items()
+    }
+    assert not {name: time for name, time in found.items() if time}
