@@ -34,10 +34,9 @@ from service.formats.sanitize import to_single_line
 from service.formats.tabular import Csv
 from service.handlers.client_state import bypasses_cache
 from service.handlers.pagination import decode_cursor
-from service.handlers.params import MAX_FULL_TEXT_LENGTH, parse_categories
+from service.handlers.params import parse_categories
 from service.logging import start_logging
 from service.metadata.arxiv_ids import parse_arxiv_id
-from service.metadata.categories import parse_category
 from service.metadata.dois import parse_dois
 from service.metadata.person_names import format_surname_first, is_group, split_authors
 from service.metadata.tex import tex_to_text
@@ -51,7 +50,6 @@ from service.middleware.request_log import RequestLogMiddleware
 from service.middleware.request_timeout import RequestTimeoutMiddleware
 from service.models.arxiv import Feed, Search
 from service.models.requests import SearchRequest, WriteResultsRequest
-from service.search_params import MAX_TERM_LENGTH
 
 FACTOR = float(os.environ.get("PARSER_TIME_FACTOR", "1"))
 LIMIT = 0.020 * FACTOR
@@ -131,6 +129,7 @@ def create_scope(query: str = "", **headers: str) -> Any:
         "path": "/papers",
         "raw_path": b"/papers",
         "path_template": "/papers",
+        "path_params": {},
         "route_handler": None,
         "query_string": query.encode("latin-1"),
         "headers": [
@@ -228,7 +227,7 @@ def format_log_line(style: Any) -> Callable[[str], str]:
 
 
 MAX_QUERY = arxiv_query.MAX_QUERY_LENGTH
-MAX_TIME, MAX_CURSOR, MAX_ID = 64, 1000, 100
+MAX_FULL_TEXT, MAX_TERM, MAX_TIME, MAX_CURSOR, MAX_ID = 2000, 500, 64, 1000, 100
 MAX_CATEGORIES = 20 * 20
 MAX_NAME, MAX_COMMENT, MAX_ABSTRACT = 1000, 5000, 20_000
 
@@ -422,6 +421,10 @@ def search_author(text: str) -> object:
     return encode_search(Search(author=text), "", 10)
 
 
+def search_category(text: str) -> object:
+    return encode_search(Search(category=(text,)), "", 10)
+
+
 def search_ids(text: str) -> object:
     return encode_search(Search(id_list=(text,)), "", 10)
 
@@ -536,15 +539,15 @@ PARSERS = [
     ),
     Parser("query", arxiv_query_parser.parse_query, QUERIES, MAX_QUERY),
     Parser("query with fields", arxiv_query_parser.parse_fielded_query, QUERIES, MAX_QUERY),
-    Parser("full text query", full_text.build_tsquery, QUERIES, MAX_FULL_TEXT_LENGTH),
-    Parser("words of a filter", full_text.build_word_tsqueries, QUERIES | NAMES, MAX_TERM_LENGTH),
+    Parser("full text query", full_text.build_tsquery, QUERIES, MAX_FULL_TEXT),
+    Parser("words of a filter", full_text.build_word_tsqueries, QUERIES | NAMES, MAX_TERM),
     Parser("normalized text", full_text.unaccent_text, QUERIES | NAMES | TEX, MAX_QUERY),
     Parser("highlights", highlight, QUERIES | TEX, MAX_QUERY),
-    Parser("title of a search", search_title, QUERIES | TEX, MAX_TERM_LENGTH),
-    Parser("author of a search", search_author, QUERIES | NAMES, MAX_TERM_LENGTH),
+    Parser("title of a search", search_title, QUERIES | TEX, MAX_TERM),
+    Parser("author of a search", search_author, QUERIES | NAMES, MAX_TERM),
     Parser("id", parse_arxiv_id, IDS, MAX_ID),
     Parser("id list", search_ids, IDS | ID_LISTS, MAX_QUERY),
-    Parser("category", parse_category, CATEGORIES),
+    Parser("category of a search", search_category, CATEGORIES),
     Parser("category filter", parse_categories, change(in_list, CATEGORIES)),
     Parser("many categories", parse_categories, change(in_short_texts, CATEGORIES), MAX_CATEGORIES),
     Parser("start of a range", parse_start, TIMES, MAX_TIME),
@@ -555,13 +558,13 @@ PARSERS = [
     Parser("id of an entry", arxiv_xml.parse_feed, change(make_feed, change(in_id, IDS))),
     Parser("feed title", compare_title, change(in_title, QUERIES | LINKS), MAX_QUERY),
     Parser("feed link", compare_link, QUERIES | LINKS, MAX_QUERY),
-    Parser("DOI", parse_dois, change(in_list, DOIS)),
-    Parser("many DOIs", parse_dois, change(in_short_texts, DOIS)),
+    Parser("DOI", parse_dois, change(in_list, DOIS), MAX_COMMENT),
+    Parser("many DOIs", parse_dois, change(in_short_texts, DOIS), MAX_COMMENT),
     Parser("author list", split_authors, change(in_list, NAMES)),
     Parser("many authors", split_authors, change(in_short_texts, NAMES)),
     Parser("person", format_surname_first, NAMES),
     Parser("group", is_group, NAMES),
-    Parser("TeX", tex_to_text, TEX | NAMES),
+    Parser("TeX", tex_to_text, TEX | NAMES, MAX_ABSTRACT),
     Parser("comment", is_withdrawn, COMMENTS, MAX_COMMENT),
     Parser("LaTeX", escape_latex, TEX, MAX_ABSTRACT),
     Parser("BibTeX", write_bibtex, NAMES, MAX_NAME),
@@ -569,8 +572,8 @@ PARSERS = [
     Parser("Atom", write_atom, NAMES),
     Parser("one line", to_single_line, TEX),
     Parser("CSV", write_csv, CELLS | TEX),
-    Parser("text log", format_log_line("text"), CELLS | TEX),
-    Parser("JSON log", format_log_line("json"), CELLS | TEX),
+    Parser("text log", format_log_line("text"), CELLS | TEX, MAX_ABSTRACT),
+    Parser("JSON log", format_log_line("json"), CELLS | TEX, MAX_ABSTRACT),
 ]
 
 
