@@ -23,7 +23,8 @@ torture: .venv/dev ## inject hundreds of faults: kills, cut connections, restart
 	@TORTURE=long $(PY) -m pytest tests/torture --numprocesses 4 --dist worksteal
 
 fuzz: .venv/fuzz ## search for input that breaks the service (a quarter of an hour)
-	@$(PY) -m pytest tests/api/test_openapi_contract.py tests/unit/test_parsers.py --hypothesis-profile=long
+	@$(PY) -m pytest tests/api/test_openapi_contract.py tests/api/test_bodies.py tests/unit/test_parsers.py \
+		--hypothesis-profile=long
 	@$(PY) -m fuzz.arxiv_xml -runs=1000000
 
 bench: .venv/dev ## measure the cost of the service relative to its parts (ten minutes at most)

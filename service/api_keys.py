@@ -13,6 +13,7 @@ from cachetools import LRUCache
 from msgspec import Struct
 
 from .errors import DatabaseUnavailable, ServiceError
+from .http_headers import deadline
 
 PREFIX = "ag_"
 """Lets scanners for leaked secrets find keys."""
@@ -118,6 +119,7 @@ class ApiKeyCache:
         return future
 
     async def _run_lookups(self) -> None:
+        deadline.set(None)  # clients with other deadlines wait for this task too
         while self._pending:
             digests = list(islice(self._pending, MAX_LOOKUP_KEYS))
             futures = {digest: self._pending.pop(digest) for digest in digests}

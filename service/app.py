@@ -20,14 +20,18 @@ from .handlers import arxiv, health, papers, params, queries, results
 from .handlers.backend import arxiv_api, internal, records
 from .handlers.backend.auth import check_token
 from .handlers.metrics import show_metrics
+from .json_request import JsonRequest
 from .middleware.allowed_hosts import AllowedHostsMiddleware
 from .middleware.api_keys import ApiKeyMiddleware
 from .middleware.conditional import ConditionalMiddleware
 from .middleware.cors import CorsMiddleware
+from .middleware.disconnects import DisconnectMiddleware
 from .middleware.head_options import HeadOptionsMiddleware
 from .middleware.query_params import QueryParamsMiddleware
+from .middleware.repeated_headers import RepeatedHeadersMiddleware
 from .middleware.request_log import RequestLogMiddleware
-from .middleware.request_timeout import RequestTimeoutMiddleware
+from .middleware.request_timeout import RequestTimeoutMiddleware, TimeoutResponseMiddleware
+from .middleware.response_budget import ResponseBudgetMiddleware
 from .middleware.security_headers import SecurityHeadersMiddleware
 from .problems import EXCEPTION_HANDLERS
 from .settings import ENDPOINTS, Settings
@@ -79,10 +83,12 @@ def create_app(settings: Settings, transport: httpx.AsyncBaseTransport | None = 
         middleware=[
             PrometheusConfig(app_name="arxiv-gateway", prefix="http", group_path=True).middleware,
             *tracing.create_middleware(),
-            RequestTimeoutMiddleware(),
+            TimeoutResponseMiddleware(),
+            DisconnectMiddleware(),
             QueryParamsMiddleware(params.get_parameters),
         ],
         openapi_config=openapi.create_config(),
+        request_class=JsonRequest,
         request_max_body_size=MAX_BODY_BYTES,
         logging_config=None,
         state=State(
@@ -124,13 +130,16 @@ def add_outer_middleware(app: Litestar) -> ASGIApp:
     context: Context = app.state.context
     uses_keys = settings.api_keys != "off"
     middleware: list[ASGIMiddleware] = [
-        RequestLogMiddleware(),  # first, so that every response has an ID and a log line
+        RepeatedHeadersMiddleware(),
+        RequestLogMiddleware(),  # here, so that every response has an ID and a log line
         SecurityHeadersMiddleware(embeddable="*" in settings.origins),
     ]
     if settings.origins:  # outside of everything that rejects requests: pages can read errors
         middleware.append(CorsMiddleware(settings.origins, allow_keys=uses_keys))
     middleware += [
+        ResponseBudgetMiddleware(),
         ConditionalMiddleware(),
+        RequestTimeoutMiddleware(),  # outside of everything that waits
         AllowedHostsMiddleware(settings.hosts, exempt_backend=bool(settings.tokens)),
     ]
     if uses_keys:

@@ -14,32 +14,46 @@ from email.utils import mktime_tz, parsedate_tz
 from http import HTTPStatus
 from time import monotonic, time
 from typing import Self, cast
+from urllib.parse import urljoin, urlsplit
 
 import httpx
 
 from . import __version__, arxiv_query, arxiv_xml, metrics, timestamps
-from .http_pool import HTTPConnectionPool, ssl_context
-from .models.arxiv import ArxivRequest, ArxivResponse, Entry, Feed, Outcome, Remarks
+from .http_pool import HTTPConnectionPool, create_cookie_jar, ssl_context
+from .models.arxiv import ArxivRequest, ArxivResponse, Feed, Outcome, Remarks
 from .settings import Settings
 
 logger = logging.getLogger(__name__)
 
-MAX_RESPONSE_BYTES = 64 * 2**20
-"""Per response, as received and decompressed; 2,000 papers are about 5 MiB."""
+MAX_RESPONSE_BYTES = 32 * 2**20
+"""Per response, as received and decompressed; 2,000 papers are about 5 MiB, 200 papers with 3,000
+authors each about 32 MiB. It is in memory, and what is parsed of it may take four times as much."""
 MAX_INLINE_BYTES = 48 * 2**10
 """Responses up to this size are parsed in the event loop, in a millisecond; others in a thread."""
 CONNECT_TIMEOUT = 10.0
 CONNECT_RETRY_SECONDS = 30
 """The Retry-After when arXiv cannot be reached."""
+MAX_REASON_CHARS = 1_000
+"""How much of an error message of arXiv is passed on."""
+MAX_LOCATION_CHARS = 200
+TOO_FEW = "arXiv sent fewer papers than it counted: repeat the search later"
 DAY = 86_400
 
 
 class _Failure(Exception):
     """A request failed; within this module only."""
 
-    def __init__(self, outcome: Outcome, reason: str, retry_after: int | None = None) -> None:
+    def __init__(
+        self,
+        outcome: Outcome,
+        reason: str,
+        retry_after: int | None = None,
+        *,
+        is_permanent: bool = False,
+    ) -> None:
         super().__init__(reason)
         self.outcome, self.reason, self.retry_after = outcome, reason, retry_after
+        self.is_permanent = is_permanent
 
 
 class ArxivClient:
@@ -77,7 +91,9 @@ class ArxivClient:
     async def _send(self, request: ArxivRequest, deadline: float) -> ArxivResponse:
         status, timestamp = 0, int(time())
         url, timeout = self.settings.api_url, self.settings.timeout
-        end = min(deadline, asyncio.get_running_loop().time() + timeout)
+        now = asyncio.get_running_loop().time()
+        end = min(deadline, now + timeout)
+        parse_end = monotonic() + end - now
         try:
             with _map_http_errors(timeout):
                 async with (
@@ -90,11 +106,13 @@ class ArxivClient:
                     if date is not None and date <= timestamp + DAY:
                         timestamp = date
                     self._check_throttled(response)
+                    _check_redirect(response, url)
                     body = await _read_body(response)
+            arguments = body, request, status, timestamp, parse_end
             if len(body) <= MAX_INLINE_BYTES:
-                feed = _parse_feed(body, status)
-            else:
-                feed = await asyncio.to_thread(_parse_feed, body, status)
+                return _parse_response(*arguments)
+            # this thread ends by itself at the deadline
+            return await asyncio.to_thread(_parse_response, *arguments)
         except _Failure as failure:
             return ArxivResponse(
                 timestamp=timestamp,
@@ -104,8 +122,8 @@ class ArxivClient:
                 outcome=failure.outcome,
                 reason=failure.reason,
                 retry_after=failure.retry_after,
+                is_permanent=failure.is_permanent,
             )
-        return _create_response(feed, request, status, timestamp)
 
     def _create_client(self) -> httpx.AsyncClient:
         contact = f" (mailto:{self.settings.contact})" if self.settings.contact else ""
@@ -116,6 +134,7 @@ class ArxivClient:
             limits=httpx.Limits(max_connections=1, keepalive_expiry=30),
             # a redirect could lead to another host than the configured one
             follow_redirects=False,
+            cookies=create_cookie_jar(),
             headers={
                 "user-agent": f"arxiv-gateway/{__version__}{contact}",
                 "accept": "application/atom+xml",
@@ -145,6 +164,10 @@ class ArxivClient:
         )
         for difference in response.remarks.get("differences", ()):
             logger.warning("arXiv executed a different query: %s (%r)", difference, request.query)
+        for warning in response.remarks.get("warnings", ()):
+            logger.warning("%s (%r)", warning, request.query)
+        if undated := sum(entry.published is None for entry in response.entries):
+            logger.warning("arXiv sent %d papers without a date (%r)", undated, request.query)
 
 
 @contextmanager
@@ -166,43 +189,69 @@ def _map_http_errors(timeout: float) -> Iterator[None]:
         ) from error
 
 
-def _create_response(
-    feed: Feed, request: ArxivRequest, status: int, timestamp: int
+def _check_redirect(response: httpx.Response, url: str) -> None:
+    """Fail if the response is a redirect: another attempt would be redirected too."""
+    if not response.has_redirect_location:
+        return
+    location = response.headers["location"]
+    reason = (
+        f"arXiv redirects to {location[:MAX_LOCATION_CHARS]!a} (status"
+        f" {response.status_code}); redirects are not followed"
+    )
+    try:
+        source, target = urlsplit(url), urlsplit(urljoin(url, location))
+    except ValueError:
+        pass
+    else:
+        moved = target._replace(query="", fragment="").geturl()
+        if (target.scheme, target.path) == ("https", source.path) and moved != url:
+            advised = ascii(moved[:MAX_LOCATION_CHARS])
+            reason += f". If that is arXiv's API, set ARXIV_API_URL to {advised}"
+    raise _Failure(Outcome.BROKEN, reason, is_permanent=True)
+
+
+def _parse_response(
+    body: bytearray, request: ArxivRequest, status: int, timestamp: int, deadline: float
 ) -> ArxivResponse:
+    """Parse a response and compare it with the request.
+
+    Raises _Failure if its status or its content indicates one, and at `deadline` (monotonic).
+    """
     sent = request.parameters
     max_results, start = int(sent["max_results"]), int(sent["start"])
-    if (received := len(feed.entries)) > max_results:
-        logger.warning(
-            "arXiv sent %d papers instead of %d: the others are ignored", received, max_results
+    feed = _parse_feed(body, status, max_results, deadline)
+    warnings = [*feed.warnings]
+    if feed.num_ignored:
+        received = len(feed.entries) + feed.num_ignored
+        warnings.append(
+            f"arXiv sent {received} papers instead of {max_results}: the others are ignored"
         )
-    for entry in feed.entries:
-        if entry.published is None:
-            logger.warning("arXiv sent a paper without a date: %s", entry.arxiv_id)
-    entries = feed.entries[:max_results]
     expected = min(max_results, feed.items_per_page or max_results, max(0, feed.total - start))
-    is_short = len(entries) < expected
+    # arXiv sometimes leaves out papers that it counts; such a response must not be cached
+    is_short = len(feed.entries) < expected
+    if is_short:
+        warnings.append(TOO_FEW)
     return ArxivResponse(
         timestamp=timestamp,
         status=status,
         num_results=feed.total,
         query=feed.query or request.query,
-        # arXiv sometimes leaves out papers that it counts; such a response must not be cached
         outcome=Outcome.SUSPECT if is_short else Outcome.OK,
-        reason="arXiv sent fewer papers than it counted" if is_short else "",
-        entries=entries,
-        remarks=_find_remarks(sent, feed, entries),
+        reason=TOO_FEW if is_short else "",
+        entries=feed.entries,
+        remarks=_find_remarks(sent, feed, warnings),
     )
 
 
-def _find_remarks(sent: dict[str, str], feed: Feed, entries: list[Entry]) -> Remarks:
-    remarks = {"differences": arxiv_query.find_differences(sent, feed)}
+def _find_remarks(sent: dict[str, str], feed: Feed, warnings: list[str]) -> Remarks:
+    remarks = {"differences": arxiv_query.find_differences(sent, feed), "warnings": warnings}
     # an ID that is not on this page may be on another one
     if sent["start"] == "0" and int(sent["max_results"]) >= len(sent["id_list"].split(",")):
-        remarks["missing_ids"] = arxiv_query.find_missing_ids(sent, entries)
+        remarks["missing_ids"] = arxiv_query.find_missing_ids(sent, feed.entries)
     return {name: texts for name, texts in remarks.items() if texts}
 
 
-async def _read_body(response: httpx.Response) -> bytes:
+async def _read_body(response: httpx.Response) -> bytearray:
     """Read and decompress the body in bounded memory: a few bytes may decompress to gigabytes."""
     encoding = response.headers.get("content-encoding", "identity").strip().lower()
     if encoding not in {"identity", "gzip", "x-gzip", "deflate"}:
@@ -222,13 +271,14 @@ async def _read_body(response: httpx.Response) -> bytes:
             raise _Failure(Outcome.BROKEN, "the response of arXiv is larger than the limit")
     if unzip and not unzip.eof:
         raise _Failure(Outcome.BROKEN, "the compressed response of arXiv is truncated")
-    return bytes(body)
+    return body
 
 
-def _parse_feed(body: bytes, status: int) -> Feed:
-    """Parse a response; a _Failure is raised if its status or its content indicates one."""
+def _parse_feed(body: bytearray, status: int, max_results: int, deadline: float) -> Feed:
     try:
-        feed = arxiv_xml.parse_feed(body)
+        feed = arxiv_xml.parse_feed(body, max_results, deadline)
+    except TimeoutError as error:
+        raise _Failure(Outcome.TIMEOUT, "the response of arXiv takes too long to parse") from error
     except arxiv_xml.InvalidFeed as error:
         if status == HTTPStatus.BAD_REQUEST:
             raise _Failure(Outcome.REFUSED, "arXiv rejects the query without a reason") from error
@@ -241,6 +291,7 @@ def _parse_feed(body: bytes, status: int) -> Feed:
         return feed
     # the summary of an error entry is the reason, whatever its id is
     reason = feed.error or next((entry.summary for entry in feed.entries), "no reason given")
+    reason = reason[:MAX_REASON_CHARS]
     if status in {HTTPStatus.OK, HTTPStatus.BAD_REQUEST}:
         raise _Failure(Outcome.REFUSED, f"arXiv rejects the query: {reason}")
     raise _Failure(Outcome.BROKEN, f"arXiv responded with status {status}: {reason}")

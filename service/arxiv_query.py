@@ -7,25 +7,27 @@ the text identifies it in the cache.
 import re
 from collections.abc import Iterable
 from datetime import UTC, datetime
-from functools import lru_cache
 from hashlib import sha256
+from sys import getsizeof
 from urllib.parse import parse_qs, urlencode, urlsplit
 from uuid import UUID
 
+from cachetools import LRUCache, cached
 from msgspec import structs
 
 from . import arxiv_query_parser as parser
 from .arxiv_query_parser import Node, Term
 from .errors import InvalidParameter
-from .metadata.arxiv_ids import ArxivId, parse_arxiv_id
-from .metadata.categories import parse_category
+from .metadata.arxiv_ids import ArxivId, parse_arxiv_id, split_arxiv_ids
+from .metadata.categories import UnknownCategory, select_categories
+from .metadata.person_names import format_given_first
 from .models.arxiv import ArxivRequest, Entry, Feed, Search
 
 QUERY_PREFIX = re.compile(r"^arxiv query:\s*", re.IGNORECASE)
 """The prefix of a feed's title: `ArXiv` before November 2025, `arXiv` since then."""
 MAX_RESULT = 10_000  # arXiv returns no result beyond this one
 MAX_QUERY_LENGTH = 5000  # characters of a query in arXiv's own syntax
-MAX_LIST_ITEMS = 200  # ids or categories per search
+MAX_LIST_ITEMS = 200  # ids per search
 
 FIELDS = {
     "author": "au",
@@ -42,7 +44,19 @@ _EARLIEST = 662_688_000  # 1991-01-01T00:00:00 UTC
 _LATEST = 4_102_444_740  # 2099-12-31T23:59:00 UTC
 
 
-@lru_cache(maxsize=1024)  # popular searches are repeated
+MAX_CACHED_BYTES = 4 * 2**20
+"""Size of the encoded searches kept in memory; one takes two kilobytes."""
+
+
+def _compute_size(request: ArxivRequest) -> int:
+    """The approximate size of a cached search in memory."""
+    texts: list[object] = [*request.parameters.values()]
+    for value in structs.astuple(request.search):
+        texts += value if isinstance(value, tuple) else [value]
+    return 1000 + sum(map(getsizeof, texts))
+
+
+@cached(LRUCache(MAX_CACHED_BYTES, getsizeof=_compute_size))  # popular searches are repeated
 def encode_search(search: Search, api_url: str, default_max_results: int) -> ArxivRequest:
     """Encode a search for arXiv. Raises InvalidParameter."""
     params = build_params(search, default_max_results)
@@ -85,6 +99,8 @@ def _build_query(search: Search) -> str:
         nodes.append(_parse_query(search.query))
     for name, field in FIELDS.items():
         text = getattr(search, name)
+        if name == "author" and text:
+            text = format_given_first(text)
         if text and text.strip():
             if not (value := parser.clean_value(text, strip_wildcards=True)):
                 raise InvalidParameter(name, "has no characters that arXiv can search for")
@@ -111,15 +127,12 @@ def _parse_query(text: str) -> Node:
 
 
 def _parse_categories(texts: Iterable[str]) -> list[Node]:
-    names: set[str] = set()
-    for text in filter(None, map(str.strip, texts)):
-        if (name := parse_category(text)) is None:
-            raise InvalidParameter(
-                "category", f"{text[:100]!r} is not a category like cs.AI, hep-th or cs.*"
-            )
-        names.add(name)
-    _check_number("category", names)
-    return [Term("cat", name) for name in sorted(names)]
+    try:
+        names, archives = select_categories(texts)
+    except UnknownCategory as error:
+        raise InvalidParameter("category", str(error)) from None
+    values = [*names, *(f"{archive}.*" for archive in archives)]
+    return [Term("cat", value) for value in sorted(values)]
 
 
 def parse_id_parameter(text: str, parameter: str) -> ArxivId:
@@ -127,14 +140,15 @@ def parse_id_parameter(text: str, parameter: str) -> ArxivId:
     if (arxiv_id := parse_arxiv_id(text)) is None:
         raise InvalidParameter(
             parameter,
-            f"{text[:100]!r} is not an arXiv id like 2101.00001, 2101.00001v2, hep-th/9901001",
+            f"{text[:100]!r} is not an arXiv id like 2101.00001, 2101.00001v2, hep-th/9901001,"
+            " nor the URL or the DOI of a paper at arXiv",
         )
     return arxiv_id
 
 
 def _parse_ids(texts: Iterable[str]) -> list[str]:
-    words = (word for text in texts for word in text.replace(",", " ").split())
-    pairs = [parse_id_parameter(word, "id_list") for word in words]
+    items = (item for text in texts for item in split_arxiv_ids(text))
+    pairs = [parse_id_parameter(item, "id_list") for item in items]
     ids = {arxiv_id if version is None else f"{arxiv_id}v{version}" for arxiv_id, version in pairs}
     _check_number("id_list", ids)
     return sorted(ids)

@@ -11,16 +11,16 @@ import re
 import unicodedata
 from calendar import monthrange
 from datetime import datetime
-from itertools import dropwhile
 from typing import Literal, NamedTuple
 
-from .metadata.categories import parse_category
+from .metadata.categories import spell_category
+from .metadata.unicode_text import remove_invisible, straighten_quotes
+from .query_spelling import find_misspelling, shorten
 
 Operator = Literal["AND", "OR", "ANDNOT"]
 
 MAX_DEPTH = 50  # nested parentheses
 MAX_TERMS = 200  # terms per query: arXiv's server recurses for every one
-MAX_EXCERPT = 60  # characters of a query quoted in an error message
 
 FIELDS = {
     "ti": "title",
@@ -65,8 +65,8 @@ Node = Term | BinaryOp
 # an underscore. It rewrites submittedDate:[...] even inside quotes and adds quotes of its own.
 # Control characters have no meaning.
 _UNSAFE = re.compile(r'(?:["\\_\x00-\x1f\x7f-\x9f\s]|(?<=Date):)+')
-_INVISIBLE = "\u115f\u1160\u2800\u3164\uffa0"
-"""Letters and symbols of Unicode that are displayed as nothing."""
+_BLANK = "\u2800"
+"""A symbol of Unicode that is displayed as a space: an empty Braille pattern."""
 
 
 def clean_value(text: str, *, strip_wildcards: bool = False) -> str:
@@ -74,12 +74,11 @@ def clean_value(text: str, *, strip_wildcards: bool = False) -> str:
 
     With `strip_wildcards`, also remove leading wildcards, which arXiv rejects.
     """
-    value = _UNSAFE.sub(" ", text).strip()
+    value = _UNSAFE.sub(" ", remove_invisible(text)).strip()
     if strip_wildcards:
-        rest = dropwhile(lambda c: c in "*? " or unicodedata.category(c) == "Cf", value)
-        value = "".join(rest).strip()
+        value = value.lstrip("*? ")
     # of the other categories, marks need a letter, and separators and controls are invisible
-    is_visible = any(unicodedata.category(c)[0] in "LNPS" and c not in _INVISIBLE for c in value)
+    is_visible = any(unicodedata.category(c)[0] in "LNPS" and c != _BLANK for c in value)
     return value if is_visible else ""
 
 
@@ -109,10 +108,14 @@ def _is_associative(operator: Operator, next_operator: Operator) -> bool:
     return operator == next_operator != "ANDNOT"
 
 
+_CATEGORY = re.compile(r"[a-z]+(?:[.-][A-Za-z]+)*[.-]?\*?(?<![.-])")
+"""A category, or the beginning of one with `*`; anything else is written in quotes."""
+
+
 def _format_term(term: Term) -> str:
     if term.field == "submittedDate":
         return f"submittedDate:[{term.value}]"
-    if term.field == "cat" and term.value == parse_category(term.value):
+    if term.field == "cat" and _CATEGORY.fullmatch(term.value):
         return f"cat:{term.value}"
     return f'{term.field}:"{term.value}"'
 
@@ -181,13 +184,19 @@ def _build_group(items: list[Node | Operator], *, unambiguous: bool) -> Node | N
 
 # Parsing the queries of users
 
+# without white space before the tokens: at each blank, it would be scanned to its end again
 _TOKEN = re.compile(
-    r"\s*(?P<lexeme>[()]"
+    r"[()]"
     r'|"[^"]*"?'  # a phrase; the closing quote may be missing
     r"|submittedDate:\s*\[\s*(?P<first>[0-9]+)\s+TO\s+(?P<last>[0-9]+)\s*\]"
-    r'|[^\s"()]+)'
+    r'|(?P<word>[^\s"()]+)'
 )
+_FIELD_NAMES = {"title", *map(str.lower, FIELDS)}
+_SIMILAR_NAMES = {
+    name.lower(): field for field, meaning in FIELDS.items() for name in (field, meaning.split()[0])
+}
 _FIELD = re.compile(r"([A-Za-z]\w*):(.*)")
+_PLUS_TERM = re.compile(r'\+(?!(?:ANDNOT|AND|OR|NOT)\b)(?=[^\W_]|["(])')
 _DOTTED = re.compile(r"[a-z]+(?:-[a-z]+)*\.[A-Z]{2}")
 _WILDCARD = re.compile(r"(?:^|(?<=\s))[*?]|\*(?=\S)")
 _DATES = (
@@ -211,14 +220,16 @@ class _Parser:
     """Recursive descent parser; `lexeme` is the next one, empty at the end."""
 
     def __init__(self, text: str) -> None:
-        self.matches = _TOKEN.finditer(text)
+        self.matches = _TOKEN.finditer(straighten_quotes(remove_invisible(text)))
         self.depth = 0
         self.terms = 0
         self.advance()
 
     def advance(self) -> None:
         self.match = next(self.matches, None)
-        self.lexeme = self.match["lexeme"] if self.match else ""
+        self.lexeme = self.match[0] if self.match else ""
+        if self.match and self.match["word"]:
+            _check_spelling(self.match)
 
     def parse_expression(self, field: str | None, where: str) -> Node:
         """Parse up to the end or a closing parenthesis; `field` is the default for terms."""
@@ -242,7 +253,7 @@ class _Parser:
                 f"write {lexeme.upper()}, not {lexeme}, which arXiv searches as a word"
             )
         raise InvalidQuery(
-            f"an operator is missing before {_shorten(lexeme)}, where arXiv would assume OR;"
+            f"an operator is missing before {shorten(lexeme)}, where arXiv would assume OR;"
             " write AND, OR or ANDNOT, or a phrase in quotes"
         )
 
@@ -261,7 +272,7 @@ class _Parser:
             return self.parse_fielded_term(*fielded.groups())
         if field is None and _DOTTED.fullmatch(lexeme):
             raise InvalidQuery(
-                f"{_shorten(lexeme)} has no field; write cat:{_shorten(lexeme)} for the category,"
+                f"{shorten(lexeme)} has no field; write cat:{shorten(lexeme)} for the category,"
                 " or put it in quotes to search for the word"
             )
         field = field or "all"
@@ -286,11 +297,7 @@ class _Parser:
                 "arXiv does not support lastUpdatedDate: it silently searches submittedDate instead"
             )
         if field not in FIELDS:
-            names = ", ".join(f"{field} ({meaning})" for field, meaning in FIELDS.items())
-            raise InvalidQuery(
-                f"{_shorten(name)}: is not a field; arXiv's fields are {names}."
-                " Put a word with a colon in quotes"
-            )
+            raise InvalidQuery(_describe_unknown_field(name))
         if field == "submittedDate":
             raise InvalidQuery(_DATES)
         if (other := _FIELD.fullmatch(value)) and other[1] in {*FIELDS, "title", "lastUpdatedDate"}:
@@ -308,26 +315,40 @@ class _Parser:
         self.terms += 1
         if self.terms > MAX_TERMS:
             raise InvalidQuery(f"it has more than {MAX_TERMS} terms")
-        return Term(field, value)
+        return Term(field, spell_category(value) if field == "cat" else value)
+
+
+def _check_spelling(token: re.Match[str]) -> None:
+    """Reject a word with a spelling of other query languages."""
+    if _PLUS_TERM.match(token.string, token.start()):
+        word = shorten(token[0])
+        raise InvalidQuery(f"write {word[1:] or 'the term'}, with AND between terms, not {word}")
+    if problem := find_misspelling(token, _FIELD_NAMES, "ANDNOT {} after what to find"):
+        raise InvalidQuery(problem)
+
+
+def _describe_unknown_field(name: str) -> str:
+    names = ", ".join(f"{field} ({meaning})" for field, meaning in FIELDS.items())
+    similar = _SIMILAR_NAMES.get(name.lower())
+    hint = f"Write {similar}:" if similar else "Put a word with a colon in quotes"
+    return f"{shorten(name)}: is not a field; arXiv's fields are {names}. {hint}"
 
 
 def _clean_token(field: str, lexeme: str) -> str:
     """Return the value of a word or phrase. Raises InvalidQuery."""
     if lexeme.startswith('"'):
         if len(lexeme) == 1 or not lexeme.endswith('"'):
-            raise InvalidQuery(f"the quotes that open {_shorten(lexeme)} are not closed")
+            raise InvalidQuery(f"the quotes that open {shorten(lexeme)} are not closed")
         if lexeme.endswith('\\"'):
-            raise InvalidQuery(f"a phrase cannot contain quotes, as in {_shorten(lexeme)}")
+            raise InvalidQuery(f"a phrase cannot contain quotes, as in {shorten(lexeme)}")
     # DOIs contain underscores; elsewhere clean_value replaces them by spaces
     parts = lexeme.split("_") if field == "doi" else [lexeme]
     value = "_".join(map(clean_value, parts))
     if not value.strip("_"):
-        raise InvalidQuery(
-            f"{field}:{_shorten(lexeme)} has no characters that arXiv can search for"
-        )
+        raise InvalidQuery(f"{field}:{shorten(lexeme)} has no characters that arXiv can search for")
     if _WILDCARD.search(value):
         raise InvalidQuery(
-            f"a wildcard is allowed only at the end of a word, unlike in {_shorten(lexeme)}"
+            f"a wildcard is allowed only at the end of a word, unlike in {shorten(lexeme)}"
         )
     return value
 
@@ -343,7 +364,7 @@ def _parse_date(digits: str, rest: str) -> str:
     """Complete a date to the minute; `rest` supplies the missing digits after the year."""
     year = len("YYYY")
     if len(digits) not in range(year, year + len(rest) + 1, 2):
-        raise InvalidQuery(f"{_shorten(digits)} is not a date: {_DATES}")
+        raise InvalidQuery(f"{shorten(digits)} is not a date: {_DATES}")
     try:
         if len(digits) == len("YYYYMM") and rest.startswith("1231"):
             digits += str(monthrange(int(digits[:year]), int(digits[year:]))[1])
@@ -351,7 +372,3 @@ def _parse_date(digits: str, rest: str) -> str:
         return f"{datetime.strptime(f'{filled}+0000', '%Y%m%d%H%M%S%z'):%Y%m%d%H%M}".zfill(12)
     except ValueError:
         raise InvalidQuery(f"{digits} does not exist") from None
-
-
-def _shorten(text: str) -> str:
-    return text if len(text) <= MAX_EXCERPT else f"{text[:MAX_EXCERPT]}..."

@@ -13,6 +13,7 @@ ServiceError
 │   └── ApiKeyNameTaken         409  another API key has this name
 ├── NotComparable               409  the search has no usable response to compare
 ├── UnsupportedMediaType        415  the body is not declared as JSON
+│   └── UnsupportedEncoding     415  the body is compressed
 ├── TooManyRequests             429  the quota of the API client is used up
 ├── LimitExceeded                    a request exceeds a limit of the HTTP server; any 4xx, or 503
 ├── ClientDisconnected          499  the client disconnected before the response
@@ -23,12 +24,14 @@ ServiceError
 │   ├── UpstreamTimeout         504  arXiv did not respond in time
 │   └── UpstreamInvalidResponse 502  arXiv's response is unusable
 ├── QueueTooLong                503  the wait for the rate limiter would be too long
+├── TooManyResponses            503  clients leave too many large responses unread
 ├── DatabaseUnavailable         503  PostgreSQL is unavailable, full or not migrated
+│   └── DatabaseTimeout         503  PostgreSQL cancelled a statement that took too long
 ├── BackendUnavailable          503  the backend is unavailable or does not respond as a backend
 ├── BackendError                     the backend responded with an error; its status is passed on
 ├── RequestTimedOut             504  the Request-Timeout of the request expired
 ├── QueueUnavailable                 RabbitMQ is unavailable; searches are recorded directly
-├── RecordRejected                   PostgreSQL rejected the content of a queued record
+├── RecordRejected                   PostgreSQL rejected the content of a record
 └── ConfigurationError               a setting or the installation is invalid; the start fails
 """
 
@@ -122,6 +125,10 @@ class UnsupportedMediaType(ServiceError, status=415):
     """The body is not declared as JSON. Web pages can send other types without a preflight."""
 
 
+class UnsupportedEncoding(UnsupportedMediaType):
+    """The body has a content coding."""
+
+
 class TooManyRequests(ServiceError, status=429):
     """The quota of the API client is used up."""
 
@@ -165,8 +172,16 @@ class QueueTooLong(ServiceError, status=503, title="Too many waiting searches"):
     """The search would wait longer than ARXIV_MAX_WAIT, or until after a cooldown."""
 
 
+class TooManyResponses(ServiceError, status=503, retry_after=5):
+    """The responses that clients have not read yet would use too much memory."""
+
+
 class DatabaseUnavailable(ServiceError, status=503, title="Database unavailable", retry_after=5):
     """PostgreSQL is unavailable, full or not migrated."""
+
+
+class DatabaseTimeout(DatabaseUnavailable, status=503, title="Database unavailable", retry_after=5):
+    """PostgreSQL cancelled a statement that took too long."""
 
 
 class BackendUnavailable(ServiceError, status=503, title="Backend unavailable", retry_after=5):
@@ -186,7 +201,10 @@ class QueueUnavailable(ServiceError, title="Queue unavailable"):
 
 
 class RecordRejected(ServiceError, title="Record rejected by PostgreSQL"):
-    """PostgreSQL rejected the content of a record. Only the queue worker sees this."""
+    """PostgreSQL rejected the content of a record, so writing it again is useless.
+
+    No client sees this: an UpstreamInvalidResponse reports it.
+    """
 
 
 class ConfigurationError(ServiceError, title="Invalid configuration"):

@@ -1,24 +1,29 @@
 """Full text search: the parameter `q` to PostgreSQL's tsquery, and highlights as HTML.
 
-The language: words are combined with AND; `"a phrase"`; `-word`, `-"a phrase"` or `NOT word`
-excludes; `OR` between alternatives, with a lower precedence than AND; parentheses; `word*` for a
-prefix; `title:`, `author:`, `abstract:` and `note:` before a word, a phrase or a group. Quotes make
-all of these literal.
+The language: words are combined with AND; `"a phrase"`; `-word`, `-"a phrase"`, `NOT word` or
+`ANDNOT word` excludes; `OR` between alternatives, with a lower precedence than AND; parentheses;
+`word*` for a prefix; `title:`, `author:`, `abstract:` and `note:` before a word, a phrase or a
+group. Quotes make all of these literal.
 """
 
 import re
 import unicodedata
+from collections.abc import Iterator
 from functools import lru_cache
 from html import escape
 from typing import NamedTuple, NoReturn
 
 from .errors import InvalidParameter
+from .metadata import tex
+from .metadata.arxiv_ids import ArxivId, find_paper_reference
+from .metadata.unicode_text import remove_invisible, straighten_quotes
+from .query_spelling import find_misspelling, shorten
 
+MAX_LENGTH = 2000  # characters of a query
 MAX_DEPTH = 20  # nested parentheses
 MAX_WORDS = 60  # words per query including those of phrases: PostgreSQL looks up each one
 MIN_PREFIX = 3  # characters; a shorter prefix matches too many words
 MAX_WORD = 2000  # bytes; PostgreSQL does not support words of 2,047 bytes or more
-MAX_EXCERPT = 60  # characters of a query quoted in an error message
 
 FIELDS = {
     "title": "A",
@@ -39,14 +44,18 @@ _MATCH = re.compile(f"[{START}{STOP}]")
 
 # Normalization: identical to the database function `unaccent_text`, character by character
 
-_ACCENTS = re.compile("[\u0300-\u036f]+")
-_MARKS = "[\u0300-\u036f\u3099\u309a]"
+_INVISIBLE = "\u00ad\u061c\u180b-\u180f\u200b-\u200f\u202a-\u202e\u2060-\u206f\ufe00-\ufe0f\ufeff"
+"""Soft hyphens, zero-width characters, marks for the direction of text, variation selectors."""
+_REMOVED = re.compile(f"[\u0300-\u036f{_INVISIBLE}]+")
+_MARKS = f"[\u0300-\u036f\u3099\u309a{_INVISIBLE}]"
 _CHARACTERS = re.compile(
     f"[\0-\x7f]+(?!{_MARKS})|(?:[\u1100-\u1112][\u1161-\u1175][\u11a8-\u11c2]?|.){_MARKS}*",
     re.DOTALL,
 )
 """A run of ASCII, or one character with its combining marks or Hangul letters."""
-_LETTERS = str.maketrans("øØłŁđĐħĦı", "oOlLdDhHi")
+_LETTERS = str.maketrans("øØłŁđĐħĦıȷðÐŋŊ", "oOlLdDhHijdDnN") | str.maketrans(
+    {"ß": "ss", "ẞ": "SS", "æ": "ae", "Æ": "AE", "œ": "oe", "Œ": "OE", "þ": "th", "Þ": "TH"}
+)
 _SIGNS = str.maketrans("<>&/-+~.", " " * 8)
 """PostgreSQL parses <x> as a tag, AdS/CFT as a file, -4 as a number and Phys.Rev as a host."""
 _SYMBOLS = re.compile(
@@ -57,9 +66,10 @@ _SYMBOLS = re.compile(
 
 
 def unaccent_text(text: str) -> str:
-    """Remove accents, hyphens and symbols, as in the indexed text."""
+    """Remove accents, TeX, invisible characters, hyphens and symbols, as in the indexed text."""
+    text = tex.strip_tex(text)
     if not text.isascii():
-        text = _ACCENTS.sub("", unicodedata.normalize("NFKD", text))
+        text = _REMOVED.sub("", unicodedata.normalize("NFKD", text))
         text = _SYMBOLS.sub(" ", unicodedata.normalize("NFC", text).translate(_LETTERS))
     return text.translate(_SIGNS)
 
@@ -80,16 +90,17 @@ class _Part(NamedTuple):
     """The label and text of each operand that is not negated."""
 
 
-_QUOTES = str.maketrans("“”„‟«»", '"' * 6)
+# without white space before the tokens: at each blank, it would be scanned to its end again
 _TOKEN = re.compile(
-    r"\s*(?:(?P<mark>[()])"
+    r"(?P<mark>[()])"
     r'|(?P<phrase>"[^"]*"?)'  # the closing quote may be missing
-    r'|(?P<operator>AND|OR|NOT)(?=[\s()"]|$)'
+    r'|(?P<operator>ANDNOT|AND|OR|NOT)(?=[\s()"]|$)'
     r"|(?<![^\s(:])(?P<minus>-)(?=[^\s)-])"
-    rf"|(?P<field>(?i:{'|'.join(FIELDS)})):"
-    r"|(?P<unknown>[A-Za-z]\w*):(?=[^\s)/]|/(?!/))"
+    # a + requires a word, as does none
+    rf"|(?:(?<![^\s(])\+)?(?:(?P<field>(?i:{'|'.join(FIELDS)})):"
+    r"|(?P<unknown>[A-Za-z]\w*):(?=[^\s)/]|/(?!/)))"
     # a parenthesis after a letter belongs to the word, as in SU(2)
-    r'|(?P<word>[^\s"()](?:[^\s"()]|\([^\s"()]*\))*))'
+    r'|(?P<word>[^\s"()](?:[^\s"()]|\([^\s"()]*\))*)'
 )
 
 
@@ -119,9 +130,11 @@ def build_highlight_tsquery(q: str, field: str) -> str:
 @lru_cache(maxsize=64)
 def _parse(q: str) -> _Part:
     """Parse a query once for its tsquery and for the highlights of each field."""
+    if len(q) > MAX_LENGTH:
+        _reject(f"it is longer than {MAX_LENGTH} characters")
     if "\0" in q:
         _reject("it contains a NUL character")
-    parser = _Parser(q)
+    parser = _Parser(_replace_reference(remove_invisible(q)))
     part = parser.parse_or("")
     if parser.kind:
         _reject(f"the ) at character {parser.position} has no ( before it")
@@ -132,11 +145,23 @@ def _parse(q: str) -> _Part:
     return part
 
 
+def _replace_reference(q: str) -> str:
+    """Return the words of a DOI, and reject the identifier of a paper."""
+    reference = find_paper_reference(q)
+    if isinstance(reference, ArxivId):
+        name = f"{reference.name}v{reference.version}" if reference.version else reference.name
+        _reject(
+            f"it is the identifier of a paper, which /papers/{name} returns;"
+            " put it in quotes to search for the text"
+        )
+    return q if reference is None else f'"{reference}"'
+
+
 class _Parser:
     """Recursive descent parser; `kind` and `text` describe the next token, empty at the end."""
 
     def __init__(self, q: str) -> None:
-        self.matches = _TOKEN.finditer(q.translate(_QUOTES))
+        self.matches = _TOKEN.finditer(straighten_quotes(q))
         self.depth = 0
         self.words = 0
         self.advance()
@@ -146,6 +171,8 @@ class _Parser:
         self.kind = (match and match.lastgroup) or ""
         self.text = match[self.kind] if match else ""
         self.position = match.start(self.kind) + 1 if match else 0
+        if match and self.kind == "word":
+            _check_spelling(match)
 
     def parse_or(self, label: str) -> _Part | None:
         """Parse up to the end or a closing parenthesis; `label` is the enclosing field's."""
@@ -158,8 +185,10 @@ class _Parser:
     def parse_and(self, label: str) -> _Part | None:
         parts = [self.parse_operand(label)]
         while self.text not in {"", ")"} and (self.kind, self.text) != ("operator", "OR"):
-            if (self.kind, self.text) == ("operator", "AND"):
+            if self.kind == "operator" and self.text == "AND":
                 self.advance()
+            elif self.kind == "operator" and self.text == "ANDNOT":
+                self.text = "NOT"
             parts.append(self.parse_operand(label))
         return _combine(parts, "&")
 
@@ -187,7 +216,7 @@ class _Parser:
         kind, text, position = self.kind, self.text, self.position
         if kind == "unknown":
             _reject(
-                f"{_shorten(text)} is not a field: a paper has title, author, abstract and note"
+                f"{shorten(text)} is not a field: a paper has title, author, abstract and note"
                 " (comment and journal reference); put it in quotes to search for the text"
             )
         if kind in {"", "operator"} or text == ")":
@@ -218,6 +247,12 @@ class _Parser:
         return part
 
 
+def _check_spelling(token: re.Match[str]) -> None:
+    """Reject a word with a spelling of other query languages."""
+    if problem := find_misspelling(token, FIELDS, "-{}"):
+        _reject(problem)
+
+
 def _split_words(text: str) -> list[str]:
     return [word for word in unaccent_text(text).split() if any(map(str.isalnum, word))]
 
@@ -228,11 +263,14 @@ def _create_part(text: str, label: str, *, is_prefix: bool) -> _Part | None:
     if not words:
         return None
     if any(len(word.encode()) > MAX_WORD for word in words):
-        _reject(f"{_shorten(text)} is too long for a word")
+        _reject(f"{shorten(text)} is too long for a word")
     quoted = _quote(words, label)
     if is_prefix:
         if len(words[-1]) < MIN_PREFIX:
-            _reject(f"{_shorten(text)}* needs {MIN_PREFIX} letters before the *")
+            _reject(
+                f"{shorten(text)}* needs {MIN_PREFIX} letters before the *;"
+                f' put it in quotes to search for the word: "{shorten(text)}*"'
+            )
         quoted = _quote(words[-1:], f"*{label}")
         if preceding := words[:-1]:
             quoted = f"({_quote(preceding, label)} <-> {quoted})"
@@ -264,10 +302,6 @@ def _reject(reason: str) -> NoReturn:
     raise InvalidParameter("q", reason)
 
 
-def _shorten(text: str) -> str:
-    return text if len(text) <= MAX_EXCERPT else f"{text[:MAX_EXCERPT]}..."
-
-
 # Highlights
 
 
@@ -297,13 +331,23 @@ def _map_offsets(original: str) -> tuple[str, list[int], list[int]]:
     normalized = ""
     starts: list[int] = []
     ends: list[int] = []
-    for match in _CHARACTERS.finditer(original):
-        text = unaccent_text(match[0])
+    for start, end in _split_characters(original):
+        text = unaccent_text(original[start:end])
         normalized += text
-        if match[0].isascii():
-            starts += range(match.start(), match.end())
-            ends += range(match.start() + 1, match.end() + 1)
+        if original[start:end].isascii() and len(text) == end - start:
+            starts += range(start, end)
+            ends += range(start + 1, end + 1)
         else:
-            starts += [match.start()] * len(text)
-            ends += [match.end()] * len(text)
+            starts += [start] * len(text)
+            ends += [end] * len(text)
     return normalized, starts, ends
+
+
+def _split_characters(text: str) -> Iterator[tuple[int, int]]:
+    """Yield the bounds of each part that is normalized on its own."""
+    position = 0
+    for markup in tex.MARKUP.finditer(text):
+        yield from (match.span() for match in _CHARACTERS.finditer(text, position, markup.start()))
+        yield markup.span()
+        position = markup.end()
+    yield from (match.span() for match in _CHARACTERS.finditer(text, position))

@@ -15,7 +15,7 @@ from msgspec import Struct, structs
 
 from . import arxiv_query, errors
 from .backoff import Backoff
-from .db.records import RecordStore
+from .db.records import BeforeRetry, RecordStore
 from .models.arxiv import ArxivResponse, Outcome, Search
 from .models.records import Harvest, RecordedSearch
 from .search import LocalSearchService
@@ -127,7 +127,7 @@ class Harvester:
             raise errors.UpstreamInvalidResponse("arXiv sent fewer papers than it counted")
         return page
 
-    async def _record(self, response: ArxivResponse) -> RecordedSearch:
+    async def _record(self, response: ArxivResponse, before_retry: BeforeRetry) -> RecordedSearch:
         """Record the papers of a page that are new, together with the progress."""
         # arXiv counts fewer papers than it has sent before, so this is not the end
         counts_too_few = self._state.page > 0 and response.num_results < max(1, self._state.start)
@@ -135,7 +135,9 @@ class Harvester:
             response = structs.replace(response, outcome=Outcome.SUSPECT)
         if response.outcome != Outcome.OK:
             # a complete response to the next attempt will contain these papers too
-            return await self._search_service.record(structs.replace(response, entries=[]))
+            return await self._search_service.record(
+                structs.replace(response, entries=[]), before_retry
+            )
         new = {
             entry.arxiv_id: entry
             for entry in response.entries
@@ -144,7 +146,7 @@ class Harvester:
         entries = list(new.values())[: self._papers_left]
         state = self._compute_next_state(response, is_complete=len(entries) == len(new))
         recorded = await self._search_service.record(
-            structs.replace(response, entries=entries), harvest=state
+            structs.replace(response, entries=entries), before_retry, harvest=state
         )
         self._seen.update(entry.arxiv_id for entry in entries if entry.arxiv_id)
         self._state = state

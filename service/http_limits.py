@@ -10,6 +10,7 @@ import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from .errors import LimitExceeded
+from .http_conformance import apply_target, check_expect, create_unchunked_send
 from .problems import create_rejection
 
 MAX_HEADER_BYTES = 64 * 2**10  # with the request line; six terms of 500 characters have 30 KiB
@@ -93,7 +94,12 @@ class LimitedHttpProtocol(HttpToolsProtocol):
         if self.parser.should_upgrade():
             return
         self._is_in_body, self._unparsed_bytes = True, 0
+        is_current = self.parser.get_http_version() == "1.1"
+        self.expect_100_continue = is_current and check_expect(self.headers)
+        self.url = apply_target(self.url, self.headers)
         super().on_headers_complete()
+        if not is_current:
+            self.cycle.send = create_unchunked_send(self.cycle)  # type: ignore[assignment, method-assign]
         self._running = self._running if self.pipeline else self.cycle
         self._restart_timer()
         if len(self.pipeline) > MAX_PIPELINED:
@@ -155,4 +161,5 @@ class LimitedHttpProtocol(HttpToolsProtocol):
         """Notify the running request; uvicorn notifies the latest one, which may be pipelined."""
         if self._running is not None:
             self._running.disconnected = True
+            self._running.waiting_for_100_continue = False  # nothing can be written any more
             self._running.message_event.set()

@@ -9,6 +9,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from functools import cache
+from http.cookiejar import CookieJar, DefaultCookiePolicy
 from ssl import SSLContext
 
 import httpx
@@ -25,6 +26,14 @@ def ssl_context() -> SSLContext:
         raise ConfigurationError(
             f"SSL_CERT_FILE or SSL_CERT_DIR: no certificates can be read there ({error})"
         ) from error
+
+
+def create_cookie_jar() -> CookieJar:
+    """Return a jar that keeps no cookies.
+
+    A client sends its cookies with every request, so a server could make all requests too large.
+    """
+    return CookieJar(DefaultCookiePolicy(allowed_domains=()))
 
 
 class HTTPConnectionPool:

@@ -8,7 +8,6 @@ import logging
 import logging.handlers
 import os
 import sys
-import textwrap
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from contextvars import Context, ContextVar
@@ -19,6 +18,8 @@ from time import sleep
 from typing import Literal
 
 import msgspec
+
+from .escaping import escape_hidden, escape_hidden_in_json
 
 NOTICE = 25  # normal operation, one line per request: between INFO and WARNING
 logging.addLevelName(NOTICE, "NOTICE")
@@ -131,17 +132,24 @@ class _LineWriter(logging.handlers.QueueListener):
                 data = data[os.write(self._file_descriptor, data) :]
 
 
-class _TextFormatter(logging.Formatter):
+class MessageFormatter(logging.Formatter):
+    """The message, for a person. Texts of clients and of arXiv cannot imitate other lines."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return one line; those of a traceback follow, indented."""
+        text = escape_hidden(record.getMessage())
+        if record.exc_info:
+            lines = self.formatException(record.exc_info).split("\n")
+            text += "".join(f"\n  {escape_hidden(line)}" for line in lines)
+        return text
+
+
+class _TextFormatter(MessageFormatter):
     """2026-11-23T20:15:00.000Z NOTICE service.app [4f1c] GET /results 200 in 3 ms."""
 
     def format(self, record: logging.LogRecord) -> str:
-        message = record.getMessage().replace("\r", "\\r").replace("\n", "\\n")
         name = f"{record.levelname} {record.name} [{request_id.get()}]"
-        line = f"{_format_time(record)} {name} {message}"
-        if record.exc_info:
-            # indented, so that the message of an exception cannot pass for a line of its own
-            line += f"\n{textwrap.indent(self.formatException(record.exc_info), '  ')}"
-        return line
+        return f"{_format_time(record)} {name} {super().format(record)}"
 
 
 class _JsonFormatter(logging.Formatter):
@@ -157,7 +165,7 @@ class _JsonFormatter(logging.Formatter):
         }
         if record.exc_info:
             line["exception"] = _escape_surrogates(self.formatException(record.exc_info))
-        return msgspec.json.encode(line).decode()
+        return escape_hidden_in_json(msgspec.json.encode(line).decode())
 
 
 def _format_time(record: logging.LogRecord) -> str:

@@ -133,7 +133,7 @@ _INITIAL_SERIES = {
     UPSTREAM_REQUESTS: "ok 200, suspect 200, refused 400, busy 429, busy 503, broken 500, "
     "timeout none, unreachable none",
     ROWS_WRITTEN: "queries, results, papers",
-    REJECTED: "400, 401, 408, 414, 429, 431, 503",
+    REJECTED: "400, 401, 408, 414, 417, 429, 431, 503, 504",
 }
 for _metric, _series in _INITIAL_SERIES.items():
     for _labels in _series.split(", "):

@@ -7,11 +7,12 @@ from uuid import uuid4
 
 import msgspec
 from litestar import Request, Response
-from litestar.exceptions import HTTPException, SerializationException, ValidationException
+from litestar.exceptions import HTTPException, ValidationException
 from litestar.types import Send
 
 from . import errors, metrics
 from .errors import ServiceError
+from .escaping import escape_hidden
 from .http_headers import DEFAULT_POLICY, SECURITY_HEADERS
 from .logging import NOTICE, request_id
 from .models.responses import Problem
@@ -22,7 +23,9 @@ MEDIA_TYPE = "application/problem+json"
 AnyRequest = Request[Any, Any, Any]
 Headers = list[tuple[bytes, bytes]]
 
-_LOGGED_AS_WARNING = errors.QueueTooLong | errors.BackendError | errors.RequestTimedOut
+_LOGGED_AS_WARNING = (
+    errors.QueueTooLong | errors.TooManyResponses | errors.BackendError | errors.RequestTimedOut
+)
 """Server errors that are not faults of this process: a backend logs its own errors, and the others
 depend on the load and on how long a client waits."""
 
@@ -56,18 +59,10 @@ def _describe_http_exception(
         return "there is no such path: see /schema for the paths", None
     if "allow" in headers:
         return f"the path does not support this method: use one of {headers['allow']}", None
-    if isinstance(error.__cause__, SerializationException):
-        return f"body: is not valid JSON ({error.detail})", "body"
     if isinstance(error, ValidationException) and isinstance(error.extra, list) and error.extra:
         problems = [_describe_invalid_value(entry) for entry in error.extra]
         return "; ".join(f"{name}: {reason}" for name, reason in problems), problems[0][0]
     return str(error.detail), None
-
-
-def handle_recursion_error(_: AnyRequest, __: RecursionError) -> Response[Problem]:
-    """Respond to a JSON body that is nested too deeply for the parser."""
-    reason = "is nested too deeply: simplify the JSON"
-    return _create_response(errors.InvalidParameter("body", reason), {})
 
 
 def handle_unexpected_error(_: AnyRequest, error: Exception) -> Response[Problem]:
@@ -80,7 +75,6 @@ def handle_unexpected_error(_: AnyRequest, error: Exception) -> Response[Problem
 EXCEPTION_HANDLERS: dict[type[Exception] | int, Any] = {
     ServiceError: handle_service_error,
     HTTPException: handle_http_exception,
-    RecursionError: handle_recursion_error,
     Exception: handle_unexpected_error,
 }
 
@@ -132,9 +126,9 @@ def _create_problem(error: ServiceError) -> Problem:
     return Problem(
         title=error.title,
         status=error.status_code,
-        detail=error.detail,
+        detail=escape_hidden(error.detail),
         request_id=request_id.get(),
-        parameter=error.parameter,
+        parameter=escape_hidden(error.parameter) if error.parameter else None,
         query_id=error.query_id,
         retry_after=error.retry_after,
     )
@@ -146,6 +140,8 @@ def _create_headers(error: ServiceError) -> dict[str, str]:
         headers["retry-after"] = str(error.retry_after)
     if isinstance(error, errors.Unauthorized):
         headers["www-authenticate"] = "Bearer"
+    if isinstance(error, errors.UnsupportedEncoding):
+        headers["accept-encoding"] = "identity"  # RFC 9110, 12.5.3
     return headers
 
 

@@ -13,8 +13,10 @@ import logging
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Coroutine
-from contextlib import AbstractAsyncContextManager, AsyncExitStack
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, suppress
 from functools import partial
+from itertools import chain
+from sys import getsizeof
 from time import monotonic, time
 from typing import Annotated, Any, Self, TypeVar, cast
 from uuid import UUID
@@ -27,11 +29,12 @@ from msgspec import Struct, field, structs
 from . import arxiv_query, arxiv_schedule, errors, metrics, timestamps
 from .arxiv_client import ArxivClient
 from .backoff import Backoff
+from .corrections import suggest_corrections
 from .db.rate_limiter import CacheProbe, Lease, RateLimiter
-from .db.records import RecordStore, create_record
+from .db.records import BeforeRetry, RecordStore, create_record
 from .models import describe
 from .models.arxiv import ArxivRequest, ArxivResponse, Outcome, Search
-from .models.records import Harvest, RecordedSearch, ResultRow
+from .models.records import Harvest, Record, RecordedSearch, ResultRow
 from .models.responses import SearchSummary
 from .settings import Settings
 from .singleflight import InFlight
@@ -42,13 +45,18 @@ MAX_ATTEMPTS = 3
 """How often a search is sent to arXiv."""
 RETRY_PAUSE = 0.5
 """The pause before the second attempt; it doubles for the third."""
-MAX_CACHED_SEARCHES = 4096
+MAX_CACHED_BYTES = 4 * 2**20
+"""Size of the records kept in memory by each process; one takes about 500 bytes."""
+RECORD_OVERHEAD_BYTES = 400
+"""Size of a record in memory without its texts."""
 CACHE_SECONDS = 60.0
 """How long a record stays in memory; another process may have recorded a newer one meanwhile."""
 SAVE_RETRY_SECONDS = 30.0
 """How long recording a response is retried while the database is unavailable."""
 SAVE_PAUSES = 0.5, 2.0
 """Seconds between two attempts to record a response: the first pause, and the longest."""
+ZERO_SECONDS = 3600
+"""How long a search without results stays fresh: arXiv sometimes counts none by mistake."""
 QUEUE_TIMEOUT = 2.0
 """How long to wait for results that are still in the queue."""
 QUEUE_POLL_SECONDS = 0.1
@@ -64,7 +72,7 @@ _ERRORS: dict[Outcome, type[errors.UpstreamError]] = {
 }
 
 T = TypeVar("T")
-Recorder = Callable[[ArxivResponse], Awaitable[RecordedSearch]]
+Recorder = Callable[[ArxivResponse, BeforeRetry], Awaitable[RecordedSearch]]
 
 
 class SearchReply(Struct, frozen=True):
@@ -95,10 +103,13 @@ class SearchReply(Struct, frozen=True):
         return max(0, int(time()) - self.recorded.recorded_at)
 
     @property
-    def lifetime(self) -> int:
-        """Seconds for which the response stays fresh."""
-        is_ok = self.outcome == Outcome.OK
-        return max(0, _expires_at(self.recorded) - int(time())) if is_ok else 0
+    def max_age(self) -> int:
+        """Seconds from its recording for which the response is fresh; 0 if it is not fresh now.
+
+        Caches subtract the age themselves (RFC 9111, 4.2).
+        """
+        left = _expires_at(self.recorded) - int(time())
+        return self.age + left if self.outcome == Outcome.OK and left > 0 else 0
 
 
 class SearchService(ABC):
@@ -109,7 +120,9 @@ class SearchService(ABC):
         self._in_flight: set[InFlight[Any]] = set()
         self._joinable: WeakValueDictionary[UUID, InFlight[SearchReply]] = WeakValueDictionary()
         """The searches in progress that others may join, by search_key."""
-        self._cache: TTLCache[UUID, RecordedSearch] = TTLCache(MAX_CACHED_SEARCHES, CACHE_SECONDS)
+        self._cache: TTLCache[UUID, RecordedSearch] = TTLCache(
+            MAX_CACHED_BYTES, CACHE_SECONDS, getsizeof=_compute_size
+        )
 
     async def __aenter__(self) -> Self:
         return self
@@ -133,6 +146,7 @@ class SearchService(ABC):
         UpstreamError of the last attempt.
         """
         request = self._encode(search)
+        self._cache.expire()  # the cache itself does so only when it is changed
         use_cache = self._settings.cache == "on" and not bypass_cache
         recorded = self._cache.get(request.search_key) if use_cache else None
         if recorded and _is_fresh(recorded):
@@ -171,7 +185,8 @@ class SearchService(ABC):
 
     def _add_to_cache(self, request: ArxivRequest, recorded: RecordedSearch) -> None:
         if recorded.outcome == Outcome.OK and self._settings.cache == "on":
-            self._cache[request.search_key] = recorded
+            with suppress(ValueError):  # it is too large
+                self._cache[request.search_key] = recorded
 
 
 class _Attempt(Struct, frozen=True):
@@ -216,12 +231,13 @@ class LocalSearchService(SearchService):
         self, request: ArxivRequest, flight: InFlight[SearchReply], *, use_cache: bool
     ) -> SearchReply:
         """Answer from PostgreSQL, otherwise from arXiv, otherwise with an expired record."""
-        stored = await self._records.find_latest(request.search_key) if use_cache else None
+        earlier = await self._records.find_latest(request.search_key)
+        stored = earlier if use_cache else None
         if stored is not None and _is_fresh(stored):
             self._add_to_cache(request, stored)
             return _create_hit(stored)
         forwarded = "fwd=request" if not use_cache else "fwd=stale" if stored else "fwd=uri-miss"
-        record = partial(self.record, search_key=request.search_key)
+        record = partial(self._record_checked, request, earlier)
         probe = CacheProbe(request.search_key, _is_fresh) if use_cache else None
         try:
             latest = await self._send_with_retries(
@@ -268,8 +284,10 @@ class LocalSearchService(SearchService):
                 if latest.response is None:
                     raise
                 break  # the result of the last attempt is more useful
-            # the record may be suspect though the response is not, because of an earlier page
+            # the record may be suspect though the response is not, because of an earlier one
             if latest.response is None or (latest.recorded or latest.response).outcome in FINAL:
+                break
+            if latest.response.is_permanent:
                 break
             logger.info("attempt %d failed: %s", number, latest.response.reason)
             pause = backoff.next_pause()
@@ -301,7 +319,9 @@ class LocalSearchService(SearchService):
                 if lease.cooldown:
                     retry_after = max(1, math.ceil(lease.cooldown_left))
                     response = structs.replace(response, retry_after=retry_after)
-                return _Attempt(response, await record(response) if record else None)
+                # in the lease, so that processes that wait for it find the record; not its retries
+                recorded = await record(response, stack.aclose) if record else None
+                return _Attempt(response, recorded)
         finally:
             flight.upstream_started = False
 
@@ -313,35 +333,84 @@ class LocalSearchService(SearchService):
             lease.cooldown = response.retry_after or self._settings.cooldown
         return response
 
+    async def _record_checked(
+        self,
+        request: ArxivRequest,
+        earlier: RecordedSearch | None,
+        response: ArxivResponse,
+        before_retry: BeforeRetry,
+    ) -> RecordedSearch:
+        """Record a response; it is suspect if arXiv counts no papers any more."""
+        is_zero = response.outcome == Outcome.OK and response.num_results == 0
+        if is_zero and earlier and earlier.num_results > request.search.start:
+            warning = (
+                f"arXiv found no papers, but {earlier.num_results} before (search"
+                f" {earlier.query_id}): repeat the search later"
+            )
+            logger.warning("%s (%r)", warning, request.query)
+            warnings = [*response.remarks.get("warnings", ()), warning]
+            response = structs.replace(
+                response,
+                outcome=Outcome.SUSPECT,
+                reason=warning,
+                remarks=response.remarks | {"warnings": warnings},
+            )
+        return await self.record(response, before_retry, search_key=request.search_key)
+
     async def record(
         self,
         response: ArxivResponse,
+        before_retry: BeforeRetry,
         *,
         search_key: UUID | None = None,
         harvest: Harvest | None = None,
     ) -> RecordedSearch:
-        """Record a response. While the database is unavailable, this is retried for a while."""
-        record = create_record(response, search_key)
+        """Record a response. While the database is unavailable, this is retried for a while.
+
+        Raises UpstreamInvalidResponse if PostgreSQL can never store the response; the search is
+        then recorded without its results.
+        """
+        try:
+            return await self._insert(create_record(response, search_key), harvest, before_retry)
+        except (errors.RecordRejected, errors.DatabaseTimeout) as error:
+            reason = f"PostgreSQL cannot store the response of arXiv: {error.detail}"
+            await before_retry()
+            failure = structs.replace(
+                response, outcome=Outcome.BROKEN, num_results=0, entries=[], remarks={}
+            )
+            try:
+                recorded = await self._insert(
+                    create_record(failure, search_key), None, before_retry
+                )
+            except errors.RecordRejected:
+                raise errors.UpstreamInvalidResponse(reason) from error
+            raise errors.UpstreamInvalidResponse(reason, query_id=recorded.query_id) from error
+
+    async def _insert(
+        self, record: Record, harvest: Harvest | None, before_retry: BeforeRetry
+    ) -> RecordedSearch:
         deadline = monotonic() + SAVE_RETRY_SECONDS
         backoff = Backoff(*SAVE_PAUSES)
         while True:
             try:
-                await self._records.insert(record, harvest)
+                await self._records.insert(record, harvest, before_retry)
                 return msgspec.convert(record, RecordedSearch, from_attributes=True)
             except errors.DatabaseUnavailable as error:
-                if monotonic() > deadline:
+                # what takes too long once probably does again
+                if isinstance(error, errors.DatabaseTimeout) or monotonic() > deadline:
                     logger.error("could not record a response: %s (%r)", error, record.query)  # noqa: TRY400
                     raise
+                await before_retry()
                 await asyncio.sleep(backoff.next_pause())
 
 
-def summarize(reply: SearchReply, settings: Settings) -> SearchSummary:
-    """The response of `/arxiv` to a search."""
+def summarize(search: Search, reply: SearchReply, settings: Settings) -> SearchSummary:
+    """The response of `/arxiv` to a search, with likely mistakes in a search without results."""
     recorded = reply.recorded
     remarks = recorded.remarks or {}
-    warnings = list(remarks.get("differences", ()))
-    if recorded.outcome == Outcome.SUSPECT:
-        warnings.append("arXiv sent fewer papers than it counted: repeat the search later")
+    warnings = [*remarks.get("differences", ()), *remarks.get("warnings", ())]
+    if recorded.num_results == 0:
+        warnings += suggest_corrections(search)
     return SearchSummary(
         query_id=recorded.query_id,
         timestamp=timestamps.format_iso(recorded.timestamp, settings.zone),
@@ -379,12 +448,23 @@ def _create_error(response: ArxivResponse, recorded: RecordedSearch | None) -> e
 
 
 def _expires_at(recorded: RecordedSearch) -> int:
-    """When arXiv publishes new papers (Unix seconds), by our clock rather than arXiv's."""
-    return arxiv_schedule.next_publication(min(recorded.recorded_at, time()))
+    """When arXiv publishes new papers (Unix seconds), by our clock rather than arXiv's.
+
+    A search without results expires earlier.
+    """
+    recorded_at = min(recorded.recorded_at, int(time()))
+    publication = arxiv_schedule.next_publication(recorded_at)
+    return publication if recorded.num_results else min(publication, recorded_at + ZERO_SECONDS)
 
 
 def _is_fresh(recorded: RecordedSearch) -> bool:
     return _expires_at(recorded) > time()
+
+
+def _compute_size(recorded: RecordedSearch) -> int:
+    """The approximate size in memory."""
+    texts = [recorded.query, *chain.from_iterable((recorded.remarks or {}).values())]
+    return RECORD_OVERHEAD_BYTES + sum(map(getsizeof, texts))
 
 
 def _create_hit(recorded: RecordedSearch) -> SearchReply:

@@ -24,7 +24,7 @@ def parse_search(
     """Build a search; times without an offset are in this zone. Raises InvalidParameter."""
     return Search(
         category=tuple(category or ()),
-        id_list=tuple((id_list or "").split(",")),
+        id_list=(id_list,) if id_list else (),
         submitted_from=parse_time(
             "submitted_from", submitted_from, tz, timestamps.parse_range_start
         ),

@@ -2,8 +2,8 @@
 
 `SingleFlight` is for reads: a caller never receives data that was read before its call, so callers
 that arrive during a read share the next one, which starts when the current one has ended.
-`InFlight` is for searches: callers may join while it is in progress; it is cancelled when the
-last one has left.
+`InFlight` is for searches: callers may join while it is in progress. Both are cancelled when the
+last caller has left.
 """
 
 import asyncio
@@ -20,35 +20,54 @@ STOPPING_RETRY_AFTER = 5
 
 
 class SingleFlight(Generic[T]):
-    """The current and the next read for each key."""
+    """The current and the next read for each key. A read is cancelled when no caller is left."""
 
     def __init__(self) -> None:
-        self._current: dict[Hashable, asyncio.Task[T]] = {}
-        self._next: dict[Hashable, asyncio.Task[T]] = {}
+        self._current: dict[Hashable, _Read[T]] = {}
+        self._next: dict[Hashable, _Read[T]] = {}
 
     async def read(self, key: Hashable, start: Callable[[], Coroutine[Any, Any, T]]) -> T:
         """Return the result of `start`, or of the same read started after this call."""
-        task = self._next.get(key)
-        if task is None:
-            task = asyncio.create_task(self._run(key, self._current.get(key), start))
-            task.add_done_callback(mark_retrieved)
-            self._next[key] = task
-        return await asyncio.shield(task)
+        if (read := self._next.get(key)) is None:
+            read = self._next[key] = _Read()
+            read.task = asyncio.create_task(self._run(key, read, self._current.get(key), start))
+            read.task.add_done_callback(mark_retrieved)
+        read.callers += 1
+        try:
+            return await asyncio.shield(read.task)
+        finally:
+            read.callers -= 1
+            if not read.callers:
+                _remove(self._next, key, read)  # callers that follow do not share it
+                read.task.cancel()
 
     async def _run(
         self,
         key: Hashable,
-        previous: asyncio.Task[T] | None,
+        read: "_Read[T]",
+        previous: "_Read[T] | None",
         start: Callable[[], Coroutine[Any, Any, T]],
     ) -> T:
         if previous:
-            await asyncio.wait([previous])
-        self._current[key] = current = self._next.pop(key)
+            await asyncio.wait([previous.task])
+        _remove(self._next, key, read)
+        self._current[key] = read
         try:
             return await start()
         finally:
-            if self._current.get(key) is current:
-                del self._current[key]
+            _remove(self._current, key, read)
+
+
+class _Read(Generic[T]):
+    """A read, and how many callers wait for it."""
+
+    task: asyncio.Task[T]
+    callers = 0
+
+
+def _remove(reads: dict[Hashable, _Read[T]], key: Hashable, read: _Read[T]) -> None:
+    if reads.get(key) is read:
+        del reads[key]
 
 
 class InFlight(Generic[T]):

@@ -3,7 +3,8 @@
 import math
 import re
 from bisect import bisect_left
-from datetime import UTC, datetime, time, timedelta, timezone, tzinfo
+from calendar import monthrange
+from datetime import UTC, date, datetime, time, timedelta, timezone, tzinfo
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 EARLIEST = -62_135_510_400
@@ -11,20 +12,26 @@ EARLIEST = -62_135_510_400
 LATEST = 253_402_214_400
 """9999-12-31T00:00:00 UTC: one day inside datetime's range, so that every zone can represent it."""
 
-_OFFSET = re.compile(r"([+-])(\d\d):?([0-5]\d)")
-_DATE = re.compile(r"\d{4}-\d\d-\d\d")
-_DATE_TIME = re.compile(
-    r"(\d{4}-\d\d-\d\d)[T ](\d\d:\d\d(?::\d\d(?:[.,]\d{1,9})?)?)"
-    r"( ?(?:Z|[+-]\d\d:?\d\d)| \d\d:?\d\d)?",
-    re.IGNORECASE,
+_OFFSET = re.compile(r"([+-])([0-9]{2})(?::?([0-5][0-9]))?")
+_MOMENT = re.compile(
+    r"(?P<date>[0-9W-]{4,10})(?:[T ](?P<hour>[0-9]{2})"
+    r"(?P<minutes>(?P<colon>:?)[0-9]{2}(?:(?P=colon)[0-9]{2}(?:[.,][0-9]{1,9})?)?)?"
+    # in a query string, an unencoded + is decoded as a space
+    r"(?P<offset> ?Z| ?[+-][0-9]{2}(?::?[0-9]{2})?| [0-9]{2}(?::?[0-9]{2})?)?)?"
 )
+_YEAR = re.compile(r"[0-9]{4}")
+_MONTH = re.compile(r"([0-9]{4})-([0-9]{2})")
+_DAY = re.compile(r"([0-9]{4})(-?)([0-9]{2})\2([0-9]{2})")
+_WEEK = re.compile(r"([0-9]{4})(-?)W([0-9]{2})(?:\2([0-9]))?")
+_YEAR_AND_MONTH = re.compile(r"[0-9]{6}")
+_DAY_OF_YEAR = re.compile(r"([0-9]{4})-?([0-9]{3})")
 
 
 def parse_zone(name: str) -> tzinfo:
     """Return the time zone of an IANA name or of an offset like +01:00. Raises ValueError."""
     if match := _OFFSET.fullmatch(name):
         sign, hours, minutes = match.groups()
-        offset = timedelta(hours=int(hours), minutes=int(minutes))
+        offset = timedelta(hours=int(hours), minutes=int(minutes or 0))
         if offset < timedelta(hours=24):
             return timezone(-offset if sign == "-" else offset)
     try:
@@ -74,21 +81,78 @@ def _limit(seconds: int) -> int:
 
 
 def _parse(text: str, tz: tzinfo, *, end: bool) -> datetime:
-    """Parse a date with time, or a date, which means its start or its end."""
-    if _DATE.fullmatch(text):
-        clock_time = time(23, 59, 59) if end else time()
-        return _localize(datetime.combine(_parse_iso(text).date(), clock_time), tz, end=end)
-    if not (match := _DATE_TIME.fullmatch(text)):
-        raise ValueError("is not an ISO 8601 date or time like 2026-11-23T20:15:00")
-    date, clock_text, offset = match.groups()
-    local = _parse_iso(f"{date}T{clock_text.replace(',', '.')}")
-    if offset is None:
+    """Parse a time; a date or an hour means its start or its end."""
+    match = _MOMENT.fullmatch(text.upper())
+    days = _parse_date(match["date"]) if match else None
+    if not match or not days or (match["hour"] and days[0] != days[1]):
+        is_month = _YEAR_AND_MONTH.fullmatch(text)
+        hint = f"; a month is written {text[:4]}-{text[4:]}" if is_month else ""
+        raise ValueError(f"is not an ISO 8601 date or time like 2026-11-23T20:15:00{hint}")
+    if not match["hour"]:
+        local = (
+            datetime.combine(days[1], time(23, 59, 59))
+            if end
+            else datetime.combine(days[0], time())
+        )
         return _localize(local, tz, end=end)
-    offset = offset.strip()
-    if offset in {"Z", "z"}:
-        return local.replace(tzinfo=UTC)
-    # in a query string, an unencoded + is decoded as a space
-    return local.replace(tzinfo=parse_zone(offset if offset[0] in "+-" else f"+{offset}"))
+    local = datetime.combine(days[0], _parse_clock(match["hour"] + (match["minutes"] or "")))
+    if end and not match["minutes"]:
+        local += timedelta(minutes=59, seconds=59)
+    if match["offset"] is None:
+        return _localize(local, tz, end=end)
+    return local.replace(tzinfo=_parse_offset(match["offset"].strip()))
+
+
+def _parse_date(text: str) -> tuple[date, date] | None:
+    """Return the first and the last day of a year, month, week or day; None for other text."""
+    try:
+        return _parse_calendar_date(text) or _parse_week(text) or _parse_day_of_year(text)
+    except (ValueError, OverflowError) as error:
+        raise ValueError(f"does not exist ({error})") from error
+
+
+def _parse_calendar_date(text: str) -> tuple[date, date] | None:
+    if _YEAR.fullmatch(text):
+        return date(int(text), 1, 1), date(int(text), 12, 31)
+    if match := _MONTH.fullmatch(text):
+        year, month = map(int, match.groups())
+        first = date(year, month, 1)
+        return first, first.replace(day=monthrange(year, month)[1])
+    if match := _DAY.fullmatch(text):
+        day = date(*map(int, match.group(1, 3, 4)))
+        return day, day
+    return None
+
+
+def _parse_week(text: str) -> tuple[date, date] | None:
+    if not (match := _WEEK.fullmatch(text)):
+        return None
+    year, week, weekday = match.group(1, 3, 4)
+    first = date.fromisocalendar(int(year), int(week), int(weekday or 1))
+    return first, first if weekday else first + timedelta(days=6)
+
+
+def _parse_day_of_year(text: str) -> tuple[date, date] | None:
+    if not (match := _DAY_OF_YEAR.fullmatch(text)):
+        return None
+    year, number = map(int, match.groups())
+    day = date(year, 1, 1) + timedelta(days=number - 1)
+    if day.year != year:
+        raise ValueError(f"{year} has no day {number}")
+    return day, day
+
+
+def _parse_clock(text: str) -> time:
+    try:
+        return time.fromisoformat(text.replace(",", "."))
+    except ValueError as error:
+        raise ValueError(f"does not exist ({error})") from error
+
+
+def _parse_offset(text: str) -> tzinfo:
+    if text == "Z":
+        return UTC
+    return parse_zone(text if text[0] in "+-" else f"+{text}")
 
 
 def _localize(local: datetime, tz: tzinfo, *, end: bool) -> datetime:
@@ -105,10 +169,3 @@ def _localize(local: datetime, tz: tzinfo, *, end: bool) -> datetime:
         seconds, local, key=lambda second: datetime.fromtimestamp(second, tz).replace(tzinfo=None)
     )
     return datetime.fromtimestamp(change - int(end), tz)
-
-
-def _parse_iso(text: str) -> datetime:
-    try:
-        return datetime.fromisoformat(text)
-    except ValueError as error:
-        raise ValueError(f"does not exist ({error})") from error

@@ -14,10 +14,16 @@ from .. import timestamps
 from ..api_keys import LOOKUP_TIMEOUT, ApiKey, Rate
 from ..db import migrations
 from ..db.pool import CALL_TIMEOUT
-from ..db.reader import SLOW_READ_TIMEOUT, ListSelection, RecordReader, Row
-from ..errors import BackendError, BackendUnavailable, DatabaseUnavailable, ServiceError
+from ..db.reader import SLOW_READ_TIMEOUT, TEXT_PARAMETERS, ListSelection, RecordReader, Row
+from ..errors import (
+    BackendError,
+    BackendUnavailable,
+    DatabaseUnavailable,
+    InvalidParameter,
+    ServiceError,
+)
 from ..http_headers import REQUEST_TIMEOUT, deadline
-from ..http_pool import HTTPConnectionPool, ssl_context
+from ..http_pool import HTTPConnectionPool, create_cookie_jar, ssl_context
 from ..logging import request_id
 from ..models.arxiv import ArxivRequest
 from ..models.filters import PaperFilter, Position
@@ -154,6 +160,7 @@ class BackendClient:
             | ({"authorization": f"Bearer {self._token}"} if self._token else {}),
             # a redirect or a proxy from the environment would leak the token
             follow_redirects=False,
+            cookies=create_cookie_jar(),
             trust_env=False,
             verify=self._ssl_context,
         )
@@ -180,7 +187,11 @@ def _create_error(path: str, response: BackendResponse) -> ServiceError:
         advice = "check ARXIV_BACKEND_URL and the ARXIV_ENDPOINTS of the backend"
         return BackendUnavailable(f"the backend does not serve {where}: {advice}")
     problem = _decode(response, Problem)
-    if problem.parameter is not None:  # parameters of clients are validated by the frontend
+    if problem.parameter and {*problem.parameter.split(", ")} <= {*TEXT_PARAMETERS}:
+        # only PostgreSQL knows which texts are too large for it
+        reason = problem.detail.removeprefix(f"{problem.parameter}: ")
+        return InvalidParameter(problem.parameter, reason)
+    if problem.parameter is not None:  # other parameters of clients are validated by the frontend
         return BackendUnavailable(
             f"the backend rejects a request to {path} ({problem.detail}): check that it is of the"
             " same release"

@@ -9,6 +9,7 @@ import rich_click as click
 
 from .. import __version__
 from ..errors import ConfigurationError, InvalidParameter, ServiceError
+from ..escaping import escape_hidden
 from .database import database, migrate
 from .harvest import harvest
 from .keys import keys
@@ -28,16 +29,21 @@ class _Commands(click.RichGroup):
         try:
             return super().invoke(ctx)
         except (ConfigurationError, InvalidParameter) as error:
-            click.echo(f"{ctx.command_path}: {error.detail}", err=True)
+            _print_error(f"{ctx.command_path}: {error.detail}")
             ctx.exit(2)
         except ServiceError as error:
-            click.echo(f"{ctx.command_path}: {error.title}: {error.detail}", err=True)
+            _print_error(f"{ctx.command_path}: {error.title}: {error.detail}")
             ctx.exit(1)
         except KeyboardInterrupt:
             if ctx.invoked_subcommand in SERVICES:
                 ctx.exit(0)
             click.echo("interrupted; the same command resumes with what is stored", err=True)
             ctx.exit(128 + signal.SIGINT)  # as shells report it
+
+
+def _print_error(text: str) -> None:
+    # psql's messages have several lines
+    click.echo("\n".join(map(escape_hidden, text.split("\n"))), err=True)
 
 
 @click.group(

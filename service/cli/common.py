@@ -2,11 +2,10 @@
 
 import asyncio
 import logging
-import sys
+import re
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
 from typing import Any
-from unicodedata import category
 
 import rich_click as click
 from msgspec import structs
@@ -16,7 +15,8 @@ from .. import embedded_postgres
 from ..db import migrations
 from ..db.conninfo import check_database_urls
 from ..errors import ConfigurationError
-from ..logging import NOTICE
+from ..escaping import is_hidden
+from ..logging import NOTICE, MessageFormatter
 from ..settings import Settings
 
 logger = logging.getLogger(__name__)
@@ -71,7 +71,9 @@ def run_interactive(
     settings = load_settings()
     if require:
         require(settings)
-    logging.basicConfig(level="WARNING", format="%(message)s", stream=sys.stderr)
+    handler = logging.StreamHandler()
+    handler.setFormatter(MessageFormatter())
+    logging.basicConfig(level="WARNING", handlers=[handler])
     logging.getLogger("psycopg").setLevel("ERROR")
     with open_database(settings) as complete:
         asyncio.run(action(complete))
@@ -92,6 +94,16 @@ def create_text_type(max_length: int) -> Callable[[str], str]:
     return text
 
 
+class Integer(click.IntRange):
+    """A range that takes ASCII digits only: `int` also takes `+5`, `1_0` and other digits."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:  # noqa: ANN401 - as click declares it
+        """Return the number. Raises click.BadParameter."""
+        if isinstance(value, str) and not re.fullmatch("-?[0-9]+", value):
+            self.fail(f"{value!r} is not a whole number in digits", param, ctx)
+        return super().convert(value, param, ctx)
+
+
 def sanitize_text(text: str) -> Text:
-    """Remove control characters, and prevent rich from interpreting markup."""
-    return Text("".join(" " if category(sign) in {"Cc", "Cf"} else sign for sign in text))
+    """Remove hidden characters, and prevent rich from interpreting markup."""
+    return Text("".join(" " if is_hidden(character) else character for character in text))

@@ -11,7 +11,7 @@ from ..arxiv_query import MAX_QUERY_LENGTH
 from ..context import LocalContext
 from ..harvest import Harvester
 from ..settings import Settings
-from .common import create_text_type, require_database, run_interactive
+from .common import Integer, create_text_type, require_database, run_interactive
 
 
 @click.command(
@@ -22,7 +22,7 @@ from .common import create_text_type, require_database, run_interactive
 @click.option(
     "--max",
     "max_papers",
-    type=click.IntRange(1, 10**9),
+    type=Integer(1, 10**9),
     metavar="N",
     help="Maximum number of papers.  [default: all]",
 )

@@ -13,7 +13,7 @@ from rich.table import Table
 from ..context import LocalContext
 from ..db.reconcile import Mismatch
 from ..settings import Settings
-from .common import require_database, run_interactive
+from .common import Integer, require_database, run_interactive
 
 if TYPE_CHECKING:
     from ..queue.rabbitmq import RecordQueue
@@ -28,7 +28,7 @@ UNREPAIRED = 3
 @click.option("--repair", is_flag=True, help="Record the missing searches; otherwise only list.")
 @click.option(
     "--grace",
-    type=click.IntRange(0, 86_400),
+    type=Integer(0, 86_400),
     default=90,  # a write is retried for 30 seconds, and its last attempt may take up to 40
     metavar="SECONDS",
     help="Time after which a mismatch is not a write in progress.",

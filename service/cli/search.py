@@ -10,16 +10,17 @@ from rich.table import Table
 
 from ..arxiv_query import MAX_QUERY_LENGTH, MAX_RESULT
 from ..context import create_context
+from ..escaping import escape_hidden_in_json
 from ..models.arxiv import MAX_RESULTS, SortBy, SortOrder
 from ..models.responses import Result, SearchSummary
 from ..search import summarize, wait_for_results
 from ..search_params import MAX_TERM_LENGTH, parse_search
 from ..settings import Settings
-from .common import create_text_type, run_interactive, sanitize_text
+from .common import Integer, create_text_type, run_interactive, sanitize_text
 
 TERM = create_text_type(MAX_TERM_LENGTH)
 EXPRESSION = create_text_type(MAX_QUERY_LENGTH)
-START = click.IntRange(0, MAX_RESULT - 1)
+START = Integer(0, MAX_RESULT - 1)
 SORT_BY = click.Choice(get_args(SortBy))
 SORT_ORDER = click.Choice(get_args(SortOrder))
 
@@ -39,16 +40,18 @@ SORT_ORDER = click.Choice(get_args(SortOrder))
     "--category",
     type=create_text_type(100),
     multiple=True,
-    help="A category such as cs.SE, or cs.* for an archive; repeat it to match any of several.",
+    help="A category such as cs.SE, or an archive such as cs; repeat it to match any of several.",
 )
-@click.option("--id-list", type=EXPRESSION, help="arXiv identifiers, separated by commas.")
+@click.option(
+    "--id-list", type=EXPRESSION, help="arXiv identifiers, separated by commas or spaces."
+)
 @click.option("--query", type=EXPRESSION, help="A query in arXiv's query language.")
 @click.option("--submitted-from", type=EXPRESSION, help="First date of version 1: 2026-01-31.")
 @click.option("--submitted-to", type=EXPRESSION, help="Last date of version 1.")
 @click.option("--start", type=START, default=0, metavar="N", help="Number of papers to skip.")
 @click.option(
     "--max-results",
-    type=click.IntRange(1, MAX_RESULTS),
+    type=Integer(1, MAX_RESULTS),
     metavar="N",
     help="Number of papers to return.  [default: ARXIV_MAX_RESULTS, or all of --id-list]",
 )
@@ -73,11 +76,12 @@ async def print_search(
     search = parse_search(settings.zone, **parameters)
     async with context:
         reply = await context.search_service.search(search, bypass_cache=bypass_cache)
-        summary = summarize(reply, settings)
+        summary = summarize(search, reply, settings)
         rows = await wait_for_results(reply.recorded, context.records.fetch_results)
         summary.results = Result.from_rows(rows, settings.zone)
     if as_json:
-        click.echo(msgspec.json.format(msgspec.json.encode(summary)))
+        text = msgspec.json.format(msgspec.json.encode(summary)).decode()
+        click.echo(escape_hidden_in_json(text))
     else:
         _print_table(summary, is_cached=reply.cache_status.startswith("hit"))
 
@@ -97,4 +101,4 @@ def _print_table(summary: SearchSummary, *, is_cached: bool) -> None:
     for warning in summary.warnings:
         console.print(sanitize_text(f"warning: {warning}"))
     if summary.missing_ids:
-        console.print(f"not returned: {', '.join(summary.missing_ids)}")
+        console.print(sanitize_text(f"not returned: {', '.join(summary.missing_ids)}"))

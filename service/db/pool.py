@@ -21,7 +21,7 @@ from psycopg.rows import BaseRowFactory
 from psycopg_pool import AsyncConnectionPool, PoolTimeout, TooManyRequests
 
 from .. import metrics, sql
-from ..errors import DatabaseUnavailable
+from ..errors import DatabaseTimeout, DatabaseUnavailable
 from .conninfo import parse_conninfo
 
 POOL_SIZE = 10
@@ -237,7 +237,6 @@ _DETAILS: dict[str, type[psycopg.Error] | tuple[type[psycopg.Error], ...]] = {
     "no database connection is free, or the database is unavailable": _NO_CONNECTION,
     "the database is not migrated: run the migrations": _NOT_MIGRATED,
     "the database is read-only: it is a standby": errors.ReadOnlySqlTransaction,
-    "the database takes too long: it may be blocked": _CANCELED,
     "the database schema has just changed: {error}": errors.FeatureNotSupported,
     "the database role may not execute this statement": errors.InsufficientPrivilege,
     "the disk of the database is full": errors.DiskFull,
@@ -249,9 +248,14 @@ _DETAILS: dict[str, type[psycopg.Error] | tuple[type[psycopg.Error], ...]] = {
 
 @contextmanager
 def map_db_errors() -> Iterator[None]:
-    """Turn errors of the driver into DatabaseUnavailable with a detail that operators can use."""
+    """Turn errors of the driver into DatabaseUnavailable with a detail that operators can use.
+
+    Raises DatabaseTimeout if PostgreSQL cancelled the statement.
+    """
     try:
         yield
+    except _CANCELED as error:
+        raise DatabaseTimeout("the database takes too long: it may be blocked") from error
     except psycopg.Error as error:
         for detail, kinds in _DETAILS.items():
             if isinstance(error, kinds):

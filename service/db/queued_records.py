@@ -10,7 +10,7 @@ from ..errors import QueueUnavailable
 from ..models.records import Harvest, Record, ResultRow
 from ..queue.rabbitmq import RecordQueue
 from .pool import DatabasePools
-from .records import RecordStore
+from .records import BeforeRetry, RecordStore, do_nothing
 
 MAX_CACHED_BYTES = 32 * 2**20
 """Size of the messages kept in memory because PostgreSQL may not have their results yet."""
@@ -29,7 +29,12 @@ class QueuedRecordStore(RecordStore):
         self._cache: LRUCache[int, bytes] = LRUCache(MAX_CACHED_BYTES, getsizeof=len)
         """Published messages by query_id."""
 
-    async def insert(self, record: Record, harvest: Harvest | None = None) -> int:
+    async def insert(
+        self,
+        record: Record,
+        harvest: Harvest | None = None,
+        before_retry: BeforeRetry = do_nothing,
+    ) -> int:
         """Publish a record under a query_id taken for it; if that fails, write it.
 
         A message that was not confirmed may be in the queue all the same. It has the same query_id
@@ -39,14 +44,15 @@ class QueuedRecordStore(RecordStore):
         """
         may_publish = record.query_id or self._queue.connected
         if harvest or record in self._direct or not may_publish:
-            return await self._insert_directly(record, harvest)
+            return await self._insert_directly(record, harvest, before_retry)
         if not record.query_id:
             record.query_id, _ = await self._take_free_query_id()
         message = _encode(record)
         try:
             await self._queue.put(message)
         except QueueUnavailable:
-            return await self._insert_directly(record, None)
+            await before_retry()
+            return await self._insert_directly(record, None, before_retry)
         if record.results and len(message) <= MAX_CACHED_BYTES:
             self._cache[record.query_id] = message
         return record.query_id
@@ -56,9 +62,11 @@ class QueuedRecordStore(RecordStore):
         message = self._cache.get(query_id)
         return _decode_results(message) if message else await super().fetch_results(query_id)
 
-    async def _insert_directly(self, record: Record, harvest: Harvest | None) -> int:
+    async def _insert_directly(
+        self, record: Record, harvest: Harvest | None, before_retry: BeforeRetry
+    ) -> int:
         self._direct.add(record)
-        return await super().insert(record, harvest)
+        return await super().insert(record, harvest, before_retry)
 
 
 def _decode_results(message: bytes) -> list[ResultRow]:

@@ -6,19 +6,28 @@ row of the one before: no transaction stays open and no connection is in use whi
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Collection, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import (
+    AsyncGenerator,
+    Callable,
+    Collection,
+    Coroutine,
+    Iterator,
+    Mapping,
+    Sequence,
+)
+from contextlib import asynccontextmanager, contextmanager, nullcontext
 from datetime import datetime, tzinfo
 from functools import lru_cache, partial
 from itertools import starmap
-from typing import Annotated, Any, Generic, TypeVar
+from typing import Annotated, Any, Generic, TypeVar, cast
 
 from msgspec import Meta, Struct, structs
 from psycopg import DataError, errors
 from psycopg.rows import scalar_row, tuple_row
 
 from .. import sql
-from ..errors import DatabaseUnavailable
+from ..errors import DatabaseUnavailable, InvalidParameter
+from ..metadata.categories import CATEGORIES
 from ..models import records
 from ..models.filters import PaperFilter, Position, QueryFilter, ResultFilter, SortKey
 from ..models.records import INT2_MAX, INT8_MAX, Count, PaperRow, PaperVersion, ResultRow, Run, Text
@@ -29,12 +38,24 @@ MAX_RANKED = 20_000
 """Papers that a full-text search ranks; each takes 10 to 20 µs."""
 MAX_COUNTED = 100_000
 """Papers that are counted for the facets of a search."""
+MAX_CATEGORIES = 50
+"""Categories that are counted for the facets of a search."""
 MAX_HIGHLIGHTED_CHARS = 10_000
 """Longer texts, such as lists of thousands of authors, are not highlighted."""
 MAX_SLOW_READS = 4
-"""Concurrent reads by words or category, which may be slow; other reads need connections too."""
+"""Concurrent reads that may scan a whole table; other reads need connections too."""
+SLOW_FILTERS = frozenset(
+    {"status", "text", "author", "title", "journal", "words", "category", "archive"}
+)
+"""Filters without an index, or whose index finds too many rows if what they contain is common."""
+MAX_FAST_OFFSET = 10_000
+"""Rows that a page may skip in a fast read; PostgreSQL reads all of them."""
 SLOW_READ_TIMEOUT = 5.0
 """Seconds that a slow read may wait for the others."""
+STALL_SECONDS = 1.0
+"""Seconds after which a client that reads nothing keeps no rows in memory that were read ahead."""
+TEXT_PARAMETERS = ("q", "author", "title", "journal")
+"""Parameters of clients that become a tsquery."""
 YEARS = range(1900, 2200)
 """Years that facets distinguish; arXiv began in 1991."""
 FEED_RUNS, FEED_PAPERS = 30, 100
@@ -42,8 +63,8 @@ Row = TypeVar("Row", bound=Struct)
 Filter = QueryFilter | ResultFilter | PaperFilter
 
 
-class InvalidFilter(ValueError):
-    """PostgreSQL cannot interpret a filter; it did not come from this service's own parsers."""
+class InvalidFilter(InvalidParameter):
+    """PostgreSQL cannot interpret a filter, or a tsquery in it is too large."""
 
 
 class ListDefinition(Struct, Generic[Row], frozen=True):
@@ -137,35 +158,17 @@ class RecordReader:
         key = position.key or (None,) * len(definition.key)
         values = structs.asdict(selection.filters) | {"limit": limit, "offset": position.offset}
         values |= {f"after_{name}": value for name, value in zip(definition.key, key, strict=True)}
-        async with self._limit_slow_reads(selection.filters):
+        is_slow = _is_slow(selection.filters) or position.offset > MAX_FAST_OFFSET
+        async with self._limit_slow_reads() if is_slow else nullcontext():
             page = await self._fetch(definition.row_type, statement, values, definition.system)
         return page[::-1] if position.back else page
 
-    async def stream_batches(
-        self, selection: ListSelection[Row], position: Position, get_max_size: Callable[[], int]
-    ) -> AsyncGenerator[list[Row], None]:
-        """All rows from a position on: first a small batch, then up to `get_max_size()` each."""
-        # the next batch is read while the caller uses the current one
-
-        def start(position: Position, limit: int) -> asyncio.Task[list[Row]]:
-            return asyncio.create_task(self._fetch_page(selection, position, limit))
-
-        limit = selection.definition.first_batch_size
-        reading = start(position, limit)
-        try:
-            # shielded: a request may be cancelled several times when its client disconnects, and
-            # a connection that is cancelled more than once is unusable
-            while batch := await asyncio.shield(reading):
-                is_last, limit = len(batch) < limit, min(2 * limit, get_max_size())
-                if not is_last:
-                    reading = start(Position(selection.definition.get_key(batch[-1])), limit)
-                    await asyncio.sleep(0)  # send the statement before the caller uses the rows
-                yield batch
-                if is_last:
-                    break
-        finally:
-            reading.add_done_callback(mark_retrieved)
-            reading.cancel()
+    def stream_batches(
+        self, selection: ListSelection[Row], position: Position, max_rows: int
+    ) -> "BatchReader[Row]":
+        """All rows from a position on: first a small batch, then up to `max_rows` each."""
+        fetch_page = partial(self._fetch_page, selection)
+        return BatchReader(fetch_page, selection.definition, position, max_rows)
 
     async def fetch_run(self, query_id: int) -> Run | None:
         """One run of a search."""
@@ -216,25 +219,24 @@ class RecordReader:
     async def count_papers(self, filters: PaperFilter, tz: tzinfo) -> list[Count]:
         """Numbers of papers: in total, per category, and per year in this time zone."""
         values = structs.asdict(filters) | {
-            "categories": 50,
+            "categories": list(CATEGORIES),
+            "facets": list(CATEGORIES.values()),
+            "max_categories": MAX_CATEGORIES,
             "max_counted": MAX_COUNTED
             + 1,  # one more than is reported, to detect that there are more
             "first_year": YEARS[0],
             "years": _list_year_starts(tz),
         }
-        async with self._limit_slow_reads(filters):
+        async with self._limit_slow_reads():
             return await self._fetch(Count, sql.COUNT_PAPERS, values)
 
     @asynccontextmanager
-    async def _limit_slow_reads(self, filters: Filter) -> AsyncGenerator[None, None]:
-        if not getattr(filters, "words", None) and not getattr(filters, "category", None):
-            yield
-            return
+    async def _limit_slow_reads(self) -> AsyncGenerator[None, None]:
         try:
             async with asyncio.timeout(SLOW_READ_TIMEOUT):
                 await self._slow_reads.acquire()
         except TimeoutError as error:
-            raise DatabaseUnavailable("too many reads by words or category are running") from error
+            raise DatabaseUnavailable("too many slow reads are in progress") from error
         try:
             yield
         finally:
@@ -256,9 +258,87 @@ class RecordReader:
                 try:
                     await cursor.execute(statement, values)
                 except (DataError, errors.SyntaxError) as error:
-                    raise InvalidFilter("PostgreSQL cannot interpret the filter") from error
+                    reason = "PostgreSQL cannot interpret the filter"
+                    raise InvalidFilter("body", reason) from error
+                except (errors.ProgramLimitExceeded, errors.StatementTooComplex) as error:
+                    names = _list_text_parameters(values)
+                    if not names:
+                        raise
+                    reason = f"PostgreSQL cannot search for it: {error.diag.message_primary}"
+                    raise InvalidFilter(", ".join(names), reason) from error
                 # by position: a third of the cost of a call with keywords for each row
                 return list(starmap(row_type, await cursor.fetchall()))
+
+
+class BatchReader(Generic[Row]):
+    """Reads a whole list, and each batch while the caller uses the one before it."""
+
+    def __init__(
+        self,
+        fetch_page: Callable[[Position, int], Coroutine[Any, Any, list[Row]]],
+        definition: ListDefinition[Row],
+        position: Position,
+        max_rows: int,
+    ) -> None:
+        self._fetch_page = fetch_page
+        self._get_key = definition.get_key
+        self._position = position
+        self._limit = definition.first_batch_size
+        self._reading: asyncio.Task[list[Row]] | None = None
+        self.max_rows = max_rows
+        """Upper limit of the following batches; callers lower it if rows are large."""
+        self.is_complete = False
+        """Whether there are no further rows."""
+
+    async def fetch_batch(self, *, read_ahead: bool = True) -> list[Row]:
+        """The next rows, and none after the last; begin to read the following ones."""
+        if self.is_complete:
+            return []
+        self._read_ahead()
+        # shielded: a request may be cancelled several times when its client disconnects, and a
+        # connection that is cancelled more than once is unusable
+        batch = await asyncio.shield(cast("asyncio.Task[list[Row]]", self._reading))
+        self._reading = None
+        self.is_complete = len(batch) < self._limit
+        if not self.is_complete:
+            self._position = Position(self._get_key(batch[-1]))
+            self._limit = min(2 * self._limit, self.max_rows)
+            if read_ahead:
+                self._read_ahead()
+                await asyncio.sleep(0)  # send the statement before the caller uses the rows
+        return batch
+
+    def _read_ahead(self) -> None:
+        if self._reading is None:
+            self._reading = asyncio.create_task(self._fetch_page(self._position, self._limit))
+
+    @contextmanager
+    def drop_if_stalled(self) -> Iterator[None]:
+        """Drop what was read ahead, which is read again later, if the caller takes long."""
+        timer = asyncio.get_running_loop().call_later(STALL_SECONDS, self.close)
+        try:
+            yield
+        finally:
+            timer.cancel()
+
+    def close(self) -> None:
+        """Cancel the read in progress, or drop its rows."""
+        if self._reading:
+            self._reading.add_done_callback(mark_retrieved)
+            self._reading.cancel()
+            self._reading = None
+
+
+def _is_slow(filters: Filter) -> bool:
+    return any(getattr(filters, name, None) for name in SLOW_FILTERS) or (
+        isinstance(filters, QueryFilter) and filters.status is not None
+    )
+
+
+def _list_text_parameters(values: Mapping[str, Any]) -> list[str]:
+    """Return the parameters of clients that a tsquery was made of."""
+    values = {"q": values.get("is_full_text"), **values}
+    return [name for name in TEXT_PARAMETERS if values.get(name)]
 
 
 @lru_cache(maxsize=4)

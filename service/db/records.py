@@ -1,7 +1,8 @@
 """Inserts records: a search with its results and papers, completely or not at all."""
 
 import logging
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from functools import partial
 from time import time
@@ -17,6 +18,8 @@ from psycopg.rows import class_row, scalar_row, tuple_row
 
 from .. import metrics, sql, timestamps
 from ..errors import Conflict, DatabaseUnavailable, RecordRejected
+from ..metadata.dois import parse_dois, replace_doi_links
+from ..metadata.person_names import split_author_text, split_authors
 from ..metadata.withdrawal import is_withdrawn
 from ..models.arxiv import ArxivResponse, Entry
 from ..models.records import Harvest, PaperInsert, Record, RecordedSearch, ResultInsert, ResultRow
@@ -29,15 +32,34 @@ MAX_QUERY_ID_ATTEMPTS = 100
 """How many successive numbers of the sequence may belong to records that operators wrote."""
 QUERY_IDS_IN_USE = "the next numbers of the sequence are in use by other records"
 
+MAX_REASON_CHARS = 500
+"""How much of PostgreSQL's reason for a rejection is passed on."""
+
 _REJECTIONS = (
     psycopg.DataError,
     psycopg.IntegrityError,
     psycopg.NotSupportedError,
     errors.ProgramLimitExceeded,
+    errors.StatementTooComplex,
     errors.RaiseException,  # by a trigger
 )
 
+BeforeRetry = Callable[[], Awaitable[None]]
+"""To be called before an operation is tried a second time."""
 _encode = msgspec.json.Encoder().encode
+
+
+async def do_nothing() -> None:
+    """Hold nothing that has to be released before a retry."""
+
+
+@contextmanager
+def _map_rejections() -> Iterator[None]:
+    try:
+        yield
+    except _REJECTIONS as error:
+        reasons = filter(None, (error.diag.message_primary, error.diag.message_detail))
+        raise RecordRejected((": ".join(reasons) or str(error))[:MAX_REASON_CHARS]) from error
 
 
 class RecordStore:
@@ -47,7 +69,12 @@ class RecordStore:
         self._pools = pools
         self._results = partial(pools.writer, "results")
 
-    async def insert(self, record: Record, harvest: Harvest | None = None) -> int:
+    async def insert(
+        self,
+        record: Record,
+        harvest: Harvest | None = None,
+        before_retry: BeforeRetry = do_nothing,
+    ) -> int:
         """Write a record and return its query_id, in one round trip.
 
         The query_id of the record is used if it is free. With separate systems, this takes four
@@ -56,16 +83,19 @@ class RecordStore:
         If the connection is lost, it is unknown whether the record was committed. The write is then
         retried under the same write_key, which the database accepts once; callers may retry too.
 
-        Raises Conflict if another process has recorded this page of the harvest.
+        Raises Conflict if another process has recorded this page of the harvest, RecordRejected if
+        PostgreSQL rejects the content, DatabaseTimeout if the write takes too long, and otherwise
+        DatabaseUnavailable.
         """
         insert = self._insert if self._pools.one_system else self._insert_separately
-        with map_db_errors():
+        with map_db_errors(), _map_rejections():
             try:
                 record.query_id = await insert(record, harvest)
             except psycopg.OperationalError as error:
                 if not connection_was_lost(error):
                     raise
                 logger.warning("connection lost during a write, retrying: %s", error)
+                await before_retry()
                 record.query_id = await insert(record, harvest)
         return record.query_id
 
@@ -160,10 +190,8 @@ class RecordStore:
         insert = self._insert_batch if self._pools.one_system else self._insert_batch_separately
         with map_db_errors():
             try:
-                return await insert(records)
-            except _REJECTIONS as error:
-                reason = error.diag.message_primary, error.diag.message_detail
-                raise RecordRejected(": ".join(filter(None, reason)) or str(error)) from error
+                with _map_rejections():
+                    return await insert(records)
             except psycopg.OperationalError:
                 raise
             except psycopg.Error as error:
@@ -279,11 +307,12 @@ class RecordStore:
 
     async def write_results(self, body: WriteResultsRequest) -> None:
         """Record results under a query_id. Raises Conflict if it has other results."""
-        papers = [_convert_paper(result, body.timestamp) for result in body.results]
+        results = [_split_authors(result) for result in body.results]
+        papers = [_convert_paper(result, body.timestamp) for result in results]
         values = {
             "query_id": body.query_id,
             "timestamp": body.timestamp,
-            "results": _encode([_convert_result(result) for result in body.results]).decode(),
+            "results": _encode([_convert_result(result) for result in results]).decode(),
             "papers": _encode(papers).decode(),
         }
         with map_db_errors():
@@ -375,33 +404,47 @@ def _build_batch_values(records: Sequence[Record]) -> dict[str, str]:
     }
 
 
+def _split_authors(result: ResultPayload) -> ResultPayload:
+    """Return the result with its authors as if arXiv had sent them."""
+    authors = split_authors(_list_names(result.authors), result.affiliations)
+    groups = {*authors.groups, *result.group_authors}
+    return structs.replace(
+        result,
+        authors=authors.names,
+        affiliations=authors.affiliations,
+        group_authors=[name for name in authors.names if name in groups],
+    )
+
+
+def _list_names(authors: list[str] | str) -> list[str]:
+    return split_author_text(authors) if isinstance(authors, str) else authors
+
+
 def _convert_result(result: ResultPayload) -> ResultInsert:
-    authors = result.authors
-    author = authors if isinstance(authors, str) else ", ".join(authors)
+    author = ", ".join(_list_names(result.authors))
     return ResultInsert(author, result.title, result.journal, result.arxiv_id, result.version)
 
 
 def _convert_paper(entry: Entry | ResultPayload, timestamp: int) -> PaperInsert:
-    authors = entry.authors
-    if isinstance(authors, str):
-        authors = [name for name in authors.split(", ") if name]
+    dois = parse_dois(entry.dois)
     return PaperInsert(
         timestamp=timestamp,
         arxiv_id=entry.arxiv_id,
         version=entry.version,
         title=entry.title,
-        authors=authors,
+        authors=_list_names(entry.authors),
         affiliations=entry.affiliations if any(entry.affiliations) else None,
         abstract=entry.summary,
         journal=entry.journal,
         comment=entry.comment,
         published=_to_seconds(entry.published),
         updated=_to_seconds(entry.updated),
-        dois=entry.dois,
+        dois=dois,
         primary_category=entry.primary_category,
         categories=entry.categories,
-        links=entry.links or None,
+        links=replace_doi_links(entry.links, dois) or None,
         withdrawn=is_withdrawn(entry.comment),
+        group_authors=entry.group_authors,
     )
 
 

@@ -11,7 +11,7 @@ from msgspec import Struct
 from ..errors import InvalidParameter, NotAcceptable
 from .atom import Atom, FeedHead
 from .bibtex import BibTeX
-from .negotiation import select_offer
+from .negotiation import parse_media_type, select_offer
 from .references import Reference
 from .ris import Ris
 from .serializer import Serializer
@@ -92,21 +92,33 @@ FORMATS: dict[str, TableFormat | ReferenceFormat] = {
 """In order of preference if the client has none."""
 
 
-@lru_cache(maxsize=64)
+_MEDIA_TYPES = {
+    name: [parse_media_type(text) for text in (offer.media_type, *offer.media_type_aliases)]
+    for name, offer in FORMATS.items()
+}
+MAX_ACCEPT_LENGTH = 2000
+"""Characters of an Accept header that are considered; browsers send at most 200."""
+
+
 def select_format(name: str | None, accept: str | None) -> TableFormat | ReferenceFormat:
-    """Select a format by the parameter `format`, else by the Accept header, else JSON."""
+    """Select a format by the parameter `format`, else by the Accept header, else JSON.
+
+    Raises InvalidParameter, or NotAcceptable if the header matches no format.
+    """
     if name is not None:
         if name not in FORMATS:
             raise InvalidParameter("format", f"must be one of {', '.join(FORMATS)}")
         return FORMATS[name]
     if accept is None or not accept.strip():
         return FORMATS["json"]
-    offers = {
-        name: (offer.media_type, *offer.media_type_aliases) for name, offer in FORMATS.items()
-    }
-    if selected := select_offer(accept, offers):
+    if selected := _negotiate(accept[:MAX_ACCEPT_LENGTH]):
         return FORMATS[selected]
     types = ", ".join(offer.media_type.partition(";")[0] for offer in FORMATS.values())
     raise NotAcceptable(
         f"Accept matches no available format ({types}); the parameter `format` overrides it"
     )
+
+
+@lru_cache(maxsize=64)
+def _negotiate(accept: str) -> str | None:
+    return select_offer(accept, _MEDIA_TYPES)

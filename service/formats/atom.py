@@ -2,12 +2,12 @@
 
 from collections.abc import Sequence
 from datetime import datetime
-from urllib.parse import quote
 
 from lxml import etree
 from msgspec import Struct
 
 from .. import __version__
+from ..metadata.dois import format_doi_url
 from .references import Reference
 from .sanitize import to_single_line
 from .serializer import Serializer
@@ -71,7 +71,8 @@ class Atom(Serializer[Reference]):
         if reference.url:
             _add_element(entry, "link", rel="alternate", href=reference.url)
         for doi in reference.dois:
-            _add_element(entry, "link", rel="related", title="doi", href=_format_doi_url(doi))
+            url = format_doi_url(to_single_line(doi))
+            _add_element(entry, "link", rel="related", title="doi", href=url)
         # RFC 4287, 4.1.2: an entry without a link to its content must contain it
         _add_element(entry, "summary" if reference.url else "content", reference.abstract)
         for category in reference.categories:
@@ -115,7 +116,3 @@ def _add_element(
 def _format_time(time: datetime) -> str:
     """Format as in RFC 3339."""
     return time.isoformat(timespec="seconds").replace("+00:00", "Z")
-
-
-def _format_doi_url(doi: str) -> str:
-    return "https://doi.org/" + quote(to_single_line(doi), safe="/:;()")

@@ -8,6 +8,8 @@ from uuid import NAMESPACE_URL, uuid5
 from msgspec import Struct, convert
 from msgspec.structs import asdict
 
+from ..metadata.arxiv_ids import format_abs_url, format_versioned_id
+from ..metadata.person_names import split_author_text
 from ..models.records import PaperRow, QueryRow, ResultRow
 
 
@@ -22,47 +24,59 @@ class Reference(Struct, frozen=True, kw_only=True):
     kind: Literal["paper", "search"]
     title: str
     authors: list[str] = []
+    group_authors: list[str] = []
+    """Those of the authors that are known to be groups."""
     abstract: str | None = None
     journal: str | None = None
     comment: str | None = None
     published: datetime | None = None
     updated: datetime | None = None
+    cited: datetime | None = None
+    """The date in a citation: of the cited version, or of the search."""
     dois: list[str] = []
     arxiv_id: str | None = None
     primary_category: str | None = None
     categories: list[str] = []
 
+    @property
+    def doi(self) -> str | None:
+        """The DOI to cite: the journal's, otherwise the one that arXiv registers for the paper."""
+        own = f"10.48550/arXiv.{self.arxiv_id}" if self.arxiv_id else None
+        return next(iter(self.dois), own)
+
     @classmethod
-    def from_paper(cls, paper: PaperRow, updated: int | None = None) -> "Reference":
-        """Convert a paper; `updated` (Unix seconds) replaces the date of its version."""
-        name = _format_versioned_id(paper.arxiv_id, paper.version)
+    def from_paper(cls, paper: PaperRow, found: int | None = None) -> "Reference":
+        """Convert a paper; `found` (Unix seconds) replaces arXiv's dates.
+
+        Feed readers sort by `published`: a new version with the date of version 1 would be hidden
+        among older entries.
+        """
+        name = format_versioned_id(paper.arxiv_id, paper.version)
         fields = asdict(paper) | {
             "key": name,
             "uri": f"http://arxiv.org/abs/{quote(name)}",
-            "url": f"https://arxiv.org/abs/{quote(name)}",
+            "url": format_abs_url(paper.arxiv_id, paper.version),
             "kind": "paper",
-            "published": _to_datetime(paper.published),
-            "updated": _to_datetime(paper.updated if updated is None else updated),
+            "published": _to_datetime(paper.published if found is None else found),
+            "updated": _to_datetime(paper.updated if found is None else found),
+            "cited": _to_datetime(_get_version_date(paper)),
         }
         return convert(fields, cls)
 
     @classmethod
     def from_result(cls, result: ResultRow, base_url: str) -> "Reference":
         """Convert a result whose paper is not stored."""
-        name = _format_versioned_id(result.arxiv_id, result.version)
+        name = format_versioned_id(result.arxiv_id, result.version)
         number = f"{result.query_id}.{result.result_number}"
-        if name:
-            uri, url = f"http://arxiv.org/abs/{quote(name)}", f"https://arxiv.org/abs/{quote(name)}"
-        else:
-            uri = _create_urn(number, result.title)
-            url = f"{base_url}queries/{result.query_id}#{result.result_number}"
+        urn = _create_urn(number, result.title)
         return cls(
             key=name or f"query{number}",
-            uri=uri,
-            url=url,
+            uri=f"http://arxiv.org/abs/{quote(name)}" if name else urn,
+            url=format_abs_url(result.arxiv_id, result.version)
+            or f"{base_url}queries/{result.query_id}#{result.result_number}",
             kind="paper",
             title=result.title,
-            authors=[author for author in result.author.split(", ") if author],
+            authors=split_author_text(result.author),
             journal=result.journal,
             updated=_to_datetime(result.timestamp),
             arxiv_id=result.arxiv_id,
@@ -81,11 +95,13 @@ class Reference(Struct, frozen=True, kw_only=True):
             f" {query.num_entries} are stored",
             published=_to_datetime(query.timestamp),
             updated=_to_datetime(query.timestamp),
+            cited=_to_datetime(query.timestamp),
         )
 
 
-def _format_versioned_id(arxiv_id: str | None, version: int | None) -> str:
-    return f"{arxiv_id}v{version}" if arxiv_id and version else arxiv_id or ""
+def _get_version_date(paper: PaperRow) -> int | None:
+    is_first = paper.version == 1
+    return paper.published if paper.updated is None and is_first else paper.updated
 
 
 def _create_urn(number: str, text: str) -> str:

@@ -7,6 +7,14 @@ from .references import Reference
 from .sanitize import to_single_line
 from .serializer import Serializer
 
+_PREPRINT = "MANSCPT"
+"""The type of a preprint: JOUR is for papers in a journal.
+
+Zotero imports it as a manuscript, and types that it does not know, such as UNPB, as journal
+articles, GEN too (zotero/translators, RIS.js). JabRef imports it as `misc` (RisImporter.java). It
+is EndNote's Manuscript in the table of types of the RIS specification of 2011.
+"""
+
 
 class Ris(Serializer[Reference]):
     """One record per reference. Each value is one line, so it cannot look like a tag."""
@@ -29,18 +37,20 @@ def _iterate_tags(reference: Reference) -> Iterator[tuple[str, str | None]]:
     if reference.kind == "search":
         yield "TY", "ELEC"
     else:
-        yield "TY", "JOUR" if to_single_line(reference.journal) else "UNPB"
+        yield "TY", "JOUR" if to_single_line(reference.journal) else _PREPRINT
     yield "ID", reference.key
+    groups = set(reference.group_authors)
     for author in reference.authors:
-        yield "AU", format_surname_first(to_single_line(author))
+        name = to_single_line(author)
+        yield "AU", name if author in groups else format_surname_first(name)
     yield "TI", reference.title
     yield "T2", reference.journal
     yield "JO", reference.journal
-    if date := reference.published:
+    if date := reference.cited:
         yield "PY", f"{date.year:04}"
         yield "DA", f"{date.year:04}/{date.month:02}/{date.day:02}/"
     yield "AB", reference.abstract
-    yield "DO", next(iter(reference.dois), None)
+    yield "DO", reference.doi
     yield "UR", reference.url
     yield "AN", f"arXiv:{reference.arxiv_id}" if reference.arxiv_id else None
     for category in reference.categories:

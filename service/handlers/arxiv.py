@@ -9,7 +9,7 @@ from ..models.arxiv import Search
 from ..models.responses import Result, SearchSummary
 from ..problems import AnyRequest
 from ..search import summarize, wait_for_results
-from .client_state import bypasses_cache, cancel_on_disconnect
+from .client_state import bypasses_cache
 from .params import Include
 
 EXAMPLE = SearchSummary(
@@ -42,15 +42,14 @@ async def search_arxiv(
     headers `Cache-Status`, `Age` and `Cache-Control`. A request with `Cache-Control: no-cache` is
     always sent to arXiv.
     """
-    search_call = context.search_service.search(search, bypass_cache=bypasses_cache(request))
-    reply = await cancel_on_disconnect(request, search_call)
-    summary = summarize(reply, context.settings)
+    reply = await context.search_service.search(search, bypass_cache=bypasses_cache(request))
+    summary = summarize(search, reply, context.settings)
     if include == "results":
         rows = await wait_for_results(reply.recorded, context.records.fetch_results)
         summary.results = Result.from_rows(rows, context.settings.zone)
     headers = {
         "cache-status": f"arxiv-gateway; {reply.cache_status}",
-        "cache-control": f"max-age={reply.lifetime}",
+        "cache-control": f"max-age={reply.max_age}",
         "age": f"{reply.age}",
     }
     return Response(summary, headers=headers)

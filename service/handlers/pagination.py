@@ -9,9 +9,10 @@ import asyncio
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from binascii import Error
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import aclosing
+from contextlib import closing
 from datetime import UTC, datetime
 from hashlib import blake2b
+from math import isfinite
 from typing import Any, Generic, TypeVar
 from urllib.parse import parse_qsl, quote, urlencode
 from uuid import NAMESPACE_URL, uuid5
@@ -23,8 +24,9 @@ from msgspec import Struct
 
 from .. import formats
 from ..context import Context
-from ..db.reader import Filter, ListDefinition, ListSelection
+from ..db.reader import BatchReader, Filter, ListDefinition, ListSelection
 from ..errors import InvalidParameter
+from ..middleware.response_budget import reserve_memory
 from ..models.filters import Position, SortKey
 from ..problems import AnyRequest
 from .params import ListQuery
@@ -32,8 +34,12 @@ from .params import ListQuery
 T = TypeVar("T", bound=Struct)
 
 MAX_BATCH_ROWS, MAX_BATCH_REFERENCES = 1500, 200
-BATCH_BYTES = 2**20
+BATCH_BYTES = 2**18
 """Target size of a batch of an export: an author list may have thousands of names."""
+EXPORT_BYTES = 2**20
+"""Memory that one export may use: its rows, references and text, and the state of compression."""
+ROW_BYTES = 2**11
+"""Memory that a row of a page may use; most have less, with the author list of a paper."""
 REFERENCES_PER_STEP = 10
 """References serialized before yielding to other requests: escaping LaTeX is slow."""
 DIGEST_SIZE = 8
@@ -102,6 +108,7 @@ class ListResponse(Generic[T]):
     async def fetch_page(self) -> tuple[list[T], str]:
         """Read the rows of the requested page, with the Link header (RFC 8288) to other pages."""
         size, position, definition = self._size, self._position, self._view.definition
+        reserve_memory(size * ROW_BYTES)
         # the extra row shows whether there is another page
         rows = await self._reader.fetch_page(self._selection, position, size + 1)
         has_more = len(rows) > size
@@ -135,29 +142,36 @@ class ListResponse(Generic[T]):
         return Response(content, headers=headers)
 
     async def _export(self) -> Response[Any]:
-        """Send the whole list while it is read."""
+        """Send the whole list while it is read. Raises TooManyResponses."""
+        reserve_memory(EXPORT_BYTES)
         is_table = isinstance(self.format, formats.TableFormat)
-        max_size = size = MAX_BATCH_ROWS if is_table else MAX_BATCH_REFERENCES
-        definition = self._view.definition
-        batches = self._reader.stream_batches(self._selection, self._position, lambda: size)
-        # read before the status is sent, which then shows whether the database is available
-        first: list[T] = await anext(batches, [])
-        if len(first) < definition.first_batch_size:  # the whole list
-            return self.create_response(await self.serialize(first), None)
-        serializer, first_content = await self._serialize_batch(first)
+        max_rows = MAX_BATCH_ROWS if is_table else MAX_BATCH_REFERENCES
+        batches = self._reader.stream_batches(self._selection, self._position, max_rows)
+        with closing(batches):
+            # read before the status is sent, which then shows whether the database is available
+            rows = await batches.fetch_batch(read_ahead=False)
+        if batches.is_complete:  # the whole list
+            return self.create_response(await self.serialize(rows), None)
+        serializer, content = await self._serialize_batch(rows)
+        stream = self._stream(batches, serializer, serializer.begin() + content)
+        return Stream(stream, headers=self._create_headers())
 
-        async def stream() -> AsyncIterator[bytes]:
-            nonlocal size
-            async with aclosing(batches):
-                yield serializer.begin() + first_content
-                async for batch in batches:
-                    _, content = await self._serialize_batch(batch, serializer)
-                    rows_per_batch = len(batch) * BATCH_BYTES // max(1, len(content))
-                    size = max(REFERENCES_PER_STEP, min(max_size, rows_per_batch))
+    async def _stream(
+        self, batches: BatchReader[T], serializer: formats.Serializer[Any], content: bytes
+    ) -> AsyncIterator[bytes]:
+        """Yield the first batch, then the others. A stalled stream holds no rows in memory."""
+        max_rows = batches.max_rows
+        with closing(batches):
+            with batches.drop_if_stalled():
+                yield content
+            while rows := await batches.fetch_batch():
+                _, content = await self._serialize_batch(rows, serializer)
+                rows_per_batch = len(rows) * BATCH_BYTES // max(1, len(content))
+                batches.max_rows = max(REFERENCES_PER_STEP, min(max_rows, rows_per_batch))
+                del rows
+                with batches.drop_if_stalled():
                     yield content
-                yield serializer.end()
-
-        return Stream(stream(), headers=self._create_headers())
+            yield serializer.end()
 
     async def _serialize_batch(
         self, rows: Sequence[T], serializer: formats.Serializer[Any] | None = None
@@ -270,6 +284,8 @@ def decode_cursor(cursor: str, list_id: str, key_types: tuple[Any, ...]) -> Posi
         back, *key = msgspec.msgpack.decode(position, type=position_type)
     except msgspec.DecodeError:  # a forged cursor
         raise _invalid_cursor() from None
+    if not all(map(isfinite, (value for value in key if isinstance(value, float)))):
+        raise _invalid_cursor()  # JSON, which frontends send to backends, has no such numbers
     return Position(tuple(key), back)
 
 

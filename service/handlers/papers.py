@@ -15,9 +15,11 @@ from msgspec import Struct
 
 from .. import arxiv_query, full_text, openapi
 from ..context import Context
+from ..corrections import suggest_list_corrections
 from ..db.reader import MAX_COUNTED, PAPERS, RANKED, ListDefinition
 from ..errors import InvalidParameter, NotFound
 from ..formats import Reference, select_format
+from ..metadata.categories import get_title
 from ..models import describe
 from ..models.filters import PaperFilter
 from ..models.records import Count, PaperRow, RankedPaperRow
@@ -40,6 +42,13 @@ class Papers(Struct, frozen=True, kw_only=True):
         bool | None, describe("false if more than 100,000 papers match", True)  # noqa: FBT003
     ] = None
     facets: Annotated[Facets | None, describe("counts of the papers in `total`")] = None
+    warnings: Annotated[
+        list[str] | None,
+        describe(
+            "present if nothing matches and the filters contain a likely mistake",
+            ["q: cs.AI is searched as a word; use category=cs.AI"],
+        ),
+    ] = None
 
 
 def create_view(
@@ -95,6 +104,10 @@ async def list_papers(
     content: dict[str, Any] = {"papers": msgspec.Raw(await response.serialize(rows))}
     if not (query.after or query.page):
         content |= _summarize_counts(await context.reader.count_papers(filters, tz))
+        if not content["total"] and (
+            warnings := suggest_list_corrections(query.q, query.author, query.title, query.journal)
+        ):
+            content["warnings"] = warnings
     return response.create_response(msgspec.json.encode(content), links)
 
 
@@ -114,7 +127,8 @@ async def get_paper(
     arxiv_id: Annotated[
         Path,
         PathParameter(
-            description="arXiv identifier of the old or new style, with or without a version",
+            description="arXiv identifier of the old or new style, with or without a version;"
+            " also as a DOI or as the URL of the paper at arXiv",
             examples=[Example(value="hep-th/9901001v1")],
             schema_extra={"format": None},  # Litestar describes paths as URIs
         ),
@@ -123,9 +137,7 @@ async def get_paper(
 ) -> Response[Any]:
     """Return a paper in its latest stored version, or in the version in its identifier."""
     paper_format = select_format(format_name, request.headers.get("accept"))
-    # the path of a request lacks one of the slashes after https:
-    text = str(arxiv_id).strip("/").replace(":/", "://")
-    name, version = arxiv_query.parse_id_parameter(text, "arxiv_id")
+    name, version = arxiv_query.parse_id_parameter(str(arxiv_id).strip("/"), "arxiv_id")
     versions = await context.reader.fetch_versions(name)
     matches = [row for row in versions if version in {None, row.version}]
     if not matches:
@@ -161,7 +173,7 @@ def _describe_missing(arxiv_id: str, version: int | None, versions: list[int]) -
 def _summarize_counts(counts: Sequence[Count]) -> dict[str, Any]:
     facets: dict[str, list[FacetCount]] = {"total": [], "category": [], "year": []}
     for count in counts:
-        facets[count.facet].append(FacetCount(count.value, count.count))
+        facets[count.facet].append(FacetCount(count.value, count.count, get_title(count.value)))
     total = facets.pop("total")[0].count
     return {
         "total": min(total, MAX_COUNTED),

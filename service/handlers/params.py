@@ -18,13 +18,13 @@ from .. import arxiv_query, full_text, timestamps
 from ..context import Context
 from ..errors import InvalidParameter
 from ..formats import FORMATS
-from ..metadata.categories import parse_category
+from ..metadata.categories import UnknownCategory, select_categories
+from ..metadata.person_names import format_given_first
 from ..models.arxiv import MAX_RESULTS, Search, SortBy, SortOrder
 from ..models.filters import MAX_ITEMS_PER_PAGE, PaperFilter, QueryFilter, ResultFilter
 from ..models.records import INT8_MAX
 from ..search_params import MAX_TERM_LENGTH, check_time_range, parse_search, parse_time_range
 
-MAX_FULL_TEXT_LENGTH = 2000
 MAX_PAGE = 1_000_000_000
 QUERY_TIMES = ("start_timestamp", "end_timestamp")
 
@@ -54,7 +54,9 @@ def seconds_param(description: str, example: int) -> QueryParameter:
 Category = Annotated[
     list[str] | None,
     param(
-        "arXiv category, or `cs.*` for a whole archive; may be repeated to match any of them",
+        "arXiv category such as `cs.SE`, or archive such as `cs` (or `cs.*`) for all its"
+        " categories; both names of a category (`cs.SY`, `eess.SY`) match; may be repeated to match"
+        " any of them",
         ["cs.SE", "math.*"],
         max_items=20,
     ),
@@ -83,7 +85,12 @@ FormatName = Annotated[
         schema_extra={"enum": [*FORMATS]},
     ),
 ]
-Author = Annotated[str | None, term_param("consecutive whole words of the authors", "Emmy Noether")]
+Author = Annotated[
+    str | None,
+    term_param(
+        "consecutive whole words of the authors; or surname first: `Noether, Emmy`", "Emmy Noether"
+    ),
+]
 Title = Annotated[str | None, term_param("consecutive whole words of the title", "testing")]
 Journal = Annotated[
     str | None, term_param("consecutive whole words of the journal reference", "Phys.Rev.")
@@ -102,7 +109,10 @@ class SearchParams:
 
     context: NamedDependency[Context]
 
-    author: Annotated[str | None, term_param("words of one author's name", "Emmy Noether")] = None
+    author: Annotated[
+        str | None,
+        term_param("words of one author's name; or surname first: `Noether, Emmy`", "Emmy Noether"),
+    ] = None
     title: Annotated[str | None, term_param("phrase of the title", "testing")] = None
     journal: Annotated[str | None, term_param("phrase of the journal reference", "JHEP")] = None
     abstract: Annotated[str | None, term_param("phrase of the abstract", "dark matter")] = None
@@ -112,7 +122,8 @@ class SearchParams:
     id_list: Annotated[
         str | None,
         param(
-            "up to 200 arXiv identifiers separated by commas, with or without versions",
+            "up to 200 arXiv identifiers, or DOIs or URLs of papers at arXiv, with or without"
+            " versions, separated by commas, semicolons or spaces",
             "2101.00001,hep-th/9901001v1",
             max_length=arxiv_query.MAX_QUERY_LENGTH,
         ),
@@ -129,12 +140,17 @@ class SearchParams:
     ] = None
     submitted_from: Annotated[
         str | None,
-        time_param("earliest submission of version 1, an ISO 8601 date or time", "2026-01-01"),
+        time_param(
+            "earliest submission of version 1, an ISO 8601 year, month, week, day or time",
+            "2026-01-01",
+        ),
     ] = None
     submitted_to: Annotated[
         str | None,
         time_param(
-            "latest submission of version 1, an ISO 8601 date (the whole day) or time", "2026-06-30"
+            "latest submission of version 1, an ISO 8601 time, or a year, month, week or day"
+            " (all of it)",
+            "2026-06-30",
         ),
     ] = None
     start: Annotated[
@@ -224,6 +240,8 @@ class _TextQuery(ListQuery):
         """Return the fields that ResultFilter and PaperFilter have in common."""
         since, until = parse_time_range(self.since, self.until, tz, ("since", "until"))
         texts = {name: getattr(self, name) or None for name in ("author", "title", "journal")}
+        if texts["author"]:
+            texts["author"] = format_given_first(texts["author"])
         categories, archives = parse_categories(self.category)
         words = " & ".join([*_build_word_tsqueries(**texts), *tsqueries]) or None
         common = {"since": since, "until": until, "words": words}
@@ -255,7 +273,7 @@ class PapersQuery(_TextQuery):
             " title:, author:, abstract: and note: (comment and journal reference) restrict what"
             " follows",
             'title:"unit test" (flaky OR slow) -author:Klein',
-            max_length=MAX_FULL_TEXT_LENGTH,
+            max_length=full_text.MAX_LENGTH,
         ),
     ] = None
     since: Annotated[
@@ -353,18 +371,14 @@ def _build_query_filter(
 
 
 def parse_categories(texts: Sequence[str] | None) -> tuple[list[str] | None, list[str] | None]:
-    """Return the categories, and the archives (`cs` for `cs.*`); each None if there are none."""
-    names, archives = [], []
-    for text in filter(None, map(str.strip, texts or ())):
-        if (name := parse_category(text)) is None:
-            raise InvalidParameter(
-                "category", f"{text[:100]!r} is not a category; use for example cs.AI or cs.*"
-            )
-        archive, _, rest = name.partition(".")
-        if rest == "*":
-            archives.append(archive)
-        else:
-            names.append(name)
+    """Return the categories and the archives to filter by; both None without a filter.
+
+    Raises InvalidParameter.
+    """
+    try:
+        names, archives = select_categories(texts or ())
+    except UnknownCategory as error:
+        raise InvalidParameter("category", str(error)) from None
     return (names, archives or None) if names or archives else (None, None)
 
 

@@ -158,7 +158,8 @@ async def get_query_feed(
     """Return an Atom feed (RFC 4287) of the new papers and versions in a search.
 
     The feed covers the latest 30 runs of the search, whichever run `query_id` names. It contains
-    at most 100 paper versions, newest first, each dated by the run that first found it.
+    at most 100 paper versions, newest first. `published` and `updated` are the time of the run that
+    first found the version.
     """
     run = await _fetch_run(context.reader, query_id)
     runs = await context.reader.fetch_runs(replace(run, query_id=INT8_MAX), FEED_RUNS)
@@ -173,7 +174,7 @@ async def get_query_feed(
         updated=datetime.fromtimestamp(papers[0].timestamp if papers else runs[-1].timestamp, UTC),
     )
     atom = Atom(head)
-    references = [Reference.from_paper(paper, updated=paper.timestamp) for paper in papers]
+    references = [Reference.from_paper(paper, found=paper.timestamp) for paper in papers]
     content = atom.begin() + atom.serialize(references) + atom.end()
     return Response(content, media_type=FORMATS["atom"].media_type)
 

@@ -1,8 +1,7 @@
 """`/results`: the results of all searches."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import tzinfo
-from functools import partial
 from typing import Any
 
 from litestar import Response, get
@@ -13,7 +12,7 @@ from ..context import Context
 from ..db.reader import RESULTS
 from ..formats import Reference
 from ..models.records import ResultRow
-from ..models.responses import Result
+from ..models.responses import Result, StoredResult
 from ..problems import AnyRequest
 from .pagination import ListResponse, ListView
 from .params import ResultsQuery
@@ -41,7 +40,9 @@ def create_view(
                 references.append(reference)
         return references
 
-    convert_rows: Any = partial(Result.from_rows, tz=tz) if tz else list
+    def convert_rows(rows: Iterable[ResultRow]) -> Sequence[Result | StoredResult]:
+        return Result.from_rows(rows, tz) if tz else StoredResult.from_rows(rows)
+
     columns = Result.__struct_fields__
     return ListView(RESULTS, "results", "results", columns, convert_rows, create_references)
 

@@ -2,17 +2,50 @@
 
 import re
 from typing import NamedTuple
+from urllib.parse import quote, unquote
 
-_ID = re.compile(
-    r"(?:(?P<new>\d{4}\.\d{4,5})|(?P<archive>[a-z]+(?:-[a-z]+)*)(?:\.[A-Z]{2})?/(?P<number>\d{7}))"
-    r"(?P<version>v[1-9]\d{0,3})?",
-    re.ASCII,
+from .dois import parse_doi
+from .unicode_text import remove_invisible
+
+MAX_LENGTH = 1000
+"""Characters of a text that may be an identifier; the query of a URL can be long."""
+
+_OLD_ARCHIVES = (
+    "acc-phys|adap-org|alg-geom|ao-sci|astro-ph|atom-ph|bayes-an|chao-dyn|chem-ph|cmp-lg|comp-gas"
+    "|cond-mat|cs|dg-ga|funct-an|gr-qc|hep-ex|hep-lat|hep-ph|hep-th|math|math-ph|mtrl-th|nlin"
+    "|nucl-ex|nucl-th|patt-sol|physics|plasm-ph|q-alg|q-bio|quant-ph|solv-int|supr-con"
 )
-_ID_IN_URL = re.compile(
-    r"(?:arxiv:\s*|(?:https?://(?:dx\.)?doi\.org/)?10\.48550/arxiv\."
-    r"|(?:https?://)?(?:\w+\.)?arxiv\.org/(?:abs|pdf|html)/)(?P<id>.*?)(?:\.pdf|/)?"
-    r"(?:[?#].*)?",
-    re.IGNORECASE | re.DOTALL,
+"""The archives whose papers had identifiers of their own until March 2007."""
+_BEFORE = "<([{\"'`“”„‘’‚«»‹›"  # noqa: RUF001 - quotes of other languages
+_AFTER = ">)]}\"'`“”‘’«»‹›.,;:!"  # noqa: RUF001
+_ADDRESS = re.compile(
+    r"(?:https?:/{1,2})?"  # the path of a request lacks one of the slashes
+    r"(?:(?:(?:[a-z0-9-]+\.){0,3}arxiv\.org|xxx\.lanl\.gov|(?:www\.)?alphaxiv\.org|ar5iv\.org)"
+    r"/+(?:(?:abs|pdf|html|e-print|format|src|ps|dvi|tb)/+)?"
+    r"|(?:www\.|api\.)?semanticscholar\.org/+(?:arxiv/+|(?=arxiv:))"
+    r"|(?:(?:dx\.|www\.)?doi\.org/+)10\.48550/(?=arxiv\.))"
+    r"|(?:doi\b\s*:?\s*)?10\.48550/(?=arxiv\.)",
+    re.IGNORECASE | re.ASCII,
+)
+_LABEL = re.compile(r"(?:oai:)?arxiv(?:\.org(?=:))?[\s:._-]*", re.IGNORECASE | re.ASCII)
+_ID = re.compile(
+    r"(?:(?P<new>(?P<month>[0-9]{4})\.[0-9]{4,5})"
+    # arXiv itself omits the subject class: math.GT/0309136 is math/0309136
+    rf"|(?P<archive>{_OLD_ARCHIVES})"
+    r"(?:\.[a-z]+(?:-[a-z]+)?)?/(?P<number>[0-9]{7}))"
+    r"(?:v(?P<version>[1-9][0-9]{0,3}))?",
+    re.IGNORECASE | re.ASCII,
+)
+_REST = re.compile(
+    r"(?:\.(?:pdf|ps|dvi|html?|tar|gz)){0,2}/*(?:[?#].*)?"
+    # the stamp on the first page of a paper: arXiv:2101.00001v1 [cs.SE] 5 Jan 2021
+    r"|\s*(?:\[[a-z.-]+\]?\s*)?(?:[0-9]{1,2}\s+[a-z]{3,9}\.?\s+[0-9]{4})?",
+    re.IGNORECASE | re.ASCII | re.DOTALL,
+)
+_LIST_ITEM = re.compile(
+    r"(?:(?:arxiv|doi)(?:\s*:\s*|\s+(?=[0-9a-z])))?[^\s,;]+"
+    r"(?:\s+\[[a-z.-]+\](?:\s+[0-9]{1,2}\s+[a-z]{3,9}\.?\s+[0-9]{4})?)?",
+    re.IGNORECASE | re.ASCII,
 )
 
 
@@ -25,10 +58,47 @@ class ArxivId(NamedTuple):
 
 def parse_arxiv_id(text: str) -> ArxivId | None:
     """Return the identifier that a text consists of, or None."""
-    url = _ID_IN_URL.fullmatch(text)
-    match = _ID.fullmatch(url["id"] if url else text)
-    if not match:
+    if len(text) > MAX_LENGTH:
         return None
-    # arXiv itself omits the subject class: math.GT/0309136 is math/0309136
-    name = match["new"] or f"{match['archive']}/{match['number']}"
-    return ArxivId(name, int(match["version"][1:]) if match["version"] else None)
+    text = unquote(remove_invisible(text)).strip().lstrip(_BEFORE).rstrip(_AFTER).strip()
+    for prefix in (_ADDRESS, _LABEL):
+        if match := prefix.match(text):
+            text = text[match.end() :]
+    match = _ID.match(text)
+    if not (match and _REST.fullmatch(text, match.end()) and (name := _normalize(match))):
+        return None
+    return ArxivId(name, int(match["version"]) if match["version"] else None)
+
+
+def split_arxiv_ids(text: str) -> list[str]:
+    """Return the items of a list separated by commas, semicolons or white space."""
+    return _LIST_ITEM.findall(text)
+
+
+def find_paper_reference(text: str) -> ArxivId | str | None:
+    """Return the identifier or the DOI that a full-text query consists of, or None.
+
+    Text in quotes is not a reference: quotes request the literal text.
+    """
+    return None if text.lstrip().startswith('"') else parse_arxiv_id(text) or parse_doi(text)
+
+
+def _normalize(match: re.Match[str]) -> str | None:
+    """Return arXiv's spelling of an identifier, or None if arXiv never assigned such a one."""
+    new, month = match["new"], match["month"] or match["number"][:4]
+    if not "01" <= month[2:] <= "12":
+        return None
+    if new:
+        return new if month >= "0704" else None
+    return None if "0703" < month < "9101" else f"{match['archive'].lower()}/{match['number']}"
+
+
+def format_versioned_id(arxiv_id: str | None, version: int | None) -> str:
+    """Return `2101.00001v2`, or the identifier alone if the version is unknown."""
+    return f"{arxiv_id}v{version}" if arxiv_id and version else arxiv_id or ""
+
+
+def format_abs_url(arxiv_id: str | None, version: int | None) -> str | None:
+    """Return the URL of the paper's page at arXiv, or None without an identifier."""
+    name = format_versioned_id(arxiv_id, version)
+    return f"https://arxiv.org/abs/{quote(name)}" if name else None

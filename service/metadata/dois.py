@@ -1,8 +1,81 @@
 """DOIs, in every form in which arXiv's authors and users write them."""
 
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Iterator
+from urllib.parse import quote
+
+from ..models.arxiv import Link
+from .unicode_text import remove_invisible
+
+MAX_LENGTH = 1000
+"""Characters of a text that may be a DOI, a URL included."""
+
+_DOI = re.compile(r"(?:(?<![\w.])|(?<=doi))10\.[0-9]{4,9}/\S+", re.IGNORECASE)
+_ENCODED_SLASH = re.compile(r"(?<=10\.)([0-9]{4,9})%2F", re.IGNORECASE)
+_NEXT = re.compile(r"(?<![,;])[,;]++(?=(?:https?://|doi\b|(?:dx\.)?doi\.org/|10\.))", re.IGNORECASE)
+_WHOLE = re.compile(
+    r"(?:(?:https?://)?(?:dx\.|www\.)?doi\.org/|(?:info:)?doi[:/]|doi\b)*+\s*10\.[0-9]{4,9}/\S+",
+    re.IGNORECASE,
+)
+_OPENING = {")": "(", "]": "[", "}": "{", ">": "<", "”": "“", "’": "‘", "»": "«"}  # noqa: RUF001
+_CLOSING = {opening: closing for closing, opening in _OPENING.items()}
 
 
 def parse_dois(texts: Iterable[str]) -> list[str]:
     """Return the bare DOIs in texts such as the elements `arxiv:doi` of an entry, each once."""
-    return list(dict.fromkeys(texts))
+    found: dict[str, str] = {}
+    for text in texts:
+        for doi in _find_dois(text):
+            found.setdefault(doi.lower(), doi)  # DOIs ignore case
+    return list(found.values())
+
+
+def parse_doi(text: str) -> str | None:
+    """Return the bare DOI that a text consists of, or None."""
+    if len(text) > MAX_LENGTH:
+        return None
+    text = remove_invisible(text).strip().lstrip("<([{")
+    dois = parse_dois([text]) if _WHOLE.fullmatch(text) else []
+    return dois[0] if len(dois) == 1 else None
+
+
+def format_doi_url(doi: str) -> str:
+    """Return the URL that resolves a DOI."""
+    return "https://doi.org/" + quote(doi, safe="/:;()")
+
+
+def replace_doi_links(links: list[Link], dois: list[str]) -> list[Link]:
+    """Return the links with exactly one for each DOI, in the place of the first one."""
+    position = next((i for i, link in enumerate(links) if _is_doi_link(link)), len(links))
+    before, after = links[:position], links[position:]
+    return [
+        *before,
+        *(Link(format_doi_url(doi), "related", "doi") for doi in dois),
+        *(link for link in after if not _is_doi_link(link)),
+    ]
+
+
+def _is_doi_link(link: Link) -> bool:
+    return link.title == "doi"
+
+
+def _find_dois(text: str) -> Iterator[str]:
+    for word in _ENCODED_SLASH.sub(r"\1/", remove_invisible(text)).split():
+        for part in _NEXT.split(word):
+            if (match := _DOI.search(part)) and (doi := _strip_end(match[0])):
+                yield doi
+
+
+def _strip_end(text: str) -> str:
+    """Remove punctuation, and quotes and brackets without a counterpart, from the end of a DOI."""
+    surplus = {mark: text.count(mark) % 2 for mark in "\"'"}
+    surplus |= {mark: text.count(mark) - text.count(_OPENING[mark]) for mark in _OPENING}
+    end = len(text)
+    while (last := text[end - 1]) in ",;." or last in _CLOSING or surplus.get(last, 0) > 0:
+        end -= 1
+        if closing := _CLOSING.get(last):
+            surplus[closing] += 1
+        elif last in surplus:
+            surplus[last] -= 1
+    doi = text[:end]
+    return doi if _DOI.fullmatch(doi) else ""

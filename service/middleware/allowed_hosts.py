@@ -10,7 +10,7 @@ from litestar.types import ASGIApp, Receive, Scope, Send
 from ..errors import InvalidHost
 from ..problems import reject_request
 from ..settings import ENDPOINTS
-from .scope import get_first_segment
+from .scope import get_first_segment, get_header
 
 EXEMPT = frozenset({"health", "metrics"})
 """First segments of paths that are requested by address: probes and Prometheus use no host name."""
@@ -39,9 +39,11 @@ class AllowedHostsMiddleware(ASGIMiddleware):
             await next_app(scope, receive, send)
 
     def _check(self, scope: Scope) -> str | None:
-        values = [value for name, value in scope["headers"] if name == b"host"]
-        host = parse_host(values[0].decode("latin-1")) if values else ""
-        if host is None or len(values) > 1:  # links in responses contain it
+        value = get_header(scope, b"host")
+        if value is None and scope["http_version"] != "1.0":
+            return "the request has no Host header: send one host name"
+        host = "" if value is None else parse_host(value.decode("latin-1"))
+        if host is None:  # links in responses contain it
             return "the request has a malformed Host header, or more than one: send one host name"
         if self.any_host or get_first_segment(scope) in self.exempt:
             return None

@@ -10,13 +10,17 @@ from ..api_keys import ApiKeyCache, Rate
 from ..errors import InvalidApiKey, ServiceError, TooManyRequests
 from ..logging import key_name
 from ..problems import reject_request
-from ..quotas import QuotaCounter
+from ..quotas import MAX_WINDOWS, QuotaCounter
 from ..settings import ENDPOINTS
 from .scope import get_first_segment, get_header
 
 EXEMPT = frozenset({"health", "metrics", "schema", "schema-assets", *ENDPOINTS["backend"]})
 """First segments of paths without keys: for operators, the description, and the backend endpoints,
 which have their own token."""
+SITE_FACTOR = 16
+"""How many times the quota of an address an IPv6 /48 has, the network of a whole site."""
+
+Limits = list[tuple[str, Rate]]
 
 
 class ApiKeyMiddleware(ASGIMiddleware):
@@ -26,18 +30,20 @@ class ApiKeyMiddleware(ASGIMiddleware):
         """Without `anonymous_rate`, every client needs a key."""
         self.keys = keys
         self.anonymous_rate = anonymous_rate
-        self.quotas = QuotaCounter()
+        # apart, so that requests without a key never affect the quotas of keys
+        self.key_quotas = QuotaCounter()
+        self.address_quotas = QuotaCounter(MAX_WINDOWS)
 
     async def handle(self, scope: Scope, receive: Receive, send: Send, next_app: ASGIApp) -> None:
         if scope.get("method") == HttpMethod.OPTIONS or get_first_segment(scope) in EXEMPT:
             await next_app(scope, receive, send)
             return
         try:
-            client, rate = await self._identify_client(scope)
+            quotas, limits = await self._identify_client(scope)
         except ServiceError as error:
             await reject_request(error, send)
             return
-        quota, is_within = self.quotas.count(client, rate)
+        quota, is_within = quotas.count(*limits)
         fields = quota.fields()
 
         async def send_with_quota(message: Message) -> None:
@@ -48,12 +54,13 @@ class ApiKeyMiddleware(ASGIMiddleware):
         if is_within:
             await next_app(scope, receive, send_with_quota)
         else:
-            detail = f"the quota of {rate} is used up: retry in {quota.seconds_left} seconds"
-            exceeded = TooManyRequests(detail, retry_after=quota.seconds_left)
+            detail = f"the quota of {quota.rate} for {quota.client} is used up: retry in"
+            seconds = quota.seconds_left
+            exceeded = TooManyRequests(f"{detail} {seconds} seconds", retry_after=seconds)
             await reject_request(exceeded, send_with_quota)
 
-    async def _identify_client(self, scope: Scope) -> tuple[str, Rate]:
-        """Return the name of the client, for counting, and its quota. Raises InvalidApiKey."""
+    async def _identify_client(self, scope: Scope) -> tuple[QuotaCounter, Limits]:
+        """Return where to count the request, and its limits. Raises InvalidApiKey."""
         header = get_header(scope, b"authorization") or b""
         scheme, _, text = header.decode("latin-1").partition(" ")
         if scheme.lower() == "bearer":
@@ -61,25 +68,25 @@ class ApiKeyMiddleware(ASGIMiddleware):
             if key is None:
                 raise InvalidApiKey("invalid or revoked API key: ask the operator for a new one")
             key_name.set(key.name)
-            return key.name, key.rate
+            return self.key_quotas, [(key.name, key.rate)]
         if self.anonymous_rate is None:
             raise InvalidApiKey("an API key is required: send it as `Authorization: Bearer KEY`")
-        return _describe_address(scope), self.anonymous_rate
+        client = scope.get("client")
+        return self.address_quotas, get_limits(client[0] if client else "", self.anonymous_rate)
 
 
-def _describe_address(scope: Scope) -> str:
-    """Return the address of the client, for IPv6 the /64 network, which belongs to one customer.
+def get_limits(address: str, rate: Rate) -> Limits:
+    """Return the limits of an address, with the widest network first.
 
-    The names of keys contain no spaces, so the result is not the name of a key. Proxies can pass
-    on anything as an address; all malformed addresses share one quota.
+    For IPv6 they are those of the /64, which belongs to one customer, and of the /48, of which a
+    customer can have many /64. Proxies can pass on anything as an address; all malformed ones share
+    one quota.
     """
-    client = scope.get("client")
     try:
-        address = ip_address(client[0] if client else "")
+        ip = ip_address(address)
     except ValueError:
-        return "from unknown"
-    if isinstance(address, IPv6Address):
-        if address.ipv4_mapped:
-            return f"from {address.ipv4_mapped}"
-        return f"from {ip_network((int(address), 64), strict=False)}"
-    return f"from {address}"
+        return [("malformed addresses", rate)]
+    if isinstance(ip, IPv6Address) and not ip.ipv4_mapped:
+        site, network = (str(ip_network((int(ip), size), strict=False)) for size in (48, 64))
+        return [(site, Rate(rate.quota * SITE_FACTOR, rate.seconds)), (network, rate)]
+    return [(str(getattr(ip, "ipv4_mapped", None) or ip), rate)]

@@ -15,10 +15,18 @@ else:
 
 GZIP_LEVEL, ZSTD_LEVEL = 1, 1
 """The fastest levels, so that compression does not slow exports down (see docs/decisions.md)."""
+MAX_HEADER_LENGTH = 1000
+"""Characters of an Accept-Encoding header that are considered; browsers send at most 30."""
 
 _ITEM = re.compile(
     r"([!#$%&'*+.^_`|~0-9A-Za-z-]+)(?:[ \t]*;[ \t]*[qQ]=(0(?:\.[0-9]{0,3})?|1(?:\.0{0,3})?))?"
 )
+
+ZSTD_STREAM_OPTIONS = {
+    zstd.CompressionParameter.compression_level.value: ZSTD_LEVEL,
+    zstd.CompressionParameter.window_log.value: 17,
+}
+"""A stream may last long, and has a window of 128 KiB instead of 512 KiB in memory."""
 
 
 class Encoding(NamedTuple):
@@ -42,7 +50,7 @@ ENCODINGS = (
     Encoding(
         "zstd",
         lambda data: zstd.compress(data, ZSTD_LEVEL),
-        lambda: zstd.ZstdCompressor(ZSTD_LEVEL),
+        lambda: zstd.ZstdCompressor(options=ZSTD_STREAM_OPTIONS),
         lambda compressor, data: compressor.compress(data, compressor.FLUSH_BLOCK),
         _create_etag_suffix("zstd", zstd.zstd_version, ZSTD_LEVEL),
     ),
@@ -58,7 +66,6 @@ ENCODINGS = (
 """In order of preference, for clients without one."""
 
 
-@lru_cache(maxsize=64)
 def choose_encoding(accept_encoding: str) -> tuple[Encoding | None, bool]:
     """Choose the coding by an Accept-Encoding header; malformed items are ignored.
 
@@ -66,6 +73,11 @@ def choose_encoding(accept_encoding: str) -> tuple[Encoding | None, bool]:
     small ones are compressed too. If it rejects every coding, the response is not compressed: an
     error would need a coding too.
     """
+    return _choose_encoding(accept_encoding[:MAX_HEADER_LENGTH])
+
+
+@lru_cache(maxsize=64)
+def _choose_encoding(accept_encoding: str) -> tuple[Encoding | None, bool]:
     weights = _parse_weights(accept_encoding)
     other_weight = weights.get("*", 0.0)
     # by default lower than any weight a client can state: acceptable, but other codings win

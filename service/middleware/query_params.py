@@ -1,5 +1,6 @@
-"""Validation that applies to all query parameters: known, not repeated, valid text."""
+"""Validation that applies to all parameters: known, not repeated, valid text, plain numbers."""
 
+import re
 from collections import Counter
 from collections.abc import Callable, Mapping
 from urllib.parse import parse_qsl
@@ -9,17 +10,22 @@ from litestar.middleware import ASGIMiddleware
 from litestar.params import QueryParameter
 from litestar.types import ASGIApp, Receive, Scope, Send
 
-from ..errors import InvalidParameter, UnsupportedMediaType
+from ..errors import InvalidParameter, UnsupportedEncoding, UnsupportedMediaType
 from ..problems import send_problem
 from .scope import get_header
 
 MAX_PARAMETERS = 100
 
+_INTEGER = re.compile("0|-?[1-9][0-9]*")
+
 GetParameters = Callable[[BaseRouteHandler], Mapping[str, QueryParameter]]
 
 
 class QueryParamsMiddleware(ASGIMiddleware):
-    """Reject what Litestar would ignore: unknown and repeated parameters, bodies that are not JSON.
+    """Reject what Litestar would ignore or reinterpret.
+
+    Unknown and repeated parameters, bodies that are not JSON or are compressed, and numbers that
+    Python's `int` accepts, such as `+1`, `1_0`, `1e2` and digits of other scripts.
 
     A guard could do the same, but Litestar copies the route handler for each guard.
     """
@@ -38,9 +44,13 @@ class QueryParamsMiddleware(ASGIMiddleware):
             await next_app(scope, receive, send)
 
     def _check(self, scope: Scope) -> None:
+        _check_path_numbers(scope)
         content_type = (get_header(scope, b"content-type") or b"").partition(b";")[0].strip()
         if scope.get("method") == "POST" and content_type.lower() != b"application/json":
             raise UnsupportedMediaType("send the body as Content-Type: application/json")
+        coding = get_header(scope, b"content-encoding") or b"identity"
+        if scope.get("method") == "POST" and coding.strip().lower() != b"identity":
+            raise UnsupportedEncoding("send the body without Content-Encoding")
         if query := scope["query_string"]:
             parameters = self.get_parameters(scope["route_handler"])
             _check_parameters(_parse_query(query), parameters, scope["path_template"])
@@ -68,3 +78,12 @@ def _check_parameters(
     for name, value in pairs:
         if "\0" in value:
             raise InvalidParameter(name, "contains a NUL character")
+        if known[name].ge is not None and not _INTEGER.fullmatch(value):
+            raise InvalidParameter(name, "is not a whole number in decimal digits")
+
+
+def _check_path_numbers(scope: Scope) -> None:
+    segments = scope["path"].split("/")
+    for name, value in scope["path_params"].items():
+        if isinstance(value, int) and str(value) not in segments:
+            raise InvalidParameter(name, "is not a whole number in decimal digits")

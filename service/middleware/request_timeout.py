@@ -8,8 +8,8 @@ from litestar.types import ASGIApp, Message, Receive, Scope, Send
 
 from ..errors import InvalidParameter, RequestTimedOut
 from ..http_headers import REQUEST_TIMEOUT, deadline
-from ..problems import send_problem
-from .scope import join_headers
+from ..problems import reject_request, send_problem
+from .scope import get_header
 
 _SECONDS = re.compile(r"[0-9]{1,6}(\.[0-9]{1,6})?")
 
@@ -17,41 +17,73 @@ _SECONDS = re.compile(r"[0-9]{1,6}(\.[0-9]{1,6})?")
 class RequestTimeoutMiddleware(ASGIMiddleware):
     """Cancel a request, including a streamed response, when its Request-Timeout expires.
 
-    The 504 is sent here and not raised, so that it passes through the middleware that counts
-    responses. Raises RequestTimedOut if the response has already started.
+    Outside of everything that waits. Raises RequestTimedOut if the response has already started.
     """
 
     async def handle(self, scope: Scope, receive: Receive, send: Send, next_app: ASGIApp) -> None:
-        text = join_headers(scope, REQUEST_TIMEOUT.encode()).decode("latin-1")
+        text = _read_seconds(scope)
         if not text:
             await next_app(scope, receive, send)
-        elif _SECONDS.fullmatch(text.strip()):
-            await self._limit(text.strip(), scope, receive, send, next_app)
+        elif _SECONDS.fullmatch(text):
+            await self._limit(float(text), scope, receive, _Response(send), next_app)
         else:
             detail = "must be a number of seconds, for example 2.5"
-            await send_problem(InvalidParameter("Request-Timeout", detail), send)
+            await reject_request(InvalidParameter("Request-Timeout", detail), send)
 
     async def _limit(
-        self, text: str, scope: Scope, receive: Receive, send: Send, next_app: ASGIApp
+        self, seconds: float, scope: Scope, receive: Receive, response: "_Response", app: ASGIApp
     ) -> None:
-        response_started = False
-
-        async def send_and_note_start(message: Message) -> None:
-            nonlocal response_started
-            response_started = True
-            await send(message)
-
-        expires_at = asyncio.get_running_loop().time() + float(text)
+        expires_at = asyncio.get_running_loop().time() + seconds
         token = deadline.set(expires_at)
         try:
             async with asyncio.timeout_at(expires_at) as timeout:
-                await next_app(scope, receive, send_and_note_start)
+                await app(scope, receive, response.send)
         except TimeoutError:
             if not timeout.expired():
                 raise
-            error = RequestTimedOut(f"the request took longer than its Request-Timeout of {text} s")
-            if response_started:
-                raise error from None
-            await send_problem(error, send)
+            if response.is_started and not response.is_complete:
+                raise _create_error(scope) from None
+            if not response.is_started:
+                await reject_request(_create_error(scope), response.send)
         finally:
             deadline.reset(token)
+
+
+class TimeoutResponseMiddleware(ASGIMiddleware):
+    """Respond with 504 to a request that RequestTimeoutMiddleware cancels.
+
+    Inside of the middleware that counts responses, which would count a cancelled request as 200.
+    """
+
+    async def handle(self, scope: Scope, receive: Receive, send: Send, next_app: ASGIApp) -> None:
+        response = _Response(send)
+        try:
+            await next_app(scope, receive, response.send)
+        except asyncio.CancelledError:
+            expires_at = deadline.get()
+            is_late = expires_at and expires_at <= asyncio.get_running_loop().time()
+            if is_late and not response.is_started:
+                await send_problem(_create_error(scope), send)
+            raise
+
+
+class _Response:
+    """Notes how much of a response has been sent."""
+
+    def __init__(self, send: Send) -> None:
+        self._send = send
+        self.is_started = self.is_complete = False
+
+    async def send(self, message: Message) -> None:
+        self.is_started = True
+        self.is_complete = message["type"] == "http.response.body" and not message.get("more_body")
+        await self._send(message)
+
+
+def _read_seconds(scope: Scope) -> str:
+    return (get_header(scope, REQUEST_TIMEOUT.encode()) or b"").decode("latin-1").strip(" \t")
+
+
+def _create_error(scope: Scope) -> RequestTimedOut:
+    seconds = _read_seconds(scope)
+    return RequestTimedOut(f"the request took longer than its Request-Timeout of {seconds} s")

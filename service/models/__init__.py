@@ -12,6 +12,10 @@ def describe(description: str, *examples: object, **bounds: Any) -> Meta:  # noq
 
 TITLE = describe("title", "Invariants of any differential expressions")
 AUTHORS = describe("authors, in order", ["Emmy Noether", "Felix Klein"])
+GROUP_AUTHORS = describe(
+    "those of `authors` that are groups, as marked by a colon after the name",
+    ["ATLAS Collaboration"],
+)
 AFFILIATIONS = describe(
     "affiliations of each author, in the order of `authors`", [["Goettingen"], []]
 )
@@ -27,6 +31,10 @@ UPDATED = describe("when this version was submitted", "2026-11-20T12:31:55Z")
 LINKS = describe(
     "links of the paper's Atom entry",
     [{"href": "https://arxiv.org/abs/2611.00001v2", "rel": "alternate"}],
+)
+URL = describe(
+    "page of the paper at arXiv, with its version if known; null without an identifier",
+    "https://arxiv.org/abs/2611.00001v2",
 )
 NULLABLE_ID = describe("arXiv identifier without a version; null if unknown", "2611.00001")
 UNIX_TIME = describe("time of the search, in Unix seconds", 1_795_464_900)

@@ -40,6 +40,7 @@ class Entry(Struct, frozen=True, gc=False, kw_only=True):
     primary_category: Annotated[str | None, models.PRIMARY_CATEGORY]
     categories: Annotated[list[str], models.CATEGORIES]
     links: Annotated[list[Link], models.LINKS]
+    group_authors: Annotated[list[str], models.GROUP_AUTHORS] = []
 
     @property
     def author(self) -> str:
@@ -61,6 +62,10 @@ class Feed(Struct, frozen=True, kw_only=True):
     """The error message if this is an error feed."""
     items_per_page: int | None = None
     """The page size that arXiv reports, if any."""
+    num_ignored: int = 0
+    """The number of further entries, beyond those requested."""
+    warnings: list[str] = []
+    """How the feed differs from what arXiv sent."""
 
 
 Term = Annotated[str, Meta(max_length=5000, pattern="^[^\\x00]*$")]
@@ -125,7 +130,8 @@ class Outcome(StrEnum):
 
 
 Remarks = dict[str, list[str]]
-"""Peculiarities of a response: `differences` (sentences) and `missing_ids`, if there are any."""
+"""Peculiarities of a response: `differences`, `warnings` (both sentences) and `missing_ids`, each
+only if there are any."""
 
 
 class ArxivResponse(Struct, frozen=True, kw_only=True):
@@ -142,5 +148,7 @@ class ArxivResponse(Struct, frozen=True, kw_only=True):
     """Why the attempt failed."""
     retry_after: int | None = None
     """Seconds until another attempt is useful, if known."""
+    is_permanent: bool = False
+    """Whether another attempt would fail too."""
     entries: list[Entry] = []
     remarks: Remarks = {}

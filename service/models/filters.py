@@ -29,7 +29,7 @@ class QueryFilter(_TimeFilter, frozen=True, kw_only=True, tag="queries"):
 
 
 class _TextFilter(_TimeFilter, frozen=True, kw_only=True):
-    # case, accents and punctuation of these three are ignored
+    # case, accents, TeX and punctuation of these three are ignored
     author: Annotated[str | None, describe("part of the authors")] = None
     title: Annotated[str | None, describe("part of the title")] = None
     journal: Annotated[str | None, describe("part of the journal reference")] = None

@@ -32,6 +32,7 @@ ArxivId = Annotated[str, describe("arXiv identifier without a version", "2611.00
 AnyArxivId = Annotated[str | None, models.NULLABLE_ID]
 Version = Annotated[int | None, models.VERSION]
 Title = Annotated[str, models.TITLE]
+Url = Annotated[str | None, models.URL]
 Journal = Annotated[str | None, models.JOURNAL]
 
 
@@ -61,6 +62,8 @@ class PaperFields(Struct, Generic[Time], frozen=True):
     ]
     timestamp: Time
     """Time of the search that returned this data."""
+    group_authors: Annotated[list[str], models.GROUP_AUTHORS] = []
+    """Other releases omit it in messages of the queue and between frontend and backend."""
 
 
 class PaperInsert(PaperFields[int], frozen=True):
@@ -172,12 +175,12 @@ class PaperRow(PaperFields[int], frozen=True, gc=False):
 class RankedPaperRow(PaperRow, frozen=True):
     """A paper found by full-text search, with its texts unaccented and matches highlighted."""
 
-    distance: float
+    distance: float = 0.0
     """Smaller for better matches."""
-    marked_title: str | None
+    marked_title: str | None = None
     """Matches are between full_text.START and STOP; None if there is nothing to highlight."""
-    marked_author: str | None
-    marked_abstract: str | None
+    marked_author: str | None = None
+    marked_abstract: str | None = None
 
 
 PaperVersion = tuple[str, int]

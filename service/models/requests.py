@@ -10,9 +10,10 @@ from . import describe
 from .arxiv import MAX_RESULTS, Link, Moment, Outcome, Search
 from .records import INT4_MAX, QueryId, Text
 
+_ID_PATTERN = r"^([0-9]{4}\.[0-9]{4,5}|[a-z-]+/[0-9]{7})$(?!\n)"
 Name = Annotated[str, Meta(max_length=100, pattern="^[^\\x00]*$")]
 Digest = Annotated[str, Meta(pattern="^[0-9a-f]{64}$", max_length=64)]
-ArxivId = Annotated[str, Meta(max_length=100, pattern=r"^(\d{4}\.\d{4,5}|[a-z-]+/\d{7})$(?!\n)")]
+ArxivId = Annotated[str, Meta(max_length=100, pattern=_ID_PATTERN)]
 """Without a version."""
 QueryNumber = Annotated[QueryId, describe("number of the search, from /get-sequence", 42)]
 SearchTime = Annotated[Moment, models.UNIX_TIME]
@@ -80,6 +81,7 @@ class ResultPayload(Struct, frozen=True, kw_only=True):
     primary_category: Annotated[Name | None, models.PRIMARY_CATEGORY] = None
     categories: Annotated[list[Name], models.CATEGORIES] = []
     links: Annotated[list[Link], models.LINKS] = []
+    group_authors: Annotated[list[Text], models.GROUP_AUTHORS] = []
 
 
 class WriteResultsRequest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -8,6 +8,7 @@ from msgspec import Struct, convert
 from msgspec.structs import asdict, astuple
 
 from .. import models, timestamps
+from ..metadata.arxiv_ids import format_abs_url
 from . import describe, records
 from .arxiv import Entry, Link, Outcome
 
@@ -23,7 +24,9 @@ class SearchSummary(Struct, kw_only=True, omit_defaults=True):
     warnings: Annotated[
         list[str],
         describe(
-            "present if arXiv executed something other than the search, or left papers out",
+            "present if arXiv executed something other than the search, if its response is"
+            " incomplete, damaged or oversized, or if it found nothing and the search contains a"
+            " likely mistake",
             ["arXiv sent fewer papers than it counted; repeat the search later"],
         ),
     ] = []
@@ -58,17 +61,33 @@ class Result(records.ResultFields[str], frozen=True, gc=False):
     """A paper as found by one search, as returned by `/results`."""
 
     timestamp: records.SearchTime
+    url: records.Url
 
     @classmethod
     def from_rows(cls, rows: Iterable[records.ResultRow], tz: tzinfo) -> list[Self]:
         """Convert stored results, with times in this zone."""
         format_time = timestamps.IsoFormatter(tz)
         return [  # `convert` takes several times as long
-            cls(author, title, journal, query_id, format_time(time), number, arxiv_id, version)
+            cls(
+                *(author, title, journal, query_id, format_time(time), number, arxiv_id, version),
+                format_abs_url(arxiv_id, version),
+            )
             for author, title, journal, query_id, time, number, arxiv_id, version in map(
                 astuple, rows
             )
         ]
+
+
+class StoredResult(records.ResultRow, frozen=True, gc=False):
+    """A paper as found by one search, as returned by `/read-results`."""
+
+    url: records.Url
+
+    @classmethod
+    def from_rows(cls, rows: Iterable[records.ResultRow]) -> list[Self]:
+        """Convert stored results, with times as stored."""
+        urls = ((row, format_abs_url(row.arxiv_id, row.version)) for row in rows)
+        return [cls(*(*astuple(row), url)) for row, url in urls]
 
 
 class QueryWithResults(Query, frozen=True):
@@ -124,11 +143,17 @@ class Paper(records.PaperFields[str], frozen=True):
         str, describe("time of the search that returned this data", "2026-11-23T20:15:00")
     ]
     links: Annotated[list[Link], models.LINKS]
+    group_authors: Annotated[list[str], models.GROUP_AUTHORS]
+    url: records.Url
 
     @classmethod
     def from_row(cls, row: records.PaperRow, tz: tzinfo, **fields: object) -> Self:
         """Convert a stored paper, with times in this zone; `fields` are added."""
-        values = asdict(row) | {"version": row.version or None, "links": row.links or []}
+        values = asdict(row) | {
+            "version": row.version or None,
+            "links": row.links or [],
+            "url": format_abs_url(row.arxiv_id, row.version),
+        }
         for name in ("published", "updated", "timestamp"):
             if values[name] is not None:
                 values[name] = timestamps.format_iso(values[name], tz)
@@ -153,11 +178,14 @@ class FoundPaper(Paper, frozen=True):
     ]
 
 
-class FacetCount(Struct, frozen=True):
+class FacetCount(Struct, frozen=True, omit_defaults=True):
     """The number of papers with one value."""
 
     value: Annotated[str, describe("the category or year", "math.DG")]
     count: Annotated[int, describe("number of papers", 12)]
+    name: Annotated[
+        str | None, describe("name of the category in plain words", "Differential Geometry")
+    ] = None
 
 
 class Facets(Struct, frozen=True, kw_only=True):

@@ -1,4 +1,5 @@
 -- How many papers match: in total, per category and per year of version 1; at most `max_counted` are counted.
+-- A category with two names counts under the one in `facets`; other terms, such as MSC classes, do not count.
 with found as (
     select published, categories
     from papers
@@ -41,11 +42,18 @@ with found as (
 select 'total' as facet, '' as value, count(*) as count
 from found
 union all (
-    select 'category', name, count(*)
-    from found, unnest(categories) as name
-    group by name
-    order by count(*) desc, name
-    limit %(categories)s::bigint
+    select 'category', facet, sum(number)::bigint
+    from
+        -- papers with equal categories first: there are few combinations
+        (select categories, count(*) as number from found group by categories) as combination,
+        unnest(categories) with ordinality as listed (name, position)
+    join unnest(%(categories)s::text[], %(facets)s::text[]) as known (name, facet) using (name)
+    -- each paper once, even if it has a name twice, or both names of a category
+    where position = array_position(categories, name)
+        and (name = facet or facet <> all(categories))
+    group by facet
+    order by sum(number) desc, facet
+    limit %(max_categories)s::bigint
 )
 union all (
     -- years begin in the reader's time zone

@@ -4,7 +4,7 @@ with found as (
     select
         arxiv_id, version, title, authors, affiliations, abstract, journal, comment, published,
         updated, dois, primary_category, categories, links, withdrawn, timestamp,
-        words, to_tsquery('arxiv', %(words)s::text) as query
+        group_authors, words, to_tsquery('arxiv', %(words)s::text) as query
     from papers
     where coalesce(published, 0) between %(since)s::bigint and %(until)s::bigint
         and first_timestamp <= visible_until(%(read_delay)s::float8)
@@ -60,7 +60,7 @@ page as (
 select
     arxiv_id, version, title, authors, affiliations, abstract, journal, comment, published,
     updated, dois, primary_category, categories, links, withdrawn, timestamp,
-    distance,
+    group_authors, distance,
     case when %(mark_title)s::text <> '' and length(title) <= %(max_marked_chars)s::int then
         ts_headline('arxiv', unaccent_text(title), to_tsquery('arxiv', %(mark_title)s::text), options)
     end as marked_title,

@@ -18,7 +18,8 @@ dated as (
 )
 select
     papers.arxiv_id, papers.version, title, authors, affiliations, abstract, journal, comment, published,
-    updated, dois, primary_category, categories, links, withdrawn, dated.timestamp
+    updated, dois, primary_category, categories, links, withdrawn, dated.timestamp,
+    group_authors
 from dated
 join papers on papers.arxiv_id = dated.arxiv_id and papers.version = dated.version
 order by dated.timestamp desc, papers.arxiv_id desc, papers.version desc

@@ -1,7 +1,8 @@
 -- Papers by the date of version 1, from a position on, without those younger than the read delay.
 select
     arxiv_id, version, title, authors, affiliations, abstract, journal, comment, published,
-    updated, dois, primary_category, categories, links, withdrawn, timestamp
+    updated, dois, primary_category, categories, links, withdrawn, timestamp,
+    group_authors
 from papers
 where (
         %(after_published)s::bigint is null

@@ -2,12 +2,14 @@
 
 import asyncio
 import io
+import json
 import re
 import subprocess
 import sys
 from collections.abc import Callable, Coroutine
 from contextlib import redirect_stderr, redirect_stdout
-from typing import Any, Literal
+from time import monotonic
+from typing import Any, Literal, cast
 
 import httpx
 import psycopg
@@ -17,15 +19,17 @@ from click.testing import CliRunner
 from service import api_keys
 from service import settings as settings_module
 from service.api_keys import ApiKey, ApiKeyCache, Rate
+from service.app import add_outer_middleware, create_app
 from service.cli.keys import add_key, keys, list_keys, revoke_key
 from service.context import LocalContext
 from service.errors import ApiKeyNameTaken, ConfigurationError, DatabaseUnavailable, NotFound
-from service.http_headers import SECURITY_HEADERS
+from service.http_headers import SECURITY_HEADERS, deadline
 from service.middleware.allowed_hosts import parse_host
 from service.middleware.api_keys import ApiKeyMiddleware
-from service.quotas import MAX_CLIENTS, QuotaCounter
+from service.middleware.request_timeout import RequestTimeoutMiddleware
+from service.quotas import MAX_WINDOWS
 from service.settings import Settings
-from tests.conftest import Gateway, Serve
+from tests.conftest import Gateway, Serve, listening, running
 from tests.support.process import ROOT, service
 
 Settle = Callable[..., Settings]
@@ -191,6 +195,55 @@ async def test_known_key_stays_valid_while_the_database_is_unavailable(
     assert await cache.find(database.key)
 
 
+async def test_request_timeout_limits_the_lookup_of_a_key_for_its_own_client_only() -> None:
+    heads: list[bytes] = []
+    answer = asyncio.Event()
+
+    async def respond_late(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        heads.append(head := (await reader.readuntil(b"\r\n\r\n")).lower())
+        await answer.wait()
+        content = b"[]"
+        if b"/find-keys" in head:
+            digest = api_keys.hash_key(key).hex()
+            found = {"digest": digest, "name": "team-a", "quota": 5, "seconds": 60}
+            content = json.dumps([found]).encode()
+        writer.write(b"HTTP/1.1 200 OK\r\nconnection: close\r\n")
+        writer.write(b"content-length: %d\r\n\r\n%s" % (len(content), content))
+
+    key = api_keys.generate_key()
+    async with listening(respond_late) as url:
+        app = create_app(Settings(backend_url=url, api_keys="required"))
+        wire = httpx.ASGITransport(cast("Any", add_outer_middleware(app)))
+        async with running(app), httpx.AsyncClient(transport=wire, base_url="http://x") as client:
+            patient = asyncio.create_task(client.get("/results", headers=authorize(key)))
+            await asyncio.sleep(0.05)
+            hurried = authorize(key) | {"request-timeout": "0.2"}
+            begun = monotonic()
+            late = await client.get("/results", headers=hurried)
+            taken = monotonic() - begun
+            answer.set()
+            served = await patient
+
+    assert (late.status_code, served.status_code) == (504, 200)
+    assert 0.15 < taken < 1
+    [timeout] = re.findall(rb"request-timeout: ([0-9.]+)", heads[0])
+    assert float(timeout) == pytest.approx(api_keys.LOOKUP_TIMEOUT, abs=0.5)
+
+
+async def test_lookup_of_a_key_does_not_inherit_the_deadline_of_its_first_client() -> None:
+    deadlines: list[float | None] = []
+
+    async def find(_: list[bytes]) -> dict[bytes, ApiKey]:
+        deadlines.append(deadline.get())
+        return {}
+
+    app = RequestTimeoutMiddleware()(ApiKeyMiddleware(ApiKeyCache(find), None)(hello))
+    headers = [(b"authorization", b"Bearer " + api_keys.generate_key().encode())]
+    assert await call(app, "192.0.2.1", [*headers, (b"request-timeout", b"5")]) == 401
+
+    assert deadlines == [None]
+
+
 async def test_caches_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(api_keys, "MAX_CACHED_KEYS", 10)
     cache = ApiKeyCache(Database().find)
@@ -201,10 +254,39 @@ async def test_caches_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     keys = await asyncio.gather(*(cache.find(api_keys.generate_key()) for _ in range(30)))
     assert keys == [None] * 30
 
-    rates = QuotaCounter()
-    for number in range(MAX_CLIENTS + 5):
-        rates.count(f"from {number}", Rate(1, 60))
-    assert len(rates._windows) == MAX_CLIENTS  # noqa: SLF001
+
+async def call(app: Any, address: str, headers: list[tuple[bytes, bytes]]) -> int:
+    """Send a request from an address; return the status."""
+    statuses = []
+
+    async def send(message: Any) -> None:
+        statuses.append(message.get("status"))
+
+    scope = {"type": "http", "method": "GET", "path": "/results", "headers": headers}
+    await app(scope | {"client": (address, 1)}, None, send)
+    return int(statuses[0])
+
+
+async def hello(_: Any, __: Any, send: Any) -> None:
+    await send({"type": "http.response.start", "status": 200, "headers": []})
+    await send({"type": "http.response.body", "body": b""})
+
+
+@pytest.mark.parametrize("pattern", ["10.{}.{}.1", "2001:db8:{:x}{:02x}::1"])
+async def test_requests_from_many_addresses_do_not_reset_the_quota_of_a_key(pattern: str) -> None:
+    async def find(digests: list[bytes]) -> dict[bytes, ApiKey]:
+        return dict.fromkeys(digests, ApiKey("team-a", Rate(1, 86_400)))
+
+    layer = ApiKeyMiddleware(ApiKeyCache(find), Rate(1, 86_400))
+    app = layer(hello)
+    headers = [(b"authorization", b"Bearer " + api_keys.generate_key().encode())]
+    assert await call(app, "192.0.2.1", headers) == 200
+    for number in range(MAX_WINDOWS + 1):
+        assert await call(app, pattern.format(number // 256, number % 256), []) == 200
+
+    assert await call(app, "192.0.2.1", headers) == 429
+    windows = layer.address_quotas._windows  # noqa: SLF001
+    assert sum(map(len, windows.values())) <= MAX_WINDOWS
 
 
 @pytest.mark.parametrize(
@@ -223,10 +305,6 @@ async def test_caches_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
 async def test_anonymous_clients_are_distinguished_by_address(
     addresses: tuple[str, str], *, are_one: bool
 ) -> None:
-    async def hello(_: Any, __: Any, send: Any) -> None:
-        await send({"type": "http.response.start", "status": 200, "headers": []})
-        await send({"type": "http.response.body", "body": b""})
-
     layer: Any = ApiKeyMiddleware(ApiKeyCache(Database().find), Rate(1, 60))(hello)
     statuses = []
     for address in addresses:
@@ -322,8 +400,8 @@ async def test_hosts_are_validated(gateway: Serve, host: str, status: int) -> No
 async def test_malformed_host_is_always_rejected(client: Gateway) -> None:
     for host in ("", "a:x", "a b", "a/b", "[::1", "a@b"):
         assert (await client.get("/results", headers={"host": host})).status_code == 400
-    twice = [("host", "a"), ("host", "b")]
-    assert (await client.get("/results", headers=twice)).status_code == 400
+    for twice in ([("host", "a"), ("host", "b")], [("host", "a"), ("host", "a")]):
+        assert (await client.get("/results", headers=twice)).status_code == 400
 
 
 def test_host_header_is_parsed() -> None:

@@ -15,6 +15,8 @@ from service import search as search_module
 from service.arxiv_schedule import next_publication
 from service.context import LocalContext
 from service.models.arxiv import Search
+from service.models.records import RecordedSearch
+from service.search import SearchReply
 from service.settings import Settings
 from tests.conftest import Gateway, Serve
 
@@ -93,8 +95,24 @@ async def test_response_is_fresh_until_arxiv_publishes_new_papers(client: Gatewa
     name, _, seconds = response.headers["cache-control"].partition("=")
     assert name == "max-age"
     assert abs(int(seconds) - left) < 5
-    assert status_of(response)[2] == f"ttl={seconds}"
+    # max-age is the whole lifetime, from which caches subtract the age; ttl is the rest of it
+    assert status_of(response)[2] == f"ttl={int(seconds) - int(response.headers['age'])}"
     assert 0 <= int(response.headers["age"]) < 5
+
+
+@pytest.mark.parametrize(
+    ("age", "max_age"), [(0, 31_500), (1000, 32_500), (80_000, 0), (700_000, 0)]
+)
+def test_max_age_is_the_whole_lifetime_of_which_caches_subtract_the_age(
+    monkeypatch: pytest.MonkeyPatch, age: int, max_age: int
+) -> None:
+    """RFC 9111, 4.2. arXiv publishes 31,500 seconds after this moment."""
+    now = 1_795_464_900
+    monkeypatch.setattr(search_module, "time", lambda: now)
+    recorded = RecordedSearch(1, now - age, 200, 1, 1, "x", "ok", recorded_at=now - age)
+    reply = SearchReply(recorded, "hit")
+
+    assert (reply.age, reply.max_age) == (age, max_age)
 
 
 async def test_expired_record_is_not_served(
@@ -377,15 +395,104 @@ async def test_include_results_changes_nothing_else(client: Gateway, arxiv: Stan
     assert all(each == summaries[0] for each in summaries)
 
 
-async def test_number_of_cached_searches_is_bounded(
+async def test_size_of_cached_searches_is_bounded(
     gateway: Serve, monkeypatch: pytest.MonkeyPatch, arxiv: StandIn
 ) -> None:
-    monkeypatch.setattr(search_module, "MAX_CACHED_SEARCHES", 3)
+    monkeypatch.setattr(search_module, "MAX_CACHED_BYTES", 2500)
     async with gateway() as client:
-        for word in ("a1", "b2", "c3", "d4", "a1"):
-            await client.get("/arxiv", params={"title": word})
+        for word in ("a1", "b2", "c3", "d4", "e5", "f6", "a1"):
+            response = await client.get("/arxiv", params={"title": word})
 
-    assert len(arxiv.requests) == 4  # evicted searches are read from PostgreSQL
+    assert len(arxiv.requests) == 6  # evicted searches are read from PostgreSQL
+    assert response.status_code == 200
+
+
+async def test_long_titles_of_feeds_are_not_kept_in_memory(
+    settings: Callable[..., Settings], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(search_module, "CACHE_SECONDS", 0.3)
+    content = good().content.replace(b"</title>", b"x" * 15_000 + b"</title>", 1)
+    transport = Upstream(httpx.Response(200, content=content)).transport
+    async with LocalContext(settings(), transport) as context:
+        service = context.search_service
+        for number in range(3):
+            await service.search(Search(title=f"x{number}"))
+        cached = service._cache.currsize  # noqa: SLF001
+        await asyncio.sleep(0.4)
+        await service.search(Search(title="x0"))
+        left = service._cache.currsize  # noqa: SLF001
+
+    assert 45_000 < cached < 60_000
+    assert left < 20_000  # the expired ones are gone
+
+
+ZERO = httpx.Response(200, content=feed.render([], total=0))
+
+
+@pytest.mark.parametrize("no_cache", [False, True])
+@pytest.mark.parametrize("search", [TITLE, {"id_list": "2101.00001"}])
+async def test_zero_after_results_is_suspect(
+    gateway: Serve,
+    db: psycopg.Connection,
+    age: Callable[[], None],
+    search: dict[str, str],
+    no_cache: bool,  # noqa: FBT001
+) -> None:
+    upstream = Upstream(good(), ZERO, ZERO, ZERO, ZERO, good())
+    async with gateway(upstream.transport) as client:
+        first = await client.get("/arxiv", params=search)
+    if not no_cache:
+        age()
+    headers = {"cache-control": "no-cache"} if no_cache else {}
+    async with gateway(upstream.transport) as client:  # another process
+        second = await client.get("/arxiv", params=search, headers=headers)
+        third = await client.get("/arxiv", params=search, headers=headers)
+
+    assert second.status_code == 200
+    assert second.json()["num_results"] == 0
+    assert (
+        f"no papers, but 3 before (search {first.json()['query_id']})"
+        in (second.json()["warnings"][-1])
+    )
+    assert second.headers["cache-control"] == "max-age=0"
+    assert upstream.requests == 6
+    assert third.json()["num_results"] == 3
+    assert "no papers" not in third.text
+    outcomes = db.execute("select outcome from queries order by query_id").fetchall()
+    assert [outcome for (outcome,) in outcomes] == ["ok", *["suspect"] * 4, "ok"]
+
+
+async def test_first_zero_is_fresh_for_an_hour(
+    gateway: Serve, db: psycopg.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(search_module, "CACHE_SECONDS", 0.0)
+    upstream = Upstream(ZERO)
+    async with gateway(upstream.transport) as client:
+        first = await client.get("/arxiv", params=TITLE)
+        db.execute("update queries set recorded = recorded - 3000")
+        second = await client.get("/arxiv", params=TITLE)
+        requests = upstream.requests
+        db.execute("update queries set recorded = recorded - 700")
+        third = await client.get("/arxiv", params=TITLE)
+
+    assert 0 < int(first.headers["cache-control"].removeprefix("max-age=")) <= 3600
+    assert int(second.headers["cache-control"].removeprefix("max-age=")) <= 605
+    assert (requests, upstream.requests) == (1, 2)
+    assert status_of(third)[1] == "fwd=stale"
+    assert "no papers" not in third.text
+
+
+async def test_zero_for_a_page_beyond_the_end_is_not_suspect(
+    gateway: Serve, db: psycopg.Connection
+) -> None:
+    upstream = Upstream(good(0, total=3), ZERO)
+    beyond = TITLE | {"start": 20}
+    async with gateway(upstream.transport) as client:
+        await client.get("/arxiv", params=beyond)
+        await client.get("/arxiv", params=beyond, headers={"cache-control": "no-cache"})
+
+    assert upstream.requests == 2
+    assert db.execute("select distinct outcome from queries").fetchall() == [("ok",)]
 
 
 async def test_recording_is_retried_while_the_database_is_unavailable(

@@ -274,6 +274,28 @@ async def test_concurrent_harvests_share_the_work(settings: Settle, db: psycopg.
     assert count_stored(db) == (100, 100)
 
 
+@pytest.mark.usefixtures("small_pages")
+@pytest.mark.parametrize("damage", [b"\x01", b"&#x1;", b"\xff"])
+async def test_harvest_continues_after_a_page_with_forbidden_characters(
+    settings: Settle, db: psycopg.Connection, damage: bytes
+) -> None:
+    stand_in = StandIn(generate_papers(30))
+    requests = []
+
+    def respond(request: httpx.Request) -> httpx.Response:
+        requests.append(request)
+        status, body = stand_in.answer(dict(request.url.params))
+        return httpx.Response(status, content=body.replace(b"Paper 1", b"Paper 1" + damage))
+
+    async with LocalContext(settings(), httpx.MockTransport(respond)) as context:
+        harvester = Harvester("cat:cs.SE", None, context.search_service, context.records)
+        progress = [each.stored async for each in harvester.run()]
+
+    assert progress[-1] == 30
+    assert count_stored(db) == (30, 30)
+    assert len(requests) == 3
+
+
 @pytest.mark.usefixtures("small_pages", "quick")
 @pytest.mark.parametrize("lie", ["no papers at all", "half a page"])
 async def test_incomplete_page_is_requested_again(

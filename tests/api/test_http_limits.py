@@ -4,20 +4,24 @@ import asyncio
 import json
 import logging
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from typing import Any
 
+import psycopg
 import pytest
 import uvicorn
 from litestar import Litestar, Request, get, post
 from litestar.response import Stream
 
 from service import http_limits
+from service.app import create_app
 from service.http_headers import SECURITY_HEADERS
 from service.http_limits import LimitedHttpProtocol
 from service.logging import NOTICE, request_id
 from service.problems import EXCEPTION_HANDLERS
+from service.server import create_config
+from service.settings import Settings
 
 LIMIT = 2**20
 
@@ -53,6 +57,16 @@ def large() -> bytes:
     return b"x" * 2**23
 
 
+@get("/stream")
+async def stream() -> Stream:
+    async def rows() -> AsyncIterator[bytes]:
+        for number in range(3):
+            yield b"%d\n" % number * 40_000
+            await asyncio.sleep(0)
+
+    return Stream(rows())
+
+
 @get("/page", sync_to_thread=False)
 def page() -> bytes:
     return b"x" * 40_000
@@ -67,9 +81,9 @@ async def later() -> str:
 class LimitedServer(uvicorn.Server):
     """uvicorn with the protocol and a small application."""
 
-    def __init__(self) -> None:
+    def __init__(self, whole: uvicorn.Config | None = None) -> None:
         app = Litestar(
-            [hello, take, fields, forever, large, page, later],
+            [hello, take, fields, forever, large, stream, page, later],
             exception_handlers=EXCEPTION_HANDLERS,
             request_max_body_size=LIMIT,
             logging_config=None,
@@ -78,7 +92,7 @@ class LimitedServer(uvicorn.Server):
         config = uvicorn.Config(
             app, port=0, http=LimitedHttpProtocol, ws="none", log_config=None, lifespan="off"
         )
-        super().__init__(config)
+        super().__init__(whole or config)
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -89,7 +103,7 @@ class LimitedServer(uvicorn.Server):
             yield
         finally:
             self.should_exit = True
-            self.force_exit = True
+            self.force_exit = self.config.lifespan == "off"  # otherwise it would be cancelled
             await serving
 
     @property
@@ -447,3 +461,173 @@ async def test_trailers_are_not_headers(http_server: LimitedServer) -> None:
 
     assert status == 201
     assert json.loads(body) == ["host", "content-type", "transfer-encoding"]
+
+
+# Rules of HTTP that uvicorn lacks
+
+
+EXPECTING = POST + b"expect: 100-continue\r\n"
+
+
+async def test_expectation_of_100_is_met(http_server: LimitedServer) -> None:
+    async with http_server.client() as client:
+        await client.send(EXPECTING.replace(b"100-c", b"100-C") + b"content-length: 3\r\n\r\n")
+        assert await client.reader.readuntil(b"\r\n\r\n") == b"HTTP/1.1 100 Continue\r\n\r\n"
+        await client.send(b"abc")
+        assert (await client.read_response())[0] == 201
+
+
+@pytest.mark.parametrize("value", [b"200-ok", b"100-continue, x", b"100", b""])
+async def test_other_expectations_are_rejected(http_server: LimitedServer, value: bytes) -> None:
+    async with http_server.client() as client:
+        await client.send(POST + b"expect: %s\r\ncontent-length: 3\r\n\r\nabc" % value)
+        assert await client.read_rejection() == 417
+
+
+async def test_http_1_0_client_is_not_sent_100(http_server: LimitedServer) -> None:
+    async with http_server.client() as client:
+        await client.send(EXPECTING.replace(b"1.1", b"1.0") + b"content-length: 3\r\n\r\n")
+        await asyncio.sleep(0.05)
+        await client.send(b"abc")
+        assert (await client.read_response())[0] == 201
+
+
+@pytest.mark.parametrize("keep_alive", [b"", b"connection: keep-alive\r\n"])
+async def test_http_1_0_body_of_unknown_length_ends_with_the_connection(
+    http_server: LimitedServer, keep_alive: bytes
+) -> None:
+    async with http_server.client() as client:
+        await client.send(b"GET /stream HTTP/1.0\r\nhost: x\r\n%s\r\n" % keep_alive)
+        response = await asyncio.wait_for(client.reader.read(), 5)
+
+    head, _, body = response.partition(b"\r\n\r\n")
+    assert b"transfer-encoding" not in head
+    assert b"content-length" not in head
+    assert b"connection: close" in head
+    assert body == b"".join(b"%d\n" % number * 40_000 for number in range(3))
+
+
+async def test_http_1_0_responses_of_known_length_and_to_head_are_unchanged(
+    http_server: LimitedServer,
+) -> None:
+    for request_, body in ((b"GET /", b"hello"), (b"GET /page", b"x" * 40_000)):
+        async with http_server.client() as client:
+            await client.send(request_ + b" HTTP/1.0\r\nhost: x\r\n\r\n")
+            assert (await client.read_response())[2] == body
+            assert await client.reader.read() == b""
+    async with http_server.client() as client:
+        await client.send(b"HEAD / HTTP/1.0\r\n\r\n")
+        assert (await client.reader.read()).endswith(b"\r\n\r\n")
+
+
+@pytest.fixture
+async def whole(settings: Callable[..., Settings]) -> AsyncIterator[LimitedServer]:
+    """The service as `serve` runs it, with allowed hosts."""
+    made = settings(port=0, allowed_hosts="allowed.example", cors_origins=None)
+    server = LimitedServer(create_config(create_app(made), made))
+    async with server.running():
+        yield server
+
+
+LENGTH = b"content-length: 2\r\n\r\n{}"
+CHUNKS = b"transfer-encoding: chunked\r\n\r\n"
+
+
+@pytest.mark.parametrize("expect", [b"expect: 100-continue\r\n", b""])
+@pytest.mark.parametrize(
+    "rest",
+    [
+        LENGTH + b"garbage\r\n\r\n",
+        LENGTH + b"\0",
+        LENGTH + ONE + b"no colon\r\n\r\n",
+        CHUNKS + b"2\r\n{}\r\n0\r\n\r\ngarbage\r\n\r\n",
+        CHUNKS + b"2\r\n{}\r\nxyz\r\n",
+        CHUNKS + b"xyz\r\n",
+        b"content-length: 9\r\ncontent-length: 8\r\n\r\n{}",
+    ],
+)
+async def test_garbage_behind_a_request_is_rejected_and_not_logged_as_an_error(
+    whole: LimitedServer, caplog: pytest.LogCaptureFixture, expect: bytes, rest: bytes
+) -> None:
+    caplog.set_level(NOTICE)
+    head = b"POST /queries HTTP/1.1\r\nhost: allowed.example\r\ncontent-type: application/json\r\n"
+    for first in (b"", b"GET /health/live HTTP/1.1\r\nhost: allowed.example\r\n\r\n"):
+        async with whole.client() as client:
+            await client.send(first + head + expect + rest)
+            assert await client.read_rejection() == 400
+        while whole.server_state.tasks:  # noqa: ASYNC110 - uvicorn has no event for it
+            await asyncio.sleep(0.01)
+    async with whole.client() as client:
+        await client.send(b"GET /metrics HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n")
+        metrics = await client.reader.read()
+
+    assert not [record for record in caplog.records if record.levelno > NOTICE or record.exc_info]
+    assert b'path="/queries",status_code="500"' not in metrics
+
+
+@pytest.mark.parametrize(
+    ("target", "fields", "status"),
+    [
+        (b"/results", b"host: allowed.example\r\n", 200),
+        (b"/results", b"host: other.example\r\n", 400),
+        (b"/results", b"", 400),
+        (b"/health/live", b"", 400),
+        (b"/results", b"host:\r\n", 400),
+        (b"/results", b"host: allowed.example\r\nhost: allowed.example\r\n", 400),
+        (b"http://allowed.example/results?page=0", b"host: other.example\r\n", 200),
+        (b"HTTP://Allowed.Example:8000/results", b"host: other.example\r\n", 200),
+        (b"http://other.example/results", b"host: allowed.example\r\n", 400),
+        (b"http://allowed.example@other.example/results", b"host: allowed.example\r\n", 400),
+        (b"http://user@allowed.example/results", b"host: allowed.example\r\n", 400),
+        (b"http://other.example?/results", b"host: allowed.example\r\n", 400),
+        (b"http:///results", b"host: allowed.example\r\n", 400),
+        (b"http://allowed.example/results", b"", 400),
+        (b"http://allowed.example/results", b"host: a\r\nhost: b\r\n", 400),
+        (b"http://allowed.example/nowhere", b"host: allowed.example\r\n", 404),
+        (b"http://allowed.example", b"host: allowed.example\r\n", 404),
+        (b"*", b"host: allowed.example\r\n", 404),
+        (b"//other.example/results", b"host: allowed.example\r\n", 404),
+    ],
+)
+async def test_host_of_the_target_or_else_of_the_header_counts(
+    whole: LimitedServer, target: bytes, fields: bytes, status: int
+) -> None:
+    async with whole.client() as client:
+        await client.send(b"GET %s HTTP/1.1\r\n%s\r\n" % (target, fields))
+        assert (await client.read_response())[0] == status
+
+
+async def test_http_1_0_needs_no_host_where_any_is_allowed(
+    settings: Callable[..., Settings],
+) -> None:
+    server = LimitedServer(create_config(create_app(settings()), settings(port=0)))
+    async with server.running(), server.client() as client:
+        await client.send(b"GET /results HTTP/1.0\r\n\r\n")
+        assert (await client.read_response())[0] == 200
+
+
+async def test_links_have_the_host_of_the_target(whole: LimitedServer) -> None:
+    async with whole.client() as client:
+        await client.send(
+            b"GET http://allowed.example:81/results?format=atom HTTP/1.0\r\nhost: evil\r\n\r\n"
+        )
+        response = await client.reader.read()
+
+    assert b"http://allowed.example:81/results" in response
+    assert b"evil" not in response
+
+
+async def test_export_to_http_1_0_is_not_chunked(
+    whole: LimitedServer, db: psycopg.Connection
+) -> None:
+    db.execute(
+        "insert into results (query_id, timestamp, result_number, author, title)"
+        " select n, n, 0, 'x', repeat('y', 400) from generate_series(1, 3000) as n"
+    )
+    async with whole.client() as client:
+        await client.send(b"GET /results?format=csv HTTP/1.0\r\nhost: allowed.example\r\n\r\n")
+        head, _, body = (await client.reader.read()).partition(b"\r\n\r\n")
+
+    assert b"transfer-encoding" not in head
+    assert b"content-length" not in head
+    assert body.count(b"\n") == 3001

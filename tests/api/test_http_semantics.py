@@ -124,6 +124,50 @@ PATHS = [
 ]
 
 
+async def test_lines_of_a_header_are_joined(client: Gateway) -> None:
+    """RFC 9110, 5.2. The first or the last line alone would get 406."""
+    for path in ("/results", "/papers", "/schema"):
+        for accepted in (["image/png", "text/html, application/json"], ["*/*;q=0.1", "image/png"]):
+            response = await client.get(path, headers=[("accept", text) for text in accepted])
+            assert response.status_code == 200, (path, accepted)
+    etag = (await client.get("/results")).headers["etag"]
+    known = [("if-none-match", '"x"'), ("if-none-match", etag)]
+    assert (await client.get("/results", headers=known)).status_code == 304
+    codings = [("accept-encoding", "x"), ("accept-encoding", "gzip, identity;q=0")]
+    assert (await client.get("/results", headers=codings)).headers["content-encoding"] == "gzip"
+
+
+@pytest.mark.parametrize(
+    ("method", "name", "value", "status"),
+    [
+        ("POST", "content-type", "application/json", 415),
+        ("GET", "request-timeout", "5", 400),
+        ("GET", "host", "gateway", 400),
+        ("GET", "authorization", f"Bearer {'x' * 16}", 401),
+    ],
+)
+async def test_header_that_may_be_sent_once_is_rejected_if_it_is_repeated(
+    gateway: Serve, method: str, name: str, value: str, status: int
+) -> None:
+    path = "/read-queries" if method == "GET" else "/queries"
+    fields = {"content-type": "application/json", "authorization": f"Bearer {'x' * 16}"}
+    async with gateway(backend_token="x" * 16) as client:
+        once = await client.request(method, path, headers=fields | {name: value}, content=b"{}")
+        others = [field for field in fields.items() if field[0] != name]
+        twice = await client.request(
+            method, path, headers=[*others, (name, value), (name, value)], content=b"{}"
+        )
+
+    assert (once.status_code, twice.status_code) == (200, status)
+
+
+async def test_repeated_request_id_is_replaced(client: Gateway) -> None:
+    twice = [("x-request-id", "a"), ("x-request-id", "b")]
+    response = await client.get("/results", headers=twice)
+
+    assert len(response.headers["x-request-id"]) == 32
+
+
 async def test_head_has_the_headers_of_get_without_a_body(client: Gateway) -> None:
     await client.get("/arxiv?title=testing")
     for path in PATHS:

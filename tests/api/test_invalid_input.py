@@ -1,10 +1,16 @@
 """Invalid input: 400 with the name of the parameter, and nothing is recorded."""
 
+import json
+import re
+from collections.abc import Iterator
+from itertools import product
 from typing import Any
 
 import psycopg
 import pytest
+from litestar.handlers import HTTPRouteHandler
 
+from service.app import HANDLERS
 from tests.conftest import Gateway, Serve
 
 NO_TERM = (
@@ -128,6 +134,132 @@ async def test_invalid_body_is_rejected_and_nothing_recorded(
     assert db.execute("select count(*) from results").fetchone() == (0,)
 
 
+JSON = {"content-type": "application/json"}
+BODIES: dict[str, dict[str, Any]] = {
+    "/queries": {"text": "x"},
+    "/write-queries": QUERY,
+    "/write-results": RESULTS,
+    "/find-answer": {"asked": {"title": "x"}},
+    "/find-results": {"query_id": 7},
+    "/read-archive": {"type": "versions", "arxiv_id": "2101.00001"},
+    "/find-keys": {"digests": ["0" * 64]},
+}
+"""A valid body of each endpoint that takes one."""
+
+
+def find_texts(value: Any) -> Iterator[str]:
+    """Return all texts in a value, with the names in objects."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict):
+        for name, item in value.items():
+            yield name
+            yield from find_texts(item)
+    elif isinstance(value, list):
+        for item in value:
+            yield from find_texts(item)
+
+
+def test_every_endpoint_that_takes_a_body_is_tested() -> None:
+    paths = {
+        path
+        for handlers in HANDLERS.values()
+        for handler in handlers
+        if isinstance(handler, HTTPRouteHandler) and "POST" in handler.http_methods
+        for path in handler.paths
+    }
+    assert paths == BODIES.keys()
+
+
+ODD_TEXTS = (
+    b"\xff",
+    b"\xc3",
+    b"\xed\xa0\x80",
+    b"\xf4\x90\x80\x80",
+    b"\\u0000",
+    b"\\ud800",
+    b"\\uDFFF\\n",
+)
+
+
+@pytest.mark.parametrize("path", BODIES)
+async def test_bytes_that_no_text_may_contain_are_rejected_anywhere(
+    client: Gateway, path: str
+) -> None:
+    whole = BODIES[path] | {"links": [{"href": "x", "rel": "y", "title": "z"}], "": [[["deep"]]]}
+    for text, odd in product(set(find_texts(whole)), ODD_TEXTS):
+        quoted = json.dumps(text).encode()
+        for changed in (quoted[:-1] + odd + b'"', b'"' + odd + quoted[1:]):
+            body = json.dumps(whole).encode().replace(quoted, changed, 1)
+            problem = await check_rejection(client, path, body)
+            assert re.search("NUL|lone surrogate|UTF-8", problem["detail"]), body
+
+
+async def check_rejection(client: Gateway, path: str, body: bytes) -> dict[str, Any]:
+    """Assert that the service responds with 400 and the name of a field; return the problem."""
+    response = await client.post(path, content=body, headers=JSON)
+    assert response.status_code == 400, (body, response.text)
+    assert response.headers["content-type"] == "application/problem+json"
+    problem: dict[str, Any] = response.json()
+    assert problem["parameter"]
+    assert problem["detail"].startswith(problem["parameter"])
+    return problem
+
+
+@pytest.mark.parametrize(
+    ("value", "name"),
+    [
+        ({"href": "a\0"}, "results[0].links[0].href"),
+        ({"href": "a", "rel": "\0"}, "results[0].links[0].rel"),
+        ({"href": "a", "title": "\ud800"}, "results[0].links[0].title"),
+        ({"href": "a", "type": "\0"}, "results[0].links[0].type"),
+        ({"href": "a", "other": ["x", {"y": "\0"}]}, "results[0].links[0].other[1].y"),
+        ({"href": "a", "\0": 1}, "results[0].links[0]"),
+    ],
+)
+async def test_field_with_an_invalid_text_is_named(
+    client: Gateway, value: dict[str, Any], name: str
+) -> None:
+    body = RESULTS | {"results": [RESULT | {"summary": "x", "links": [value]}]}
+    problem = await check_rejection(client, "/write-results", json.dumps(body).encode())
+
+    assert problem["parameter"] == name
+
+
+UNUSUAL_JSON = (
+    b'{"text": 1, "text": 2}',
+    b'{"a": {"text": 1, "\\u0074ext": 2}}',
+    b"\xef\xbb\xbf{}",
+    b"\xff\xfe{\0}\0",
+    b"{}{}",
+    b"{} x",
+    b'{"query_id": NaN}',
+    b'{"query_id": -Infinity}',
+    b'{"query_id": 1e999}',
+    b'{"query_id": 9' + b"9" * 5000 + b"}",
+    b'{"query_id": 9223372036854775808}',
+    b'{"query_id": 01}',
+    b'{"query_id": +1}',
+    b'{"query_id": "\xd9\xa1"}',
+    b'{"query_id": ' + b"[" * 900 + b"]" * 900 + b"}",
+    b'{"query_id": ' + b"[" * 30_000,
+    b'{"a":' * 10_000,
+    b'{"text": "a\nb"}',
+    b"{'text': 1}",
+    b'{"text": 1,}',
+    b"null",
+    b"[]",
+    b'"x"',
+    b"1",
+)
+
+
+@pytest.mark.parametrize("path", BODIES)
+async def test_unusual_json_is_rejected_everywhere(client: Gateway, path: str) -> None:
+    for body in UNUSUAL_JSON:
+        await check_rejection(client, path, body)
+
+
 @pytest.mark.parametrize("path", ["/queries", "/write-queries", "/write-results"])
 @pytest.mark.parametrize(
     "body", [b"", b"not json", b"{", b'"\\ud800"', b"\xff\xfe", b"[" * 10_000, b"<a/>"]
@@ -141,9 +273,6 @@ async def test_malformed_json_is_rejected(client: Gateway, path: str, body: byte
     assert "body" in response.json()["detail"]
 
 
-JSON = {"content-type": "application/json"}
-
-
 @pytest.mark.parametrize("kind", ["text/plain", "application/x-www-form-urlencoded", ""])
 async def test_body_not_declared_as_json_is_rejected(client: Gateway, kind: str) -> None:
     response = await client.post(
@@ -152,6 +281,64 @@ async def test_body_not_declared_as_json_is_rejected(client: Gateway, kind: str)
 
     assert response.status_code == 415
     assert response.headers["content-type"] == "application/problem+json"
+
+
+@pytest.mark.parametrize("coding", ["gzip", "br", "x", "identity, gzip", "gzip, identity"])
+async def test_compressed_body_is_rejected(client: Gateway, coding: str) -> None:
+    response = await client.post("/queries", json={}, headers={"content-encoding": coding})
+
+    assert response.status_code == 415
+    assert response.headers["accept-encoding"] == "identity"
+    assert "Content-Encoding" in response.json()["detail"]
+
+
+async def test_body_with_the_coding_identity_is_accepted(client: Gateway) -> None:
+    headers = {"content-encoding": "Identity"}
+    assert (await client.post("/queries", json={}, headers=headers)).status_code == 200
+
+
+NUMBERS = ("\u0661", "\uff11", "0_1", "+1", "%2B1", "%201", "1%20", "%a01", "01", "-0", "0x1")
+
+
+async def test_path_number_has_ascii_digits_only(client: Gateway) -> None:
+    await client.get("/arxiv?title=testing")
+    for end, number in product(("", "/changes", "/feed"), (*NUMBERS, "\u00b9", "1" * 5000)):
+        response = await client.get(f"/queries/{number}{end}")
+
+        assert response.status_code in {400, 404}
+        if response.status_code == 400:
+            assert response.json()["parameter"] == "query_id"
+        else:
+            assert "no such path" in response.json()["detail"]
+    assert (await client.get("/queries/1")).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("path", "names"),
+    [
+        ("/results?", ("page", "items_per_page", "query_id")),
+        ("/queries?", ("page", "status")),
+        ("/papers?", ("page",)),
+        ("/arxiv?title=x&", ("start", "max_results")),
+        ("/read-queries?", ("start_timestamp", "end_timestamp")),
+    ],
+)
+async def test_integer_parameter_has_ascii_digits_only(
+    client: Gateway, path: str, names: tuple[str, ...]
+) -> None:
+    for name, number in product(names, (*NUMBERS, "1e0", "1.0", "1.", "", "1" * 5000)):
+        response = await client.get(f"{path}{name}={number}")
+
+        assert response.status_code == 400, (name, number)
+        assert response.json()["parameter"] in {name, "query string"}
+
+
+async def test_request_timeout_has_ascii_digits_only(client: Gateway) -> None:
+    for text in ("\u0661".encode(), b"+1", b"1_0", b"1e1", b"-1", b"1.", b"\xa01"):
+        response = await client.get("/results", headers=[(b"request-timeout", text)])
+
+        assert response.status_code == 400
+        assert response.json()["parameter"] == "Request-Timeout"
 
 
 async def test_oversized_body_is_rejected(client: Gateway) -> None:

@@ -238,7 +238,7 @@ async def test_schema_has_exact_bounds_and_formats(client: Gateway) -> None:
 async def test_fields_of_rows_are_optional_in_the_schema(client: Gateway) -> None:
     schema = await fetch_schema(client)
 
-    for name in ("Result", "Query", "ResultRow", "QueryRow", "FoundPaper"):
+    for name in ("Result", "Query", "StoredResult", "QueryRow", "FoundPaper"):
         row = schema["components"]["schemas"][f"{name}Columns"]
         assert row["properties"]
         assert not row.get("required"), name

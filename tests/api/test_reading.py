@@ -101,6 +101,7 @@ async def test_results_are_paged_in_a_stable_order(client: Gateway) -> None:
         "result_number": 0,
         "arxiv_id": None,
         "version": None,
+        "url": None,
     }
 
 

@@ -19,6 +19,7 @@ from service.arxiv_client import ArxivClient
 from service.models.arxiv import Outcome, Search
 from service.settings import Settings
 from tests.conftest import Answering, Serve, listening
+from tests.support.cases import case_transport
 
 
 @pytest.fixture(autouse=True)
@@ -86,10 +87,6 @@ HOSTILE = {
     "external DTD": b'<!DOCTYPE feed SYSTEM "http://127.0.0.1:9/x.dtd">' + FEED.split(b"?>", 1)[1],
     "deep nesting": b"<a>" * 100_000,
     "wrong charset": FEED.replace(b"UTF-8", b"UTF-16", 1).replace(b"utf-8", b"utf-16", 1),
-    "not the charset": FEED.replace(b"</title>", b"\xff\xfe</title>"),
-    "NUL in a title": FEED.replace(b"</title>", b"\x00</title>"),
-    "control character": FEED.replace(b"</title>", b"\x08</title>"),
-    "reference to NUL": FEED.replace(b"</title>", b"&#0;</title>"),
     "20 MB of title": FEED.replace(b"</title>", b"x" * 20_000_000 + b"</title>"),
 }
 
@@ -106,6 +103,74 @@ async def test_hostile_document_is_a_bad_gateway(
     assert monotonic() - started < 2
     assert db.execute("select status, outcome from queries").fetchall() == [(200, "broken")]
     assert db.execute("select count(*) from results").fetchone() == (0,)
+
+
+DAMAGED = {
+    "not the charset": b"\xff\xfe</title>",
+    "NUL": b"\x00</title>",
+    "control character": b"\x08</title>",
+    "reference to NUL": b"&#0;</title>",
+}
+
+
+@pytest.mark.parametrize("name", DAMAGED)
+async def test_damaged_characters_cause_a_warning_only(
+    gateway: Serve, db: psycopg.Connection, name: str
+) -> None:
+    body = FEED.replace(b"</title>", DAMAGED[name])
+    async with gateway(transport=responding(200, body)) as client:
+        response = await client.get("/arxiv", params={"title": "x"})
+        again = await client.get("/arxiv", params={"title": "x"})
+
+    assert response.status_code == 200, response.text
+    assert response.json()["num_entries"] == 3
+    assert "characters that XML or UTF-8 forbids" in response.json()["warnings"][-1]
+    assert again.json() == response.json()
+    assert db.execute("select outcome from queries").fetchall() == [("ok",)]
+
+
+async def test_page_with_a_control_character_is_a_warning_and_a_result(gateway: Serve) -> None:
+    async with gateway(case_transport()) as client:
+        response = await client.get("/arxiv", params={"title": "casectrl", "include": "results"})
+
+    assert len(response.json()["warnings"]) == 1
+    assert [row["title"] for row in response.json()["results"]] == ["caseCTRL ab"]
+
+
+@pytest.mark.parametrize("expanded", [b"<entry/>", b"<entry><title>x</title></entry>"])
+async def test_entries_that_were_not_requested_are_one_warning(
+    gateway: Serve, caplog: pytest.LogCaptureFixture, expanded: bytes
+) -> None:
+    body = FEED.replace(b"</feed>", expanded * 20_000 + b"</feed>")
+    async with gateway(transport=responding(200, body)) as client:
+        response = await client.get("/arxiv", params={"title": "x"})
+
+    assert response.json()["num_entries"] == 10
+    warning = "arXiv sent 20003 papers instead of 10: the others are ignored"
+    assert response.json()["warnings"].count(warning) == 1
+    assert sum(record.levelname == "WARNING" for record in caplog.records) < 6
+
+
+async def test_parsing_ends_at_the_timeout_while_other_requests_are_answered(
+    gateway: Serve, db: psycopg.Connection
+) -> None:
+    body = gzip.compress(FEED.replace(b"</feed>", b"<entry/>" * 3_900_000 + b"</feed>"))
+    transport = responding(200, body, **{"content-encoding": "gzip"})
+    async with gateway(transport=transport, timeout=1.0) as client:
+        started = monotonic()
+        search = asyncio.create_task(client.get("/arxiv", params={"title": "x"}))
+        slowest = 0.0
+        while not search.done():
+            began = monotonic()
+            await client.get("/health/live")
+            slowest = max(slowest, monotonic() - began)
+            await asyncio.sleep(0.01)
+        taken = monotonic() - started
+
+    assert search.result().status_code == 504
+    assert taken < 3
+    assert slowest < 1
+    assert db.execute("select status, outcome from queries").fetchall() == [(200, "timeout")]
 
 
 async def test_two_thousand_authors_of_one_paper_are_recorded(
@@ -155,18 +220,72 @@ async def test_retry_after_of_arxiv_is_passed_on(
     assert response.json()["retry_after"] == passed_on
 
 
-async def test_redirect_is_not_followed(gateway: Serve) -> None:
-    hosts = []
+MOVED = "https://export.arxiv.org/api/query"
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+@pytest.mark.parametrize(
+    ("location", "said"),
+    [
+        (f"{MOVED}?x=1", f"set ARXIV_API_URL to '{MOVED}'"),
+        ("http://elsewhere.example/", "'http://elsewhere.example/'"),
+        ("/elsewhere", "'/elsewhere'"),
+        ("https://[bad", "'https://[bad'"),
+        ("https://x.example/" + "y" * 5000, "yyy'"),
+        ("https://x.example/\x9b31m\u202e", r"\x9b31m"),
+    ],
+)
+async def test_redirect_is_one_request_and_names_its_location(
+    gateway: Serve, db: psycopg.Connection, status: int, location: str, said: str
+) -> None:
+    requests = []
 
     def respond(request: httpx.Request) -> httpx.Response:
-        hosts.append(request.url.host)
-        return httpx.Response(302, headers={"location": "http://elsewhere.example/"})
+        requests.append(request)
+        headers = [(b"location", location.encode("latin-1", "replace"))]
+        return httpx.Response(status, headers=headers, content=b"<html>Moved</html>")
 
-    async with gateway(transport=httpx.MockTransport(respond)) as client:
-        response = await client.get("/arxiv", params={"title": "x"})
+    url = "http://export.arxiv.org/api/query"
+    transport = httpx.MockTransport(respond)
+    # unlike in the other tests of this file, further attempts would be made
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(search_module, "MAX_ATTEMPTS", 3)
+        async with gateway(transport, api_url=url, interval=3.0) as client:
+            response = await client.get("/arxiv", params={"title": "x"})
 
     assert response.status_code == 502
-    assert len(hosts) == 1
+    assert len(requests) == 1
+    detail = response.json()["detail"]
+    assert said in detail
+    assert ("ARXIV_API_URL" in detail) == (location.startswith(MOVED))
+    assert len(detail) < 500
+    assert detail.isprintable()
+    assert db.execute("select status, outcome from queries").fetchall() == [(status, "broken")]
+
+
+async def test_redirect_case_advises_the_new_address(gateway: Serve) -> None:
+    async with gateway(case_transport()) as client:
+        response = await client.get("/arxiv", params={"title": "caseredirect"})
+
+    assert response.status_code == 502
+    assert f"{MOVED}?x=1" in response.json()["detail"]
+    assert f"ARXIV_API_URL to '{MOVED}'" in response.json()["detail"]
+
+
+async def test_cookies_of_arxiv_are_not_kept(gateway: Serve) -> None:
+    received: list[str | None] = []
+    cookies = [("set-cookie", f"c{number}={'x' * 200}; Path=/") for number in range(10)]
+
+    def respond(request: httpx.Request) -> httpx.Response:
+        received.append(request.headers.get("cookie"))
+        unique = [(name, value.replace("c", f"c{len(received)}_", 1)) for name, value in cookies]
+        return httpx.Response(200, headers=unique, content=FEED)
+
+    async with gateway(httpx.MockTransport(respond)) as client:
+        for number in range(5):
+            await client.get("/arxiv", params={"title": f"x{number}"})
+
+    assert received == [None] * 5
 
 
 @pytest.mark.parametrize("encode", [gzip.compress, zlib.compress])

@@ -14,7 +14,14 @@ from psycopg.conninfo import make_conninfo
 from psycopg.sql import SQL, Identifier
 
 from service import full_text, sql
-from service.db.reader import PAPERS, QUERIES, RANKED, RESULTS, ListDefinition
+from service.db.reader import (
+    PAPERS,
+    QUERIES,
+    RANKED,
+    RESULTS,
+    SLOW_FILTERS,
+    ListDefinition,
+)
 from service.models.filters import PaperFilter, QueryFilter, ResultFilter
 
 SEARCHES = 100_000
@@ -156,6 +163,44 @@ def test_page_of_queries_reads_few_pages_at_any_depth(
 
     assert (indexes, rows) == ("queries_timestamp", 11)
     assert pages <= most
+
+
+ONE_FILTER: dict[str, Any] = {  # each matches few rows or none, so the search for them is long
+    "since": LATE + 1_000_000_000,
+    "until": 1_000_000_000,
+    "status": 404,
+    "text": "no such text",
+    "author": "Nobody",
+    "title": "nothing",
+    "journal": "nowhere",
+    "words": "'nothing'",
+    "category": ["math.XX"],
+    "archive": ["nowhere"],
+    "query_id": 777,
+    "all_versions": True,
+}
+NO_FILTERS = {"is_full_text", "mark_title", "mark_author", "mark_abstract"}
+"""They select no rows: what is highlighted and ranked is selected by `words`."""
+
+
+@pytest.mark.parametrize("kind", [QUERIES, RESULTS, PAPERS])
+@pytest.mark.parametrize("order", ["oldest", "newest"])
+def test_every_filter_has_an_index_or_shares_the_limit_of_slow_reads(
+    million: psycopg.Connection, kind: ListDefinition[Any], order: str
+) -> None:
+    filter_types: dict[str, type[Any]] = {
+        "QueryRow": QueryFilter,
+        "ResultRow": ResultFilter,
+        "PaperRow": PaperFilter,
+    }
+    filter_type = filter_types[kind.row_type.__name__]
+    statement = kind.statement if order == "oldest" else kind.reverse_statement
+    assert statement
+    for name in set(filter_type.__struct_fields__) - NO_FILTERS - SLOW_FILTERS:
+        filters = filter_type(**{name: ONE_FILTER[name]})
+        indexes, pages, _ = run(million, statement, values(kind, filters))
+        assert indexes, name
+        assert pages <= 80, name
 
 
 NOVEL = PaperFilter(words=full_text.build_tsquery("title:word77"))

@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from time import monotonic
+from typing import Any, cast
 
 import psycopg
 import pytest
@@ -13,8 +14,15 @@ from psycopg.conninfo import make_conninfo
 from service.db import pool as connections_module
 from service.db.conninfo import create_libpq_environment
 from service.db.pool import DatabasePools
+from service.db.queued_records import QueuedRecordStore
 from service.db.records import RecordStore, create_record
-from service.errors import ConfigurationError, DatabaseUnavailable
+from service.errors import (
+    ConfigurationError,
+    DatabaseTimeout,
+    DatabaseUnavailable,
+    QueueUnavailable,
+    RecordRejected,
+)
 from service.models.arxiv import ArxivResponse, Entry
 from service.models.records import Record
 from tests.support.proxy import proxied
@@ -92,7 +100,7 @@ async def test_rejected_row_rolls_the_record_back(database: str, db: psycopg.Con
     invalid = response(9)
     invalid.entries.append(paper(9, "NUL \0"))
     async with stored(database) as store:
-        with pytest.raises(psycopg.DataError):
+        with pytest.raises(RecordRejected, match="cannot be converted"):
             await store.insert(create_record(invalid))
         assert db.execute(COUNTS).fetchone() == (0, 0)
         assert await store.insert(answer(3)) > 0
@@ -138,7 +146,7 @@ async def test_blocked_write_is_cancelled_in_the_server_too(
     async with stored(url) as store:
         with db.transaction():
             db.execute("lock table queries in access exclusive mode")
-            with pytest.raises(DatabaseUnavailable, match="takes too long"):
+            with pytest.raises(DatabaseTimeout, match="takes too long"):
                 await store.insert(answer(1))
     assert db.execute(COUNTS).fetchone() == (0, 0)
 
@@ -311,3 +319,34 @@ async def test_write_cancelled_at_any_step_leaves_no_open_transaction(
                 " where datname = current_database() and usename = 'arxiv_rw' and state <> 'idle'"
             ).fetchall()
             assert unfinished == []
+
+
+class UnavailableQueue:
+    """A queue whose connection is lost by the next message."""
+
+    connected = True
+
+    async def put(self, _: bytes) -> None:
+        raise QueueUnavailable("lost")
+
+
+@pytest.mark.parametrize("path", ["queue", "connection"])
+async def test_caller_can_release_its_lease_before_a_retry(
+    database: str, db: psycopg.Connection, path: str
+) -> None:
+    counts = []
+
+    async def note() -> None:
+        counts.append(db.execute(COUNTS).fetchone())
+
+    async with proxied(database) as (proxy, url), DatabasePools(url) as pools:
+        store = RecordStore(pools)
+        if path == "queue":
+            store = QueuedRecordStore(pools, cast("Any", UnavailableQueue()))
+        else:
+            await store.fetch_results(1)
+            proxy.cut_after = 100
+        await store.insert(answer(3), None, note)
+
+    assert counts == [(0, 0)]
+    assert db.execute(COUNTS).fetchone() == (1, 3)

@@ -33,7 +33,7 @@ from service.db.pool import DatabasePools
 from service.db.reader import RecordReader
 from service.db.reconcile import Reconciler
 from service.db.records import RecordStore
-from service.errors import ConfigurationError, DatabaseUnavailable
+from service.errors import ConfigurationError, DatabaseUnavailable, RecordRejected
 from service.harvest import Harvester
 from service.models.requests import WriteQueryRequest, WriteResultsRequest
 from service.settings import Settings
@@ -260,7 +260,7 @@ async def test_error_between_the_systems_leaves_no_search_without_its_results(
         monkeypatch.undo()
         assert systems.counts() == (0, 0, 0, 0)
         invalid = structs.replace(answer(3), query="NUL \0")
-        with pytest.raises(psycopg.DataError):
+        with pytest.raises(RecordRejected):
             await store.insert(invalid)
     assert systems.counts() == (0, 0, 3, 1)
 

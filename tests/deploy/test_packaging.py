@@ -96,7 +96,7 @@ def test_wheel_has_one_top_level_package_with_all_files(wheel: Path) -> None:
     }
     modules = {
         f"arxiv_gateway/{path.relative_to(ROOT / 'service')}"
-        for suffix in ("py", "sql", "typed")
+        for suffix in ("py", "sql", "toml", "typed")
         for path in (ROOT / "service").rglob(f"*.{suffix}")
     }
     migrations = {

@@ -33,22 +33,37 @@ from service.db import pool
 from service.db.api_keys import ApiKeyStore
 from service.db.reader import RecordReader
 from service.errors import ConfigurationError
+from service.handlers import papers, queries, results
+from service.handlers.arxiv import search_arxiv
+from service.handlers.pagination import encode_cursor
+from service.handlers.params import get_parameters
 from service.settings import ENDPOINTS, Settings
 from tests.api.test_cache import (  # noqa: F401 - run with a frontend and a backend
     _short_pauses,
     age,
     test_concurrent_identical_searches_are_coalesced,
     test_expired_record_is_not_served,
+    test_first_zero_is_fresh_for_an_hour,
     test_include_results_adds_the_papers,
     test_no_cache_sends_the_search_again,
     test_response_is_fresh_until_arxiv_publishes_new_papers,
     test_same_search_is_sent_once,
     test_search_after_a_shared_failure_is_sent,
+    test_zero_after_results_is_suspect,
+)
+from tests.api.test_categories import (  # noqa: F401 - run with a frontend and a backend
+    cases,
+    test_empty_search_has_the_same_warnings_when_it_is_cached,
+    test_facets_count_each_category_once_under_its_present_name,
+    test_first_page_of_papers_warns_if_nothing_was_found,
 )
 from tests.api.test_exports import EXPORT, PLAIN, ROWS, filled, large  # noqa: F401 - fixtures
 from tests.api.test_http_semantics import client_of, served
 from tests.api.test_invalid_input import BAD_BODIES, BAD_QUERIES
 from tests.api.test_openapi_contract import ODD_HEADERS
+from tests.api.test_rejections import (  # noqa: F401 - run with a frontend and a backend
+    test_tsquery_that_is_too_large_is_rejected,
+)
 from tests.conftest import Gateway, Serve, listening
 from tests.support.process import service
 
@@ -278,6 +293,72 @@ async def test_split_cursors_equal_single_service(
     assert followed >= pages
 
 
+HOSTILE = (
+    *(
+        "",
+        " ",
+        "a" * 501,
+        "a" * 5000,
+        "a" * 40_000,
+        "%",
+        "\\",
+        "\ufffe",
+        "\u202e",
+        "\x01",
+        "\U0001f600",
+    ),
+    *("-1", "1e400", "NaN", "inf", "null", "[]", "*", "cs.*.*", "!&|()", ":*", "'", "9" * 20),
+    *("2021-13-45", "0001-01-01", str(2**63 - 1), str(2**63), "32768", "1000000001"),
+)
+
+
+@pytest.mark.parametrize(
+    ("path", "handler"),
+    [
+        ("/queries", queries.download_queries),
+        ("/results", results.list_results),
+        ("/papers", papers.list_papers),
+        ("/arxiv", search_arxiv),
+    ],
+)
+async def test_split_rejects_hostile_parameters_like_single_service(
+    both: list[Gateway], path: str, handler: Any
+) -> None:
+    await both[0].get(f"{path}?x=1")  # collects the parameters of the handler
+    for name in get_parameters(handler):
+        for value in HOSTILE:
+            replies = [await client.get(path, params={name: value}) for client in both]
+            statuses = {reply.status_code for reply in replies}
+            assert len(statuses) == 1, (name, value[:50], [reply.text for reply in replies])
+            assert statuses <= {200, 400}, (name, value[:50])
+            if statuses == {400}:
+                assert len({reply.json()["detail"] for reply in replies}) == 1
+
+
+@pytest.mark.parametrize(
+    ("path", "key"),
+    [
+        ("/papers?q=test", (float("nan"), "x", 1)),
+        ("/papers?q=test", (float("inf"), "x", 1)),
+        ("/papers?q=test", (-float("inf"), "x", 1)),
+        ("/papers?q=test", (0.0, "\0", 1)),
+        ("/papers?q=test", (0.0, "x", 40_000)),
+        ("/results?", (2**63, 1, 1)),
+        ("/results?", (1.5, 1, 1)),
+        ("/queries?", (float("nan"), 1)),
+    ],
+)
+async def test_split_rejects_forged_cursors_like_single_service(
+    both: list[Gateway], path: str, key: tuple[Any, ...]
+) -> None:
+    separator = "" if path.endswith("?") else "&"
+    cursor = encode_cursor(key, path)
+    response = await compare(both, ("GET", f"{path}{separator}after={cursor}", {}, None))
+
+    assert response.status_code == 400
+    assert response.json()["detail"].startswith("after: is not a valid cursor")
+
+
 def test_remote_reader_overrides_every_method() -> None:
     methods = {
         name: method for name, method in vars(RecordReader).items() if not name.startswith("_")
@@ -444,6 +525,25 @@ async def test_backend_problems_are_passed_on(
     }
     errors = [record for record in caplog.records if record.levelno >= logging.ERROR]
     assert len(errors) == 1  # logged by the backend
+
+
+async def test_cookies_of_backend_are_not_kept() -> None:
+    heads = []
+
+    async def respond(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while head := await reader.readuntil(b"\r\n\r\n"):
+            heads.append(head.lower())
+            cookies = b"set-cookie: c%d=x; path=/\r\n" % len(heads)
+            body = b'{"status":"ready"}'
+            writer.write(b"HTTP/1.1 200 OK\r\n" + cookies)
+            writer.write(b"content-type: application/json\r\ncontent-length: 18\r\n\r\n" + body)
+
+    async with listening(respond) as url, client_of(create_app(frontend(url))) as client:
+        for _ in range(3):
+            await client.get("/queries/1")
+
+    assert len(heads) >= 3
+    assert not any(b"cookie:" in head for head in heads)
 
 
 PROBLEM = b"HTTP/1.1 400 Bad Request\r\ncontent-type: application/problem+json\r\n"

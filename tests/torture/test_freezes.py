@@ -7,6 +7,7 @@ from time import monotonic, sleep
 import httpx
 from anyio.from_thread import BlockingPortal
 
+from service import api_keys
 from service.db.pool import CALL_TIMEOUT
 from tests.support.process import service
 from tests.torture import postgres
@@ -43,3 +44,26 @@ def test_frozen_postgresql_delays_no_request_beyond_its_timeout(
     assert "Traceback" not in running.output
     with own.connect() as db:
         tally("PostgreSQL frozen for 11 seconds", freezes, load.judged(db), load.outage)
+
+
+def test_request_timeout_includes_the_check_of_the_api_key(
+    own: postgres.PostgreSQL, environment: Environment
+) -> None:
+    headers = {"request-timeout": "0.5"}
+    with service(environment(own.url, api_keys="required")) as running:
+        for whole in (True, False):
+            headers["authorization"] = f"Bearer {api_keys.generate_key()}"
+            assert httpx.get(f"{running.url()}/results", headers=headers).status_code == 401
+            headers["authorization"] = f"Bearer {api_keys.generate_key()}"  # not known yet
+            with own.frozen(whole=whole):
+                begun = monotonic()
+                late = httpx.get(f"{running.url()}/results", headers=headers, timeout=60)
+                taken = monotonic() - begun
+            assert late.status_code == 504
+            assert late.json()["title"] == "Request timed out"
+            assert 0.4 < taken < 1.5
+        metrics = httpx.get(f"{running.url()}/metrics").text
+        assert 'arxiv_gateway_refused_total{status="504"} 2.0' in metrics
+        assert running.end(signal.SIGTERM) == 0
+    assert running.output.count("GET /results 504 in") == 2
+    assert "Traceback" not in running.output

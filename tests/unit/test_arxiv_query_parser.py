@@ -1,7 +1,9 @@
 """The query parser rejects what arXiv would misinterpret and preserves the meaning of the rest."""
+# ruff: noqa: RUF001 - quotes of other languages
 
 import re
 import time
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -173,6 +175,16 @@ def test_any_text_is_accepted_by_parse_fielded_query(text: str) -> None:
         ("ti:neur*", 'ti:"neur*"'),
         ('ti:"neur* net*"', 'ti:"neur* net*"'),
         ("ti:why?", 'ti:"why?"'),
+        ("all:C++ AND e+e-", 'all:"C++" AND all:"e+e-"'),
+        (
+            'ti:"a+AND+b" OR "-x" OR "!y" OR "100%20"',
+            'ti:"a+AND+b" OR all:"-x" OR all:"!y" OR all:"100%20"',
+        ),
+        ("ti:AT&T OR rn:3-4 OR x=y", 'ti:"AT&T" OR rn:"3-4" OR all:"x=y"'),
+        ("ti:“dark matter” AND „a b“", 'ti:"dark matter" AND all:"a b"'),
+        ("ti:‘a b’ OR ‚a b‘ OR ‹a b›", 'ti:"a b" OR all:"a b" OR all:"a b"'),
+        ("«a b» OR ＂a b＂ OR ti:O’Brien", 'all:"a b" OR all:"a b" OR ti:"O’Brien"'),
+        ("ti:neu\u00adtri\u200bno\ufeff A\u2060ND \u202ax", 'ti:"neutrino" AND all:"x"'),
         ("ti:and", 'ti:"and"'),
         ('"and" AND "NOT"', 'all:"and" AND all:"NOT"'),
         ('ti:"f(R) gravity"', 'ti:"f(R) gravity"'),
@@ -226,6 +238,37 @@ def test_query_is_formatted_unambiguously(text: str, written: str) -> None:
         ("(ti:)", "ti: has no value"),
         ("lastUpdatedDate:[2020 TO 2021]", "it silently searches submittedDate instead"),
         ("cat:cs.AI OR cs.LG", "cs.LG has no field; write cat:cs.LG"),
+        # literal plus signs and percent-encoding
+        ("all:a+AND+all:b", "write all:a AND all:b"),
+        ('ti:"a b"+OR+au:c', "write OR au:c"),
+        ("(ti:a+OR+ti:b)+ANDNOT+ti:c", "write ti:a OR ti:b"),
+        ("ti:a+ti:b", "write a space before ti:"),
+        ("all:a%20AND%20all:b", "it is percent-encoded twice: write all:a AND all:b"),
+        ("all:a%2BAND%2Ball:b", "write all:a AND all:b"),
+        ("all:%22dark matter%22", "it is percent-encoded twice"),
+        # spellings of other query languages
+        ("-ti:a", "write ANDNOT ti:a after what to find, not -ti:a"),
+        ("ti:b -ti:a", "write ANDNOT ti:a"),
+        ("ti:b \u2013ti:a", "write ANDNOT ti:a"),
+        ("ti:-a", "write ANDNOT ti:a"),
+        ('-"a b"', 'write ANDNOT "..."'),
+        ("-(a OR b)", "write ANDNOT (...)"),
+        ("!a", "write ANDNOT a after what to find, not !a"),
+        ("+ti:a", "write ti:a, with AND between terms, not +ti:a"),
+        ("+a +b", "write a, with AND between terms"),
+        ("a && b", "write AND, not &&"),
+        ("ti:a||ti:b", "write OR, not ||"),
+        ("a | b", "write OR, not |"),
+        ("ti=a", "write ti:a, not ti=a"),
+        ("ti\uff1aa", "write ti:a, not"),
+        ("ti:a,au:b", "write a space before au:"),
+        ("search_query=ti:a", "write a space before ti:"),
+        ("a AND-NOT b", "write ANDNOT, not AND-NOT"),
+        ("a andnot b", "write ANDNOT, not andnot"),
+        ("TI:a", "Write ti:"),
+        ("author:a", "Write au:"),
+        ("journal:a", "Write jr:"),
+        ("submitteddate:[2020 TO 2021]", "Write submittedDate:"),
         ("ti:foo AND", "a term is missing after AND"),
         ("AND ti:foo", "a term is missing at the beginning, before AND"),
         ("ANDNOT ti:foo", "a term is missing at the beginning, before ANDNOT"),
@@ -293,6 +336,22 @@ def test_long_texts_are_parsed_quickly(text: str) -> None:
         parse_query(text)
 
     assert time.monotonic() - started < 3
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("ti:a" + " " * 10**5, "submittedDate:[" + " " * 10**5, "submittedDate:[1" + " " * 10**5),
+        *("submittedDate: " * 10**4, "%" * 10**5, "%20" * 10**4, "a+" * 10**5, "+AN" * 10**4),
+        *("‘a " * 10**4, "a,t" * 10**4, "a=" * 10**5, "\u00ad" * 10**5),
+    ],
+)
+def test_blanks_and_misspellings_are_parsed_in_linear_time(text: str) -> None:
+    started = time.monotonic()
+    with suppress(InvalidQuery):
+        parse_query(text)
+
+    assert time.monotonic() - started < 1
 
 
 # Parsing reported queries

@@ -84,8 +84,9 @@ FULL = paper(
     abstract='It costs 5% of a_b: "quoted"\nover lines <b>&amp;</b> שלום',
     journal="Phys. Rev. D 63 (2001) 1, no. 2",
     comment="12 pages; v2: typos",
-    published=datetime(2021, 1, 5, 23, 59, 59, tzinfo=UTC),
+    published=datetime(2020, 12, 31, tzinfo=UTC),
     updated=NOON,
+    cited=datetime(2021, 1, 5, 23, 59, 59, tzinfo=UTC),
     dois=["10.1002/(SICI)1<7::A_b>3.0.CO;2-H", "10.1/second"],
     arxiv_id="2101.00001",
     primary_category="hep-ph",
@@ -359,6 +360,39 @@ def test_paper_in_bibtex() -> None:
     assert b"month = jan,\n" in write_file(BibTeX(), [FULL])
 
 
+@pytest.mark.parametrize(
+    ("arxiv_id", "dois", "cited"),
+    [
+        ("2101.00001", [], "10.48550/arXiv.2101.00001"),
+        ("hep-th/9901001", [], "10.48550/arXiv.hep-th/9901001"),
+        ("2101.00001", ["10.1000/182"], "10.1000/182"),
+        (None, ["10.1000/182"], "10.1000/182"),
+        (None, [], None),
+    ],
+)
+def test_preprint_is_cited_by_the_doi_that_arxiv_registers(
+    arxiv_id: str | None, dois: list[str], cited: str | None
+) -> None:
+    reference = paper(arxiv_id=arxiv_id, dois=dois)
+
+    assert bibtex(reference).fields.get("doi") == cited
+    assert read_ris(write_file(Ris(), [reference]))[0].get("doi") == cited
+    assert b"10.48550" not in write_file(Atom(HEAD), [reference])
+
+
+def test_citation_has_the_date_of_the_cited_version() -> None:
+    dates = {"published": NOON.replace(year=2019), "updated": NOON.replace(year=2020)}
+    reference, undated = paper(**dates, cited=NOON), paper(**dates)
+
+    assert (bibtex(reference).fields["year"], bibtex(reference).fields["month"]) == (
+        *("2026", "November"),
+    )
+    [record] = read_ris(write_file(Ris(), [reference]))
+    assert (record["year"], record["date"]) == ("2026", "2026/11/23/")
+    assert "year" not in bibtex(undated).fields
+    assert "year" not in read_ris(write_file(Ris(), [undated]))[0]
+
+
 def test_bibtex_entry_without_a_journal_is_misc() -> None:
     assert bibtex(paper()).type == "misc"
     assert bibtex(BARE).type == "misc"
@@ -442,11 +476,12 @@ def test_invalid_tex_is_escaped(text: str, escaped: str) -> None:
         ("J. von Neumann", "von Neumann, J."),
         (r"Kurt G\"{o}del", r"G\"{o}del, Kurt"),
         ("Max Müller-Łoś", "Müller-Łoś, Max"),
-        ("Sammy Davis Jr.", "{Davis Jr.}, Sammy"),
+        ("Sammy Davis Jr.", "Davis, Jr., Sammy"),
         ("Anderson Andrews", "Andrews, Anderson"),
-        ("A. B& Jr.", r"Jr., A. B\&"),
+        ("A. B& Jr.", r"{A. B\& Jr.}"),
         ("H1 Collaboration", "{H1 Collaboration}"),
-        ("Smith, J.", "{Smith, J.}"),
+        ("Smith, J.", "Smith, J."),
+        ("Smith, J., K. Lee", "{Smith, J., K. Lee}"),
         ("Ben And Jerry", "{Ben And Jerry}"),
         ("others", "{others}"),
         ("et al.", "{et al.}"),
@@ -494,7 +529,7 @@ def test_paper_in_ris() -> None:
         "keywords": FULL.categories,
         "notes": [FULL.comment],
     }
-    assert records[1] == {"type_of_reference": "UNPB", "id": "1", "title": "T"}
+    assert records[1] == {"type_of_reference": "MANSCPT", "id": "1", "title": "T"}
     assert records[2] == {"type_of_reference": "ELEC", "id": "query42"}
     assert file.count(b"\n") == file.count(b"\r\n")
     assert file.count(b"\r\nER  - \r\n") == 3
@@ -523,18 +558,18 @@ def test_ris_round_trips_any_text(title: str, abstract: str, comment: str) -> No
         ("E. A. Noether", "Noether, E. A."),
         ("Jean-Pierre A.-B. O'Neil", "O'Neil, Jean-Pierre A.-B."),
         ("Maria da Silva", "da Silva, Maria"),
-        ("Gabriel García Márquez", "Gabriel García Márquez"),
-        ("Sammy Davis Jr.", "Sammy Davis Jr."),
+        ("Gabriel García Márquez", "Márquez, Gabriel García"),
+        ("Sammy Davis Jr.", "Davis, Sammy, Jr."),
         ("Henry III", "Henry III"),
-        ("王 伟", "王 伟"),
+        ("王 伟", "王, 伟"),
         ("Plato", "Plato"),
         ("Smith, J.", "Smith, J."),
-        (r"Kurt G\"odel", r"Kurt G\"odel"),
+        (r"Kurt G\"odel", r"G\"odel, Kurt"),
         ("Planck Collaboration", "Planck Collaboration"),
         ("the Authors", "the Authors"),
     ],
 )
-def test_ris_inverts_only_unambiguous_names(name: str, read: str) -> None:
+def test_ris_has_the_surname_of_a_person_first(name: str, read: str) -> None:
     assert read_ris(write_file(Ris(), [paper(authors=[name])]))[0]["authors"] == [read]
 
 
@@ -553,7 +588,7 @@ def test_paper_in_atom() -> None:
     assert [(link.rel, link.href) for link in feed.feed.links] == [("self", HEAD.self_url)]
     [entry] = feed.entries
     assert (entry.id, entry.link, entry.title) == (FULL.uri, FULL.url, FULL.title)
-    assert (entry.updated, entry.published) == ("2026-11-23T12:30:00Z", "2021-01-05T23:59:59Z")
+    assert (entry.updated, entry.published) == ("2026-11-23T12:30:00Z", "2020-12-31T00:00:00Z")
     assert [author.name for author in entry.authors] == FULL.authors
     assert entry.summary == 'It costs 5% of a_b: "quoted" over lines <b>&amp;</b> שלום'
     assert [(tag.term, tag.scheme) for tag in entry.tags] == [

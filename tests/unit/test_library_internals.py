@@ -9,6 +9,7 @@ Uses of private APIs
 | library | what | used in (`service/`) |
 |---|---|---|
 | uvicorn | methods and state of `HttpToolsProtocol` and `RequestResponseCycle` | http_limits |
+| uvicorn | how `RequestResponseCycle` decides on chunks and `100 Continue` | http_conformance |
 | uvicorn | `Multiprocess.terminate_all`, `sockets` and `processes` | server |
 | uvicorn | signal handlers are installed before the lifespan begins | server |
 | uvicorn | an incomplete response is logged in the context of the request | logging |
@@ -16,6 +17,8 @@ Uses of private APIs
 | httptools | `HttpParserUpgrade` has the offset of the rest; the parser can go on | http_limits |
 | Litestar | `ASGIMiddleware` outside of an app, without a route handler | app |
 | Litestar | middleware given as a function stays in its place | tracing |
+| Litestar | bodies are decoded by the method `json` of the request class | json_request |
+| Litestar | `path_params` are converted before the middleware | middleware/query_params |
 | Litestar | `extra` and `__cause__` of the exceptions for invalid input | problems |
 | Litestar | the text of a KeyError in `extra` if there is no body | problems |
 | Litestar | TRACE is rejected with 405 and the header Allow | middleware/head_options |
@@ -42,7 +45,7 @@ from typing import Annotated, Any
 import httptools
 import pytest
 import uvicorn
-from litestar import Litestar, get, post
+from litestar import Litestar, Request, get, post
 from litestar.enums import ScopeType
 from litestar.handlers import BaseRouteHandler
 from litestar.middleware import ASGIMiddleware
@@ -51,10 +54,12 @@ from litestar.testing import TestClient
 from litestar.types import ASGIApp, Receive, Scope, Send
 from msgspec import Meta, Struct, ValidationError, convert
 from prometheus_client.values import MultiProcessValue
+from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 from uvicorn.server import ServerState
 from uvicorn.supervisors import Multiprocess
 
+from service.http_conformance import create_unchunked_send
 from service.http_limits import LimitedHttpProtocol
 from service.metrics import MULTIPROCESS_DIR
 
@@ -153,6 +158,42 @@ async def test_uvicorn_request_cycle_has_the_state_we_read_and_set() -> None:
     cycle.disconnected = True
     cycle.message_event.set()
     assert await cycle.receive() == {"type": "http.disconnect"}
+
+
+async def test_uvicorn_request_cycle_sends_a_body_of_unknown_length_unchunked() -> None:
+    """http_conformance.create_unchunked_send sets both attributes and replaces `send`."""
+    written: list[bytes] = []
+    flow: Any = FlowControl(Transport())
+    transport: Any = Transport()
+    transport.write = written.append
+    transport.close = lambda: None
+    cycle = RequestResponseCycle(
+        scope={"method": "GET", "http_version": "1.0"},  # type: ignore[typeddict-item]
+        transport=transport,
+        flow=flow,
+        logger=logging.getLogger(),
+        access_logger=logging.getLogger(),
+        access_log=False,
+        default_headers=[],
+        message_event=asyncio.Event(),
+        expect_100_continue=True,
+        keep_alive=False,
+        on_response=lambda: None,
+    )
+    cycle.waiting_for_100_continue = False
+    cycle.send = create_unchunked_send(cycle)  # type: ignore[assignment, method-assign]
+
+    async def application(_: Any, receive: Any, send: Any) -> None:
+        cycle.disconnected = True
+        assert await receive() == {"type": "http.disconnect"}
+        cycle.disconnected = False
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b"a", "more_body": True})
+        await send({"type": "http.response.body", "body": b"bc"})
+
+    await cycle.run_asgi(application)
+    assert b"".join(written) == b"HTTP/1.1 200 OK\r\nconnection: close\r\n\r\nabc"
+    assert cycle.response_complete
 
 
 def test_uvicorn_supervisor_has_what_the_server_overrides() -> None:
@@ -281,6 +322,37 @@ def _append_to(errors: list[Any]) -> Any:
         errors.append(error)
 
     return append
+
+
+def test_litestar_decodes_bodies_with_the_request_class() -> None:
+    class OwnRequest(Request[Any, Any, Any]):
+        async def json(self) -> Any:
+            return {"a": len(await self.body())}
+
+    @post("/", sync_to_thread=False)
+    def receive(data: JSONBody[Body]) -> int:
+        return data.a
+
+    with TestClient(Litestar([receive], request_class=OwnRequest, openapi_config=None)) as client:
+        assert client.post("/", content=b"12345").json() == 5
+
+
+def test_litestar_converts_path_parameters_before_the_middleware() -> None:
+    class Recorder(ASGIMiddleware):
+        async def handle(
+            self, scope: Scope, receive: Receive, send: Send, next_app: ASGIApp
+        ) -> None:
+            seen.append(scope["path_params"])
+            await next_app(scope, receive, send)
+
+    @get("/{number:int}", sync_to_thread=False)
+    def show(number: FromPath[int]) -> int:
+        return number
+
+    seen: list[Any] = []
+    with TestClient(Litestar([show], middleware=[Recorder()], openapi_config=None)) as client:
+        assert client.get("/1_0").json() == 10
+    assert seen == [{"number": 10}]
 
 
 def test_litestar_route_handlers_have_signature_and_dependencies() -> None:

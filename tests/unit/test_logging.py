@@ -21,8 +21,11 @@ import uvicorn
 from litestar import Litestar, get
 from litestar.types import ASGIApp, Receive, Scope, Send
 
+from service.errors import InvalidParameter
+from service.escaping import escape_hidden, escape_hidden_in_json
 from service.logging import MAX_QUEUED_LINES, NOTICE, request_id, start_logging
 from service.middleware.request_log import RequestLogMiddleware
+from service.problems import create_rejection
 
 REPOSITORY = Path(__file__).parents[2]
 LINE = re.compile(
@@ -149,6 +152,58 @@ def test_exception_message_cannot_imitate_a_line(
 
     lines = capfd.readouterr().out.split("\n")
     assert len([line for line in lines if LINE.match(line)]) == 1
+
+
+HIDDEN = "".join(
+    map(chr, [*range(32), *range(0x7F, 0xA0), 0x61C, 0x200B, 0x200E, 0x200F, 0x2028, 0x2029])
+) + "".join(map(chr, [*range(0x202A, 0x202F), *range(0x2066, 0x206A), 0xFEFF, 0xE0001, 0xD800]))
+
+
+@pytest.mark.parametrize("style", ["text", "json"])
+def test_hidden_characters_are_escaped_in_messages_and_tracebacks(
+    capfd: pytest.CaptureFixture[str], style: Any
+) -> None:
+    with start_logging("NOTICE", style):
+        logger.warning("arXiv: %s", f"N\u00f6ther {HIDDEN}")
+        try:
+            raise RuntimeError(f"client: {HIDDEN}")  # noqa: TRY301
+        except RuntimeError:
+            logger.exception("it failed: %s", HIDDEN)
+
+    out = capfd.readouterr().out
+    assert not set(HIDDEN) & set(out.replace("\n", ""))
+    assert len([line for line in out.split("\n") if "arXiv: " in line]) == 1
+    assert "N\u00f6ther" in out
+    assert out.count("202e") == 3
+    lines = out.split("\n")
+    if style == "json":
+        first, second, _ = map(json.loads, [*lines[:2], "0"])
+        assert first["message"] == f"arXiv: N\u00f6ther {HIDDEN[:-1]}\\ud800"
+        assert f"client: {HIDDEN[:-1]}" in second["exception"]
+    else:
+        start = next(number for number, line in enumerate(lines) if "Traceback" in line)
+        assert all(line.startswith("  ") for line in lines[start:-1])
+
+
+def test_hidden_characters_are_escaped_in_problems() -> None:
+    error = InvalidParameter(f"a{HIDDEN}", f"{HIDDEN} is hidden")
+    problem = json.loads(create_rejection(error, []).split(b"\r\n\r\n")[1])
+
+    assert not set(HIDDEN) & set(problem["detail"] + problem["parameter"])
+    assert problem["detail"].count(r"\u202e") == 2
+
+
+def test_escapes_are_those_of_python_and_of_json() -> None:
+    text = "caf\u00e9 \x1b[1m\x9b\u202e\n\U000e0001"
+    assert escape_hidden(text) == r"caf\u00e9 \x1b[1m\x9b\u202e\n\U000e0001".replace(
+        r"\u00e9", "\u00e9"
+    )
+    assert escape_hidden("plain text, \u00e9\u4e2d") == "plain text, \u00e9\u4e2d"
+    document = json.dumps({"a": text}, ensure_ascii=False, indent=1)
+    escaped = escape_hidden_in_json(document)
+    assert json.loads(escaped) == {"a": text}
+    assert escaped.count("\n") == document.count("\n")
+    assert not set("\x9b\u202e\U000e0001") & set(escaped)
 
 
 @pytest.mark.parametrize("style", ["text", "json"])

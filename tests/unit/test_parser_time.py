@@ -37,6 +37,7 @@ from service.handlers.pagination import decode_cursor
 from service.handlers.params import parse_categories
 from service.logging import start_logging
 from service.metadata.arxiv_ids import parse_arxiv_id
+from service.metadata.categories import spell_category
 from service.metadata.dois import parse_dois
 from service.metadata.person_names import format_surname_first, is_group, split_authors
 from service.metadata.tex import tex_to_text
@@ -50,6 +51,7 @@ from service.middleware.request_log import RequestLogMiddleware
 from service.middleware.request_timeout import RequestTimeoutMiddleware
 from service.models.arxiv import Feed, Search
 from service.models.requests import SearchRequest, WriteResultsRequest
+from service.search_params import MAX_TERM_LENGTH
 
 FACTOR = float(os.environ.get("PARSER_TIME_FACTOR", "1"))
 LIMIT = 0.020 * FACTOR
@@ -227,7 +229,7 @@ def format_log_line(style: Any) -> Callable[[str], str]:
 
 
 MAX_QUERY = arxiv_query.MAX_QUERY_LENGTH
-MAX_FULL_TEXT, MAX_TERM, MAX_TIME, MAX_CURSOR, MAX_ID = 2000, 500, 64, 1000, 100
+MAX_TIME, MAX_CURSOR, MAX_ID = 64, 1000, 100
 MAX_CATEGORIES = 20 * 20
 MAX_NAME, MAX_COMMENT, MAX_ABSTRACT = 1000, 5000, 20_000
 
@@ -539,15 +541,16 @@ PARSERS = [
     ),
     Parser("query", arxiv_query_parser.parse_query, QUERIES, MAX_QUERY),
     Parser("query with fields", arxiv_query_parser.parse_fielded_query, QUERIES, MAX_QUERY),
-    Parser("full text query", full_text.build_tsquery, QUERIES, MAX_FULL_TEXT),
-    Parser("words of a filter", full_text.build_word_tsqueries, QUERIES | NAMES, MAX_TERM),
+    Parser("full text query", full_text.build_tsquery, QUERIES, full_text.MAX_LENGTH),
+    Parser("words of a filter", full_text.build_word_tsqueries, QUERIES | NAMES, MAX_TERM_LENGTH),
     Parser("normalized text", full_text.unaccent_text, QUERIES | NAMES | TEX, MAX_QUERY),
     Parser("highlights", highlight, QUERIES | TEX, MAX_QUERY),
-    Parser("title of a search", search_title, QUERIES | TEX, MAX_TERM),
-    Parser("author of a search", search_author, QUERIES | NAMES, MAX_TERM),
+    Parser("title of a search", search_title, QUERIES | TEX, MAX_TERM_LENGTH),
+    Parser("author of a search", search_author, QUERIES | NAMES, MAX_TERM_LENGTH),
     Parser("id", parse_arxiv_id, IDS, MAX_ID),
     Parser("id list", search_ids, IDS | ID_LISTS, MAX_QUERY),
     Parser("category of a search", search_category, CATEGORIES),
+    Parser("category", spell_category, CATEGORIES),
     Parser("category filter", parse_categories, change(in_list, CATEGORIES)),
     Parser("many categories", parse_categories, change(in_short_texts, CATEGORIES), MAX_CATEGORIES),
     Parser("start of a range", parse_start, TIMES, MAX_TIME),

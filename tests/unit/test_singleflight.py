@@ -82,6 +82,46 @@ async def test_cancelled_caller_does_not_cancel_the_read() -> None:
     assert table.reads == 1
 
 
+async def test_read_is_cancelled_once_when_its_last_caller_leaves() -> None:
+    shared, cancelled = SingleFlight[int](), 0
+
+    async def never() -> int:
+        nonlocal cancelled
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            cancelled += 1
+            await asyncio.sleep(0.01)  # as PostgreSQL takes to cancel a statement
+            raise
+        return 0
+
+    callers = [asyncio.create_task(shared.read(b"all", never)) for _ in range(3)]
+    await asyncio.sleep(0.01)
+    for caller in callers[:2]:
+        caller.cancel()
+    await asyncio.sleep(0.01)
+    assert cancelled == 0
+    callers[2].cancel()
+    await asyncio.gather(*callers, return_exceptions=True)
+    table = Table()
+    assert await shared.read(b"all", table.count) == 0
+    assert cancelled == 1
+
+
+async def test_abandoned_next_read_does_not_start_and_is_not_joined() -> None:
+    shared, table = SingleFlight[int](), Table()
+    first = asyncio.create_task(shared.read(b"all", table.count))
+    await asyncio.sleep(0)
+    gone = asyncio.create_task(shared.read(b"all", table.count))
+    await asyncio.sleep(0)
+    gone.cancel()
+    await asyncio.sleep(0)
+
+    assert await shared.read(b"all", table.count) == 0
+    assert await first == 0
+    assert table.reads == 2
+
+
 async def test_finished_reads_are_not_kept() -> None:
     shared, table = SingleFlight[int](), Table()
     for number in range(10):

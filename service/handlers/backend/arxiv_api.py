@@ -7,8 +7,6 @@ from ... import openapi
 from ...context import LocalContext
 from ...models.arxiv import Search
 from ...models.responses import ArxivApiResponse
-from ...problems import AnyRequest
-from ..client_state import cancel_on_disconnect
 
 
 @get(
@@ -21,10 +19,10 @@ from ..client_state import cancel_on_disconnect
     tags=["backend"],
 )
 async def search_arxiv_api(
-    request: AnyRequest, context: NamedDependency[LocalContext], search: NamedDependency[Search]
+    context: NamedDependency[LocalContext], search: NamedDependency[Search]
 ) -> ArxivApiResponse:
     """Search arXiv and return everything it sends about each paper. Nothing is recorded."""
-    response = await cancel_on_disconnect(request, context.search_service.search_arxiv(search))
+    response = await context.search_service.search_arxiv(search)
     return ArxivApiResponse(
         data=response.entries,
         timestamp=response.timestamp,

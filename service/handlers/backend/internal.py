@@ -8,16 +8,12 @@ from litestar.di import NamedDependency
 from ... import openapi
 from ...backend import requests
 from ...context import LocalContext
-from ...db.reader import InvalidFilter
-from ...errors import InvalidParameter
 from ...models.arxiv import Search
 from ...models.filters import Position, ResultFilter
 from ...models.records import ResultRow
 from ...models.requests import ApiKeysRequest, ResultsRequest, SearchRequest
 from ...models.responses import ApiKeyInfo
-from ...problems import AnyRequest
 from ...search import SearchReply
-from ..client_state import cancel_on_disconnect
 
 PAGE = requests.Page("results", ResultFilter(query_id=42), Position(), limit=11)
 PROBLEMS = openapi.BACKEND_PROBLEMS | openapi.BODY_PROBLEMS
@@ -33,7 +29,6 @@ PROBLEMS = openapi.BACKEND_PROBLEMS | openapi.BODY_PROBLEMS
     tags=["internal"],
 )
 async def find_answer(
-    request: AnyRequest,
     context: NamedDependency[LocalContext],
     data: Annotated[
         SearchRequest,
@@ -44,9 +39,7 @@ async def find_answer(
 
     Times are Unix seconds. `anew`: whether to bypass the cache.
     """
-    return await cancel_on_disconnect(
-        request, context.search_service.search(data.search, bypass_cache=data.bypass_cache)
-    )
+    return await context.search_service.search(data.search, bypass_cache=data.bypass_cache)
 
 
 @post(
@@ -77,7 +70,6 @@ async def find_results(
     tags=["internal"],
 )
 async def read_archive(
-    request: AnyRequest,
     context: NamedDependency[LocalContext],
     data: Annotated[
         requests.ReadRequest,
@@ -88,10 +80,7 @@ async def read_archive(
 
     `type` selects what is read. `query` returns one search or null, all others a list.
     """
-    try:
-        rows = await cancel_on_disconnect(request, requests.execute(data, context.reader))
-    except InvalidFilter as error:
-        raise InvalidParameter("body", str(error)) from error
+    rows = await requests.execute(data, context.reader)
     return Response(rows)
 
 

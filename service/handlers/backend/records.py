@@ -10,9 +10,10 @@ from msgspec.structs import replace
 from ... import openapi
 from ...arxiv_query import QUERY_PREFIX
 from ...context import LocalContext
-from ...models.records import QueryRow, ResultRow
+from ...middleware.disconnects import IS_COMPLETED
+from ...models.records import QueryRow
 from ...models.requests import WriteQueryRequest, WriteResultsRequest
-from ...models.responses import Message, Sequence
+from ...models.responses import Message, Sequence, StoredResult
 from ...problems import AnyRequest
 from .. import queries, results
 from ..pagination import ListResponse
@@ -36,6 +37,7 @@ async def get_sequence(context: NamedDependency[LocalContext]) -> Sequence:
     summary="Record a search",
     responses=openapi.describe_json(Message, "Recorded.", status=201) | openapi.WRITE_PROBLEMS,
     tags=["backend"],
+    opt=IS_COMPLETED,
 )
 async def write_query(
     context: NamedDependency[LocalContext],
@@ -51,6 +53,7 @@ async def write_query(
     summary="Record the results of a search",
     responses=openapi.describe_json(Message, "Recorded.", status=201) | openapi.WRITE_PROBLEMS,
     tags=["backend"],
+    opt=IS_COMPLETED,
 )
 async def write_results(
     context: NamedDependency[LocalContext],
@@ -83,7 +86,8 @@ async def read_queries(
 @get(
     "/read-results",
     summary="List results with Unix times",
-    responses=openapi.describe_list(ResultRow, "The matching results.") | openapi.BACKEND_PROBLEMS,
+    responses=openapi.describe_list(StoredResult, "The matching results.")
+    | openapi.BACKEND_PROBLEMS,
     operation_class=openapi.ListOperation,
     tags=["backend"],
     dependencies={"list_query": Provide(ResultsQuery, sync_to_thread=False)},

@@ -1,0 +1,36 @@
+"""Unicode characters that people paste without seeing a difference."""
+
+import re
+
+_IGNORABLE = re.compile(
+    "[\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u202a-\u202e"
+    "\u2060-\u206f\u3164\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufff8\U0001bca0-\U0001bca3"
+    "\U0001d173-\U0001d17a\U000e0000-\U000e0fff]+"
+)
+"""Unicode's property Default_Ignorable_Code_Point: soft hyphens, zero-width spaces, marks of
+direction, byte order marks, variation selectors."""
+_DOUBLE_QUOTES = str.maketrans(dict.fromkeys("“”„‟«»＂〝〞〟「」『』", '"'))  # noqa: RUF001
+_SINGLE_QUOTED = re.compile(
+    r'"[^"]*"?'  # a phrase may contain single quotes
+    # an apostrophe has a letter on both sides
+    r"|(?<!\w)[‘‚‛‹›＇](?P<text>(?:[^‘’‚‛‹›＇\"]|(?<=\w)[’＇](?=\w))+)[‘’‹›＇](?!\w)"  # noqa: RUF001
+)
+
+
+def remove_invisible(text: str) -> str:
+    """Return the text without characters that are displayed as nothing, not even as a space."""
+    return text if text.isascii() else _IGNORABLE.sub("", text)
+
+
+def straighten_quotes(text: str) -> str:
+    """Return the text with straight double quotes instead of typographic quotes.
+
+    Single quotes are replaced in pairs around words. An apostrophe stays.
+    """
+    if text.isascii():
+        return text
+    return _SINGLE_QUOTED.sub(_straighten_pair, text.translate(_DOUBLE_QUOTES))
+
+
+def _straighten_pair(match: re.Match[str]) -> str:
+    return match[0] if match["text"] is None else f'"{match["text"]}"'
