@@ -59,8 +59,8 @@ LIMIT = 0.020 * FACTOR
 SIZES = (7_500, 15_000, 30_000, 60_000)
 MAX_GROWTH = 3
 """By which the time may grow if the input doubles."""
-NOISE = 0.002 * FACTOR
-"""Shorter times are not compared."""
+NOISE = 0.005 * FACTOR
+"""Seconds; shorter times are not compared: memory that a larger input needs takes time, too."""
 HOPELESS = 0.3 * FACTOR
 """A longer time is not measured again."""
 ATTEMPTS = 12
