@@ -12,7 +12,7 @@ MAX_LENGTH = 1000
 
 _DOI = re.compile(r"(?:(?<![\w.])|(?<=doi))10\.[0-9]{4,9}/\S+", re.IGNORECASE)
 _ENCODED_SLASH = re.compile(r"(?<=10\.)([0-9]{4,9})%2F", re.IGNORECASE)
-_NEXT = re.compile(r"[,;]+(?=(?:https?://|doi\b|(?:dx\.)?doi\.org/|10\.))", re.IGNORECASE)
+_NEXT = re.compile(r"(?<![,;])[,;]++(?=(?:https?://|doi\b|(?:dx\.)?doi\.org/|10\.))", re.IGNORECASE)
 _WHOLE = re.compile(
     r"(?:(?:https?://)?(?:dx\.|www\.)?doi\.org/|(?:info:)?doi[:/]|doi\b)*+\s*10\.[0-9]{4,9}/\S+",
     re.IGNORECASE,

@@ -59,8 +59,8 @@ LIMIT = 0.020 * FACTOR
 SIZES = (7_500, 15_000, 30_000, 60_000)
 MAX_GROWTH = 3
 """By which the time may grow if the input doubles."""
-NOISE = 0.002 * FACTOR
-"""Shorter times are not compared."""
+NOISE = 0.005 * FACTOR
+"""Seconds; shorter times are not compared: memory that a larger input needs takes time, too."""
 HOPELESS = 0.3 * FACTOR
 """A longer time is not measured again."""
 ATTEMPTS = 12
@@ -131,6 +131,7 @@ def create_scope(query: str = "", **headers: str) -> Any:
         "path": "/papers",
         "raw_path": b"/papers",
         "path_template": "/papers",
+        "path_params": {},
         "route_handler": None,
         "query_string": query.encode("latin-1"),
         "headers": [
@@ -422,6 +423,10 @@ def search_author(text: str) -> object:
     return encode_search(Search(author=text), "", 10)
 
 
+def search_category(text: str) -> object:
+    return encode_search(Search(category=(text,)), "", 10)
+
+
 def search_ids(text: str) -> object:
     return encode_search(Search(id_list=(text,)), "", 10)
 
@@ -544,6 +549,7 @@ PARSERS = [
     Parser("author of a search", search_author, QUERIES | NAMES, MAX_TERM_LENGTH),
     Parser("id", parse_arxiv_id, IDS, MAX_ID),
     Parser("id list", search_ids, IDS | ID_LISTS, MAX_QUERY),
+    Parser("category of a search", search_category, CATEGORIES),
     Parser("category", spell_category, CATEGORIES),
     Parser("category filter", parse_categories, change(in_list, CATEGORIES)),
     Parser("many categories", parse_categories, change(in_short_texts, CATEGORIES), MAX_CATEGORIES),
@@ -555,13 +561,13 @@ PARSERS = [
     Parser("id of an entry", arxiv_xml.parse_feed, change(make_feed, change(in_id, IDS))),
     Parser("feed title", compare_title, change(in_title, QUERIES | LINKS), MAX_QUERY),
     Parser("feed link", compare_link, QUERIES | LINKS, MAX_QUERY),
-    Parser("DOI", parse_dois, change(in_list, DOIS)),
-    Parser("many DOIs", parse_dois, change(in_short_texts, DOIS)),
+    Parser("DOI", parse_dois, change(in_list, DOIS), MAX_COMMENT),
+    Parser("many DOIs", parse_dois, change(in_short_texts, DOIS), MAX_COMMENT),
     Parser("author list", split_authors, change(in_list, NAMES)),
     Parser("many authors", split_authors, change(in_short_texts, NAMES)),
     Parser("person", format_surname_first, NAMES),
     Parser("group", is_group, NAMES),
-    Parser("TeX", tex_to_text, TEX | NAMES),
+    Parser("TeX", tex_to_text, TEX | NAMES, MAX_ABSTRACT),
     Parser("comment", is_withdrawn, COMMENTS, MAX_COMMENT),
     Parser("LaTeX", escape_latex, TEX, MAX_ABSTRACT),
     Parser("BibTeX", write_bibtex, NAMES, MAX_NAME),
@@ -569,8 +575,8 @@ PARSERS = [
     Parser("Atom", write_atom, NAMES),
     Parser("one line", to_single_line, TEX),
     Parser("CSV", write_csv, CELLS | TEX),
-    Parser("text log", format_log_line("text"), CELLS | TEX),
-    Parser("JSON log", format_log_line("json"), CELLS | TEX),
+    Parser("text log", format_log_line("text"), CELLS | TEX, MAX_ABSTRACT),
+    Parser("JSON log", format_log_line("json"), CELLS | TEX, MAX_ABSTRACT),
 ]
 
 
