@@ -21,7 +21,8 @@ from .errors import InvalidParameter
 from .metadata.arxiv_ids import ArxivId, parse_arxiv_id, split_arxiv_ids
 from .metadata.categories import UnknownCategory, select_categories
 from .metadata.person_names import format_given_first
-from .metadata.tex import tex_to_text
+from .metadata.tex import convert_markup
+from .metadata.unicode_text import straighten_quotes
 from .models.arxiv import ArxivRequest, Entry, Feed, Search
 
 QUERY_PREFIX = re.compile(r"^arxiv query:\s*", re.IGNORECASE)
@@ -116,8 +117,9 @@ def _build_query(search: Search) -> str:
 
 def _clean_words(name: str, text: str) -> str:
     """Return what a parameter searches for. Raises InvalidParameter."""
+    text = straighten_quotes(convert_markup(text))
     if name == "author":
-        text = format_given_first(tex_to_text(text))
+        text = format_given_first(text)
     if value := parser.clean_value(text, strip_wildcards=True):
         return value
     raise InvalidParameter(name, "has no characters that arXiv can search for")

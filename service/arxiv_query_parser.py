@@ -13,7 +13,9 @@ from calendar import monthrange
 from datetime import datetime
 from typing import Literal, NamedTuple
 
+from .metadata.arxiv_ids import ArxivId, find_paper_reference
 from .metadata.categories import spell_category
+from .metadata.tex import convert_markup
 from .metadata.unicode_text import remove_invisible, straighten_quotes
 from .query_spelling import find_misspelling, shorten
 
@@ -207,12 +209,22 @@ _DATES = (
 
 def parse_query(text: str) -> Node:
     """Parse a query. Raises InvalidQuery if arXiv would reject or misinterpret it."""
+    try:
+        node = _parse(text)
+    except InvalidQuery:
+        if reference := _describe_reference(text):
+            raise InvalidQuery(reference) from None
+        raise
+    if _format(node)[1] > MAX_DEPTH:
+        raise InvalidQuery(f"operators alternate more than {MAX_DEPTH} times")
+    return node
+
+
+def _parse(text: str) -> Node:
     parser = _Parser(text)
     node = parser.parse_expression(None, "at the beginning")
     if parser.lexeme:
         raise InvalidQuery("a closing parenthesis has no opening one")
-    if _format(node)[1] > MAX_DEPTH:
-        raise InvalidQuery(f"operators alternate more than {MAX_DEPTH} times")
     return node
 
 
@@ -220,7 +232,7 @@ class _Parser:
     """Recursive descent parser; `lexeme` is the next one, empty at the end."""
 
     def __init__(self, text: str) -> None:
-        self.matches = _TOKEN.finditer(straighten_quotes(remove_invisible(text)))
+        self.matches = _TOKEN.finditer(straighten_quotes(convert_markup(remove_invisible(text))))
         self.depth = 0
         self.terms = 0
         self.advance()
@@ -254,7 +266,7 @@ class _Parser:
             )
         raise InvalidQuery(
             f"an operator is missing before {shorten(lexeme)}, where arXiv would assume OR;"
-            " write AND, OR or ANDNOT, or a phrase in quotes"
+            " write AND, OR or ANDNOT, or a phrase in double quotes"
         )
 
     def parse_operand(self, field: str | None, where: str) -> Node:
@@ -325,6 +337,15 @@ def _check_spelling(token: re.Match[str]) -> None:
         raise InvalidQuery(f"write {word[1:] or 'the term'}, with AND between terms, not {word}")
     if problem := find_misspelling(token, _FIELD_NAMES, "ANDNOT {} after what to find"):
         raise InvalidQuery(problem)
+
+
+def _describe_reference(text: str) -> str | None:
+    """Return how to find a paper if the query consists of its identifier or DOI."""
+    reference = find_paper_reference(text)
+    if isinstance(reference, ArxivId):
+        name, version = reference
+        return f"it is the identifier of a paper; use id_list={name}{f'v{version}' * bool(version)}"
+    return reference and f'it is the DOI of a paper; write doi:"{reference}"'
 
 
 def _describe_unknown_field(name: str) -> str:

@@ -10,6 +10,7 @@ from .arxiv_query_parser import Node, Term
 from .metadata import categories
 from .metadata.arxiv_ids import ArxivId, parse_arxiv_id
 from .metadata.dois import parse_dois
+from .metadata.person_names import format_given_first
 from .models.arxiv import Search
 from .query_spelling import shorten
 
@@ -29,13 +30,14 @@ _OPERATORS = {"AND", "OR", "NOT", "ANDNOT"}
 
 _PHRASE = re.compile(r'"[^"]*"')
 _WORD = re.compile(r'[^\s"()]+')
-_DOI = re.compile(r"10\.\d{4,9}/\S", re.ASCII)
 _YEAR = re.compile(r"\d{4}", re.ASCII)
 _FIELD = re.compile(
     r"(?:ti|title|au|author|abs|abstract|co|jr|cat|rn|id|doi|all|note):\S", re.IGNORECASE
 )
 _LITERAL_PLUS = re.compile(r"\w\+\w")
 _ENCODED_SIGN = re.compile(r"%[0-9A-Fa-f]{2}")
+_INNER_WILDCARD = re.compile(r"[*?]\w")
+_NAME_SEPARATOR = re.compile(r";|\s(?:and|&)\s", re.IGNORECASE)
 _SURNAME_FIRST = re.compile(r"(?P<surname>[^\W\d_][\w'-]+),? (?P<initials>(?:[A-Z]\.?[ -]?){1,3})")
 
 
@@ -68,6 +70,8 @@ def suggest_corrections(search: Search) -> list[str]:
     return _limit(
         *(_check_syntax(text, "query") for text in texts),
         *(_check_words(text, _SEARCH) for text in [*texts, *query_texts]),
+        _check_names(search.author or "", "query", "au", " AND "),
+        *(_check_term_name(term.value) for term in terms if term.field == "au"),
         _check_categories(term.value for term in terms if term.field == "cat"),
     )
 
@@ -81,6 +85,7 @@ def suggest_list_corrections(
         _check_operators(q or ""),
         *(_check_syntax(text, "q") for text in texts),
         *(_check_words(text, _LIST) for text in [*_create_texts({"q": q}), *texts]),
+        _check_names(author or "", "q", "author", " "),
         _check_name_order(author or ""),
     )
 
@@ -108,7 +113,7 @@ def _collect_terms(query: str | None) -> list[Term]:
 def _check_syntax(text: _Text, language: str) -> Iterator[str]:
     """Find operators and fields in plain words; `language` is the parameter that has them."""
     words = text.value.split()
-    operators = _OPERATORS.intersection(words)
+    operators = {word for word in words if word in _OPERATORS or word.lower() == "andnot"}
     if operators and not text.value.isupper():
         found = f"{text.parameter}: {_join(operators)} is searched as a word"
         yield f"{found}; use {language} for operators"
@@ -119,10 +124,12 @@ def _check_syntax(text: _Text, language: str) -> Iterator[str]:
 
 
 def _check_operators(q: str) -> Iterator[str]:
-    words = set(_WORD.findall(_PHRASE.sub(" ", q)))
+    words = dict.fromkeys(_WORD.findall(_PHRASE.sub(" ", q)))
     small = {word for word in words if word.upper() in _OPERATORS and not word.isupper()}
     if small:
         yield f"q: {_join(small)} is searched as a word; write operators in capital letters"
+    for word in filter(_INNER_WILDCARD.search, words):
+        yield f"q: {shorten(word)} is searched without the wildcard, which has to end a word"
 
 
 def _check_words(text: _Text, remedies: _Remedies) -> Iterator[str]:
@@ -135,6 +142,10 @@ def _check_words(text: _Text, remedies: _Remedies) -> Iterator[str]:
         yield f"{name}: contains literal plus signs; encode a space as + or %20, not as %2B"
     if _ENCODED_SIGN.search(value):
         yield f"{name}: contains percent-encoded characters; encode the value once, not twice"
+    # a DOI may contain what separates words
+    for doi in parse_dois([value]):
+        yield _describe_doi(name, doi, remedies)
+        value = value.replace(doi, " ")
     for word in _WORD.findall(value)[:MAX_WORDS]:
         yield from _check_word(text, word.strip(".,;-"), remedies)
 
@@ -143,10 +154,6 @@ def _check_word(text: _Text, word: str, remedies: _Remedies) -> Iterator[str]:
     name, plain = text.parameter, word.rpartition(":")[2]
     if paper := parse_arxiv_id(word):
         yield _describe_paper(name, word, paper, remedies)
-    elif match := _DOI.search(word):
-        for doi in parse_dois([word[match.start() :]]):
-            remedy = f'use {remedies.query}doi:"{doi}"'
-            yield f"{name}: {shorten(word)} is a DOI, but is searched as words; {remedy}"
     elif _is_year(plain) and text.field not in _DATED:
         dates = f"{remedies.first_day}={plain}-01-01 and {remedies.last_day}={plain}-12-31"
         yield f"{name}: {plain} is searched as a word; use {dates}"
@@ -158,6 +165,13 @@ def _describe_paper(name: str, text: str, paper: ArxivId, remedies: _Remedies) -
     arxiv_id = paper.name if paper.version is None else f"{paper.name}v{paper.version}"
     remedy = f"use {remedies.paper}{arxiv_id}"
     return f"{name}: {shorten(text)} is an identifier, but is searched as words; {remedy}"
+
+
+def _describe_doi(name: str, doi: str, remedies: _Remedies) -> str:
+    if paper := parse_arxiv_id(doi):
+        return _describe_paper(name, doi, paper, remedies)
+    remedy = f'use {remedies.query}doi:"{doi}"'
+    return f"{name}: {shorten(doi)} is a DOI, but is searched as words; {remedy}"
 
 
 def _is_year(word: str) -> bool:
@@ -187,6 +201,20 @@ def _check_name_order(author: str) -> Iterator[str]:
             "author: names are stored with the given name first, mostly in full;"
             f" use {surname} or {initials} {surname}"
         )
+
+
+def _check_names(author: str, language: str, field: str, separator: str) -> Iterator[str]:
+    """Find several names in a parameter that takes one."""
+    names = [format_given_first(name.strip()) for name in _NAME_SEPARATOR.split(author)]
+    if len(names) > 1 and all(names):
+        query = separator.join(f'{field}:"{name}"' for name in names)
+        yield f"author: takes one name; use {language}={shorten(query)}"
+
+
+def _check_term_name(name: str) -> Iterator[str]:
+    if (given_first := format_given_first(name)) != name:
+        remedy = f'write au:"{shorten(given_first)}"'
+        yield f'query: au:"{shorten(name)}" has the surname first; {remedy}'
 
 
 def _join(words: Iterable[str]) -> str:

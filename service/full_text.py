@@ -16,6 +16,7 @@ from typing import NamedTuple, NoReturn
 from .errors import InvalidParameter
 from .metadata import tex
 from .metadata.arxiv_ids import ArxivId, find_paper_reference
+from .metadata.person_names import format_given_first
 from .metadata.unicode_text import INVISIBLE, remove_invisible, straighten_quotes
 from .query_spelling import find_misspelling, shorten
 
@@ -35,6 +36,13 @@ FIELDS = {
     "note": "D",
 }
 """The weights in a paper's tsvector."""
+_ALTERNATIVES = {
+    **dict.fromkeys(("cat", "category"), "use the parameter category, outside of q"),
+    **dict.fromkeys(("date", "submitteddate", "year"), "use since and until, outside of q"),
+    **dict.fromkeys(("co", "comment", "jr", "journal"), "write note:"),
+    "all": "omit it, because words without a field are searched in all of them",
+}
+"""What to write instead of a field that other query languages have."""
 
 START, STOP = "\x02", "\x03"
 """Enclose each match in a headline. XML does not allow them, so no feed contains them."""
@@ -132,7 +140,7 @@ def _parse(q: str) -> _Part:
         _reject(f"it is longer than {MAX_LENGTH} characters")
     if "\0" in q:
         _reject("it contains a NUL character")
-    parser = _Parser(_replace_reference(remove_invisible(q)))
+    parser = _Parser(_replace_reference(tex.convert_markup(remove_invisible(q))))
     part = parser.parse_or("")
     if parser.kind:
         _reject(f"the ) at character {parser.position} has no ( before it")
@@ -213,9 +221,10 @@ class _Parser:
         """Parse a group, a phrase or a word."""
         kind, text, position = self.kind, self.text, self.position
         if kind == "unknown":
+            alternative = _ALTERNATIVES.get(text.lower(), "put it in quotes to search for the text")
             _reject(
                 f"{shorten(text)} is not a field: a paper has title, author, abstract and note"
-                " (comment and journal reference); put it in quotes to search for the text"
+                f" (comment and journal reference); {alternative}"
             )
         if kind in {"", "operator"} or text == ")":
             before = f"before {text} at character {position}" if kind else "at the end"
@@ -231,7 +240,10 @@ class _Parser:
             return _create_part(text.rstrip("*"), label, is_prefix=text.endswith("*"))
         if len(text) == 1 or not text.endswith('"'):
             _reject(f"the quote at character {position} is not closed")
-        return _create_part(text[1:-1], label, is_prefix=False)
+        phrase = text[1:-1]
+        if label == FIELDS["author"]:
+            phrase = format_given_first(phrase)
+        return _create_part(phrase, label, is_prefix=False)
 
     def parse_group(self, label: str, position: int) -> _Part | None:
         self.depth += 1

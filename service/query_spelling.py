@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Collection
-from urllib.parse import unquote
+from urllib.parse import unquote, unquote_plus
 
 MAX_EXCERPT = 60  # characters of a query quoted in an error message
 
@@ -11,6 +11,7 @@ _ENCODED = re.compile(r"%(?:2[0289B]|3A|5[BD])", re.IGNORECASE)
 _PLUS_OPERATOR = re.compile(r"(?:^|\+)(?:ANDNOT|AND|OR|NOT)(?=\+|$)")
 _SYMBOLS = {"&&": "AND", "||": "OR"}
 _OMITTED = {'"': '"..."', "(": "(...)"}
+_REQUEST = "search_query="
 _EXCLUDED = re.compile(r'(?P<field>\w+:)?[-!\u2010-\u2015\u2212](?=[^\W_]|["(])')
 _FIELD_SIGN = re.compile(r"(\w+)[=\uff1a](?=\S)")
 _SPLIT_OPERATOR = re.compile(r"(?!ANDNOT)(?i:and[-_]?not)")
@@ -23,10 +24,14 @@ def find_misspelling(token: re.Match[str], fields: Collection[str], exclusion: s
     `fields` are in lower case; `exclusion` has a placeholder for what is excluded.
     """
     word = token[0]
+    if _REQUEST in word:
+        query = unquote_plus(word.partition(_REQUEST)[2].partition("&")[0])
+        return f"write only the query, {shorten(query)}, without {_REQUEST}"
     problem = _find_encoding(word) or _find_operator(word) or _find_field(word, fields)
     if match := _EXCLUDED.match(token.string, token.start()):
-        rest = (match["field"] or "") + token.string[match.end() : token.end()]
-        rest = shorten(rest) or _OMITTED[token.string[match.end()]]
+        rest = shorten((match["field"] or "") + token.string[match.end() : token.end()])
+        if not rest or rest.endswith(":"):
+            rest += _OMITTED.get(token.string[token.end() : token.end() + 1], "")
         problem = f"write {exclusion.format(rest)}, not {shorten(word)}"
     return problem and f"{problem}; put it in quotes to search for the text"
 

@@ -19,6 +19,8 @@ _MOMENT = re.compile(
     # in a query string, an unencoded + is decoded as a space
     r"(?P<offset> ?Z| ?[+-][0-9]{2}(?::?[0-9]{2})?| [0-9]{2}(?::?[0-9]{2})?)?)?"
 )
+_HYPHENS = str.maketrans(dict.fromkeys("\u2010\u2011\u2012\u2013\u2212", "-"))
+"""ISO 8601 itself is printed with typographic hyphens and minus signs."""
 _YEAR = re.compile(r"[0-9]{4}")
 _MONTH = re.compile(r"([0-9]{4})-([0-9]{2})")
 _DAY = re.compile(r"([0-9]{4})(-?)([0-9]{2})\2([0-9]{2})")
@@ -82,6 +84,7 @@ def _limit(seconds: int) -> int:
 
 def _parse(text: str, tz: tzinfo, *, end: bool) -> datetime:
     """Parse a time; a date or an hour means its start or its end."""
+    text = text.translate(_HYPHENS)
     match = _MOMENT.fullmatch(text.upper())
     days = _parse_date(match["date"]) if match else None
     if not match or not days or (match["hour"] and days[0] != days[1]):
@@ -95,8 +98,12 @@ def _parse(text: str, tz: tzinfo, *, end: bool) -> datetime:
             else datetime.combine(days[0], time())
         )
         return _localize(local, tz, end=end)
-    local = datetime.combine(days[0], _parse_clock(match["hour"] + (match["minutes"] or "")))
-    if end and not match["minutes"]:
+    hour, minutes = match["hour"], match["minutes"] or ""
+    is_end_of_day = hour == "24" and not minutes.strip(":.,0")
+    local = datetime.combine(days[0], _parse_clock(("00" if is_end_of_day else hour) + minutes))
+    if is_end_of_day:
+        local += timedelta(days=1)
+    elif end and not minutes:
         local += timedelta(minutes=59, seconds=59)
     if match["offset"] is None:
         return _localize(local, tz, end=end)

@@ -288,7 +288,7 @@ class BatchReader(Generic[Row]):
         self.max_rows = max_rows
         """Upper limit of the following batches; callers lower it if rows are large."""
         self.is_complete = False
-        """Whether there are no further rows."""
+        """Whether all rows have been read."""
 
     async def fetch_batch(self, *, read_ahead: bool = True) -> list[Row]:
         """The next rows, and none after the last; begin to read the following ones."""

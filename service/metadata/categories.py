@@ -5,6 +5,7 @@ A category is an archive (`hep-th`) or a subject class of an archive (`cs.AI`). 
 (`alg-geom`) is a category of its own: arXiv filed its papers under a present category as well.
 """
 
+import re
 import tomllib
 from collections.abc import Iterable
 from difflib import get_close_matches
@@ -12,12 +13,17 @@ from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
 
+from .unicode_text import remove_invisible
+
 MAX_SUGGESTIONS = 5
 MAX_COMPARED = 60
 """Characters of a text that are compared with the names of categories."""
 MIN_SIMILARITY = 0.61
 """0 to 1; at 0.6, cs.XX would be similar to most of cs.*."""
+MIN_WORD = 4
+"""Characters of a text that is looked up in the titles of categories."""
 
+_SEPARATOR = re.compile(r"[^a-z.-]+")
 _DATA = tomllib.loads(Path(__file__).with_suffix(".toml").read_text(encoding="utf-8"))
 _SUBJECTS: dict[str, str] = _DATA["categories"]
 _DIVIDED = {name.partition(".")[0] for name in _SUBJECTS}
@@ -56,7 +62,7 @@ def select_categories(texts: Iterable[str]) -> CategorySelection:
     """
     names: set[str] = set()
     archives: set[str] = set()
-    for text in filter(None, map(str.strip, texts)):
+    for text in filter(None, map(str.strip, map(remove_invisible, texts))):
         name = _parse_category(text)
         if name in _DIVIDED:
             archives.add(name)
@@ -126,24 +132,31 @@ def suggest_categories(text: str) -> tuple[str, ...]:
     if text in _DATA["groups"]:
         members = (name for name, data in _DATA["archives"].items() if data["group"] == text)
         return tuple(name for name in members if "successor" not in _DATA["archives"][name])
+    parts = (part.strip(".") for part in _SEPARATOR.split(text))
     letters, subject = _keep_letters(text), text.rpartition(".")[2]
     similar = _find_similar(text)
     names = [
         *(name for name in _TITLES if _keep_letters(name.lower()) == letters),
         *(name for name, title in _TITLES.items() if title.lower() == text),
+        *(_SPELLINGS[part] for part in parts if part in _SPELLINGS),
         *similar[:2],
         *(name for name in _SUBJECTS if name.lower().endswith(f".{subject}")),
         *(name for name in _TITLES if name.startswith(f"{text}-")),
         *similar,
+        *(name for name, title in _TITLES.items() if _has_word(title.lower(), text)),
     ]
     if has_subject_classes(archive := get_archive(text)):
         names.append(f"{archive}.*")
     return tuple(dict.fromkeys(names))[:MAX_SUGGESTIONS]
 
 
+def _has_word(title: str, text: str) -> bool:
+    return len(text) >= MIN_WORD and re.search(rf"\b{re.escape(text)}", title) is not None
+
+
 def _find_similar(text: str) -> list[str]:
     """Return names that are spelled like the text, the most similar first."""
-    spellings = get_close_matches(text, _SPELLINGS, n=2 * MAX_SUGGESTIONS, cutoff=MIN_SIMILARITY)
+    spellings = get_close_matches(text, _SPELLINGS, n=len(_SPELLINGS), cutoff=MIN_SIMILARITY)
     spellings.sort(key=lambda other: not other.startswith(text[:-1]))  # the last one is wrong
     spellings.sort(key=lambda other: sorted(text) != sorted(other))  # two letters were swapped
     return [_SPELLINGS[spelling] for spelling in spellings]

@@ -9,10 +9,12 @@ from .unicode_text import remove_invisible
 
 MAX_LENGTH = 1000
 """Characters of a text that may be a DOI, a URL included."""
+MAX_DOI_LENGTH = 500
+"""A longer one is left out, because it may be the beginning of a text that was cut."""
 
 _DOI = re.compile(r"(?:(?<![\w.])|(?<=doi))10\.[0-9]{4,9}/\S+", re.IGNORECASE)
 _ENCODED_SLASH = re.compile(r"(?<=10\.)([0-9]{4,9})%2F", re.IGNORECASE)
-_NEXT = re.compile(r"[,;]+(?=(?:https?://|doi\b|(?:dx\.)?doi\.org/|10\.))", re.IGNORECASE)
+_NEXT = re.compile(r"(?<![,;])[,;]++(?=(?:https?://|doi\b|(?:dx\.)?doi\.org/|10\.))", re.IGNORECASE)
 _WHOLE = re.compile(
     r"(?:(?:https?://)?(?:dx\.|www\.)?doi\.org/|(?:info:)?doi[:/]|doi\b)*+\s*10\.[0-9]{4,9}/\S+",
     re.IGNORECASE,
@@ -78,4 +80,4 @@ def _strip_end(text: str) -> str:
         elif last in surplus:
             surplus[last] -= 1
     doi = text[:end]
-    return doi if _DOI.fullmatch(doi) else ""
+    return doi if len(doi) <= MAX_DOI_LENGTH and _DOI.fullmatch(doi) else ""

@@ -107,6 +107,22 @@ def strip_tex(text: str) -> str:
     return MARKUP.sub(r"\1\2\3\4\5\6", text) if "\\" in text else text
 
 
+def convert_markup(text: str) -> str:
+    r"""Return the text of a query with TeX accents and escapes as characters.
+
+    Formulas stay, and `\"` too where it may be an escaped quotation mark: not after a letter.
+    """
+    return MARKUP.sub(_convert_markup, text) if "\\" in text else text
+
+
+def _convert_markup(match: re.Match[str]) -> str:
+    markup, converted = match[0], tex_to_text(match[0])
+    follows_letter = match.string[match.start() - 1 : match.start()].isalpha()
+    if markup.lstrip("\\").startswith('"') and not (follows_letter and len(converted) == 1):
+        return markup
+    return converted
+
+
 class _Converter:
     """Converts one token after another."""
 

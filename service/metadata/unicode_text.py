@@ -11,7 +11,7 @@ INVISIBLE = (
 zero-width spaces, marks of direction, byte order marks, variation selectors. The SQL function
 `unaccent_text` has the same ranges."""
 _IGNORABLE = re.compile(f"[{INVISIBLE}]+")
-_DOUBLE_QUOTES = str.maketrans(dict.fromkeys("“”„‟«»＂〝〞〟「」『』", '"'))  # noqa: RUF001
+_DOUBLE_QUOTES = str.maketrans(dict.fromkeys("“”„‟«»❝❞＂〝〞〟「」『』", '"'))  # noqa: RUF001
 _SINGLE_QUOTED = re.compile(
     r'"[^"]*"?'  # a phrase may contain single quotes
     # an apostrophe has a letter on both sides

@@ -161,6 +161,45 @@ async def test_search_with_results_has_no_such_warnings(gateway: Serve) -> None:
     assert "warnings" not in response.json()
 
 
+@pytest.mark.parametrize(
+    ("parameters", "expected"),
+    [
+        ({"query": "cat:cs.XX"}, "query: cs.XX is not a category"),
+        ({"title": "xyzzy ANDNOT abc"}, "title: ANDNOT is searched as a word; use query"),
+        ({"any": "xyzzy+abc"}, "any: contains literal plus signs"),
+        ({"title": "10.1016/0370-2693(82)90697-1"}, 'doi:"10.1016/0370-2693(82)90697-1"'),
+        ({"author": "Xyzzy, Ada; Xyzzy, Bo"}, 'use query=au:"Ada Xyzzy" AND au:"Bo Xyzzy"'),
+    ],
+)
+async def test_empty_search_explains_each_kind_of_mistake_fresh_and_cached(
+    client: Gateway, parameters: dict[str, str], expected: str
+) -> None:
+    fresh, cached = [await client.get("/arxiv", params=parameters) for _ in range(2)]
+
+    assert "fwd" in fresh.headers["cache-status"]
+    assert "hit" in cached.headers["cache-status"]
+    for response in fresh, cached:
+        (warning,) = response.json()["warnings"]
+        assert expected in warning
+
+
+@pytest.mark.parametrize(
+    ("parameters", "expected"),
+    [
+        ({"title": "xyzzy ANDNOT abc"}, "title: ANDNOT is searched as a word; use q"),
+        ({"q": "xyzzy+abc"}, "q: contains literal plus signs"),
+        ({"q": "10.1016/0370-2693(82)90697-1"}, 'doi:"10.1016/0370-2693(82)90697-1"'),
+        ({"q": "xyz*zy"}, "q: xyz*zy is searched without the wildcard"),
+        ({"author": "Xyzzy, Ada; Xyzzy, Bo"}, 'use q=author:"Ada Xyzzy" author:"Bo Xyzzy"'),
+    ],
+)
+async def test_empty_list_of_papers_explains_each_kind_of_mistake(
+    cases: Gateway, parameters: dict[str, str], expected: str
+) -> None:
+    (warning,) = (await cases.get("/papers", params=parameters)).json()["warnings"]
+    assert expected in warning
+
+
 async def test_first_page_of_papers_warns_if_nothing_was_found(cases: Gateway) -> None:
     empty = (await cases.get("/papers?q=cs.AI")).json()
     assert empty["total"] == 0

@@ -184,12 +184,13 @@ def check_cancellation(
     running: Service, db: psycopg.Connection, reads: list[tuple[str, str]]
 ) -> None:
     """Check that PostgreSQL executes each read until its client disconnects, and no longer."""
+    url = running.url()
     for read, table in reads:
         method, path = read.split(" ")[:2]
         line = f"{method} {path.partition('?')[0]} 499 in "
         running.lines.clear()
         with locked(db, table):
-            wire = send(running.url(), read)
+            wire = send(url, read)
             wait_until(lambda: count_active(db) >= 1, read)
             sleep(0.1)
             assert count_active(db) == 1, read

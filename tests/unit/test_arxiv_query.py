@@ -25,6 +25,7 @@ from service.arxiv_query_parser import MAX_TERMS
 from service.arxiv_xml import parse_feed
 from service.errors import InvalidParameter
 from service.metadata.categories import CATEGORIES
+from service.metadata.tex import convert_markup, tex_to_text
 from service.metadata.unicode_text import remove_invisible
 from service.models.arxiv import Entry, Search
 
@@ -96,6 +97,7 @@ def has_letters(text: str) -> bool:
 @example(dict.fromkeys(FIELDS, 'submittedDate":[2020 TO 2021]'))
 @example(dict.fromkeys(FIELDS, 'b\\"'))
 @example(dict.fromkeys(FIELDS, "a\\"))
+@example(dict.fromkeys(FIELDS, 'neural\\"AND'))
 def test_each_field_becomes_one_term_with_all_words(typed: dict[str, str]) -> None:
     try:
         built = query(**typed)
@@ -105,7 +107,11 @@ def test_each_field_becomes_one_term_with_all_words(typed: dict[str, str]) -> No
         return
 
     found = terms(parse(rewrite(built)))
-    expected_terms = {field: typed[name] for name, field in FIELDS.items() if typed[name].strip()}
+    expected_terms = {
+        field: tex_to_text(typed[name]) if name == "author" else convert_markup(typed[name])
+        for name, field in FIELDS.items()
+        if typed[name].strip()
+    }
     assert [term.field for term in found] == list(expected_terms)
     for term in found:
         assert words(term.value) == words(expected_terms[term.field])
@@ -137,6 +143,9 @@ def test_ordinary_characters_are_sent_unchanged(text: str) -> None:
         ('the "weak" limit', "the weak limit"),
         ("a_b__c", "a b c"),
         ("\\alpha", "alpha"),
+        ('Schr\\"odinger and K{\\"a}hler', "Schrödinger and Kähler"),
+        ("“dark matter” „halos“", "dark matter halos"),
+        ('say \\"hello\\"', "say hello"),
         ("*omics", "omics"),
         ("?what", "what"),
         ("* ? *x*", "x*"),

@@ -262,7 +262,18 @@ def test_query_is_formatted_unambiguously(text: str, written: str) -> None:
         ("ti=a", "write ti:a, not ti=a"),
         ("ti\uff1aa", "write ti:a, not"),
         ("ti:a,au:b", "write a space before au:"),
-        ("search_query=ti:a", "write a space before ti:"),
+        ("search_query=ti:a", "write only the query, ti:a, without search_query="),
+        (
+            "http://export.arxiv.org/api/query?search_query=all:dark+AND+all:matter&start=0",
+            "write only the query, all:dark AND all:matter, without search_query=",
+        ),
+        ('ti:a -ti:"b c"', 'write ANDNOT ti:"..." after what to find'),
+        ("ti:'dark matter'", "a phrase in double quotes"),
+        ("arXiv:2101.00001", "it is the identifier of a paper; use id_list=2101.00001"),
+        ("https://arxiv.org/abs/2101.00001v2", "use id_list=2101.00001v2"),
+        ("https://doi.org/10.1103/x.y", 'it is the DOI of a paper; write doi:"10.1103/x.y"'),
+        ("10.1016/0370-2693(82)90697-1", 'write doi:"10.1016/0370-2693(82)90697-1"'),
+        ('ti:"the \\"dark\\" sector"', "a phrase cannot contain quotes"),
         ("a AND-NOT b", "write ANDNOT, not AND-NOT"),
         ("a andnot b", "write ANDNOT, not andnot"),
         ("TI:a", "Write ti:"),
@@ -396,3 +407,16 @@ def test_query_without_fields_is_not_parsed(text: str) -> None:
 def test_ambiguous_query_is_not_parsed_as_unambiguous(text: str) -> None:
     assert parse_fielded_query(text) == parse_like_arxiv(text)
     assert parse_fielded_query(text, unambiguous=True) is None
+
+
+@pytest.mark.parametrize(
+    ("typed", "sent"),
+    [
+        (r"ti:Schr\"odinger AND au:Erd\H{o}s", 'ti:"Schrödinger" AND au:"Erdős"'),
+        (r'ti:"K{\"a}hler manifold"', 'ti:"Kähler manifold"'),
+        (r"abs:$\alpha$", 'abs:"$ alpha$"'),
+        ("❝dark matter❞", 'all:"dark matter"'),
+    ],
+)
+def test_accents_in_tex_and_all_double_quotes_are_understood(typed: str, sent: str) -> None:
+    assert format_query(parse_query(typed)) == sent

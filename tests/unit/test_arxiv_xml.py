@@ -819,7 +819,7 @@ LONG_RUN = "e" + "\u0301" * 48_000
         ("<summary>{}</summary>", "summary", "x" * 20_000),
         ("<arxiv:comment>{}</arxiv:comment>", "comment", "x" * 5_000),
         ("<arxiv:journal_ref>{}</arxiv:journal_ref>", "journal", "x" * 5_000),
-        ("<arxiv:doi>{}</arxiv:doi>", "dois", ["x" * 1_000]),
+        ("<arxiv:doi>10.5555/{}</arxiv:doi>", "dois", []),
         ("<author><name>{}</name></author>", "authors", ["x" * 1_000]),
         ('<category term="{}"/>', "categories", []),
         ('<arxiv:primary_category term="{}"/>', "primary_category", None),
@@ -841,13 +841,14 @@ def test_length_of_every_field_is_bounded(part: str, field: str, expected: objec
     ("part", "field", "number"),
     [
         ("<author><name>A</name></author>", "authors", 10_000),
-        ("<arxiv:doi>x</arxiv:doi>", "dois", 100),
+        ("<arxiv:doi>10.5555/{}</arxiv:doi>", "dois", 100),
         ('<category term="cs.SE"/>', "categories", 100),
         ('<link href="a"/>', "links", 100),
     ],
 )
 def test_number_of_items_is_bounded(part: str, field: str, number: int) -> None:
-    found = parse_feed(feed(f"<entry>{part * (number + 1)}</entry>"))
+    parts = "".join(part.format(index) for index in range(number + 1))
+    found = parse_feed(feed(f"<entry>{parts}</entry>"))
 
     assert len(getattr(found.entries[0], field)) == number
     assert len(found.warnings) == 1
@@ -893,7 +894,7 @@ def test_runs_of_combining_characters_are_cut(text: str, expected: str) -> None:
 
     assert entry.summary.startswith(expected)
     assert entry.title.startswith(expected)
-    assert len(entry.summary) <= max(len(expected), 60)
+    assert len(entry.summary) <= max(len(expected), 2 * 31)
 
 
 @pytest.mark.parametrize(

@@ -97,12 +97,23 @@ def test_category_in_a_selected_archive_is_not_selected_twice() -> None:
         ("grp_math", "math"),
         ("grp_physics", "astro-ph"),
         ("cs.AI,cs.SE", "cs.SE"),
+        ("cs.LG OR stat.ML", "stat.ML"),
+        ("cs.AL", "cs.AI"),
+        ("finance", "q-fin.MF"),
     ],
 )
 def test_unknown_category_is_rejected_with_similar_ones(typed: str, suggested: str) -> None:
     assert suggested in suggest_categories(typed)
     with pytest.raises(UnknownCategory, match=re.escape(suggested)):
         select_categories(["cs.AI", typed])
+
+
+def test_several_categories_in_one_text_are_suggested_first() -> None:
+    assert suggest_categories("cs.LG,cs.AI")[:2] == ("cs.LG", "cs.AI")
+
+
+def test_invisible_characters_are_ignored() -> None:
+    assert select_categories(["\ufeffcs.AI\u200b"]) == select_categories(["cs.AI"])
 
 
 def test_text_that_resembles_no_category_is_rejected_with_examples() -> None:

@@ -66,6 +66,46 @@ def correct_list(**parameters: str) -> list[str]:
             ],
         ),
         (
+            {"title": "x 10.1016/0370-2693(82)90697-1"},
+            [
+                (
+                    "title: 10.1016/0370-2693(82)90697-1 is a DOI, but is searched as words;"
+                    ' use query=doi:"10.1016/0370-2693(82)90697-1"'
+                )
+            ],
+        ),
+        (
+            {"any": "10.1002/(SICI)1097-0118(1997)24:4<309::AID-JGT2>3.0.CO;2-C"},
+            [
+                (
+                    "any: 10.1002/(SICI)1097-0118(1997)24:4<309::AID-JGT2>3.0.CO;2-C is a DOI, but"
+                    " is searched as words; use"
+                    ' query=doi:"10.1002/(SICI)1097-0118(1997)24:4<309::AID-JGT2>3.0.CO;2-C"'
+                )
+            ],
+        ),
+        (
+            {"any": "see https://doi.org/10.48550/arXiv.2101.00001v2"},
+            [
+                (
+                    "any: 10.48550/arXiv.2101.00001v2 is an identifier, but is searched as words;"
+                    " use id_list=2101.00001v2"
+                )
+            ],
+        ),
+        (
+            {"any": "a andnot b"},
+            ["any: andnot is searched as a word; use query for operators"],
+        ),
+        (
+            {"author": "Noether, Emmy; Hilbert, David"},
+            ['author: takes one name; use query=au:"Emmy Noether" AND au:"David Hilbert"'],
+        ),
+        (
+            {"query": 'au:"Müller, José" AND ti:x'},
+            ['query: au:"Müller, José" has the surname first; write au:"José Müller"'],
+        ),
+        (
             {"query": 'all:"10.5555/x"'},
             ['query: 10.5555/x is a DOI, but is searched as words; use query=doi:"10.5555/x"'],
         ),
@@ -162,6 +202,23 @@ def test_search_without_a_mistake_has_no_corrections(parameters: Any) -> None:
         (
             {"q": "title:flow 2021"},
             ["q: 2021 is searched as a word; use since=2021-01-01 and until=2021-12-31"],
+        ),
+        (
+            {"q": "(10.1016/0370-2693(82)90697-1)"},
+            [
+                (
+                    "q: 10.1016/0370-2693(82)90697-1 is a DOI, but is searched as words;"
+                    ' use /arxiv?query=doi:"10.1016/0370-2693(82)90697-1"'
+                )
+            ],
+        ),
+        (
+            {"q": 'da*k "a*b"'},
+            ["q: da*k is searched without the wildcard, which has to end a word"],
+        ),
+        (
+            {"author": "Emmy Noether and David Hilbert"},
+            ['author: takes one name; use q=author:"Emmy Noether" author:"David Hilbert"'],
         ),
         ({"q": "CS.SE"}, ["q: CS.SE is searched as a word; use category=cs.SE"]),
         ({"title": "a AND b"}, ["title: AND is searched as a word; use q for operators"]),

@@ -25,6 +25,7 @@ from service.errors import InvalidParameter, NotAcceptable
 from service.formats import FORMATS, FeedHead, Reference, ReferenceFormat, select_format
 from service.formats.atom import Atom
 from service.formats.bibtex import BibTeX
+from service.formats.negotiation import MAX_MEMBERS, parse_media_type, select_offer
 from service.formats.ris import Ris
 from service.formats.serializer import Serializer
 from service.formats.tabular import Csv, Json, Ndjson
@@ -154,6 +155,27 @@ def test_accept_selects_a_format(accept: str | None, name: str) -> None:
 def test_unavailable_media_type_is_not_acceptable(accept: str) -> None:
     with pytest.raises(NotAcceptable, match=r"application/json.*application/atom\+xml.*`format`"):
         select_format(None, accept)
+
+
+def test_refused_accept_header_is_parsed_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    parsed = []
+
+    def refuse(accept: str, _: object) -> None:
+        parsed.append(accept)
+
+    monkeypatch.setattr("service.formats.select_offer", refuse)
+    for _ in range(3):
+        with pytest.raises(NotAcceptable):
+            select_format(None, "image/refused")
+
+    assert parsed == ["image/refused"]
+
+
+def test_first_hundred_members_of_accept_are_considered() -> None:
+    offers = {"csv": [parse_media_type("text/csv")]}
+
+    assert select_offer("a/b," * (MAX_MEMBERS - 1) + "text/csv", offers) == "csv"
+    assert select_offer("a/b," * MAX_MEMBERS + "text/csv", offers) is None
 
 
 @given(st.text(max_size=40) | st.lists(st.sampled_from([*"*/;=,.q01", "text", "csv"])).map("".join))

@@ -122,6 +122,13 @@ def headline(conn: psycopg.Connection, text: str, query: str) -> str:
         ("title://x", "'x':A"),
         ('"journal:x" and "AND"', "'journal:x' & 'and' & 'AND'"),
         ("Schrödinger AT&T", "'Schrodinger' & 'AT T'"),
+        (r'Schr\"odinger title:"K{\"a}hler x"', "'Schrodinger' & 'Kahler x':A"),
+        (r"say \"dark matter\"", r"'say' & 'dark matter\\'"),
+        (
+            'author:"Müller, José" au:("de la Cruz, Eva" x)',
+            "'Jose Muller':B & 'Eva de la Cruz':B & 'x':B",
+        ),
+        ('"Müller, José"', "'Muller, Jose'"),
     ],
 )
 def test_query_is_converted_to_tsquery(text: str, query: str) -> None:
@@ -132,6 +139,11 @@ def test_query_is_converted_to_tsquery(text: str, query: str) -> None:
     ("text", "excerpt"),
     [
         ("journal:x", "q: journal is not a field: a paper has title, author, abstract and note"),
+        ("cat:cs.AI", "use the parameter category"),
+        ("dark year:2020", "use since and until"),
+        ("jr:JHEP", "write note:"),
+        ("all:dark", "words without a field are searched in all of them"),
+        ("http://x.org/api/query?search_query=all:dark", "write only the query, all:dark, without"),
         ("arXiv:2101.00001", "/papers/2101.00001 returns; put it in quotes"),
         ("ti:journal:x", "journal is not a field"),
         ("title:", "title: has no value"),

@@ -7,7 +7,7 @@ from timeit import repeat
 
 import pytest
 
-from service.metadata.tex import strip_tex, tex_to_text
+from service.metadata.tex import convert_markup, strip_tex, tex_to_text
 
 
 @pytest.mark.parametrize(
@@ -62,6 +62,22 @@ def test_accents_in_arguments_of_unknown_commands_are_converted() -> None:
     assert tex_to_text(r"\footnote{Erd\H{o}s}") == r"\footnote{Erdős}"
 
 
+@pytest.mark.parametrize(
+    ("typed", "expected"),
+    [
+        (r"K{\"a}hler, Schr\"odinger, na\"\i ve", "Kähler, Schrödinger, naïve"),
+        (r"Erd\H{o}s \& {\O}rsted", "Erdős & Ørsted"),
+        (r"\alpha in $\beta$ or \mathcal{N}", r"\alpha in $\beta$ or \mathcal{N}"),
+        (r"\"dark matter\" (\"a\") x:\"b\"", r"\"dark matter\" (\"a\") x:\"b\""),
+        (r'"a\"b"', r'"a\"b"'),
+    ],
+)
+def test_markup_in_queries_becomes_characters_unless_it_may_be_a_quote(
+    typed: str, expected: str
+) -> None:
+    assert convert_markup(typed) == expected
+
+
 HOSTILE = [
     "\\'",
     "{",
@@ -81,7 +97,7 @@ HOSTILE = [
 
 
 @pytest.mark.parametrize("part", HOSTILE)
-@pytest.mark.parametrize("function", [tex_to_text, strip_tex])
+@pytest.mark.parametrize("function", [tex_to_text, strip_tex, convert_markup])
 def test_time_grows_in_proportion_to_the_text(function: Callable[[str], str], part: str) -> None:
     durations = []
     for length in (50_000, 100_000):

@@ -32,6 +32,7 @@ def test_visible_characters_and_spaces_stay(text: str) -> None:
     ("text", "straight"),
     [
         ("“dark matter” „a“ «b» »c« ＂d＂ 「e」", '"dark matter" "a" "b" "c" "d" "e"'),
+        ("❝dark matter❞", '"dark matter"'),
         ("‘dark matter’ ‚a b‘ ‹c d› ＇e f＇", '"dark matter" "a b" "c d" "e f"'),
         ("ti:‘Fermi’s gas’", 'ti:"Fermi’s gas"'),
         ("O’Brien and the electrons’ mass", "O’Brien and the electrons’ mass"),
