@@ -9,7 +9,7 @@ from msgspec import Struct, convert
 from msgspec.structs import asdict
 
 from ..metadata.arxiv_ids import format_abs_url, format_versioned_id
-from ..metadata.person_names import split_author_text
+from ..metadata.person_names import split_author_text, split_authors
 from ..models.records import PaperRow, QueryRow, ResultRow
 
 
@@ -69,6 +69,7 @@ class Reference(Struct, frozen=True, kw_only=True):
         name = format_versioned_id(result.arxiv_id, result.version)
         number = f"{result.query_id}.{result.result_number}"
         urn = _create_urn(number, result.title)
+        authors = split_authors(split_author_text(result.author))
         return cls(
             key=name or f"query{number}",
             uri=f"http://arxiv.org/abs/{quote(name)}" if name else urn,
@@ -76,7 +77,8 @@ class Reference(Struct, frozen=True, kw_only=True):
             or f"{base_url}queries/{result.query_id}#{result.result_number}",
             kind="paper",
             title=result.title,
-            authors=split_author_text(result.author),
+            authors=authors.names,
+            group_authors=authors.groups,
             journal=result.journal,
             updated=_to_datetime(result.timestamp),
             arxiv_id=result.arxiv_id,

@@ -5,7 +5,7 @@ from typing import NamedTuple
 from urllib.parse import quote, unquote
 
 from .dois import parse_doi
-from .unicode_text import remove_invisible
+from .unicode_text import narrow_punctuation, remove_invisible
 
 MAX_LENGTH = 1000
 """Characters of a text that may be an identifier; the query of a URL can be long."""
@@ -18,16 +18,22 @@ _OLD_ARCHIVES = (
 """The archives whose papers had identifiers of their own until March 2007."""
 _BEFORE = "<([{\"'`“”„‘’‚«»‹›"  # noqa: RUF001 - quotes of other languages
 _AFTER = ">)]}\"'`“”‘’«»‹›.,;:!"  # noqa: RUF001
+_PAGES = "(?:abs|pdf|html|e-print|format|src|ps|dvi|tb|overview|ftp/arxiv/papers/[0-9]{4})"
 _ADDRESS = re.compile(
     r"(?:https?:/{1,2})?"  # the path of a request lacks one of the slashes
     r"(?:(?:(?:[a-z0-9-]+\.){0,3}arxiv\.org|xxx\.lanl\.gov|(?:www\.)?alphaxiv\.org|ar5iv\.org)"
-    r"/+(?:(?:abs|pdf|html|e-print|format|src|ps|dvi|tb)/+)?"
+    rf"/+(?:{_PAGES}/+)?|(?:www\.)?(?:huggingface\.co/+papers|scirate\.com/+arxiv)/+"
     r"|(?:www\.|api\.)?semanticscholar\.org/+(?:arxiv/+|(?=arxiv:))"
-    r"|(?:(?:dx\.|www\.)?doi\.org/+)10\.48550/(?=arxiv\.))"
-    r"|(?:doi\b\s*:?\s*)?10\.48550/(?=arxiv\.)",
+    r"|(?:(?:dx\.|www\.)?doi\.org/+)10\.48550/(?=arxiv[.:]))"
+    r"|(?:doi\b\s*:?\s*)?10\.48550/(?=arxiv[.:])"
+    rf"|/*{_PAGES}/+",
     re.IGNORECASE | re.ASCII,
 )
-_LABEL = re.compile(r"(?:oai:)?arxiv(?:\.org(?=:))?[\s:._-]*", re.IGNORECASE | re.ASCII)
+_PREPRINT = r"(?:arxiv[\s-]+)?(?:pre|e-?)prints?[\s,:]+"
+"""What citations have before an identifier: arXiv preprint arXiv:2101.00001."""
+_LABEL = re.compile(
+    rf"(?:{_PREPRINT})?(?:(?:oai:)?arxiv(?:\.org(?=:))?[\s:._-]*)?", re.IGNORECASE | re.ASCII
+)
 _ID = re.compile(
     r"(?:(?P<new>(?P<month>[0-9]{4})\.[0-9]{4,5})"
     # arXiv itself omits the subject class: math.GT/0309136 is math/0309136
@@ -36,15 +42,16 @@ _ID = re.compile(
     r"(?:v(?P<version>[1-9][0-9]{0,3}))?",
     re.IGNORECASE | re.ASCII,
 )
+_DAY = r"[0-9]{1,2}\s+[a-z]{3,9}\.?"
+"""In the stamp on the first page of a paper: arXiv:2101.00001v1 [cs.SE] 5 Jan 2021."""
 _REST = re.compile(
     r"(?:\.(?:pdf|ps|dvi|html?|tar|gz)){0,2}/*(?:[?#].*)?"
-    # the stamp on the first page of a paper: arXiv:2101.00001v1 [cs.SE] 5 Jan 2021
-    r"|\s*(?:\[[a-z.-]+\]?\s*)?(?:[0-9]{1,2}\s+[a-z]{3,9}\.?\s+[0-9]{4})?",
+    rf"|(?:\s*\[[a-z.-]+\]?)?(?:,?\s+\(?(?:{_DAY}\s+)?[0-9]{{4}}\)?)?",
     re.IGNORECASE | re.ASCII | re.DOTALL,
 )
 _LIST_ITEM = re.compile(
-    r"(?:(?:arxiv|doi)(?:\s*:\s*|\s+(?=[0-9a-z])))?[^\s,;]+"
-    r"(?:\s+\[[a-z.-]+\](?:\s+[0-9]{1,2}\s+[a-z]{3,9}\.?\s+[0-9]{4})?)?",
+    rf"(?:{_PREPRINT})?(?:(?:(?:oai:)?arxiv(?:\.org)?|doi)(?:\s*:\s*|\s+(?=[0-9a-z])))?[^\s,;]+"
+    rf"(?:\s+\[[a-z.-]+\])?(?:\s+{_DAY}\s+[0-9]{{4}}\b|\s+\((?:{_DAY}\s+)?[0-9]{{4}}\))?",
     re.IGNORECASE | re.ASCII,
 )
 
@@ -60,7 +67,7 @@ def parse_arxiv_id(text: str) -> ArxivId | None:
     """Return the identifier that a text consists of, or None."""
     if len(text) > MAX_LENGTH:
         return None
-    text = unquote(remove_invisible(text)).strip().lstrip(_BEFORE).rstrip(_AFTER).strip()
+    text = _normalize_spelling(unquote(text)).lstrip(_BEFORE).rstrip(_AFTER).strip()
     for prefix in (_ADDRESS, _LABEL):
         if match := prefix.match(text):
             text = text[match.end() :]
@@ -72,7 +79,7 @@ def parse_arxiv_id(text: str) -> ArxivId | None:
 
 def split_arxiv_ids(text: str) -> list[str]:
     """Return the items of a list separated by commas, semicolons or white space."""
-    return _LIST_ITEM.findall(text)
+    return _LIST_ITEM.findall(_normalize_spelling(text))
 
 
 def find_paper_reference(text: str) -> ArxivId | str | None:
@@ -81,6 +88,10 @@ def find_paper_reference(text: str) -> ArxivId | str | None:
     Text in quotes is not a reference: quotes request the literal text.
     """
     return None if text.lstrip().startswith('"') else parse_arxiv_id(text) or parse_doi(text)
+
+
+def _normalize_spelling(text: str) -> str:
+    return " ".join(narrow_punctuation(remove_invisible(text)).split())
 
 
 def _normalize(match: re.Match[str]) -> str | None:

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator
 from urllib.parse import quote
 
 from ..models.arxiv import Link
-from .unicode_text import remove_invisible
+from .unicode_text import narrow_punctuation, remove_invisible
 
 MAX_LENGTH = 1000
 """Characters of a text that may be a DOI, a URL included."""
@@ -14,9 +14,14 @@ MAX_DOI_LENGTH = 500
 
 _DOI = re.compile(r"(?:(?<![\w.])|(?<=doi))10\.[0-9]{4,9}/\S+", re.IGNORECASE)
 _ENCODED_SLASH = re.compile(r"(?<=10\.)([0-9]{4,9})%2F", re.IGNORECASE)
-_NEXT = re.compile(r"(?<![,;])[,;]++(?=(?:https?://|doi\b|(?:dx\.)?doi\.org/|10\.))", re.IGNORECASE)
+_ENCODED = re.compile(r"%(2[1-9A-F]|[3-6][0-9A-F]|7[0-9A-E])", re.IGNORECASE)
+"""A visible ASCII character in a URL, such as the brackets of a SICI."""
+_NEXT = re.compile(
+    r"[,;](?=https?://|(?:info:|urn:)?doi\b|(?:dx\.|www\.)?doi\.org/|10\.)", re.IGNORECASE
+)
 _WHOLE = re.compile(
-    r"(?:(?:https?://)?(?:dx\.|www\.)?doi\.org/|(?:info:)?doi[:/]|doi\b)*+\s*10\.[0-9]{4,9}/\S+",
+    r"(?:https?://\S+?[/=](?=10\.|doi)|(?:dx\.|www\.)?doi\.org/|(?:info:|urn:)?doi[:/=.]|doi\b)*+"
+    r"\s*10\.[0-9]{4,9}(?:/|%2F)\S+",
     re.IGNORECASE,
 )
 _OPENING = {")": "(", "]": "[", "}": "{", ">": "<", "”": "“", "’": "‘", "»": "«"}  # noqa: RUF001
@@ -36,7 +41,7 @@ def parse_doi(text: str) -> str | None:
     """Return the bare DOI that a text consists of, or None."""
     if len(text) > MAX_LENGTH:
         return None
-    text = remove_invisible(text).strip().lstrip("<([{")
+    text = narrow_punctuation(remove_invisible(text)).strip().lstrip("<([{")
     dois = parse_dois([text]) if _WHOLE.fullmatch(text) else []
     return dois[0] if len(dois) == 1 else None
 
@@ -62,14 +67,25 @@ def _is_doi_link(link: Link) -> bool:
 
 
 def _find_dois(text: str) -> Iterator[str]:
-    for word in _ENCODED_SLASH.sub(r"\1/", remove_invisible(text)).split():
+    text = narrow_punctuation(remove_invisible(text))
+    for word in _ENCODED_SLASH.sub(r"\1/", text).split():
         for part in _NEXT.split(word):
-            if (match := _DOI.search(part)) and (doi := _strip_end(match[0])):
-                yield doi
+            if match := _DOI.search(part):
+                is_url = "/" in part[: match.start()]
+                if doi := _strip_end(_decode_path(match[0]) if is_url else match[0]):
+                    yield doi
+
+
+def _decode_path(text: str) -> str:
+    """Return the rest of a URL without its encoding, query and fragment."""
+    path = re.split(r"[?#]", text, maxsplit=1)[0]
+    return _NEXT.split(_ENCODED.sub(lambda character: chr(int(character[1], 16)), path))[0]
 
 
 def _strip_end(text: str) -> str:
     """Remove punctuation, and quotes and brackets without a counterpart, from the end of a DOI."""
+    if text[-1].isalnum():
+        return text  # the rest takes ten times as long
     surplus = {mark: text.count(mark) % 2 for mark in "\"'"}
     surplus |= {mark: text.count(mark) - text.count(_OPENING[mark]) for mark in _OPENING}
     end = len(text)

@@ -20,12 +20,13 @@ _GROUP_WORDS = frozenset(
         " laboratory laboratories lab labs committee members authors others alliance workshop"
         " initiative association society center centers centre centres department foundation"
         " academy agency corporation partnership federation commission telescope detector"
-        " research and"
+        " research developers contributors community council coalition union company college"
+        " hospital facility program programme bureau ministry investigators and"
     )
 )
 _GROUP_SPELLINGS = frozenset(
     _LETTERS.findall(
-        "of for Google DeepMind Microsoft NVIDIA IBM OpenAI DeepSeek Huawei Tencent Alibaba"
+        "of for by with Google DeepMind Microsoft NVIDIA IBM OpenAI DeepSeek Huawei Tencent Alibaba"
     )
 )
 """In this case only; the names are those that authors append a word to: Google Brain."""
@@ -42,7 +43,7 @@ _PARTICLE = re.compile(
 """Needed only in names without capitals; elsewhere every lower-case word is a particle."""
 # neither Van nor Le alone, which are parts of Vietnamese given names; Arabic bin and ibn
 _CAPITAL_PARTICLE = re.compile(
-    r"D(?:e|ei|el|ell[aeo]|egli|i|os)|Von|\u0628\u0646|\u0627\u0628\u0646"
+    r"D(?:e|ei|el|ell[aeo]|egli|i|os)|Von|Ma?c|\u0628\u0646|\u0627\u0628\u0646"
 )
 _CAPITAL_PARTICLES = re.compile(r"(?:Van|Von) (?:[Dd]e[nr]?|[Hh]et|'t)|De [Ll](?:a|as|os)")
 _CONJUNCTIONS = {"e", "i", "y"}
@@ -61,7 +62,7 @@ _WORD = re.compile(
 )
 """TeX: a space after a command ends the command and not the word; `~` is a space."""
 _SPACED_HYPHEN = re.compile(
-    r"(?<=\.) ?([-\u2010\u2011]) ?(?=[^\W\d_])|(?<=\w) ([-\u2010])(?=[^\W\d_])"
+    r"(?<=\.) ?([-\u2010\u2011\u2013]) ?(?=[^\W\d_])|(?<=\w) ([-\u2010])(?=[^\W\d_])"
 )
 # Han, Hangul and Hiragana; names in Katakana are foreign, given names first
 _SURNAME_FIRST_SCRIPT = re.compile(

@@ -11,6 +11,7 @@ INVISIBLE = (
 zero-width spaces, marks of direction, byte order marks, variation selectors. The SQL function
 `unaccent_text` has the same ranges."""
 _IGNORABLE = re.compile(f"[{INVISIBLE}]+")
+_WIDE_PUNCTUATION = str.maketrans("：，；、。", ":,;,.")  # noqa: RUF001
 _DOUBLE_QUOTES = str.maketrans(dict.fromkeys("“”„‟«»❝❞＂〝〞〟「」『』", '"'))  # noqa: RUF001
 _SINGLE_QUOTED = re.compile(
     r'"[^"]*"?'  # a phrase may contain single quotes
@@ -22,6 +23,11 @@ _SINGLE_QUOTED = re.compile(
 def remove_invisible(text: str) -> str:
     """Return the text without characters that are displayed as nothing, not even as a space."""
     return text if text.isascii() else _IGNORABLE.sub("", text)
+
+
+def narrow_punctuation(text: str) -> str:
+    """Return the text with ASCII punctuation instead of that of East Asian keyboards."""
+    return text if text.isascii() else text.translate(_WIDE_PUNCTUATION)
 
 
 def straighten_quotes(text: str) -> str:

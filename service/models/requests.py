@@ -1,20 +1,22 @@
 """Bodies of requests; the field names are the JSON keys of the API."""
 
+import re
 from datetime import datetime
 from typing import Annotated, Literal
 
 from msgspec import Meta, Struct, field
+from msgspec.structs import force_setattr
 
 from .. import models
+from ..metadata import arxiv_ids
 from . import describe
 from .arxiv import MAX_RESULTS, Link, Moment, Outcome, Search
 from .records import INT4_MAX, QueryId, Text
 
-_ID_PATTERN = r"^([0-9]{4}\.[0-9]{4,5}|[a-z-]+/[0-9]{7})$(?!\n)"
+_ID = re.compile(r"[0-9]{4}\.[0-9]{4,5}|[a-z-]+/[0-9]{7}")
 Name = Annotated[str, Meta(max_length=100, pattern="^[^\\x00]*$")]
 Digest = Annotated[str, Meta(pattern="^[0-9a-f]{64}$", max_length=64)]
-ArxivId = Annotated[str, Meta(max_length=100, pattern=_ID_PATTERN)]
-"""Without a version."""
+ArxivId = Annotated[str, Meta(max_length=arxiv_ids.MAX_LENGTH)]
 QueryNumber = Annotated[QueryId, describe("number of the search, from /get-sequence", 42)]
 SearchTime = Annotated[Moment, models.UNIX_TIME]
 TimeText = Annotated[str, Meta(max_length=64)]
@@ -70,7 +72,12 @@ class ResultPayload(Struct, frozen=True, kw_only=True):
     authors: Annotated[list[Text] | Text, models.AUTHORS]
     title: Annotated[Text, models.TITLE]
     journal: Annotated[Text | None, models.JOURNAL] = None
-    arxiv_id: Annotated[ArxivId | None, models.NULLABLE_ID] = None
+    arxiv_id: Annotated[
+        ArxivId | None,
+        describe(
+            "arXiv identifier in any spelling; null if unknown", "2611.00001", "math.GT/0309136"
+        ),
+    ] = None
     version: Annotated[Annotated[int, Meta(ge=1, le=9999)] | None, models.VERSION] = None
     affiliations: Annotated[list[list[Text]], models.AFFILIATIONS] = []
     summary: Annotated[Text | None, models.ABSTRACT] = None
@@ -82,6 +89,19 @@ class ResultPayload(Struct, frozen=True, kw_only=True):
     categories: Annotated[list[Name], models.CATEGORIES] = []
     links: Annotated[list[Link], models.LINKS] = []
     group_authors: Annotated[list[Text], models.GROUP_AUTHORS] = []
+
+    def __post_init__(self) -> None:
+        """Spell the identifier as in lists. Raises ValueError."""
+        if self.arxiv_id is None or _ID.fullmatch(self.arxiv_id):
+            return
+        paper = arxiv_ids.parse_arxiv_id(self.arxiv_id)
+        if paper is None:
+            raise ValueError(f"arxiv_id: {self.arxiv_id[:100]!r} is not an arXiv identifier")
+        if paper.version is not None and self.version not in {None, paper.version}:
+            raise ValueError(f"arxiv_id: {self.arxiv_id[:100]!r} is not version {self.version}")
+        force_setattr(self, "arxiv_id", paper.name)
+        if paper.version is not None:
+            force_setattr(self, "version", paper.version)
 
 
 class WriteResultsRequest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -101,6 +101,38 @@ async def test_colon_and_group_are_the_same_in_every_format(
 
 
 @pytest.mark.parametrize(
+    ("spelling", "arxiv_id", "version"),
+    [
+        ("math.GT/0309199v2", "math/0309199", 2),
+        ("HEP-TH/9901001", "hep-th/9901001", None),
+        ("2101.00001V3", "2101.00001", 3),
+        ("arXiv: 2101.00001", "2101.00001", None),
+        ("https://doi.org/10.48550/ARXIV.2101.00001", "2101.00001", None),
+    ],
+)
+async def test_results_of_operators_have_identifiers_in_any_spelling(
+    client: Gateway, spelling: str, arxiv_id: str, version: int | None
+) -> None:
+    await write(client, BASIC | {"arxiv_id": spelling, "version": version})
+    paper = await read_json(client, f"/papers/{arxiv_id}")
+    [result] = await read_json(client, "/read-results")
+
+    assert (paper["arxiv_id"], paper["version"]) == (arxiv_id, version)
+    assert (result["arxiv_id"], result["version"]) == (arxiv_id, version)
+
+
+async def test_version_in_an_identifier_is_that_of_the_result(client: Gateway) -> None:
+    await write(client, BASIC | {"arxiv_id": "2101.00001v2"})
+
+    assert (await read_json(client, "/papers/2101.00001"))["version"] == 2
+    for result in ({"arxiv_id": "2101.00001v2", "version": 3}, {"arxiv_id": "2101.1"}):
+        body = {"query_id": 8, "timestamp": NOON, "results": [BASIC | result]}
+        response = await client.post("/write-results", json=body)
+        assert response.status_code == 400
+        assert response.json()["detail"].startswith("results[0]: arxiv_id: '2101.")
+
+
+@pytest.mark.parametrize(
     "authors",
     [
         ["Ada Example Lounge", ":", "Bo Sample", "*"],

@@ -25,9 +25,13 @@ PREFIXES = [
     *("https://api.semanticscholar.org/arXiv:", "https://www.semanticscholar.org/arxiv/"),
     *("10.48550/arXiv.", "10.48550/ARXIV.", "doi:10.48550/arXiv.", "DOI 10.48550/arxiv."),
     *("https://doi.org/10.48550/arXiv.", "http://dx.doi.org/10.48550/arXiv."),
+    *("10.48550/arXiv:", "abs/", "/abs/", "pdf/", "https://www.alphaxiv.org/overview/"),
+    *("https://huggingface.co/papers/", "https://scirate.com/arxiv/"),
+    *("arXiv preprint arXiv:", "arXiv e-prints, arXiv:", "eprint arXiv:", "Preprint arXiv: "),
+    *("arXiv\uff1a", "arXiv:\u00a0", "arXiv\u2009", "arXiv:\u3000"),
 ]
 SUFFIXES = ["", "/", ".pdf", ".ps.gz", ".tar.gz", "?context=cs", "#page=3", ".pdf?download=1#a"]
-STAMPS = ["", " [cs.SE]", " [hep-th]", " [cs.SE] 5 Jan 2021", " 5 Jan 1999"]
+STAMPS = ["", " [cs.SE]", " [hep-th]", " [cs.SE] 5 Jan 2021", "  5 Jan 1999", " (2021)", ", 2021"]
 QUOTES = [("", ""), ("<", ">"), ("(", ")."), ('"', '",'), ("[", "]"), ("“", "”;"), (" \n", "\t")]
 IDS = [
     ("2101.00001", ArxivId("2101.00001", None)),
@@ -63,6 +67,9 @@ def test_every_spelling_is_the_same_identifier(
         "arXiv%3A2101.00001",
         "\u200b2101.\u00ad00001\ufeff",
         "arXiv:2101.00001 [cs.SE",
+        "arXiv:2101.00001 [cs.SE] (5 Jan 2021)",
+        "https://arxiv.org/ftp/arxiv/papers/2101/2101.00001.pdf",
+        "2101.00001。",
         "2101.00001]",
     ],
 )
@@ -75,6 +82,7 @@ def test_encoded_and_pasted_text_is_understood(text: str) -> None:
     [
         *("", "abc", "arXiv:", "2101.1", "2101.000001", "0305100v2", "2101.00001v0", "2101.00001v"),
         *("hep-th/99010011", "2101.00001&x", "2101.00001 word", "x2101.00001", "../2101.00001"),
+        *("2101.000012021", "2101.00001 2101.00002", "print", "arXiv preprint", "abs/"),
         # months and archives that do not exist
         *("2113.00001", "2100.00001", "0703.0001", "hep-th/9913001", "hep-th/0704001"),
         *("hep-th/9012001", "abc/9901001", "stat/0701001"),
@@ -104,6 +112,24 @@ def test_list_is_split_at_commas_semicolons_and_white_space() -> None:
 
 
 @pytest.mark.parametrize(
+    "text",
+    [
+        "hep-th/9901001\uff0c2101.00002、2101.00003\uff1b2101.00004",
+        "arXiv:hep-th/9901001v1  5 Jan 1999, 2101.00002 (2021) 2101.00003\u00a02101.00004",
+        "arXiv preprint arXiv:hep-th/9901001, eprint arXiv:2101.00002;2101.00003,2101.00004",
+        "arXiv e-prints, arXiv:hep-th/9901001 oai:arXiv.org: 2101.00002,2101.00003,2101.00004",
+        "hep-th/9901001\u30002101.00002\u200b 2101.00003\u2003arXiv\u00a02101.00004",
+    ],
+)
+def test_items_of_a_list_have_every_spelling(text: str) -> None:
+    ids = [parse_arxiv_id(item) for item in split_arxiv_ids(text)]
+
+    assert [paper and paper.name for paper in ids] == [
+        *("hep-th/9901001", "2101.00002", "2101.00003", "2101.00004"),
+    ]
+
+
+@pytest.mark.parametrize(
     ("text", "reference"),
     [
         ("arXiv:2101.10001", ArxivId("2101.10001", None)),
@@ -123,7 +149,10 @@ def test_whole_query_is_a_reference(text: str, reference: ArxivId | str | None) 
     assert find_paper_reference(text) == reference
 
 
-@pytest.mark.parametrize("part", [" ", "(", "a-", "a.", "arxiv ", "arXiv:", "doi ", "[", "2101."])
+@pytest.mark.parametrize(
+    "part",
+    [" ", "(", "a-", "a.", "arxiv ", "arXiv:", "doi ", "[", "2101.", "print,", "arXiv e-print: "],
+)
 def test_long_lists_are_split_in_linear_time(part: str) -> None:
     started = time.perf_counter()
     for item in split_arxiv_ids((part * 60_000)[:60_000]):

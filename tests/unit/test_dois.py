@@ -42,8 +42,19 @@ SICI = "10.1002/(SICI)1097-0258(19980815/30)17:15/16<1661::AID-SIM968>3.0.CO;2-2
         (["(10.5555/a(1))", "[10.5555/b[", r"\doi{10.5555/c}"],
          ["10.5555/a(1)", "10.5555/b", "10.5555/c"]),
         (["10.5555/a#b?c%d_e&f"], ["10.5555/a#b?c%d_e&f"]),
-        (["https://doi.org/10.5555/%28a%29"], ["10.5555/%28a%29"]),
+        (["https://doi.org/10.5555/%28a%29"], ["10.5555/(a)"]),
         (["https://doi.org/10.5555%2Fa"], ["10.5555/a"]),
+        ([f"https://doi.org/{SICI.replace('<', '%3C').replace('>', '%3e')}"], [SICI]),
+        (["https://doi.org/10.5555/a?utm_source=b", "http://doi.org/10.5555/b#c"],
+         ["10.5555/a", "10.5555/b"]),
+        (["https://doi.org/10.5555/a%3B10.5555/b", "https://doi.org/10.5555/b%00%0A"],
+         ["10.5555/a", "10.5555/b%00%0A"]),
+        (["10.5555/a%3Cb"], ["10.5555/a%3Cb"]),
+        (["10.5555/a\uff1b10.5555/b", "10.5555/c\uff0c10.5555/d、10.5555/e。"],
+         ["10.5555/a", "10.5555/b", "10.5555/c", "10.5555/d", "10.5555/e"]),
+        (["10.5555/a;info:doi/10.5555/b,urn:doi:10.5555/c;www.doi.org/10.5555/d"],
+         ["10.5555/a", "10.5555/b", "10.5555/c", "10.5555/d"]),
+        (["10.5555/a,,;10.5555/b"], ["10.5555/a", "10.5555/b"]),
         (["10.5555/a\u200bb"], ["10.5555/ab"]),
         (["", "see", "DOI:", "10.5555/", "10.55/a", "1010.5555/a", "10.5555/.", "10.\u0665555/a"],
          []),
@@ -68,6 +79,14 @@ def test_found_dois_are_bare_and_stable(parts: list[str]) -> None:
         ("DOI: 10.5555/a", "10.5555/a"),
         ("(https://www.doi.org/10.5555/a)", "10.5555/a"),
         ("info:doi/10.5555/a", "10.5555/a"),
+        ("urn:doi:10.5555/a", "10.5555/a"),
+        ("doi=10.5555/a", "10.5555/a"),
+        ("DOI\uff1a10.5555/a", "10.5555/a"),
+        ("https://doi.org/10.5555%2Fa", "10.5555/a"),
+        ("https://journal.example/abs/10.5555/a?b=c", "10.5555/a"),
+        (f"https://doi.org/{SICI.replace('<', '%3C').replace('>', '%3E')}", SICI),
+        ("https://journal.example/10.5555/a 10.5555/b", None),
+        ("https://journal.example/10.55", None),
         ("10.5555/a;10.5555/b", None),
         ("10.5555/a b", None),
         ("10.5555/" + "a" * 2000, None),
@@ -96,7 +115,9 @@ def test_links_contain_each_doi_once_in_the_place_of_the_first() -> None:
     assert replace_doi_links([wrong, page], []) == [page]
 
 
-@pytest.mark.parametrize("part", [" ", ")", "(", "10.5555/a;", "10.5555/", '"', "doi:", "doi.org/"])
+@pytest.mark.parametrize(
+    "part", [" ", ")", "(", "10.5555/a;", "10.5555/", '"', "doi:", "doi.org/", ";"]
+)
 def test_long_texts_are_parsed_in_linear_time(part: str) -> None:
     started = time.perf_counter()
     parse_dois(["10.5555/a" + (part * 60_000)[:60_000]])

@@ -23,6 +23,7 @@ from service.metadata.person_names import (
     split_author_text,
     split_authors,
 )
+from service.models.records import ResultRow
 from tests.support.captures import TEST_DATA
 from tests.support.cases import CASES
 
@@ -35,6 +36,7 @@ PERSONS = {
     "J. -P. Example": ("Example", "J.-P.", ""),
     "J.-P. Sample": ("Sample", "J.-P.", ""),
     "Ch. -É. Sample": ("Sample", "Ch.-É.", ""),
+    "J. \N{EN DASH}P. Example": ("Example", "J.\N{EN DASH}P.", ""),
     "X. - Y. Probe": ("Probe", "X.-Y.", ""),
     "Jean -Pierre Test": ("Test", "Jean-Pierre", ""),
     "Jean-Pierre A.-B. O'Neil": ("O'Neil", "Jean-Pierre A.-B.", ""),
@@ -68,6 +70,8 @@ PERSONS = {
     "Bell von Trap": ("von Trap", "Bell", ""),
     "Maria da Silva": ("da Silva", "Maria", ""),
     "Maria De Luca": ("De Luca", "Maria", ""),
+    "Saunders Mac Example": ("Mac Example", "Saunders", ""),
+    "Sean Mc Example": ("Mc Example", "Sean", ""),
     "Jan Van der Berg": ("Van der Berg", "Jan", ""),
     "Juan De La Cruz": ("De La Cruz", "Juan", ""),
     "Ali bin Example": ("bin Example", "Ali", ""),
@@ -123,6 +127,7 @@ GROUPS = [
         "Google DeepMind",
         "GAMBIT Cosmology Workgroup",
     ),
+    *("The Example Developers", "with an appendix by Bo Sample", "Example Contributors"),
     *("Event Horizon Example Alliance", "Microsoft Research", "The Example Team", "OpenAI"),
 ]
 
@@ -343,6 +348,15 @@ def test_split_authors_are_names_and_are_not_split_again(names: list[str]) -> No
     assert set(authors.groups) <= set(authors.names)
     assert len(authors.affiliations) == len(authors.names)
     assert split_authors(authors.names).names == authors.names
+
+
+def test_colon_in_results_of_earlier_versions_marks_a_group() -> None:
+    author = "Ada Example Lounge, :, Bo Sample, Jr."
+    result = ResultRow(author, "T", None, 7, 0, 0, None, None)
+    reference = Reference.from_result(result, "https://gateway.example/")
+
+    assert reference.authors == ["Ada Example Lounge", "Bo Sample, Jr."]
+    assert reference.group_authors == ["Ada Example Lounge"]
 
 
 def test_suffix_after_a_comma_stays_with_its_author() -> None:
