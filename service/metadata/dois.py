@@ -70,7 +70,8 @@ def _find_dois(text: str) -> Iterator[str]:
     text = narrow_punctuation(remove_invisible(text))
     for word in _ENCODED_SLASH.sub(r"\1/", text).split():
         for part in _NEXT.split(word):
-            if match := _DOI.search(part):
+            match = _DOI.search(part)
+            if match and len(match[0]) <= MAX_DOI_LENGTH:
                 is_url = "/" in part[: match.start()]
                 if doi := _strip_end(_decode_path(match[0]) if is_url else match[0]):
                     yield doi
@@ -96,4 +97,4 @@ def _strip_end(text: str) -> str:
         elif last in surplus:
             surplus[last] -= 1
     doi = text[:end]
-    return doi if len(doi) <= MAX_DOI_LENGTH and _DOI.fullmatch(doi) else ""
+    return doi if _DOI.fullmatch(doi) else ""
