@@ -4,7 +4,7 @@ import re
 
 _NOUN = (
     r"(?:paper|article|manuscript|submissions?|pre-?print|e-?print|work|note|version|draft"
-    r"|report|study|document)"
+    r"|report|study|document|letter|contribution|thesis|survey|book|entry|upload|replacement)(?:'s)?"
 )
 _WITHDRAWN = r"(?:withdrawn|withdrew|withdraw|retracted)\b"
 _OWN = (
@@ -19,14 +19,16 @@ _BEFORE_VERB = (
 """Auxiliaries and adverbs; without those that deny or suppose: not, never, may, could, will."""
 _FROM_VENUE = (
     r"(?:(?: by (?:the |its )?authors?(?:\(s\))?)? from (?!(?:the )?(?:arxiv|archive|e-?print"
-    r"|preprint|public|circulation)|this (?:archive|server|site|repository))"
+    r"|preprint|public\b|circulation)|this (?:archive|server|site|repository))"
     r"| by the (?:journal|publisher|editor|conference))"
 )
 """From a journal or a conference; the paper stays on arXiv."""
 
 _THIS_PAPER = re.compile(
-    rf"(?:(?<!\bof )(?<!\bin )(?<!\bto )(?<!\bon )(?<!\bwith )(?<!\bfrom )\b{_OWN} {_NOUN}\b"
-    rf"|(?:^|[,:(\u2013\u2014-]) ?{_NOUN}\b)"
+    r"(?:(?<!\bif )(?<!\bof )(?<!\bin )(?<!\bto )(?<!\bon )(?<!\bwith )(?<!\bfrom )"
+    rf"\b{_OWN} {_NOUN}\b"
+    rf"|(?:^|[,:(\u2013\u2014-]|\bso\b) ?{_NOUN}\b"
+    r"|^this(?: comment)?(?= (?:has|is|was)\b))"
     rf"(?: of (?:this|the|our|my) {_NOUN}\b)?"
     r"(?: \([^()]{0,60}\)|, [^,]{1,60},)?"
     rf"{_BEFORE_VERB} (?:{_WITHDRAWN}|(?:been|being|be|is|was|were) removed\b)(?!{_FROM_VENUE})",
@@ -35,6 +37,8 @@ _THIS_PAPER = re.compile(
 """This paper has been withdrawn; paper withdrawn."""
 _ACTION = re.compile(
     rf"(?<!\bto be )(?:\b(?:withdraw(?:s|n|ing)?|withdrew|retract(?:s|ed|ing)?) {_OWN} {_NOUN}"
+    rf"|^(?:the )?(?:authors?|submitter) (?:has |have )?(?:withdrawn?|withdrew|retracted) {_NOUN}"
+    r"|\b(?:we|i) (?:have )?(?:hereby |therefore )?(?:withdrawn?|withdrew|retract(?:ed)?) it"
     rf"|\bremov(?:e|es|ed|ing) {_OWN} (?:paper|article|manuscript|submission|preprint))\b"
     rf"(?!{_FROM_VENUE}| to (?-i:[A-Z]))",
     re.IGNORECASE,
@@ -49,15 +53,18 @@ _REQUEST = re.compile(
     rf"(?: of {_OWN} {_NOUN}\b)?(?! of|{_FROM_VENUE})"
     r"|(?:^|[,:(] ?)(?:withdrawal|retraction)"
     r"(?= ?(?:$|[:(])| (?:notice|statement|requested|due|because|as|by the authors?)\b"
-    rf"| of {_OWN} {_NOUN}\b)",
+    rf"| of {_OWN} {_NOUN}\b)"
+    r"|^(?:this is a )?(?:withdrawn|retracted) (?:paper|article|manuscript|pre-?print)"
+    r"(?= ?(?:$|[,:(]))",
     re.IGNORECASE,
 )
-"""The authors request the withdrawal; withdrawal due to an error."""
+"""The authors request the withdrawal; withdrawal due to an error; withdrawn paper."""
 
 _FOLLOWING = (
     r"(?= ?(?:$|[,:()\[\]/\u2013\u2014-])| (?:by|due|because|as|since|for|owing|pending|until"
     r"|after|following|at|in (?:favou?r|order|view|light|\d)|on|to|see|and|but|with|from|\d+"
-    r"|temporarily|permanently)\b)"
+    r"|per|upon|temporarily|permanently|(?:jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)[a-z]*)"
+    r"\b)"
 )
 """What follows a participle that does not belong to a noun, as in *withdrawn drugs*."""
 _NO_SUBJECT = re.compile(
@@ -78,11 +85,12 @@ _OTHER_PAPER = re.compile(
 _PART = re.compile(
     r"\b(?:section|theorem|lemma|proposition|corollary|conjecture|remark|example|appendix|chapter"
     r"|equation|eq|figure|fig|table|algorithm|claims?|statements?|assertion|arguments?|proofs?"
-    r"|results?|bounds?|estimates?|parts?)\b",
+    r"|results?|bounds?|estimates?|parts?(?! of\b))\b",
     re.IGNORECASE,
 )
 _VENUE = re.compile(
-    r"\b(?:accepted|under review|(?:submitted|presented|published|appear(?:s|ed)?) (?:to|at|in)\b)",
+    r"\b(?:accepted|under review|(?:submitted|presented|published|appear(?:s|ed)?)"
+    r" (?:to|at|in)\b|(?-i:\w{0,9}[A-Z]{2,9}) (?:19|20)\d\d\b)",
     re.IGNORECASE,
 )
 _NAMED_BEFORE = re.compile(r"(?:\barxiv:\S+|/\d{7}(?:v\d+)?|\b(?:19|20)\d\d) ?$", re.IGNORECASE)
@@ -90,15 +98,23 @@ _NAMED_BEFORE = re.compile(r"(?:\barxiv:\S+|/\d{7}(?:v\d+)?|\b(?:19|20)\d\d) ?$"
 _REMOVED = re.compile(
     rf"(?:^|[,:] ?)(?:(?:this |the )?{_NOUN} )?removed (?:by (?:the |its )?"
     r"(?:authors?|submitter|arxiv|admin)|from (?:the )?arxiv|(?:at the|by|on) request of the author"
+    r"|(?:at|by|on|upon|per) (?:the )?authors?['\u2019]?s? request"
     r"|(?:due to|because of)[^,:]{0,30}\b(?:copyright|licen[cs]|patent|plagiar|legal))",
     re.IGNORECASE,
 )
 """Removed by the author. Figures and typos are removed for other reasons."""
 
+_RESTORED = re.compile(
+    r"\bnow (?:been )?(?:fixed|corrected|restored|reinstated)\b"
+    r"|\b(?:and|is|was|been) (?:restored|reinstated)\b",
+    re.IGNORECASE,
+)
+"""Withdrawn in v2 and restored in v3."""
+
 _MAX_LENGTH = 10_000
 """Characters of a comment that are examined; those on arXiv have at most a few hundred."""
 _KEYWORD = re.compile("withdr|retract|remov", re.IGNORECASE)
-_SENTENCE_END = re.compile(r"[;!?]|\.(?= |$)")
+_SENTENCE_END = re.compile(r"[;!?]|\.(?= (?!\()|$)")
 _CONTEXT = 200
 """Characters before a participle that tell what it refers to."""
 
@@ -115,7 +131,7 @@ def is_withdrawn(comment: str | None) -> bool:
     return any(
         _states_withdrawal(sentence.strip(" *[]"))
         for sentence in sentences
-        if _KEYWORD.search(sentence)
+        if (keyword := _KEYWORD.search(sentence)) and not _RESTORED.search(sentence, keyword.end())
     )
 
 

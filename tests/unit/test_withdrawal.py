@@ -84,6 +84,23 @@ Not to be withdrawn
 """
 
 INVENTED_WITHDRAWN = """
+This has been withdrawn
+This letter has been withdrawn
+This thesis has been withdrawn by the author
+This comment has been withdrawn
+This paper's been withdrawn
+Author withdrew paper
+Authors have withdrawn paper
+The bound is false, so paper is withdrawn
+There is an error, and we withdraw it
+Removed at the author's request
+Withdrawn upon request of the authors
+Withdrawn per author request
+withdrawn May 2015
+This paper is now part of arXiv:2101.00001 and is therefore withdrawn
+This is a withdrawn paper
+Withdrawn article
+Duplicate submission, withdrawn
 [withdrawn]
 *** withdrawn ***
 Article removed by the author
@@ -168,6 +185,14 @@ We must withdraw this paper, because Prop. 4.1 is not correct
 This paper has been withdraw by the authors
 """
 INVENTED_NOT_WITHDRAWN = """
+This paper was withdrawn from publication in J. Example
+If this paper is withdrawn, cite v1
+The paper was withdrawn in v2 and restored in v3
+This paper had been withdrawn, the error is now fixed
+Temporarily withdrawn, now restored
+ICLR 2020, withdrawn
+NeurIPS 2020 submission (withdrawn)
+To appear in Proc. (withdrawn)
 Withdrawn from the Physical Review
 ICLR 2024 (withdrawn)
 Under review at ICLR 2024, withdrawn
@@ -324,6 +349,7 @@ HOSTILE = [
     "this paper (", "this paper, ", "this paper has been ", "and has been withdrawn v1 ",
     "if not, withdraw this paper of ", "request the withdrawal of ", "removed due to ", "a.", "(",
     "v1 but withdrawn,", "withdrawn by the author from ", "submitted to, withdrawn,", "withdr\n",
+    "ICLR 2020 ", "if this paper ", "and restored withdrawn ",
 ]  # fmt: skip
 
 
