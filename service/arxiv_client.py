@@ -8,17 +8,20 @@ import asyncio
 import logging
 import math
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from email.utils import mktime_tz, parsedate_tz
+from functools import partial
 from http import HTTPStatus
 from time import monotonic, time
-from typing import Self, cast
+from typing import ParamSpec, Self, TypeVar, cast
 from urllib.parse import urljoin, urlsplit
 
 import httpx
 
 from . import __version__, arxiv_query, arxiv_xml, metrics, timestamps
+from .heap import trim_heap_later
 from .http_pool import HTTPConnectionPool, create_cookie_jar, ssl_context
 from .models.arxiv import ArxivRequest, ArxivResponse, Feed, Outcome, Remarks
 from .settings import Settings
@@ -28,8 +31,10 @@ logger = logging.getLogger(__name__)
 MAX_RESPONSE_BYTES = 32 * 2**20
 """Per response, as received and decompressed; 2,000 papers are about 5 MiB, 200 papers with 3,000
 authors each about 32 MiB. It is in memory, and what is parsed of it may take four times as much."""
-MAX_INLINE_BYTES = 48 * 2**10
-"""Responses up to this size are parsed in the event loop, in a millisecond; others in a thread."""
+LARGE_BYTES = 4 * 2**20
+"""After a larger response, free memory is returned to the system."""
+TRIM_DELAY = 10.0
+"""How long after the timeout it is returned: recording a response takes up to 10 seconds."""
 CONNECT_TIMEOUT = 10.0
 CONNECT_RETRY_SECONDS = 30
 """The Retry-After when arXiv cannot be reached."""
@@ -38,6 +43,9 @@ MAX_REASON_CHARS = 1_000
 MAX_LOCATION_CHARS = 200
 TOO_FEW = "arXiv sent fewer papers than it counted: repeat the search later"
 DAY = 86_400
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 
 class _Failure(Exception):
@@ -108,11 +116,11 @@ class ArxivClient:
                     self._check_throttled(response)
                     _check_redirect(response, url)
                     body = await _read_body(response)
-            arguments = body, request, status, timestamp, parse_end
-            if len(body) <= MAX_INLINE_BYTES:
-                return _parse_response(*arguments)
-            # this thread ends by itself at the deadline
-            return await asyncio.to_thread(_parse_response, *arguments)
+            if len(body) >= LARGE_BYTES:
+                trim_heap_later(timeout + TRIM_DELAY)
+            return await _run_in_new_thread(
+                _parse_response, body, request, status, timestamp, parse_end
+            )
         except _Failure as failure:
             return ArxivResponse(
                 timestamp=timestamp,
@@ -134,6 +142,7 @@ class ArxivClient:
             limits=httpx.Limits(max_connections=1, keepalive_expiry=30),
             # a redirect could lead to another host than the configured one
             follow_redirects=False,
+            event_hooks={"response": [_take_location]},
             cookies=create_cookie_jar(),
             headers={
                 "user-agent": f"arxiv-gateway/{__version__}{contact}",
@@ -189,25 +198,47 @@ def _map_http_errors(timeout: float) -> Iterator[None]:
         ) from error
 
 
+async def _take_location(response: httpx.Response) -> None:
+    """Hide the Location from httpx, which parses it even if it does not follow redirects.
+
+    It raises various exceptions if the URL is invalid.
+    """
+    response.extensions["location"] = response.headers.pop("location", "")
+
+
 def _check_redirect(response: httpx.Response, url: str) -> None:
     """Fail if the response is a redirect: another attempt would be redirected too."""
-    if not response.has_redirect_location:
+    if not response.is_redirect or response.status_code == HTTPStatus.NOT_MODIFIED:
         return
-    location = response.headers["location"]
+    location = response.extensions["location"]
+    target = ascii(location[:MAX_LOCATION_CHARS]) if location else "no location"
     reason = (
-        f"arXiv redirects to {location[:MAX_LOCATION_CHARS]!a} (status"
-        f" {response.status_code}); redirects are not followed"
+        f"arXiv redirects to {target} (status {response.status_code}); redirects are not followed"
     )
     try:
-        source, target = urlsplit(url), urlsplit(urljoin(url, location))
+        old, new = urlsplit(url), urlsplit(urljoin(url, location))
     except ValueError:
         pass
     else:
-        moved = target._replace(query="", fragment="").geturl()
-        if (target.scheme, target.path) == ("https", source.path) and moved != url:
+        moved = new._replace(query="", fragment="").geturl()
+        if (new.scheme, new.path) == ("https", old.path) and moved != url:
             advised = ascii(moved[:MAX_LOCATION_CHARS])
             reason += f". If that is arXiv's API, set ARXIV_API_URL to {advised}"
     raise _Failure(Outcome.BROKEN, reason, is_permanent=True)
+
+
+async def _run_in_new_thread(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    """Run a function in a thread of its own, whose end frees what libxml2 keeps for each thread.
+
+    That is every name of an element or attribute, so hostile responses would fill the memory. If
+    the caller is cancelled, the thread ends when the function returns.
+    """
+    executor = ThreadPoolExecutor(1)
+    try:
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(executor, partial(function, *args, **kwargs))
+    finally:
+        executor.shutdown(wait=False)
 
 
 def _parse_response(

@@ -1,10 +1,13 @@
 """Failures of arXiv: documented status, bounded time and memory, and each is recorded."""
 
 import asyncio
+import gc
 import gzip
 import resource
 import zlib
 from collections.abc import Callable
+from itertools import count
+from pathlib import Path
 from time import monotonic
 
 import httpx
@@ -173,6 +176,29 @@ async def test_parsing_ends_at_the_timeout_while_other_requests_are_answered(
     assert db.execute("select status, outcome from queries").fetchall() == [(200, "timeout")]
 
 
+async def test_names_of_elements_are_not_kept(gateway: Serve) -> None:
+    numbers = count()
+
+    def respond(_: httpx.Request) -> httpx.Response:
+        names = (b"<x%d%s/>" % (next(numbers), b"y" * 40_000) for _ in range(200))
+        entries = b"".join(b"<entry>%s</entry>" % name for name in names)
+        return httpx.Response(200, content=FEED.replace(b"</feed>", entries + b"</feed>"))
+
+    async with gateway(transport=httpx.MockTransport(respond)) as client:
+        await client.get("/arxiv", params={"title": "first"})
+        before = resident_mib()
+        for number in range(20):
+            await client.get("/arxiv", params={"title": f"x{number}"})
+        grown = resident_mib() - before
+
+    assert grown < 80  # all names have 160 MB
+
+
+def resident_mib() -> float:
+    gc.collect()  # responses and requests of httpx refer to each other
+    return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize() / 2**20
+
+
 async def test_two_thousand_authors_of_one_paper_are_recorded(
     gateway: Serve, db: psycopg.Connection
 ) -> None:
@@ -231,6 +257,10 @@ MOVED = "https://export.arxiv.org/api/query"
         ("http://elsewhere.example/", "'http://elsewhere.example/'"),
         ("/elsewhere", "'/elsewhere'"),
         ("https://[bad", "'https://[bad'"),
+        ("http://[::1", "'http://[::1'"),
+        ("http://x.example:port/", "'http://x.example:port/'"),
+        ("javascript:alert(1)", "'javascript:alert(1)'"),
+        ("", "no location"),
         ("https://x.example/" + "y" * 5000, "yyy'"),
         ("https://x.example/\x9b31m\u202e", r"\x9b31m"),
     ],
