@@ -1,5 +1,6 @@
 """The dependencies of the handlers and of the command line: clients, pools and services."""
 
+import asyncio
 from abc import ABC, abstractmethod
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from time import time
@@ -26,6 +27,9 @@ if TYPE_CHECKING:
     from .queue.rabbitmq import RecordQueue
 
 
+MAX_SERIALIZATIONS = 2
+
+
 class Context(ABC):
     """The dependencies of the frontend endpoints. Enter the context to open them in order."""
 
@@ -39,6 +43,8 @@ class Context(ABC):
     ) -> None:
         self.settings = settings
         self.reader = reader
+        self.serializations = asyncio.Semaphore(MAX_SERIALIZATIONS)
+        """Limits how many exports take turns in the event loop: other requests run in between."""
         self._resources = resources
         self._exit_stack = AsyncExitStack()
 

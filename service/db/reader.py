@@ -109,7 +109,7 @@ RESULTS = ListDefinition(
     {"timestamp": BigInt, "query_id": BigInt, "result_number": SmallInt},
     sql.SELECT_RESULTS,
     sql.SELECT_RESULTS_DESC,
-    first_batch_size=200,
+    first_batch_size=50,
 )
 PAPERS = ListDefinition(
     PaperRow,
@@ -285,8 +285,7 @@ class BatchReader(Generic[Row]):
         self._position = position
         self._limit = definition.first_batch_size
         self._reading: asyncio.Task[list[Row]] | None = None
-        self.max_rows = max_rows
-        """Upper limit of the following batches; callers lower it if rows are large."""
+        self._max_rows = max_rows
         self.is_complete = False
         """Whether all rows have been read."""
 
@@ -302,11 +301,15 @@ class BatchReader(Generic[Row]):
         self.is_complete = len(batch) < self._limit
         if not self.is_complete:
             self._position = Position(self._get_key(batch[-1]))
-            self._limit = min(2 * self._limit, self.max_rows)
+            self._limit = min(2 * self._limit, self._max_rows)
             if read_ahead:
                 self._read_ahead()
                 await asyncio.sleep(0)  # send the statement before the caller uses the rows
         return batch
+
+    def limit_rows(self, rows: int) -> None:
+        """Limit the batches that are not read yet, because rows are large."""
+        self._limit = min(self._limit, rows)
 
     def _read_ahead(self) -> None:
         if self._reading is None:

@@ -20,7 +20,7 @@ from ..models.records import INT8_MAX, QueryRow, Run
 from ..models.requests import QueryRange
 from ..models.responses import Changes, Query, QueryWithResults, Result
 from ..problems import AnyRequest
-from .pagination import ListResponse, ListView
+from .pagination import ListResponse, ListView, serialize_in_turns
 from .params import QueriesQuery, QueryIdPath
 
 QUERY_PROBLEMS = openapi.FRONTEND_PROBLEMS | openapi.NOT_FOUND
@@ -175,7 +175,8 @@ async def get_query_feed(
     )
     atom = Atom(head)
     references = [Reference.from_paper(paper, found=paper.timestamp) for paper in papers]
-    content = atom.begin() + atom.serialize(references) + atom.end()
+    async with context.serializations:
+        content = atom.begin() + await serialize_in_turns(atom, references) + atom.end()
     return Response(content, media_type=FORMATS["atom"].media_type)
 
 

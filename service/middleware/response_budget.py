@@ -1,9 +1,5 @@
 """Limit the memory of large responses, which clients may be slow to read."""
 
-import asyncio
-import ctypes
-import gc
-from contextlib import suppress
 from contextvars import ContextVar
 
 import anyio
@@ -12,6 +8,7 @@ from litestar.middleware import ASGIMiddleware
 from litestar.types import ASGIApp, HTTPResponseBodyEvent, Message, Receive, Scope, Send
 
 from ..errors import TooManyResponses
+from ..heap import trim_heap_later
 from ..problems import reject_request
 
 MAX_RESERVED_BYTES = 64 * 2**20
@@ -34,6 +31,12 @@ def reserve_memory(size: int) -> None:
         response.reserve(size)
 
 
+def release_memory(size: int) -> None:
+    """Release what is reserved for the response to the current request beyond `size`."""
+    if response := _current.get():
+        response.release(size)
+
+
 class ResponseBudgetMiddleware(ASGIMiddleware):
     """Respond with 503 if the large responses in progress would use too much memory.
 
@@ -52,7 +55,8 @@ class ResponseBudgetMiddleware(ASGIMiddleware):
                 await next_app(scope, receive, response.send)
             finally:
                 _current.reset(token)
-                self._release(response.reserved)
+                response.release(0)
+                self._trim_if_idle()
 
     def reserve(self, size: int) -> None:
         """Reserve memory. Raises TooManyResponses."""
@@ -63,11 +67,14 @@ class ResponseBudgetMiddleware(ASGIMiddleware):
         self._reserved += size
         self._peak = max(self._peak, self._reserved)
 
-    def _release(self, size: int) -> None:
+    def release(self, size: int) -> None:
+        """Release memory."""
         self._reserved -= size
+
+    def _trim_if_idle(self) -> None:
         if not self._reserved and self._peak >= TRIMMED_BYTES:
             self._peak = 0
-            asyncio.get_running_loop().call_later(TRIM_DELAY, _trim_heap)
+            trim_heap_later(TRIM_DELAY)
 
 
 class _Response:
@@ -86,6 +93,12 @@ class _Response:
         """Reserve up to `size` in all. Raises TooManyResponses."""
         if size > max(PIECE_BYTES, self.reserved):
             self._budget.reserve(size - self.reserved)
+            self.reserved = size
+
+    def release(self, size: int) -> None:
+        """Keep at most `size` in all."""
+        if size < self.reserved:
+            self._budget.release(self.reserved - size)
             self.reserved = size
 
     async def send(self, message: Message) -> None:
@@ -117,10 +130,3 @@ class _Response:
             begin += PIECE_BYTES
         rest = body[begin:]
         await self._send({"type": "http.response.body", "body": rest, "more_body": more_body})
-
-
-def _trim_heap() -> None:
-    """Return free memory to the system; glibc itself returns only the end of its heap."""
-    gc.collect()  # the exceptions of cancelled responses refer to their frames, and these to them
-    with suppress(AttributeError):  # another C library
-        ctypes.CDLL(None).malloc_trim(0)

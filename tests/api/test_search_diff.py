@@ -18,6 +18,8 @@ from demo.arxiv import StandIn
 from demo.papers import Paper, generate
 from service import search_diff
 from service.db.reader import RecordReader
+from service.formats import Reference
+from service.formats.atom import Atom
 from service.models.records import ResultRow, Run
 from tests.conftest import Gateway, Serve
 
@@ -306,6 +308,23 @@ async def test_new_response_of_arxiv_is_compared(gateway: Serve) -> None:
 
 
 # The feed
+
+
+async def test_other_requests_run_between_the_papers_of_a_feed(
+    client: Gateway, db: psycopg.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A paper with 3,000 authors takes 20 ms, and a feed contains up to 100 papers."""
+    batches: list[int] = []
+    serialize = Atom.serialize
+
+    def record(atom: Atom, references: Sequence[Reference]) -> bytes:
+        batches.append(len(references))
+        return serialize(atom, references)
+
+    monkeypatch.setattr(Atom, "serialize", record)
+    query_id = Runs(db).add("2611.00001v1", "2611.00002v1", "2611.00003v1")
+    await read(client, query_id)
+    assert batches == [1, 1, 1]
 
 
 async def read(client: Gateway, query_id: int) -> Any:

@@ -129,6 +129,37 @@ def test_unread_exports_hold_little_memory_which_is_released(
     assert highest < MAX_RESIDENT_MIB
 
 
+LONG_AUTHOR_LISTS = b"""
+    insert into papers (arxiv_id, version, timestamp, first_timestamp, title, authors, published)
+    select '2002.' || lpad(n::text, 5, '0'), 1, n, n, 'Title', array(
+        select 'A. ' || substr(md5(author::text), 1, 10) from generate_series(1, 3000) as author
+    ), n
+    from generate_series(1, 200) as n
+"""
+
+
+def test_unread_exports_of_long_author_lists_hold_little_memory(
+    database: str, db: psycopg.Connection, environment: Environment
+) -> None:
+    db.execute(LONG_AUTHOR_LISTS)
+    paths = [f"/papers?format={name}" for name in ("bibtex", "ris", "atom", "ndjson", "csv")]
+    with service(environment(database)) as running:
+        url = running.url()
+        with ExitStack() as stack:
+            wires = [
+                stack.enter_context(connect(url, path, coding))
+                for coding in (*CODINGS, *CODINGS)
+                for path in paths
+            ]
+            statuses = Counter(wire.recv(12)[-3:].decode() for wire in wires)
+            highest = resident(running)["VmHWM"]
+        export = httpx.get(f"{url}/papers?format=bibtex", timeout=60)
+
+    assert statuses.keys() == {"200", "503"}
+    assert export.text.count("@") == 200
+    assert highest < MAX_RESIDENT_MIB
+
+
 RUN: dict[str, object] = {
     "query_id": 1,
     "timestamp": 1,
