@@ -1,6 +1,7 @@
 """Cancel requests whose client has disconnected."""
 
 import asyncio
+from contextlib import suppress
 
 from litestar.enums import HttpMethod
 from litestar.middleware import ASGIMiddleware
@@ -74,8 +75,9 @@ class _WatchedRequest:
         self._watch = asyncio.create_task(self._wait_for_disconnect())
 
     async def _wait_for_disconnect(self) -> None:
-        while (await self._receive())["type"] != "http.disconnect":
-            pass
+        with suppress(ClientDisconnected):  # before the watch began
+            while (await self._receive())["type"] != "http.disconnect":
+                pass
         self.timeout.reschedule(asyncio.get_running_loop().time())
 
     def stop(self) -> None:

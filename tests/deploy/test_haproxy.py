@@ -325,7 +325,10 @@ async def test_readers_do_not_notice_stopped_instance(
         assert len(load.statuses) > before
         await asyncio.to_thread(instances.restart_stopped)
 
-    assert load.errors == []
+    truncated = [error for error in load.errors if isinstance(error, httpx.RemoteProtocolError)]
+    # whose headers had been sent: at most one for each of the four readers, and none after SIGTERM
+    assert len(truncated) <= (4 if how == signal.SIGKILL else 0)
+    assert len(load.errors) == len(truncated), load.errors
 
 
 async def test_export_completes_after_sigterm_of_instance(

@@ -6,7 +6,7 @@ import socket
 from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from itertools import cycle, islice
 from pathlib import Path
 from time import monotonic, sleep
@@ -238,6 +238,18 @@ def test_every_read_ends_when_its_client_disconnects(
     db.execute(FILL)
     with service(environment(database)) as running:
         check_cancellation(running, db, PUBLIC_READS + BACKEND_READS)
+
+
+def test_read_ends_if_its_client_disconnects_before_it_is_watched(
+    database: str, db: psycopg.Connection, environment: Environment
+) -> None:
+    db.execute(FILL)
+    with service(environment(database)) as running, locked(db, "papers"):
+        for number in range(10):
+            with closing(send(running.url(), "GET /papers")):
+                sleep(number / 500)
+        wait_until(lambda: running.output.count(" 499 in ") == 10, "all are cancelled", seconds=5)
+        assert count_active(db) == 0
 
 
 def test_every_read_of_a_frontend_ends_when_its_client_disconnects(
