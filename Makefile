@@ -15,9 +15,10 @@ run: .venv/embedded ## run the service on http://127.0.0.1:8000 with an embedded
 demo: .venv/embedded ## run it with a simulated arXiv, for use without internet
 	@exec $(PY) -m demo --with-service
 
-# more processes than cores: the tests wait half of the time
+# More processes than cores: the tests wait half of the time. The many short unit tests run last, so
+# that no process waits for a long file.
 test: .venv/dev ## run all tests
-	@$(PY) -m pytest --numprocesses 4 --dist loadfile
+	@$(PY) -m pytest --numprocesses 4 --dist loadfile --no-loadscope-reorder
 
 torture: .venv/dev ## inject hundreds of faults: kills, cut connections, restarts (ten minutes at most)
 	@TORTURE=long $(PY) -m pytest tests/torture --numprocesses 4 --dist worksteal

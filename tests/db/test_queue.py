@@ -341,6 +341,7 @@ async def test_silent_broker_delays_only_one_search(
         numbers = [await store.insert(answer(2))]
         broker.send(signal.SIGSTOP)
         try:
+            await asyncio.sleep(0.1)  # until all of its threads have stopped
             began = monotonic()
             assert await store._queue.fetch_backlog() is None  # noqa: SLF001
             assert 0.2 <= monotonic() - began < 2
