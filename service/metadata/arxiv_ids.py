@@ -2,7 +2,7 @@
 
 import re
 from typing import NamedTuple
-from urllib.parse import quote, unquote
+from urllib.parse import unquote
 
 from .dois import parse_doi
 from .unicode_text import narrow_punctuation, remove_invisible
@@ -111,5 +111,6 @@ def format_versioned_id(arxiv_id: str | None, version: int | None) -> str:
 
 def format_abs_url(arxiv_id: str | None, version: int | None) -> str | None:
     """Return the URL of the paper's page at arXiv, or None without an identifier."""
+    # identifiers consist of characters that URLs may contain
     name = format_versioned_id(arxiv_id, version)
-    return f"https://arxiv.org/abs/{quote(name)}" if name else None
+    return f"https://arxiv.org/abs/{name}" if name else None
