@@ -157,6 +157,7 @@ class ListResponse(Generic[T]):
         if batches.is_complete:  # the whole list
             return self.create_response(await self.serialize(rows), None)
         serializer, content = await self._serialize_batch(rows)
+        # what was reserved for the rows of the first batch is replaced by the size of its text
         release_memory(EXPORT_BYTES + len(content))
         reserve_memory(EXPORT_BYTES + len(content))
         self._limit_batches(batches, rows, content)

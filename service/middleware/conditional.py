@@ -11,7 +11,7 @@ from litestar.middleware import ASGIMiddleware
 from litestar.types import ASGIApp, Message, Receive, Scope, Send
 
 from .compression import Encoding, choose_encoding
-from .scope import join_headers
+from .scope import get_header
 
 MIN_COMPRESSED_BYTES = 500  # smaller bodies are not compressed: it would save nothing
 
@@ -43,8 +43,8 @@ class _ResponseSender:
         self._cancel_scope = cancel_scope
         self._is_head = scope.get("method") == "HEAD"
         self._is_cacheable = self._is_head or scope.get("method") == "GET"
-        self._accept_encoding = join_headers(scope, b"accept-encoding").decode("latin-1")
-        self._if_none_match = join_headers(scope, b"if-none-match")
+        self._accept_encoding = (get_header(scope, b"accept-encoding") or b"").decode("latin-1")
+        self._if_none_match = get_header(scope, b"if-none-match") or b""
         self._encoding: Encoding | None = None
         self._compressor: Any = None
         self._is_delayed = self._is_not_modified = False
