@@ -419,7 +419,7 @@ def _normalize_text(element: etree._Element, limit: int, tag: str, oversized: se
     sent = _get_text(element)
     text = " ".join(sent.split())
     bounded = _bound_text(text, limit, tag, oversized)
-    is_unchanged = text == sent or bounded != text or len(sent) > limit
+    is_unchanged = text == sent or not text or bounded != text or len(sent) > limit
     return _Text(bounded, None if is_unchanged else sent)
 
 
