@@ -19,7 +19,9 @@ MAX_ID_LIST_CHARS = 60_000
 """2,000 identifiers with versions take 36,000."""
 MAX_RAW_CHARS = 100
 
-_ID = re.compile(r"\d{4}\.\d{4,5}|[a-z-]+(?:\.[a-z-]+)?/\d{2}[01]\d{4}", re.IGNORECASE)
+_ID = re.compile(r"\d{4}\.\d{4,5}|[a-z-]/\d{2}[01]\d{4}", re.IGNORECASE)
+"""An identifier of either form, the archive reduced to its last letter: any number of letters
+would take time in proportion to the square of their number."""
 _SORT_KEYS = get_args(SortBy)
 _SORT_ORDERS = sorted(get_args(SortOrder))
 

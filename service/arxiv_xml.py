@@ -22,6 +22,7 @@ from typing import Any, NamedTuple
 
 from lxml import etree
 
+from . import timestamps
 from .arxiv_query import QUERY_PREFIX
 from .metadata.arxiv_ids import parse_arxiv_id
 from .metadata.atom_entries import (
@@ -447,9 +448,10 @@ def _get_name(tag: str) -> str:
 
 
 def _parse_date(text: str) -> datetime | None:
-    """Parse an RFC 3339 date in UTC; None if it is missing or does not exist."""
+    """Parse an RFC 3339 date in UTC; None if it is missing, or if it cannot be stored."""
     try:
         date = datetime.fromisoformat(text)
-        return (date if date.tzinfo else date.replace(tzinfo=UTC)).astimezone(UTC)
+        moment = (date if date.tzinfo else date.replace(tzinfo=UTC)).astimezone(UTC)
     except (ValueError, OverflowError):
         return None
+    return moment if timestamps.EARLIEST <= moment.timestamp() <= timestamps.LATEST else None
