@@ -250,7 +250,8 @@ class ApiFormOperation(spec.Operation):
             name: spec.Schema(type=spec.OpenAPIType.STRING, description=description)
             for name, (description, _) in _API_PARAMETERS.items()
         }
-        form = spec.Schema(type=spec.OpenAPIType.OBJECT, properties=properties)
+        example = {"search_query": "all:electron", "max_results": "10"}
+        form = spec.Schema(type=spec.OpenAPIType.OBJECT, properties=properties, examples=[example])
         self.request_body = spec.RequestBody(
             {RequestEncodingType.URL_ENCODED: spec.OpenAPIMediaType(schema=form)},
             description="The parameters of `GET /api/query`.",

@@ -26,24 +26,26 @@ class Link(Struct, frozen=True, gc=False, omit_defaults=True):
 class SentAuthor(Struct, frozen=True, gc=False):
     """An author of an Atom entry as arXiv sent it."""
 
-    name: str
-    affiliations: list[str] = []
+    name: Annotated[str, describe("name", "Emmy Noether")]
+    affiliations: Annotated[list[str], describe("affiliations", ["Goettingen"])] = []
 
 
 class SentFields(Struct, frozen=True, gc=False, kw_only=True, omit_defaults=True):
     """What arXiv sent in an Atom entry, where that differs from the fields of Entry."""
 
-    id: str | None = None
-    title: str | None = None
-    summary: str | None = None
-    published: str | None = None
-    updated: str | None = None
-    comment: str | None = None
-    journal: str | None = None
-    authors: list[SentAuthor] | None = None
-    dois: list[str] | None = None
-    links: list[Link] | None = None
-    """None if they are those that arXiv derives from the identifier and the DOIs."""
+    id: Annotated[str | None, describe("id of the entry")] = None
+    title: Annotated[str | None, models.TITLE] = None
+    summary: Annotated[str | None, models.ABSTRACT] = None
+    published: Annotated[str | None, models.PUBLISHED] = None
+    updated: Annotated[str | None, models.UPDATED] = None
+    comment: Annotated[str | None, models.COMMENT] = None
+    journal: Annotated[str | None, models.JOURNAL] = None
+    authors: Annotated[list[SentAuthor] | None, describe("authors")] = None
+    dois: Annotated[list[str] | None, models.DOIS] = None
+    links: Annotated[
+        list[Link] | None,
+        describe("links, unless they are those that arXiv derives from identifier and DOIs"),
+    ] = None
 
 
 class Entry(Struct, frozen=True, gc=False, kw_only=True):
@@ -97,6 +99,7 @@ class Feed(Struct, frozen=True, kw_only=True):
 
 
 Term = Annotated[str, Meta(max_length=5000, pattern="^[^\\x00]*$")]
+ApiText = Annotated[str, Meta(pattern="^[^\\x00]*$")]
 Moment = Annotated[int, Meta(ge=timestamps.EARLIEST, le=timestamps.LATEST)]
 """Unix seconds."""
 SortBy = Literal["relevance", "lastUpdatedDate", "submittedDate"]
@@ -132,14 +135,15 @@ class Search(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 class ApiQuery(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A search in the parameters of arXiv's own API, with the values that arXiv receives."""
 
-    search_query: Annotated[str, Meta(pattern="^[^\\x00]*$")] = ""
-    id_list: Annotated[str, Meta(pattern="^[^\\x00]*$")] = ""
-    start: Annotated[int, Meta(ge=0)] = 0
-    max_results: Annotated[int, Meta(ge=1, le=MAX_RESULTS)] = 10
-    sort_by: SortBy = "relevance"
-    sort_order: SortOrder = "descending"
-    raw: Annotated[str, Meta(pattern="^[^\\x00]*$")] = ""
-    """`1` makes arXiv execute the query without correcting it."""
+    search_query: Annotated[ApiText, describe("query in arXiv's own language")] = ""
+    id_list: Annotated[ApiText, describe("identifiers, separated by commas")] = ""
+    start: Annotated[int, describe("number of papers to skip", ge=0)] = 0
+    max_results: Annotated[int, describe("maximum number of papers", ge=1, le=MAX_RESULTS)] = 10
+    sort_by: Annotated[SortBy, describe("sort key")] = "relevance"
+    sort_order: Annotated[SortOrder, describe("sort direction")] = "descending"
+    raw: Annotated[ApiText, describe("`1` makes arXiv execute the query without correcting it")] = (
+        ""
+    )
 
 
 class ArxivRequest(Struct, frozen=True):
