@@ -7,7 +7,7 @@ parameters, such as the syntax of a query, is left to arXiv.
 import re
 from collections.abc import Mapping
 from typing import cast, get_args
-from urllib.parse import parse_qsl
+from urllib.parse import parse_qsl, urlencode
 
 from .arxiv_query import MAX_RESULT
 from .errors import InvalidApiQuery
@@ -15,9 +15,10 @@ from .models.arxiv import MAX_RESULTS, ApiQuery, SortBy, SortOrder
 
 MAX_PARAMETERS = 100
 MAX_QUERY_CHARS = 10_000
-MAX_ID_LIST_CHARS = 60_000
-"""2,000 identifiers with versions take 36,000."""
 MAX_RAW_CHARS = 100
+MAX_ENCODED_CHARS = 60_000
+"""Of all texts in the URL of a request to arXiv, for which httpx takes at most 65,536; 2,000
+identifiers with versions take 46,000."""
 
 _ID = re.compile(r"\d{4}\.\d{4,5}|[a-z-]/\d{2}[01]\d{4}", re.IGNORECASE)
 """An identifier of either form, the archive reduced to its last letter: any number of letters
@@ -70,17 +71,17 @@ def parse_api_query(parameters: Mapping[str, str]) -> ApiQuery:
 
 
 def _check_texts(parameters: Mapping[str, str]) -> None:
-    limits = {
-        "search_query": MAX_QUERY_CHARS,
-        "id_list": MAX_ID_LIST_CHARS,
-        "raw": MAX_RAW_CHARS,
-    }
-    for name, limit in limits.items():
-        text = parameters.get(name, "")
-        if len(text) > limit:
-            raise InvalidApiQuery(f"{name} must have at most {limit} characters")
+    limits = {"search_query": MAX_QUERY_CHARS, "id_list": MAX_ENCODED_CHARS, "raw": MAX_RAW_CHARS}
+    texts = {name: parameters.get(name, "") for name in limits}
+    for name, text in texts.items():
+        if len(text) > limits[name]:
+            raise InvalidApiQuery(f"{name} must have at most {limits[name]} characters")
         if "\0" in text:
             raise InvalidApiQuery(f"{name} must not contain a NUL character")
+    if len(urlencode(texts)) > MAX_ENCODED_CHARS:
+        raise InvalidApiQuery(
+            f"the parameters must have at most {MAX_ENCODED_CHARS} characters in a URL"
+        )
 
 
 def _check_ids(id_list: str) -> None:

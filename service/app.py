@@ -140,9 +140,10 @@ def add_outer_middleware(app: Litestar) -> ASGIApp:
     if settings.origins:  # outside of everything that rejects requests: pages can read errors
         middleware.append(CorsMiddleware(settings.origins, allow_keys=uses_keys))
     middleware += [
+        ApiErrorMiddleware(),  # for the errors of ResponseBudgetMiddleware
         ResponseBudgetMiddleware(),
         ConditionalMiddleware(),
-        ApiErrorMiddleware(),
+        ApiErrorMiddleware(),  # for all others: it needs their bodies, uncompressed
         RequestTimeoutMiddleware(),  # outside of everything that waits
         AllowedHostsMiddleware(settings.hosts, exempt_backend=bool(settings.tokens)),
     ]

@@ -1,7 +1,7 @@
 """Recorded searches as the feeds of arXiv's API."""
 
 import asyncio
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from datetime import UTC, datetime
 from functools import partial
 from typing import Protocol
@@ -20,6 +20,8 @@ CACHE_SECONDS = 60.0
 """How long a feed stays in memory; a later search may have found a correction of a paper."""
 BATCH_SIZE = 100
 """Entries that are rendered before other requests run; they take 10 ms."""
+MAX_LARGE_RENDERINGS = 2
+"""How many feeds of several batches are rendered at once: 2,000 entries take 30 MB meanwhile."""
 
 
 class EntrySource(Protocol):
@@ -36,6 +38,7 @@ class FeedService:
         self._entries = entries
         self._reads: SingleFlight[bytes] = SingleFlight()
         self._cache: TTLCache[int, bytes] = TTLCache(MAX_CACHED_BYTES, CACHE_SECONDS, getsizeof=len)
+        self._large_renderings = asyncio.Semaphore(MAX_LARGE_RENDERINGS)
 
     async def fetch_feed(self, query: ApiQuery, recorded: RecordedSearch) -> bytes:
         """Return the feed of a recorded search. Raises DatabaseUnavailable."""
@@ -49,20 +52,30 @@ class FeedService:
     async def _render(self, query: ApiQuery, recorded: RecordedSearch) -> bytes:
         if (feed := self._cache.get(recorded.query_id)) is not None:
             return feed  # a concurrent call has rendered it
-        entries = await wait_for_results(recorded, self._entries.fetch_entries)
-        head = FeedHead(
-            query=recorded.query,
-            link=recorded.feed_link,
-            updated=datetime.fromtimestamp(recorded.timestamp, UTC),
-            total=recorded.num_results,
-            start=query.start,
-            items_per_page=query.max_results,
-        )
-        parts = [render_head(head)]
-        for start in range(0, len(entries), BATCH_SIZE):
-            parts.append(render_entries(entries[start : start + BATCH_SIZE]))
-            await asyncio.sleep(0)
-        feed = b"".join([*parts, render_end()])
+        is_large = recorded.num_entries > BATCH_SIZE
+        async with self._large_renderings if is_large else nullcontext():
+            entries = await wait_for_results(recorded, self._entries.fetch_entries)
+            feed = await _render_feed(_create_head(query, recorded), entries)
         with suppress(ValueError):  # it is too large
             self._cache[recorded.query_id] = feed
         return feed
+
+
+def _create_head(query: ApiQuery, recorded: RecordedSearch) -> FeedHead:
+    return FeedHead(
+        query=recorded.query,
+        link=recorded.feed_link,
+        updated=datetime.fromtimestamp(recorded.timestamp, UTC),
+        total=recorded.num_results,
+        start=query.start,
+        items_per_page=query.max_results,
+    )
+
+
+async def _render_feed(head: FeedHead, entries: list[Entry]) -> bytes:
+    """Return a feed; other requests run between its batches."""
+    parts = [render_head(head)]
+    for start in range(0, len(entries), BATCH_SIZE):
+        parts.append(render_entries(entries[start : start + BATCH_SIZE]))
+        await asyncio.sleep(0)
+    return b"".join([*parts, render_end()])

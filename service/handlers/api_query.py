@@ -11,14 +11,11 @@ from ..context import Context
 from ..errors import UnsupportedMediaType
 from ..formats.arxiv_feed import MEDIA_TYPE
 from ..middleware.query_params import IS_LENIENT
-from ..middleware.response_budget import release_memory, reserve_memory
 from ..models.arxiv import ApiQuery
 from ..models.records import RecordedSearch
 from ..problems import AnyRequest
 from .cache_headers import bypasses_cache, create_cache_headers
 
-ENTRY_BYTES = 15_000
-"""Memory for an entry while its feed is rendered."""
 FORM_TYPE = "application/x-www-form-urlencoded"
 
 
@@ -58,7 +55,7 @@ async def query_api_with_form(
 
     This is for lists of identifiers that are too long for a URL.
     """
-    content_type = request.headers.get("content-type", FORM_TYPE).partition(";")[0]
+    content_type = (request.headers.get("content-type") or FORM_TYPE).partition(";")[0]
     if content_type.strip().lower() != FORM_TYPE:
         raise UnsupportedMediaType(f"send the body as Content-Type: {FORM_TYPE}")
     parameters = parse_parameters(request.scope["query_string"])
@@ -68,9 +65,7 @@ async def query_api_with_form(
 
 async def _respond(request: AnyRequest, context: Context, query: ApiQuery) -> Response[bytes]:
     reply = await context.search_service.search(query, bypass_cache=bypasses_cache(request))
-    reserve_memory(reply.recorded.num_entries * ENTRY_BYTES)
     feed = await context.feeds.fetch_feed(query, reply.recorded)
-    release_memory(len(feed))
     headers = create_cache_headers(reply) | _create_warning_header(reply.recorded)
     return Response(feed, headers=headers, media_type=MEDIA_TYPE)
 
