@@ -171,7 +171,9 @@ class ArxivClient:
             response.num_results,
             request.query,
         )
-        for difference in response.remarks.get("differences", ()):
+        # clients of arXiv's own API send queries that mean what arXiv makes of them
+        is_ours = isinstance(request.search, Search)
+        for difference in response.remarks.get("differences", ()) if is_ours else ():
             logger.warning("arXiv executed a different query: %s (%r)", difference, request.query)
         for warning in response.remarks.get("warnings", ()):
             logger.warning("%s (%r)", warning, request.query)
@@ -276,10 +278,8 @@ def _parse_response(
 
 
 def _find_remarks(request: ArxivRequest, feed: Feed, warnings: list[str]) -> Remarks:
-    sent, remarks = request.parameters, {"warnings": warnings}
-    if isinstance(request.search, Search):
-        # clients of arXiv's own API send queries that mean what arXiv makes of them
-        remarks["differences"] = arxiv_query.find_differences(sent, feed)
+    sent = request.parameters
+    remarks = {"differences": arxiv_query.find_differences(sent, feed), "warnings": warnings}
     # an ID that is not on this page may be on another one
     if sent["start"] == "0" and int(sent["max_results"]) >= len(sent["id_list"].split(",")):
         remarks["missing_ids"] = arxiv_query.find_missing_ids(sent, feed.entries)

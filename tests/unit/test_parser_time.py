@@ -24,9 +24,11 @@ from litestar.types import ASGIApp, Receive, Scope, Send
 
 from service import arxiv_query, arxiv_query_parser, arxiv_xml, full_text, timestamps
 from service.api_keys import ApiKeyCache, Rate
+from service.api_query import MAX_QUERY_CHARS, parse_api_query, parse_parameters
 from service.arxiv_query import encode_search, find_differences
 from service.errors import ServiceError
 from service.formats import Reference, select_format
+from service.formats.arxiv_feed import render_entries
 from service.formats.atom import Atom, FeedHead
 from service.formats.bibtex import BibTeX
 from service.formats.latex import escape_latex
@@ -51,7 +53,7 @@ from service.middleware.conditional import matches_etag
 from service.middleware.query_params import QueryParamsMiddleware
 from service.middleware.request_log import RequestLogMiddleware
 from service.middleware.request_timeout import RequestTimeoutMiddleware
-from service.models.arxiv import Feed, Search
+from service.models.arxiv import ApiQuery, Entry, Feed, Search, SentAuthor, SentFields
 from service.models.requests import SearchRequest, WriteResultsRequest
 from service.search_params import MAX_TERM_LENGTH
 
@@ -189,6 +191,15 @@ def compare_link(query: str) -> list[str]:
     return find_differences(sent, feed)
 
 
+def compare_query(query: str) -> list[str]:
+    sent = {"search_query": query, "id_list": "", "start": "0", "max_results": "10"}
+    return find_differences(sent, Feed(query=query, link=None, total=1, entries=[], error=None))
+
+
+def read_api_ids(id_list: str) -> ApiQuery:
+    return parse_api_query({"id_list": id_list})
+
+
 def make_feed(entry: Callable[[int], str]) -> Callable[[int], bytes]:
     head = (
         '<feed xmlns="http://www.w3.org/2005/Atom"'
@@ -212,6 +223,28 @@ def write_ris(text: str) -> bytes:
 def write_atom(text: str) -> bytes:
     head = FeedHead(title="", uri="", self_url="", updated=datetime.now(UTC))
     return Atom(head).serialize([create_reference(text)])
+
+
+def write_api_feed(text: str) -> bytes:
+    sent = SentFields(title=text, authors=[SentAuthor(text)], dois=[text])
+    entry = Entry(
+        arxiv_id="2101.00001",
+        version=1,
+        title="",
+        authors=[],
+        affiliations=[],
+        journal=text,
+        summary=text,
+        comment=None,
+        published=None,
+        updated=None,
+        dois=[],
+        primary_category=None,
+        categories=[],
+        links=[],
+        sent=sent,
+    )
+    return render_entries([entry])
 
 
 def create_reference(text: str) -> Reference:
@@ -564,6 +597,9 @@ PARSERS = [
     Parser("author of a search", search_author, QUERIES | NAMES, MAX_TERM_LENGTH),
     Parser("id", parse_arxiv_id, IDS, MAX_ID),
     Parser("id list", search_ids, IDS | ID_LISTS, MAX_QUERY),
+    Parser("id list of arXiv's API", read_api_ids, IDS | ID_LISTS),
+    Parser("query of arXiv's API", compare_query, QUERIES, MAX_QUERY_CHARS),
+    Parser("parameters of arXiv's API", parse_parameters, change(encoded, QUERY_STRINGS)),
     Parser("category of a search", search_category, CATEGORIES),
     Parser("category", spell_category, CATEGORIES),
     Parser("category filter", parse_categories, change(in_list, CATEGORIES)),
@@ -588,6 +624,7 @@ PARSERS = [
     Parser("BibTeX", write_bibtex, NAMES, MAX_NAME),
     Parser("RIS", write_ris, NAMES),
     Parser("Atom", write_atom, NAMES),
+    Parser("feed of arXiv's API", write_api_feed, NAMES | TEX | QUERIES),
     Parser("one line", to_single_line, TEX),
     Parser("CSV", write_csv, CELLS | TEX),
     Parser("text log", format_log_line("text"), CELLS | TEX, MAX_ABSTRACT),
