@@ -16,8 +16,11 @@ from urllib.parse import quote, quote_plus, urlencode, urlsplit
 
 import feedparser
 import httpx
+import hypothesis
 import psycopg
 import pytest
+from hypothesis import given
+from hypothesis.strategies import lists
 from msgspec import structs
 
 from demo import feed as demo_feed
@@ -27,15 +30,18 @@ from service import feeds as feeds_module
 from service import search as search_module
 from service.app import add_outer_middleware, create_app
 from service.arxiv_xml import parse_feed
+from service.context import LocalContext
+from service.db.records import create_record
 from service.feeds import FeedService
 from service.formats import arxiv_feed
 from service.middleware import response_budget
-from service.models.arxiv import Entry, Feed
+from service.models.arxiv import ArxivResponse, Entry, Feed
 from service.settings import Settings
 from tests.api.test_http_semantics import DECODED
 from tests.conftest import Gateway, Serve, running, served
 from tests.support.captures import captured
 from tests.support.cases import case_transport
+from tests.unit.test_arxiv_feed import ENTRIES
 
 PATH = "/api/query"
 TESTING = {"search_query": "ti:testing"}
@@ -223,6 +229,28 @@ async def test_what_other_endpoints_correct_is_returned_as_arxiv_sent_it(gateway
     assert recorded.content == fresh.content
     assert parsed(fresh.content).entries == parsed(upstream.responses[0].content).entries  # type: ignore[union-attr]
     assert corrected["title"] == "A title in two lines"
+
+
+@given(lists(ENTRIES, min_size=10, max_size=30))
+@hypothesis.settings(
+    max_examples=20, suppress_health_check=[hypothesis.HealthCheck.function_scoped_fixture]
+)
+def test_any_stored_entries_are_rendered_as_they_were_sent(
+    settings: Callable[..., Settings], entries: list[str]
+) -> None:
+    numbered = [
+        each.replace("<entry>", f"<entry><id>http://arxiv.org/abs/2101.{number:05}v1</id>")
+        for number, each in enumerate(entries)
+    ]
+    sent = parse_feed(with_entries(*numbered).content).entries
+    response = ArxivResponse(timestamp=0, status=200, num_results=1, query="", entries=sent)
+
+    async def store() -> list[Entry]:
+        async with LocalContext(settings()) as context:
+            query_id = await context.records.insert(create_record(response))
+            return await context.records.fetch_entries(query_id)
+
+    assert arxiv_feed.render_entries(asyncio.run(store())) == arxiv_feed.render_entries(sent)
 
 
 async def test_same_paper_twice_and_in_two_versions(gateway: Serve) -> None:

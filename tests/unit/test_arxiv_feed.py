@@ -1,8 +1,10 @@
 """Feeds are rendered as arXiv sends them, and nothing in an entry is lost on the way."""
 
+import gc
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from pathlib import Path
+from time import thread_time
 from typing import Any
 from xml.sax.saxutils import escape, quoteattr
 
@@ -264,3 +266,25 @@ def test_rendering_of_any_stored_entries_is_parsed_to_the_same_texts(entries: li
     feed = parse_feed(wrap(*entries))
 
     assert rendered(feed, map(stored, feed.entries)) == rendered(feed)
+
+
+def measure(function: Callable[[], object]) -> float:
+    """Return the CPU seconds of the fastest of several runs."""
+    times = []
+    gc.disable()
+    try:
+        for _ in range(5):
+            started = thread_time()
+            function()
+            times.append(thread_time() - started)
+    finally:
+        gc.enable()
+    return min(times)
+
+
+def test_rendering_takes_at_most_twice_the_time_of_parsing() -> None:
+    body = demo_feed.render(generate(2000), max_results=2000)
+    feed = parse_feed(body)
+
+    rendering, parsing = measure(lambda: rendered(feed)), measure(lambda: parse_feed(body))
+    assert rendering < 2 * parsing, (rendering, parsing)
