@@ -124,8 +124,13 @@ class WriteResultsRequest(Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     ]
 
 
-class SearchRequest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A search, and whether to bypass the cache."""
+class SearchRequest(
+    Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True
+):
+    """A search, and whether to bypass the cache.
+
+    Defaults are omitted, because earlier releases reject `api_query`.
+    """
 
     search: Annotated[Search | None, describe("the search")] = field(default=None, name="asked")
     api_query: Annotated[

@@ -400,6 +400,19 @@ async def drain_queue(stack: Stack) -> list[tuple[bytes, Any]]:
     return await stack.queue.parked()
 
 
+async def test_feed_is_complete_whichever_backend_recorded_its_search(whole: Stack) -> None:
+    """The entries may be in the queue, and the other backend is asked for them."""
+    paths = [
+        f"/api/query?search_query=ti:testing&start={number}&max_results=7" for number in range(40)
+    ]
+    async with httpx.AsyncClient(base_url=whole.router.outside, timeout=20) as client:
+        found = [await client.get(path) for path in paths]
+        again = [await client.get(path) for path in paths]
+
+    assert [each.text.count("<entry>") for each in found] == [7] * len(paths)
+    assert [each.content for each in again] == [each.content for each in found]
+
+
 async def test_records_in_the_queue_survive_a_crash_of_rabbitmq(whole: Stack) -> None:
     if whole.queue is None:
         pytest.skip("not installed: rabbitmq-server")

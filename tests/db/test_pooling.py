@@ -68,6 +68,7 @@ async def test_every_path_works_with_pgbouncer(pooled: Gateway) -> None:
         *("/health/ready", f"/queries/{number}", f"/queries/{again.json()['query_id']}/changes"),
         *(f"/queries/{number}/feed", "/queries", "/results", "/results?page=400&author=zajac"),
         *("/results?category=cs.*", "/papers?q=testing", f"/papers/{paper['arxiv_id']}"),
+        "/api/query?search_query=all:%22testing%22&max_results=5",
         *("/arxiv-api?any=testing", "/read-results", "/read-queries?start_timestamp=0"),
     ]
 

@@ -679,6 +679,42 @@ async def test_queued_results_of_other_process_are_reported(
     assert "still in the queue" in response.json()["detail"]
 
 
+async def test_feed_is_the_same_from_the_queue_and_from_postgresql(
+    gateway: Serve, broker: Broker, database: str, db: psycopg.Connection, arxiv: StandIn
+) -> None:
+    path = "/api/query?search_query=all:testing&max_results=50"
+    async with gateway(queue_url=broker.url) as client:
+        await connected(client)
+        queued = await client.get(path)
+        assert fetch_query_ids(db) == set()
+        async with writing(database, broker.url):
+            await until(lambda: fetch_query_ids(db))
+    async with gateway() as client:
+        stored = await client.get(path)
+
+    assert queued.status_code == stored.status_code == 200
+    assert queued.text.count("<entry>") == 50
+    assert stored.content == queued.content
+    assert len(arxiv.requests) == 1
+
+
+async def test_feed_of_results_still_in_the_queue_of_another_process_is_reported(
+    gateway: Serve, db: psycopg.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As when the backend that recorded a search is not the one that is asked for its entries."""
+    monkeypatch.setattr("service.search.QUEUE_TIMEOUT", 0.2)
+    path = "/api/query?search_query=ti:testing"
+    async with gateway() as client:
+        await client.get(path)
+    db.execute("delete from results")
+    async with gateway() as client:
+        response = await client.get(path)
+
+    assert (response.status_code, response.headers["retry-after"]) == (503, "5")
+    assert response.headers["content-type"].startswith("application/atom+xml")
+    assert "still in the queue" in response.text
+
+
 def test_missing_queue_extra_is_reported(
     settings: Callable[..., Settings], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -139,6 +139,8 @@ async def run_requests(client: httpx.AsyncClient) -> list[Any]:
         *("/results?format=bibtex", "/read-results", "/read-queries", "/queries/99"),
         *("/papers/2611.00001", "/queries?format=atom", "/results?order=newest&title=t"),
         *("/papers?author=li", "/papers?order=oldest", "/papers?format=ndjson"),
+        "/api/query?search_query=ti:%22testing%22&max_results=5",
+        *("/api/query?search_query=au:li", "/api/query?search_query=ti:x&max_results=0"),
     ]
     responses += [await client.get(path) for path in paths]
     return [(response.status_code, re.sub(VARIABLE, "", response.text)) for response in responses]
@@ -168,7 +170,7 @@ async def test_three_systems_give_the_same_responses_as_one(
         assert await run_requests(client) == expected
         assert (await client.get("/health/ready")).status_code == 200
 
-    assert {status for status, _ in expected} == {200, 201, 404, 409}
+    assert {status for status, _ in expected} == {200, 201, 400, 404, 409}
     tables = ("queries", "results", "papers")
     counts = "select " + ", ".join(f"(select count(*) from {table})" for table in tables)
     [[queries, found, papers]] = rows(database, counts)
@@ -596,6 +598,27 @@ async def test_lagging_standby_shows_no_search_without_its_results(
     assert statuses[0] == 503
     assert len(result_counts) > 5
     assert set(result_counts.values()) == {3}
+
+
+@pytest.mark.usefixtures("arxiv")
+async def test_feed_comes_from_the_primary_while_the_standby_lags(
+    gateway: Serve, pair: tuple[Replica, Replica]
+) -> None:
+    primary, standby = pair
+    standby.run("alter system set recovery_min_apply_delay = '1min'")
+    standby.run("select pg_reload_conf()")
+    urls = {"database_url": primary.url, "database_ro_url": standby.url}
+    path = "/api/query?search_query=ti:testing"
+    async with gateway(**urls) as client:
+        first = await client.get(path)
+        listed = await client.get("/results")
+    async with gateway(**urls) as client:
+        cached = await client.get(path)
+
+    assert listed.json() == []
+    assert first.text.count("<entry>") == 10
+    assert cached.content == first.content
+    assert "; hit; " in cached.headers["cache-status"]
 
 
 @pytest.mark.usefixtures("arxiv")

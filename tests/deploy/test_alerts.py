@@ -15,7 +15,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from service.metrics import QueueCollector
 from service.queue.rabbitmq import Backlog
-from tests.conftest import Gateway
+from tests.conftest import Gateway, Serve
 from tests.support.process import ROOT
 
 PROMETHEUS = ROOT / "deploy" / "prometheus"
@@ -52,6 +52,20 @@ def queue_metrics() -> str:
     queue.connected, queue.backlog = True, Backlog(waiting=0, writers=0, parked=0)
     registry.register(queue)
     return generate_latest(registry).decode()
+
+
+async def test_error_of_arxiv_does_not_count_as_an_unhandled_error(gateway: Serve) -> None:
+    series = r'http_requests_total\{[^}]*path="/api/query",status_code="(\d+)"\} (\S+)'
+    arxiv = httpx.MockTransport(lambda _: httpx.Response(500, content=b"oops"))
+    counts = []
+    async with gateway(arxiv) as client:
+        for _ in range(2):
+            response = await client.get("/api/query?search_query=ti:testing")
+            counts.append(dict(re.findall(series, (await client.get("/metrics")).text)))
+
+    assert response.status_code == 500
+    assert float(counts[1]["502"]) == float(counts[0]["502"]) + 1
+    assert counts[1].get("500") == counts[0].get("500")
 
 
 async def test_every_used_series_exists_with_its_labels(client: Gateway) -> None:

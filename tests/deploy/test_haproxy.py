@@ -26,6 +26,7 @@ from service.backend.client import READ_TIMEOUT
 from service.search import QUEUE_TIMEOUT, SAVE_RETRY_SECONDS
 from service.settings import ENDPOINTS, Settings
 from tests.api.test_exports import until
+from tests.conftest import listening
 from tests.support.haproxy import NOBODY, Router, free_port, haproxy
 from tests.support.process import ROOT, Service, service
 
@@ -34,7 +35,11 @@ ALL_UP = r"haproxy_backend_agg_server_status\{proxy=\"\w+\",state=\"UP\"\} 2"
 TOKEN = "a token for the tests"  # noqa: S105
 EXPORT = "/results?format=ndjson&until=1971-01-01"
 PLAIN = {"accept-encoding": "identity"}
-SEARCHING = {"ARXIV_ENDPOINTS": "arxiv,backend", "ARXIV_BACKEND_TOKEN": TOKEN, "ARXIV_TIMEOUT": "1"}
+SEARCHING = {
+    "ARXIV_ENDPOINTS": "arxiv,api/query,backend",
+    "ARXIV_BACKEND_TOKEN": TOKEN,
+    "ARXIV_TIMEOUT": "1",
+}
 UNREADY = '{"status":"not ready","detail":"no backend is ready"}'
 READING = {"ARXIV_ENDPOINTS": "queries,results,papers"}
 
@@ -142,11 +147,14 @@ def single(instances: Instances, tmp_path: Path) -> Iterator[Router]:
 
 @pytest.fixture(autouse=True)
 def _restart_instances(instances: Instances, router: Router) -> Iterator[None]:
-    """Restart stopped instances after each test, and wait until HAProxy detects them."""
+    """Restart stopped instances after each test, and wait until HAProxy detects them.
+
+    Three of the six pools have no health checks.
+    """
     yield
     instances.restart_stopped()
     end = monotonic() + 10
-    while len(re.findall(ALL_UP, httpx.get(f"{router.inside}/metrics").text)) < 3:
+    while len(re.findall(ALL_UP, httpx.get(f"{router.inside}/metrics").text)) < 6:
         assert monotonic() < end
         sleep(0.05)
 
@@ -160,7 +168,7 @@ async def client_of(router: Router) -> AsyncIterator[httpx.AsyncClient]:
 def raw(url: str, path: str, method: str = "GET", **headers: str) -> tuple[int, str]:
     """Send the path unchanged; the status and the body of the response."""
     conn = http.client.HTTPConnection(urlsplit(url).netloc, timeout=10)
-    conn.putrequest(method, path)
+    conn.putrequest(method, path, skip_host="host" in headers)
     for name, value in headers.items():
         conn.putheader(name, value)
     conn.endheaders()
@@ -191,6 +199,8 @@ def test_haproxy_routes_every_endpoint() -> None:
     ("path", "pool", "status"),
     [
         ("/arxiv?title=testing", "FRONTEND", 200),
+        ("/api/query?search_query=ti:testing", "FRONTEND", 200),
+        ("/api/query", "FRONTEND", 400),
         ("/queries", "READ", 200),
         ("/queries/1", "READ", 404),
         ("/results?items_per_page=1", "READ", 200),
@@ -215,6 +225,7 @@ def test_path_is_routed_to_its_pool(
     "path",
     [
         *("/metrics", "/metrics/", "//metrics", "/%6detrics", "/./metrics", "/health/live"),
+        *("/api", "/api/queries", "/api/query/metrics", "/api/query/../metrics", "/find-entries"),
         *("/queries/../metrics", "/queries/%2e%2e/metrics", "/papers/.%2E/get-sequence"),
         *("/get-sequence", "/GET-SEQUENCE", "/write-queries", "/read-results?page=1", "/"),
     ],
@@ -244,6 +255,110 @@ def test_internal_port_serves_only_backend_paths(router: Router) -> None:
         assert raw(router.inside, path)[0] == 404
     assert httpx.get(f"{router.inside}/health/ready").json()["status"] == "ready"
     assert "haproxy_backend_active_servers" in httpx.get(f"{router.inside}/metrics").text
+
+
+FORM = {"content-type": "application/x-www-form-urlencoded"}
+
+
+async def find_frontend(router: Router, instances: Instances, request: httpx.Request) -> str:
+    request.headers["x-request-id"] = request_id = uuid4().hex
+    async with client_of(router) as client:
+        response = await client.send(request)
+    assert response.status_code == 200, response.text
+    [name] = await asyncio.to_thread(instances.find_by_request_id, request_id)
+    return name
+
+
+async def test_identical_searches_go_to_the_same_instance(
+    router: Router, instances: Instances, arxiv: StandIn
+) -> None:
+    names = set()
+    for number in range(8):
+        query = f"search_query=ti:same{number}&max_results=5"
+        url = f"{router.outside}/api/query"
+        requests = [
+            *(httpx.Request("GET", f"{url}?{query}") for _ in range(3)),
+            *(httpx.Request("POST", url, content=query, headers=FORM) for _ in range(3)),
+        ]
+        found = {await find_frontend(router, instances, request) for request in requests}
+        assert len(found) == 1, number
+        names |= found
+
+    assert names == {"FRONTEND1", "FRONTEND2"}
+    assert len(arxiv.requests) == 8
+
+
+@pytest.mark.parametrize("order", [1, -1])
+async def test_endpoints_share_a_cache_entry_whichever_comes_first(
+    router: Router, arxiv: StandIn, order: int
+) -> None:
+    word = f"shared{order + 1}"
+    paths = [f"/arxiv?title={word}", f"/api/query?search_query=ti:%22{word}%22"][::order]
+    async with client_of(router) as client:
+        first, second = [await client.get(path) for path in paths]
+
+    assert len(arxiv.requests) == 1
+    assert (first.status_code, second.status_code) == (200, 200)
+    assert "fwd=uri-miss" in first.headers["cache-status"]
+    assert "; hit; ttl=" in second.headers["cache-status"]
+
+
+async def test_list_of_2000_identifiers_is_accepted_by_post(router: Router, arxiv: StandIn) -> None:
+    ids = ",".join(f"astro-ph/{9_900_000 + number}v1" for number in range(1, 2001))
+    form = {"id_list": ids, "max_results": "2000"}
+    async with client_of(router) as client:
+        response = await client.post("/api/query", data=form)
+        in_url = await client.get("/api/query", params=form)
+
+    assert (response.status_code, in_url.status_code) == (200, 400)
+    assert [request.params["id_list"] for request in arxiv.requests] == [ids]
+
+
+async def test_haproxy_can_be_the_http_proxy_for_the_api(
+    router: Router, instances: Instances, arxiv: StandIn
+) -> None:
+    query = "search_query=ti:proxied"
+    request = httpx.Request("GET", f"{router.outside}/api/query?{query}")
+    direct = await find_frontend(router, instances, request)
+    url, request_id = f"http://export.arxiv.org/api/query?{query}", uuid4().hex
+    async with httpx.AsyncClient(proxy=router.outside, timeout=20) as client:
+        response = await client.get(url, headers={"x-request-id": request_id})
+        with pytest.raises(httpx.ProxyError):
+            await client.get(url.replace("http:", "https:"))
+    proxied = await asyncio.to_thread(instances.find_by_request_id, request_id)
+
+    assert response.status_code == 200
+    assert response.headers["content-type"].startswith("application/atom+xml")
+    assert "hit" in response.headers["cache-status"]
+    assert proxied == {direct}
+    assert len(arxiv.requests) == 1
+
+
+async def test_haproxy_is_no_open_proxy(router: Router) -> None:
+    """Nothing but arXiv's API can be reached with HAProxy as an HTTP proxy."""
+    connections = 0
+
+    async def count(reader: asyncio.StreamReader, _: asyncio.StreamWriter) -> None:
+        nonlocal connections
+        connections += 1
+        await reader.read()
+
+    async with listening(count) as canary:
+        host = urlsplit(canary).netloc
+        paths = ("/results", "/other", "/metrics", "", "/api/query?search_query=ti:testing")
+        targets = [f"http://{host}{path}" for path in paths]
+        statuses = [
+            (await asyncio.to_thread(raw, router.outside, target, "GET", host=host))[0]
+            for target in targets
+        ]
+        connects = [
+            await asyncio.to_thread(raw, router.outside, target, "CONNECT", host=target)
+            for target in (host, "export.arxiv.org:443")
+        ]
+
+    assert connections == 0
+    assert statuses[1:4] == [404] * 3
+    assert [status for status, _ in connects] == [404] * 2
 
 
 async def test_missing_request_id_is_generated_and_logged(router: Router) -> None:
@@ -346,15 +461,14 @@ async def test_export_completes_after_sigterm_of_instance(
     assert status == 0
 
 
+@pytest.mark.parametrize("path", ["/arxiv?title=survival", "/api/query?search_query=ti:survival"])
 async def test_search_is_retried_on_other_instance(
-    router: Router, instances: Instances, arxiv: StandIn
+    router: Router, instances: Instances, arxiv: StandIn, path: str
 ) -> None:
     arxiv.delay = 0.5
     request_id = uuid4().hex
     async with client_of(router) as client:
-        pending = asyncio.create_task(
-            client.get("/arxiv?title=survival", headers={"x-request-id": request_id})
-        )
+        pending = asyncio.create_task(client.get(path, headers={"x-request-id": request_id}))
         await until(lambda: arxiv.requests)
         victim = await asyncio.to_thread(find_searching_instance, router)
         await asyncio.to_thread(instances.running[victim].end, signal.SIGKILL)

@@ -159,6 +159,20 @@ PATHS: dict[str, list[str]] = {
         *("/papers/2101.00001", "/papers/{paper}v99", "/papers/none", "/nowhere"),
         *("/read-archive", "/read-results", "/get-sequence", "/health/live", "/health/ready"),
     ],
+    "feeds": [
+        "/api/query?search_query=ti:%22testing%22&max_results=10",
+        "/api/query?search_query=all:a&max_results=210",
+        "/api/query?search_query=au:li+AND+ti:testing&start=2&sortBy=submittedDate",
+        *("/api/query?search_query=&id_list={paper},{paper}v1", "/api/query?search_query=ti:zyxw"),
+    ],
+    "rejected": [
+        *("/api/query", "/api/query?search_query=ti:x&sortBy=date", "/api/query?id_list=none"),
+        *(
+            f"/api/query?search_query=ti:x&max_results={count}"
+            for count in ("0", "-1", "2001", "x")
+        ),
+        *("/api/query?search_query=(ti:x", "/api/query?search_query=ti:x&start=10000"),
+    ],
     "wrong": [
         *(f"{path}?{query}" for path, query, _ in BAD_QUERIES if path[1:] in ENDPOINTS["frontend"]),
         *(f"{path}?format=none" for path in LISTS),
@@ -245,7 +259,7 @@ async def compare(both: list[Gateway], request: RequestParts) -> httpx.Response:
 async def test_split_responses_equal_single_service(both: list[Gateway], what: str) -> None:
     first = await both[0].get("/papers?versions=all&order=oldest&items_per_page=1")
     paper = first.json()["papers"][0]["arxiv_id"]
-    good = {"unknown": {200, 404, 400}, "wrong": {400}}.get(what, {200, 409})
+    good = {"unknown": {200, 404, 400}, "wrong": {400}, "rejected": {400}}.get(what, {200, 409})
     for template in PATHS[what]:
         path = template.replace("{paper}", paper)
         response = await compare(both, ("GET", path, {}, None))
@@ -522,6 +536,7 @@ async def test_backend_problems_are_passed_on(
         "detail": "arXiv responded with status 500",
         "request_id": "job-7",
         "query_id": 3,
+        "upstream_status": 500,
     }
     errors = [record for record in caplog.records if record.levelno >= logging.ERROR]
     assert len(errors) == 1  # logged by the backend

@@ -35,7 +35,7 @@ async def find_answer(
         openapi.describe_body(SearchRequest, SearchRequest(search=Search(title="testing"))),
     ],
 ) -> SearchReply:
-    """Return what `/arxiv` would respond, from the cache or from arXiv.
+    """Return what `/arxiv` or `/api/query` would respond, from the cache or from arXiv.
 
     Times are Unix seconds. `anew`: whether to bypass the cache.
     """
