@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import calendar
+import dataclasses
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import Enum
 from itertools import pairwise
 from typing import Final, Literal
@@ -20,7 +21,7 @@ class Term:
 
     field: str
     value: str
-    quoted: bool = field(default=False, compare=False)
+    quoted: bool = dataclasses.field(default=False, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
