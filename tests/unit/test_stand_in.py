@@ -28,7 +28,7 @@ from lxml import etree
 from demo import feed, query
 from demo.__main__ import main
 from demo.arxiv import StandIn
-from demo.papers import Author, Paper, generate
+from demo.papers import ODD_PAPERS, Author, Paper, generate
 from tests.support.captures import CAPTURES, FEEDS
 
 URL = "http://127.0.0.1/api/query"
@@ -727,6 +727,16 @@ def test_papers_have_the_irregularities_of_arxiv(family: feed.Family) -> None:
     assert Counter(paper.arxiv_id for paper in papers).most_common(1)[0][1] == 1
     everything = ",".join(paper.arxiv_id for paper in papers)
     assert search_stand_in(stand_in, id_list=everything, max_results=2000).status == 200
+
+
+@pytest.mark.parametrize("paper", ODD_PAPERS, ids=lambda paper: paper.arxiv_id)
+def test_odd_papers_are_found_beside_generated_ones(paper: Paper) -> None:
+    response = search_stand_in(StandIn([*generate(20), *ODD_PAPERS]), id_list=paper.arxiv_id)
+    (entry,) = response.root.iterfind("a:entry", NS)
+
+    assert read_paper(entry) == replace(
+        paper, versions=(paper.submitted, *[paper.updated] * (paper.version - 1))
+    )
 
 
 # HTTP
