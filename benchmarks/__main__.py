@@ -13,6 +13,7 @@ from textwrap import shorten
 from benchmarks import (
     image,
     parsing,
+    proxying,
     queueing,
     reading,
     recording,
@@ -45,6 +46,7 @@ PARTS: dict[str, Callable[[Bench], Iterator[Row]]] = {
     "page": reading.measure_page,
     "depth": reading.measure_depth,
     "export": reading.measure_export,
+    "proxy": proxying.measure_proxies,
     "start": starting.measure_start,
     "image": image.measure_size,
     "queue": queueing.measure_rates,

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import codecs
 import math
 import re
 import time
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from urllib.parse import parse_qs
 
 from demo import feed, query
+from demo.categories import ARCHIVES, CATEGORIES
 from demo.library import Library, UnsupportedQueryError
 
 if TYPE_CHECKING:
@@ -27,17 +29,30 @@ if TYPE_CHECKING:
     Receive = Callable[[], Awaitable[Message]]
     Send = Callable[[Message], Awaitable[None]]
 
-ATOM: Final = "application/atom+xml; charset=UTF-8"
+ATOM: Final = "application/atom+xml; charset=utf-8"
 PLAIN: Final = "text/plain; charset=UTF-8"
 LAST_RESULT: Final = 10_000
 """The last result that a page may contain."""
 
-_ID: Final = re.compile(
-    r"(?P<base>\d{4}\.\d{4,5}|[a-z-]+(?:\.[A-Z]{2})?/\d{7})(?:v(?P<version>\d+))?", re.ASCII
+# An id is accepted if it contains something like an id, but then it is compared as a whole.
+_NEW_ID: Final = re.compile(r"(?<![\d=.])(?:arxiv:)?\d{4}\.\d{4,5}", re.IGNORECASE)
+_OLD_ID: Final = re.compile(
+    rf"(?:{'|'.join(map(re.escape, ARCHIVES + CATEGORIES))})/\d{{2}}[01]\d{{4}}", re.IGNORECASE
 )
+_VERSIONED_ID: Final = re.compile(r"(.+)v([1-9][0-9]*)")
 _SORTS: Final = ("relevance", "lastUpdatedDate", "submittedDate")
 _ORDERS: Final = ("ascending", "descending")
 _SORT_HELP: Final = "https://arxiv.org/help/api/user-manual#sort"
+_NOT_FOUND: Final = (
+    "The requested URL was not found on the server."
+    " If you entered the URL manually please check your spelling and try again."
+)
+_METHOD_NOT_ALLOWED: Final = "The method is not allowed for the requested URL."
+_BODY_TOO_LARGE: Final = "The data value transmitted exceeds the capacity limit."
+_SERVER_ERROR: Final = (
+    "The server encountered an internal error and was unable to complete your request."
+    " Either the server is overloaded or there is an error in the application."
+)
 _PENDING: Final = datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC)
 """Placeholder in rendered feeds of the new family for the time at which they are sent."""
 _MAX_REQUESTS: Final = 20_000
@@ -51,14 +66,23 @@ class Request:
     method: str
     raw_query: str
     body: bytes
-    params: dict[str, str]
     headers: dict[str, str]
     started: float
     """Time of `time.monotonic`, like `ended`."""
+    params: dict[str, str] = field(default_factory=dict)
     ended: float = math.inf
     """Infinite while the request is in progress."""
     status: int = 0
     """Zero until the response is sent."""
+
+
+class Response(NamedTuple):
+    """A response to a request."""
+
+    status: int
+    content: bytes = b""
+    content_type: str = ATOM
+    headers: tuple[tuple[str, str], ...] = ()
 
 
 class RejectedError(Exception):
@@ -76,8 +100,8 @@ class RejectedError(Exception):
 class Search:
     """A validated search."""
 
-    search_query: str
-    """The rewritten query."""
+    search_query: str | None
+    """The rewritten query, or with `raw` the query as it was sent."""
     id_list: tuple[str, ...]
     start: int
     max_results: int
@@ -89,25 +113,34 @@ class Search:
         """Validate parameters in arXiv's order; unknown parameters are ignored."""
         ids = tuple(params["id_list"].split(",")) if params.get("id_list") else ()
         for arxiv_id in ids:
-            if not _ID.fullmatch(arxiv_id):
-                message = f"incorrect id format for {arxiv_id}"
-                raise _create_parameter_error(message)
+            if not (_NEW_ID.search(arxiv_id) or _OLD_ID.search(arxiv_id)):
+                raise _create_parameter_error("incorrect id format for ", arxiv_id)
+        raw = params.get("raw") == "1"
+        sent = params.get("search_query")
         search = cls(
-            search_query=query.rewrite(params.get("search_query", "")),
-            id_list=ids,
             max_results=_parse_count(params, "max_results", 10),
             start=_parse_count(params, "start", 0),
             sort_by=_parse_choice(params, "sortBy", _SORTS, "relevance"),
             order=_parse_choice(params, "sortOrder", _ORDERS, "descending"),
+            search_query=sent if raw else query.rewrite(sent or "") or None,
+            id_list=ids,
         )
-        if not (search.search_query or ids):
+        if search.search_query is None and not ids:
             message = "Either a search_query or id_list must be specified for the classic API."
             raise RejectedError(400, message)
         return search
 
+    @property
+    def is_in_range(self) -> bool:
+        """Whether arXiv returns this page; it rounds the number of the page."""
+        if self.max_results == 0 or self.start + self.max_results > LAST_RESULT:
+            return False
+        return 1 + round(self.start / self.max_results) <= LAST_RESULT // self.max_results
 
-def _create_parameter_error(message: str) -> RejectedError:
-    return RejectedError(400, message, f"{feed.ERRORS}#{message.replace(' ', '_')}")
+
+def _create_parameter_error(message: str, value: str = "") -> RejectedError:
+    link = f"{feed.ERRORS}#{message.replace(' ', '_')}{value}"
+    return RejectedError(400, message + value, link)
 
 
 def _parse_count(params: Mapping[str, str], name: str, default: int) -> int:
@@ -142,6 +175,14 @@ class StandIn:
     family: Family = field(default="new", kw_only=True)
     delay: float = field(default=0.0, kw_only=True)
     """Time in seconds that every response takes."""
+    false_empty: int = field(default=0, kw_only=True)
+    """Number of requests, beginning with the next, that find nothing although papers match."""
+    retry_after: int | None = field(default=None, kw_only=True)
+    """If set, requests are rejected with 503 and this number of seconds in Retry-After."""
+    redirect_url: str | None = field(default=None, kw_only=True)
+    """If set, requests are redirected to this URL with 301."""
+    truncates: bool = field(default=False, kw_only=True)
+    """Whether feeds end in the middle, as complete responses."""
     requests: list[Request] = field(default_factory=list, init=False)
     """The requests received, oldest first; the oldest are dropped beyond a limit."""
 
@@ -151,39 +192,65 @@ class StandIn:
         self._find_papers_cached = lru_cache(maxsize=512)(self._find_papers)
         self._render_page_cached = lru_cache(maxsize=128)(self._render_page)
 
+    def reset(self) -> None:
+        """Drop the stored requests, and respond at once and without faults."""
+        self.requests.clear()
+        self.min_interval, self.delay = 0.0, 0.0
+        self.false_empty, self.truncates = 0, False
+        self.retry_after = self.redirect_url = None
+
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one request."""
         if scope["type"] != "http":
             raise NotImplementedError(scope["type"])
         started = time.monotonic()
         body = await _receive_body(receive)
-        if scope["path"] != "/api/query":
-            await _send_response(send, 404, PLAIN, b"Not found.")
+        if rejection := _reject_target(scope["method"], scope["path"]):
+            await _send_response(send, scope["method"], rejection)
             return
-        if scope["method"] not in ("GET", "POST"):
-            await _send_response(send, 405, PLAIN, b"Method not allowed.")
-            return
-        request = _parse_request(scope, body, started)
+        request = _create_request(scope, body, started)
         throttled = self._is_too_early(started)
         self._store_request(request)
         try:
             await asyncio.sleep(self.delay)
-            if throttled:
-                status, content_type, content = 429, PLAIN, b"Rate exceeded."
-            else:
-                (status, content), content_type = self.answer(request.params), ATOM
-            request.status = status
+            response = self._respond(request, throttled=throttled)
+            request.status = response.status
         finally:
             # Set before the last byte is sent: the next request of a fast client must not overlap.
             request.ended = time.monotonic()
-        await _send_response(send, status, content_type, content)
+        await _send_response(send, request.method, response)
+
+    def _respond(self, request: Request, *, throttled: bool) -> Response:
+        if throttled:
+            return Response(429, b"Rate exceeded.", PLAIN)
+        if self.retry_after is not None:
+            return Response(
+                503, content_type=PLAIN, headers=(("retry-after", f"{self.retry_after}"),)
+            )
+        if self.redirect_url is not None:
+            return Response(301, content_type=PLAIN, headers=(("location", self.redirect_url),))
+        try:
+            request.params = _parse_parameters(request)
+        except RejectedError as error:
+            return Response(error.status, feed.error(error.message, family=self.family))
+        status, content = self.answer(request.params)
+        return Response(status, content[: len(content) // 2] if self.truncates else content)
 
     def answer(self, params: Mapping[str, str]) -> tuple[int, bytes]:
         """Return the status and the feed of a request with these parameters."""
         try:
-            content = self._render_page_cached(Search.parse(params), self.family)
+            return self._answer(params)
+        except (feed.UnsupportedCharacterError, RecursionError):
+            return 500, feed.error(_SERVER_ERROR, family=self.family)
+
+    def _answer(self, params: Mapping[str, str]) -> tuple[int, bytes]:
+        is_empty = self.false_empty > 0
+        try:
+            content = self._render_page_cached(Search.parse(params), self.family, is_empty)
         except RejectedError as error:
             return error.status, feed.error(error.message, error.link, family=self.family)
+        if is_empty:
+            self.false_empty -= 1
         now = feed.format_time(datetime.now(UTC)).encode()
         return 200, content.replace(feed.format_time(_PENDING).encode(), now)
 
@@ -198,15 +265,16 @@ class StandIn:
         if len(self.requests) > _MAX_REQUESTS:
             del self.requests[: _MAX_REQUESTS // 2]
 
-    def _render_page(self, search: Search, family: Family) -> bytes:
+    def _render_page(self, search: Search, family: Family, is_empty: bool) -> bytes:  # noqa: FBT001 - a key of the cache
         papers = self._find_papers_cached(
             search.search_query, search.id_list, search.sort_by, search.order
         )
-        end = search.start + search.max_results
-        if search.max_results == 0 or end > LAST_RESULT:
+        if is_empty:
+            papers = []
+        if not search.is_in_range:
             raise _create_server_error()
         return feed.render(
-            papers[search.start : end],
+            papers[search.start : search.start + search.max_results],
             query=search.search_query,
             id_list=search.id_list,
             start=search.start,
@@ -217,16 +285,16 @@ class StandIn:
         )
 
     def _find_papers(
-        self, search_query: str, id_list: tuple[str, ...], sort_by: str, order: str
+        self, search_query: str | None, id_list: tuple[str, ...], sort_by: str, order: str
     ) -> list[Paper]:
         """Find all papers that match a search, in the requested order."""
         hits: Hits = dict.fromkeys(range(len(self.papers)), 0)
         try:
-            if search_query:
+            if search_query is not None:
                 hits = self.library.find(query.parse(search_query))
         except query.InvalidQueryError as error:
             raise RejectedError(400, str(error)) from error
-        except (UnsupportedQueryError, RecursionError) as error:
+        except UnsupportedQueryError as error:
             raise _create_server_error() from error
         if id_list:
             found = [
@@ -249,29 +317,71 @@ class StandIn:
         """Return the papers with these ids, once each and by number; unknown ids are skipped."""
         papers: dict[tuple[int, int], Paper] = {}
         for arxiv_id in id_list:
-            match = _ID.fullmatch(arxiv_id)
-            if match is None or (number := self.library.numbers.get(match["base"])) is None:
+            match = _VERSIONED_ID.fullmatch(arxiv_id)
+            number = self.library.numbers.get(match[1] if match else arxiv_id)
+            if number is None:
                 continue
             newest = self.papers[number].version
-            version = int(match["version"] or newest)
-            if 1 <= version <= newest:
+            version = int(match[2]) if match else newest
+            if version <= newest:
                 papers[number, version] = self.papers[number].at(version)
         return [(number, papers[number, version]) for number, version in sorted(papers)]
 
 
 def _create_server_error() -> RejectedError:
-    return RejectedError(500, "The request could not be completed by the server.")
+    return RejectedError(500, _SERVER_ERROR)
 
 
-def _parse_request(scope: Scope, body: bytes, started: float) -> Request:
-    """Parse a request. If a parameter is repeated, the first one is used, as by arXiv."""
+def _reject_target(method: str, path: str) -> Response | None:
+    if path != "/api/query":
+        return Response(404, feed.error(_NOT_FOUND))
+    if method == "OPTIONS":
+        return Response(200, headers=(("allow", "GET, HEAD, OPTIONS, POST"),))
+    if method not in ("GET", "HEAD", "POST"):
+        return Response(405, feed.error(_METHOD_NOT_ALLOWED))
+    return None
+
+
+def _create_request(scope: Scope, body: bytes, started: float) -> Request:
     raw_query = scope["query_string"].decode("latin-1")
-    params = parse_qs(raw_query, keep_blank_values=True)
-    if scope["method"] == "POST":
-        params = parse_qs(body.decode("latin-1"), keep_blank_values=True) | params
     headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
-    first = {name: values[0] for name, values in params.items()}
-    return Request(scope["method"], raw_query, body, first, headers, started)
+    return Request(scope["method"], raw_query, body, headers, started)
+
+
+def _parse_parameters(request: Request) -> dict[str, str]:
+    """Parse the parameters in the URL or, of a POST, only those in the body.
+
+    If a parameter is repeated, the first one is used.
+    """
+    if request.method != "POST":
+        return _parse_form(request.raw_query.encode("latin-1"), _create_server_error())
+    content_type = request.headers.get("content-type", "")
+    if not content_type:  # parsed differently: empty values are dropped, other bytes replaced
+        values = parse_qs(request.body.decode(errors="replace"))
+        return {name: value[0] for name, value in values.items()}
+    if content_type.partition(";")[0].strip().lower() != "application/x-www-form-urlencoded":
+        return {}
+    return _parse_form(request.body, RejectedError(413, _BODY_TOO_LARGE))
+
+
+def _parse_form(form: bytes, rejection: RejectedError) -> dict[str, str]:
+    """Parse parameters; the form is rejected if it contains bytes that are not UTF-8."""
+    try:
+        values = parse_qs(form.decode(), keep_blank_values=True, errors=_KEEP_ENCODED)
+    except UnicodeDecodeError as error:
+        raise rejection from error
+    return {name: value[0] for name, value in values.items()}
+
+
+def _keep_encoded(error: UnicodeError) -> tuple[str, int]:
+    """Replace bytes that are not UTF-8 by their percent-encoding, as Werkzeug does."""
+    assert isinstance(error, UnicodeDecodeError)  # noqa: S101 - the only error of decoding
+    damaged = error.object[error.start : error.end]
+    return "".join(f"%{byte:02X}" for byte in damaged), error.end
+
+
+_KEEP_ENCODED: Final = "demo.keep_encoded"
+codecs.register_error(_KEEP_ENCODED, _keep_encoded)
 
 
 async def _receive_body(receive: Receive) -> bytes:
@@ -284,11 +394,14 @@ async def _receive_body(receive: Receive) -> bytes:
     return body
 
 
-async def _send_response(send: Send, status: int, content_type: str, content: bytes) -> None:
+async def _send_response(send: Send, method: str, response: Response) -> None:
     headers = [
-        (b"content-type", content_type.encode()),
-        (b"content-length", str(len(content)).encode()),
-        (b"access-control-allow-origin", b"*"),
+        ("content-type", response.content_type),
+        ("content-length", str(len(response.content))),
+        ("access-control-allow-origin", "*"),
+        *response.headers,
     ]
-    await send({"type": "http.response.start", "status": status, "headers": headers})
+    encoded = [(name.encode(), value.encode("latin-1")) for name, value in headers]
+    await send({"type": "http.response.start", "status": response.status, "headers": encoded})
+    content = b"" if method == "HEAD" else response.content
     await send({"type": "http.response.body", "body": content})

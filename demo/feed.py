@@ -9,8 +9,9 @@ import textwrap
 from datetime import UTC, datetime, timedelta, timezone
 from functools import lru_cache
 from typing import TYPE_CHECKING, Final, Literal
-from urllib.parse import quote, urlencode
-from xml.sax.saxutils import escape, quoteattr
+from urllib.parse import quote, urlencode, urlsplit
+from xml.sax import saxutils
+from xml.sax.saxutils import quoteattr
 
 from demo import query as language
 
@@ -23,6 +24,13 @@ Family = Literal["new", "old"]
 
 ERRORS: Final = "https://arxiv.org/api/errors"
 
+
+class UnsupportedCharacterError(ValueError):
+    """A parameter contains a character that XML does not allow."""
+
+
+_UNSUPPORTED: Final = re.compile(r"[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+
 _ATOM: Final = "http://www.w3.org/2005/Atom"
 _ARXIV: Final = "http://arxiv.org/schemas/atom"
 _OPENSEARCH: Final = "http://a9.com/-/spec/opensearch/1.1/"
@@ -33,7 +41,7 @@ _EASTERN: Final = timezone(timedelta(hours=-5))  # the old server used midnight 
 def render(
     papers: Sequence[Paper],
     *,
-    query: str = "all:testing",
+    query: str | None = "all:testing",
     id_list: Sequence[str] = (),
     start: int = 0,
     max_results: int | None = None,
@@ -43,19 +51,20 @@ def render(
 ) -> bytes:
     """Render the feed of one page of papers.
 
-    As on arXiv's server, the title contains the rewritten query and the link the parsed one. By
-    default, the papers are all results, on one page.
+    The title contains the query, which the server has rewritten before; the link contains it as it
+    was parsed. By default, the papers are all results, on one page. Raises
+    UnsupportedCharacterError.
     """
     size = len(papers) if max_results is None else max_results
-    rewritten = language.rewrite(query)
     ids = ",".join(id_list)
-    parameters = f"search_query={rewritten}&id_list={ids}&start={start}&max_results={size}"
+    parameters = f"search_query={query or ''}&id_list={ids}&start={start}&max_results={size}"
+    _check_characters(parameters)
     updated = updated or datetime.now(UTC)
     count = len(papers) if total is None else total
     if family == "old":
         head = _render_old_head(parameters, updated, count, start, size)
         return _encode_feed(head, map(_render_old_entry, papers))
-    tree = language.format_tree(language.parse(rewritten)) if rewritten else ""
+    tree = "" if query is None else language.format_tree(language.parse(query))
     link = urlencode(
         {"search_query": tree, "start": start, "max_results": size, "id_list": ids},
         safe="!$'()*,/:;?@",
@@ -63,7 +72,7 @@ def render(
     head = (
         _NEW_OPENING
         + f"  <id>https://arxiv.org/api/{_compute_digest(parameters)}</id>\n"
-        + f"  <title>arXiv Query: {escape(parameters)}</title>\n"
+        + f"  <title>arXiv Query: {_escape(parameters)}</title>\n"
         + f"  <updated>{format_time(updated)}</updated>\n"
         + f"  <link href={_quote_attribute(f'https://arxiv.org/api/query?{link}')}"
         + ' type="application/atom+xml"/>\n'
@@ -75,7 +84,11 @@ def render(
 def error(
     message: str, link: str = ERRORS, updated: datetime | None = None, family: Family = "new"
 ) -> bytes:
-    """Render the feed of an error: one entry with the title Error."""
+    """Render the feed of an error: one entry with the title Error.
+
+    Raises UnsupportedCharacterError.
+    """
+    _check_characters(message)
     updated = updated or datetime.now(UTC)
     if family == "old":
         link = link.replace("https:", "http:")
@@ -92,11 +105,12 @@ def error(
         )
     entry = (
         "  <entry>\n"
-        f"    <id>{escape(link)}</id>\n"
+        f"    <id>{_escape(link)}</id>\n"
         "    <title>Error</title>\n"
         f"    <updated>{time}</updated>\n"
-        f'    <link href={_quote_attribute(link)} rel="alternate" type="text/html"/>\n'
-        f"    <summary>{escape(message)}</summary>\n"
+        f"    <link href={_quote_attribute(urlsplit(link).geturl())}"
+        ' rel="alternate" type="text/html"/>\n'
+        f"    <summary>{_escape(message)}</summary>\n"
         "    <author>\n"
         "      <name>arXiv api core</name>\n"
         "    </author>\n"
@@ -108,6 +122,16 @@ def error(
 def format_time(moment: datetime) -> str:
     """Format a time as in feeds."""
     return f"{moment:%Y-%m-%dT%H:%M:%SZ}"
+
+
+def _check_characters(text: str) -> None:
+    if _UNSUPPORTED.search(text):
+        raise UnsupportedCharacterError
+
+
+def _escape(text: str) -> str:
+    """Escape a text for an element."""
+    return saxutils.escape(text, {"\r": "&#13;"})
 
 
 def _encode_feed(head: str, entries: Iterable[str]) -> bytes:
@@ -143,22 +167,22 @@ def _render_new_entry(paper: Paper) -> str:
     lines = [
         "  <entry>",
         f"    <id>http://arxiv.org/abs/{name}</id>",
-        f"    <title>{escape(paper.title)}</title>",
+        f"    <title>{_escape(paper.title)}</title>",
         f"    <updated>{format_time(paper.updated)}</updated>",
         f'    <link href="https://arxiv.org/abs/{name}" rel="alternate" type="text/html"/>',
         f'    <link href="https://arxiv.org/pdf/{name}" rel="related" {_PDF} title="pdf"/>',
-        f"    <summary>{escape(paper.abstract)}</summary>",
+        f"    <summary>{_escape(paper.abstract)}</summary>",
         *(f'    <category term="{name}" scheme="{_ARXIV}"/>' for name in paper.categories),
         f"    <published>{format_time(paper.submitted)}</published>",
     ]
-    if paper.comment is not None:
-        lines.append(f"    <arxiv:comment>{escape(paper.comment)}</arxiv:comment>")
+    if paper.comment:
+        lines.append(f"    <arxiv:comment>{_escape(paper.comment)}</arxiv:comment>")
     lines.append(f'    <arxiv:primary_category term="{paper.categories[0]}"/>')
-    if paper.journal_ref is not None:
-        lines.append(f"    <arxiv:journal_ref>{escape(paper.journal_ref)}</arxiv:journal_ref>")
+    if paper.journal_ref:
+        lines.append(f"    <arxiv:journal_ref>{_escape(paper.journal_ref)}</arxiv:journal_ref>")
     lines.extend(_render_author(author, "") for author in paper.authors)
     for doi in paper.dois:
-        lines.append(f"    <arxiv:doi>{escape(doi)}</arxiv:doi>")
+        lines.append(f"    <arxiv:doi>{_escape(doi)}</arxiv:doi>")
         href = _quote_attribute(f"https://doi.org/{doi}")
         lines.append(f'    <link rel="related" href={href} title="doi"/>')
     lines.append("  </entry>\n")
@@ -166,9 +190,9 @@ def _render_new_entry(paper: Paper) -> str:
 
 
 def _render_author(author: Author, namespace: str) -> str:
-    lines = ["    <author>", f"      <name>{escape(author.name)}</name>"]
+    lines = ["    <author>", f"      <name>{_escape(author.name)}</name>"]
     lines.extend(
-        f"      <arxiv:affiliation{namespace}>{escape(affiliation)}</arxiv:affiliation>"
+        f"      <arxiv:affiliation{namespace}>{_escape(affiliation)}</arxiv:affiliation>"
         for affiliation in author.affiliations
     )
     lines.append("    </author>")
@@ -188,7 +212,7 @@ def _render_old_head(parameters: str, updated: datetime, total: int, start: int,
         f'<feed xmlns="{_ATOM}">\n'
         f'  <link href="http://arxiv.org/api/query?{quote(parameters)}" rel="self"'
         ' type="application/atom+xml"/>\n'
-        f'  <title type="html">ArXiv Query: {escape(parameters)}</title>\n'
+        f'  <title type="html">ArXiv Query: {_escape(parameters)}</title>\n'
         f"  <id>http://arxiv.org/api/{_compute_digest(parameters)}</id>\n"
         f"  <updated>{_format_old_midnight(updated)}</updated>\n"
         + "".join(
@@ -209,17 +233,17 @@ def _render_old_entry(paper: Paper) -> str:
         f"    <id>http://arxiv.org/abs/{name}</id>",
         f"    <updated>{format_time(paper.updated)}</updated>",
         f"    <published>{format_time(paper.submitted)}</published>",
-        f"    <title>{escape(_wrap_text(paper.title, '  '))}</title>",
-        f"    <summary>  {escape(_wrap_text(paper.abstract, ''))}\n</summary>",
+        f"    <title>{_escape(_wrap_text(paper.title, '  '))}</title>",
+        f"    <summary>  {_escape(_wrap_text(paper.abstract, ''))}\n</summary>",
         *(_render_author(author, _NS_ARXIV) for author in paper.authors),
     ]
     for doi in paper.dois:
-        lines.append(f"    <arxiv:doi{_NS_ARXIV}>{escape(doi)}</arxiv:doi>")
+        lines.append(f"    <arxiv:doi{_NS_ARXIV}>{_escape(doi)}</arxiv:doi>")
         href = _quote_attribute(f"http://dx.doi.org/{doi}")
         lines.append(f'    <link title="doi" href={href} rel="related"/>')
     for element, text in ("comment", paper.comment), ("journal_ref", paper.journal_ref):
         if text is not None:
-            wrapped = escape(_wrap_text(text, "  "))
+            wrapped = _escape(_wrap_text(text, "  "))
             lines.append(f"    <arxiv:{element}{_NS_ARXIV}>{wrapped}</arxiv:{element}>")
     primary, *_ = paper.categories
     lines += [

@@ -111,7 +111,10 @@ class Library:
     def find(self, tree: Node) -> Hits:
         """Find the papers that match a query."""
         match tree:
-            case Term(field, value):
+            case Term(_, ""):
+                return dict.fromkeys(range(len(self.papers)), 0)
+            case Term(field, value, quoted):
+                _check_value(field, value, quoted=quoted)
                 return self._finders[field](value)
             case Not(Term() as term):
                 return dict.fromkeys(set(range(len(self.papers))) - self.find(term).keys(), 0)
@@ -133,8 +136,6 @@ class Library:
                 }
 
     def _find_in_all_fields(self, value: str) -> Hits:
-        if not value:
-            return dict.fromkeys(range(len(self.papers)), 0)
         return _add_scores(
             self._titles.find(value),
             self._find_by_author(value),
@@ -179,7 +180,7 @@ class Library:
         try:
             first, last = (
                 datetime.strptime(date, "%Y%m%d%H%M").replace(tzinfo=UTC)
-                for date in value.split(" TO ")
+                for date in map(str.strip, value.split("TO"))
             )
         except ValueError as error:
             raise UnsupportedQueryError(value) from error
@@ -188,6 +189,17 @@ class Library:
             for number, paper in enumerate(self.papers)
             if first <= paper.submitted.replace(second=0) <= last
         }
+
+
+def _check_value(field: str, value: str, *, quoted: bool) -> None:
+    """Raise UnsupportedQueryError for values that make the server fail."""
+    starts_with_wildcard = value.startswith(("*", "?"))
+    if starts_with_wildcard and (field in ("all", "doi") or (field == "id" and not quoted)):
+        message = "the server cannot search for a leading wildcard in this field"
+        raise UnsupportedQueryError(message)
+    if field in ("all", "au") and not quoted and not value.strip(";"):
+        message = "the server splits authors at semicolons and finds none"
+        raise UnsupportedQueryError(message)
 
 
 def _add_scores(*hits_of_terms: Hits) -> Hits:

@@ -412,3 +412,48 @@ SPECIAL_CASES: Final[tuple[dict[str, Any], ...]] = (
     {"title": "A very long title " + "on the length of titles, " * 14 + "that ends here"},
     {"title": '"Quoted" testing, with an ü composed of u\u0308'},
 )
+
+_DAY: Final = datetime(2026, 1, 5, 12, 0, 1, tzinfo=UTC)
+ODD_PAPERS: Final = (
+    Paper(
+        arxiv_id="2601.00001",
+        title="Odd DOIs",
+        abstract="The DOIs are not bare.",
+        authors=(Author("Ada Novák"),),
+        categories=("cs.DL",),
+        versions=(_DAY,),
+        dois=("doi:10.5555/a", "https://doi.org/10.5555/b", "10.5555/c;10.5555/d", "10.5555/e,"),
+    ),
+    Paper(
+        arxiv_id="2601.00002",
+        title="Odd authors",
+        abstract="A colon follows the name of the group.",
+        authors=(
+            Author("LUMEN Workshop", AFFILIATIONS[:2]),
+            Author(":"),
+            Author("J. -P. Fournier Jr."),
+            Author("Ružić", AFFILIATIONS),
+        ),
+        categories=("hep-ex", "physics.ins-det"),
+        versions=(_DAY, _DAY.replace(month=2)),
+    ),
+    Paper(
+        arxiv_id="2601.00003",
+        title='Odd ]]> <script>alert("1")</script> &amp; \'title\' \u202e\u00ad {\\"o} =1+1',
+        abstract="\n  First line,\r\n\tsecond line  \n\n  ",
+        authors=(Author('<b>"Ada"</b> & Co'),),
+        categories=("math.GM",),
+        versions=(_DAY,),
+        comment='12 pages; <a href="x">\n  two lines</a>',
+        journal_ref='J. "A" & <B> 1',
+    ),
+    Paper(
+        arxiv_id="solv-int/9901001",
+        title="Odd archive, whose name contains a v",
+        abstract="An id of a closed archive.",
+        authors=(Author("Ada Novák"),),
+        categories=("nlin.SI", "solv-int"),
+        versions=(datetime(1999, 1, 4, tzinfo=UTC),) * 3,
+    ),
+)
+"""Papers with rare defects of arXiv's metadata, for tests that add them to generated ones."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import calendar
+import dataclasses
 import re
 from dataclasses import dataclass
 from enum import Enum
@@ -20,6 +21,7 @@ class Term:
 
     field: str
     value: str
+    quoted: bool = dataclasses.field(default=False, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,13 +46,13 @@ Node = Term | Not | BinaryOp
 def format_tree(tree: Node, *, outermost: bool = True) -> str:
     """Format a tree with parentheses, as in the link of a feed."""
     match tree:
-        case Term(field, value):
-            return f'{field}:"{value}"' if re.search(r"\s", value) else f"{field}:{value}"
+        case Term(name, value, quoted):
+            return f'{name}:"{value}"' if quoted and value else f"{name}:{value}"
         case Not(operand):
             text = f"ANDNOT {format_tree(operand, outermost=False)}"
         case BinaryOp(left, operator, right):
-            operands = (format_tree(operand, outermost=False) for operand in (left, right))
-            text = f" {operator} ".join(operands)
+            first = format_tree(left, outermost=False)
+            text = f"{first} {operator} {format_tree(right, outermost=False)}"
     return text if outermost else f"({text})"
 
 
@@ -90,9 +92,11 @@ _RANGE: Final = re.compile(r"submittedDate:\[([\d-]{4,14}) TO ([\d-]{4,14})\]")
 
 def rewrite(query: str) -> str:
     """Rewrite a query as the server does; the title of a feed contains the result."""
+    query = query.replace("\r", " ").replace("\n", " ")
     query = query.replace("lastUpdatedDate:", "submittedDate:")
     query = _RANGE.sub(_quote_range, query)
     tokens = [_create_token(text) for text in _TOKEN.findall(query)]
+    _replace_not(tokens)
     tokens = _distribute_prefixes(tokens)
     tokens = _add_prefixes(tokens)
     tokens = _drop_repeated_operators(tokens)
@@ -115,10 +119,10 @@ def _complete_date(date: str, *, last: bool) -> str:
     if len(date) == len("YYYY"):
         date += "12" if last else "01"
     if len(date) == len("YYYYMM"):
-        year, month = int(date[:4]), int(date[4:])
-        if not (year and 1 <= month <= 12):  # noqa: PLR2004 - months of a year
+        try:
+            date += f"{calendar.monthrange(int(date[:4]), int(date[4:]))[1]}" if last else "01"
+        except ValueError:
             return date
-        date += f"{calendar.monthrange(year, month)[1]}" if last else "01"
     if len(date) == len("YYYYMMDD"):
         date += "2359" if last else "0000"
     return date
@@ -126,7 +130,7 @@ def _complete_date(date: str, *, last: bool) -> str:
 
 def _create_token(text: str) -> Token:
     if text in _OPERATORS:
-        return Token(Kind.OPERATOR, "ANDNOT" if text == "NOT" else text)
+        return Token(Kind.OPERATOR, text)
     if text in _PREFIXES:
         return Token(Kind.PREFIX, "ti:" if text == "title:" else text)
     if text in ("(", ")"):
@@ -134,15 +138,33 @@ def _create_token(text: str) -> Token:
     return Token(Kind.TEXT, text)
 
 
+def _replace_not(tokens: list[Token]) -> None:
+    """Rewrite NOT as ANDNOT, with a bug of the server: it skips the token after `AND NOT`."""
+    previous = ""
+    remaining = iter(tokens)
+    for token in remaining:
+        if token.text == "NOT":
+            token.text = "ANDNOT"
+            if previous == "AND":
+                next(remaining, None)
+        previous = token.text
+
+
 def _distribute_prefixes(tokens: list[Token]) -> list[Token]:
-    """Rewrite `ti:(a b)` as `(ti:a ti:b)`."""
+    """Rewrite `ti:(a b)` as `(ti:a ti:b)`.
+
+    In `ti: au:(a b)`, no prefix is distributed: the server ignores the token after a prefix.
+    """
     rewritten: list[Token] = []
     prefix: Token | None = None
     depth = 0
+    follows_prefix = False
     for token, following in zip(tokens, [*tokens, None][1:], strict=True):
         if prefix is None:
-            if token.kind is Kind.PREFIX and following and following.kind is Kind.OPEN:
+            follows_prefix = token.kind is Kind.PREFIX and not follows_prefix
+            if follows_prefix and following and following.kind is Kind.OPEN:
                 prefix = token
+                follows_prefix = False
                 continue
         elif token.kind is Kind.OPEN:
             depth += 1
@@ -231,16 +253,22 @@ def _join_tokens(tokens: list[Token]) -> str:
 
 # Parsing: the grammar is strict, and all operators have the same precedence.
 
+_SPACE: Final = r"[ \t\f\r\n]*"
 _START: Final = re.compile(
-    r"\s*(?:(?P<open>\()|(?P<not>ANDNOT)"
-    r"|(?P<field>ti|au|abs|co|jr|cat|rn|id|all|doi|submittedDate)\s*:\s*"
+    rf"{_SPACE}(?:(?P<open>\()|(?P<not>ANDNOT)"
+    rf"|(?P<field>ti|au|abs|co|jr|cat|rn|id|all|doi|submittedDate){_SPACE}:{_SPACE}"
     r'(?:"(?P<phrase>(?:[^"\\\n]|\\.)*)"|(?P<text>[^\s"()]+)))'
 )
-_NEXT: Final = re.compile(r"\s*(?:(?P<operator>ANDNOT|AND|OR)|(?P<close>\))|(?P<end>\Z))")
+_NEXT: Final = re.compile(rf"{_SPACE}(?:(?P<operator>ANDNOT|AND|OR)|(?P<close>\))|(?P<end>\Z))")
 
 
 def parse(query: str) -> Node:
-    """Parse a rewritten query. Operators are right-associative and have the same precedence."""
+    """Parse a rewritten query. Operators are right-associative and have the same precedence.
+
+    An empty query is parsed as a term without a value. Raises InvalidQueryError.
+    """
+    if re.fullmatch(_SPACE, query):
+        return Term("all", "")
     try:
         tree, position = _parse_expression(query, 0)
         if (match := _NEXT.match(query, position)) and match["end"] is not None:
@@ -268,8 +296,9 @@ def _parse_expression(query: str, position: int) -> tuple[Node, int]:
             raise InvalidQueryError
         position = closing.end()
     else:
-        value = match["text"] if match["phrase"] is None else match["phrase"].strip()
-        tree = Term(match["field"], value)
+        phrase = match["phrase"]
+        value = match["text"] if phrase is None else phrase.strip()
+        tree = Term(match["field"], value, quoted=phrase is not None)
     following = _NEXT.match(query, position)
     if following is None:
         raise InvalidQueryError

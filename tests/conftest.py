@@ -154,8 +154,7 @@ def arxiv_server() -> Iterator[tuple[StandIn, str]]:
 def arxiv(arxiv_server: tuple[StandIn, str]) -> StandIn:
     """The stand-in for arXiv, reset."""
     app, _ = arxiv_server
-    app.requests.clear()
-    app.min_interval, app.delay = 0.0, 0.0
+    app.reset()
     return app
 
 

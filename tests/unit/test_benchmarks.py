@@ -14,10 +14,11 @@ import pytest
 from litestar import Litestar, get
 from psycopg.conninfo import make_conninfo
 
-from benchmarks import measuring, recording, workers
+from benchmarks import measuring, proxying, recording, workers
 from benchmarks.__main__ import MARKS, PARTS, format_table, main, run_part, save_table
 from benchmarks.measuring import Bench, NotAvailable, Row, ServiceExited, measure_rate, serve_app
 from demo import feed
+from demo.arxiv import Request
 from demo.papers import generate
 from service import arxiv_xml
 from service.context import create_pools
@@ -191,3 +192,21 @@ def test_pgbench_writes_the_same_rows_as_the_store(
 async def _save(settings: Settings, record: Record) -> None:
     async with create_pools(settings) as pools:
         await RecordStore(pools).insert(record)
+
+
+def test_half_of_the_proxied_searches_are_repeats_in_a_fixed_order() -> None:
+    queries = proxying.create_queries(1)
+
+    assert len(queries) == 2 * len(set(queries)) == proxying.SEARCHES
+    assert queries == proxying.create_queries(1)
+    assert not set(queries) & set(proxying.create_queries(2))
+
+
+def test_request_is_early_within_the_interval_after_any_earlier_one() -> None:
+    interval = proxying.INTERVAL
+    times = [(0, 10), (1, 2), (3, 4), (10 + interval / 2, 11), (11 + interval, 12)]
+    requests = [
+        Request("GET", "", b"", {}, started=started, ended=ended) for started, ended in times
+    ]
+
+    assert proxying.count_early(requests) == 3

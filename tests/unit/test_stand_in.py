@@ -6,14 +6,17 @@ import asyncio
 import base64
 import hashlib
 import os
+import re
 import signal
 import subprocess
 import sys
 import time
 from collections import Counter
+from collections.abc import MutableMapping
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import httpx
@@ -25,7 +28,8 @@ from lxml import etree
 from demo import feed, query
 from demo.__main__ import main
 from demo.arxiv import StandIn
-from demo.papers import Author, Paper, generate
+from demo.papers import ODD_PAPERS, Author, Paper, generate
+from tests.support.captures import CAPTURES, FEEDS
 
 URL = "http://127.0.0.1/api/query"
 REPOSITORY = Path(__file__).parents[2]
@@ -127,7 +131,9 @@ def search_stand_in(stand_in: StandIn, search_query: str = "", **others: object)
         ("title:x", "ti:x", "ti:x"),
         ("a AND OR b", "all:a OR all:b", "all:a OR all:b"),
         ("((a b) AND c)", "( (all:a OR all:b) AND all:c)", "(all:a OR all:b) AND all:c"),
-        ('ti:"a" ti:"b c"', 'ti:"a" OR ti:"b c"', 'ti:a OR ti:"b c"'),
+        ('ti:"a" ti:"b c"', 'ti:"a" OR ti:"b c"', 'ti:"a" OR ti:"b c"'),
+        ('ti:" a "', 'ti:" a "', 'ti:"a"'),
+        ('ti:""', 'ti:""', "ti:"),
         ("a\nAND\rb", "all:a AND all:b", "all:a AND all:b"),
         (
             "submittedDate:[2020 TO 202002]",
@@ -149,6 +155,19 @@ def test_query_is_rewritten_and_parsed_like_arxiv(
     assert response.status == 200
     assert response.executed == rewritten
     assert response.tree == tree
+
+
+@pytest.mark.parametrize(
+    ("sent", "rewritten"),
+    [
+        ("ti: au:(a b)", "OR (all:a OR all:b)"),
+        ("a AND NOT NOT b", "all:a NOT all:b"),
+        ("submittedDate:[202013 TO 202013]", 'submittedDate:"202013010000 TO 202013"'),
+        ('"a\rb"', 'all:"a b"'),
+    ],
+)
+def test_query_is_rewritten_with_the_bugs_of_arxiv(sent: str, rewritten: str) -> None:
+    assert query.rewrite(sent) == rewritten
 
 
 def test_open_date_range_is_split_into_words() -> None:
@@ -173,7 +192,13 @@ def test_unreadable_query_is_rejected(stand_in: StandIn, sent: str) -> None:
         "submittedDate:[2020-01-01 TO 2020-12-31]",
         "submittedDate:2020",
         "ANDNOT (ti:a OR ti:b)",
+        "submittedDate:[2020 TO *]",
+        "all:*",
+        'doi:"?x"',
+        "au:;",
         " OR ".join(["ti:a"] * 2000),
+        "a\x01",
+        "a\uffff",
     ],
 )
 def test_unanswerable_query_is_a_server_error(stand_in: StandIn, sent: str) -> None:
@@ -349,6 +374,8 @@ def test_most_relevant_results_come_first() -> None:
         {"max_results": 10_001},
         {"start": 9_991, "max_results": 10},
         {"start": 10_000, "max_results": 1},
+        {"start": 9_993, "max_results": 7},  # the number of the page is rounded up
+        {"start": 10**400, "max_results": 1},
     ],
 )
 def test_pages_out_of_range_are_server_errors(stand_in: StandIn, page: dict[str, int]) -> None:
@@ -403,7 +430,20 @@ def test_ids_restrict_a_query(stand_in: StandIn) -> None:
     )
 
 
-@pytest.mark.parametrize("name", ["abc", "0305100v2", "http://arxiv.org/abs/2002.00001", "", "1.2"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "abc",
+        "0305100v2",
+        "=2002.00001",
+        "12002.00001",
+        "cs.XX/0001001",
+        "hep-th/9921001",
+        "a b",
+        "",
+        "1.2",
+    ],
+)
 def test_malformed_id_fails_the_request(stand_in: StandIn, name: str) -> None:
     response = search_stand_in(stand_in, id_list=f"2002.00001,{name}")
 
@@ -421,6 +461,32 @@ def test_malformed_id_fails_the_request(stand_in: StandIn, name: str) -> None:
     assert response.texts("a:author/a:name") == ["arXiv api core"]
 
 
+@pytest.mark.parametrize(
+    "name",
+    [
+        "arXiv:{}",
+        "[{}",
+        "http://arxiv.org/abs/{}",
+        " {}",
+        "{}v0",
+        "{}v01",
+        "{}V1",
+        "{}v",
+        "xmath.GT/0309199",
+        "MATH/0309199",
+        "２００２.00001",  # noqa: RUF001 - arXiv accepts all decimal digits
+    ],
+)
+def test_id_within_text_is_valid_but_not_found(name: str) -> None:
+    stand_in = small_stand_in(PAPER)
+    sent = name.format(stand_in.papers[0].arxiv_id)
+
+    response = search_stand_in(stand_in, id_list=sent)
+
+    assert (response.status, response.total) == (200, 0)
+    assert f"&id_list={sent}&" in response.title
+
+
 # Parameters
 
 
@@ -431,6 +497,9 @@ def test_malformed_id_fails_the_request(stand_in: StandIn, name: str) -> None:
         ({"start": "-1"}, "start must be non-negative"),
         ({"max_results": "1.5"}, "max_results must be an integer"),
         ({"max_results": "-1"}, "max_results must be non-negative"),
+        ({"start": ""}, "start must be an integer"),
+        ({"start": "x", "max_results": "x", "sortBy": "x"}, "max_results must be an integer"),
+        ({"start": "9" * 5000}, "start must be an integer"),
     ],
 )
 def test_numbers_are_validated(stand_in: StandIn, params: dict[str, str], message: str) -> None:
@@ -447,6 +516,30 @@ def test_error_for_unknown_order_links_to_manual(stand_in: StandIn, params: dict
     assert response.status == 400
     assert "must be in: " in response.error[1]
     assert "/api/errors" not in response.error[0]
+
+
+@pytest.mark.parametrize("sent", ["+3", " 3", "0_3", "\u0663"])
+def test_numbers_are_read_as_by_python(stand_in: StandIn, sent: str) -> None:
+    response = search_stand_in(stand_in, "all:the", max_results=sent)
+
+    assert len(response.names) == 3
+    assert response.title.endswith("&max_results=3")
+
+
+@pytest.mark.parametrize(
+    ("sent", "status", "title"),
+    [
+        ("ti:testing", 200, "search_query=ti:testing&"),
+        ("ti:testing AND (ti:of)", 200, "search_query=ti:testing AND (ti:of)&"),
+        ("testing", 400, "arXiv Search Results"),
+        ("", 200, "search_query=&"),
+    ],
+)
+def test_raw_query_is_not_rewritten(stand_in: StandIn, sent: str, status: int, title: str) -> None:
+    response = search_stand_in(stand_in, sent, raw=1)
+
+    assert response.status == status
+    assert title in response.title
 
 
 @pytest.mark.parametrize("sent", ["", " ", '"'])
@@ -484,7 +577,7 @@ def test_new_feed_contains_all_fields() -> None:
         authors=(Author(" H Collaboration", ("X & Y", "Z")), Author("Łucja Ü")),
         categories=("hep-th", "gr-qc"),
         versions=(MOMENT, MOMENT.replace(year=2024)),
-        comment="",
+        comment="X\r& Y",
         journal_ref="J. & K. 1",
         dois=('10.5555/"a"<b>', "10.5555/c&d"),
         classes=("35J20, 35B38",),
@@ -498,6 +591,7 @@ def test_new_feed_contains_all_fields() -> None:
     )
     assert entry.findtext("a:id", None, NS) == "http://arxiv.org/abs/2002.00001v2"
     assert entry.findtext("a:title", None, NS) == paper.title
+    assert entry.findtext("x:comment", None, NS) == paper.comment
     assert entry.findtext("a:summary", None, NS) == paper.abstract
     assert entry.xpath("a:category/@term", namespaces=NS) == ["hep-th", "gr-qc"]
     assert entry.xpath("a:author/a:name/text()", namespaces=NS) == [" H Collaboration", "Łucja Ü"]
@@ -508,6 +602,76 @@ def test_new_feed_contains_all_fields() -> None:
     ]
     assert root.findtext("o:totalResults", None, NS) == "12345"
     assert root.findtext("a:updated", None, NS) == "2020-02-29T12:00:30Z"
+
+
+def read_paper(entry: etree._Element) -> Paper:
+    """Return the paper that an entry describes."""
+
+    def text(element: str) -> str | None:
+        return entry.findtext(element, None, NS)
+
+    base, version = (text("a:id") or "").split("/abs/")[1].rsplit("v", 1)
+    first, latest = (
+        datetime.fromisoformat(text(name) or "") for name in ("a:published", "a:updated")
+    )
+    return Paper(
+        arxiv_id=base,
+        title=text("a:title") or "",
+        abstract=text("a:summary") or "",
+        authors=tuple(
+            Author(
+                author.findtext("a:name", "", NS),
+                tuple(found.text or "" for found in author.iterfind("x:affiliation", NS)),
+            )
+            for author in entry.iterfind("a:author", NS)
+        ),
+        categories=tuple(found.get("term", "") for found in entry.iterfind("a:category", NS)),
+        versions=(first, *[latest] * (int(version) - 1)),
+        comment=text("x:comment"),
+        journal_ref=text("x:journal_ref"),
+        dois=tuple(found.text or "" for found in entry.iterfind("x:doi", NS)),
+    )
+
+
+@pytest.mark.parametrize(
+    "path",
+    [path for path in CAPTURES if path.name.startswith("new_")]
+    or [pytest.param(FEEDS, marks=pytest.mark.skip(reason=f"captured feeds are missing: {FEEDS}"))],
+    ids=lambda path: path.stem,
+)
+def test_feed_has_the_bytes_of_a_captured_one(path: Path) -> None:
+    content = path.read_bytes()
+    root = etree.fromstring(content)
+    updated = datetime.fromisoformat(root.findtext("a:updated", "", NS))
+    title = root.findtext("a:title", "", NS)
+    if message := root.findtext("a:entry[a:title='Error']/a:summary", None, NS):
+        link = root.findtext("a:entry/a:id", "", NS)
+        rendered = feed.error(message, link, updated)
+    else:
+        search_query, ids, start, size = re.fullmatch(
+            "arXiv Query: search_query=(.*)&id_list=(.*)&start=(.*)&max_results=(.*)", title
+        ).groups()  # type: ignore[union-attr]
+        rendered = feed.render(
+            [read_paper(entry) for entry in root.iterfind("a:entry", NS)],
+            query=search_query or None,
+            id_list=ids.split(","),
+            start=int(start),
+            max_results=int(size),
+            total=int(root.findtext("o:totalResults", "", NS)),
+            updated=updated,
+        )
+
+    assert rendered.strip() == content.strip()
+
+
+@pytest.mark.parametrize("name", ["a b", "é&<>\"'\n\t#?"])
+def test_link_of_an_error_is_a_url_without_line_breaks(stand_in: StandIn, name: str) -> None:
+    response = search_stand_in(stand_in, id_list=name)
+    (link,) = response.root.iterfind("a:entry/a:link", NS)
+
+    assert response.error[0] == f"{feed.ERRORS}#incorrect_id_format_for_{name}"
+    assert link.get("href") == response.error[0].replace("\n", "").replace("\t", "")
+    assert list(link.attrib) == ["href", "rel", "type"]
 
 
 def test_old_feed_wraps_text_and_lists_foreign_classes() -> None:
@@ -565,6 +729,16 @@ def test_papers_have_the_irregularities_of_arxiv(family: feed.Family) -> None:
     assert search_stand_in(stand_in, id_list=everything, max_results=2000).status == 200
 
 
+@pytest.mark.parametrize("paper", ODD_PAPERS, ids=lambda paper: paper.arxiv_id)
+def test_odd_papers_are_found_beside_generated_ones(paper: Paper) -> None:
+    response = search_stand_in(StandIn([*generate(20), *ODD_PAPERS]), id_list=paper.arxiv_id)
+    (entry,) = response.root.iterfind("a:entry", NS)
+
+    assert read_paper(entry) == replace(
+        paper, versions=(paper.submitted, *[paper.updated] * (paper.version - 1))
+    )
+
+
 # HTTP
 
 
@@ -581,7 +755,7 @@ async def test_get_and_post_are_answered_and_recorded() -> None:
         posted = await http.post(URL, data={"search_query": "ti:plain", "max_results": "1"})
 
     assert (got.status_code, posted.status_code) == (200, 200)
-    assert got.headers["content-type"] == "application/atom+xml; charset=UTF-8"
+    assert got.headers["content-type"] == "application/atom+xml; charset=utf-8"
     first, second = stand_in.requests
     assert first.raw_query == "search_query=ti:plain+AND%20ti:title&start=0"
     assert first.params == {"search_query": "ti:plain AND ti:title", "start": "0"}
@@ -599,7 +773,113 @@ async def test_other_paths_are_not_found(path: str) -> None:
         response = await http.get(f"http://127.0.0.1{path}")
 
     assert response.status_code == 404
+    assert ArxivResponse(404, response.content).error[1].startswith("The requested URL was not")
     assert stand_in.requests == []
+
+
+async def test_methods_are_those_of_arxiv() -> None:
+    stand_in = small_stand_in(PAPER)
+    async with client(stand_in) as http:
+        rejected = await http.put(URL, params={"search_query": "ti:plain"})
+        head = await http.head(URL, params={"search_query": "ti:plain"})
+        options = await http.options(URL)
+
+    assert rejected.status_code == 405
+    assert ArxivResponse(405, rejected.content).error == (
+        feed.ERRORS,
+        "The method is not allowed for the requested URL.",
+    )
+    assert (head.status_code, head.content) == (200, b"")
+    assert (options.status_code, options.content) == (200, b"")
+    assert options.headers["allow"] == "GET, HEAD, OPTIONS, POST"
+
+
+FORM = {"content-type": "application/x-www-form-urlencoded; charset=utf-8"}
+
+
+@pytest.mark.parametrize(
+    ("headers", "body", "status", "params"),
+    [
+        (FORM, b"search_query=a&start=1&start=2", 200, {"search_query": "a", "start": "1"}),
+        ({}, b"search_query=a&start=1&start=2", 200, {"search_query": "a", "start": "1"}),
+        (FORM, b"search_query=a&start=", 400, {"search_query": "a", "start": ""}),
+        ({}, b"search_query=a&start=", 200, {"search_query": "a"}),
+        ({"content-type": "application/json"}, b"search_query=a", 400, {}),
+        (FORM, b"", 400, {}),
+        (FORM, b"search_query=%ff", 200, {"search_query": "%FF"}),
+        ({}, b"search_query=%ff\xff", 200, {"search_query": "\ufffd\ufffd"}),
+        (FORM, b"search_query=\xff", 413, {}),
+    ],
+)
+async def test_form_is_read_by_content_type_and_without_the_url(
+    headers: dict[str, str], body: bytes, status: int, params: dict[str, str]
+) -> None:
+    stand_in = small_stand_in(PAPER)
+    async with client(stand_in) as http:
+        url = f"{URL}?search_query=url&id_list=abc"
+        response = await http.post(url, content=body, headers=headers)
+
+    assert response.status_code == status
+    assert stand_in.requests[0].params == params
+
+
+@pytest.mark.parametrize(
+    ("sent", "status", "params"),
+    [
+        (b"search_query=a&search_query=b", 200, {"search_query": "a"}),
+        (b"search_query=%ff%41", 200, {"search_query": "%FFA"}),
+        (b"search_query=\xc3\xbc", 200, {"search_query": "\u00fc"}),
+        (b"search_query=\xff", 500, {}),
+        (b"search_query=a&start", 400, {"search_query": "a", "start": ""}),
+    ],
+)
+async def test_url_is_read_as_by_arxiv(sent: bytes, status: int, params: dict[str, str]) -> None:
+    stand_in = small_stand_in(PAPER)
+    responses: list[MutableMapping[str, Any]] = []
+
+    async def receive() -> dict[str, object]:
+        return {"type": "http.request"}
+
+    async def send(message: MutableMapping[str, Any]) -> None:
+        responses.append(message)
+
+    # httpx sends ASCII only
+    scope = {"type": "http", "method": "GET", "path": "/api/query", "headers": []}
+    await stand_in(scope | {"query_string": sent}, receive, send)
+
+    assert responses[0]["status"] == status
+    assert stand_in.requests[0].params == params
+
+
+async def test_faults_last_until_reset() -> None:
+    stand_in = small_stand_in(PAPER)
+
+    async with client(stand_in) as http:
+
+        async def search() -> httpx.Response:
+            return await http.get(URL, params={"search_query": "ti:plain"})
+
+        stand_in.false_empty = 2
+        totals = [ArxivResponse(200, (await search()).content).total for _ in range(3)]
+        stand_in.retry_after = 7
+        unavailable = await search()
+        stand_in.reset()
+        stand_in.redirect_url = "https://new.example/api/query"
+        moved = await search()
+        stand_in.reset()
+        stand_in.truncates = True
+        broken = await search()
+        stand_in.reset()
+        last = await search()
+
+    assert totals == [0, 0, 1]
+    assert (unavailable.status_code, unavailable.headers["retry-after"]) == (503, "7")
+    assert (moved.status_code, moved.headers["location"]) == (301, "https://new.example/api/query")
+    assert broken.status_code == 200
+    with pytest.raises(etree.XMLSyntaxError):
+        etree.fromstring(broken.content)
+    assert ArxivResponse(200, last.content).total == 1
+    assert len(stand_in.requests) == 1
 
 
 async def test_early_request_gets_429_in_plain_text() -> None:
