@@ -17,7 +17,6 @@ MIN_COMPRESSED_BYTES = 500  # smaller bodies are not compressed: it would save n
 
 _COMPRESSED_TYPES = (b"image/", b"audio/", b"video/", b"font/")
 _ETAG = re.compile(rb'(?:W/)?("[^"]*")')
-Headers = list[tuple[bytes, bytes]]
 
 
 class ConditionalMiddleware(ASGIMiddleware):
@@ -36,7 +35,7 @@ class ConditionalMiddleware(ASGIMiddleware):
 
 
 class _ResponseSender:
-    """Sends one response, and transforms it on the way."""
+    """Sends one response, whose headers have one line each, and transforms it on the way."""
 
     def __init__(self, scope: Scope, send: Send, cancel_scope: anyio.CancelScope) -> None:
         self._send = send
@@ -49,11 +48,11 @@ class _ResponseSender:
         self._compressor: Any = None
         self._is_delayed = self._is_not_modified = False
         self._status = 0
-        self._headers: Headers = []
+        self._headers: dict[bytes, bytes] = {}
 
     async def send(self, message: Message) -> None:
         if message["type"] == "http.response.start":
-            self._prepare_start(message["status"], list(message["headers"]))
+            self._prepare_start(message["status"], dict(message["headers"]))
             if self._is_not_modified:
                 await self._send_without_body()
             elif not self._is_delayed:
@@ -69,46 +68,41 @@ class _ResponseSender:
         else:
             await self._send(message)
 
-    def _prepare_start(self, status: int, headers: Headers) -> None:
+    def _prepare_start(self, status: int, headers: dict[bytes, bytes]) -> None:
         """Set the headers that do not depend on the body."""
         self._status, self._headers = status, headers
-        fields = dict(headers)
-        length = fields.get(b"content-length")
+        length = headers.get(b"content-length")
         self._is_delayed = length is not None
         self._is_cacheable = self._is_cacheable and status == HTTPStatus.OK
-        if self._is_cacheable and b"cache-control" not in fields:
-            headers.append((b"cache-control", b"no-cache"))
-        if _is_compressible(fields):
-            self._headers = add_vary(headers, b"Accept-Encoding")
+        if self._is_cacheable:
+            headers.setdefault(b"cache-control", b"no-cache")
+        if _is_compressible(headers):
+            add_vary(headers, b"Accept-Encoding")
             encoding, is_required = choose_encoding(self._accept_encoding)
             if length is None or int(length) >= MIN_COMPRESSED_BYTES or is_required:
                 self._encoding = encoding
-        if etag := fields.get(b"etag"):
+        if etag := headers.get(b"etag"):
             self._set_etag(etag)
 
     def _set_etag(self, etag: bytes) -> None:
         """Set the ETag, and turn the response into a 304 if the client has that version."""
         if self._encoding:
             etag = b'%s%s"' % (etag[:-1], self._encoding.etag_suffix)
-        self._set_headers((b"etag", etag))
+        self._headers[b"etag"] = etag
         if self._is_cacheable and self._if_none_match and matches_etag(etag, self._if_none_match):
             self._is_not_modified = True
             self._status = HTTPStatus.NOT_MODIFIED
-            self._headers = [
-                field
-                for field in self._headers
-                if not field[0].startswith(b"content-") or field[0] == b"content-location"
-            ]
-
-    def _set_headers(self, *fields: tuple[bytes, bytes]) -> None:
-        names = {name for name, _ in fields}
-        self._headers = [field for field in self._headers if field[0] not in names] + [*fields]
+            self._headers = {
+                name: value
+                for name, value in self._headers.items()
+                if not name.startswith(b"content-") or name == b"content-location"
+            }
 
     async def _start_stream(self) -> None:
         self._is_delayed = False
         if self._encoding:
-            self._headers = [field for field in self._headers if field[0] != b"content-length"]
-            self._set_headers((b"content-encoding", self._encoding.name.encode()))
+            self._headers.pop(b"content-length", None)
+            self._headers[b"content-encoding"] = self._encoding.name.encode()
             self._compressor = self._encoding.create_compressor()
         if self._is_head:
             await self._send_without_body()
@@ -116,7 +110,7 @@ class _ResponseSender:
             await self._send_start()
 
     async def _send_start(self) -> None:
-        status, headers = self._status, self._headers
+        status, headers = self._status, [*self._headers.items()]
         await self._send({"type": "http.response.start", "status": status, "headers": headers})
 
     async def _send_chunk(self, body: bytes, *, more_body: bool) -> None:
@@ -126,18 +120,15 @@ class _ResponseSender:
         await self._send({"type": "http.response.body", "body": body, "more_body": more_body})
 
     async def _send_whole(self, body: bytes) -> None:
-        fields = dict(self._headers)
-        is_storable = b"no-store" not in fields.get(b"cache-control", b"")
-        if self._is_cacheable and b"etag" not in fields and is_storable:
-            digest = blake2b(fields.get(b"content-type", b""), digest_size=16)
+        is_storable = b"no-store" not in self._headers.get(b"cache-control", b"")
+        if self._is_cacheable and b"etag" not in self._headers and is_storable:
+            digest = blake2b(self._headers.get(b"content-type", b""), digest_size=16)
             digest.update(body)
             self._set_etag(b'"%s"' % digest.hexdigest().encode())
         if self._encoding and not self._is_not_modified:
             body = self._encoding.compress(body)
-            self._set_headers(
-                (b"content-encoding", self._encoding.name.encode()),
-                (b"content-length", b"%d" % len(body)),
-            )
+            self._headers[b"content-encoding"] = self._encoding.name.encode()
+            self._headers[b"content-length"] = b"%d" % len(body)
         await self._send_start()
         body = b"" if self._is_head or self._is_not_modified else body
         await self._send({"type": "http.response.body", "body": body, "more_body": False})
@@ -155,11 +146,9 @@ def matches_etag(etag: bytes, if_none_match: bytes) -> bool:
     return if_none_match.strip() == b"*" or etag.removeprefix(b"W/") in _ETAG.findall(if_none_match)
 
 
-def add_vary(headers: Headers, name: bytes) -> Headers:
+def add_vary(headers: dict[bytes, bytes], name: bytes) -> None:
     """Add a request header to `Vary`, which can have values already."""
-    values = [value for key, value in headers if key == b"vary"]
-    others = [field for field in headers if field[0] != b"vary"]
-    return [*others, (b"vary", b", ".join([*values, name]))]
+    headers[b"vary"] = b"%s, %s" % (headers[b"vary"], name) if b"vary" in headers else name
 
 
 def _is_compressible(headers: dict[bytes, bytes]) -> bool:

@@ -5,7 +5,7 @@ from litestar.middleware import ASGIMiddleware
 from litestar.types import ASGIApp, Message, Receive, Scope, Send
 
 from ..settings import ENDPOINTS
-from .conditional import Headers, add_vary
+from .conditional import add_vary
 from .scope import get_first_segment
 
 EXCLUDED = frozenset({*ENDPOINTS["backend"], "metrics"})
@@ -45,7 +45,7 @@ class CorsMiddleware(ASGIMiddleware):
 
         async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
-                message["headers"] = self._add_headers(list(message["headers"]), allowed_origin)
+                message["headers"] = self._add_headers(dict(message["headers"]), allowed_origin)
             await send(message)
 
         is_options = scope.get("method") == HttpMethod.OPTIONS
@@ -58,10 +58,12 @@ class CorsMiddleware(ASGIMiddleware):
         else:
             await next_app(scope, receive, send_with_headers)
 
-    def _add_headers(self, headers: Headers, allowed_origin: bytes) -> Headers:
+    def _add_headers(
+        self, headers: dict[bytes, bytes], allowed_origin: bytes
+    ) -> list[tuple[bytes, bytes]]:
         if not self.any_origin:  # also without Origin: caches store that response too
-            headers = add_vary(headers, b"Origin")
+            add_vary(headers, b"Origin")
         if allowed_origin:
-            headers.append((b"access-control-allow-origin", allowed_origin))
-            headers.append((b"access-control-expose-headers", _EXPOSED))
-        return headers
+            headers[b"access-control-allow-origin"] = allowed_origin
+            headers[b"access-control-expose-headers"] = _EXPOSED
+        return [*headers.items()]

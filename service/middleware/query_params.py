@@ -1,7 +1,6 @@
 """Validation that applies to all parameters: known, not repeated, valid text, plain numbers."""
 
 import re
-from collections import Counter
 from collections.abc import Callable, Mapping
 from urllib.parse import parse_qsl
 
@@ -48,15 +47,20 @@ class QueryParamsMiddleware(ASGIMiddleware):
 
     def _check(self, scope: Scope) -> None:
         _check_path_numbers(scope)
-        content_type = (get_header(scope, b"content-type") or b"").partition(b";")[0].strip()
-        if scope.get("method") == "POST" and content_type.lower() != b"application/json":
-            raise UnsupportedMediaType("send the body as Content-Type: application/json")
-        coding = get_header(scope, b"content-encoding") or b"identity"
-        if scope.get("method") == "POST" and coding.strip().lower() != b"identity":
-            raise UnsupportedEncoding("send the body without Content-Encoding")
+        if scope.get("method") == "POST":
+            _check_body_headers(scope)
         if query := scope["query_string"]:
             parameters = self.get_parameters(scope["route_handler"])
             _check_parameters(_parse_query(query), parameters, scope["path_template"])
+
+
+def _check_body_headers(scope: Scope) -> None:
+    content_type = (get_header(scope, b"content-type") or b"").partition(b";")[0].strip()
+    if content_type.lower() != b"application/json":
+        raise UnsupportedMediaType("send the body as Content-Type: application/json")
+    coding = get_header(scope, b"content-encoding") or b"identity"
+    if coding.strip().lower() != b"identity":
+        raise UnsupportedEncoding("send the body without Content-Encoding")
 
 
 def _parse_query(query: bytes) -> list[tuple[str, str]]:
@@ -72,13 +76,13 @@ def _parse_query(query: bytes) -> list[tuple[str, str]]:
 def _check_parameters(
     pairs: list[tuple[str, str]], known: Mapping[str, QueryParameter], path: str
 ) -> None:
-    for name, count in Counter(name for name, _ in pairs).items():
-        if name not in known:
-            names = ", ".join(known) or "no parameters"
-            raise InvalidParameter(name[:100], f"no such parameter; {path} takes {names}")
-        if count > 1 and known[name].max_items is None:
-            raise InvalidParameter(name, f"is given {count} times; give it once")
+    names = [name for name, _ in pairs]
     for name, value in pairs:
+        if name not in known:
+            takes = ", ".join(known) or "no parameters"
+            raise InvalidParameter(name[:100], f"no such parameter; {path} takes {takes}")
+        if known[name].max_items is None and (count := names.count(name)) > 1:
+            raise InvalidParameter(name, f"is given {count} times; give it once")
         if "\0" in value:
             raise InvalidParameter(name, "contains a NUL character")
         if known[name].ge is not None and not _INTEGER.fullmatch(value):

@@ -56,12 +56,15 @@ class TimeoutResponseMiddleware(ASGIMiddleware):
     """
 
     async def handle(self, scope: Scope, receive: Receive, send: Send, next_app: ASGIApp) -> None:
+        expires_at = deadline.get()
+        if expires_at is None:
+            await next_app(scope, receive, send)
+            return
         response = _Response(send)
         try:
             await next_app(scope, receive, response.send)
         except asyncio.CancelledError:
-            expires_at = deadline.get()
-            is_late = expires_at and expires_at <= asyncio.get_running_loop().time()
+            is_late = expires_at <= asyncio.get_running_loop().time()
             if is_late and not response.is_started:
                 await send_problem(_create_error(scope), send)
             raise

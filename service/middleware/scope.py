@@ -8,7 +8,10 @@ def get_header(scope: Scope, name: bytes) -> bytes | None:
 
     `name` is in lower case.
     """
-    return next((value for key, value in scope["headers"] if key == name), None)
+    for key, value in scope["headers"]:
+        if key == name:
+            return value
+    return None
 
 
 def get_first_segment(scope: Scope) -> str:
