@@ -24,10 +24,10 @@ from service.cli.keys import add_key, keys, list_keys, revoke_key
 from service.context import LocalContext
 from service.errors import ApiKeyNameTaken, ConfigurationError, DatabaseUnavailable, NotFound
 from service.http_headers import SECURITY_HEADERS, deadline
-from service.middleware.allowed_hosts import parse_host
 from service.middleware.api_keys import ApiKeyMiddleware
 from service.middleware.request_timeout import RequestTimeoutMiddleware
 from service.quotas import MAX_WINDOWS
+from service.request_target import parse_host
 from service.settings import Settings
 from tests.conftest import Gateway, Serve, listening, running
 from tests.support.process import ROOT, service
