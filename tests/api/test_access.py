@@ -50,6 +50,9 @@ def make(settings: Settle) -> Callable[..., Any]:
     return add
 
 
+CHALLENGES = 'Basic realm="arxiv-gateway", charset="UTF-8", Bearer realm="arxiv-gateway"'
+
+
 def authorize(key: str) -> dict[str, str]:
     return {"authorization": f"Bearer {key}"}
 
@@ -68,7 +71,7 @@ async def test_key_is_required_except_for_exempt_paths(gateway: Serve) -> None:
             ):
                 refused = await client.get(path, headers=headers)
                 assert refused.status_code == 401
-                assert refused.headers["www-authenticate"] == "Bearer"
+                assert refused.headers["www-authenticate"] == CHALLENGES
                 assert refused.headers["content-type"] == "application/problem+json"
         for path in ("/health/live", "/health/ready", "/metrics", "/schema"):
             assert (await client.get(path)).status_code == 200
@@ -358,8 +361,8 @@ def test_invalid_names_and_rates_of_keys_are_rejected(arguments: tuple[str, ...]
 async def test_openapi_describes_keys(gateway: Serve) -> None:
     expected: dict[Literal["off", "optional", "required"], Any] = {
         "off": None,
-        "optional": [{"key": []}, {}],
-        "required": [{"key": []}],
+        "optional": [{"key": []}, {"key_as_password": []}, {}],
+        "required": [{"key": []}, {"key_as_password": []}],
     }
     for mode, security in expected.items():
         async with gateway(api_keys=mode) as client:
