@@ -23,6 +23,29 @@ class Link(Struct, frozen=True, gc=False, omit_defaults=True):
     type: Annotated[str | None, describe("media type of the target")] = None
 
 
+class SentAuthor(Struct, frozen=True, gc=False):
+    """An author of an Atom entry as arXiv sent it."""
+
+    name: str
+    affiliations: list[str] = []
+
+
+class SentFields(Struct, frozen=True, gc=False, kw_only=True, omit_defaults=True):
+    """What arXiv sent in an Atom entry, where that differs from the fields of Entry."""
+
+    id: str | None = None
+    title: str | None = None
+    summary: str | None = None
+    published: str | None = None
+    updated: str | None = None
+    comment: str | None = None
+    journal: str | None = None
+    authors: list[SentAuthor] | None = None
+    dois: list[str] | None = None
+    links: list[Link] | None = None
+    """None if they are those that arXiv derives from the identifier and the DOIs."""
+
+
 class Entry(Struct, frozen=True, gc=False, kw_only=True):
     """One Atom entry with everything that arXiv sends about a paper; white space is normalized."""
 
@@ -41,6 +64,7 @@ class Entry(Struct, frozen=True, gc=False, kw_only=True):
     categories: Annotated[list[str], models.CATEGORIES]
     links: Annotated[list[Link], models.LINKS]
     group_authors: Annotated[list[str], models.GROUP_AUTHORS] = []
+    sent: Annotated[SentFields | None, models.SENT] = None
 
     @property
     def author(self) -> str:
@@ -60,8 +84,12 @@ class Feed(Struct, frozen=True, kw_only=True):
     entries: list[Entry]
     error: str | None
     """The error message if this is an error feed."""
+    updated: datetime | None = None
+    """When arXiv generated the feed."""
     items_per_page: int | None = None
     """The page size that arXiv reports, if any."""
+    start: int | None = None
+    """The position of the first entry that arXiv reports, if any."""
     num_ignored: int = 0
     """The number of further entries, beyond those requested."""
     warnings: list[str] = []
@@ -101,10 +129,23 @@ class Search(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     sort_order: Annotated[SortOrder, describe("sort direction")] = "descending"
 
 
+class ApiQuery(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A search in the parameters of arXiv's own API, with the values that arXiv receives."""
+
+    search_query: Annotated[str, Meta(pattern="^[^\\x00]*$")] = ""
+    id_list: Annotated[str, Meta(pattern="^[^\\x00]*$")] = ""
+    start: Annotated[int, Meta(ge=0)] = 0
+    max_results: Annotated[int, Meta(ge=1, le=MAX_RESULTS)] = 10
+    sort_by: SortBy = "relevance"
+    sort_order: SortOrder = "descending"
+    raw: Annotated[str, Meta(pattern="^[^\\x00]*$")] = ""
+    """`1` makes arXiv execute the query without correcting it."""
+
+
 class ArxivRequest(Struct, frozen=True):
     """A search encoded for arXiv."""
 
-    search: Search
+    search: Search | ApiQuery
     """The search, with its `max_results` filled in."""
     parameters: dict[str, str]
     search_key: UUID
@@ -146,6 +187,8 @@ class ArxivResponse(Struct, frozen=True, kw_only=True):
     outcome: Outcome = Outcome.OK
     reason: str = ""
     """Why the attempt failed."""
+    feed_link: str | None = None
+    """The link of the feed itself, if it has one."""
     retry_after: int | None = None
     """Seconds until another attempt is useful, if known."""
     is_permanent: bool = False

@@ -32,7 +32,7 @@ from service.formats.latex import escape_latex
 from service.formats.ris import Ris
 from service.formats.sanitize import to_single_line
 from service.formats.tabular import Csv
-from service.handlers.client_state import bypasses_cache
+from service.handlers.cache_headers import bypasses_cache
 from service.handlers.pagination import decode_cursor
 from service.handlers.params import parse_categories
 from service.json_request import decode_body
