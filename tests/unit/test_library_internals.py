@@ -89,9 +89,6 @@ class Transport(asyncio.Transport):
     def is_closing(self) -> bool:
         return False
 
-    def get_extra_info(self, name: str, default: Any = None) -> Any:
-        return super().get_extra_info(name, default)
-
 
 def get_parameters(function: Callable[..., Any]) -> list[str]:
     return list(inspect.signature(function).parameters)[1:]
@@ -161,14 +158,13 @@ async def test_uvicorn_calls_a_partial_protocol_and_gives_each_request_its_own_s
     protocol: Any = config.http_protocol_class(  # type: ignore[call-arg]
         config=config, server_state=ServerState(), app_state={}
     )
-    transport = Transport({"socket": socket.socket()})
-    protocol.connection_made(transport)
+    with socket.socket() as unconnected:
+        protocol.connection_made(Transport({"socket": unconnected}))
     protocol.data_received(b"GET http://own.example/a HTTP/1.1\r\nhost: x\r\n\r\n")
     protocol.data_received(b"GET /b HTTP/1.1\r\nhost: x\r\n\r\n")
     while protocol.tasks:
         await asyncio.gather(*protocol.tasks)
-    protocol.connection_lost(None)
-    transport.get_extra_info("socket").close()
+    protocol.connection_lost(ConnectionResetError())
 
     assert states == [{ABSOLUTE_TARGET: True}, {}]
 
