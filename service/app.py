@@ -122,7 +122,7 @@ def _create_routers(settings: Settings) -> list[Router]:
             "/",
             route_handlers=backend,
             guards=[check_token],
-            security=[{"token": []}] if settings.tokens else None,
+            security=openapi.BACKEND_SECURITY if settings.tokens else None,
         ),
     ]
 

@@ -8,6 +8,7 @@ ServiceError
 ├── InvalidHost                 400  the Host header is malformed or not allowed
 ├── Unauthorized                401  a backend endpoint was called without its token
 │   └── InvalidApiKey           401  the API key is missing, invalid or revoked
+│       └── InvalidProxyApiKey  407  the same, of a client that uses the service as its proxy
 ├── NotFound                    404  no such search or paper is recorded
 ├── NotAcceptable               406  no available format matches the Accept header
 ├── Conflict                    409  another record has this query_id
@@ -108,6 +109,10 @@ class Unauthorized(ServiceError, status=401):
 
 class InvalidApiKey(Unauthorized):
     """The API key is missing, invalid or revoked."""
+
+
+class InvalidProxyApiKey(InvalidApiKey, status=407):
+    """The API key is missing, invalid or revoked. The client uses the service as its proxy."""
 
 
 class NotFound(ServiceError, status=404):

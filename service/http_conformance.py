@@ -1,13 +1,10 @@
 """Rules of HTTP that uvicorn does not implement; `http_limits` applies them."""
 
-import re
-
 from litestar.types import Message, Send
 from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
 from .errors import LimitExceeded
 
-_ABSOLUTE_TARGET = re.compile(rb"[A-Za-z][A-Za-z0-9+.-]*://([^/?#]*)(.*)", re.DOTALL)
 Headers = list[tuple[bytes, bytes]]
 
 
@@ -29,15 +26,6 @@ def check_expect(headers: Headers) -> bool:
     if lines and set(members) != {b"100-continue"}:
         raise LimitExceeded(417, "the only Expect that is supported is 100-continue: remove it")
     return bool(lines)
-
-
-def apply_target(target: bytes, headers: Headers) -> bytes:
-    """Return the path and the query of a target. Its host replaces Host (RFC 9112, 3.2.2)."""
-    if not (match := _ABSOLUTE_TARGET.fullmatch(target)):
-        return target
-    host, path = match.groups()
-    headers[:] = [(name, host if name == b"host" else value) for name, value in headers]
-    return path if path.startswith(b"/") else b"/" + path
 
 
 def create_unchunked_send(cycle: RequestResponseCycle) -> Send:

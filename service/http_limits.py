@@ -5,13 +5,15 @@ tests/unit/test_library_internals.py lists what this relies on: uvicorn does not
 
 import asyncio
 import socket
+from typing import Any
 
 import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from .errors import LimitExceeded
-from .http_conformance import apply_target, check_expect, check_framing, create_unchunked_send
+from .http_conformance import check_expect, check_framing, create_unchunked_send
 from .problems import create_rejection
+from .request_target import ABSOLUTE_TARGET, NOT_A_PROXY, begins_for_proxy, resolve_target
 
 MAX_HEADER_BYTES = 64 * 2**10  # with the request line; six terms of 500 characters have 30 KiB
 MAX_TARGET_BYTES = 48 * 2**10
@@ -32,6 +34,16 @@ class LimitedHttpProtocol(HttpToolsProtocol):
     _is_rejected = _is_in_body = False
     _unparsed_bytes = 0  # received since the headers or a chunk of the body were complete
     url = b""
+
+    def __init__(
+        self,
+        *args: Any,  # noqa: ANN401 - those of uvicorn's class
+        own_hosts: frozenset[str] = frozenset(),
+        **kwargs: Any,  # noqa: ANN401
+    ) -> None:
+        """Extends uvicorn's. Absolute targets can have `own_hosts`, and arXiv's for its API."""
+        super().__init__(*args, **kwargs)
+        self._own_hosts = own_hosts
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Extends uvicorn's, which sets `transport` and `flow`, and counts in `connections`."""
@@ -60,6 +72,9 @@ class LimitedHttpProtocol(HttpToolsProtocol):
             self._check_size(self._unparsed_bytes)
         except (LimitExceeded, httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
             limit = error.__context__ or error  # httptools wraps the exceptions of its callbacks
+            is_target = isinstance(error, httptools.HttpParserInvalidURLError)
+            if is_target and begins_for_proxy(data):
+                limit = LimitExceeded(403, NOT_A_PROXY)
             self._reject(limit if isinstance(limit, LimitExceeded) else MALFORMED)
 
     def _parse(self, data: bytes | memoryview) -> None:
@@ -94,14 +109,16 @@ class LimitedHttpProtocol(HttpToolsProtocol):
         self._check_size(len(self.url) + header_bytes)
         if len(self.headers) > MAX_HEADERS:
             raise LimitExceeded(431, f"the request has more than {MAX_HEADERS} headers")
+        if self.parser.get_method() == b"CONNECT":
+            raise LimitExceeded(403, NOT_A_PROXY)
         if self.parser.should_upgrade():
             return
         self._is_in_body, self._unparsed_bytes = True, 0
+        self._apply_absolute_target()
         version = self.parser.get_http_version()
         check_framing(version, self.headers)
         is_current = version == "1.1"
         self.expect_100_continue = is_current and check_expect(self.headers)
-        self.url = apply_target(self.url, self.headers)
         super().on_headers_complete()
         if not is_current:
             self.cycle.send = create_unchunked_send(self.cycle)  # type: ignore[assignment, method-assign]
@@ -109,6 +126,14 @@ class LimitedHttpProtocol(HttpToolsProtocol):
         self._restart_timer()
         if len(self.pipeline) > MAX_PIPELINED:
             raise LimitExceeded(429, f"more than {MAX_PIPELINED} pipelined requests", retry_after=1)
+
+    def _apply_absolute_target(self) -> None:
+        """Replace the Host header by the host of an absolute target (RFC 9112, 3.2.2)."""
+        if resolved := resolve_target(self.url, self._own_hosts):
+            host, self.url = resolved
+            fields = [(name, host if name == b"host" else value) for name, value in self.headers]
+            self.headers[:] = fields
+            self.scope["state"][ABSOLUTE_TARGET] = True
 
     def on_body(self, body: bytes) -> None:
         """Extends uvicorn's, which adds the data to `cycle`, and may pause reading."""

@@ -32,10 +32,11 @@ ASSETS_PATH = "/schema-assets"
 
 SECURITY: dict[str, list[dict[str, list[str]]] | None] = {
     "off": None,
-    "optional": [{"key": []}, {}],
-    "required": [{"key": []}],
+    "optional": [{"key": []}, {"key_as_password": []}, {}],
+    "required": [{"key": []}, {"key_as_password": []}],
 }
 """Security requirement of the frontend endpoints for each value of ARXIV_API_KEYS."""
+BACKEND_SECURITY: list[dict[str, list[str]]] = [{"token": []}, {"token_as_password": []}]
 OPERATIONS_BY_QUERY_ID = {
     "search": "getQuery",
     "changes": "getQueryChanges",
@@ -310,6 +311,10 @@ class PageRenderPlugin(OpenAPIRenderPlugin):
         return PAGE
 
 
+def _describe_scheme(scheme: str, description: str) -> spec.SecurityScheme:
+    return spec.SecurityScheme(type="http", scheme=scheme, description=description)
+
+
 def create_config() -> OpenAPIConfig:
     """Configure Litestar's description of the API."""
     return OpenAPIConfig(
@@ -328,10 +333,10 @@ def create_config() -> OpenAPIConfig:
         ],
         components=spec.Components(
             security_schemes={
-                "token": spec.SecurityScheme(
-                    type="http", scheme="bearer", description="the token in ARXIV_BACKEND_TOKEN"
-                ),
-                "key": spec.SecurityScheme(type="http", scheme="bearer", description="an API key"),
+                "token": _describe_scheme("bearer", "the token in ARXIV_BACKEND_TOKEN"),
+                "token_as_password": _describe_scheme("basic", "any user name; that token"),
+                "key": _describe_scheme("bearer", "an API key"),
+                "key_as_password": _describe_scheme("basic", "any user name; an API key"),
             }
         ),
         openapi_router=Router(

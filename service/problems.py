@@ -23,6 +23,8 @@ MEDIA_TYPE = "application/problem+json"
 AnyRequest = Request[Any, Any, Any]
 Headers = list[tuple[bytes, bytes]]
 
+_BASIC = 'Basic realm="arxiv-gateway", charset="UTF-8"'
+"""Before other schemes: wget reads only the first one in a header."""
 _LOGGED_AS_WARNING = (
     errors.QueueTooLong | errors.TooManyResponses | errors.BackendError | errors.RequestTimedOut
 )
@@ -139,8 +141,10 @@ def _create_headers(error: ServiceError) -> dict[str, str]:
     headers = {"cache-control": "no-store"}
     if error.retry_after is not None:
         headers["retry-after"] = str(error.retry_after)
-    if isinstance(error, errors.Unauthorized):
-        headers["www-authenticate"] = "Bearer"
+    if isinstance(error, errors.InvalidProxyApiKey):
+        headers["proxy-authenticate"] = _BASIC
+    elif isinstance(error, errors.Unauthorized):
+        headers["www-authenticate"] = f'{_BASIC}, Bearer realm="arxiv-gateway"'
     if isinstance(error, errors.UnsupportedEncoding):
         headers["accept-encoding"] = "identity"  # RFC 9110, 12.5.3
     return headers

@@ -14,6 +14,7 @@ from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from types import FrameType
+from typing import cast
 
 import uvicorn
 from litestar import Litestar
@@ -54,7 +55,11 @@ def create_config(app: Litestar | str, settings: Settings) -> uvicorn.Config:
         workers=settings.workers,
         host=settings.host,
         port=settings.port,
-        http=http_limits.LimitedHttpProtocol,
+        # uvicorn calls it as it calls the class
+        http=cast(
+            "type[http_limits.LimitedHttpProtocol]",
+            partial(http_limits.LimitedHttpProtocol, own_hosts=settings.hosts),
+        ),
         ws="none",
         log_config=None,
         access_log=False,

@@ -14,7 +14,7 @@ ENDPOINT_VARIABLES = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_
 
 _URL_ATTRIBUTES = ("http.url", "http.target", "url.full", "url.query")
 """Attributes with the query string, which must not be recorded."""
-_SECRET_HEADERS = ["authorization", "cookie", "x-api-key"]
+_SECRET_HEADERS = ["authorization", "proxy-authorization", "cookie", "x-api-key"]
 
 
 def create_middleware() -> list[Callable[[ASGIApp], ASGIApp]]:

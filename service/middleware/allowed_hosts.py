@@ -1,26 +1,23 @@
 """Validate the Host header (protects against DNS rebinding)."""
 
-import re
-from functools import lru_cache
-from ipaddress import IPv6Address
-
 from litestar.middleware import ASGIMiddleware
 from litestar.types import ASGIApp, Receive, Scope, Send
 
 from ..errors import InvalidHost
 from ..problems import reject_request
+from ..request_target import is_listed, parse_host
 from ..settings import ENDPOINTS
-from .scope import get_first_segment, get_header
+from .scope import get_first_segment, get_header, has_absolute_target
 
 EXEMPT = frozenset({"health", "metrics"})
 """First segments of paths that are requested by address: probes and Prometheus use no host name."""
 
-_HOST = re.compile(r"(?:\[([0-9a-f:.]+)\]|([a-z0-9_-][a-z0-9._-]*?)\.?)(?::([0-9]{0,5}))?")
-MAX_PORT = 65_535
-
 
 class AllowedHostsMiddleware(ASGIMiddleware):
-    """Reject requests for other hosts, and malformed Host headers."""
+    """Reject requests for other hosts, and malformed Host headers.
+
+    A Host header from an absolute target need not be allowed: no page makes browsers send one.
+    """
 
     def __init__(self, hosts: frozenset[str], *, exempt_backend: bool) -> None:
         """Allow these hosts, or any if there are none; `*.example.org` allows all subdomains.
@@ -29,9 +26,7 @@ class AllowedHostsMiddleware(ASGIMiddleware):
         a token, which no web page has.
         """
         self.exempt = EXEMPT.union(ENDPOINTS["backend"] if exempt_backend else ())
-        self.any_host = not hosts
-        self.names = {host for host in hosts if not host.startswith("*")}
-        self.suffixes = tuple(host[1:] for host in hosts if host.startswith("*"))
+        self.hosts = hosts
 
     async def handle(self, scope: Scope, receive: Receive, send: Send, next_app: ASGIApp) -> None:
         if problem := self._check(scope):
@@ -46,20 +41,8 @@ class AllowedHostsMiddleware(ASGIMiddleware):
         host = "" if value is None else parse_host(value.decode("latin-1"))
         if host is None:  # links in responses contain it
             return "the request has a malformed Host header, or more than one: send one host name"
-        if self.any_host or get_first_segment(scope) in self.exempt:
+        if has_absolute_target(scope):  # `http_limits` has validated its host
             return None
-        if host and (host in self.names or host.endswith(self.suffixes)):
+        if not self.hosts or get_first_segment(scope) in self.exempt or is_listed(host, self.hosts):
             return None
         return "the Host header is not in ARXIV_ALLOWED_HOSTS: use an allowed name, or add this one"
-
-
-@lru_cache(maxsize=64)
-def parse_host(text: str) -> str | None:
-    """Return the host of a Host header as the settings write it, or None if it is malformed."""
-    match = _HOST.fullmatch(text.lower())
-    if match is None or int(match[3] or 0) > MAX_PORT:
-        return None
-    try:
-        return str(IPv6Address(match[1])) if match[1] else match[2]
-    except ValueError:
-        return None

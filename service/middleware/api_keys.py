@@ -7,12 +7,13 @@ from litestar.middleware import ASGIMiddleware
 from litestar.types import ASGIApp, Message, Receive, Scope, Send
 
 from ..api_keys import ApiKeyCache, Rate
-from ..errors import InvalidApiKey, ServiceError, TooManyRequests
+from ..errors import InvalidApiKey, InvalidProxyApiKey, ServiceError, TooManyRequests
 from ..logging import key_name
 from ..problems import reject_request
 from ..quotas import MAX_WINDOWS, QuotaCounter
 from ..settings import ENDPOINTS
-from .scope import get_first_segment, get_header
+from .credentials import find_key
+from .scope import get_first_segment, has_absolute_target
 
 EXEMPT = frozenset({"health", "metrics", "schema", "schema-assets", *ENDPOINTS["backend"]})
 """First segments of paths without keys: for operators, the description, and the backend endpoints,
@@ -61,18 +62,29 @@ class ApiKeyMiddleware(ASGIMiddleware):
 
     async def _identify_client(self, scope: Scope) -> tuple[QuotaCounter, Limits]:
         """Return where to count the request, and its limits. Raises InvalidApiKey."""
-        header = get_header(scope, b"authorization") or b""
-        scheme, _, text = header.decode("latin-1").partition(" ")
-        if scheme.lower() == "bearer":
-            key = await self.keys.find(text.strip())
+        text = find_key(scope)
+        if text is not None:
+            key = await self.keys.find(text)
             if key is None:
-                raise InvalidApiKey("invalid or revoked API key: ask the operator for a new one")
+                raise _create_error(
+                    scope, "invalid or revoked API key: ask the operator for a new one"
+                )
             key_name.set(key.name)
             return self.key_quotas, [(key.name, key.rate)]
         if self.anonymous_rate is None:
-            raise InvalidApiKey("an API key is required: send it as `Authorization: Bearer KEY`")
+            raise _create_error(
+                scope,
+                "an API key is required: send it as `Authorization: Bearer KEY`, or as the password"
+                " of HTTP Basic",
+            )
         client = scope.get("client")
         return self.address_quotas, get_limits(client[0] if client else "", self.anonymous_rate)
+
+
+def _create_error(scope: Scope, detail: str) -> InvalidApiKey:
+    if has_absolute_target(scope):  # its client sends credentials for a proxy only
+        return InvalidProxyApiKey(f"{detail}; in the URL of the proxy: http://any:KEY@gateway:8000")
+    return InvalidApiKey(detail)
 
 
 def get_limits(address: str, rate: Rate) -> Limits:

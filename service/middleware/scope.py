@@ -2,6 +2,8 @@
 
 from litestar.types import Scope
 
+from ..request_target import ABSOLUTE_TARGET
+
 
 def get_header(scope: Scope, name: bytes) -> bytes | None:
     """Return the value of a request header, whose lines RepeatedHeadersMiddleware has joined.
@@ -17,3 +19,8 @@ def get_header(scope: Scope, name: bytes) -> bytes | None:
 def get_first_segment(scope: Scope) -> str:
     """Return the first non-empty segment of the path: Litestar ignores empty segments."""
     return next(filter(None, scope["path"].split("/")), "")
+
+
+def has_absolute_target(scope: Scope) -> bool:
+    """Return whether the target was a whole URL, as clients send it to their proxy."""
+    return ABSOLUTE_TARGET in scope.get("state", {})

@@ -6,6 +6,7 @@ import json
 import re
 import subprocess
 import sys
+from base64 import b64encode
 from collections.abc import Callable, Coroutine
 from contextlib import redirect_stderr, redirect_stdout
 from time import monotonic
@@ -24,10 +25,10 @@ from service.cli.keys import add_key, keys, list_keys, revoke_key
 from service.context import LocalContext
 from service.errors import ApiKeyNameTaken, ConfigurationError, DatabaseUnavailable, NotFound
 from service.http_headers import SECURITY_HEADERS, deadline
-from service.middleware.allowed_hosts import parse_host
 from service.middleware.api_keys import ApiKeyMiddleware
 from service.middleware.request_timeout import RequestTimeoutMiddleware
 from service.quotas import MAX_WINDOWS
+from service.request_target import parse_host
 from service.settings import Settings
 from tests.conftest import Gateway, Serve, listening, running
 from tests.support.process import ROOT, service
@@ -50,6 +51,9 @@ def make(settings: Settle) -> Callable[..., Any]:
     return add
 
 
+CHALLENGES = 'Basic realm="arxiv-gateway", charset="UTF-8", Bearer realm="arxiv-gateway"'
+
+
 def authorize(key: str) -> dict[str, str]:
     return {"authorization": f"Bearer {key}"}
 
@@ -68,7 +72,7 @@ async def test_key_is_required_except_for_exempt_paths(gateway: Serve) -> None:
             ):
                 refused = await client.get(path, headers=headers)
                 assert refused.status_code == 401
-                assert refused.headers["www-authenticate"] == "Bearer"
+                assert refused.headers["www-authenticate"] == CHALLENGES
                 assert refused.headers["content-type"] == "application/problem+json"
         for path in ("/health/live", "/health/ready", "/metrics", "/schema"):
             assert (await client.get(path)).status_code == 200
@@ -90,6 +94,90 @@ async def test_backend_endpoints_do_not_bypass_keys(gateway: Serve) -> None:
         Settings(api_keys="required", endpoints="arxiv,arxiv-api")
     with_token = Settings(api_keys="required", backend_token_also="x" * 16)
     assert with_token.served == Settings().served
+
+
+def encode_basic(text: str | bytes) -> dict[str, str]:
+    raw = text.encode() if isinstance(text, str) else text
+    return {"authorization": f"Basic {b64encode(raw).decode()}"}
+
+
+@pytest.mark.parametrize("user", ["any", "", "arXiv ü", "a" * 1000])
+async def test_key_is_accepted_as_the_password_of_basic(
+    gateway: Serve, make: Callable[..., Any], user: str
+) -> None:
+    key = await make("team-a")
+    async with gateway(api_keys="required") as client:
+        for headers in (
+            encode_basic(f"{user}:{key}"),
+            {"proxy-authorization": encode_basic(f"{user}:{key}")["authorization"]},
+            {"authorization": encode_basic(f"{user}:{key}")["authorization"].replace("B", "b", 1)},
+        ):
+            assert (await client.get("/results", headers=headers)).status_code == 200
+        for text in (f"{user}:{key}x", f"{key}:{user}", f"{user}:", f"{user}:{key}:", key):
+            response = await client.get("/results", headers=encode_basic(text))
+            assert response.status_code == 401
+            assert key not in response.text
+
+
+MALFORMED_BASIC = [
+    *(
+        "Basic",
+        "Basic ",
+        "Basic x",
+        "Basic a:b",
+        "Basic ====",
+        "Basic YTpi=",
+        "Basic YTpi, Basic a",
+    ),
+    *("basic \xff", "Basic " + "A" * 60_000, "Basic YTpi YTpi"),
+    encode_basic("no colon")["authorization"],
+    encode_basic(b"a:\xff")["authorization"],
+    encode_basic("a:b\0c")["authorization"],
+    encode_basic("a\0:b")["authorization"],
+    encode_basic("a:\n")["authorization"],
+]
+
+
+@pytest.mark.parametrize("value", MALFORMED_BASIC)
+@pytest.mark.parametrize("mode", ["optional", "required"])
+async def test_malformed_basic_is_an_invalid_key(gateway: Serve, value: str, mode: str) -> None:
+    headers = [(b"authorization", value.encode("latin-1"))]
+    async with gateway(api_keys=mode, backend_token="x" * 16) as client:
+        for path in ("/results", "/get-sequence"):
+            assert (await client.get(path, headers=headers)).status_code == 401
+
+
+async def test_control_characters_make_basic_malformed_even_around_a_valid_key(
+    gateway: Serve, make: Callable[..., Any]
+) -> None:
+    key = await make("team-a")
+    async with gateway(api_keys="required") as client:
+        for text in (f"a\0:{key}", f"a:{key}\0", f"a\n:{key}", f"a:{key}\n"):
+            response = await client.get("/results", headers=encode_basic(text))
+            assert response.status_code == 401
+
+
+async def test_other_schemes_are_no_key(gateway: Serve) -> None:
+    digest = {"authorization": 'Digest username="a"'}
+    for mode, status in (("optional", 200), ("required", 401)):
+        async with gateway(api_keys=mode) as client:
+            assert (await client.get("/results", headers=digest)).status_code == status
+
+
+async def test_backend_token_is_accepted_as_the_password_of_basic(gateway: Serve) -> None:
+    token = "t:" + "x" * 16
+    async with gateway(backend_token=token) as client:
+        valid = await client.get("/get-sequence", headers=encode_basic(f"any:{token}"))
+        proxied = {"proxy-authorization": encode_basic(f":{token}")["authorization"]}
+        refused = [
+            await client.get("/get-sequence", headers=headers)
+            for headers in ({}, encode_basic(f"any:{token}x"), encode_basic(token))
+        ]
+        assert (await client.get("/get-sequence", headers=proxied)).status_code == 200
+
+    assert valid.status_code == 200
+    assert {each.status_code for each in refused} == {401}
+    assert {each.headers["www-authenticate"] for each in refused} == {CHALLENGES}
 
 
 async def test_quota_of_a_key_is_enforced_and_reported(
@@ -358,8 +446,8 @@ def test_invalid_names_and_rates_of_keys_are_rejected(arguments: tuple[str, ...]
 async def test_openapi_describes_keys(gateway: Serve) -> None:
     expected: dict[Literal["off", "optional", "required"], Any] = {
         "off": None,
-        "optional": [{"key": []}, {}],
-        "required": [{"key": []}],
+        "optional": [{"key": []}, {"key_as_password": []}, {}],
+        "required": [{"key": []}, {"key_as_password": []}],
     }
     for mode, security in expected.items():
         async with gateway(api_keys=mode) as client:
@@ -435,7 +523,6 @@ async def test_every_response_has_security_headers(gateway: Serve) -> None:
 
 
 async def test_schema_page_allows_only_its_own_scripts(client: Gateway) -> None:
-    from base64 import b64encode  # noqa: PLC0415
     from hashlib import sha256  # noqa: PLC0415
 
     page = await client.get("/schema", headers={"accept": "text/html"})

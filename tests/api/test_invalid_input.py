@@ -415,5 +415,5 @@ async def test_backend_requires_its_token(gateway: Serve) -> None:
 
     assert [without.status_code, wrong.status_code, right.status_code] == [401, 401, 200]
     assert without.headers["content-type"] == "application/problem+json"
-    assert without.headers["www-authenticate"] == "Bearer"
+    assert "Bearer realm=" in without.headers["www-authenticate"]
     assert frontend.status_code == 200

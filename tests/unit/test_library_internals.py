@@ -9,11 +9,15 @@ Uses of private APIs
 | library | what | used in (`service/`) |
 |---|---|---|
 | uvicorn | methods and state of `HttpToolsProtocol` and `RequestResponseCycle` | http_limits |
+| uvicorn | the setting `http` is called like the class | server |
+| uvicorn | each request has its own `state` in the scope | http_limits |
 | uvicorn | how `RequestResponseCycle` decides on chunks and `100 Continue` | http_conformance |
 | uvicorn | `Multiprocess.terminate_all`, `sockets` and `processes` | server |
 | uvicorn | signal handlers are installed before the lifespan begins | server |
 | uvicorn | an incomplete response is logged in the context of the request | logging |
 | httptools | an error of a callback is the `__context__` of the parser's error | http_limits |
+| httptools | malformed targets have their own exception | http_limits |
+| httptools | `on_headers_complete` is called for CONNECT too | http_limits |
 | httptools | `HttpParserUpgrade` has the offset of the rest | http_limits |
 | uvicorn | the leniency of its parser, which a new one needs too | http_limits |
 | Litestar | `ASGIMiddleware` outside of an app, without a route handler | app |
@@ -37,8 +41,10 @@ import asyncio
 import inspect
 import logging
 import os
+import socket
 from collections import deque
 from collections.abc import Callable
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Any
@@ -63,6 +69,7 @@ from uvicorn.supervisors import Multiprocess
 from service.http_conformance import create_unchunked_send
 from service.http_limits import LimitedHttpProtocol
 from service.metrics import MULTIPROCESS_DIR
+from service.request_target import ABSOLUTE_TARGET
 
 # uvicorn
 
@@ -81,10 +88,6 @@ class Transport(asyncio.Transport):
 
     def is_closing(self) -> bool:
         return False
-
-    def get_extra_info(self, name: str, default: Any = None) -> Any:
-        del name
-        return default
 
 
 def get_parameters(function: Callable[..., Any]) -> list[str]:
@@ -138,6 +141,32 @@ async def test_uvicorn_httptools_protocol_has_the_state_we_read() -> None:
     [(waiting, _)] = protocol.pipeline
     assert waiting is protocol.cycle
     await asyncio.gather(*protocol.tasks)
+
+
+async def test_uvicorn_calls_a_partial_protocol_and_gives_each_request_its_own_state() -> None:
+    """server.create_config passes a partial, and http_limits adds to the state of a request."""
+    states: list[Any] = []
+
+    async def application(scope: Any, _: Any, send: Any) -> None:
+        states.append(scope["state"])
+        await send({"type": "http.response.start", "status": 204, "headers": []})
+        await send({"type": "http.response.body", "body": b""})
+
+    http: Any = partial(LimitedHttpProtocol, own_hosts=frozenset({"own.example"}))
+    config = uvicorn.Config(application, http=http, log_config=None)
+    config.load()
+    protocol: Any = config.http_protocol_class(  # type: ignore[call-arg]
+        config=config, server_state=ServerState(), app_state={}
+    )
+    with socket.socket() as unconnected:
+        protocol.connection_made(Transport({"socket": unconnected}))
+    protocol.data_received(b"GET http://own.example/a HTTP/1.1\r\nhost: x\r\n\r\n")
+    protocol.data_received(b"GET /b HTTP/1.1\r\nhost: x\r\n\r\n")
+    while protocol.tasks:
+        await asyncio.gather(*protocol.tasks)
+    protocol.connection_lost(ConnectionResetError())
+
+    assert states == [{ABSOLUTE_TARGET: True}, {}]
 
 
 async def test_uvicorn_request_cycle_has_the_state_we_read_and_set() -> None:
@@ -237,6 +266,25 @@ def test_httptools_has_no_context_for_malformed_requests() -> None:
     with pytest.raises(httptools.HttpParserError) as caught:
         parser.feed_data(b"hello there\r\n\r\n")
     assert caught.value.__context__ is None
+
+
+@pytest.mark.parametrize("target", [b"http://a\\b/", b"http:/a", b"a:80", b"/\x01"])
+def test_httptools_has_an_error_for_malformed_targets(target: bytes) -> None:
+    parser = httptools.HttpRequestParser(Callbacks())
+    with pytest.raises(httptools.HttpParserInvalidURLError):
+        parser.feed_data(b"GET " + target + b" HTTP/1.1\r\n\r\n")
+
+
+def test_httptools_calls_back_for_the_headers_of_connect() -> None:
+    class Connecting:
+        def on_headers_complete(self) -> None:
+            methods.append(parser.get_method())
+
+    methods: list[bytes] = []
+    parser = httptools.HttpRequestParser(Connecting())
+    with pytest.raises(httptools.HttpParserUpgrade):
+        parser.feed_data(b"CONNECT a:443 HTTP/1.1\r\nhost: a\r\n\r\n")
+    assert methods == [b"CONNECT"]
 
 
 def test_httptools_continues_after_an_upgrade() -> None:

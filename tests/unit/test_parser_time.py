@@ -26,7 +26,7 @@ from service import arxiv_query, arxiv_query_parser, arxiv_xml, full_text, times
 from service.api_keys import ApiKeyCache, Rate
 from service.api_query import MAX_QUERY_CHARS, parse_api_query, parse_parameters
 from service.arxiv_query import encode_search, find_differences
-from service.errors import ServiceError
+from service.errors import LimitExceeded, ServiceError
 from service.formats import Reference, select_format
 from service.formats.arxiv_feed import render_entries
 from service.formats.atom import Atom, FeedHead
@@ -55,6 +55,7 @@ from service.middleware.request_log import RequestLogMiddleware
 from service.middleware.request_timeout import RequestTimeoutMiddleware
 from service.models.arxiv import ApiQuery, Entry, Feed, Search, SentAuthor, SentFields
 from service.models.requests import SearchRequest, WriteResultsRequest
+from service.request_target import begins_for_proxy, resolve_target
 from service.search_params import MAX_TERM_LENGTH
 
 LIMIT = 0.020
@@ -501,6 +502,9 @@ HEADER: Inputs = ACCEPT | {
     "digits and a letter": repeat("1", after="x"),
     "a bearer token": repeat("a", before="Bearer ag_"),
     "a bearer token after blanks": repeat(" ", before="Bearer", after="ag_"),
+    "credentials of Basic": repeat("YTpi", before="Basic "),
+    "colons in Basic": repeat("Ojo6", before="Basic "),
+    "malformed credentials of Basic": repeat("=", before="Basic "),
     "letters in brackets": repeat("a", before="[", after="]"),
     "colons in brackets": repeat(":", before="[", after="]"),
     "no-cache": repeat("no-cache, "),
@@ -573,14 +577,31 @@ ENTRIES: Inputs = {
     "comments": repeat("<!-- -->"),
 }
 
+TARGETS: Inputs = {
+    "host": repeat("a.", before="http://"),
+    "port": repeat("8", before="http://export.arxiv.org:"),
+    "query": repeat("a=%2b&", before="http://export.arxiv.org/api/query?"),
+    "blanks": repeat(" ", before="GET"),
+    "method": repeat("G", after=" "),
+}
+
+
+def resolve_any_target(text: str) -> None:
+    begins_for_proxy(text.encode())
+    with suppress(LimitExceeded):
+        resolve_target(text.encode(), frozenset({"*.example.org"}))
+
+
 PARSERS = [
     Parser("Accept", lambda text: select_format(None, text), HEADER),
     Parser("Accept-Encoding", choose_encoding, HEADER),
     Parser("If-None-Match", lambda value: matches_etag(b'"b"', value), change(encoded, HEADER)),
     Parser("Cache-Control", check_cache_control, HEADER),
+    Parser("target", resolve_any_target, TARGETS),
     Parser("Host", pass_header(HOSTS, "host"), HEADER),
     Parser("Request-Timeout", pass_header(TIMEOUT, "request_timeout"), HEADER),
     Parser("Authorization", pass_header(KEYS, "authorization"), HEADER),
+    Parser("Proxy-Authorization", pass_header(KEYS, "proxy_authorization"), HEADER),
     Parser("X-Request-ID", pass_header(LOG, "x_request_id"), HEADER),
     Parser("query string", pass_query, QUERY_STRINGS),
     *(

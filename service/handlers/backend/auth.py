@@ -7,6 +7,7 @@ from litestar.connection import ASGIConnection
 from litestar.handlers import BaseRouteHandler
 
 from ...errors import Unauthorized
+from ...middleware.credentials import find_key
 from ...settings import Settings
 
 
@@ -15,11 +16,11 @@ async def check_token(connection: ASGIConnection[Any, Any, Any, Any], _: BaseRou
     settings: Settings = connection.app.state.settings
     if not settings.tokens:
         return
-    scheme, __, credentials = connection.headers.get("authorization", "").partition(" ")
-    token = credentials.encode("utf-8", "replace")
+    token = (find_key(connection.scope) or "").encode("utf-8", "replace")
     # all are compared, so that the time does not depend on the position of the match
     matches = [hmac.compare_digest(token, valid.encode()) for valid in settings.tokens]
-    if scheme.lower() != "bearer" or not any(matches):
+    if not any(matches):
         raise Unauthorized(
-            "send the token in ARXIV_BACKEND_TOKEN in the header Authorization: Bearer TOKEN"
+            "send the token in ARXIV_BACKEND_TOKEN in the header Authorization: Bearer TOKEN, or as"
+            " the password of HTTP Basic"
         )
