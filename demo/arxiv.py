@@ -91,7 +91,8 @@ class Search:
         for arxiv_id in ids:
             if not _ID.fullmatch(arxiv_id):
                 message = f"incorrect id format for {arxiv_id}"
-                raise _create_parameter_error(message)
+                link = f"{feed.ERRORS}#incorrect_id_format_for_{arxiv_id}"  # with its spaces
+                raise RejectedError(400, message, link)
         search = cls(
             search_query=query.rewrite(params.get("search_query", "")),
             id_list=ids,

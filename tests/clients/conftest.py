@@ -19,12 +19,15 @@ def arxiv_url(arxiv_server: tuple[StandIn, str]) -> str:
 @pytest.fixture(scope="module")
 def gateway_url(server: str, template: str, arxiv_url: str) -> Iterator[str]:
     """Base URL of a gateway in front of the stand-in."""
-    with copied(server, template) as database, served(
-        Settings(
-            database_url=make_conninfo(database, user="arxiv_rw"),
-            database_ro_url=make_conninfo(database, user="arxiv_ro"),
-            api_url=f"{arxiv_url}/api/query",
-            interval=0.0,
-        )
-    ) as url:
+    with (
+        copied(server, template) as database,
+        served(
+            Settings(
+                database_url=make_conninfo(database, user="arxiv_rw"),
+                database_ro_url=make_conninfo(database, user="arxiv_ro"),
+                api_url=f"{arxiv_url}/api/query",
+                interval=0.0,
+            )
+        ) as url,
+    ):
         yield url

@@ -1,10 +1,11 @@
-"""Runs real clients of the arXiv API, set up as docs/clients.md describes, in their environments."""
+"""Runs real clients of the arXiv API, set up as docs/clients.md describes."""
 
 import json
 import os
 import re
 import shutil
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -55,10 +56,14 @@ def run_command(command: list[str | Path], **environment: str) -> subprocess.Com
 
 
 def run_program(url: str, command: list[str | Path], **environment: str) -> dict[str, Any]:
-    """Run a program that prints its outcomes in the last line; without the URL, which differs."""
+    """Run a program that prints its outcomes in the last line.
+
+    The URL and, in feeds that report errors, the time of the response are removed.
+    """
     done = run_command(command, **environment)
     assert done.returncode == 0, done.stderr
-    outcomes: dict[str, Any] = json.loads(strip_url(done.stdout, url).splitlines()[-1])
+    text = re.sub("<updated>.*?</updated>", "", strip_url(done.stdout, url))
+    outcomes: dict[str, Any] = json.loads(text.splitlines()[-1])
     return outcomes
 
 
@@ -107,6 +112,16 @@ def use_arxiv_for_r(url: str, searches: Searches) -> dict[str, Any]:
     return use_proxy("arxiv.R", "Rscript", **libraries)(url, searches)
 
 
+def use_mcp_server(url: str, searches: Searches) -> dict[str, Any]:
+    """The MCP server of cyanheads, which `make clients` cannot install."""
+    if not shutil.which("arxiv-mcp-server"):
+        pytest.skip("the command arxiv-mcp-server of cyanheads/arxiv-mcp-server is missing")
+    script = read_lines("arxiv-mcp-server", url) + 'exec "$@"'
+    program: list[str | Path] = [sys.executable, PROGRAMS / "mcp_server.py", json.dumps(searches)]
+    settings = {"MCP_TRANSPORT_TYPE": "stdio", "ARXIV_REQUEST_DELAY_MS": "0"}
+    return run_program(url, ["sh", "-c", script, "sh", *program], **settings)
+
+
 def use_papis(url: str, searches: Searches) -> dict[str, Any]:
     """The command line of papis."""
     return {name: _explore(url, options) for name, options in searches.items()}
@@ -120,11 +135,8 @@ def _explore(url: str, options: dict[str, Any]) -> dict[str, Any]:
         (configuration / "config.py").write_text(read_lines("papis", url))
         file = Path(directory, "papers.json")
         arguments = [text for name, value in options.items() for text in (f"--{name}", value)]
-        export = ["export", "--format", "json", "--out", file]
-        done = run_command(
-            [python.parent / "papis", "explore", "arxiv", *arguments, *export],
-            XDG_CONFIG_HOME=directory,
-        )
+        explore = ["explore", "arxiv", *arguments, "export", "--format", "json", "--out", str(file)]
+        done = run_command([python.parent / "papis", *explore], XDG_CONFIG_HOME=directory)
         papers = json.loads(file.read_text()) if file.exists() else []
     outcome: dict[str, Any] = {"papers": papers, "status": done.returncode}
     if done.returncode:

@@ -5,8 +5,7 @@ async function search(options) {
   try {
     return { papers: await arxiv.search(options) };
   } catch (error) {
-    const body = error.response.data.replace(/<updated>.*?<.updated>/g, ''); // the time of the response
-    return { papers: [], error: error.message, body };
+    return { papers: [], error: error.message, body: error.response.data };
   }
 }
 

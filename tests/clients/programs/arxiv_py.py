@@ -45,7 +45,7 @@ def search(
 
 
 def describe(result: arxiv.Result) -> dict[str, Any]:
-    return vars(result) | {"pdf": result.pdf_url, "short_id": result.get_short_id()}
+    return {**vars(result), "pdf": result.pdf_url, "short_id": result.get_short_id()}
 
 
 def to_json(value: Any) -> Any:
