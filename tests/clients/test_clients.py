@@ -163,11 +163,12 @@ PAPERSCRAPER: Cases = {
     "invalid query": ({"query": "all:testing AND ("}, REJECTED),
 }
 PAPIS: Cases = {
-    "words": ({"query": "testing", "max": "15"}, 15),
-    "spaces": ({"query": "quantum field"}, 0),  # papis encodes the space twice
-    "title and category": ({"title": "testing", "category": "cs.LG"}, 4),
-    "identifier": ({"id-list": NEW}, 1),
-    "no paper": ({"query": "xyzzyx"}, 0),
+    "words": ({"explore": ["--query", "testing", "--max", "15"]}, 15),
+    "spaces": ({"explore": ["--query", "testing scaling"]}, 0),  # papis encodes the space twice
+    "title and category": ({"explore": ["--title", "testing", "--category", "cs.LG"]}, 4),
+    "identifier": ({"explore": ["--id-list", NEW]}, 1),
+    "no paper": ({"explore": ["--query", "xyzzyx"]}, 0),
+    "added paper": ({"add": f"arXiv:{NEW}"}, 1),
 }
 PUBS: Cases = {
     "identifier": ({"arxiv_id": NEW}, 1),

@@ -29,7 +29,7 @@ CLIENTS: list[tuple[Fetch, Search]] = [
         use_python("arxiv-4", "feedparser.py", "feedparser"),
         lambda n: {"search_query": f"ti:testing OR ti:word{n}"},
     ),
-    (use_papis, lambda n: {"id-list": IDENTIFIERS[n]}),
+    (use_papis, lambda n: {"explore": ["--id-list", IDENTIFIERS[n]]}),
     (use_pubs, lambda n: {"arxiv_id": IDENTIFIERS[-1 - n]}),
 ]
 

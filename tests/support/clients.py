@@ -124,24 +124,35 @@ def use_mcp_server(url: str, searches: Searches) -> dict[str, Any]:
 
 def use_papis(url: str, searches: Searches) -> dict[str, Any]:
     """The command line of papis."""
-    return {name: _explore(url, options) for name, options in searches.items()}
+    return {name: _run_papis(url, **options) for name, options in searches.items()}
 
 
-def _explore(url: str, options: dict[str, Any]) -> dict[str, Any]:
-    python = find_python("arxiv-4")
+def _run_papis(url: str, explore: list[str] | None = None, add: str = "") -> dict[str, Any]:
+    papis = find_python("arxiv-4").parent / "papis"
     with TemporaryDirectory() as directory:
         configuration = Path(directory, "papis")
         configuration.mkdir()
         (configuration / "config.py").write_text(read_lines("papis", url))
         file = Path(directory, "papers.json")
-        arguments = [text for name, value in options.items() for text in (f"--{name}", value)]
-        explore = ["explore", "arxiv", *arguments, "export", "--format", "json", "--out", str(file)]
-        done = run_command([python.parent / "papis", *explore], XDG_CONFIG_HOME=directory)
+        export = ["export", "--format", "json", "--out", str(file)]
+
+        def run(*arguments: str) -> None:
+            done = run_command([papis, "--lib", directory, *arguments], XDG_CONFIG_HOME=directory)
+            assert done.returncode == 0, done.stderr
+
+        if explore:
+            run("explore", "arxiv", *explore, *export)
+        else:
+            run("add", "--batch", "--no-download-files", "--from", "arxiv", add)
+            run(*export, "--all")
         papers = json.loads(file.read_text()) if file.exists() else []
-    outcome: dict[str, Any] = {"papers": papers, "status": done.returncode}
-    if done.returncode:
-        outcome["error"] = strip_url(done.stderr, url).splitlines()[-1]
-    return outcome
+    return {"papers": [_strip_local_values(paper) for paper in papers]}
+
+
+def _strip_local_values(paper: dict[str, Any]) -> dict[str, Any]:
+    """The paper without the folder, the identifier and the time that papis gives it."""
+    local = {"_papis_local_folder", "papis_id", "time-added"}
+    return {name: value for name, value in paper.items() if name not in local}
 
 
 def use_pubs(url: str, searches: Searches) -> dict[str, Any]:
