@@ -3,7 +3,6 @@
 import asyncio
 import gzip
 import json
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
@@ -12,13 +11,18 @@ import feedparser
 import pytest
 
 from demo.arxiv import StandIn
-from service.settings import Settings
-from tests.conftest import served
 from tests.support.captures import TEST_DATA
+from tests.support.clients import serve_gateway
 
 RECORDED = TEST_DATA / "data" / "clients" / "recorded_requests.json"
 
 DEFAULTS = {"start": "0", "max_results": "10", "sortBy": "relevance", "sortOrder": "descending"}
+
+
+@pytest.fixture
+def arxiv_url(arxiv_server: tuple[StandIn, str]) -> str:
+    """Base URL of the stand-in for arXiv."""
+    return arxiv_server[1].removesuffix("/api/query")
 
 
 @dataclass(frozen=True)
@@ -106,11 +110,11 @@ def decode(target: str) -> dict[str, str]:
 
 
 async def replay(
-    requests: list[ClientRequest], arxiv: StandIn, arxiv_url: str, settings: Settings
+    requests: list[ClientRequest], arxiv: StandIn, arxiv_url: str, database: str
 ) -> None:
     """Compare the response to each request, and what of it reaches arXiv, with arXiv's own."""
     sent: list[dict[str, str]] = []
-    with served(settings) as url:
+    with serve_gateway(database, arxiv_url) as url:
         for request in requests:
             status, content_type, content = await send(arxiv_url, request)
             arxiv.requests.clear()
@@ -125,12 +129,12 @@ async def replay(
 
 
 async def test_recorded_requests_get_what_arxiv_answers(
-    arxiv: StandIn, arxiv_server: tuple[StandIn, str], settings: Callable[..., Settings]
+    arxiv: StandIn, arxiv_url: str, database: str
 ) -> None:
-    await replay(read_recorded(), arxiv, arxiv_server[1], settings())
+    await replay(read_recorded(), arxiv, arxiv_url, database)
 
 
 async def test_unusually_encoded_requests_get_what_arxiv_answers(
-    arxiv: StandIn, arxiv_server: tuple[StandIn, str], settings: Callable[..., Settings]
+    arxiv: StandIn, arxiv_url: str, database: str
 ) -> None:
-    await replay(OTHERS, arxiv, arxiv_server[1], settings())
+    await replay(OTHERS, arxiv, arxiv_url, database)

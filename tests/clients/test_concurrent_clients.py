@@ -8,9 +8,7 @@ from typing import Any
 
 from demo.arxiv import StandIn
 from demo.papers import generate
-from service.settings import Settings
-from tests.conftest import served
-from tests.support.clients import Fetch, use_papis, use_pubs, use_python
+from tests.support.clients import Fetch, serve_gateway, use_papis, use_pubs, use_python
 
 SECONDS = 60
 INTERVAL = 0.5
@@ -43,11 +41,14 @@ def search_until(end: float, url: str, fetch: Fetch, search: Search) -> Iterator
 
 
 def test_four_clients_at_a_time_respect_the_interval_and_do_not_fail(
-    arxiv: StandIn, settings: Callable[..., Settings]
+    arxiv: StandIn, database: str, arxiv_url: str
 ) -> None:
     arxiv.delay = RESPONSE_TIME
-    end = monotonic() + SECONDS
-    with served(settings(interval=INTERVAL)) as url, ThreadPoolExecutor() as threads:
+    with (
+        serve_gateway(database, arxiv_url, ARXIV_INTERVAL=str(INTERVAL)) as url,
+        ThreadPoolExecutor() as threads,
+    ):
+        end = monotonic() + SECONDS
         running = [
             threads.submit(lambda client: list(search_until(end, url, *client)), client)
             for client in CLIENTS

@@ -5,13 +5,18 @@ from typing import Any
 
 import pytest
 
-from demo.arxiv import StandIn
 from service import api_keys
 from service.api_keys import ApiKey, Rate
 from service.context import LocalContext
 from service.settings import Settings
-from tests.conftest import served
-from tests.support.clients import Fetch, use_arxiv_api, use_arxiv_for_r, use_papis, use_pubs
+from tests.support.clients import (
+    Fetch,
+    serve_gateway,
+    use_arxiv_api,
+    use_arxiv_for_r,
+    use_papis,
+    use_pubs,
+)
 from tests.support.clients import use_python as use
 
 CLIENTS: dict[str, tuple[Fetch, dict[str, Any]]] = {
@@ -37,11 +42,12 @@ async def create_key(settings: Settings) -> str:
 @pytest.mark.parametrize("client", CLIENTS)
 async def test_client_sends_the_key_in_the_url(
     client: str,
-    arxiv: StandIn,  # noqa: ARG001 - resets it
+    database: str,
+    arxiv_url: str,
     settings: Callable[..., Settings],
 ) -> None:
     fetch, search = CLIENTS[client]
     key = await create_key(settings())
-    with served(settings(api_keys="required")) as url:
+    with serve_gateway(database, arxiv_url, ARXIV_API_KEYS="required") as url:
         outcome = fetch(url.replace("http://", f"http://any:{key}@"), {"search": search})["search"]
     assert outcome["papers"]

@@ -6,15 +6,17 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
+from psycopg.conninfo import make_conninfo
 
-from tests.support.process import ROOT
+from tests.support.process import ROOT, service
 
 ENVIRONMENTS = ROOT / ".venv-clients"
 PROGRAMS = ROOT / "tests" / "clients" / "programs"
@@ -24,6 +26,19 @@ DOCUMENTED_URL = "http://127.0.0.1:8000"
 Searches = dict[str, dict[str, Any]]
 Fetch = Callable[[str, Searches], dict[str, Any]]
 """Searches with a client at a base URL; the outcome of each search, by name."""
+
+
+@contextmanager
+def serve_gateway(database: str, arxiv_url: str, **settings: str) -> Iterator[str]:
+    """Run the service as a process, in front of a stand-in for arXiv; its URL."""
+    environment = {
+        "ARXIV_DATABASE_URL": make_conninfo(database, user="arxiv_rw"),
+        "ARXIV_DATABASE_RO_URL": make_conninfo(database, user="arxiv_ro"),
+        "ARXIV_API_URL": f"{arxiv_url}/api/query",
+        "ARXIV_INTERVAL": "0",
+    }
+    with service(environment | settings) as running:
+        yield running.url()
 
 
 def read_lines(section: str, url: str) -> str:
