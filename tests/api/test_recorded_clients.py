@@ -55,7 +55,6 @@ OTHERS = [
         "double encoding (papis)": "/api/query?search_query=all%3Aquantum%2520field&id_list="
         "&sortBy=relevance&sortOrder=descending&start=0&max_results=30",
         "invalid UTF-8": "/api/query?search_query=au:Erd%F6s",
-        "not ASCII": "/api/query?search_query=au:Erdős",
         "absolute target (http_proxy)": "http://export.arxiv.org/api/query?search_query=all:testing",
         "sort that arXiv lacks": "/api/query?search_query=all:testing&sortBy=title",
         "no parameters": "/api/query",
