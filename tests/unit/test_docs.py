@@ -78,8 +78,9 @@ def test_readme_installs_the_wheel_of_this_version() -> None:
 
 
 def test_clients_are_documented_with_the_tested_releases() -> None:
-    rows = [line for line in CLIENTS.splitlines() if line.startswith("| [")]
-    tested = re.findall(r"\b\d+\.\d+\.\d+\b", "".join(row for row in rows if "by hand" not in row))
+    rows = [line.split("|") for line in CLIENTS.splitlines() if line.startswith("| [")]
+    cells = [row[2] for row in rows if "by hand" not in row[2]]
+    tested = [release for cell in cells for release in re.findall(r"\d+(?:\.\d+)+", cell)]
     locks = "".join(path.read_text() for path in (ROOT / "requirements").rglob("*clients-*.txt"))
     npm = (ROOT / "requirements" / "clients-npm" / "package-lock.json").read_text()
     assert len(tested) >= 9
