@@ -1,6 +1,6 @@
 # `make` alone lists the targets.
 .DEFAULT_GOAL := help
-.PHONY: help run demo test torture fuzz bench check audit format lock clean
+.PHONY: help run demo test clients torture fuzz bench check audit format lock clean
 
 PYTHON ?= python3
 # not the scripts in .venv/bin: they do not start from a directory whose path contains a space
@@ -18,7 +18,11 @@ demo: .venv/embedded ## run it with a simulated arXiv, for use without internet
 # More processes than cores: the tests wait half of the time. The many short unit tests run last, so
 # that no process waits for a long file.
 test: .venv/dev ## run all tests
-	@$(PY) -m pytest --numprocesses 4 --dist loadfile --no-loadscope-reorder
+	@$(PY) -m pytest --ignore tests/clients --numprocesses 4 --dist loadfile --no-loadscope-reorder
+
+CLIENTS := arxiv-2 arxiv-3 arxiv-4 paperscraper pubs npm
+clients: .venv/dev $(CLIENTS:%=.venv-clients/%/installed) ## compare what real arXiv clients get from arXiv and from the service
+	@$(PY) -m pytest tests/clients --numprocesses 2 --dist worksteal
 
 torture: .venv/dev ## inject hundreds of faults: kills, cut connections, restarts (ten minutes at most)
 	@TORTURE=long $(PY) -m pytest tests/torture --numprocesses 4 --dist worksteal
@@ -65,10 +69,15 @@ lock: ## pin the newest versions of the dependencies, with the hashes of their f
 	all="--extra embedded --extra queue --extra opentelemetry --group dev"; \
 	lock pyproject.toml $$all -o requirements/dev.txt; \
 	lock pyproject.toml $$all --group fuzz -o requirements/fuzz.txt; \
-	lock --group audit -o requirements/audit.txt
+	lock --group audit -o requirements/audit.txt; \
+	for name in arxiv-2 arxiv-3 arxiv-4 paperscraper pubs build; do \
+		lock --group clients-$$name -o requirements/clients-$$name.txt; \
+	done
+	@cd requirements/clients-npm && npm update --package-lock-only --ignore-scripts --silent \
+		--omit-lockfile-registry-resolved
 
-clean: ## remove the virtual environment; data stays
-	rm -rf .venv
+clean: ## remove the virtual environments; data stays
+	rm -rf .venv .venv-clients
 
 # Debian's python3 has no ensurepip, so the system's pip installs into the environment. Modules are
 # compiled here for users that forbid Python to write; otherwise each start would compile them.
@@ -79,3 +88,18 @@ clean: ## remove the virtual environment; data stays
 		--require-hashes --no-deps --only-binary :all: -r $<
 	@$(PY) -m compileall -q service demo
 	@touch $@
+
+# With uv, which installs these hundreds of packages in seconds. Some have no wheels; uv builds those
+# with the pinned setuptools.
+.venv-clients/%/installed: requirements/clients-%.txt requirements/clients-build.txt
+	@echo "installing the packages of $<"
+	@$(PY) -m uv venv --quiet --clear $(@D)
+	@$(PY) -m uv pip install --quiet --python $(@D)/bin/python --require-hashes --no-deps \
+		--build-constraints requirements/clients-build.txt -r $<
+	@touch $@
+
+.venv-clients/npm/installed: requirements/clients-npm/package.json requirements/clients-npm/package-lock.json
+	@mkdir -p $(@D) && cp $^ $(@D)
+	@if command -v npm >/dev/null; then echo "installing the packages of $<"; \
+		npm ci --prefix $(@D) --ignore-scripts --silent && touch $@; \
+	else echo "npm is missing: the clients written in JavaScript are not tested"; fi

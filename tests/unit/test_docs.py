@@ -1,5 +1,6 @@
 """The documentation matches the code, and its links resolve."""
 
+import json
 import re
 from pathlib import Path
 
@@ -16,9 +17,11 @@ DOCUMENTS = [
 README = (ROOT / "README.md").read_text()
 API = (ROOT / "docs" / "api.md").read_text()
 CONFIGURATION = (ROOT / "docs" / "configuration.md").read_text()
+CLIENTS = (ROOT / "docs" / "clients.md").read_text()
 ARCHITECTURE = (ROOT / "docs" / "architecture.md").read_text()
 
 SETTINGS = {f"ARXIV_{field.upper()}": field for field in Settings.__struct_fields__}
+OTHER_PROGRAMS = {"ARXIV_API_BASE_URL"}  # settings of clients, in docs/clients.md
 FIRST_DIRECTORIES = "service|deploy|docs|demo|migrations|tests|benchmarks|fuzz|requirements"
 CODE_BLOCK = re.compile(r"^ *```.*?^ *```$", re.DOTALL | re.MULTILINE)
 
@@ -58,7 +61,7 @@ def test_setting_is_documented_with_its_default(setting: str) -> None:
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
 def test_documents_name_only_existing_settings(document: Path) -> None:
     names = set(re.findall(r"(?<!_)ARXIV_[A-Z_]*[A-Z]", document.read_text()))
-    assert names <= SETTINGS.keys()
+    assert names - OTHER_PROGRAMS <= SETTINGS.keys()
 
 
 @pytest.mark.parametrize("endpoint", [name for names in ENDPOINTS.values() for name in names])
@@ -73,6 +76,29 @@ def test_readme_has_at_most_150_lines() -> None:
 
 def test_readme_installs_the_wheel_of_this_version() -> None:
     assert f"arxiv_gateway-{__version__}-py3-none-any.whl" in README
+
+
+def test_clients_are_documented_with_the_tested_releases() -> None:
+    rows = [line.split("|") for line in CLIENTS.splitlines() if line.startswith("| [")]
+    cells = [row[2].split(maxsplit=1) for row in rows if "by hand" not in row[2]]
+    documented = {
+        f"{name}=={release.strip()}" for name, text in cells for release in text.split(",")
+    }
+    assert documented <= read_locked_clients()
+
+
+def read_locked_clients() -> set[str]:
+    """The releases of all packages that `make clients` installs."""
+    locks = [path.read_text() for path in (ROOT / "requirements").glob("clients-*.txt")]
+    npm = json.loads((ROOT / "requirements" / "clients-npm" / "package-lock.json").read_text())
+    return {
+        *re.findall(r"^\S+==\S+", "\n".join(locks), re.MULTILINE),
+        *(
+            f"{path.removeprefix('node_modules/')}=={package['version']}"
+            for path, package in npm["packages"].items()
+            if path
+        ),
+    }
 
 
 def test_architecture_lists_every_module() -> None:
