@@ -65,7 +65,7 @@ class _PageSizes:
     """The sizes of the next pages: smaller around papers that make a page unusable."""
 
     def __init__(self) -> None:
-        self.next = PAGE_SIZE
+        self._next = PAGE_SIZE
         self._unusable_until = 0
         """The papers from the start of the next page to here make a page unusable."""
         self._num_requests = 0
@@ -73,7 +73,12 @@ class _PageSizes:
     @property
     def is_splitting(self) -> bool:
         """Whether a page is being divided."""
-        return self.next < PAGE_SIZE
+        return self._next < PAGE_SIZE
+
+    @property
+    def next(self) -> int:
+        """The size of the next page."""
+        return max(self._next, self.smallest)
 
     @property
     def smallest(self) -> int:
@@ -87,16 +92,16 @@ class _PageSizes:
     def shrink(self, start: int, size: int) -> None:
         """Note that these papers are unusable as one page."""
         self._unusable_until = start + size
-        self.next = max(self.smallest, size // 2)
+        self._next = max(1, size // 2)
 
     def grow(self, start: int, size: int) -> None:
         """Note that a page of this size was usable, and that the next one begins at `start`."""
         if size == PAGE_SIZE:
             self._num_requests = 0
         if start < self._unusable_until:
-            self.next = max(self.smallest, (self._unusable_until - start) // 2)
+            self._next = max(1, (self._unusable_until - start) // 2)
         else:
-            self.next = min(PAGE_SIZE, GROWTH * self.next)
+            self._next = min(PAGE_SIZE, GROWTH * self.next)
 
     def forget_positions(self) -> None:
         """Note that positions are counted in another window from now on."""
@@ -346,7 +351,7 @@ class Harvester:
         if state.finished:
             self._left = 0
         if state.skipped:
-            logger.warning("papers are skipped: %s", describe_gap(state.skipped))
+            logger.warning("harvest skipped %s", describe_gap(state.skipped))
         self._state = structs.replace(state, skipped=None, retried=None)
 
     async def _handle_unusable_page(self, search: Search, error: errors.UpstreamError) -> None:
@@ -472,10 +477,12 @@ class Harvester:
 
 
 def describe_gap(gap: Gap) -> str:
-    """The papers of a gap, and why they are missing."""
+    """The papers of a gap, in the order of submission, and why they are missing."""
+    count = gap.stop - gap.start
+    papers = f"paper {gap.stop}" if count == 1 else f"papers {gap.start + 1} to {gap.stop}"
+    part = f"{gap.missing} of the " if gap.missing < count else ""
     submitted_from = timestamps.format_iso(gap.submitted_from, UTC)
-    papers = f"{gap.start + 1} to {gap.stop}" if gap.stop > gap.start + 1 else f"{gap.stop}"
-    return f"{gap.missing} of {papers}, submitted from {submitted_from} on: {gap.reason}"
+    return f"{part}{papers} of those submitted since {submitted_from} UTC: {gap.reason}"
 
 
 def _get_size(search: Search) -> int:

@@ -1,5 +1,5 @@
 -- Stores the progress of a harvest, with the gap that it leaves and the one that it retries, unless
--- another process has stored this page.
+-- another process has stored this page. A gap may be in the margin of another one that is retried.
 with moved as (
     update harvests
     set submitted_from = %(submitted_from)s,
@@ -17,6 +17,15 @@ skipped as (
         %(gap_missing)s::integer, %(gap_reason)s::text
     from moved
     where %(gap_missing)s::integer is not null
+        and not exists (
+            select from harvest_gaps as other
+            join harvests as theirs on theirs.harvest_id = other.harvest_id
+            join harvests as ours on ours.query = theirs.query
+            where ours.harvest_id = %(harvest_id)s
+                and other.submitted_from = %(gap_submitted_from)s::bigint
+                and other.start <= %(gap_start)s::integer
+                and other.stop >= %(gap_stop)s::integer
+        )
 ),
 retried as (
     delete from harvest_gaps
