@@ -550,17 +550,23 @@ async def test_outage_stops_the_harvest_and_skips_nothing(
 @pytest.mark.parametrize(
     ("damaged", "most"),
     [
-        ([1500], 25),
-        ([1000], 25),
-        ([1999], 30),
+        ([1500], 40),
+        ([1000], 40),
+        ([1999], 40),
         ([*range(1000, 2000)], 200),
         ([*range(1000, 2000, 2)], 200),
         ([*range(1000, 2000, 20)], 200),
     ],
 )
 async def test_number_of_requests_for_one_page_is_bounded(
-    settings: Settle, db: psycopg.Connection, damaged: list[int], most: int
+    settings: Settle,
+    db: psycopg.Connection,
+    damaged: list[int],
+    most: int,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr("service.search.MAX_ATTEMPTS", 3)
+    monkeypatch.setattr("service.search.RETRY_PAUSE", 0.0)
     stand_in = DamagedStandIn(generate_papers(3000), damaged=damage_papers(*damaged))
     await run_harvest(settings(), stand_in)
 
