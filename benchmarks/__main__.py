@@ -40,6 +40,7 @@ PARTS: dict[str, Callable[[Bench], Iterator[Row]]] = {
     "trips": recording.count_round_trips,
     "parse": parsing.measure_parsing,
     "memory": searching.measure_cache_hits,
+    "api": searching.measure_api_hits,
     "miss": searching.measure_cache_misses,
     "page": reading.measure_page,
     "depth": reading.measure_depth,

@@ -28,6 +28,12 @@ def measure_cache_hits(bench: Bench) -> Iterator[Row]:
     yield from compare_with_bare_handler("cached `/arxiv`", settings, path, at_least=0.4)
 
 
+def measure_api_hits(bench: Bench) -> Iterator[Row]:
+    """Compare cached feeds with a bare handler that returns the same bytes."""
+    settings, path = bench.create_database("api"), "/api/query?search_query=all:testing"
+    yield from compare_with_bare_handler("cached `/api/query`", settings, path, at_least=0.25)
+
+
 def measure_cache_misses(bench: Bench) -> Iterator[Row]:
     """Compare the CPU time of recorded searches with httpx fetching the same responses."""
     settings = bench.create_database("misses")

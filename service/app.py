@@ -16,12 +16,13 @@ from litestar.types import ASGIApp, ControllerRouterHandler
 from . import openapi, tracing
 from .api_keys import Rate
 from .context import Context, create_context
-from .handlers import arxiv, health, papers, params, queries, results
+from .handlers import api_query, arxiv, health, papers, params, queries, results
 from .handlers.backend import arxiv_api, internal, records
 from .handlers.backend.auth import check_token
 from .handlers.metrics import show_metrics
 from .json_request import JsonRequest
 from .middleware.allowed_hosts import AllowedHostsMiddleware
+from .middleware.api_errors import ApiErrorMiddleware
 from .middleware.api_keys import ApiKeyMiddleware
 from .middleware.conditional import ConditionalMiddleware
 from .middleware.cors import CorsMiddleware
@@ -38,6 +39,7 @@ from .settings import ENDPOINTS, Settings
 
 HANDLERS: dict[str, list[ControllerRouterHandler]] = {
     "arxiv": [arxiv.search_arxiv],
+    "api/query": [api_query.query_api, api_query.query_api_with_form],
     "queries": [
         queries.download_queries,
         queries.list_queries,
@@ -55,6 +57,7 @@ HANDLERS: dict[str, list[ControllerRouterHandler]] = {
     "read-results": [records.read_results],
     "find-answer": [internal.find_answer],
     "find-results": [internal.find_results],
+    "find-entries": [internal.find_entries],
     "read-archive": [internal.read_archive],
     "find-keys": [internal.find_keys],
 }
@@ -139,6 +142,7 @@ def add_outer_middleware(app: Litestar) -> ASGIApp:
     middleware += [
         ResponseBudgetMiddleware(),
         ConditionalMiddleware(),
+        ApiErrorMiddleware(),
         RequestTimeoutMiddleware(),  # outside of everything that waits
         AllowedHostsMiddleware(settings.hosts, exempt_backend=bool(settings.tokens)),
     ]

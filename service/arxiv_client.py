@@ -23,7 +23,7 @@ import httpx
 from . import __version__, arxiv_query, arxiv_xml, metrics, timestamps
 from .heap import trim_heap_later
 from .http_pool import HTTPConnectionPool, create_cookie_jar, ssl_context
-from .models.arxiv import ArxivRequest, ArxivResponse, Feed, Outcome, Remarks
+from .models.arxiv import ArxivRequest, ArxivResponse, Feed, Outcome, Remarks, Search
 from .settings import Settings
 
 logger = logging.getLogger(__name__)
@@ -267,15 +267,19 @@ def _parse_response(
         status=status,
         num_results=feed.total,
         query=feed.query or request.query,
+        feed_link=feed.link,
         outcome=Outcome.SUSPECT if is_short else Outcome.OK,
         reason=TOO_FEW if is_short else "",
         entries=feed.entries,
-        remarks=_find_remarks(sent, feed, warnings),
+        remarks=_find_remarks(request, feed, warnings),
     )
 
 
-def _find_remarks(sent: dict[str, str], feed: Feed, warnings: list[str]) -> Remarks:
-    remarks = {"differences": arxiv_query.find_differences(sent, feed), "warnings": warnings}
+def _find_remarks(request: ArxivRequest, feed: Feed, warnings: list[str]) -> Remarks:
+    sent, remarks = request.parameters, {"warnings": warnings}
+    if isinstance(request.search, Search):
+        # clients of arXiv's own API send queries that mean what arXiv makes of them
+        remarks["differences"] = arxiv_query.find_differences(sent, feed)
     # an ID that is not on this page may be on another one
     if sent["start"] == "0" and int(sent["max_results"]) >= len(sent["id_list"].split(",")):
         remarks["missing_ids"] = arxiv_query.find_missing_ids(sent, feed.entries)

@@ -23,7 +23,7 @@ from .metadata.categories import UnknownCategory, select_categories
 from .metadata.person_names import format_given_first
 from .metadata.tex import convert_markup
 from .metadata.unicode_text import straighten_quotes
-from .models.arxiv import ArxivRequest, Entry, Feed, Search
+from .models.arxiv import ApiQuery, ArxivRequest, Entry, Feed, Search
 
 QUERY_PREFIX = re.compile(r"^arxiv query:\s*", re.IGNORECASE)
 """The prefix of a feed's title: `ArXiv` before November 2025, `arXiv` since then."""
@@ -59,12 +59,38 @@ def _compute_size(request: ArxivRequest) -> int:
 
 
 @cached(LRUCache(MAX_CACHED_BYTES, getsizeof=_compute_size))  # popular searches are repeated
-def encode_search(search: Search, api_url: str, default_max_results: int) -> ArxivRequest:
+def encode_search(
+    search: Search | ApiQuery, api_url: str, default_max_results: int
+) -> ArxivRequest:
     """Encode a search for arXiv. Raises InvalidParameter."""
-    params = build_params(search, default_max_results)
+    if isinstance(search, ApiQuery):
+        params = _build_api_params(search)
+    else:
+        params = build_params(search, default_max_results)
+        search = structs.replace(search, max_results=int(params["max_results"]))
     digest = sha256(f"{api_url}?{urlencode(params)}".encode()).digest()
-    search = structs.replace(search, max_results=int(params["max_results"]))
     return ArxivRequest(search, params, UUID(bytes=digest[:16]))
+
+
+def _build_api_params(query: ApiQuery) -> dict[str, str]:
+    params = _create_params(
+        query.search_query, query.id_list, query.start, query.max_results, query
+    )
+    return params | ({"raw": query.raw} if query.raw else {})
+
+
+def _create_params(
+    search_query: str, id_list: str, start: int, max_results: int, search: Search | ApiQuery
+) -> dict[str, str]:
+    params = {
+        "search_query": search_query,
+        "id_list": id_list,
+        "start": str(start),
+        "max_results": str(max_results),
+    }
+    if (search.sort_by, search.sort_order) != ("relevance", "descending"):
+        params |= {"sortBy": search.sort_by, "sortOrder": search.sort_order}
+    return params
 
 
 def build_params(search: Search, default_max_results: int) -> dict[str, str]:
@@ -83,15 +109,7 @@ def build_params(search: Search, default_max_results: int) -> dict[str, str]:
             f"the page exceeds arXiv's last result, {MAX_RESULT:,}; narrow the search with"
             " submitted_from and submitted_to, or use harvest, which does so itself",
         )
-    params = {
-        "search_query": query,
-        "id_list": ",".join(ids),
-        "start": str(search.start),
-        "max_results": str(size),
-    }
-    if (search.sort_by, search.sort_order) != ("relevance", "descending"):
-        params |= {"sortBy": search.sort_by, "sortOrder": search.sort_order}
-    return params
+    return _create_params(query, ",".join(ids), search.start, size, search)
 
 
 def _build_query(search: Search) -> str:

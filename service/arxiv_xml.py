@@ -15,17 +15,25 @@ import sys
 import unicodedata
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
+from functools import partial
 from itertools import groupby, islice
 from time import monotonic
-from typing import Any
+from typing import Any, NamedTuple
 
 from lxml import etree
 
 from .arxiv_query import QUERY_PREFIX
 from .metadata.arxiv_ids import parse_arxiv_id
+from .metadata.atom_entries import (
+    create_doi_links,
+    create_paper_links,
+    format_entry_id,
+    format_time,
+)
 from .metadata.dois import parse_dois, replace_doi_links
-from .metadata.person_names import split_authors
-from .models.arxiv import MAX_RESULTS, Entry, Feed, Link
+from .metadata.person_names import Authors, split_authors
+from .metadata.unicode_text import XML_FORBIDDEN
+from .models.arxiv import MAX_RESULTS, Entry, Feed, Link, SentAuthor, SentFields
 from .models.records import INT4_MAX
 
 PIECE_BYTES = 64 * 2**10
@@ -35,10 +43,11 @@ MAX_ENTRY_BYTES = 8 * 2**20
 MAX_ENTRY_MARKUP = 200_000
 """Characters `<` and `=` in these bytes, because each element and attribute takes 300 bytes of
 memory; 3,000 authors with two affiliations each take 24,000."""
-MAX_QUERY_CHARS = 20_000
-"""Length of a feed's title, which repeats the query; the longest query has 9,000 characters."""
-MAX_QUERY_URL_CHARS = 100_000
-"""Length of a feed's link: percent-encoding makes the query up to twelve times as long."""
+MAX_QUERY_CHARS = 200_000
+"""Length of a feed's title, which repeats the query: arXiv adds a field and an operator to each of
+its words, of which 10,000 characters contain 5,000."""
+MAX_QUERY_URL_CHARS = 1_000_000
+"""Length of a feed's link: percent-encoding makes the query longer, up to twelve times."""
 
 # the fields of an entry; each bound is several times the largest value known at arXiv
 MAX_TITLE_CHARS = 5_000
@@ -66,7 +75,9 @@ _ARXIV = "{http://arxiv.org/schemas/atom}"
 _OPENSEARCH = "{http://a9.com/-/spec/opensearch/1.1/}"
 _FEED, _ENTRY, _LINK = f"{_ATOM}feed", f"{_ATOM}entry", f"{_ATOM}link"
 _TITLE, _TOTAL = f"{_ATOM}title", f"{_OPENSEARCH}totalResults"
-_PAGE_SIZE = f"{_OPENSEARCH}itemsPerPage"
+_PAGE_SIZE, _START = f"{_OPENSEARCH}itemsPerPage", f"{_OPENSEARCH}startIndex"
+_UPDATED = f"{_ATOM}updated"
+_HEAD = {_TITLE, _UPDATED, _TOTAL, _PAGE_SIZE, _START}
 
 _PAPER_URL = re.compile(r"https?://(?:[\w.-]+\.)?arxiv\.org/abs/")
 _ERROR_IDS = ("/api/errors", "/help/api/user-manual#")
@@ -76,8 +87,9 @@ _SYMBOLS = re.compile(rf"[^\w\s\x00-\x7f]{{{MAX_COMBINING + 1},}}")
 _OTHER_ENCODING = re.compile(
     rb"""\xff\xfe|\xfe\xff|.?\0|<\?xml[^>]*?\sencoding\s*=\s*["'](?!utf-8["'])""", re.IGNORECASE
 )
-_FORBIDDEN = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
-"""What production 2 of XML 1.0 leaves out, also as references."""
+_SENT_UNCHANGED = SentFields()
+_FORBIDDEN = re.compile(f"[{XML_FORBIDDEN}]")
+"""Also as references."""
 _REFERENCE = re.compile(r"&#(?:([0-9]{1,20})|x([0-9A-Fa-f]{1,20}));")
 _CUT_REFERENCE = re.compile(r"&[#0-9A-Za-z]{0,22}\Z")
 
@@ -172,8 +184,8 @@ class _FeedParser:
                 self._error = self._error or _find_error(element, entry)
 
     def _take_head(self, element: etree._Element) -> None:
-        if element.tag in {_TITLE, _TOTAL, _PAGE_SIZE}:
-            self._head.setdefault(str(element.tag), _join_text(element))
+        if element.tag in _HEAD:
+            self._head.setdefault(str(element.tag), _get_text(element).strip())
         elif element.tag == _LINK and (href := element.get("href")):
             self._head.setdefault(_LINK, href)
 
@@ -189,9 +201,11 @@ class _FeedParser:
             self.warnings.append(f"arXiv sent too much text or too many items: cut in {names}")
         return Feed(
             query=title[prefix.end() :] if prefix else None,
+            updated=_parse_date(self._head.get(_UPDATED, "")),
             link=link,
             total=total,
             items_per_page=self._parse_number(_PAGE_SIZE),
+            start=self._parse_number(_START),
             entries=self._entries,
             num_ignored=self._num_entries - len(self._entries),
             error=self._error,
@@ -267,7 +281,7 @@ def _remove_forbidden_reference(match: re.Match[str]) -> str:
 
 def _find_error(element: etree._Element, entry: Entry) -> str | None:
     """Return the message of an error feed, which only the id of its entry reveals."""
-    entry_id = _get_text(element, f"{_ATOM}id", MAX_URL_CHARS, set())
+    entry_id = _read_text(element, f"{_ATOM}id", MAX_URL_CHARS, set()).text
     if entry.arxiv_id is None and any(error_id in entry_id for error_id in _ERROR_IDS):
         return entry.summary or "no reason given"
     return None
@@ -275,36 +289,79 @@ def _find_error(element: etree._Element, entry: Entry) -> str | None:
 
 def _parse_entry(element: etree._Element, oversized: set[str]) -> Entry:
     """Parse an entry; the names of fields that exceed their bounds are added to `oversized`."""
-    url = _get_text(element, f"{_ATOM}id", MAX_URL_CHARS, oversized)
-    arxiv_id, version = (_PAPER_URL.match(url) and parse_arxiv_id(url)) or (None, None)
-    dois = parse_dois(_get_texts(element, f"{_ARXIV}doi", oversized))
-    people = _find_children(element, f"{_ATOM}author", MAX_AUTHORS, oversized)
-    authors = split_authors(
-        [_get_text(author, f"{_ATOM}name", MAX_NAME_CHARS, oversized) for author in people],
-        [_get_texts(author, f"{_ARXIV}affiliation", oversized) for author in people],
-    )
+    read = partial(_read_text, element, oversized=oversized)
+    url = read(f"{_ATOM}id", MAX_URL_CHARS)
+    arxiv_id, version = (_PAPER_URL.match(url.text) and parse_arxiv_id(url.text)) or (None, None)
+    title, summary = read(_TITLE, MAX_TITLE_CHARS), read(f"{_ATOM}summary", MAX_ABSTRACT_CHARS)
+    journal = read(f"{_ARXIV}journal_ref", MAX_NOTE_CHARS)
+    comment = read(f"{_ARXIV}comment", MAX_NOTE_CHARS)
+    published = read(f"{_ATOM}published", MAX_WORD_CHARS)
+    updated = read(f"{_ATOM}updated", MAX_WORD_CHARS)
+    published_at, updated_at = _parse_date(published.text), _parse_date(updated.text)
+    authors, sent_authors = _parse_authors(element, oversized)
+    sent_dois = _read_texts(element, f"{_ARXIV}doi", oversized)
+    dois = parse_dois(doi.text for doi in sent_dois)
+    links = _parse_links(element, oversized)
+    raw_dois = [doi.sent or doi.text for doi in sent_dois]
+    derived_links = create_paper_links(arxiv_id, version) + create_doi_links(raw_dois)
     categories = _find_children(element, f"{_ATOM}category", MAX_ITEMS, oversized)
     terms = [_get_term(category, oversized) for category in categories]
     primary = next(element.iterchildren(f"{_ARXIV}primary_category"), None)
-    journal = _get_text(element, f"{_ARXIV}journal_ref", MAX_NOTE_CHARS, oversized)
-    comment = _get_text(element, f"{_ARXIV}comment", MAX_NOTE_CHARS, oversized)
+    entry_id = format_entry_id(arxiv_id, version) if arxiv_id else ""
+    sent = SentFields(
+        id=None if url.text == entry_id else url.text,
+        title=title.sent,
+        summary=summary.sent,
+        published=_get_other_time(published, published_at),
+        updated=_get_other_time(updated, updated_at),
+        comment=comment.sent,
+        journal=journal.sent,
+        authors=sent_authors,
+        dois=None if raw_dois == dois else raw_dois,
+        links=None if links == derived_links else links,
+    )
     return Entry(
         arxiv_id=arxiv_id,
         version=version,
         authors=authors.names,
         affiliations=authors.affiliations,
         group_authors=authors.groups,
-        title=_get_text(element, _TITLE, MAX_TITLE_CHARS, oversized),
-        journal=journal or None,
-        summary=_get_text(element, f"{_ATOM}summary", MAX_ABSTRACT_CHARS, oversized),
-        comment=comment or None,
-        published=_parse_date(_get_text(element, f"{_ATOM}published", MAX_WORD_CHARS, oversized)),
-        updated=_parse_date(_get_text(element, f"{_ATOM}updated", MAX_WORD_CHARS, oversized)),
+        title=title.text,
+        journal=journal.text or None,
+        summary=summary.text,
+        comment=comment.text or None,
+        published=published_at,
+        updated=updated_at,
         dois=dois,
         primary_category=None if primary is None else _get_term(primary, oversized) or None,
         categories=[term for term in terms if term],
-        links=replace_doi_links(_parse_links(element, oversized), dois),
+        links=replace_doi_links(links, dois),
+        sent=None if sent == _SENT_UNCHANGED else sent,
     )
+
+
+def _parse_authors(
+    element: etree._Element, oversized: set[str]
+) -> tuple[Authors, list[SentAuthor] | None]:
+    """Return the authors, and as arXiv sent them if that differs."""
+    names, affiliations = [], []
+    for author in _find_children(element, f"{_ATOM}author", MAX_AUTHORS, oversized):
+        names.append(_read_text(author, f"{_ATOM}name", MAX_NAME_CHARS, oversized))
+        affiliations.append(_read_texts(author, f"{_ARXIV}affiliation", oversized))
+    authors = split_authors(
+        [name.text for name in names], [[one.text for one in each] for each in affiliations]
+    )
+    sent = [
+        SentAuthor(name.sent or name.text, [one.sent or one.text for one in each])
+        for name, each in zip(names, affiliations, strict=True)
+    ]
+    unchanged = list(map(SentAuthor, authors.names, authors.affiliations))
+    return authors, None if sent == unchanged else sent
+
+
+def _get_other_time(text: "_Text", moment: datetime | None) -> str | None:
+    """Return a time as arXiv sent it, unless it has the usual form."""
+    return text.text if text.text and (not moment or format_time(moment) != text.text) else None
 
 
 def _parse_links(element: etree._Element, oversized: set[str]) -> list[Link]:
@@ -339,21 +396,35 @@ def _find_children(
     return children[:limit]
 
 
-def _get_text(element: etree._Element, tag: str, limit: int, oversized: set[str]) -> str:
+class _Text(NamedTuple):
+    """A text with normalized white space, and as arXiv sent it if that differs."""
+
+    text: str
+    sent: str | None = None
+
+
+def _read_text(element: etree._Element, tag: str, limit: int, oversized: set[str]) -> _Text:
     """Return the text of the first child with this tag, or an empty text."""
     child = next(element.iterchildren(tag), None)
-    return "" if child is None else _bound_text(_join_text(child), limit, tag, oversized)
+    return _Text("") if child is None else _normalize_text(child, limit, tag, oversized)
 
 
-def _get_texts(element: etree._Element, tag: str, oversized: set[str]) -> list[str]:
+def _read_texts(element: etree._Element, tag: str, oversized: set[str]) -> list[_Text]:
     children = _find_children(element, tag, MAX_ITEMS, oversized)
-    texts = (_bound_text(_join_text(child), MAX_NAME_CHARS, tag, oversized) for child in children)
-    return [text for text in texts if text]
+    texts = (_normalize_text(child, MAX_NAME_CHARS, tag, oversized) for child in children)
+    return [text for text in texts if text.text]
 
 
-def _join_text(element: etree._Element) -> str:
-    text = "".join(map(str, element.itertext())) if len(element) else element.text
-    return " ".join(text.split()) if text else ""
+def _normalize_text(element: etree._Element, limit: int, tag: str, oversized: set[str]) -> _Text:
+    sent = _get_text(element)
+    text = " ".join(sent.split())
+    bounded = _bound_text(text, limit, tag, oversized)
+    is_unchanged = text == sent or not text or bounded != text or len(sent) > limit
+    return _Text(bounded, None if is_unchanged else sent)
+
+
+def _get_text(element: etree._Element) -> str:
+    return "".join(map(str, element.itertext())) if len(element) else element.text or ""
 
 
 def _bound_text(text: str, limit: int, tag: str, oversized: set[str]) -> str:

@@ -19,6 +19,7 @@ from .db.reader import RecordReader
 from .db.reconcile import Reconciler
 from .db.records import RecordStore
 from .errors import ConfigurationError
+from .feeds import FeedService
 from .models.responses import ArxivState
 from .search import LocalSearchService, SearchService
 from .settings import READING, Settings
@@ -43,6 +44,7 @@ class Context(ABC):
     ) -> None:
         self.settings = settings
         self.reader = reader
+        self.feeds = FeedService(self.records)
         self.serializations = asyncio.Semaphore(MAX_SERIALIZATIONS)
         """Limits how many exports take turns in the event loop: other requests run in between."""
         self._resources = resources

@@ -4,6 +4,7 @@ This module knows nothing else about HTTP: `problems.py` turns exceptions into r
 
 ServiceError
 ├── InvalidParameter            400  a parameter is invalid; the error names it
+├── InvalidApiQuery             400  a parameter of arXiv's API is invalid
 ├── InvalidHost                 400  the Host header is malformed or not allowed
 ├── Unauthorized                401  a backend endpoint was called without its token
 │   └── InvalidApiKey           401  the API key is missing, invalid or revoked
@@ -64,10 +65,13 @@ class ServiceError(Exception):
         title: str | None = None,
         retry_after: int | None = None,
         query_id: int | None = None,
+        upstream_status: int | None = None,
     ) -> None:
-        """Take the problem and its remedy, and the number of the record of a failed search.
+        """Take the problem and its remedy.
 
-        Only exceptions without a status of their own take `status_code` and `title`.
+        `query_id` is the number of the record of a failed search, and `upstream_status` the status
+        of arXiv's response. Only exceptions without a status of their own take `status_code` and
+        `title`.
         """
         super().__init__(detail)
         self.detail = detail
@@ -77,6 +81,7 @@ class ServiceError(Exception):
         if retry_after is not None:
             self.retry_after = retry_after
         self.query_id = query_id
+        self.upstream_status = upstream_status
 
 
 class InvalidParameter(ServiceError, status=400):
@@ -87,6 +92,10 @@ class InvalidParameter(ServiceError, status=400):
     def __init__(self, parameter: str, reason: str) -> None:
         super().__init__(f"{parameter}: {reason}")
         self.parameter = parameter
+
+
+class InvalidApiQuery(ServiceError, status=400):
+    """A parameter of arXiv's API is invalid; `detail` is the message that arXiv sends."""
 
 
 class InvalidHost(ServiceError, status=400):

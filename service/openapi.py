@@ -138,6 +138,26 @@ def describe_feed(description: str) -> dict[int, ResponseSpec]:
     return {200: feed}
 
 
+def describe_api_feed(media_type: str) -> dict[int, ResponseSpec]:
+    """Describe the responses of arXiv's API: all of them are Atom feeds."""
+    descriptions = {
+        200: "The feed of arXiv.",
+        400: "A parameter or the query is invalid. Only what arXiv itself rejected is recorded.",
+        401: API_KEY_PROBLEMS[401].description,
+        429: API_KEY_PROBLEMS[429].description,
+        500: "arXiv reports an error of its own.",
+        502: UPSTREAM_PROBLEMS[502].description,
+        503: UPSTREAM_PROBLEMS[503].description,
+        504: UPSTREAM_PROBLEMS[504].description,
+    }
+    return {
+        status: ResponseSpec(
+            str, description=description, media_type=media_type, generate_examples=False
+        )
+        for status, description in descriptions.items()
+    }
+
+
 def describe_body(
     body_type: type[Struct], example: Struct | None = None, description: str | None = None
 ) -> BodyKwarg:
@@ -188,6 +208,54 @@ class SearchOperation(CacheableOperation):
             name: spec.Link(operation_id=operation_id, parameters=parameters)
             for name, operation_id in OPERATIONS_BY_QUERY_ID.items()
         }
+
+
+_API_PARAMETERS = {
+    "search_query": ("query in arXiv's language", "all:electron AND cat:hep-th"),
+    "id_list": ("arXiv identifiers separated by commas", "2101.00001,hep-th/9901001v1"),
+    "start": ("number of papers to skip; default: 0", "0"),
+    "max_results": ("maximum number of papers, at most 2,000; default: 10", "10"),
+    "sortBy": ("relevance, lastUpdatedDate or submittedDate; default: relevance", "relevance"),
+    "sortOrder": ("ascending or descending; default: descending", "descending"),
+    "raw": ("1 makes arXiv execute the query without correcting it", "1"),
+}
+_TEXT = spec.Schema(type=spec.OpenAPIType.STRING)
+
+
+@dataclass
+class ApiQueryOperation(CacheableOperation):
+    """An operation with the parameters of arXiv's API, which its handler parses itself."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        parameters = [
+            spec.Parameter(
+                name,
+                "query",
+                _TEXT,
+                description=description,
+                examples={"one": spec.Example(value=example)},
+            )
+            for name, (description, example) in _API_PARAMETERS.items()
+        ]
+        self.parameters = [*parameters, *(self.parameters or [])]
+
+
+@dataclass
+class ApiFormOperation(spec.Operation):
+    """An operation with the parameters of arXiv's API in a form."""
+
+    def __post_init__(self) -> None:
+        properties: dict[str, spec.Reference | spec.Schema] = {
+            name: spec.Schema(type=spec.OpenAPIType.STRING, description=description)
+            for name, (description, _) in _API_PARAMETERS.items()
+        }
+        example = {"search_query": "all:electron", "max_results": "10"}
+        form = spec.Schema(type=spec.OpenAPIType.OBJECT, properties=properties, examples=[example])
+        self.request_body = spec.RequestBody(
+            {RequestEncodingType.URL_ENCODED: spec.OpenAPIMediaType(schema=form)},
+            description="The parameters of `GET /api/query`.",
+        )
 
 
 @dataclass
@@ -310,7 +378,7 @@ def create_schema(app: Litestar) -> dict[str, Any]:
     for operation in (each for path in schema["paths"].values() for each in path.values()):
         if body := operation.get("requestBody"):
             [content] = body["content"].values()
-            body["description"] = content["schema"].pop("description")
+            body.setdefault("description", content["schema"].pop("description", ""))
     return schema
 
 

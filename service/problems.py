@@ -131,6 +131,7 @@ def _create_problem(error: ServiceError) -> Problem:
         parameter=escape_hidden(error.parameter) if error.parameter else None,
         query_id=error.query_id,
         retry_after=error.retry_after,
+        upstream_status=error.upstream_status,
     )
 
 

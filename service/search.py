@@ -33,8 +33,8 @@ from .corrections import suggest_corrections
 from .db.rate_limiter import CacheProbe, Lease, RateLimiter
 from .db.records import BeforeRetry, RecordStore, create_record
 from .models import describe
-from .models.arxiv import ArxivRequest, ArxivResponse, Outcome, Search
-from .models.records import Harvest, Record, RecordedSearch, ResultRow
+from .models.arxiv import ApiQuery, ArxivRequest, ArxivResponse, Outcome, Search
+from .models.records import Harvest, Record, RecordedSearch
 from .models.responses import SearchSummary
 from .settings import Settings
 from .singleflight import InFlight
@@ -138,7 +138,7 @@ class SearchService(ABC):
         for flight in list(self._in_flight):
             flight.cancel_pending()
 
-    async def search(self, search: Search, *, bypass_cache: bool = False) -> SearchReply:
+    async def search(self, search: Search | ApiQuery, *, bypass_cache: bool = False) -> SearchReply:
         """Answer a search from the cache, otherwise from arXiv.
 
         If arXiv cannot be reached, an expired record is returned. With `bypass_cache`, the search
@@ -174,7 +174,7 @@ class SearchService(ABC):
     ) -> SearchReply:
         """Run a search that is not cached in this process."""
 
-    def _encode(self, search: Search) -> ArxivRequest:
+    def _encode(self, search: Search | ApiQuery) -> ArxivRequest:
         return arxiv_query.encode_search(search, self._settings.api_url, self._settings.max_results)
 
     def _start(self, start: Callable[[InFlight[T]], Coroutine[Any, Any, T]]) -> InFlight[T]:
@@ -423,8 +423,8 @@ def summarize(search: Search, reply: SearchReply, settings: Settings) -> SearchS
 
 
 async def wait_for_results(
-    recorded: RecordedSearch, fetch: Callable[[int], Awaitable[list[ResultRow]]]
-) -> list[ResultRow]:
+    recorded: RecordedSearch, fetch: Callable[[int], Awaitable[list[T]]]
+) -> list[T]:
     """Return the results of a recorded search as soon as they have passed through the queue.
 
     Raises DatabaseUnavailable if they do not arrive in time.
@@ -444,7 +444,12 @@ async def wait_for_results(
 def _create_error(response: ArxivResponse, recorded: RecordedSearch | None) -> errors.UpstreamError:
     query_id = recorded.query_id if recorded else None
     error_type = _ERRORS[response.outcome]
-    return error_type(response.reason, retry_after=response.retry_after, query_id=query_id)
+    return error_type(
+        response.reason,
+        retry_after=response.retry_after,
+        query_id=query_id,
+        upstream_status=response.status or None,
+    )
 
 
 def _expires_at(recorded: RecordedSearch) -> int:

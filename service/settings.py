@@ -27,7 +27,7 @@ Port = Annotated[int, Meta(ge=0, le=65_535)]
 Seconds = Annotated[float, Meta(ge=0, le=86_400)]
 Token = Annotated[str, Meta(min_length=16, max_length=1000)]
 ENDPOINTS = {
-    "frontend": ("arxiv", "queries", "results", "papers"),
+    "frontend": ("arxiv", "api/query", "queries", "results", "papers"),
     "backend": (
         "arxiv-api",
         "get-sequence",
@@ -37,6 +37,7 @@ ENDPOINTS = {
         "read-results",
         "find-answer",
         "find-results",
+        "find-entries",
         "read-archive",
         "find-keys",
     ),

@@ -25,7 +25,7 @@ from ..errors import (
 from ..http_headers import REQUEST_TIMEOUT, deadline
 from ..http_pool import HTTPConnectionPool, create_cookie_jar, ssl_context
 from ..logging import request_id
-from ..models.arxiv import ArxivRequest
+from ..models.arxiv import ArxivRequest, Entry
 from ..models.filters import PaperFilter, Position
 from ..models.records import Count, PaperRow, PaperVersion, ResultRow, Run
 from ..models.requests import ApiKeysRequest, ResultsRequest, SearchRequest
@@ -202,6 +202,7 @@ def _create_error(path: str, response: BackendResponse) -> ServiceError:
         status_code=response.status,
         retry_after=problem.retry_after,
         query_id=problem.query_id,
+        upstream_status=problem.upstream_status,
     )
 
 
@@ -219,7 +220,7 @@ class RemoteSearchService(SearchService):
     ) -> SearchReply:
         # other clients may join this search and wait longer than the deadline of the first one
         deadline.set(None)
-        body = SearchRequest(search=request.search, bypass_cache=not use_cache)
+        body = SearchRequest.create(request.search, bypass_cache=not use_cache)
         path, limit = "/find-answer", self._timeout
         # not retried without the cache: it could send a second request to arXiv
         reply = await self._backend.call(path, body, SearchReply, limit, retry=use_cache)
@@ -236,6 +237,10 @@ class RemoteRecords:
     async def fetch_results(self, query_id: int) -> list[ResultRow]:
         request = ResultsRequest(query_id=query_id)
         return await self._backend.call("/find-results", request, list[ResultRow])
+
+    async def fetch_entries(self, query_id: int) -> list[Entry]:
+        request = ResultsRequest(query_id=query_id)
+        return await self._backend.call("/find-entries", request, list[Entry])
 
     systems = ("backend",)
     """Only the backend, which checks its own systems."""

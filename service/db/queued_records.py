@@ -7,10 +7,11 @@ from cachetools import LRUCache
 from msgspec.structs import asdict
 
 from ..errors import QueueUnavailable
+from ..models.arxiv import Entry
 from ..models.records import Harvest, Record, ResultRow
 from ..queue.rabbitmq import RecordQueue
 from .pool import DatabasePools
-from .records import BeforeRetry, RecordStore, do_nothing
+from .records import BeforeRetry, RecordStore, create_entry, do_nothing
 
 MAX_CACHED_BYTES = 32 * 2**20
 """Size of the messages kept in memory because PostgreSQL may not have their results yet."""
@@ -61,6 +62,13 @@ class QueuedRecordStore(RecordStore):
         """The results of one search, which may still be in the queue."""
         message = self._cache.get(query_id)
         return _decode_results(message) if message else await super().fetch_results(query_id)
+
+    async def fetch_entries(self, query_id: int) -> list[Entry]:
+        """The entries of one search, which may still be in the queue."""
+        message = self._cache.get(query_id)
+        if message is None:
+            return await super().fetch_entries(query_id)
+        return list(map(create_entry, _decode(message).papers))
 
     async def _insert_directly(
         self, record: Record, harvest: Harvest | None, before_retry: BeforeRetry

@@ -14,7 +14,7 @@ import psycopg
 from msgspec import structs
 from msgspec.structs import asdict
 from psycopg import AsyncCursor, errors
-from psycopg.rows import class_row, scalar_row, tuple_row
+from psycopg.rows import class_row, dict_row, scalar_row, tuple_row
 
 from .. import metrics, sql, timestamps
 from ..errors import Conflict, DatabaseUnavailable, RecordRejected
@@ -253,6 +253,12 @@ class RecordStore:
         values = {"query_ids": [query_id]}
         return await fetch(self._results, class_row(ResultRow), sql.SELECT_QUERY_RESULTS, values)
 
+    async def fetch_entries(self, query_id: int) -> list[Entry]:
+        """The entries of arXiv's response to one search, from where they are written."""
+        values = {"query_id": query_id}
+        rows = await fetch(self._results, dict_row, sql.SELECT_ENTRIES, values)
+        return list(map(create_entry, msgspec.convert(rows, list[PaperInsert])))
+
     async def find_harvest(self, query: str) -> Harvest | None:
         """The latest harvest of a query."""
         values, row_type = {"query": query}, class_row(Harvest)
@@ -393,6 +399,7 @@ def create_record(
         write_key=uuid4(),
         search_key=search_key,
         remarks=response.remarks or None,
+        feed_link=response.feed_link,
         acknowledged=int(time()),
         results=[
             ResultInsert(entry.author, entry.title, entry.journal, entry.arxiv_id, entry.version)
@@ -478,7 +485,34 @@ def _convert_paper(entry: Entry | ResultPayload, timestamp: int) -> PaperInsert:
         links=replace_doi_links(entry.links, dois) or None,
         withdrawn=is_withdrawn(entry.comment),
         group_authors=entry.group_authors,
+        sent=entry.sent if isinstance(entry, Entry) else None,
     )
+
+
+def create_entry(paper: PaperInsert) -> Entry:
+    """The Atom entry from which a paper was stored."""
+    return Entry(
+        arxiv_id=paper.arxiv_id,
+        version=paper.version,
+        authors=paper.authors,
+        affiliations=paper.affiliations or [[] for _ in paper.authors],
+        group_authors=paper.group_authors,
+        title=paper.title,
+        journal=paper.journal,
+        summary=paper.abstract or "",
+        comment=paper.comment,
+        published=_to_datetime(paper.published),
+        updated=_to_datetime(paper.updated),
+        dois=paper.dois,
+        primary_category=paper.primary_category,
+        categories=paper.categories,
+        links=paper.links or [],
+        sent=paper.sent,
+    )
+
+
+def _to_datetime(seconds: int | None) -> datetime | None:
+    return None if seconds is None else datetime.fromtimestamp(seconds, UTC)
 
 
 def _to_seconds(moment: datetime | None) -> int | None:

@@ -9,7 +9,7 @@ from ..models.arxiv import Search
 from ..models.responses import Result, SearchSummary
 from ..problems import AnyRequest
 from ..search import summarize, wait_for_results
-from .client_state import bypasses_cache
+from .cache_headers import bypasses_cache, create_cache_headers
 from .params import Include
 
 EXAMPLE = SearchSummary(
@@ -47,9 +47,4 @@ async def search_arxiv(
     if include == "results":
         rows = await wait_for_results(reply.recorded, context.records.fetch_results)
         summary.results = Result.from_rows(rows, context.settings.zone)
-    headers = {
-        "cache-status": f"arxiv-gateway; {reply.cache_status}",
-        "cache-control": f"max-age={reply.max_age}",
-        "age": f"{reply.age}",
-    }
-    return Response(summary, headers=headers)
+    return Response(summary, headers=create_cache_headers(reply))

@@ -10,6 +10,8 @@ INVISIBLE = (
 """Unicode's property Default_Ignorable_Code_Point, as ranges of a regular expression: soft hyphens,
 zero-width spaces, marks of direction, byte order marks, variation selectors. The SQL function
 `unaccent_text` has the same ranges."""
+XML_FORBIDDEN = "\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff"
+"""The characters that production 2 of XML 1.0 leaves out, as ranges of a regular expression."""
 _IGNORABLE = re.compile(f"[{INVISIBLE}]+")
 _WIDE_PUNCTUATION = str.maketrans("：，；、。", ":,;,.")  # noqa: RUF001
 _DOUBLE_QUOTES = str.maketrans(dict.fromkeys("“”„‟«»❝❞＂〝〞〟「」『』", '"'))  # noqa: RUF001

@@ -15,6 +15,8 @@ from ..problems import send_problem
 from .scope import get_header
 
 MAX_PARAMETERS = 100
+IS_LENIENT = {"is_lenient": True}
+"""The `opt` of handlers that check their parameters themselves."""
 
 _INTEGER = re.compile("0|-?[1-9][0-9]*")
 
@@ -36,7 +38,8 @@ class QueryParamsMiddleware(ASGIMiddleware):
 
     async def handle(self, scope: Scope, receive: Receive, send: Send, next_app: ASGIApp) -> None:
         try:
-            self._check(scope)
+            if not scope["route_handler"].opt.get("is_lenient"):
+                self._check(scope)
         except (InvalidParameter, UnsupportedMediaType) as error:
             # raised, it would not pass through the middleware that counts responses
             await send_problem(error, send)

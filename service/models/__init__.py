@@ -32,6 +32,10 @@ LINKS = describe(
     "links of the paper's Atom entry",
     [{"href": "https://arxiv.org/abs/2611.00001v2", "rel": "alternate"}],
 )
+SENT = describe(
+    "texts as arXiv sent them, where white space, authors, DOIs or links were corrected",
+    {"summary": "  We study what\nstays the same.\n"},
+)
 URL = describe(
     "page of the paper at arXiv, with its version if known; null without an identifier",
     "https://arxiv.org/abs/2611.00001v2",

@@ -23,6 +23,31 @@ class Link(Struct, frozen=True, gc=False, omit_defaults=True):
     type: Annotated[str | None, describe("media type of the target")] = None
 
 
+class SentAuthor(Struct, frozen=True, gc=False):
+    """An author of an Atom entry as arXiv sent it."""
+
+    name: Annotated[str, describe("name", "Emmy Noether")]
+    affiliations: Annotated[list[str], describe("affiliations", ["Goettingen"])] = []
+
+
+class SentFields(Struct, frozen=True, gc=False, kw_only=True, omit_defaults=True):
+    """What arXiv sent in an Atom entry, where that differs from the fields of Entry."""
+
+    id: Annotated[str | None, describe("id of the entry")] = None
+    title: Annotated[str | None, models.TITLE] = None
+    summary: Annotated[str | None, models.ABSTRACT] = None
+    published: Annotated[str | None, models.PUBLISHED] = None
+    updated: Annotated[str | None, models.UPDATED] = None
+    comment: Annotated[str | None, models.COMMENT] = None
+    journal: Annotated[str | None, models.JOURNAL] = None
+    authors: Annotated[list[SentAuthor] | None, describe("authors")] = None
+    dois: Annotated[list[str] | None, models.DOIS] = None
+    links: Annotated[
+        list[Link] | None,
+        describe("links, unless they are those that arXiv derives from identifier and DOIs"),
+    ] = None
+
+
 class Entry(Struct, frozen=True, gc=False, kw_only=True):
     """One Atom entry with everything that arXiv sends about a paper; white space is normalized."""
 
@@ -41,6 +66,7 @@ class Entry(Struct, frozen=True, gc=False, kw_only=True):
     categories: Annotated[list[str], models.CATEGORIES]
     links: Annotated[list[Link], models.LINKS]
     group_authors: Annotated[list[str], models.GROUP_AUTHORS] = []
+    sent: Annotated[SentFields | None, models.SENT] = None
 
     @property
     def author(self) -> str:
@@ -60,8 +86,12 @@ class Feed(Struct, frozen=True, kw_only=True):
     entries: list[Entry]
     error: str | None
     """The error message if this is an error feed."""
+    updated: datetime | None = None
+    """When arXiv generated the feed."""
     items_per_page: int | None = None
     """The page size that arXiv reports, if any."""
+    start: int | None = None
+    """The position of the first entry that arXiv reports, if any."""
     num_ignored: int = 0
     """The number of further entries, beyond those requested."""
     warnings: list[str] = []
@@ -69,6 +99,7 @@ class Feed(Struct, frozen=True, kw_only=True):
 
 
 Term = Annotated[str, Meta(max_length=5000, pattern="^[^\\x00]*$")]
+ApiText = Annotated[str, Meta(pattern="^[^\\x00]*$")]
 Moment = Annotated[int, Meta(ge=timestamps.EARLIEST, le=timestamps.LATEST)]
 """Unix seconds."""
 SortBy = Literal["relevance", "lastUpdatedDate", "submittedDate"]
@@ -101,10 +132,24 @@ class Search(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     sort_order: Annotated[SortOrder, describe("sort direction")] = "descending"
 
 
+class ApiQuery(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A search in the parameters of arXiv's own API, with the values that arXiv receives."""
+
+    search_query: Annotated[ApiText, describe("query in arXiv's own language")] = ""
+    id_list: Annotated[ApiText, describe("identifiers, separated by commas")] = ""
+    start: Annotated[int, describe("number of papers to skip", ge=0)] = 0
+    max_results: Annotated[int, describe("maximum number of papers", ge=1, le=MAX_RESULTS)] = 10
+    sort_by: Annotated[SortBy, describe("sort key")] = "relevance"
+    sort_order: Annotated[SortOrder, describe("sort direction")] = "descending"
+    raw: Annotated[ApiText, describe("`1` makes arXiv execute the query without correcting it")] = (
+        ""
+    )
+
+
 class ArxivRequest(Struct, frozen=True):
     """A search encoded for arXiv."""
 
-    search: Search
+    search: Search | ApiQuery
     """The search, with its `max_results` filled in."""
     parameters: dict[str, str]
     search_key: UUID
@@ -146,6 +191,8 @@ class ArxivResponse(Struct, frozen=True, kw_only=True):
     outcome: Outcome = Outcome.OK
     reason: str = ""
     """Why the attempt failed."""
+    feed_link: str | None = None
+    """The link of the feed itself, if it has one."""
     retry_after: int | None = None
     """Seconds until another attempt is useful, if known."""
     is_permanent: bool = False

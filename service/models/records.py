@@ -7,7 +7,7 @@ from msgspec import Meta, Struct, field
 
 from .. import models
 from . import describe
-from .arxiv import MAX_RESULTS, Link, Moment, Outcome, Remarks
+from .arxiv import MAX_RESULTS, Link, Moment, Outcome, Remarks, SentFields
 
 INT2_MAX = 32_767
 INT4_MAX = 2_147_483_647
@@ -70,6 +70,7 @@ class PaperInsert(PaperFields[int], frozen=True):
     """A paper to be written to the table `papers`; times are Unix seconds."""
 
     links: list[Link] | None
+    sent: SentFields | None = None
 
 
 class ResultInsert(Struct, frozen=True):
@@ -102,6 +103,7 @@ class Record(Struct, kw_only=True, eq=False, weakref=True):
     """When the record was created; Unix seconds of this machine's clock."""
     results: list[ResultInsert]
     papers: list[PaperInsert]
+    feed_link: str | None = None
 
     @property
     def recorded_at(self) -> int:
@@ -136,6 +138,10 @@ class RecordedSearch(QueryRow, frozen=True, kw_only=True):
         field(name="recorded")  # frontends of other releases expect this JSON key
     )
     """By the database's clock, or that of the process that published the record, if queued."""
+    feed_link: Annotated[
+        str | None,
+        describe("link of arXiv's feed", "https://arxiv.org/api/query?search_query=ti:testing"),
+    ] = None
 
 
 class ResultFields(Struct, Generic[Time], frozen=True, gc=False):

@@ -2,7 +2,7 @@
 
 import re
 from datetime import datetime
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self, cast
 
 from msgspec import Meta, Struct, field
 from msgspec.structs import force_setattr
@@ -10,7 +10,7 @@ from msgspec.structs import force_setattr
 from .. import models
 from ..metadata import arxiv_ids
 from . import describe
-from .arxiv import MAX_RESULTS, Link, Moment, Outcome, Search
+from .arxiv import MAX_RESULTS, ApiQuery, Link, Moment, Outcome, Search
 from .records import INT4_MAX, QueryId, Text
 
 _ID = re.compile(r"[0-9]{4}\.[0-9]{4,5}|[a-z-]+/[0-9]{7}")
@@ -127,10 +127,30 @@ class WriteResultsRequest(Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 class SearchRequest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A search, and whether to bypass the cache."""
 
-    search: Annotated[Search, describe("the search")] = field(name="asked")
+    search: Annotated[Search | None, describe("the search")] = field(default=None, name="asked")
+    api_query: Annotated[
+        ApiQuery | None, describe("the search, in the parameters of arXiv's API")
+    ] = None
     bypass_cache: Annotated[bool, describe("whether to bypass the cache")] = field(
         default=False, name="anew"
     )
+
+    def __post_init__(self) -> None:
+        """Raise ValueError unless there is one search."""
+        if (self.search is None) == (self.api_query is None):
+            raise ValueError("asked, api_query: send one of them")
+
+    @classmethod
+    def create(cls, search: Search | ApiQuery, *, bypass_cache: bool) -> Self:
+        """Create the request for a search of either kind."""
+        if isinstance(search, ApiQuery):
+            return cls(api_query=search, bypass_cache=bypass_cache)
+        return cls(search=search, bypass_cache=bypass_cache)
+
+    @property
+    def any_search(self) -> Search | ApiQuery:
+        """The search of either kind."""
+        return cast("Search | ApiQuery", self.search or self.api_query)
 
 
 class ResultsRequest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

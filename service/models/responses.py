@@ -273,3 +273,6 @@ class Problem(Struct, frozen=True, kw_only=True, omit_defaults=True):
     parameter: Annotated[str | None, describe("the invalid parameter", "after")] = None
     query_id: Annotated[int | None, describe("number of the recorded failed search", 42)] = None
     retry_after: Annotated[int | None, describe("seconds until a retry is useful", 5)] = None
+    upstream_status: Annotated[
+        int | None, describe("HTTP status of arXiv's response, if the error is one of arXiv", 500)
+    ] = None

@@ -2,14 +2,15 @@
 -- query_id belongs to another record, is left out.
 insert into queries (
     query_id, timestamp, status, num_results, num_entries, query, outcome, write_key, search_key,
-    remarks, acknowledged
+    remarks, feed_link, acknowledged
 )
 select
     query_id, timestamp, status, num_results, num_entries, query, outcome, write_key, search_key,
-    remarks, acknowledged
+    remarks, feed_link, acknowledged
 from json_to_recordset(%(searches)s::json) as (
     query_id bigint, timestamp bigint, status smallint, num_results integer, num_entries smallint,
-    query text, outcome text, write_key uuid, search_key uuid, remarks json, acknowledged bigint
+    query text, outcome text, write_key uuid, search_key uuid, remarks json, feed_link text,
+    acknowledged bigint
 )
 order by query_id
 on conflict do nothing

@@ -6,26 +6,26 @@ with sent as (
         arxiv_id, coalesce(version, 0) as version, timestamp,
         min(timestamp) over (partition by arxiv_id, coalesce(version, 0)) as first_timestamp,
         title, authors, affiliations, abstract, journal, comment, published, updated, dois,
-        primary_category, categories, links, withdrawn,
-        group_authors
+        primary_category, categories, links, withdrawn, group_authors, sent
     from json_to_recordset(%(papers)s::json) as (
         timestamp bigint, arxiv_id text, version smallint, title text, authors text[], affiliations jsonb,
         abstract text, journal text, comment text, published bigint, updated bigint,
         dois text[], primary_category text, categories text[], links jsonb, withdrawn boolean,
-        group_authors text[]
+        group_authors text[], sent jsonb
     )
     where arxiv_id is not null
     order by arxiv_id, coalesce(version, 0), abstract is null, timestamp desc
 )
 insert into papers (
     arxiv_id, version, timestamp, first_timestamp, title, authors, affiliations, abstract, journal,
-    comment, published, updated, dois, primary_category, categories, links, withdrawn, group_authors
+    comment, published, updated, dois, primary_category, categories, links, withdrawn, group_authors,
+    sent
 )
 select
     sent.arxiv_id, sent.version, sent.timestamp, sent.first_timestamp, sent.title, sent.authors,
     sent.affiliations, sent.abstract, sent.journal, sent.comment, sent.published, sent.updated,
     sent.dois, sent.primary_category, sent.categories, sent.links, sent.withdrawn,
-    sent.group_authors
+    sent.group_authors, sent.sent
 from sent
 left join papers on papers.arxiv_id = sent.arxiv_id and papers.version = sent.version
 where papers.arxiv_id is null
@@ -34,11 +34,11 @@ where papers.arxiv_id is null
     and (
         sent.title, sent.authors, sent.affiliations, sent.abstract, sent.journal, sent.comment,
         sent.published, sent.updated, sent.dois, sent.primary_category, sent.categories,
-        sent.links, sent.withdrawn, sent.group_authors
+        sent.links, sent.withdrawn, sent.group_authors, sent.sent
     ) is distinct from (
         papers.title, papers.authors, papers.affiliations, papers.abstract, papers.journal,
         papers.comment, papers.published, papers.updated, papers.dois, papers.primary_category,
-        papers.categories, papers.links, papers.withdrawn, papers.group_authors
+        papers.categories, papers.links, papers.withdrawn, papers.group_authors, papers.sent
     )
 order by sent.arxiv_id, sent.version
 on conflict (arxiv_id, version) do update set
@@ -56,6 +56,7 @@ on conflict (arxiv_id, version) do update set
     categories = excluded.categories,
     links = excluded.links,
     withdrawn = excluded.withdrawn,
-    group_authors = excluded.group_authors
+    group_authors = excluded.group_authors,
+    sent = excluded.sent
 where excluded.abstract is not null
     and (papers.abstract is null or papers.timestamp <= excluded.timestamp)

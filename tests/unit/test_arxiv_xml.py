@@ -80,6 +80,11 @@ def one(*parts: str, **options: Any) -> Entry:
     return entry
 
 
+def without_sent(entry: Entry) -> Entry:
+    """The entry without the texts as arXiv sent them, which test_arxiv_feed.py covers."""
+    return structs.replace(entry, sent=None)
+
+
 def identified(text: str) -> tuple[str | None, int | None]:
     entry = one(f"<id>{text}</id>")
     return entry.arxiv_id, entry.version
@@ -188,11 +193,16 @@ def test_new_feed_is_parsed_completely() -> None:
 
 
 def test_old_feed_is_parsed_completely() -> None:
-    assert parse_feed(OLD_FEED) == Feed(
+    found = parse_feed(OLD_FEED)
+
+    [entry] = found.entries
+    assert structs.replace(found, entries=[without_sent(entry)]) == Feed(
         query="search_query=all:ice&id_list=&start=0",
         link="http://arxiv.org/api/query?search_query%3Dall%3Aice",
+        updated=datetime(2019, 1, 4, 5, tzinfo=UTC),
         total=71,
         items_per_page=1,
+        start=0,
         error=None,
         entries=[
             Entry(
@@ -335,7 +345,7 @@ def test_empty_elements_are_ignored() -> None:
         '<category/><category term=" "/><arxiv:primary_category/><link/><link href=""/>',
     )
 
-    assert empty == one()
+    assert without_sent(empty) == one()
 
 
 def test_empty_affiliation_is_omitted() -> None:
@@ -423,7 +433,9 @@ def test_namespace_prefixes_are_arbitrary(prefixes: Prefixes) -> None:
     written = rendered(entry, prefixes=prefixes)
 
     found = parse_feed(feed(written, prefixes=prefixes, link="", title=None))
-    assert found == Feed(query=None, link=None, total=1, entries=[entry], error=None)
+    assert structs.replace(found, entries=list(map(without_sent, found.entries))) == Feed(
+        query=None, link=None, total=1, entries=[entry], error=None
+    )
 
 
 # Elements of the feed
@@ -434,7 +446,7 @@ def test_namespace_prefixes_are_arbitrary(prefixes: Prefixes) -> None:
     [
         ("arXiv Query: search_query=all:x&id_list=", "search_query=all:x&id_list="),
         ("ArXiv Query: search_query=ti:a AND au:b", "search_query=ti:a AND au:b"),
-        ("ARXIV QUERY:\n  search_query=a\n  b", "search_query=a b"),
+        ("ARXIV QUERY:\n  search_query=a\n  b", "search_query=a\n  b"),
         ("arXiv Query: arXiv Query: x", "arXiv Query: x"),
         ("arXiv Query: ", ""),
         ("arXiv Search Results", None),
@@ -861,7 +873,7 @@ def test_number_of_affiliations_is_bounded() -> None:
     assert entry.affiliations == [["P"] * 100]
 
 
-@pytest.mark.parametrize("title", ["x" * 20_001, "x" * 4_000_000])
+@pytest.mark.parametrize("title", ["x" * 200_001, "x" * 4_000_000])
 def test_title_of_feed_that_is_too_long_is_ignored(title: str) -> None:
     long_link = f'<link href="{title * 5}"/>' if len(title) < 10**6 else ""
     found = parse_feed(feed(title=f"arXiv Query: {title}", link=long_link))
@@ -1106,7 +1118,8 @@ def test_elements_are_parsed_in_any_order(
 ) -> None:
     written = [rendered(paper, order, prefixes) for paper in papers]
 
-    assert parse_feed(feed(*written, link="", prefixes=prefixes)).entries == papers
+    found = parse_feed(feed(*written, link="", prefixes=prefixes)).entries
+    assert list(map(without_sent, found)) == papers
 
 
 def parsed_or_refused(body: bytes) -> None:
@@ -1197,7 +1210,7 @@ def test_generated_papers_are_parsed_back(family: demo_feed.Family) -> None:
     assert found.query == 'search_query=ti:"a b"&id_list=&start=0&max_results=300'
     assert found.link
     for entry, paper in zip(found.entries, papers, strict=True):
-        assert normalize_entry(structs.replace(entry, links=[])) == normalize_entry(
+        assert normalize_entry(structs.replace(entry, links=[], sent=None)) == normalize_entry(
             create_expected_entry(paper, family)
         )
         name = f"{paper.arxiv_id}v{paper.version}"
@@ -1341,4 +1354,4 @@ def test_captured_paper_matches_feedparser(path: Path) -> None:
     found = [
         SecondReading(entry).entry() for entry in second.element.findall("a:entry", second.names)
     ]
-    assert parse_feed(body).entries == found
+    assert list(map(without_sent, parse_feed(body).entries)) == found

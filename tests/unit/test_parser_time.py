@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from html import escape
 from itertools import count, pairwise
 from time import thread_time
+from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 import msgspec
@@ -32,7 +33,7 @@ from service.formats.latex import escape_latex
 from service.formats.ris import Ris
 from service.formats.sanitize import to_single_line
 from service.formats.tabular import Csv
-from service.handlers.client_state import bypasses_cache
+from service.handlers.cache_headers import bypasses_cache
 from service.handlers.pagination import decode_cursor
 from service.handlers.params import parse_categories
 from service.json_request import decode_body
@@ -141,7 +142,7 @@ def create_scope(query: str = "", **headers: str) -> Any:
         "raw_path": b"/papers",
         "path_template": "/papers",
         "path_params": {},
-        "route_handler": None,
+        "route_handler": SimpleNamespace(opt={}),
         "query_string": query.encode("latin-1"),
         "headers": [
             (name.replace("_", "-").encode(), text.encode("latin-1"))

@@ -15,10 +15,13 @@ from service.errors import ConfigurationError
 from service.settings import ENDPOINTS, Settings
 
 PASSWORD = "correct-horse-battery"  # noqa: S105 - not a real one
-ALL = {"arxiv", "queries", "results", "papers", "arxiv-api", "get-sequence"} | {
-    f"{verb}-{noun}" for verb in ("read", "write") for noun in ("queries", "results")
-}
-ALL |= {"find-answer", "find-results", "read-archive", "find-keys"}
+FRONTEND = {"arxiv", "api/query", "queries", "results", "papers"}
+ALL = (
+    FRONTEND
+    | {"arxiv-api", "get-sequence"}
+    | {f"{verb}-{noun}" for verb in ("read", "write") for noun in ("queries", "results")}
+)
+ALL |= {"find-answer", "find-results", "find-entries", "read-archive", "find-keys"}
 
 
 def read(**variables: str) -> Settings:
@@ -314,14 +317,15 @@ def test_short_interval_is_rejected_without_an_environment_too() -> None:
     ("text", "served"),
     [
         ("all", ALL),
-        ("frontend", {"arxiv", "queries", "results", "papers"}),
-        ("backend", ALL - {"arxiv", "queries", "results", "papers"}),
+        ("frontend", FRONTEND),
+        ("backend", ALL - FRONTEND),
         ("frontend,backend", ALL),
         ("arxiv", {"arxiv"}),
         ("/arxiv", {"arxiv"}),
+        ("/api/query", {"api/query"}),
         (" results , /get-sequence ", {"results", "get-sequence"}),
-        ("frontend,read-queries", {"arxiv", "queries", "results", "papers", "read-queries"}),
-        ("arxiv,arxiv,frontend", {"arxiv", "queries", "results", "papers"}),
+        ("frontend,read-queries", FRONTEND | {"read-queries"}),
+        ("arxiv,arxiv,frontend", FRONTEND),
         ("arxiv,all", ALL),
         ("arxiv,guarded", {"arxiv"}),
     ],

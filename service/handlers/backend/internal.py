@@ -8,7 +8,7 @@ from litestar.di import NamedDependency
 from ... import openapi
 from ...backend import requests
 from ...context import LocalContext
-from ...models.arxiv import Search
+from ...models.arxiv import Entry, Search
 from ...models.filters import Position, ResultFilter
 from ...models.records import ResultRow
 from ...models.requests import ApiKeysRequest, ResultsRequest, SearchRequest
@@ -39,7 +39,7 @@ async def find_answer(
 
     Times are Unix seconds. `anew`: whether to bypass the cache.
     """
-    return await context.search_service.search(data.search, bypass_cache=data.bypass_cache)
+    return await context.search_service.search(data.any_search, bypass_cache=data.bypass_cache)
 
 
 @post(
@@ -55,6 +55,21 @@ async def find_results(
 ) -> list[ResultRow]:
     """Return the results of one search from the primary, since replicas may lag behind."""
     return await context.records.fetch_results(data.query_id)
+
+
+@post(
+    "/find-entries",
+    status_code=200,
+    summary="Get the Atom entries of a search just recorded",
+    responses=openapi.describe_json(list[Entry], "The entries, in order.") | PROBLEMS,
+    tags=["internal"],
+)
+async def find_entries(
+    context: NamedDependency[LocalContext],
+    data: Annotated[ResultsRequest, openapi.describe_body(ResultsRequest)],
+) -> list[Entry]:
+    """Return the entries of one search from the primary, since replicas may lag behind."""
+    return await context.records.fetch_entries(data.query_id)
 
 
 @post(

@@ -1,0 +1,120 @@
+"""The parameters of arXiv's own API, read as arXiv reads them.
+
+A value that arXiv rejects is rejected here, with arXiv's message. What needs more than the
+parameters, such as the syntax of a query, is left to arXiv.
+"""
+
+import re
+from collections.abc import Mapping
+from typing import cast, get_args
+from urllib.parse import parse_qsl
+
+from .arxiv_query import MAX_RESULT
+from .errors import InvalidApiQuery
+from .models.arxiv import MAX_RESULTS, ApiQuery, SortBy, SortOrder
+
+MAX_PARAMETERS = 100
+MAX_QUERY_CHARS = 10_000
+MAX_ID_LIST_CHARS = 60_000
+"""2,000 identifiers with versions take 36,000."""
+MAX_RAW_CHARS = 100
+
+_ID = re.compile(r"\d{4}\.\d{4,5}|[a-z-]+(?:\.[a-z-]+)?/\d{2}[01]\d{4}", re.IGNORECASE)
+_SORT_KEYS = get_args(SortBy)
+_SORT_ORDERS = sorted(get_args(SortOrder))
+
+
+def parse_parameters(text: bytes) -> dict[str, str]:
+    """Return the parameters in the query of a URL or in a form; the first of each name.
+
+    Bytes that are not UTF-8 become U+FFFD. Raises InvalidApiQuery.
+    """
+    try:
+        pairs = parse_qsl(
+            text.decode(errors="replace"), keep_blank_values=True, max_num_fields=MAX_PARAMETERS
+        )
+    except ValueError:
+        raise InvalidApiQuery(f"there are more than {MAX_PARAMETERS} parameters") from None
+    return dict(reversed(pairs))
+
+
+def parse_api_query(parameters: Mapping[str, str]) -> ApiQuery:
+    """Return the search in these parameters; others are ignored. Raises InvalidApiQuery.
+
+    The checks and their order are those of arXiv.
+    """
+    search_query, id_list = parameters.get("search_query", ""), parameters.get("id_list", "")
+    _check_texts(parameters)
+    if id_list:
+        _check_ids(id_list)
+    max_results = _parse_count(parameters, "max_results", 10)
+    start = _parse_count(parameters, "start", 0)
+    sort_by = _parse_choice(parameters, "sortBy", _SORT_KEYS, "relevance")
+    sort_order = _parse_choice(parameters, "sortOrder", _SORT_ORDERS, "descending")
+    if not search_query and not id_list:
+        raise InvalidApiQuery(
+            "Either a search_query or id_list must be specified for the classic API."
+        )
+    _check_page(start, max_results)
+    return ApiQuery(
+        search_query=search_query,
+        id_list=id_list,
+        start=start,
+        max_results=max_results,
+        sort_by=cast("SortBy", sort_by),
+        sort_order=cast("SortOrder", sort_order),
+        raw=parameters.get("raw", ""),
+    )
+
+
+def _check_texts(parameters: Mapping[str, str]) -> None:
+    limits = {
+        "search_query": MAX_QUERY_CHARS,
+        "id_list": MAX_ID_LIST_CHARS,
+        "raw": MAX_RAW_CHARS,
+    }
+    for name, limit in limits.items():
+        text = parameters.get(name, "")
+        if len(text) > limit:
+            raise InvalidApiQuery(f"{name} must have at most {limit} characters")
+        if "\0" in text:
+            raise InvalidApiQuery(f"{name} must not contain a NUL character")
+
+
+def _check_ids(id_list: str) -> None:
+    """Check that each item contains an identifier, as arXiv does."""
+    for item in id_list.split(","):
+        if not _ID.search(item):
+            raise InvalidApiQuery(f"incorrect id format for {item}")
+
+
+def _parse_count(parameters: Mapping[str, str], name: str, default: int) -> int:
+    try:
+        count = int(parameters.get(name, default))
+    except ValueError:
+        raise InvalidApiQuery(f"{name} must be an integer") from None
+    if count < 0:
+        raise InvalidApiQuery(f"{name} must be non-negative")
+    return count
+
+
+def _parse_choice(
+    parameters: Mapping[str, str], name: str, choices: list[str] | tuple[str, ...], default: str
+) -> str:
+    choice = parameters.get(name, default)
+    if choice not in choices:
+        raise InvalidApiQuery(f"{name} must be in: {', '.join(choices)}")
+    return choice
+
+
+def _check_page(start: int, max_results: int) -> None:
+    """Reject pages that arXiv's documentation excludes; its server fails with 500 instead."""
+    if max_results == 0:
+        raise InvalidApiQuery("max_results must be positive")
+    if max_results > MAX_RESULTS:
+        raise InvalidApiQuery(f"max_results must be at most {MAX_RESULTS}")
+    if start + max_results > MAX_RESULT:
+        raise InvalidApiQuery(
+            f"start must be at most {MAX_RESULT - max_results}: arXiv sends only the first"
+            f" {MAX_RESULT} results of a search"
+        )
