@@ -22,7 +22,15 @@ from ..metadata.dois import parse_dois, replace_doi_links
 from ..metadata.person_names import split_author_text, split_authors
 from ..metadata.withdrawal import is_withdrawn
 from ..models.arxiv import ArxivResponse, Entry
-from ..models.records import Harvest, PaperInsert, Record, RecordedSearch, ResultInsert, ResultRow
+from ..models.records import (
+    Gap,
+    Harvest,
+    PaperInsert,
+    Record,
+    RecordedSearch,
+    ResultInsert,
+    ResultRow,
+)
 from ..models.requests import ResultPayload, WriteQueryRequest, WriteResultsRequest
 from .pool import Connection, DatabasePools, connection_was_lost, fetch, map_db_errors
 
@@ -31,6 +39,7 @@ logger = logging.getLogger(__name__)
 MAX_QUERY_ID_ATTEMPTS = 100
 """How many successive numbers of the sequence may belong to records that operators wrote."""
 QUERY_IDS_IN_USE = "the next numbers of the sequence are in use by other records"
+SAME_HARVEST = "another process runs the same harvest"
 
 MAX_REASON_CHARS = 500
 """How much of PostgreSQL's reason for a rejection is passed on."""
@@ -173,7 +182,7 @@ class RecordStore:
         Raises Conflict if another process has recorded this page of the harvest.
         """
         if error.diag.constraint_name == "queries_harvest_page":
-            raise Conflict("another process runs the same harvest") from error
+            raise Conflict(SAME_HARVEST) from error
         write_key = {"write_key": record.write_key}
         rows = await fetch(self._pools.writer, scalar_row, sql.SELECT_QUERY_BY_WRITE_KEY, write_key)
         return int(rows[0]) if rows else 0
@@ -262,6 +271,20 @@ class RecordStore:
         with map_db_errors():
             async with self._pools.writer() as conn:
                 await conn.execute(sql.INSERT_HARVEST, values)
+
+    async def update_harvest(self, harvest: Harvest) -> None:
+        """Store the progress of a harvest without a page.
+
+        Raises Conflict if another process has stored this progress.
+        """
+        values = build_harvest_values(harvest)
+        if not await fetch(self._pools.writer, scalar_row, sql.UPDATE_HARVEST, values):
+            raise Conflict(SAME_HARVEST)
+
+    async def fetch_gaps(self, query: str) -> list[Gap]:
+        """What all harvests of a query have skipped, the oldest first."""
+        values = {"query": query}
+        return await fetch(self._pools.writer, class_row(Gap), sql.SELECT_HARVEST_GAPS, values)
 
     async def fetch_harvested_ids(self, query: str) -> set[str]:
         """The arXiv IDs of the papers stored by all harvests of a query."""
@@ -389,7 +412,7 @@ def create_record(
 def build_insert_values(record: Record, harvest: Harvest | None = None) -> dict[str, object]:
     """The parameters of the statements that insert one record."""
     return {
-        **(asdict(harvest) if harvest else {}),
+        **(build_harvest_values(harvest) if harvest else {}),
         **asdict(record),
         "query_id": record.query_id or None,
         "remarks": _encode(record.remarks).decode() if record.remarks else None,
@@ -397,6 +420,16 @@ def build_insert_values(record: Record, harvest: Harvest | None = None) -> dict[
         "papers": _encode(record.papers).decode(),
         "harvest_id": harvest and harvest.harvest_id,
         "harvest_page": harvest and harvest.page,
+    }
+
+
+def build_harvest_values(harvest: Harvest) -> dict[str, object]:
+    """The parameters of the statement that stores the progress of a harvest."""
+    gap = asdict(harvest.skipped) if harvest.skipped else dict.fromkeys(Gap.__struct_fields__)
+    return {
+        **asdict(harvest),
+        **{f"gap_{name}": value for name, value in gap.items()},
+        "retried_gap_id": harvest.retried and harvest.retried.gap_id,
     }
 
 

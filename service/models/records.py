@@ -201,6 +201,19 @@ class Count(Struct, frozen=True):
     count: int
 
 
+class Gap(Struct, frozen=True, kw_only=True):
+    """A row of the table `harvest_gaps`: papers that a harvest skipped."""
+
+    gap_id: int = 0
+    """0 until it is stored."""
+    harvest_id: int
+    submitted_from: int
+    start: int
+    stop: int
+    missing: int
+    reason: str
+
+
 class Harvest(Struct, frozen=True, kw_only=True):
     """A row of the table `harvests`: the progress of a harvest."""
 
@@ -211,6 +224,12 @@ class Harvest(Struct, frozen=True, kw_only=True):
     start: int
     page: int
     finished: bool
+    stop: int | None = None
+    """Where a gap that is retried ends."""
+    skipped: Gap | None = None
+    """The gap that is stored with this progress."""
+    retried: Gap | None = None
+    """The gap that this progress begins to retry; it is deleted."""
 
 
 class ApiKeyRow(Struct, frozen=True, kw_only=True):

@@ -490,7 +490,8 @@ def test_keys_are_in_no_log_line_no_metric_and_no_response(
     token = "t" * 30 + "oken"
     valid, revoked = api_keys.generate_key(), api_keys.generate_key()
     db.execute(
-        "insert into api_keys (name, digest, beginning, quota, seconds) values ('a', %s, '', 9, 60)",
+        "insert into api_keys (name, digest, beginning, quota, seconds)"
+        " values ('a', %s, '', 9, 60)",
         [api_keys.hash_key(valid)],
     )
     made = settings()

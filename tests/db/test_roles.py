@@ -13,6 +13,7 @@ TABLES = {
     "results": {"arxiv_rw": "select insert", "arxiv_ro": "select"},
     "papers": {"arxiv_rw": "select insert update", "arxiv_ro": "select"},
     "harvests": {"arxiv_rw": "select insert update", "arxiv_ro": "select"},
+    "harvest_gaps": {"arxiv_rw": "select insert delete", "arxiv_ro": "select"},
     "gate": {"arxiv_rw": "select update"},
     "gate_queue": {"arxiv_rw": "select insert update delete"},
     "migrations": dict.fromkeys(("arxiv_rw", "arxiv_ro", "arxiv_sequence"), "select"),

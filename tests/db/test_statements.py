@@ -38,7 +38,15 @@ def test_each_file_is_one_statement_with_a_comment() -> None:
 
 
 SYSTEMS = {
-    "queries": {"queries", "harvests", "gate", "gate_queue", "api_keys", "find_api_keys"},
+    "queries": {
+        "queries",
+        "harvests",
+        "harvest_gaps",
+        "gate",
+        "gate_queue",
+        "api_keys",
+        "find_api_keys",
+    },
     "results": {"results", "papers"},
     "sequence": {"arxiv_sequence"},
 }

@@ -15,6 +15,18 @@ import httpx
 ROOT = Path(__file__).resolve().parents[2]
 
 
+def run_command(environment: dict[str, str], *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run a command of the service to its end."""
+    return subprocess.run(
+        [sys.executable, "-m", "service", *arguments],
+        cwd=ROOT,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
 class Service:
     """A running `python -m service serve` and its output."""
 
