@@ -4,6 +4,7 @@ A value that arXiv rejects is rejected here, with arXiv's message. What needs mo
 parameters, such as the syntax of a query, is left to arXiv.
 """
 
+import codecs
 import re
 from collections.abc import Mapping
 from typing import cast, get_args
@@ -27,14 +28,28 @@ _SORT_KEYS = get_args(SortBy)
 _SORT_ORDERS = sorted(get_args(SortOrder))
 
 
+def _encode_again(error: UnicodeError) -> tuple[str, int]:
+    """Return the bytes that are not UTF-8, percent-encoded: an error handler of `decode`."""
+    assert isinstance(error, UnicodeDecodeError)  # noqa: S101 - nothing is encoded with it
+    invalid = error.object[error.start : error.end]
+    return "".join(f"%{byte:02X}" for byte in invalid), error.end
+
+
+_KEEP_ENCODED = "arxiv_gateway.keep_encoded"
+codecs.register_error(_KEEP_ENCODED, _encode_again)
+
+
 def parse_parameters(text: bytes) -> dict[str, str]:
     """Return the parameters in the query of a URL or in a form; the first of each name.
 
-    Bytes that are not UTF-8 become U+FFFD. Raises InvalidApiQuery.
+    Bytes that are not UTF-8 stay percent-encoded, as at arXiv. Raises InvalidApiQuery.
     """
     try:
         pairs = parse_qsl(
-            text.decode(errors="replace"), keep_blank_values=True, max_num_fields=MAX_PARAMETERS
+            text.decode(errors=_KEEP_ENCODED),
+            keep_blank_values=True,
+            max_num_fields=MAX_PARAMETERS,
+            errors=_KEEP_ENCODED,
         )
     except ValueError:
         raise InvalidApiQuery(f"there are more than {MAX_PARAMETERS} parameters") from None

@@ -485,7 +485,7 @@ def _convert_paper(entry: Entry | ResultPayload, timestamp: int) -> PaperInsert:
         links=replace_doi_links(entry.links, dois) or None,
         withdrawn=is_withdrawn(entry.comment),
         group_authors=entry.group_authors,
-        sent=entry.sent if isinstance(entry, Entry) else None,
+        sent=entry.sent,
     )
 
 

@@ -23,7 +23,7 @@ from ..metadata.atom_entries import (
 from ..metadata.unicode_text import XML_FORBIDDEN
 from ..models.arxiv import Entry, Link, SentAuthor, SentFields
 
-MEDIA_TYPE = "application/atom+xml; charset=UTF-8"
+MEDIA_TYPE = "application/atom+xml; charset=utf-8"
 ERRORS_URL = "https://arxiv.org/api/errors"
 
 _ATOM = "{http://www.w3.org/2005/Atom}"

@@ -10,7 +10,7 @@ from msgspec.structs import force_setattr
 from .. import models
 from ..metadata import arxiv_ids
 from . import describe
-from .arxiv import MAX_RESULTS, ApiQuery, Link, Moment, Outcome, Search
+from .arxiv import MAX_RESULTS, ApiQuery, Link, Moment, Outcome, Search, SentFields
 from .records import INT4_MAX, QueryId, Text
 
 _ID = re.compile(r"[0-9]{4}\.[0-9]{4,5}|[a-z-]+/[0-9]{7}")
@@ -89,6 +89,7 @@ class ResultPayload(Struct, frozen=True, kw_only=True):
     categories: Annotated[list[Name], models.CATEGORIES] = []
     links: Annotated[list[Link], models.LINKS] = []
     group_authors: Annotated[list[Text], models.GROUP_AUTHORS] = []
+    sent: Annotated[SentFields | None, models.SENT] = None
 
     def __post_init__(self) -> None:
         """Spell the identifier as in lists. Raises ValueError."""

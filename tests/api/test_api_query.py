@@ -346,10 +346,10 @@ QUERIES: dict[bytes, str] = {
     b"submittedDate:[202001010000+TO+202101010000]": "submittedDate:[202001010000 TO 202101010000]",
     b"(all:a+OR+all:b)+ANDNOT+(cat:c.D)": "(all:a OR all:b) ANDNOT (cat:c.D)",
     b"au:Erd%C5%91s": "au:Erd\u0151s",
-    b"au:Erd%F6s": "au:Erd\ufffds",
-    b"au:%FF%FE": "au:\ufffd\ufffd",
+    b"au:Erd%F6s": "au:Erd%F6s",
+    b"au:%FF%FE": "au:%FF%FE",
     b"all:%F0%9F%98%80": "all:\U0001f600",
-    b"all:%ED%A0%80": "all:\ufffd\ufffd\ufffd",
+    b"all:%ED%A0%80": "all:%ED%A0%80",
     b"all:a%0D%0AX:%20b": "all:a\r\nX: b",
     b"all:a%7F%1B[0m": "all:a\x7f\x1b[0m",
     b"all:%zz%": "all:%zz%",
@@ -367,7 +367,7 @@ def test_arxiv_receives_what_the_client_wrote(address: str, arxiv: StandIn, writ
     response = exchange(address, b"/api/query?search_query=" + written)
 
     status = int(response.split()[1])
-    [request] = arxiv.requests
+    request = arxiv.requests[0]  # an error of arXiv is sent again
     assert request.params == {
         "search_query": QUERIES[written],
         "id_list": "",

@@ -141,10 +141,11 @@ BODIES: dict[str, dict[str, Any]] = {
     "/write-results": RESULTS,
     "/find-answer": {"asked": {"title": "x"}},
     "/find-results": {"query_id": 7},
+    "/find-entries": {"query_id": 7},
     "/read-archive": {"type": "versions", "arxiv_id": "2101.00001"},
     "/find-keys": {"digests": ["0" * 64]},
 }
-"""A valid body of each endpoint that takes one."""
+"""A valid body of each endpoint that takes JSON."""
 
 
 def find_texts(value: Any) -> Iterator[str]:
@@ -160,7 +161,7 @@ def find_texts(value: Any) -> Iterator[str]:
             yield from find_texts(item)
 
 
-def test_every_endpoint_that_takes_a_body_is_tested() -> None:
+def test_every_endpoint_that_takes_json_is_tested() -> None:
     paths = {
         path
         for handlers in HANDLERS.values()
@@ -168,7 +169,7 @@ def test_every_endpoint_that_takes_a_body_is_tested() -> None:
         if isinstance(handler, HTTPRouteHandler) and "POST" in handler.http_methods
         for path in handler.paths
     }
-    assert paths == BODIES.keys()
+    assert paths - {"/api/query"} == BODIES.keys()  # which takes a form
 
 
 ODD_TEXTS = (

@@ -257,7 +257,10 @@ async def test_schema_has_the_token_if_one_is_required(client: Gateway, gateway:
     async with gateway(backend_token="x" * 16) as protected:
         paths = (await fetch_schema(protected))["paths"]
 
-    assert paths["/get-sequence"]["get"]["security"] == [{"token": []}]
+    assert paths["/get-sequence"]["get"]["security"] == [
+        {"token": []},
+        {"token_as_password": []},
+    ]
     assert "security" not in paths["/results"]["get"]
     assert "security" not in (await fetch_schema(client))["paths"]["/get-sequence"]["get"]
 
