@@ -272,6 +272,7 @@ def create_environment(database: str, api_url: str) -> dict[str, str]:
         "ARXIV_DATABASE_URL": database,
         "ARXIV_API_URL": api_url,
         "ARXIV_INTERVAL": "0",
+        "ARXIV_TIMEOUT": "5",  # the lease of a killed process expires a second later
         "COLUMNS": "160",
     }
 
