@@ -11,6 +11,7 @@ import pytest
 from demo import feed
 from demo.arxiv import StandIn
 from demo.papers import generate
+from service import arxiv_schedule
 from service import search as search_module
 from service.arxiv_schedule import next_publication
 from service.context import LocalContext
@@ -466,6 +467,8 @@ async def test_first_zero_is_fresh_for_an_hour(
     gateway: Serve, db: psycopg.Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(search_module, "CACHE_SECONDS", 0.0)
+    # otherwise the record would be older than arXiv's publication at some times of day
+    monkeypatch.setattr(arxiv_schedule, "next_publication", lambda seconds: int(seconds) + 86_400)
     upstream = Upstream(ZERO)
     async with gateway(upstream.transport) as client:
         first = await client.get("/arxiv", params=TITLE)
