@@ -24,7 +24,7 @@ AnyRequest = Request[Any, Any, Any]
 Headers = list[tuple[bytes, bytes]]
 
 _BASIC = 'Basic realm="arxiv-gateway", charset="UTF-8"'
-"""Before other schemes: wget reads only the first one in a header."""
+"""After other schemes: urllib before Python 3.8.3 reads only the last one in a header."""
 _LOGGED_AS_WARNING = (
     errors.QueueTooLong | errors.TooManyResponses | errors.BackendError | errors.RequestTimedOut
 )
@@ -144,7 +144,7 @@ def _create_headers(error: ServiceError) -> dict[str, str]:
     if isinstance(error, errors.InvalidProxyApiKey):
         headers["proxy-authenticate"] = _BASIC
     elif isinstance(error, errors.Unauthorized):
-        headers["www-authenticate"] = f'{_BASIC}, Bearer realm="arxiv-gateway"'
+        headers["www-authenticate"] = f'Bearer realm="arxiv-gateway", {_BASIC}'
     if isinstance(error, errors.UnsupportedEncoding):
         headers["accept-encoding"] = "identity"  # RFC 9110, 12.5.3
     return headers

@@ -51,7 +51,7 @@ def make(settings: Settle) -> Callable[..., Any]:
     return add
 
 
-CHALLENGES = 'Basic realm="arxiv-gateway", charset="UTF-8", Bearer realm="arxiv-gateway"'
+CHALLENGES = 'Bearer realm="arxiv-gateway", Basic realm="arxiv-gateway", charset="UTF-8"'
 
 
 def authorize(key: str) -> dict[str, str]:
