@@ -21,6 +21,7 @@ from urllib.parse import urljoin, urlsplit
 import httpx
 
 from . import __version__, arxiv_query, arxiv_xml, metrics, timestamps
+from .errors import REJECTED
 from .heap import trim_heap_later
 from .http_pool import HTTPConnectionPool, create_cookie_jar, ssl_context
 from .models.arxiv import ArxivRequest, ArxivResponse, Feed, Outcome, Remarks, Search
@@ -328,7 +329,7 @@ def _parse_feed(body: bytearray, status: int, max_results: int, deadline: float)
     reason = feed.error or next((entry.summary for entry in feed.entries), "no reason given")
     reason = reason[:MAX_REASON_CHARS]
     if status in {HTTPStatus.OK, HTTPStatus.BAD_REQUEST}:
-        raise _Failure(Outcome.REFUSED, f"arXiv rejects the query: {reason}")
+        raise _Failure(Outcome.REFUSED, f"{REJECTED}{reason}")
     raise _Failure(Outcome.BROKEN, f"arXiv responded with status {status}: {reason}")
 
 

@@ -162,6 +162,10 @@ class UpstreamError(ServiceError):
     """arXiv did not send a usable response. The attempt is recorded."""
 
 
+REJECTED = "arXiv rejects the query: "
+"""What precedes arXiv's own message in the detail of UpstreamRejected."""
+
+
 class UpstreamRejected(UpstreamError, status=400, title="arXiv rejected the query"):
     """arXiv rejected the query."""
 

@@ -49,6 +49,11 @@ def format_zone(tz: tzinfo) -> str:
     return str(tz).removeprefix("UTC") or "UTC"
 
 
+def to_datetime(seconds: int | None) -> datetime | None:
+    """Return Unix seconds as a time in UTC; None stays None."""
+    return None if seconds is None else datetime.fromtimestamp(seconds, UTC)
+
+
 def format_iso(seconds: int, tz: tzinfo) -> str:
     """Return the local time without an offset: 2026-11-23T20:15:00."""
     return datetime.fromtimestamp(seconds, tz).isoformat()[:19]

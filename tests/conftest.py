@@ -276,3 +276,9 @@ def _keep_log_levels() -> Iterator[None]:
     handlers, level = root.handlers[:], root.level
     yield
     root.handlers[:], root.level = handlers, level
+
+
+@pytest.fixture
+def age(db: psycopg.Connection) -> Callable[[], None]:
+    """Make all records a week older."""
+    return lambda: (db.execute("update queries set recorded = recorded - 7 * 86400"), None)[1]

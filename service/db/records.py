@@ -501,18 +501,14 @@ def create_entry(paper: PaperInsert) -> Entry:
         journal=paper.journal,
         summary=paper.abstract or "",
         comment=paper.comment,
-        published=_to_datetime(paper.published),
-        updated=_to_datetime(paper.updated),
+        published=timestamps.to_datetime(paper.published),
+        updated=timestamps.to_datetime(paper.updated),
         dois=paper.dois,
         primary_category=paper.primary_category,
         categories=paper.categories,
         links=paper.links or [],
         sent=paper.sent,
     )
-
-
-def _to_datetime(seconds: int | None) -> datetime | None:
-    return None if seconds is None else datetime.fromtimestamp(seconds, UTC)
 
 
 def _to_seconds(moment: datetime | None) -> int | None:

@@ -15,7 +15,7 @@ from lxml import etree
 from msgspec import Struct
 
 from ..metadata.atom_entries import (
-    create_doi_links,
+    create_doi_link,
     create_paper_links,
     format_entry_id,
     format_time,
@@ -47,11 +47,6 @@ class FeedHead(Struct, frozen=True, kw_only=True):
     total: int
     start: int
     items_per_page: int
-
-
-def render_feed(head: FeedHead, entries: Iterable[Entry]) -> bytes:
-    """Return a whole feed."""
-    return render_head(head) + render_entries(entries) + render_end()
 
 
 def render_head(head: FeedHead) -> bytes:
@@ -152,7 +147,7 @@ def _add_entry(feed: etree._Element, entry: Entry) -> None:
     for doi in dois:
         _add(element, f"{_ARXIV}doi", doi)
         if sent.links is None:
-            [link] = create_doi_links([doi])
+            link = create_doi_link(doi)
             _add(element, f"{_ATOM}link", rel=link.rel, href=link.href, title=link.title)
 
 

@@ -7,6 +7,7 @@ from lxml import etree
 from msgspec import Struct
 
 from .. import __version__
+from ..metadata.atom_entries import format_time
 from ..metadata.dois import format_doi_url
 from .references import Reference
 from .sanitize import to_single_line
@@ -38,7 +39,7 @@ class Atom(Serializer[Reference]):
         feed = _create_feed()
         _add_element(feed, "id", self._head.uri)
         _add_element(feed, "title", self._head.title)
-        _add_element(feed, "updated", _format_time(self._head.updated))
+        _add_element(feed, "updated", format_time(self._head.updated))
         _add_element(_add_element(feed, "author"), "name", "arxiv-gateway")
         self_url = self._head.self_url
         _add_element(feed, "link", rel="self", type="application/atom+xml", href=self_url)
@@ -63,9 +64,9 @@ class Atom(Serializer[Reference]):
         updated = reference.updated or reference.published or self._head.updated
         _add_element(entry, "id", reference.uri)
         _add_element(entry, "title", reference.title)
-        _add_element(entry, "updated", _format_time(updated))
+        _add_element(entry, "updated", format_time(updated))
         if reference.published:
-            _add_element(entry, "published", _format_time(reference.published))
+            _add_element(entry, "published", format_time(reference.published))
         for author in filter(None, map(to_single_line, reference.authors)):
             _add_element(_add_element(entry, "author"), "name", author)
         if reference.url:
@@ -111,8 +112,3 @@ def _add_element(
     for key, value in attributes.items():
         element.set(key, to_single_line(value))
     return element
-
-
-def _format_time(time: datetime) -> str:
-    """Format as in RFC 3339."""
-    return time.isoformat(timespec="seconds").replace("+00:00", "Z")

@@ -1,6 +1,6 @@
 """Rows -> bibliographic references, which BibTeX, RIS and Atom serialize."""
 
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Literal
 from urllib.parse import quote
 from uuid import NAMESPACE_URL, uuid5
@@ -8,6 +8,7 @@ from uuid import NAMESPACE_URL, uuid5
 from msgspec import Struct, convert
 from msgspec.structs import asdict
 
+from .. import timestamps
 from ..metadata.arxiv_ids import format_abs_url, format_versioned_id
 from ..metadata.person_names import split_author_text, split_authors
 from ..models.records import PaperRow, QueryRow, ResultRow
@@ -57,9 +58,9 @@ class Reference(Struct, frozen=True, kw_only=True):
             "uri": f"http://arxiv.org/abs/{quote(name)}",
             "url": format_abs_url(paper.arxiv_id, paper.version),
             "kind": "paper",
-            "published": _to_datetime(paper.published if found is None else found),
-            "updated": _to_datetime(paper.updated if found is None else found),
-            "cited": _to_datetime(_get_version_date(paper)),
+            "published": timestamps.to_datetime(paper.published if found is None else found),
+            "updated": timestamps.to_datetime(paper.updated if found is None else found),
+            "cited": timestamps.to_datetime(_get_version_date(paper)),
         }
         return convert(fields, cls)
 
@@ -80,7 +81,7 @@ class Reference(Struct, frozen=True, kw_only=True):
             authors=authors.names,
             group_authors=authors.groups,
             journal=result.journal,
-            updated=_to_datetime(result.timestamp),
+            updated=timestamps.to_datetime(result.timestamp),
             arxiv_id=result.arxiv_id,
         )
 
@@ -95,9 +96,9 @@ class Reference(Struct, frozen=True, kw_only=True):
             title=query.heading,
             comment=f"status {query.status}, {query.outcome}: {query.num_results} papers match,"
             f" {query.num_entries} are stored",
-            published=_to_datetime(query.timestamp),
-            updated=_to_datetime(query.timestamp),
-            cited=_to_datetime(query.timestamp),
+            published=timestamps.to_datetime(query.timestamp),
+            updated=timestamps.to_datetime(query.timestamp),
+            cited=timestamps.to_datetime(query.timestamp),
         )
 
 
@@ -108,7 +109,3 @@ def _get_version_date(paper: PaperRow) -> int | None:
 
 def _create_urn(number: str, text: str) -> str:
     return uuid5(NAMESPACE_URL, f"arxiv-gateway {number} {text}").urn
-
-
-def _to_datetime(seconds: int | None) -> datetime | None:
-    return None if seconds is None else datetime.fromtimestamp(seconds, UTC)

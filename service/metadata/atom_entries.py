@@ -1,6 +1,5 @@
 """What arXiv derives from the other fields of an Atom entry: its id, its links, its times."""
 
-from collections.abc import Iterable
 from datetime import datetime
 
 from ..models.arxiv import Link
@@ -23,9 +22,9 @@ def create_paper_links(arxiv_id: str | None, version: int | None) -> list[Link]:
     ]
 
 
-def create_doi_links(dois: Iterable[str]) -> list[Link]:
-    """Return a link for each DOI, which arXiv does not encode."""
-    return [Link(f"https://doi.org/{doi}", "related", "doi") for doi in dois]
+def create_doi_link(doi: str) -> Link:
+    """Return the link of a DOI, which arXiv does not encode."""
+    return Link(f"https://doi.org/{doi}", "related", "doi")
 
 
 def format_time(moment: datetime) -> str:

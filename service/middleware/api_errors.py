@@ -7,13 +7,12 @@ import msgspec
 from litestar.middleware import ASGIMiddleware
 from litestar.types import ASGIApp, HTTPResponseStartEvent, Message, Receive, Scope, Send
 
+from ..errors import REJECTED
 from ..formats.arxiv_feed import MEDIA_TYPE, render_error
 from ..models.responses import Problem
 from ..problems import MEDIA_TYPE as PROBLEM_TYPE
 
 PATH = ["api", "query"]
-REJECTED = "arXiv rejects the query: "
-"""What precedes arXiv's own message in the detail of a problem."""
 
 
 class ApiErrorMiddleware(ASGIMiddleware):

@@ -57,12 +57,6 @@ def _short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(search_module, "RETRY_PAUSE", 0.01)
 
 
-@pytest.fixture
-def age(db: psycopg.Connection) -> Callable[[], None]:
-    """Make all records a week older."""
-    return lambda: (db.execute("update queries set recorded = recorded - 7 * 86400"), None)[1]
-
-
 class Upstream:
     """A transport that returns the given responses in order, and repeats the last one."""
 

@@ -58,12 +58,6 @@ def _short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(search_module, "RETRY_PAUSE", 0.01)
 
 
-@pytest.fixture
-def age(db: psycopg.Connection) -> Callable[[], None]:
-    """Make all records a week older."""
-    return lambda: (db.execute("update queries set recorded = recorded - 7 * 86400"), None)[1]
-
-
 def status_of(response: httpx.Response) -> list[str]:
     return [part.strip() for part in response.headers["cache-status"].split(";")]
 

@@ -83,7 +83,7 @@ async def guarded() -> AsyncIterator[LimitedServer]:
 
 
 class Canary:
-    """A server on loopback that nobody may contact, and a record of the names looked up."""
+    """A server on loopback that must not be contacted, and a record of the names looked up."""
 
     def __init__(self) -> None:
         self.connections = 0

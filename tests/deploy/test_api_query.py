@@ -25,7 +25,7 @@ from service.errors import ConfigurationError
 from service.models.arxiv import Search
 from service.models.requests import SearchRequest
 from service.settings import Settings
-from tests.api.test_cache import Upstream, age, good  # noqa: F401 - fixture
+from tests.api.test_cache import Upstream, good
 from tests.api.test_http_semantics import client_of
 from tests.conftest import Gateway, Serve, copied, listening
 from tests.deploy.test_split import (
@@ -123,7 +123,7 @@ async def test_failure_of_arxiv_is_the_same_feed_behind_a_frontend(
 async def test_stale_feed_is_the_same_behind_a_frontend(
     settings: Make,
     backend_settings: Make,  # noqa: F811
-    age: Callable[[], None],  # noqa: F811
+    age: Callable[[], None],
 ) -> None:
     unreachable = Upstream(httpx.ConnectError("no route")).transport
     async with split(backend_settings(), Upstream(good()).transport) as client:

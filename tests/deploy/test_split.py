@@ -40,7 +40,6 @@ from service.handlers.params import get_parameters
 from service.settings import ENDPOINTS, Settings
 from tests.api.test_cache import (  # noqa: F401 - run with a frontend and a backend
     _short_pauses,
-    age,
     test_concurrent_identical_searches_are_coalesced,
     test_expired_record_is_not_served,
     test_first_zero_is_fresh_for_an_hour,

@@ -20,7 +20,13 @@ from demo import feed as demo_feed
 from demo.papers import generate
 from service.arxiv_xml import parse_feed
 from service.db.records import create_entry, create_record
-from service.formats.arxiv_feed import FeedHead, render_error, render_feed
+from service.formats.arxiv_feed import (
+    FeedHead,
+    render_end,
+    render_entries,
+    render_error,
+    render_head,
+)
 from service.models.arxiv import ArxivResponse, Entry, Feed
 from service.models.records import PaperInsert
 from tests.support.captures import CAPTURES, captured
@@ -51,7 +57,8 @@ def get_head(feed: Feed) -> FeedHead:
 
 
 def rendered(feed: Feed, entries: Iterable[Entry] | None = None) -> bytes:
-    return render_feed(get_head(feed), feed.entries if entries is None else entries)
+    rendered = render_entries(feed.entries if entries is None else entries)
+    return render_head(get_head(feed)) + rendered + render_end()
 
 
 def stored(entry: Entry) -> Entry:
