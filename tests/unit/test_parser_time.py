@@ -71,7 +71,7 @@ HOPELESS = 0.3
 """A longer time is not measured again."""
 REFERENCE_WORD, REFERENCE_TEXT = re.compile(r"(\w+) "), "word " * 4000
 ATTEMPTS = 12
-"""The best time is used: other processes disturb the measurement."""
+"""One good measurement suffices: other processes disturb the measurement."""
 
 
 Inputs = dict[str, Callable[[int], Any]]
@@ -679,17 +679,16 @@ class Timer:
 
     def find_growth(self) -> str | None:
         """Return the times if doubling the input multiplies one of them."""
-        best = {SIZES[0]: self.measure(SIZES[0])}
         for size, double in pairwise(SIZES):
-            best[double] = self.measure(double)
             for _ in range(ATTEMPTS):
-                if best[double] <= max(NOISE, MAX_GROWTH * best[size]):
+                # one after the other, since other processes may slow down the machine at any time
+                times = {each: self.measure(each) for each in (size, double)}
+                if times[double] <= max(NOISE, MAX_GROWTH * times[size]):
                     break
-                if best[double] > HOPELESS:
-                    return _format_times(best)
-                best = {each: min(time, self.measure(each)) for each, time in best.items()}
+                if times[double] > HOPELESS:
+                    return _format_times(times)
             else:
-                return _format_times(best)
+                return _format_times(times)
         return None
 
     def find_excess(self, size: int) -> str | None:
