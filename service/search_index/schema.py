@@ -23,7 +23,7 @@ MAX_SUGGESTED_AUTHORS = 100
 """Of a paper; names of large collaborations do not fill the index."""
 
 _NUMBER_BITS, _VERSION_BITS = 24, 6
-_MAX_MOMENT, _MAX_VERSION = 2**33 - 1, 2**_VERSION_BITS - 1
+_MAX_MOMENT, _MAX_VERSION = (1 << 33) - 1, (1 << _VERSION_BITS) - 1
 
 
 def _create_schema() -> tantivy.Schema:
@@ -112,7 +112,7 @@ def compute_sort_key(published: int | None, arxiv_id: str, version: int) -> int:
     Papers with equal numbers are rare.
     """
     digits: str = arxiv_id.rpartition("/")[2].rpartition(".")[2]
-    number = int(digits) % 2**_NUMBER_BITS if digits.isdecimal() else 0
+    number = int(digits) % (1 << _NUMBER_BITS) if digits.isdecimal() else 0
     moment = min(max(published or 0, 0), _MAX_MOMENT)
     return ((moment << _NUMBER_BITS) + number << _VERSION_BITS) + min(version, _MAX_VERSION)
 
