@@ -77,6 +77,8 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """RabbitMQ, through which searches are recorded; unset: written directly."""
     data_dir: str = "./data"
     """Directory of the embedded PostgreSQL."""
+    index_dir: str | None = None
+    """Directory of the search index of this machine; unset: `index` in `data_dir`."""
     api_url: str = "https://export.arxiv.org/api/query"
     interval: Seconds = 3.0
     """Seconds from the end of one request to arXiv to the start of the next."""
@@ -297,6 +299,15 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     def data_path(self) -> Path:
         """Absolute path of the directory of the embedded PostgreSQL."""
         return Path(self.data_dir).expanduser().resolve()
+
+    @property
+    def index_path(self) -> Path:
+        """Absolute path of the directory of the search index."""
+        return (
+            Path(self.index_dir).expanduser().resolve()
+            if self.index_dir
+            else self.data_path / "index"
+        )
 
 
 def _get_variable(field: str) -> str:

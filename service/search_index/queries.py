@@ -120,7 +120,8 @@ def _build_phrase(field: str, words: Sequence[str]) -> Query:
 
 def _build_prefix(field: str, words: Sequence[str]) -> Query:
     """Match consecutive words of which the last one is the beginning of a word."""
-    patterns = [*map(re.escape, words[:-1]), f"{re.escape(words[-1])}.*"]
-    if len(patterns) == 1:
-        return Query.regex_query(SCHEMA, field, patterns[0])
+    patterns: list[str | tuple[int, str]] = [*map(re.escape, words[:-1])]
+    patterns.append(f"{re.escape(words[-1])}.*")
+    if len(words) == 1:
+        return Query.regex_query(SCHEMA, field, str(patterns[0]))
     return Query.regex_phrase_query(SCHEMA, field, patterns)
