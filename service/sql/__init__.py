@@ -20,7 +20,6 @@ def _load_list(name: str) -> tuple[bytes, bytes]:
 BEGIN = b"begin"
 COMMIT = b"commit"
 CONFIGURE_SESSION = _load("configure_session")
-COUNT_PAPERS = _load("count_papers")
 COUNT_RESULTS_BY_RUN = _load("count_results_by_run")
 FIND_KEYS = _load("find_keys")
 GATE_ACQUIRE = _load("gate_acquire")
@@ -41,7 +40,6 @@ MATCH_QUERY = _load("match_query")
 MATCH_RESULTS = _load("match_results")
 NEXT_FREE_QUERY_ID = _load("next_free_query_id")
 NEXT_QUERY_ID = _load("next_query_id")
-RANK_PAPERS = _load("rank_papers")
 REVOKE_KEY = _load("revoke_key")
 SELECT_ARXIV_IDS = _load("select_arxiv_ids")
 SELECT_BATCH_STATE = _load("select_batch_state")
