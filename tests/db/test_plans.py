@@ -177,6 +177,8 @@ ONE_FILTER: dict[str, Any] = {  # each matches few rows or none, so the search f
     "archive": ["nowhere"],
     "query_id": 777,
 }
+
+
 @pytest.mark.parametrize("kind", [QUERIES, RESULTS])
 @pytest.mark.parametrize("order", ["oldest", "newest"])
 def test_every_filter_has_an_index_or_shares_the_limit_of_slow_reads(
