@@ -185,8 +185,7 @@ class Indexer:
         writer = await run_in_thread(Writer.create, self._folder / directory)
         delayed: dict[str, int] = {}
         await self._add_papers(source, writer, delayed)
-        papers = await run_in_thread(writer.commit)
-        delayed |= state.read_delayed(self._folder)
+        papers = await self._finish(writer)
         built = IndexState(
             format=FORMAT,
             database=database,
@@ -195,9 +194,10 @@ class Indexer:
             directory=directory,
             papers=papers,
         )
-        state.write_delayed(self._folder, delayed)
-        state.write_state(self._folder, built)
-        self._index = SyncedIndex(self._folder, self._changes, writer, built, delayed)
+        index = await SyncedIndex.open(self._folder, self._changes, built, delayed)
+        await index.sync()  # first, so that no paper is missing that the index in use has
+        index.save()
+        self._index = index
         (self._folder / state.REBUILD).unlink(missing_ok=True)
         state.write_progress(self._folder, None)
         await run_in_thread(state.remove_other_directories, self._folder, directory)
@@ -232,6 +232,12 @@ class Indexer:
                     return
         finally:
             reading.cancel()
+
+    async def _finish(self, writer: Writer) -> int:
+        finishing = asyncio.create_task(run_in_thread(writer.finish))
+        while not (await asyncio.wait([finishing], timeout=SYNC_INTERVAL))[0]:
+            await self._sync_current()
+        return await finishing
 
     async def _sync_current(self) -> None:
         """Update the index that serves during a build."""
