@@ -101,11 +101,18 @@ class LocalContext(Context):
         self.api_keys = ApiKeyCache(self.api_key_store.find)
         reader = RecordReader(pools, read_delay=settings.settle)
         queues = [self.queue] if self.queue else []
-        resources = pools, *queues, self.arxiv, self.search_service
+        resources: list[AbstractAsyncContextManager[Any]] = [
+            pools,
+            *queues,
+            self.arxiv,
+            self.search_service,
+        ]
         self.paper_index = PaperIndex(settings.index_path)
         paper_search = LocalPaperSearch(self.paper_index, reader)
-        indexers = [Indexer(pools, settings.index_path, read_delay=settings.settle)]
-        super().__init__(settings, reader, paper_search, *resources, self.paper_index, *indexers)
+        index: list[AbstractAsyncContextManager[Any]] = [self.paper_index]
+        if settings.searches_papers:
+            index.append(Indexer(pools, settings.index_path, settings.settle))
+        super().__init__(settings, reader, paper_search, *resources, *index)
 
     def _use_queue(self, queue_url: str, pools: DatabasePools) -> None:
         # imported here: these modules need the extra `queue`

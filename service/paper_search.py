@@ -53,6 +53,7 @@ class LocalPaperSearch(PaperSearch):
     async def fetch_page(
         self, selection: ListSelection[Any], position: Position, limit: int
     ) -> list[Any]:
+        """See PaperSearch. The papers are those in the index whose rows still exist."""
         filters = selection.filters
         assert isinstance(filters, PaperFilter)  # noqa: S101 - of a list of papers
         is_ranked = selection.definition is RANKED
@@ -64,6 +65,7 @@ class LocalPaperSearch(PaperSearch):
         return await self._fetch_sorted(query, position, limit, newest=selection.newest)
 
     async def count(self, filters: PaperFilter, tz: tzinfo) -> list[Count]:
+        """See PaperSearch."""
         query = build_query(filters)
         return await self._index.count(await self._index.open_snapshot(), query, tz)
 

@@ -261,6 +261,11 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         return self.api_keys == "off" or bool(self.tokens)
 
     @property
+    def searches_papers(self) -> bool:
+        """Whether this instance needs a search index of its own."""
+        return self.backend_url is None and bool(self.served & {"papers", "read-archive"})
+
+    @property
     def only_reads(self) -> bool:
         """Whether there is only a URL to read from."""
         return self.database_url is None and self.database_ro_url is not None

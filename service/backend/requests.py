@@ -20,9 +20,9 @@ from ..db.reader import (
     RecordReader,
 )
 from ..models import describe
-from ..paper_search import PaperSearch
 from ..models.filters import PaperFilter, Position, QueryFilter, ResultFilter
 from ..models.records import INT2_MAX, PaperVersion, QueryId, Run
+from ..paper_search import PaperSearch
 
 Limit = Annotated[int, describe("maximum number of rows", ge=1, le=INT2_MAX)]
 OneRun = Annotated[Run, describe("run of a search")]

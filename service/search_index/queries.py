@@ -21,9 +21,14 @@ def build_query(filters: PaperFilter) -> Query:
     """Return a query for the papers that match. Raises InvalidParameter for `q`."""
     tree = parse_query(filters.q) if filters.q else None
     clauses = [(Occur.Must, _build_node(tree))] if tree else []
-    clauses += [(Occur.Must, Query.const_score_query(each, 0)) for each in _build_filters(filters)]
-    if not clauses:
-        clauses = [(Occur.Must, Query.all_query())]
+    clauses += [(Occur.Must, _without_score(each)) for each in _build_filters(filters)]
+    if filters.since != timestamps.EARLIEST:
+        clauses.append((Occur.Must, _without_score(match_range("published", filters.since, None))))
+    if filters.until != timestamps.LATEST:
+        # this way, papers without a date match as those from before all others
+        clauses.append((Occur.MustNot, match_range("published", filters.until + 1, None)))
+    if not any(occur == Occur.Must for occur, _ in clauses):
+        clauses.append((Occur.Must, Query.all_query()))
     names_version = isinstance(tree, Reference) and tree.version
     if not filters.all_versions and not names_version:
         clauses.append((Occur.MustNot, Query.term_query(SCHEMA, "superseded", 1)))
@@ -37,8 +42,6 @@ def _build_filters(filters: PaperFilter) -> list[Query]:
         terms = [("category", name) for name in filters.category]
         terms += [("archive", name) for name in filters.archive or ()]
         queries.append(_match_any([Query.term_query(SCHEMA, *term) for term in terms]))
-    if (filters.since, filters.until) != (timestamps.EARLIEST, timestamps.LATEST):
-        queries.append(match_range("published", filters.since, filters.until))
     return queries
 
 
@@ -50,6 +53,10 @@ def match_range(field: str, lower: int | None, upper: int | None) -> Query:
 def match_paper(arxiv_id: str) -> Query:
     """Return a query for the versions of a paper."""
     return Query.term_query(SCHEMA, "arxiv_id", arxiv_id, index_option="basic")
+
+
+def _without_score(query: Query) -> Query:
+    return Query.const_score_query(query, 0)
 
 
 def _match_any(queries: Sequence[Query]) -> Query:
@@ -81,7 +88,7 @@ def _combine(operands: Sequence[Node]) -> Query:
         for operand in operands
     ]
     if all(occur == Occur.MustNot for occur, _ in clauses):
-        clauses.append((Occur.Must, Query.const_score_query(Query.all_query(), 0)))
+        clauses.append((Occur.Must, _without_score(Query.all_query())))
     return Query.boolean_query(clauses)
 
 

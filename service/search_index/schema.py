@@ -85,7 +85,6 @@ def _create_document(row: IndexedPaper, *, superseded: bool) -> tantivy.Document
         "version": row.version,
         "changed": row.changed,
         "sort_key": compute_sort_key(row.published, row.arxiv_id, row.version),
-        "published": row.published or 0,
         "title": title,
         "title_stem": title,
         "author": [split_text(name) for name in row.authors],
@@ -99,6 +98,8 @@ def _create_document(row: IndexedPaper, *, superseded: bool) -> tantivy.Document
         "facet": list(facets),
         "doi": [doi.lower() for doi in row.dois],
     }
+    if row.published is not None:
+        values["published"] = row.published
     if row.journal:
         values["journal"] = note[-1]
     if superseded:

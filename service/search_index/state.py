@@ -154,24 +154,11 @@ def request_rebuild(folder: Path) -> None:
     (folder / REBUILD).touch()
 
 
-def take_rebuild_request(folder: Path) -> bool:
-    """Whether a build was requested; the request is removed. Raises OSError."""
-    try:
-        (folder / REBUILD).unlink()
-    except FileNotFoundError:
-        return False
-    return True
-
-
-def list_other_directories(folder: Path, directory: str | None) -> list[Path]:
-    """The subdirectories that are not in use. Raises OSError."""
-    return [path for path in folder.iterdir() if path.is_dir() and path.name != directory]
-
-
 def remove_other_directories(folder: Path, directory: str | None) -> None:
     """Remove the subdirectories that are not in use. Raises OSError."""
-    for path in list_other_directories(folder, directory):
-        shutil.rmtree(path)
+    for path in folder.iterdir():
+        if path.is_dir() and path.name != directory:
+            shutil.rmtree(path)
 
 
 class IndexLock:
@@ -181,9 +168,14 @@ class IndexLock:
         self._folder = folder
         self._descriptor: int | None = None
 
+    @property
+    def is_held(self) -> bool:
+        """Whether this process has the lock."""
+        return self._descriptor is not None
+
     def acquire(self) -> bool:
         """Try to take the lock; whether this process has it. Raises OSError."""
-        if self._descriptor is not None:
+        if self.is_held:
             return True
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         descriptor = os.open(self._folder / LOCK, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
