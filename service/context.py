@@ -111,7 +111,7 @@ class LocalContext(Context):
         paper_search = LocalPaperSearch(self.paper_index, reader)
         index: list[AbstractAsyncContextManager[Any]] = [self.paper_index]
         if settings.searches_papers:
-            index.append(Indexer(pools, settings.index_path, settings.settle))
+            index.append(Indexer(pools, settings.index_path, read_delay=settings.settle))
         super().__init__(settings, reader, paper_search, *resources, *index)
 
     def _use_queue(self, queue_url: str, pools: DatabasePools) -> None:

@@ -204,20 +204,20 @@ async def running(app: Litestar) -> AsyncIterator[None]:
 class IndexedTransport(httpx.AsyncBaseTransport):
     """Delays requests for papers until the search index has all of them."""
 
-    def __init__(self, wire: httpx.AsyncBaseTransport, url: str, settings: Settings) -> None:
+    def __init__(self, wire: httpx.AsyncBaseTransport, settings: Settings) -> None:
         self._wire = wire
-        self._url = url
-        self._settings = settings
+        self._url = settings.database_ro_url or settings.database_url or ""
+        self._folder = settings.index_path
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """Wait, then send the request."""
         if request.url.path.startswith("/papers"):
-            await papers_are_indexed(self._url, self._settings.index_path)
+            await papers_are_indexed(self._url, self._folder)
         return await self._wire.handle_async_request(request)
 
 
 @pytest.fixture
-def gateway(database: str, settings: Callable[..., Settings]) -> Callable[..., Any]:
+def gateway(settings: Callable[..., Settings]) -> Callable[..., Any]:
     """Factory of services: an async context manager that returns a client.
 
     Keywords are settings; `transport` replaces the network to arXiv. The client finds all papers
@@ -232,7 +232,7 @@ def gateway(database: str, settings: Callable[..., Settings]) -> Callable[..., A
         app = create_app(made, transport)
         wire: httpx.AsyncBaseTransport = httpx.ASGITransport(cast("Any", add_outer_middleware(app)))
         if made.searches_papers and not made.settle:
-            wire = IndexedTransport(wire, database, made)
+            wire = IndexedTransport(wire, made)
         async with (
             running(app),
             httpx.AsyncClient(transport=wire, base_url="http://gateway") as client,
