@@ -16,11 +16,11 @@ from msgspec import structs
 from .. import metrics
 from ..backoff import Backoff
 from ..db.paper_changes import FIRST_KEY, PaperChanges, PaperKey, PaperRead
+from ..db.paper_source import OtherDatabase, PaperSource, SourceDiverged, StandbyBehind
 from ..db.pool import DatabasePools
 from ..errors import DatabaseUnavailable
 from ..logging import NOTICE
 from . import state
-from .paper_source import OtherDatabase, PaperSource, SourceDiverged, StandbyBehind
 from .schema import FORMAT, IndexedPaper
 from .state import BuildProgress, IndexState, IndexStatus
 from .synced_index import BATCH, DamagedIndex, SyncedIndex, Writer, group_versions, select_visible
@@ -42,7 +42,7 @@ MAX_RETRY_PAUSE = 15.0
 class Indexer:
     """Takes part in the updates of the index while its context is entered."""
 
-    def __init__(self, pools: DatabasePools, folder: Path, *, read_delay: float = 0) -> None:
+    def __init__(self, pools: DatabasePools, folder: Path, read_delay: float = 0) -> None:
         self._changes = PaperChanges(pools, read_delay=read_delay)
         self._folder = folder
         self._lock = state.IndexLock(folder)

@@ -22,9 +22,9 @@ from ..db.paper_changes import (
     PaperRead,
     Source,
 )
+from ..db.paper_source import Baseline, OtherDatabase, PaperSource
 from . import state
 from .comparison import find_differences
-from .paper_source import Baseline, OtherDatabase, PaperSource
 from .schema import IndexedPaper, create_documents, create_index, open_index
 from .state import IndexState
 from .threads import run_in_thread
@@ -119,7 +119,7 @@ class SyncedIndex:
         """
         baseline = Baseline(self.state.database, self.state.timeline, self._position)
         cursor: tuple[int, PaperKey] = self._position, FIRST_KEY
-        is_written, is_complete = False, False
+        is_complete = False
         while not is_complete:
             async with self._changes.open_snapshot() as snapshot:
                 baseline.check(snapshot.source)
@@ -131,14 +131,14 @@ class SyncedIndex:
                 arxiv_ids = {row.key.arxiv_id for row in changed}
                 arxiv_ids |= self._find_due(snapshot.source)
                 papers = await snapshot.fetch_papers(arxiv_ids) if arxiv_ids else []
-            if arxiv_ids:
-                await self._write(arxiv_ids, papers, snapshot.source)
-                is_written = True
-            self._remembered |= {row.key: row.changed for row in changed}
             is_complete = len(rows) < BATCH
+            position = baseline.position if is_complete else self._position
+            if arxiv_ids:
+                await self._write(arxiv_ids, papers, snapshot.source, position)
+            self._remembered |= {row.key: row.changed for row in changed}
             if rows:
                 cursor = rows[-1].changed, rows[-1].key
-        self._advance(baseline.position, write=is_written)
+        self._advance(baseline.position)
 
     async def repair(self) -> int:
         """Index all papers that differ from PostgreSQL; their number.
@@ -155,12 +155,11 @@ class SyncedIndex:
         for start in range(0, len(arxiv_ids), BATCH):
             batch = arxiv_ids[start : start + BATCH]
             papers, read_from = await source.fetch_papers(batch)
-            await self._write(batch, papers, read_from)
+            await self._write(batch, papers, read_from, self.state.position)
         _, timeline, position = source.baseline
         # only now, so that an interrupted repair is repeated
-        self.state = structs.replace(self.state, timeline=timeline)
-        self._remembered = {}
-        self._advance(position, write=True)
+        self._save(structs.replace(self.state, timeline=timeline, position=position))
+        self._position, self._remembered = position, {}
         return len(arxiv_ids)
 
     def _is_new(self, row: PaperChange) -> bool:
@@ -173,7 +172,11 @@ class SyncedIndex:
         return {arxiv_id for arxiv_id, recorded in self._delayed.items() if recorded <= until}
 
     async def _write(
-        self, arxiv_ids: Collection[str], rows: Iterable[PaperRead], source: Source
+        self,
+        arxiv_ids: Collection[str],
+        rows: Iterable[PaperRead],
+        source: Source,
+        position: int,
     ) -> None:
         delayed = {key: when for key, when in self._delayed.items() if key not in arxiv_ids}
         papers = group_versions(select_visible(rows, source, delayed))
@@ -182,17 +185,20 @@ class SyncedIndex:
         if delayed != self._delayed:
             state.write_delayed(self._folder, delayed)
             self._delayed = delayed
-        self.state = structs.replace(self.state, papers=count)
-        state.write_state(self._folder, self.state)
+        self._save(structs.replace(self.state, papers=count, position=position))
 
-    def _advance(self, position: int, *, write: bool) -> None:
+    def _advance(self, position: int) -> None:
         """Continue from this position the next time."""
         self._position = position
         remembered = {key: seen for key, seen in self._remembered.items() if seen >= position}
-        if write or len(remembered) < len(self._remembered):
-            self.state = structs.replace(self.state, position=position)
-            state.write_state(self._folder, self.state)
+        # otherwise there is nothing that would be indexed again after the end of this process
+        if len(remembered) < len(self._remembered) and self.state.position != position:
+            self._save(structs.replace(self.state, position=position))
         self._remembered = remembered
+
+    def _save(self, index_state: IndexState) -> None:
+        state.write_state(self._folder, index_state)
+        self.state = index_state
 
 
 def select_visible(
