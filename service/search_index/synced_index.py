@@ -6,6 +6,7 @@ transaction of the snapshot before: whatever order transactions commit in, none 
 that were read already, although later than the position, are remembered.
 """
 
+import os
 from collections.abc import Collection, Iterable, Iterator
 from itertools import groupby
 from pathlib import Path
@@ -35,6 +36,8 @@ HEAP_BYTES = 30_000_000
 """Memory for documents that are not on disk yet."""
 BUILD_HEAP_BYTES = 150_000_000
 """The same during a build: larger segments need less merging."""
+BUILD_THREADS = min(os.cpu_count() or 1, 4)
+"""Threads of tantivy during a build. Otherwise one: each writes a segment of its own."""
 
 
 class DamagedIndex(ValueError):
@@ -44,15 +47,15 @@ class DamagedIndex(ValueError):
 class Writer:
     """Writes documents. All methods block; they raise ValueError and OSError."""
 
-    def __init__(self, index: tantivy.Index, heap_bytes: int) -> None:
+    def __init__(self, index: tantivy.Index, heap_bytes: int, threads: int = 1) -> None:
         self.index = index
-        self._writer = index.writer(heap_bytes, 1)
+        self._writer = index.writer(heap_bytes, threads)
 
     @classmethod
     def create(cls, path: Path) -> Self:
         """Create an index in a new directory."""
         path.mkdir(mode=0o700)
-        return cls(create_index(path), BUILD_HEAP_BYTES)
+        return cls(create_index(path), BUILD_HEAP_BYTES, BUILD_THREADS)
 
     @classmethod
     def open(cls, path: Path) -> Self:
@@ -84,6 +87,13 @@ class Writer:
         self.index.reload()
         return self.index.searcher().num_docs
 
+    def finish(self) -> int:
+        """Commit and complete the merges; the number of documents. Nothing can follow."""
+        self._writer.commit()
+        self._writer.wait_merging_threads()
+        self.index.reload()
+        return self.index.searcher().num_docs
+
 
 class SyncedIndex:
     """An index that is in use, with its writer."""
@@ -107,10 +117,26 @@ class SyncedIndex:
         """Papers with versions that are not visible yet, and when these were recorded."""
 
     @classmethod
-    async def open(cls, folder: Path, changes: PaperChanges, index_state: IndexState) -> Self:
-        """Open the index of this state. Raises DamagedIndex, ValueError or OSError."""
+    async def open(
+        cls,
+        folder: Path,
+        changes: PaperChanges,
+        index_state: IndexState,
+        delayed: dict[str, int] | None = None,
+    ) -> Self:
+        """Open the index of this state. Raises DamagedIndex, ValueError or OSError.
+
+        `delayed` are papers that become visible later, if they are not on disk yet.
+        """
         writer = await run_in_thread(Writer.open, folder / index_state.directory)
-        return cls(folder, changes, writer, index_state, state.read_delayed(folder))
+        return cls(
+            folder, changes, writer, index_state, state.read_delayed(folder) | (delayed or {})
+        )
+
+    def save(self) -> None:
+        """Make searches use this index. Raises OSError."""
+        state.write_delayed(self._folder, self._delayed)
+        self._save(self.state)
 
     async def sync(self) -> None:
         """Index what has changed. After a ValueError or an OSError, it must be opened again.
