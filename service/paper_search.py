@@ -4,7 +4,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from datetime import tzinfo
 from functools import partial
-from typing import TypeVar, cast
+from typing import Any, cast
 
 from msgspec.structs import astuple
 from tantivy import Occur, Query
@@ -15,8 +15,6 @@ from .models.records import Count, PaperRow, RankedPaperRow
 from .search_index.paper_index import PaperIndex, Snapshot, SortedHit
 from .search_index.queries import build_query, match_range
 from .search_index.schema import compute_sort_key
-
-Row = TypeVar("Row", bound=PaperRow)
 
 TIES = 16
 """Papers that are read in addition, since papers with equal sort keys must be read together."""
@@ -29,8 +27,8 @@ class PaperSearch(ABC):
 
     @abstractmethod
     async def fetch_page(
-        self, selection: ListSelection[Row], position: Position, limit: int
-    ) -> list[Row]:
+        self, selection: ListSelection[Any], position: Position, limit: int
+    ) -> list[Any]:
         """At most `limit` papers from a position on. Raises IndexUnavailable."""
 
     @abstractmethod
@@ -38,8 +36,8 @@ class PaperSearch(ABC):
         """Numbers of papers: in total, per category, and per year in this time zone."""
 
     def stream_batches(
-        self, selection: ListSelection[Row], position: Position, max_rows: int
-    ) -> BatchReader[Row]:
+        self, selection: ListSelection[Any], position: Position, max_rows: int
+    ) -> BatchReader[Any]:
         """All papers from a position on: first a small batch, then up to `max_rows` each."""
         fetch_page = partial(self.fetch_page, selection)
         return BatchReader(fetch_page, selection.definition, position, max_rows)
@@ -53,8 +51,9 @@ class LocalPaperSearch(PaperSearch):
         self._reader = reader
 
     async def fetch_page(
-        self, selection: ListSelection[Row], position: Position, limit: int
-    ) -> list[Row]:
+        self, selection: ListSelection[Any], position: Position, limit: int
+    ) -> list[Any]:
+        """See PaperSearch. The papers are those in the index whose rows still exist."""
         filters = selection.filters
         assert isinstance(filters, PaperFilter)  # noqa: S101 - of a list of papers
         is_ranked = selection.definition is RANKED
@@ -66,6 +65,7 @@ class LocalPaperSearch(PaperSearch):
         return await self._fetch_sorted(query, position, limit, newest=selection.newest)
 
     async def count(self, filters: PaperFilter, tz: tzinfo) -> list[Count]:
+        """See PaperSearch."""
         query = build_query(filters)
         return await self._index.count(await self._index.open_snapshot(), query, tz)
 
@@ -79,7 +79,9 @@ class LocalPaperSearch(PaperSearch):
         offset = position.offset
         while len(rows) < limit:
             wanted = limit - len(rows)
-            hits = await self._find_after(snapshot, query, key, wanted, offset, descending=descending)
+            hits = await self._find_after(
+                snapshot, query, key, wanted, offset, descending=descending
+            )
             rows += await self._read(hits)
             if len(hits) < wanted:
                 break
@@ -123,7 +125,7 @@ class LocalPaperSearch(PaperSearch):
             papers = await self._index.rank(snapshot, query, wanted, rank)
             found = await self._reader.fetch_papers(papers)
             rows += [
-                RankedPaperRow(*astuple(found[paper]), snapshot.generation, number)
+                RankedPaperRow(*(*astuple(found[paper]), snapshot.generation, number))
                 for number, paper in enumerate(papers, rank)
                 if paper in found
             ]

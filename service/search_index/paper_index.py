@@ -1,11 +1,12 @@
 """Searches in the index of this machine."""
 
 import asyncio
+import logging
 import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, datetime, tzinfo
-from functools import lru_cache, partial
+from datetime import datetime, tzinfo
+from functools import partial
 from pathlib import Path
 from time import monotonic
 from types import TracebackType
@@ -19,6 +20,8 @@ from ..models.records import Count, PaperVersion
 from . import state
 from .schema import open_index
 
+logger = logging.getLogger(__name__)
+
 T = TypeVar("T")
 
 MAX_WAITING = 64
@@ -29,8 +32,8 @@ MAX_COUNTED_CATEGORIES = 1000
 """More than there are categories, so that the counts are exact."""
 MAX_CATEGORIES = 50
 """Categories that are returned."""
-YEARS = range(1900, 2200)
-"""Years that facets distinguish; arXiv began in 1991."""
+FIRST_YEAR = 1985
+"""Of those that facets distinguish; arXiv began in 1991."""
 
 
 class Snapshot(NamedTuple):
@@ -56,7 +59,9 @@ class PaperIndex:
         self._index: tantivy.Index | None = None
         self._directory = ""
         self._snapshot: Snapshot | None = None
-        self._snapshots: TTLCache[int, Snapshot] = TTLCache(MAX_SNAPSHOTS, SNAPSHOT_SECONDS, monotonic)
+        self._snapshots: TTLCache[int, Snapshot] = TTLCache(
+            MAX_SNAPSHOTS, SNAPSHOT_SECONDS, monotonic
+        )
         self._lock = asyncio.Lock()
         self._threads = ThreadPoolExecutor(os.cpu_count() or 1, "search")
         self._waiting = 0
@@ -79,7 +84,7 @@ class PaperIndex:
         """
         if generation is not None and (earlier := self._snapshots.get(generation)):
             return earlier
-        latest = state.get_generation(self._root)
+        latest = state.read_generation(self._root)
         if self._snapshot is None or self._snapshot.generation != latest:
             async with self._lock:
                 self._snapshot = await self._run(self._reload)
@@ -90,13 +95,13 @@ class PaperIndex:
         self._snapshots[snapshot.generation] = snapshot
 
     def _reload(self) -> Snapshot:
-        generation = state.get_generation(self._root)
+        generation = state.read_generation(self._root)
         if self._snapshot and self._snapshot.generation == generation:
             return self._snapshot
         current = state.read_state(self._root)
         if current is None:
             self._index = None
-            raise IndexUnavailable(state.describe_progress(self._root))
+            raise self._create_error()
         try:
             if self._index is None or current.directory != self._directory:
                 self._index = open_index(self._root / current.directory)
@@ -104,9 +109,17 @@ class PaperIndex:
             self._index.reload()
             return Snapshot(generation, self._index.searcher())
         except (ValueError, OSError) as error:
+            logger.error("the search index in %s is damaged: %s", self._root, error)  # noqa: TRY400
             self._index = None
-            state.report_damage(self._root, current, error)
-            raise IndexUnavailable(state.describe_progress(self._root)) from error
+            state.discard_state(self._root, current.directory)
+            raise self._create_error() from error
+
+    def _create_error(self) -> IndexUnavailable:
+        status = state.read_status(self._root)
+        if status.reason:
+            return IndexUnavailable(f"the search index is not available: {status.reason}")
+        done = f"{status.indexed or 0:,} of about {status.total:,} papers" if status.total else "0"
+        return IndexUnavailable(f"the search index is being built: {done} are done")
 
     async def rank(
         self, snapshot: Snapshot, query: tantivy.Query, limit: int, offset: int
@@ -131,10 +144,6 @@ class PaperIndex:
         """Return the number of papers: in total, by category and by year in this time zone."""
         return await self._run(partial(_count, snapshot.searcher, query, tz))
 
-    async def call(self, function: Callable[[], T]) -> T:
-        """Run a function that uses the index in a thread. Raises IndexUnavailable."""
-        return await self._run(function)
-
     async def _run(self, function: Callable[[], T]) -> T:
         if self._waiting >= MAX_WAITING:
             raise IndexUnavailable("too many searches are in progress; repeat the request later")
@@ -150,8 +159,8 @@ def _rank(
 ) -> list[PaperVersion]:
     if offset >= searcher.num_docs:
         return []
-    hits = searcher.search(query, limit, count=False, offset=offset).hits
-    return [_read_key(searcher, address) for _, address in hits]
+    result = searcher.search(query, limit, count=False, offset=offset, weight_by_field="recency")
+    return [_read_key(searcher, address) for _, address in result.hits]
 
 
 def _sort(
@@ -199,9 +208,8 @@ def _sort_key(value: tuple[str, int]) -> tuple[int, str]:
     return -value[1], value[0]
 
 
-@lru_cache(maxsize=4)
 def _list_years(tz: tzinfo) -> list[dict[str, Any]]:
-    starts = {year: datetime(year, 1, 1, tzinfo=tz).timestamp() for year in [*YEARS, YEARS.stop]}
-    return [
-        {"key": str(year), "from": starts[year], "to": starts[year + 1]} for year in YEARS
-    ]
+    """Return a range for each year in a time zone, to the next one."""
+    years = range(FIRST_YEAR, datetime.now(tz).year + 2)
+    starts = {year: datetime(year, 1, 1, tzinfo=tz).timestamp() for year in [*years, years.stop]}
+    return [{"key": str(year), "from": starts[year], "to": starts[year + 1]} for year in years]

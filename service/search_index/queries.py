@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from tantivy import FieldType, Occur, Query
 
 from .. import timestamps
+from ..metadata.person_names import split_author_text
 from ..models.filters import PaperFilter
 from ..paper_query import And, Node, Not, Or, Reference, Words, parse_query
 from .analysis import split_words, stem_words
@@ -21,9 +22,14 @@ def build_query(filters: PaperFilter) -> Query:
     """Return a query for the papers that match. Raises InvalidParameter for `q`."""
     tree = parse_query(filters.q) if filters.q else None
     clauses = [(Occur.Must, _build_node(tree))] if tree else []
-    clauses += [(Occur.Must, Query.const_score_query(each, 0)) for each in _build_filters(filters)]
-    if not clauses:
-        clauses = [(Occur.Must, Query.all_query())]
+    clauses += [(Occur.Must, _without_score(each)) for each in _build_filters(filters)]
+    if filters.since != timestamps.EARLIEST:
+        clauses.append((Occur.Must, _without_score(match_range("published", filters.since, None))))
+    if filters.until != timestamps.LATEST:
+        # this way, papers without a date match as those from before all others
+        clauses.append((Occur.MustNot, match_range("published", filters.until + 1, None)))
+    if not any(occur == Occur.Must for occur, _ in clauses):
+        clauses.append((Occur.Must, Query.all_query()))
     names_version = isinstance(tree, Reference) and tree.version
     if not filters.all_versions and not names_version:
         clauses.append((Occur.MustNot, Query.term_query(SCHEMA, "superseded", 1)))
@@ -31,14 +37,13 @@ def build_query(filters: PaperFilter) -> Query:
 
 
 def _build_filters(filters: PaperFilter) -> list[Query]:
-    texts = {"title": filters.title, "author": filters.author, "journal": filters.journal}
-    queries = [_build_phrase(name, split_words(text)) for name, text in texts.items() if text]
+    texts = [("title", filters.title), ("journal", filters.journal)]
+    texts += [("author", name) for name in split_author_text(filters.author or "")]
+    queries = [_build_phrase(name, split_words(text)) for name, text in texts if text]
     if filters.category is not None:
         terms = [("category", name) for name in filters.category]
         terms += [("archive", name) for name in filters.archive or ()]
         queries.append(_match_any([Query.term_query(SCHEMA, *term) for term in terms]))
-    if (filters.since, filters.until) != (timestamps.EARLIEST, timestamps.LATEST):
-        queries.append(match_range("published", filters.since, filters.until))
     return queries
 
 
@@ -50,6 +55,10 @@ def match_range(field: str, lower: int | None, upper: int | None) -> Query:
 def match_paper(arxiv_id: str) -> Query:
     """Return a query for the versions of a paper."""
     return Query.term_query(SCHEMA, "arxiv_id", arxiv_id, index_option="basic")
+
+
+def _without_score(query: Query) -> Query:
+    return Query.const_score_query(query, 0)
 
 
 def _match_any(queries: Sequence[Query]) -> Query:
@@ -81,7 +90,7 @@ def _combine(operands: Sequence[Node]) -> Query:
         for operand in operands
     ]
     if all(occur == Occur.MustNot for occur, _ in clauses):
-        clauses.append((Occur.Must, Query.const_score_query(Query.all_query(), 0)))
+        clauses.append((Occur.Must, _without_score(Query.all_query())))
     return Query.boolean_query(clauses)
 
 
@@ -120,7 +129,8 @@ def _build_phrase(field: str, words: Sequence[str]) -> Query:
 
 def _build_prefix(field: str, words: Sequence[str]) -> Query:
     """Match consecutive words of which the last one is the beginning of a word."""
-    patterns = [*map(re.escape, words[:-1]), f"{re.escape(words[-1])}.*"]
-    if len(patterns) == 1:
-        return Query.regex_query(SCHEMA, field, patterns[0])
+    patterns: list[str | tuple[int, str]] = [*map(re.escape, words[:-1])]
+    patterns.append(f"{re.escape(words[-1])}.*")
+    if len(words) == 1:
+        return Query.regex_query(SCHEMA, field, str(patterns[0]))
     return Query.regex_phrase_query(SCHEMA, field, patterns)

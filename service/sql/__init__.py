@@ -18,9 +18,11 @@ def _load_list(name: str) -> tuple[bytes, bytes]:
 
 
 BEGIN = b"begin"
+BEGIN_SNAPSHOT = b"begin isolation level repeatable read read only"
 COMMIT = b"commit"
 CONFIGURE_SESSION = _load("configure_session")
 COUNT_RESULTS_BY_RUN = _load("count_results_by_run")
+ESTIMATE_PAPERS = _load("estimate_papers")
 FIND_KEYS = _load("find_keys")
 GATE_ACQUIRE = _load("gate_acquire")
 GATE_CANCEL = _load("gate_cancel")
@@ -48,6 +50,8 @@ SELECT_ENTRY_COUNTS = _load("select_entry_counts")
 SELECT_FEED_PAPERS = _load("select_feed_papers")
 SELECT_HARVEST_GAPS = _load("select_harvest_gaps")
 SELECT_HARVEST_QUERY_IDS = _load("select_harvest_query_ids")
+SELECT_INDEXED_PAPERS = _load("select_indexed_papers")
+SELECT_INDEX_SOURCE = _load("select_index_source")
 SELECT_INTERRUPTED_RUNS = _load("select_interrupted_runs")
 SELECT_KEYS = _load("select_keys")
 SELECT_LATEST_HARVEST = _load("select_latest_harvest")
@@ -55,6 +59,9 @@ SELECT_LATEST_RECORD = _load("select_latest_record")
 SELECT_MIGRATIONS = _load("select_migrations")
 SELECT_PAPERS, SELECT_PAPERS_DESC = _load_list("select_papers")
 SELECT_PAPERS_BY_ID = _load("select_papers_by_id")
+SELECT_PAPER_BATCH = _load("select_paper_batch")
+SELECT_PAPER_CHANGES = _load("select_paper_changes")
+SELECT_PAPER_KEYS = _load("select_paper_keys")
 SELECT_QUERIES, SELECT_QUERIES_DESC = _load_list("select_queries")
 SELECT_QUERY = _load("select_query")
 SELECT_QUERY_BY_ID_OR_WRITE_KEY = _load("select_query_by_id_or_write_key")
