@@ -48,7 +48,7 @@ def find_title_terms(q: str) -> list[Words]:
         ("か\u3099 x", "が", "<mark>か\u3099</mark> x"),
         ("한국 dark", "한국", "<mark>한국</mark> dark"),
         ("\u1112\u1161\u11ab dark", "한 dark", "<mark>\u1112\u1161\u11ab</mark> <mark>dark</mark>"),
-        ("ΛCDM Ωm Σας", "λcdm σας", "<mark>ΛCDM</mark> Ωm <mark>Σας</mark>"),  # noqa: RUF001
+        ("ΛCDM Ωm Σας", "λcdm σας", "<mark>ΛCDM</mark> Ωm <mark>Σας</mark>"),
         ("हिन्दी x", "हिन्दी", "<mark>हिन्दी</mark> x"),
         ("a ﬁeld", "field", "a <mark>ﬁeld</mark>"),
         ("½ of R²", "1 2 R2", "<mark>½</mark> of <mark>R²</mark>"),
