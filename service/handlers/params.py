@@ -14,7 +14,7 @@ from litestar.handlers import BaseRouteHandler
 from litestar.openapi.spec import Example
 from litestar.params import PathParameter, QueryParameter
 
-from .. import arxiv_query, full_text, paper_query, timestamps
+from .. import arxiv_query, paper_query, timestamps, word_tsquery
 from ..context import Context
 from ..errors import InvalidParameter
 from ..formats import FORMATS
@@ -264,7 +264,7 @@ class ResultsQuery(_TextQuery):
         """Return the filter; times without an offset are in this zone. Raises InvalidParameter."""
         filters = self._build_filter(tz)
         texts = filter(None, (filters["author"], filters["title"], filters["journal"]))
-        words = [word for text in texts for word in full_text.build_word_tsqueries(text)]
+        words = [word for text in texts for word in word_tsquery.build_word_tsqueries(text)]
         return ResultFilter(query_id=self.query_id, words=" & ".join(words) or None, **filters)
 
 
