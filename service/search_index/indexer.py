@@ -22,7 +22,15 @@ from ..models.responses import IndexStatus
 from . import state
 from .schema import FORMAT, IndexedPaper
 from .state import BuildProgress, IndexState
-from .synced_index import BATCH, DamagedIndex, SyncedIndex, Writer, group_versions, select_visible
+from .synced_index import (
+    BATCH,
+    DamagedIndex,
+    IndexInUse,
+    SyncedIndex,
+    Writer,
+    group_versions,
+    select_visible,
+)
 from .threads import run_in_thread
 
 logger = logging.getLogger(__name__)
@@ -100,7 +108,7 @@ class Indexer:
         """Bring the index up to date if this is up to this process; the seconds until the next."""
         try:
             is_ours = await self.update()
-        except StandbyBehind:
+        except (StandbyBehind, IndexInUse):
             return SYNC_INTERVAL
         except DatabaseUnavailable as error:
             if not self._is_waiting:
