@@ -11,7 +11,13 @@ import httpx
 from . import timestamps
 from .api_keys import ApiKeyCache
 from .arxiv_client import ArxivClient
-from .backend.client import BackendClient, RemoteReader, RemoteRecords, RemoteSearchService
+from .backend.client import (
+    BackendClient,
+    RemotePaperSearch,
+    RemoteReader,
+    RemoteRecords,
+    RemoteSearchService,
+)
 from .db.api_keys import ApiKeyStore
 from .db.pool import DatabasePools
 from .db.rate_limiter import RateLimiter
@@ -21,7 +27,10 @@ from .db.records import RecordStore
 from .errors import ConfigurationError
 from .feeds import FeedService
 from .models.responses import ArxivState
+from .paper_search import LocalPaperSearch, PaperSearch
 from .search import LocalSearchService, SearchService
+from .search_index.indexer import Indexer
+from .search_index.paper_index import PaperIndex
 from .settings import READING, Settings
 
 if TYPE_CHECKING:
@@ -40,10 +49,15 @@ class Context(ABC):
     queue: "RecordQueue | None" = None
 
     def __init__(
-        self, settings: Settings, reader: RecordReader, *resources: AbstractAsyncContextManager[Any]
+        self,
+        settings: Settings,
+        reader: RecordReader,
+        paper_search: PaperSearch,
+        *resources: AbstractAsyncContextManager[Any],
     ) -> None:
         self.settings = settings
         self.reader = reader
+        self.paper_search = paper_search
         self.feeds = FeedService(self.records)
         self.serializations = asyncio.Semaphore(MAX_SERIALIZATIONS)
         """Limits how many exports take turns in the event loop: other requests run in between."""
@@ -87,7 +101,18 @@ class LocalContext(Context):
         self.api_keys = ApiKeyCache(self.api_key_store.find)
         reader = RecordReader(pools, read_delay=settings.settle)
         queues = [self.queue] if self.queue else []
-        super().__init__(settings, reader, pools, *queues, self.arxiv, self.search_service)
+        resources: list[AbstractAsyncContextManager[Any]] = [
+            pools,
+            *queues,
+            self.arxiv,
+            self.search_service,
+        ]
+        self.paper_index = PaperIndex(settings.index_path)
+        paper_search = LocalPaperSearch(self.paper_index, reader)
+        index: list[AbstractAsyncContextManager[Any]] = [self.paper_index]
+        if settings.searches_papers:
+            index.append(Indexer(pools, settings.index_path, read_delay=settings.settle))
+        super().__init__(settings, reader, paper_search, *resources, *index)
 
     def _use_queue(self, queue_url: str, pools: DatabasePools) -> None:
         # imported here: these modules need the extra `queue`
@@ -129,7 +154,8 @@ class RemoteContext(Context):
         self.records = RemoteRecords(backend)
         self.search_service = RemoteSearchService(settings, backend)
         self.api_keys = ApiKeyCache(backend.find_api_keys)
-        super().__init__(settings, RemoteReader(backend), self.search_service)
+        paper_search = RemotePaperSearch(backend)
+        super().__init__(settings, RemoteReader(backend), paper_search, self.search_service)
         self._exit_stack.push_async_callback(backend.connections.close_idle)
         self._backend = backend
 

@@ -29,6 +29,7 @@ ServiceError
 ├── TooManyResponses            503  clients leave too many large responses unread
 ├── DatabaseUnavailable         503  PostgreSQL is unavailable, full or not migrated
 │   └── DatabaseTimeout         503  PostgreSQL cancelled a statement that took too long
+├── IndexUnavailable            503  the search index is being built, or cannot be used
 ├── BackendUnavailable          503  the backend is unavailable or does not respond as a backend
 ├── BackendError                     the backend responded with an error; its status is passed on
 ├── RequestTimedOut             504  the Request-Timeout of the request expired
@@ -200,6 +201,10 @@ class DatabaseUnavailable(ServiceError, status=503, title="Database unavailable"
 
 class DatabaseTimeout(DatabaseUnavailable, status=503, title="Database unavailable", retry_after=5):
     """PostgreSQL cancelled a statement that took too long."""
+
+
+class IndexUnavailable(ServiceError, status=503, retry_after=10):
+    """The search index is being built, or cannot be used."""
 
 
 class BackendUnavailable(ServiceError, status=503, title="Backend unavailable", retry_after=5):

@@ -79,6 +79,20 @@ REJECTED = Counter(
     ["status"],
 )
 
+INDEX_PAPERS = Gauge(
+    "arxiv_gateway_index_papers",
+    "Versions of papers in the search index of this machine.",
+    multiprocess_mode="livemostrecent",
+)
+INDEX_SYNC_TIME = Gauge(
+    "arxiv_gateway_index_synced_timestamp_seconds",
+    "When the search index of this machine last agreed with PostgreSQL.",
+    multiprocess_mode="livemostrecent",
+)
+INDEX_BUILDS = Counter(
+    "arxiv_gateway_index_builds_total", "Builds of the search index by this instance."
+)
+
 _PoolGauge = partial(Gauge, multiprocess_mode="livesum")
 POOL_CONNECTIONS = _PoolGauge(
     "arxiv_gateway_pool_connections",

@@ -77,6 +77,8 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """RabbitMQ, through which searches are recorded; unset: written directly."""
     data_dir: str = "./data"
     """Directory of the embedded PostgreSQL."""
+    index_dir: str | None = None
+    """Directory of the search index of this machine; unset: `index` in `data_dir`."""
     api_url: str = "https://export.arxiv.org/api/query"
     interval: Seconds = 3.0
     """Seconds from the end of one request to arXiv to the start of the next."""
@@ -259,6 +261,11 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         return self.api_keys == "off" or bool(self.tokens)
 
     @property
+    def searches_papers(self) -> bool:
+        """Whether this instance needs a search index of its own."""
+        return self.backend_url is None and bool(self.served & {"papers", "read-archive"})
+
+    @property
     def only_reads(self) -> bool:
         """Whether there is only a URL to read from."""
         return self.database_url is None and self.database_ro_url is not None
@@ -297,6 +304,15 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     def data_path(self) -> Path:
         """Absolute path of the directory of the embedded PostgreSQL."""
         return Path(self.data_dir).expanduser().resolve()
+
+    @property
+    def index_path(self) -> Path:
+        """Absolute path of the directory of the search index."""
+        return (
+            Path(self.index_dir).expanduser().resolve()
+            if self.index_dir
+            else self.data_path / "index"
+        )
 
 
 def _get_variable(field: str) -> str:

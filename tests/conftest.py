@@ -31,6 +31,8 @@ from service.app import add_outer_middleware, create_app
 from service.db import migrations
 from service.settings import Settings
 
+from .support.indexing import papers_are_indexed
+
 # the same examples in every run, so that failures are reproducible
 hypothesis.settings.register_profile("repeatable", derandomize=True, deadline=None)
 hypothesis.settings.load_profile("repeatable")
@@ -159,7 +161,9 @@ def arxiv(arxiv_server: tuple[StandIn, str]) -> StandIn:
 
 
 @pytest.fixture
-def settings(database: str, arxiv_server: tuple[StandIn, str]) -> Callable[..., Settings]:
+def settings(
+    database: str, arxiv_server: tuple[StandIn, str], tmp_path: Path
+) -> Callable[..., Settings]:
     """Factory of settings for the test's database and stand-in; keywords override them."""
 
     def make(**changes: Any) -> Settings:
@@ -168,6 +172,7 @@ def settings(database: str, arxiv_server: tuple[StandIn, str]) -> Callable[..., 
             "database_ro_url": make_conninfo(database, user="arxiv_ro"),
             "api_url": arxiv_server[1],
             "interval": 0.0,
+            "index_dir": str(tmp_path / "index"),
         }
         return Settings(**(defaults | changes))
 
@@ -196,19 +201,38 @@ async def running(app: Litestar) -> AsyncIterator[None]:
         await life
 
 
+class IndexedTransport(httpx.AsyncBaseTransport):
+    """Delays requests for papers until the search index has all of them."""
+
+    def __init__(self, wire: httpx.AsyncBaseTransport, settings: Settings) -> None:
+        self._wire = wire
+        self._url = settings.database_ro_url or settings.database_url or ""
+        self._folder = settings.index_path
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        """Wait, then send the request."""
+        if request.url.path.startswith("/papers"):
+            await papers_are_indexed(self._url, self._folder)
+        return await self._wire.handle_async_request(request)
+
+
 @pytest.fixture
 def gateway(settings: Callable[..., Settings]) -> Callable[..., Any]:
     """Factory of services: an async context manager that returns a client.
 
-    Keywords are settings; `transport` replaces the network to arXiv.
+    Keywords are settings; `transport` replaces the network to arXiv. The client finds all papers
+    that have been recorded, as if the search index were updated at once.
     """
 
     @asynccontextmanager
     async def serve(
         transport: httpx.AsyncBaseTransport | None = None, **changes: Any
     ) -> AsyncIterator[Gateway]:
-        app = create_app(settings(**changes), transport)
-        wire = httpx.ASGITransport(cast("Any", add_outer_middleware(app)))
+        made = settings(**changes)
+        app = create_app(made, transport)
+        wire: httpx.AsyncBaseTransport = httpx.ASGITransport(cast("Any", add_outer_middleware(app)))
+        if made.searches_papers and not made.settle:
+            wire = IndexedTransport(wire, made)
         async with (
             running(app),
             httpx.AsyncClient(transport=wire, base_url="http://gateway") as client,

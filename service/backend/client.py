@@ -30,6 +30,7 @@ from ..models.filters import PaperFilter, Position
 from ..models.records import Count, PaperRow, PaperVersion, ResultRow, Run
 from ..models.requests import ApiKeysRequest, ResultsRequest, SearchRequest
 from ..models.responses import ApiKeyInfo, Health, Problem
+from ..paper_search import PaperSearch
 from ..problems import MEDIA_TYPE
 from ..search import SAVE_RETRY_SECONDS, SearchReply, SearchService
 from ..settings import Settings
@@ -187,7 +188,7 @@ def _create_error(path: str, response: BackendResponse) -> ServiceError:
         advice = "check ARXIV_BACKEND_URL and the ARXIV_ENDPOINTS of the backend"
         return BackendUnavailable(f"the backend does not serve {where}: {advice}")
     problem = _decode(response, Problem)
-    if problem.parameter and {*problem.parameter.split(", ")} <= {*TEXT_PARAMETERS}:
+    if problem.parameter and {*problem.parameter.split(", ")} <= {"q", *TEXT_PARAMETERS}:
         # only PostgreSQL knows which texts are too large for it
         reason = problem.detail.removeprefix(f"{problem.parameter}: ")
         return InvalidParameter(problem.parameter, reason)
@@ -291,5 +292,18 @@ class RemoteReader(RecordReader):
         rows = await self._read(requests.PapersById(list(papers)), list[PaperRow])
         return {(row.arxiv_id, row.version): row for row in rows}
 
-    async def count_papers(self, filters: PaperFilter, tz: tzinfo) -> list[Count]:
-        return await self._read(requests.Counts(filters, timestamps.format_zone(tz)), list[Count])
+
+class RemotePaperSearch(PaperSearch):
+    """Searches in the index of a backend."""
+
+    def __init__(self, backend: BackendClient) -> None:
+        self._backend = backend
+
+    async def fetch_page(
+        self, selection: ListSelection[Any], position: Position, limit: int
+    ) -> list[Any]:
+        return await RemoteReader(self._backend).fetch_page(selection, position, limit)
+
+    async def count(self, filters: PaperFilter, tz: tzinfo) -> list[Count]:
+        request = requests.Counts(filters, timestamps.format_zone(tz))
+        return await self._backend.call("/read-archive", request, list[Count])

@@ -22,6 +22,7 @@ from ..db.reader import (
 from ..models import describe
 from ..models.filters import PaperFilter, Position, QueryFilter, ResultFilter
 from ..models.records import INT2_MAX, PaperVersion, QueryId, Run
+from ..paper_search import PaperSearch
 
 Limit = Annotated[int, describe("maximum number of rows", ge=1, le=INT2_MAX)]
 OneRun = Annotated[Run, describe("run of a search")]
@@ -110,9 +111,14 @@ class Counts(_Request, frozen=True, tag="counts"):
 ReadRequest = Page | QueryById | Runs | Results | Feed | Versions | PapersById | Counts
 
 
-async def execute(request: ReadRequest, reader: RecordReader) -> Any:  # noqa: ANN401, PLR0911 - one each
+async def execute(  # noqa: PLR0911 - one each
+    request: ReadRequest, reader: RecordReader, paper_search: PaperSearch
+) -> Any:  # noqa: ANN401
     """Return the requested rows; for QueryById one row, or None."""
     match request:
+        case Page(name, PaperFilter() as filters, position, limit, newest):
+            selection = ListSelection(LISTS[name][0], filters, newest)
+            return await paper_search.fetch_page(selection, position, limit)
         case Page(name, filters, position, limit, newest):
             selection = ListSelection(LISTS[name][0], filters, newest)
             return await reader.fetch_page(selection, position, limit)
@@ -129,4 +135,4 @@ async def execute(request: ReadRequest, reader: RecordReader) -> Any:  # noqa: A
         case PapersById(names):
             return list((await reader.fetch_papers(names)).values())
         case Counts(filters, zone):
-            return await reader.count_papers(filters, timestamps.parse_zone(zone))
+            return await paper_search.count(filters, timestamps.parse_zone(zone))

@@ -16,8 +16,7 @@ from collections.abc import (
     Sequence,
 )
 from contextlib import asynccontextmanager, contextmanager, nullcontext
-from datetime import datetime, tzinfo
-from functools import lru_cache, partial
+from functools import partial
 from itertools import starmap
 from typing import Annotated, Any, Generic, TypeVar, cast
 
@@ -27,21 +26,12 @@ from psycopg.rows import scalar_row, tuple_row
 
 from .. import sql
 from ..errors import DatabaseUnavailable, InvalidParameter
-from ..metadata.categories import CATEGORIES
 from ..models import records
 from ..models.filters import PaperFilter, Position, QueryFilter, ResultFilter, SortKey
-from ..models.records import INT2_MAX, INT8_MAX, Count, PaperRow, PaperVersion, ResultRow, Run, Text
+from ..models.records import INT2_MAX, INT8_MAX, PaperRow, PaperVersion, ResultRow, Run, Text
 from ..singleflight import SingleFlight, mark_retrieved
 from .pool import ConnectionSource, DatabasePools, ReadSystem, fetch, map_db_errors
 
-MAX_RANKED = 20_000
-"""Papers that a full-text search ranks; each takes 10 to 20 µs."""
-MAX_COUNTED = 100_000
-"""Papers that are counted for the facets of a search."""
-MAX_CATEGORIES = 50
-"""Categories that are counted for the facets of a search."""
-MAX_HIGHLIGHTED_CHARS = 10_000
-"""Longer texts, such as lists of thousands of authors, are not highlighted."""
 MAX_SLOW_READS = 4
 """Concurrent reads that may scan a whole table; other reads need connections too."""
 SLOW_FILTERS = frozenset(
@@ -54,10 +44,8 @@ SLOW_READ_TIMEOUT = 5.0
 """Seconds that a slow read may wait for the others."""
 STALL_SECONDS = 1.0
 """Seconds after which a client that reads nothing keeps no rows in memory that were read ahead."""
-TEXT_PARAMETERS = ("q", "author", "title", "journal")
+TEXT_PARAMETERS = ("author", "title", "journal")
 """Parameters of clients that become a tsquery."""
-YEARS = range(1900, 2200)
-"""Years that facets distinguish; arXiv began in 1991."""
 FEED_RUNS, FEED_PAPERS = 30, 100
 Row = TypeVar("Row", bound=Struct)
 Filter = QueryFilter | ResultFilter | PaperFilter
@@ -73,7 +61,8 @@ class ListDefinition(Struct, Generic[Row], frozen=True):
     row_type: type[Row]
     key: dict[str, Any]
     """The columns that the list is sorted by, with types as narrow as theirs."""
-    statement: bytes
+    statement: bytes | None
+    """None if the list is not in PostgreSQL's order."""
     reverse_statement: bytes | None
     """The statement for the opposite order; None if the list cannot be read backwards."""
     first_batch_size: int
@@ -120,8 +109,8 @@ PAPERS = ListDefinition(
 )
 RANKED = ListDefinition(
     records.RankedPaperRow,
-    {"distance": float, "arxiv_id": Text, "version": SmallInt},
-    sql.RANK_PAPERS,
+    {"generation": BigInt, "rank": BigInt, "arxiv_id": Text, "version": SmallInt},
+    None,
     None,
     first_batch_size=50,
 )
@@ -216,20 +205,6 @@ class RecordReader:
         rows = await self._fetch(PaperRow, sql.SELECT_PAPERS_BY_ID, values)
         return {(row.arxiv_id, row.version): row for row in rows}
 
-    async def count_papers(self, filters: PaperFilter, tz: tzinfo) -> list[Count]:
-        """Numbers of papers: in total, per category, and per year in this time zone."""
-        values = structs.asdict(filters) | {
-            "categories": list(CATEGORIES),
-            "facets": list(CATEGORIES.values()),
-            "max_categories": MAX_CATEGORIES,
-            "max_counted": MAX_COUNTED
-            + 1,  # one more than is reported, to detect that there are more
-            "first_year": YEARS[0],
-            "years": _list_year_starts(tz),
-        }
-        async with self._limit_slow_reads():
-            return await self._fetch(Count, sql.COUNT_PAPERS, values)
-
     @asynccontextmanager
     async def _limit_slow_reads(self) -> AsyncGenerator[None, None]:
         try:
@@ -250,8 +225,7 @@ class RecordReader:
         system: ReadSystem = "results",
         source: ConnectionSource | None = None,
     ) -> list[Row]:
-        defaults = {"max_ranked": MAX_RANKED, "max_marked_chars": MAX_HIGHLIGHTED_CHARS}
-        values = {"read_delay": self._read_delay, **defaults, **values}
+        values = {"read_delay": self._read_delay, **values}
         with map_db_errors():
             async with source() if source else self._pools.reader(system) as conn:
                 cursor = conn.cursor(row_factory=tuple_row, binary=True)
@@ -340,11 +314,4 @@ def _is_slow(filters: Filter) -> bool:
 
 def _list_text_parameters(values: Mapping[str, Any]) -> list[str]:
     """Return the parameters of clients that a tsquery was made of."""
-    values = {"q": values.get("is_full_text"), **values}
     return [name for name in TEXT_PARAMETERS if values.get(name)]
-
-
-@lru_cache(maxsize=4)
-def _list_year_starts(tz: tzinfo) -> list[int]:
-    """When each of YEARS begins in a time zone, in Unix seconds."""
-    return [int(datetime(year, 1, 1, tzinfo=tz).timestamp()) for year in YEARS]

@@ -27,7 +27,7 @@ from ..context import Context
 from ..db.reader import BatchReader, Filter, ListDefinition, ListSelection
 from ..errors import InvalidParameter
 from ..middleware.response_budget import release_memory, reserve_memory
-from ..models.filters import Position, SortKey
+from ..models.filters import PaperFilter, Position, SortKey
 from ..problems import AnyRequest
 from .params import ListQuery
 
@@ -77,7 +77,8 @@ class ListResponse(Generic[T]):
         filters: Filter,
     ) -> None:
         """Validate the request. Raises InvalidParameter for the format, a field or the cursor."""
-        self._reader = context.reader
+        is_papers = isinstance(filters, PaperFilter)
+        self._source = context.paper_search if is_papers else context.reader
         self._serializations = context.serializations
         self._view = view
         self._query = query
@@ -113,7 +114,7 @@ class ListResponse(Generic[T]):
         size, position, definition = self._size, self._position, self._view.definition
         reserve_memory(size * ROW_BYTES)
         # the extra row shows whether there is another page
-        rows = await self._reader.fetch_page(self._selection, position, size + 1)
+        rows = await self._source.fetch_page(self._selection, position, size + 1)
         has_more = len(rows) > size
         rows = rows[-size:] if position.back else rows[:size]
         links = [self._url.format_link("first")]
@@ -150,7 +151,7 @@ class ListResponse(Generic[T]):
         reserve_memory(EXPORT_BYTES)
         is_table = isinstance(self.format, formats.TableFormat)
         max_rows = MAX_BATCH_ROWS if is_table else MAX_BATCH_REFERENCES
-        batches = self._reader.stream_batches(self._selection, self._position, max_rows)
+        batches = self._source.stream_batches(self._selection, self._position, max_rows)
         with closing(batches):
             # read before the status is sent, which then shows whether the database is available
             rows = await batches.fetch_batch(read_ahead=False)

@@ -1,6 +1,7 @@
 """`/papers`: the papers that any search found, by their words or by their identifier."""
 
-from collections.abc import Iterable, Sequence
+import asyncio
+from collections.abc import Iterable
 from dataclasses import replace
 from datetime import tzinfo
 from pathlib import Path
@@ -13,16 +14,17 @@ from litestar.openapi.spec import Example
 from litestar.params import PathParameter
 from msgspec import Struct
 
-from .. import arxiv_query, full_text, openapi
+from .. import arxiv_query, openapi, paper_query
 from ..context import Context
 from ..corrections import suggest_list_corrections
-from ..db.reader import MAX_COUNTED, PAPERS, RANKED, ListDefinition
-from ..errors import InvalidParameter, NotFound
+from ..db.reader import PAPERS, RANKED, ListDefinition
+from ..errors import IndexUnavailable, InvalidParameter, NotFound
 from ..formats import Reference, select_format
+from ..highlights import highlight, highlight_names
 from ..metadata.categories import get_title
 from ..models import describe
 from ..models.filters import PaperFilter
-from ..models.records import Count, PaperRow, RankedPaperRow
+from ..models.records import PaperRow
 from ..models.responses import FacetCount, Facets, FoundPaper, Paper, PaperWithVersions
 from ..problems import AnyRequest
 from .pagination import ListResponse, ListView
@@ -35,11 +37,9 @@ class Papers(Struct, frozen=True, kw_only=True):
     """A page of papers; only the first page has the counts."""
 
     papers: Annotated[_PAPERS, describe("the papers on this page")]  # type: ignore[valid-type]
-    total: Annotated[
-        int | None, describe("number of matching papers, at most 100,000 (the newest)", 2)
-    ] = None
+    total: Annotated[int | None, describe("number of matching papers", 2)] = None
     total_is_exact: Annotated[
-        bool | None, describe("false if more than 100,000 papers match", True)  # noqa: FBT003
+        bool | None, describe("always true", True)  # noqa: FBT003
     ] = None
     facets: Annotated[Facets | None, describe("counts of the papers in `total`")] = None
     warnings: Annotated[
@@ -52,19 +52,19 @@ class Papers(Struct, frozen=True, kw_only=True):
 
 
 def create_view(
-    tz: tzinfo, file_name: str = "papers", *, ranked: bool = False, highlight: bool = False
+    tz: tzinfo, file_name: str = "papers", *, ranked: bool = False, q: str | None = None
 ) -> ListView[Any]:
-    """Present papers with times in a zone, and with highlighted words if requested."""
+    """Present papers with times in a zone; with `q`, with what this query matches in them."""
 
     def convert_rows(rows: Iterable[PaperRow]) -> list[Paper]:
-        if not highlight:
+        if q is None:
             return [Paper.from_row(row, tz) for row in rows]
-        return [FoundPaper.from_row(row, tz, highlights=_highlight_fields(row)) for row in rows]
+        return [FoundPaper.from_row(row, tz, highlights=_highlight(row, q)) for row in rows]
 
     async def create_references(rows: Iterable[PaperRow]) -> list[Reference]:
         return [Reference.from_paper(row) for row in rows]
 
-    columns = (FoundPaper if highlight else Paper).__struct_fields__
+    columns = (Paper if q is None else FoundPaper).__struct_fields__
     definition: ListDefinition[Any] = RANKED if ranked else PAPERS
     return ListView(definition, "papers", file_name, columns, convert_rows, create_references)
 
@@ -84,30 +84,29 @@ async def list_papers(
 ) -> Response[Any]:
     """Return the papers that any search found, selected by a full-text query and by filters.
 
-    Pages of a full-text query are sorted by relevance; if more than 20,000 papers match, the
-    newest of them are ranked. The first page in JSON has the number of matches, in total, by
-    category and by year. The other formats contain all matching papers, newest first, unless a
-    page is requested.
+    Pages of a full-text query are sorted by relevance. The first page in JSON has the number of
+    matches, in total, by category and by year. The other formats contain all matching papers,
+    newest first, unless a page is requested.
     """
     query, tz = list_query, context.settings.zone
     is_json = select_format(query.format, request.headers.get("accept")).name == "json"
-    filters = query.build_filter(
-        tz, highlight=is_json and "highlights" in (query.fields or "highlights")
-    )
+    filters = query.build_filter(tz)
     is_page = is_json or query.page is not None or query.items_per_page is not None
-    order = _select_order(query.order, is_full_text=filters.is_full_text, is_page=is_page)
-    view = create_view(tz, ranked=order == "relevance", highlight=is_json)
+    order = _select_order(query.order, is_full_text=bool(filters.q), is_page=is_page)
+    # rows in JSON have highlights, which are empty without a query
+    view = create_view(tz, ranked=order == "relevance", q=filters.q or "" if is_json else None)
     response = ListResponse(request, context, view, replace(query, order=order), filters)
     if not is_json:
         return await response.respond()
-    rows, links = await response.fetch_page()
-    content: dict[str, Any] = {"papers": msgspec.Raw(await response.serialize(rows))}
-    if not (query.after or query.page):
-        content |= _summarize_counts(await context.reader.count_papers(filters, tz))
-        if not content["total"] and (
-            warnings := suggest_list_corrections(query.q, query.author, query.title, query.journal)
-        ):
-            content["warnings"] = warnings
+    is_first = not (query.after or query.page)
+    (rows, links), counts = await asyncio.gather(
+        response.fetch_page(), _count(context, filters if is_first else None)
+    )
+    content: dict[str, Any] = {"papers": msgspec.Raw(await response.serialize(rows))} | counts
+    if counts.get("total") == 0 and (
+        warnings := suggest_list_corrections(query.q, query.author, query.title, query.journal)
+    ):
+        content["warnings"] = warnings
     return response.create_response(msgspec.json.encode(content), links)
 
 
@@ -170,29 +169,35 @@ def _describe_missing(arxiv_id: str, version: int | None, versions: list[int]) -
     return f"version {version} of {arxiv_id} is not stored; the stored versions are: {stored}"
 
 
-def _summarize_counts(counts: Sequence[Count]) -> dict[str, Any]:
+async def _count(context: Context, filters: PaperFilter | None) -> dict[str, Any]:
+    """Return the total and the facets; nothing if all papers are listed without an index."""
+    if filters is None:
+        return {}
+    try:
+        counts = await context.paper_search.count(filters, context.settings.zone)
+    except IndexUnavailable:
+        if filters.is_empty:
+            return {}
+        raise
     facets: dict[str, list[FacetCount]] = {"total": [], "category": [], "year": []}
     for count in counts:
         facets[count.facet].append(FacetCount(count.value, count.count, get_title(count.value)))
     total = facets.pop("total")[0].count
-    return {
-        "total": min(total, MAX_COUNTED),
-        "total_is_exact": total <= MAX_COUNTED,
-        "facets": Facets(**facets),
-    }
+    return {"total": total, "total_is_exact": True, "facets": Facets(**facets)}
 
 
-def _highlight_fields(row: PaperRow) -> dict[str, str]:
-    if not isinstance(row, RankedPaperRow):
+def _highlight(row: PaperRow, q: str) -> dict[str, str]:
+    if not q:
         return {}
-    texts = {
-        "title": (row.title, row.marked_title),
-        "authors": (", ".join(row.authors), row.marked_author),
-        "abstract": (row.abstract, row.marked_abstract),
+    query = paper_query.parse_query(q)
+    title, authors, abstract, note = (
+        paper_query.find_terms(query, field) for field in ("title", "author", "abstract", "note")
+    )
+    found = {
+        "title": highlight(row.title, title),
+        "authors": highlight_names(row.authors, authors),
+        "abstract": highlight(row.abstract or "", abstract),
+        "comment": highlight(row.comment or "", note),
+        "journal": highlight(row.journal or "", note),
     }
-    highlights = {
-        name: full_text.highlight_matches(text, headline)
-        for name, (text, headline) in texts.items()
-        if text and headline and full_text.START in headline
-    }
-    return {name: html for name, html in highlights.items() if "<mark>" in html}
+    return {name: html for name, html in found.items() if html}

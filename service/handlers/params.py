@@ -14,7 +14,7 @@ from litestar.handlers import BaseRouteHandler
 from litestar.openapi.spec import Example
 from litestar.params import PathParameter, QueryParameter
 
-from .. import arxiv_query, full_text, timestamps
+from .. import arxiv_query, full_text, paper_query, timestamps
 from ..context import Context
 from ..errors import InvalidParameter
 from ..formats import FORMATS
@@ -23,6 +23,7 @@ from ..metadata.person_names import format_given_first
 from ..models.arxiv import MAX_RESULTS, Search, SortBy, SortOrder
 from ..models.filters import MAX_ITEMS_PER_PAGE, PaperFilter, QueryFilter, ResultFilter
 from ..models.records import INT8_MAX
+from ..search_index.analysis import split_words
 from ..search_params import MAX_TERM_LENGTH, check_time_range, parse_search, parse_time_range
 
 MAX_PAGE = 1_000_000_000
@@ -236,16 +237,18 @@ class _TextQuery(ListQuery):
         ),
     ] = None
 
-    def _build_filter(self, tz: tzinfo, *tsqueries: str) -> dict[str, Any]:
+    def _build_filter(self, tz: tzinfo) -> dict[str, Any]:
         """Return the fields that ResultFilter and PaperFilter have in common."""
         since, until = parse_time_range(self.since, self.until, tz, ("since", "until"))
         texts = {name: getattr(self, name) or None for name in ("author", "title", "journal")}
         if texts["author"]:
             texts["author"] = format_given_first(texts["author"])
+        for name, text in texts.items():
+            if text and not split_words(text):
+                raise InvalidParameter(name, f"{text!r} contains no word; use letters or digits")
         categories, archives = parse_categories(self.category)
-        words = " & ".join([*_build_word_tsqueries(**texts), *tsqueries]) or None
-        common = {"since": since, "until": until, "words": words}
-        return texts | common | {"category": categories, "archive": archives}
+        times = {"since": since, "until": until}
+        return texts | times | {"category": categories, "archive": archives}
 
 
 @dataclass(kw_only=True)
@@ -259,7 +262,10 @@ class ResultsQuery(_TextQuery):
 
     def build_filter(self, tz: tzinfo) -> ResultFilter:
         """Return the filter; times without an offset are in this zone. Raises InvalidParameter."""
-        return ResultFilter(query_id=self.query_id, **self._build_filter(tz))
+        filters = self._build_filter(tz)
+        texts = filter(None, (filters["author"], filters["title"], filters["journal"]))
+        words = [word for text in texts for word in full_text.build_word_tsqueries(text)]
+        return ResultFilter(query_id=self.query_id, words=" & ".join(words) or None, **filters)
 
 
 @dataclass(kw_only=True)
@@ -273,7 +279,7 @@ class PapersQuery(_TextQuery):
             " title:, author:, abstract: and note: (comment and journal reference) restrict what"
             " follows",
             'title:"unit test" (flaky OR slow) -author:Klein',
-            max_length=full_text.MAX_LENGTH,
+            max_length=paper_query.MAX_LENGTH,
         ),
     ] = None
     since: Annotated[
@@ -295,21 +301,12 @@ class PapersQuery(_TextQuery):
         """The full-text query, if it is not empty."""
         return self.q if self.q and self.q.strip() else None
 
-    def build_filter(self, tz: tzinfo, *, highlight: bool) -> PaperFilter:
+    def build_filter(self, tz: tzinfo) -> PaperFilter:
         """Return the filter; times without an offset are in this zone. Raises InvalidParameter."""
-        q = self.text
-        highlights: dict[str, Any] = {}
-        if q and highlight:
-            highlights = {
-                f"mark_{field}": full_text.build_highlight_tsquery(q, field)
-                for field in ("title", "author", "abstract")
-            }
-        return PaperFilter(
-            **self._build_filter(tz, *([f"({full_text.build_tsquery(q)})"] if q else [])),
-            all_versions=self.versions == "all",
-            is_full_text=q is not None,
-            **highlights,
-        )
+        if self.text:
+            paper_query.parse_query(self.text)
+        filters = self._build_filter(tz)
+        return PaperFilter(q=self.text, all_versions=self.versions == "all", **filters)
 
 
 @dataclass(kw_only=True)
@@ -380,18 +377,6 @@ def parse_categories(texts: Sequence[str] | None) -> tuple[list[str] | None, lis
     except UnknownCategory as error:
         raise InvalidParameter("category", str(error)) from None
     return (names, archives or None) if names or archives else (None, None)
-
-
-def _build_word_tsqueries(**texts: str | None) -> list[str]:
-    """Return a tsquery for each word of these parameters."""
-    tsqueries = []
-    for name, text in texts.items():
-        if text:
-            words = full_text.build_word_tsqueries(text)
-            if not words:
-                raise InvalidParameter(name, f"{text!r} contains no word; use letters or digits")
-            tsqueries += words
-    return tsqueries
 
 
 _parameters: dict[Any, dict[str, QueryParameter]] = {}

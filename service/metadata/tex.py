@@ -115,6 +115,19 @@ def convert_markup(text: str) -> str:
     return MARKUP.sub(_convert_markup, text) if "\\" in text else text
 
 
+def convert_markup_with_offsets(text: str) -> tuple[str, list[int]]:
+    """Return the converted text, and the offset in the original of each character and the end."""
+    parts: list[str] = []
+    offsets: list[int] = []
+    end = 0
+    for match in MARKUP.finditer(text):
+        converted = _convert_markup(match)
+        parts += (text[end : match.start()], converted)
+        offsets += (*range(end, match.start()), *[match.start()] * len(converted))
+        end = match.end()
+    return "".join([*parts, text[end:]]), [*offsets, *range(end, len(text) + 1)]
+
+
 def _convert_markup(match: re.Match[str]) -> str:
     markup, converted = match[0], tex_to_text(match[0])
     follows_letter = match.string[match.start() - 1 : match.start()].isalpha()

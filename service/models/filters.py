@@ -33,7 +33,6 @@ class _TextFilter(_TimeFilter, frozen=True, kw_only=True):
     author: Annotated[str | None, describe("part of the authors")] = None
     title: Annotated[str | None, describe("part of the title")] = None
     journal: Annotated[str | None, describe("part of the journal reference")] = None
-    words: Annotated[str | None, describe("words in the syntax of `to_tsquery`")] = None
     category: Annotated[list[str] | None, describe("categories; or one of `archive`")] = None
     archive: Annotated[list[str] | None, describe("archives: `cs` matches all `cs.*`")] = None
 
@@ -42,17 +41,19 @@ class ResultFilter(_TextFilter, frozen=True, kw_only=True, tag="results"):
     """Which results match, by the time of the search."""
 
     query_id: Annotated[QueryId | None, describe("number of the recorded search")] = None
+    words: Annotated[str | None, describe("words in the syntax of `to_tsquery`")] = None
 
 
 class PaperFilter(_TextFilter, frozen=True, kw_only=True, tag="papers"):
     """Which papers match, by the submission of version 1."""
 
+    q: Annotated[str | None, describe("full-text query")] = None
     all_versions: Annotated[bool, describe("whether older versions match too")] = False
-    is_full_text: Annotated[bool, describe("whether there is a full-text query to rank by")] = False
-    # in the syntax of `to_tsquery`
-    mark_title: Annotated[str, describe("words to highlight in titles")] = ""
-    mark_author: Annotated[str, describe("words to highlight in authors")] = ""
-    mark_abstract: Annotated[str, describe("words to highlight in abstracts")] = ""
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether every paper matches; versions do not matter."""
+        return self == PaperFilter(all_versions=self.all_versions)
 
 
 SortKey = tuple[int | float | str, ...]

@@ -178,15 +178,13 @@ class PaperRow(PaperFields[int], frozen=True, gc=False):
     links: list[dict[str, str]] | None
 
 
-class RankedPaperRow(PaperRow, frozen=True):
-    """A paper found by full-text search, with its texts unaccented and matches highlighted."""
+class RankedPaperRow(PaperRow, frozen=True, gc=False):
+    """A paper found by a full-text query."""
 
-    distance: float = 0.0
-    """Smaller for better matches."""
-    marked_title: str | None = None
-    """Matches are between full_text.START and STOP; None if there is nothing to highlight."""
-    marked_author: str | None = None
-    marked_abstract: str | None = None
+    generation: int = 0
+    """Identifies the state of the index in which the paper has this rank."""
+    rank: int = 0
+    """The number of papers that match better."""
 
 
 PaperVersion = tuple[str, int]

@@ -19,7 +19,7 @@ from pybtex.database.input.bibtex import Parser
 from service import embedded_postgres
 from service.db import migrations
 from service.db.conninfo import create_libpq_environment
-from service.models.records import PaperInsert, PaperRow, RankedPaperRow
+from service.models.records import PaperInsert, PaperRow
 from tests.conftest import Gateway, Serve
 from tests.db.test_migrations import create_database
 from tests.support.cases import case_transport
@@ -341,5 +341,3 @@ def test_record_of_the_previous_version_is_read_without_groups() -> None:
 
     assert convert(paper, PaperInsert).group_authors == []
     assert convert(paper, PaperRow).group_authors == []
-    ranked = paper | dict.fromkeys(("marked_title", "marked_author", "marked_abstract"))
-    assert convert(ranked | {"distance": 0.5}, RankedPaperRow).distance == 0.5

@@ -95,7 +95,7 @@ async def read_archive(
 
     `type` selects what is read. `query` returns one search or null, all others a list.
     """
-    rows = await requests.execute(data, context.reader)
+    rows = await requests.execute(data, context.reader, context.paper_search)
     return Response(rows)
 
 

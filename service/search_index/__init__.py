@@ -1,0 +1,1 @@
+"""The full-text index of papers, which is derived from PostgreSQL."""

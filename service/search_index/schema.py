@@ -1,0 +1,130 @@
+"""The fields of the index, and the documents with the papers.
+
+Texts are indexed twice: as exact words for quoted words, and as stems. No text is stored.
+"""
+
+from collections.abc import Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import tantivy
+
+from ..metadata.categories import CATEGORIES, get_archive
+from ..models.records import PaperRow
+from .analysis import ANALYZERS, ENGLISH, WHITESPACE, split_text
+
+FORMAT = 1
+"""To be increased when fields or the analysis change: indexes are then built again."""
+RAW = "raw"
+NAME_SEPARATOR = "\x1f"
+"""Between the words of a name, by which suggestions find it, and the name as written."""
+MAX_SUGGESTED_AUTHORS = 100
+"""Of a paper; names of large collaborations do not fill the index."""
+
+_NUMBER_BITS, _VERSION_BITS = 24, 6
+_MAX_MOMENT, _MAX_VERSION = (1 << 33) - 1, (1 << _VERSION_BITS) - 1
+
+
+def _create_schema() -> tantivy.Schema:
+    builder = tantivy.SchemaBuilder()
+    builder.add_text_field("arxiv_id", stored=True, tokenizer_name=RAW, index_option="basic")
+    builder.add_unsigned_field("version", stored=True, fast=True, indexed=True)
+    builder.add_unsigned_field("changed", stored=True)
+    builder.add_unsigned_field("superseded", indexed=True)
+    builder.add_integer_field("sort_key", fast=True)
+    builder.add_integer_field("published", fast=True)
+    for name in ("title", "author", "abstract", "note", "journal"):
+        builder.add_text_field(name, tokenizer_name=WHITESPACE)
+    for name in ("title_stem", "abstract_stem", "note_stem"):
+        builder.add_text_field(name, tokenizer_name=ENGLISH)
+    for name in ("category", "archive", "doi", "author_name"):
+        builder.add_text_field(name, tokenizer_name=RAW, index_option="basic")
+    builder.add_text_field("facet", tokenizer_name=RAW, index_option="basic", fast=True)
+    return builder.build()
+
+
+SCHEMA = _create_schema()
+
+
+def create_index(path: Path) -> tantivy.Index:
+    """Create an empty index in a directory that exists and is empty. Raises ValueError."""
+    return _register_analyzers(tantivy.Index(SCHEMA, str(path), reuse=False))
+
+
+def open_index(path: Path) -> tantivy.Index:
+    """Open an index. Raises ValueError if it is missing, damaged or has other fields."""
+    return _register_analyzers(tantivy.Index(SCHEMA, str(path)))
+
+
+def _register_analyzers(index: tantivy.Index) -> tantivy.Index:
+    for name, analyzer in ANALYZERS.items():
+        index.register_tokenizer(name, analyzer)
+    return index
+
+
+class IndexedPaper(PaperRow, frozen=True, gc=False):
+    """A row of `papers` with the transaction that changed it last."""
+
+    changed: int = 0
+    """0 if it has not changed since the column was added."""
+
+
+def create_documents(versions: Sequence[IndexedPaper]) -> list[tantivy.Document]:
+    """Return a document for each version of one paper."""
+    latest = max(row.version for row in versions)
+    return [_create_document(row, superseded=row.version < latest) for row in versions]
+
+
+def _create_document(row: IndexedPaper, *, superseded: bool) -> tantivy.Document:
+    title, abstract = split_text(row.title), split_text(row.abstract or "")
+    note = [split_text(text) for text in (row.comment, row.journal) if text]
+    facets = {CATEGORIES[name]: None for name in row.categories if name in CATEGORIES}
+    values: dict[str, Any] = {
+        "arxiv_id": row.arxiv_id,
+        "version": row.version,
+        "changed": row.changed,
+        "sort_key": compute_sort_key(row.published, row.arxiv_id, row.version),
+        "title": title,
+        "title_stem": title,
+        "author": [split_text(name) for name in row.authors],
+        "author_name": list_name_keys(row.authors),
+        "abstract": abstract,
+        "abstract_stem": abstract,
+        "note": note,
+        "note_stem": note,
+        "category": row.categories,
+        "archive": list(dict.fromkeys(map(get_archive, row.categories))),
+        "facet": list(facets),
+        "doi": [doi.lower() for doi in row.dois],
+    }
+    if row.published is not None:
+        values["published"] = row.published
+    if row.journal:
+        values["journal"] = note[-1]
+    if superseded:
+        values["superseded"] = 1
+    return tantivy.Document.from_dict(values, SCHEMA)
+
+
+def compute_sort_key(published: int | None, arxiv_id: str, version: int) -> int:
+    """Return a number that sorts papers by submission, and most papers of one second by their ids.
+
+    Papers with equal numbers are rare.
+    """
+    digits: str = arxiv_id.rpartition("/")[2].rpartition(".")[2]
+    number = int(digits) % (1 << _NUMBER_BITS) if digits.isdecimal() else 0
+    moment = min(max(published or 0, 0), _MAX_MOMENT)
+    return ((moment << _NUMBER_BITS) + number << _VERSION_BITS) + min(version, _MAX_VERSION)
+
+
+def list_name_keys(authors: Sequence[str]) -> list[str]:
+    """Return the names of authors under their words, beginning with the first and the last one."""
+    return [key for name in authors[:MAX_SUGGESTED_AUTHORS] for key in _create_name_keys(name)]
+
+
+@lru_cache(maxsize=2**16)
+def _create_name_keys(name: str) -> list[str]:
+    words = split_text(name).split()
+    spellings = dict.fromkeys([" ".join(words), " ".join(words[-1:] + words[:-1])])
+    return [f"{spelling}{NAME_SEPARATOR}{name}" for spelling in spellings if spelling]

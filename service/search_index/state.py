@@ -1,0 +1,268 @@
+"""The files in ARXIV_INDEX_DIR.
+
+| file | contents |
+|---|---|
+| `state.json` | which subdirectory has the index, and up to where it agrees with PostgreSQL |
+| `progress.json` | how many papers a build has indexed; only while one is running |
+| `failure.json` | why the index could not be updated; only until it could be |
+| `delayed.json` | papers that become visible after the read delay, and when they were recorded |
+| `lock` | locked by the process that updates the index; modified whenever it has |
+| `rebuild` | exists if a build was requested |
+| a subdirectory | the files of tantivy |
+
+Each file is replaced as a whole, so that other processes never read a part of it.
+"""
+
+import errno
+import fcntl
+import os
+import shutil
+from contextlib import suppress
+from pathlib import Path
+from typing import Literal, TypeVar
+
+import msgspec
+from msgspec import Struct
+
+from .schema import FORMAT
+
+STATE, PROGRESS, FAILURE, DELAYED = "state.json", "progress.json", "failure.json", "delayed.json"
+LOCK, REBUILD = "lock", "rebuild"
+T = TypeVar("T")
+
+
+class IndexState(Struct, frozen=True, kw_only=True):
+    """The index that searches use. Without `state.json` there is none."""
+
+    format: int
+    """FORMAT when the index was built."""
+    database: str
+    """Identifies the table in PostgreSQL."""
+    timeline: int
+    """That of PostgreSQL."""
+    position: int
+    """The index has what was written by transactions before this one."""
+    directory: str
+    """The subdirectory with tantivy's files."""
+    papers: int
+    """Number of documents: versions of papers."""
+
+
+class BuildProgress(Struct, frozen=True):
+    """How far a build has come."""
+
+    indexed: int
+    total: int
+    """An estimate."""
+
+
+class _Failure(Struct, frozen=True):
+    reason: str
+
+
+class IndexStatus(Struct, frozen=True, kw_only=True):
+    """What can be told about the index of this machine."""
+
+    state: Literal["ready", "building", "failed"]
+    papers: int | None = None
+    """Number of documents in the index that searches use; None if there is none."""
+    indexed: int | None = None
+    """Number of documents that a build has indexed."""
+    total: int | None = None
+    """About how many there will be."""
+    reason: str | None = None
+    """Why the index is missing, or is not updated."""
+
+    @property
+    def is_usable(self) -> bool:
+        """Whether papers can be searched."""
+        return self.papers is not None
+
+
+def read_state(folder: Path) -> IndexState | None:
+    """The state of an index that this release can read, or None."""
+    state = _read(folder / STATE, IndexState)
+    return state if state is not None and state.format == FORMAT else None
+
+
+def read_generation(folder: Path) -> int:
+    """A number that differs after each change of the state; 0 if there is none."""
+    try:
+        return (folder / STATE).stat().st_mtime_ns
+    except OSError:
+        return 0
+
+
+def write_state(folder: Path, state: IndexState) -> None:
+    """Replace the state. It is on disk when this returns. Raises OSError."""
+    _write(folder / STATE, state)
+
+
+def discard_state(folder: Path, directory: str | None = None) -> None:
+    """Declare the index unusable: it is built again. Other indexes than `directory` stay.
+
+    Without permission, nothing changes.
+    """
+    state = read_state(folder)
+    if directory is None or (state is not None and state.directory == directory):
+        with suppress(OSError):
+            (folder / STATE).unlink(missing_ok=True)
+
+
+def read_progress(folder: Path) -> BuildProgress | None:
+    """The progress of a build, or None if none is running."""
+    return _read(folder / PROGRESS, BuildProgress)
+
+
+def write_progress(folder: Path, progress: BuildProgress | None) -> None:
+    """Replace the progress, or remove it. Raises OSError."""
+    _write_or_remove(folder / PROGRESS, progress)
+
+
+def write_failure(folder: Path, reason: str | None) -> None:
+    """Replace the reason why the index is not updated, or remove it, as far as possible."""
+    with suppress(OSError):
+        _write_or_remove(folder / FAILURE, _Failure(reason) if reason else None)
+
+
+def read_delayed(folder: Path) -> dict[str, int]:
+    """The papers that are to be indexed after the read delay, and when they were recorded."""
+    return _read(folder / DELAYED, dict[str, int]) or {}
+
+
+def write_delayed(folder: Path, delayed: dict[str, int]) -> None:
+    """Replace the papers that are to be indexed after the read delay. Raises OSError."""
+    _write_or_remove(folder / DELAYED, delayed or None)
+
+
+def read_status(folder: Path) -> IndexStatus:
+    """What the files tell about the index."""
+    state, progress = read_state(folder), read_progress(folder)
+    failure = _read(folder / FAILURE, _Failure)
+    papers = state.papers if state else None
+    if failure is not None:
+        return IndexStatus(state="failed", papers=papers, reason=failure.reason)
+    if progress is not None or state is None:
+        indexed, total = (progress.indexed, progress.total) if progress else (0, None)
+        return IndexStatus(state="building", papers=papers, indexed=indexed, total=total)
+    return IndexStatus(state="ready", papers=papers)
+
+
+def request_rebuild(folder: Path) -> None:
+    """Make the process that updates the index build it again. Raises OSError."""
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    (folder / REBUILD).touch()
+
+
+def remove_other_directories(folder: Path, directory: str | None) -> None:
+    """Remove the subdirectories that are not in use. Raises OSError."""
+    for path in folder.iterdir():
+        if path.is_dir() and path.name != directory:
+            shutil.rmtree(path)
+
+
+class IndexLock:
+    """Held by the one process that updates the index; released when the process ends."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._descriptor: int | None = None
+
+    @property
+    def is_held(self) -> bool:
+        """Whether this process has the lock."""
+        return self._descriptor is not None
+
+    def acquire(self) -> bool:
+        """Try to take the lock; whether this process has it. Raises OSError."""
+        if self.is_held:
+            return True
+        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        descriptor = os.open(self._folder / LOCK, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(descriptor)
+            return False
+        self._descriptor = descriptor
+        return True
+
+    def release(self) -> None:
+        """Let another process take the lock."""
+        if self._descriptor is not None:
+            os.close(self._descriptor)
+            self._descriptor = None
+
+    def mark_synced(self) -> None:
+        """Record that the index agrees with PostgreSQL now. Raises OSError."""
+        os.utime(self._folder / LOCK)
+
+
+def read_sync_time(folder: Path) -> float | None:
+    """When the index last agreed with PostgreSQL, in Unix seconds."""
+    try:
+        return (folder / LOCK).stat().st_mtime
+    except OSError:
+        return None
+
+
+_REMEDIES = {
+    errno.EACCES: "give the user of the service permission to write there, or set ARXIV_INDEX_DIR",
+    errno.EROFS: "mount it writable, or set ARXIV_INDEX_DIR to a writable directory",
+    errno.ENOSPC: "free space, or set ARXIV_INDEX_DIR to a directory on a larger disk",
+    errno.EMFILE: "raise the limit on open files (ulimit -n)",
+    errno.EIO: "check the disk",
+    errno.ENOTDIR: "remove the file of that name, or set ARXIV_INDEX_DIR",
+    errno.EFBIG: "raise the limit on the size of files (ulimit -f)",
+}
+_SAME_REMEDIES = {
+    errno.EPERM: errno.EACCES,
+    errno.EDQUOT: errno.ENOSPC,
+    errno.ENFILE: errno.EMFILE,
+    errno.EEXIST: errno.ENOTDIR,
+}
+
+
+def find_remedy(error: BaseException) -> str | None:
+    """What helps against an error of the file system, or None if it is of another kind.
+
+    tantivy has only the text of the error.
+    """
+    text = str(error)
+    for number in (*_REMEDIES, *_SAME_REMEDIES):
+        if os.strerror(number) in text:
+            return _REMEDIES[_SAME_REMEDIES.get(number, number)]
+    return "check the directory and its file system" if isinstance(error, OSError) else None
+
+
+def _read(path: Path, kind: type[T]) -> T | None:
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=kind)
+    except (OSError, msgspec.MsgspecError):
+        return None
+
+
+def _write(path: Path, content: object) -> None:
+    temporary = path.with_suffix(f".{os.getpid()}")
+    try:
+        with temporary.open("wb") as file:
+            file.write(msgspec.json.encode(content))
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except OSError:
+        with suppress(OSError):
+            temporary.unlink()
+        raise
+    directory = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(directory)  # otherwise the new name may be lost with the machine
+    finally:
+        os.close(directory)
+
+
+def _write_or_remove(path: Path, content: object | None) -> None:
+    if content is None:
+        path.unlink(missing_ok=True)
+    else:
+        _write(path, content)

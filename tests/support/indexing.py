@@ -1,0 +1,47 @@
+"""Waits until the search index has what is in PostgreSQL."""
+
+import asyncio
+from pathlib import Path
+from time import monotonic, sleep
+
+import psycopg
+import tantivy
+
+from service.search_index import state
+from service.search_index.schema import open_index
+
+TIMEOUT = 20.0
+
+
+def wait_until_indexed(url: str, folder: Path) -> None:
+    """Return as soon as the index in the folder equals the table; fail after some time."""
+    deadline = monotonic() + TIMEOUT
+    while not is_indexed(url, folder):
+        assert monotonic() < deadline, state.read_status(folder)
+        sleep(0.02)
+
+
+async def papers_are_indexed(url: str, folder: Path) -> None:
+    """Do the same without blocking the event loop."""
+    deadline = monotonic() + TIMEOUT
+    while not await asyncio.to_thread(is_indexed, url, folder):
+        assert monotonic() < deadline, state.read_status(folder)
+        await asyncio.sleep(0.02)
+
+
+def is_indexed(url: str, folder: Path) -> bool:
+    """Whether each version in the table is in the index as it was last changed, and no other."""
+    current = state.read_state(folder)
+    if current is None:
+        return False
+    with psycopg.connect(url) as conn:
+        statement = "select arxiv_id, version, coalesce(changed::text::bigint, 0) from papers"
+        rows = conn.execute(statement).fetchall()
+    try:
+        searcher = open_index(folder / current.directory).searcher()
+    except ValueError:  # replaced meanwhile
+        return False
+    hits = searcher.search(tantivy.Query.all_query(), limit=searcher.num_docs + 1).hits
+    documents = [searcher.doc(address).to_dict() for _, address in hits]
+    indexed = [(each["arxiv_id"][0], each["version"][0], each["changed"][0]) for each in documents]
+    return sorted(rows) == sorted(indexed)
