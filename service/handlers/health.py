@@ -13,6 +13,7 @@ from ..db import migrations
 from ..errors import DatabaseUnavailable, ServiceError
 from ..models.arxiv import Outcome
 from ..models.responses import ArxivState, Health
+from ..search_index.state import read_status
 
 CHECK_TIMEOUT = 2.0
 """Seconds per check: probes do not wait long."""
@@ -54,25 +55,32 @@ async def get_liveness() -> Health:
 async def get_readiness(context: NamedDependency[Context]) -> Response[Health]:
     """Report whether every PostgreSQL, or the backend, responds and has all migrations.
 
-    Two things are reported without making an instance unready. `arxiv` is the state of the rate
+    Three things are reported without making an instance unready. `arxiv` is the state of the rate
     limiter, if the instance sends requests to arXiv; recorded searches are available without
     arXiv. `queue` is the state of RabbitMQ, if it is in use; without it, searches are recorded
-    directly. If a database has migrations of a newer release, `detail` lists them.
+    directly. `index` is the state of the search index; an instance that serves only `papers` is
+    not ready without one. If a database has migrations of a newer release, `detail` lists them.
     """
+    settings = context.settings
     checks = await asyncio.gather(
         *(_check_system(context, system) for system in context.records.systems)
     )
     queue = None
     if context.queue:
         queue = "connected" if context.queue.connected else "away"
-    if detail := "; ".join(problem for problem, _ in checks if problem):
-        health = Health(status="not ready", detail=detail, queue=queue)
+    index = read_status(settings.index_path) if settings.searches_papers else None
+    problems = [problem for problem, _ in checks if problem]
+    if index and not index.is_usable and settings.served - {"find-keys"} == {"papers"}:
+        problems.append("the search index is not complete yet")
+    if detail := "; ".join(problems):
+        health = Health(status="not ready", detail=detail, queue=queue, index=index)
         return Response(health, status_code=503)
     detail = "; ".join(note for _, note in checks if note)
     arxiv = None
-    if context.settings.served & USES_RATE_LIMITER:
+    if settings.served & USES_RATE_LIMITER:
         arxiv = await _read_arxiv_state(context)
-    return Response(Health(status="ready", detail=detail or None, arxiv=arxiv, queue=queue))
+    health = Health(status="ready", detail=detail or None, arxiv=arxiv, queue=queue, index=index)
+    return Response(health)
 
 
 async def _check_system(context: Context, system: str) -> tuple[str, str]:

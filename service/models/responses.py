@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 from datetime import tzinfo
-from typing import Annotated, Self
+from typing import Annotated, Literal, Self
 
 from msgspec import Struct, convert
 from msgspec.structs import asdict, astuple
@@ -233,6 +233,29 @@ class ArxivState(Struct, frozen=True, kw_only=True):
     ] = None
 
 
+class IndexStatus(Struct, frozen=True, kw_only=True):
+    """The state of the search index of this machine."""
+
+    state: Annotated[
+        Literal["ready", "building", "failed"],
+        describe("failed if it cannot be updated; searches use the last one, if any", "ready"),
+    ]
+    papers: Annotated[
+        int | None,
+        describe("versions of papers in the index; null if nothing can be searched yet", 4_800_000),
+    ] = None
+    indexed: Annotated[int | None, describe("versions that a build has indexed", 120_000)] = None
+    total: Annotated[int | None, describe("about how many there will be", 4_800_000)] = None
+    reason: Annotated[
+        str | None, describe("why it cannot be updated", "No space left on device")
+    ] = None
+
+    @property
+    def is_usable(self) -> bool:
+        """Whether papers can be searched."""
+        return self.papers is not None
+
+
 class Health(Struct, frozen=True, kw_only=True):
     """The state of the service."""
 
@@ -244,6 +267,9 @@ class Health(Struct, frozen=True, kw_only=True):
         str | None, describe("connected or away, if searches are recorded through a queue", "away")
     ] = None
     arxiv: Annotated[ArxivState | None, describe("state of the requests to arXiv")] = None
+    index: Annotated[
+        IndexStatus | None, describe("state of the search index, if the instance has one")
+    ] = None
 
 
 class ApiKeyInfo(Struct, frozen=True, kw_only=True):

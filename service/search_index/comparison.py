@@ -6,7 +6,7 @@ from typing import NamedTuple
 import tantivy
 
 from ..db.paper_changes import FIRST_KEY, PaperChange, PaperKey
-from .paper_source import PaperSource
+from ..db.paper_source import PaperSource
 from .schema import SCHEMA
 from .threads import run_in_thread
 

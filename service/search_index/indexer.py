@@ -11,19 +11,26 @@ import time
 from pathlib import Path
 from typing import Self
 
-from msgspec import structs
-
 from .. import metrics
 from ..backoff import Backoff
 from ..db.paper_changes import FIRST_KEY, PaperChanges, PaperKey, PaperRead
+from ..db.paper_source import OtherDatabase, PaperSource, SourceDiverged, StandbyBehind
 from ..db.pool import DatabasePools
-from ..errors import DatabaseUnavailable
+from ..errors import DatabaseUnavailable, IndexUnavailable
 from ..logging import NOTICE
+from ..models.responses import IndexStatus
 from . import state
-from .paper_source import OtherDatabase, PaperSource, SourceDiverged, StandbyBehind
 from .schema import FORMAT, IndexedPaper
-from .state import BuildProgress, IndexState, IndexStatus
-from .synced_index import BATCH, DamagedIndex, SyncedIndex, Writer, group_versions, select_visible
+from .state import BuildProgress, IndexState
+from .synced_index import (
+    BATCH,
+    DamagedIndex,
+    IndexInUse,
+    SyncedIndex,
+    Writer,
+    group_versions,
+    select_visible,
+)
 from .threads import run_in_thread
 
 logger = logging.getLogger(__name__)
@@ -42,7 +49,7 @@ MAX_RETRY_PAUSE = 15.0
 class Indexer:
     """Takes part in the updates of the index while its context is entered."""
 
-    def __init__(self, pools: DatabasePools, folder: Path, *, read_delay: float = 0) -> None:
+    def __init__(self, pools: DatabasePools, folder: Path, read_delay: float = 0) -> None:
         self._changes = PaperChanges(pools, read_delay=read_delay)
         self._folder = folder
         self._lock = state.IndexLock(folder)
@@ -60,31 +67,37 @@ class Indexer:
         assert self._task  # noqa: S101 - see __aenter__
         self._task.cancel()
         await asyncio.wait([self._task], timeout=SHUTDOWN_TIMEOUT)
-        self._index = None
-        self._lock.release()
+        self.close()
 
     @property
     def status(self) -> IndexStatus:
         """The state of the index, as far as this process knows it."""
-        status = state.read_status(self._folder)
-        if self._failure and status.state != "failed":
-            return structs.replace(status, state="failed", reason=self._failure)
-        return status
+        return state.read_status(self._folder)
 
     async def update(self) -> bool:
-        """Bring the index up to date, or build it; False if another process does.
+        """Bring the index up to date, or build it; False if this is up to another process.
 
-        Raises DatabaseUnavailable, ValueError or OSError.
+        Raises DatabaseUnavailable or IndexUnavailable.
         """
-        if not self._lock.acquire():
-            return False
         try:
+            if not self._lock.acquire():
+                return False
             await self._update()
-        except (ValueError, OSError):
-            self._index = None
-            raise
-        self._lock.mark_synced()
+            self._lock.mark_synced()
+        except (ValueError, OSError) as error:
+            self._index = None  # the writer is unusable after an error
+            raise IndexUnavailable(self._describe(error)) from error
         return True
+
+    def close(self) -> None:
+        """Let another process update the index."""
+        self._index = None
+        self._lock.release()
+
+    def _describe(self, error: Exception) -> str:
+        problem = f"cannot update the search index in {self._folder}: {error}"
+        remedy = state.find_remedy(error)
+        return f"{problem}: {remedy}" if remedy else problem
 
     async def _run(self) -> None:
         while True:
@@ -95,25 +108,22 @@ class Indexer:
         """Bring the index up to date if this is up to this process; the seconds until the next."""
         try:
             is_ours = await self.update()
-        except StandbyBehind:
+        except (StandbyBehind, IndexInUse):
             return SYNC_INTERVAL
         except DatabaseUnavailable as error:
             if not self._is_waiting:
                 logger.warning("the search index waits for the database: %s", error.detail)
             self._is_waiting = True
             return self._backoff.next_pause()
-        except Exception as error:  # noqa: BLE001 - tantivy's errors have no class of their own
-            self._report(error)
+        except IndexUnavailable as error:
+            self._report_failure(error.detail)
             return self._backoff.next_pause()
         self._report_success()
         return SYNC_INTERVAL if is_ours else LOCK_INTERVAL
 
-    def _report(self, error: Exception) -> None:
-        remedy = state.find_remedy(error)
-        reason = f"cannot update the search index in {self._folder}: {error}"
-        reason = f"{reason}: {remedy}" if remedy else reason
+    def _report_failure(self, reason: str) -> None:
         if reason != self._failure:
-            logger.error(reason, exc_info=None if remedy else error)
+            logger.error(reason)
         self._failure = reason
         state.write_failure(self._folder, reason)
 
@@ -123,7 +133,7 @@ class Indexer:
         if self._failure:
             logger.log(NOTICE, "the search index in %s is updated again", self._folder)
             self._failure = None
-        if self._lock.is_held:
+        if self._lock.is_held and state.read_failure(self._folder):
             state.write_failure(self._folder, None)
 
     def _show_metrics(self) -> None:
@@ -136,7 +146,7 @@ class Indexer:
         try:
             if current is not None:
                 await self._sync(current)
-            if current is None or (self._folder / state.REBUILD).exists():
+            if current is None or state.is_rebuild_requested(self._folder):
                 await self._build()
         except SourceDiverged:
             await self._repair()
@@ -185,8 +195,7 @@ class Indexer:
         writer = await run_in_thread(Writer.create, self._folder / directory)
         delayed: dict[str, int] = {}
         await self._add_papers(source, writer, delayed)
-        papers = await run_in_thread(writer.commit)
-        delayed |= state.read_delayed(self._folder)
+        papers = await self._finish(writer)
         built = IndexState(
             format=FORMAT,
             database=database,
@@ -195,9 +204,10 @@ class Indexer:
             directory=directory,
             papers=papers,
         )
-        state.write_delayed(self._folder, delayed)
-        state.write_state(self._folder, built)
-        self._index = SyncedIndex(self._folder, self._changes, writer, built, delayed)
+        index = await SyncedIndex.open(self._folder, self._changes, built, delayed)
+        await index.sync()  # first, so that no paper is missing that the index in use has
+        index.save()
+        self._index = index
         (self._folder / state.REBUILD).unlink(missing_ok=True)
         state.write_progress(self._folder, None)
         await run_in_thread(state.remove_other_directories, self._folder, directory)
@@ -232,6 +242,12 @@ class Indexer:
                     return
         finally:
             reading.cancel()
+
+    async def _finish(self, writer: Writer) -> int:
+        finishing = asyncio.create_task(run_in_thread(writer.finish))
+        while not (await asyncio.wait([finishing], timeout=SYNC_INTERVAL))[0]:
+            await self._sync_current()
+        return await finishing
 
     async def _sync_current(self) -> None:
         """Update the index that serves during a build."""

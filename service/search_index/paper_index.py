@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, tzinfo
-from functools import lru_cache, partial
+from functools import partial
 from pathlib import Path
 from time import monotonic
 from types import TracebackType
@@ -32,8 +32,8 @@ MAX_COUNTED_CATEGORIES = 1000
 """More than there are categories, so that the counts are exact."""
 MAX_CATEGORIES = 50
 """Categories that are returned."""
-YEARS = range(1900, 2200)
-"""Years that facets distinguish; arXiv began in 1991."""
+FIRST_YEAR = 1985
+"""Of those that facets distinguish; arXiv began in 1991."""
 
 
 class Snapshot(NamedTuple):
@@ -159,8 +159,8 @@ def _rank(
 ) -> list[PaperVersion]:
     if offset >= searcher.num_docs:
         return []
-    hits = searcher.search(query, limit, count=False, offset=offset).hits
-    return [_read_key(searcher, address) for _, address in hits]
+    result = searcher.search(query, limit, count=False, offset=offset, weight_by_field="recency")
+    return [_read_key(searcher, address) for _, address in result.hits]
 
 
 def _sort(
@@ -208,7 +208,8 @@ def _sort_key(value: tuple[str, int]) -> tuple[int, str]:
     return -value[1], value[0]
 
 
-@lru_cache(maxsize=4)
 def _list_years(tz: tzinfo) -> list[dict[str, Any]]:
-    starts = {year: datetime(year, 1, 1, tzinfo=tz).timestamp() for year in [*YEARS, YEARS.stop]}
-    return [{"key": str(year), "from": starts[year], "to": starts[year + 1]} for year in YEARS]
+    """Return a range for each year in a time zone, to the next one."""
+    years = range(FIRST_YEAR, datetime.now(tz).year + 2)
+    starts = {year: datetime(year, 1, 1, tzinfo=tz).timestamp() for year in [*years, years.stop]}
+    return [{"key": str(year), "from": starts[year], "to": starts[year + 1]} for year in years]

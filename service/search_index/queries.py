@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from tantivy import FieldType, Occur, Query
 
 from .. import timestamps
+from ..metadata.person_names import split_author_text
 from ..models.filters import PaperFilter
 from ..paper_query import And, Node, Not, Or, Reference, Words, parse_query
 from .analysis import split_words, stem_words
@@ -36,8 +37,9 @@ def build_query(filters: PaperFilter) -> Query:
 
 
 def _build_filters(filters: PaperFilter) -> list[Query]:
-    texts = {"title": filters.title, "author": filters.author, "journal": filters.journal}
-    queries = [_build_phrase(name, split_words(text)) for name, text in texts.items() if text]
+    texts = [("title", filters.title), ("journal", filters.journal)]
+    texts += [("author", name) for name in split_author_text(filters.author or "")]
+    queries = [_build_phrase(name, split_words(text)) for name, text in texts if text]
     if filters.category is not None:
         terms = [("category", name) for name in filters.category]
         terms += [("archive", name) for name in filters.archive or ()]

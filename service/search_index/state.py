@@ -19,16 +19,20 @@ import os
 import shutil
 from contextlib import suppress
 from pathlib import Path
-from typing import Literal, TypeVar
+from typing import TypeVar
 
 import msgspec
 from msgspec import Struct
 
+from ..models.responses import IndexStatus
 from .schema import FORMAT
 
 STATE, PROGRESS, FAILURE, DELAYED = "state.json", "progress.json", "failure.json", "delayed.json"
 LOCK, REBUILD = "lock", "rebuild"
 T = TypeVar("T")
+
+_unwritten_failures: dict[Path, str] = {}
+"""Reasons that this process could not write to the file: the disk is full, or read-only."""
 
 
 class IndexState(Struct, frozen=True, kw_only=True):
@@ -58,25 +62,6 @@ class BuildProgress(Struct, frozen=True):
 
 class _Failure(Struct, frozen=True):
     reason: str
-
-
-class IndexStatus(Struct, frozen=True, kw_only=True):
-    """What can be told about the index of this machine."""
-
-    state: Literal["ready", "building", "failed"]
-    papers: int | None = None
-    """Number of documents in the index that searches use; None if there is none."""
-    indexed: int | None = None
-    """Number of documents that a build has indexed."""
-    total: int | None = None
-    """About how many there will be."""
-    reason: str | None = None
-    """Why the index is missing, or is not updated."""
-
-    @property
-    def is_usable(self) -> bool:
-        """Whether papers can be searched."""
-        return self.papers is not None
 
 
 def read_state(folder: Path) -> IndexState | None:
@@ -120,9 +105,22 @@ def write_progress(folder: Path, progress: BuildProgress | None) -> None:
 
 
 def write_failure(folder: Path, reason: str | None) -> None:
-    """Replace the reason why the index is not updated, or remove it, as far as possible."""
-    with suppress(OSError):
+    """Replace the reason why the index is not updated, or remove it.
+
+    If that fails, at least this process knows the reason.
+    """
+    _unwritten_failures.pop(folder, None)
+    try:
         _write_or_remove(folder / FAILURE, _Failure(reason) if reason else None)
+    except OSError:
+        if reason:
+            _unwritten_failures[folder] = reason
+
+
+def read_failure(folder: Path) -> str | None:
+    """The reason why the index is not updated, or None if it is."""
+    failure = _read(folder / FAILURE, _Failure)
+    return failure.reason if failure else _unwritten_failures.get(folder)
 
 
 def read_delayed(folder: Path) -> dict[str, int]:
@@ -138,10 +136,9 @@ def write_delayed(folder: Path, delayed: dict[str, int]) -> None:
 def read_status(folder: Path) -> IndexStatus:
     """What the files tell about the index."""
     state, progress = read_state(folder), read_progress(folder)
-    failure = _read(folder / FAILURE, _Failure)
     papers = state.papers if state else None
-    if failure is not None:
-        return IndexStatus(state="failed", papers=papers, reason=failure.reason)
+    if reason := read_failure(folder):
+        return IndexStatus(state="failed", papers=papers, reason=reason)
     if progress is not None or state is None:
         indexed, total = (progress.indexed, progress.total) if progress else (0, None)
         return IndexStatus(state="building", papers=papers, indexed=indexed, total=total)
@@ -152,6 +149,11 @@ def request_rebuild(folder: Path) -> None:
     """Make the process that updates the index build it again. Raises OSError."""
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     (folder / REBUILD).touch()
+
+
+def is_rebuild_requested(folder: Path) -> bool:
+    """Whether a build was requested and is not complete."""
+    return (folder / REBUILD).exists()
 
 
 def remove_other_directories(folder: Path, directory: str | None) -> None:

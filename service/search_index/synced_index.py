@@ -6,6 +6,7 @@ transaction of the snapshot before: whatever order transactions commit in, none 
 that were read already, although later than the position, are remembered.
 """
 
+import os
 from collections.abc import Collection, Iterable, Iterator
 from itertools import groupby
 from pathlib import Path
@@ -22,9 +23,9 @@ from ..db.paper_changes import (
     PaperRead,
     Source,
 )
+from ..db.paper_source import Baseline, OtherDatabase, PaperSource
 from . import state
 from .comparison import find_differences
-from .paper_source import Baseline, OtherDatabase, PaperSource
 from .schema import IndexedPaper, create_documents, create_index, open_index
 from .state import IndexState
 from .threads import run_in_thread
@@ -35,33 +36,41 @@ HEAP_BYTES = 30_000_000
 """Memory for documents that are not on disk yet."""
 BUILD_HEAP_BYTES = 150_000_000
 """The same during a build: larger segments need less merging."""
+BUILD_THREADS = min(os.cpu_count() or 1, 4)
+"""Threads of tantivy during a build. Otherwise one: each writes a segment of its own."""
 
 
 class DamagedIndex(ValueError):
     """tantivy cannot read the index: it must be built again."""
 
 
+class IndexInUse(Exception):
+    """A writer of a service in this process that has ended is not closed yet."""
+
+
 class Writer:
     """Writes documents. All methods block; they raise ValueError and OSError."""
 
-    def __init__(self, index: tantivy.Index, heap_bytes: int) -> None:
+    def __init__(self, index: tantivy.Index, heap_bytes: int, threads: int = 1) -> None:
         self.index = index
-        self._writer = index.writer(heap_bytes, 1)
+        self._writer = index.writer(heap_bytes, threads)
 
     @classmethod
     def create(cls, path: Path) -> Self:
         """Create an index in a new directory."""
         path.mkdir(mode=0o700)
-        return cls(create_index(path), BUILD_HEAP_BYTES)
+        return cls(create_index(path), BUILD_HEAP_BYTES, BUILD_THREADS)
 
     @classmethod
     def open(cls, path: Path) -> Self:
-        """Open an index. Raises DamagedIndex."""
+        """Open an index. Raises DamagedIndex or IndexInUse."""
         try:
             if not tantivy.Index.exists(str(path)):  # opening it would create an empty one
                 raise DamagedIndex(f"there is no index in {path}")
             return cls(open_index(path), HEAP_BYTES)
         except ValueError as error:
+            if "LockBusy" in str(error):
+                raise IndexInUse from error
             if state.find_remedy(error):
                 raise
             raise DamagedIndex(str(error)) from error
@@ -81,6 +90,13 @@ class Writer:
     def commit(self) -> int:
         """Make everything durable and visible to readers; the number of documents."""
         self._writer.commit()
+        self.index.reload()
+        return self.index.searcher().num_docs
+
+    def finish(self) -> int:
+        """Commit and complete the merges; the number of documents. Nothing can follow."""
+        self._writer.commit()
+        self._writer.wait_merging_threads()
         self.index.reload()
         return self.index.searcher().num_docs
 
@@ -107,10 +123,26 @@ class SyncedIndex:
         """Papers with versions that are not visible yet, and when these were recorded."""
 
     @classmethod
-    async def open(cls, folder: Path, changes: PaperChanges, index_state: IndexState) -> Self:
-        """Open the index of this state. Raises DamagedIndex, ValueError or OSError."""
+    async def open(
+        cls,
+        folder: Path,
+        changes: PaperChanges,
+        index_state: IndexState,
+        delayed: dict[str, int] | None = None,
+    ) -> Self:
+        """Open the index of this state. Raises DamagedIndex, ValueError or OSError.
+
+        `delayed` are papers that become visible later, if they are not on disk yet.
+        """
         writer = await run_in_thread(Writer.open, folder / index_state.directory)
-        return cls(folder, changes, writer, index_state, state.read_delayed(folder))
+        return cls(
+            folder, changes, writer, index_state, state.read_delayed(folder) | (delayed or {})
+        )
+
+    def save(self) -> None:
+        """Make searches use this index. Raises OSError."""
+        state.write_delayed(self._folder, self._delayed)
+        self._save(self.state)
 
     async def sync(self) -> None:
         """Index what has changed. After a ValueError or an OSError, it must be opened again.
@@ -119,7 +151,7 @@ class SyncedIndex:
         """
         baseline = Baseline(self.state.database, self.state.timeline, self._position)
         cursor: tuple[int, PaperKey] = self._position, FIRST_KEY
-        is_written, is_complete = False, False
+        is_complete = False
         while not is_complete:
             async with self._changes.open_snapshot() as snapshot:
                 baseline.check(snapshot.source)
@@ -131,14 +163,14 @@ class SyncedIndex:
                 arxiv_ids = {row.key.arxiv_id for row in changed}
                 arxiv_ids |= self._find_due(snapshot.source)
                 papers = await snapshot.fetch_papers(arxiv_ids) if arxiv_ids else []
-            if arxiv_ids:
-                await self._write(arxiv_ids, papers, snapshot.source)
-                is_written = True
-            self._remembered |= {row.key: row.changed for row in changed}
             is_complete = len(rows) < BATCH
+            position = baseline.position if is_complete else self._position
+            if arxiv_ids:
+                await self._write(arxiv_ids, papers, snapshot.source, position)
+            self._remembered |= {row.key: row.changed for row in changed}
             if rows:
                 cursor = rows[-1].changed, rows[-1].key
-        self._advance(baseline.position, write=is_written)
+        self._advance(baseline.position)
 
     async def repair(self) -> int:
         """Index all papers that differ from PostgreSQL; their number.
@@ -155,12 +187,11 @@ class SyncedIndex:
         for start in range(0, len(arxiv_ids), BATCH):
             batch = arxiv_ids[start : start + BATCH]
             papers, read_from = await source.fetch_papers(batch)
-            await self._write(batch, papers, read_from)
+            await self._write(batch, papers, read_from, self.state.position)
         _, timeline, position = source.baseline
         # only now, so that an interrupted repair is repeated
-        self.state = structs.replace(self.state, timeline=timeline)
-        self._remembered = {}
-        self._advance(position, write=True)
+        self._save(structs.replace(self.state, timeline=timeline, position=position))
+        self._position, self._remembered = position, {}
         return len(arxiv_ids)
 
     def _is_new(self, row: PaperChange) -> bool:
@@ -173,7 +204,11 @@ class SyncedIndex:
         return {arxiv_id for arxiv_id, recorded in self._delayed.items() if recorded <= until}
 
     async def _write(
-        self, arxiv_ids: Collection[str], rows: Iterable[PaperRead], source: Source
+        self,
+        arxiv_ids: Collection[str],
+        rows: Iterable[PaperRead],
+        source: Source,
+        position: int,
     ) -> None:
         delayed = {key: when for key, when in self._delayed.items() if key not in arxiv_ids}
         papers = group_versions(select_visible(rows, source, delayed))
@@ -182,17 +217,20 @@ class SyncedIndex:
         if delayed != self._delayed:
             state.write_delayed(self._folder, delayed)
             self._delayed = delayed
-        self.state = structs.replace(self.state, papers=count)
-        state.write_state(self._folder, self.state)
+        self._save(structs.replace(self.state, papers=count, position=position))
 
-    def _advance(self, position: int, *, write: bool) -> None:
+    def _advance(self, position: int) -> None:
         """Continue from this position the next time."""
         self._position = position
         remembered = {key: seen for key, seen in self._remembered.items() if seen >= position}
-        if write or len(remembered) < len(self._remembered):
-            self.state = structs.replace(self.state, position=position)
-            state.write_state(self._folder, self.state)
+        # otherwise there is nothing that would be indexed again after the end of this process
+        if len(remembered) < len(self._remembered) and self.state.position != position:
+            self._save(structs.replace(self.state, position=position))
         self._remembered = remembered
+
+    def _save(self, index_state: IndexState) -> None:
+        state.write_state(self._folder, index_state)
+        self.state = index_state
 
 
 def select_visible(

@@ -12,7 +12,7 @@ from service import sql
 STATEMENTS = {
     name: statement
     for name, statement in vars(sql).items()
-    if isinstance(statement, bytes) and name not in {"BEGIN", "COMMIT"}
+    if isinstance(statement, bytes) and name not in {"BEGIN", "BEGIN_SNAPSHOT", "COMMIT"}
 }
 
 

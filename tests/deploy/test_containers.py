@@ -91,7 +91,8 @@ class TestFiles:
     """Checks of the files that do not run them."""
 
     def test_every_setting_is_passed_through_or_fixed(self) -> None:
-        fixed = {"host", "port", "data_dir", "database_url", "database_ro_url", "backend_url"}
+        fixed = {"host", "port", "data_dir", "index_dir", "database_url", "database_ro_url"}
+        fixed |= {"backend_url"}
 
         assert _find_passed_through() | fixed == set(Settings.__struct_fields__)
 

@@ -6,7 +6,8 @@ from collections.abc import Awaitable, Callable, Collection
 from typing import NamedTuple, Self, TypeVar
 
 from ..backoff import Backoff
-from ..db.paper_changes import (
+from ..errors import DatabaseUnavailable
+from .paper_changes import (
     PaperChange,
     PaperChanges,
     PaperKey,
@@ -14,7 +15,6 @@ from ..db.paper_changes import (
     PaperSnapshot,
     Source,
 )
-from ..errors import DatabaseUnavailable
 
 logger = logging.getLogger(__name__)
 T = TypeVar("T")
