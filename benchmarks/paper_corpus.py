@@ -125,7 +125,8 @@ class Corpus:
         """The words, the most frequent first."""
         self.names = _create_names(random, names)
         """The authors, the most frequent first."""
-        self._phrases = _create_phrases(random, self.words)
+        self.phrases = _create_phrases(random, self.words)
+        """Of these, texts consist."""
         weights = [1 / (rank + 50) for rank in range(names)]
         self._names = _repeat(self.names, weights, 5 * names)
         self._categories = _repeat(CATEGORIES, CATEGORIES.values(), 4096)
@@ -140,7 +141,7 @@ class Corpus:
             yield paper
             while all_versions and random.random() < 1 - 1 / VERSIONS:
                 version = paper.version + 1
-                title = f"{paper.title} {random.choice(self._phrases)}"
+                title = f"{paper.title} {random.choice(self.phrases)}"
                 paper = paper._replace(version=version, title=title, updated=paper.updated + 10**6)
                 yield paper
 
@@ -150,7 +151,7 @@ class Corpus:
         published = _convert_month(month)
         categories = self._draw_categories(random)
         authors = self._draw_authors(random, number)
-        phrases = random.choices(self._phrases, k=TITLE_PHRASES + ABSTRACT_PHRASES)
+        phrases = random.choices(self.phrases, k=TITLE_PHRASES + ABSTRACT_PHRASES)
         chance = random.random()
         return GeneratedPaper(
             arxiv_id=_create_id(categories[0], published, numbers),
