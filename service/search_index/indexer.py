@@ -22,11 +22,21 @@ from ..models.responses import IndexStatus
 from . import state
 from .schema import FORMAT, IndexedPaper
 from .state import BuildProgress, IndexState
-from .synced_index import BATCH, DamagedIndex, SyncedIndex, Writer, group_versions, select_visible
+from .synced_index import (
+    BATCH,
+    DamagedIndex,
+    IndexInUse,
+    SyncedIndex,
+    Writer,
+    group_versions,
+    select_visible,
+)
 from .threads import run_in_thread
 
 logger = logging.getLogger(__name__)
 
+START_DELAY = 0.2
+"""Seconds before the first update: a start answers requests first."""
 SYNC_INTERVAL = 0.4
 """Seconds between reads of what has changed."""
 LOCK_INTERVAL = 1.0
@@ -92,6 +102,7 @@ class Indexer:
         self._index = None
 
     async def _run(self) -> None:
+        await asyncio.sleep(START_DELAY)
         while True:
             await asyncio.sleep(await self._try_update())
             self._show_metrics()
@@ -100,7 +111,7 @@ class Indexer:
         """Bring the index up to date if this is up to this process; the seconds until the next."""
         try:
             is_ours = await self.update()
-        except StandbyBehind:
+        except (StandbyBehind, IndexInUse):
             return SYNC_INTERVAL
         except DatabaseUnavailable as error:
             if not self._is_waiting:

@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, tzinfo
-from functools import lru_cache, partial
+from functools import partial
 from pathlib import Path
 from time import monotonic
 from types import TracebackType
@@ -32,8 +32,11 @@ MAX_COUNTED_CATEGORIES = 1000
 """More than there are categories, so that the counts are exact."""
 MAX_CATEGORIES = 50
 """Categories that are returned."""
-YEARS = range(1900, 2200)
-"""Years that facets distinguish; arXiv began in 1991."""
+FIRST_YEAR = 1985
+"""Of those that facets distinguish; arXiv began in 1991."""
+
+
+_TOTAL = {"value_count": {"field": "sort_key"}}
 
 
 class Snapshot(NamedTuple):
@@ -125,7 +128,7 @@ class PaperIndex:
         self, snapshot: Snapshot, query: tantivy.Query, limit: int, offset: int
     ) -> list[PaperVersion]:
         """Return the ids and versions of papers, the best match first."""
-        return await self._run(partial(_rank, snapshot.searcher, query, limit, offset))
+        return await self._run(partial(rank_papers, snapshot.searcher, query, limit, offset))
 
     async def sort(
         self,
@@ -144,6 +147,10 @@ class PaperIndex:
         """Return the number of papers: in total, by category and by year in this time zone."""
         return await self._run(partial(_count, snapshot.searcher, query, tz))
 
+    async def call(self, snapshot: Snapshot, function: Callable[[tantivy.Searcher], T]) -> T:
+        """Return what a function returns that reads a state of the index."""
+        return await self._run(partial(function, snapshot.searcher))
+
     async def _run(self, function: Callable[[], T]) -> T:
         if self._waiting >= MAX_WAITING:
             raise IndexUnavailable("too many searches are in progress; repeat the request later")
@@ -154,13 +161,14 @@ class PaperIndex:
             self._waiting -= 1
 
 
-def _rank(
-    searcher: tantivy.Searcher, query: tantivy.Query, limit: int, offset: int
+def rank_papers(
+    searcher: tantivy.Searcher, query: tantivy.Query, limit: int, offset: int = 0
 ) -> list[PaperVersion]:
+    """Return the ids and versions of papers, the best match first."""
     if offset >= searcher.num_docs:
         return []
-    hits = searcher.search(query, limit, count=False, offset=offset).hits
-    return [_read_key(searcher, address) for _, address in hits]
+    result = searcher.search(query, limit, count=False, offset=offset, weight_by_field="recency")
+    return [_read_key(searcher, address) for _, address in result.hits]
 
 
 def _sort(
@@ -181,11 +189,17 @@ def _read_key(searcher: tantivy.Searcher, address: tantivy.DocAddress) -> PaperV
     return document["arxiv_id"][0], document["version"][0]
 
 
+def count_papers(searcher: tantivy.Searcher, query: tantivy.Query) -> int:
+    """Return the number of papers that match."""
+    found = searcher.aggregate(query, {"total": _TOTAL})
+    return int(found["total"]["value"])
+
+
 def _count(searcher: tantivy.Searcher, query: tantivy.Query, tz: tzinfo) -> list[Count]:
     found = searcher.aggregate(
         query,
         {
-            "total": {"value_count": {"field": "sort_key"}},
+            "total": _TOTAL,
             "category": {"terms": {"field": "facet", "size": MAX_COUNTED_CATEGORIES}},
             "year": {"range": {"field": "published", "ranges": _list_years(tz)}},
         },
@@ -208,7 +222,8 @@ def _sort_key(value: tuple[str, int]) -> tuple[int, str]:
     return -value[1], value[0]
 
 
-@lru_cache(maxsize=4)
 def _list_years(tz: tzinfo) -> list[dict[str, Any]]:
-    starts = {year: datetime(year, 1, 1, tzinfo=tz).timestamp() for year in [*YEARS, YEARS.stop]}
-    return [{"key": str(year), "from": starts[year], "to": starts[year + 1]} for year in YEARS]
+    """Return a range for each year in a time zone, to the next one."""
+    years = range(FIRST_YEAR, datetime.now(tz).year + 2)
+    starts = {year: datetime(year, 1, 1, tzinfo=tz).timestamp() for year in [*years, years.stop]}
+    return [{"key": str(year), "from": starts[year], "to": starts[year + 1]} for year in years]

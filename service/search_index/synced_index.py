@@ -44,6 +44,10 @@ class DamagedIndex(ValueError):
     """tantivy cannot read the index: it must be built again."""
 
 
+class IndexInUse(Exception):
+    """A writer of a service in this process that has ended is not closed yet."""
+
+
 class Writer:
     """Writes documents. All methods block; they raise ValueError and OSError."""
 
@@ -59,13 +63,15 @@ class Writer:
 
     @classmethod
     def open(cls, path: Path) -> Self:
-        """Open an index. Raises DamagedIndex."""
+        """Open an index. Raises DamagedIndex or IndexInUse."""
         try:
             if not tantivy.Index.exists(str(path)):  # opening it would create an empty one
                 raise DamagedIndex(f"there is no index in {path}")
             return cls(open_index(path), HEAP_BYTES)
         except ValueError as error:
-            if state.find_cause(error) or "LockBusy" in str(error):
+            if "LockBusy" in str(error):
+                raise IndexInUse from error
+            if state.find_cause(error):
                 raise
             raise DamagedIndex(str(error)) from error
 

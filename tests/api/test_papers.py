@@ -318,16 +318,14 @@ async def test_entries_of_arxiv_api_can_be_written_back(
     data = (await client.get("/arxiv-api", params=params)).json()["data"]
     body = {"query_id": 10**6, "timestamp": NOON, "results": data}
     assert (await client.post("/write-results", json=body)).status_code == 201
-    split = db.execute(
-        "select to_jsonb(papers) - '{timestamp,first_timestamp,changed}'::text[] from papers order by 1"
-    ).fetchall()
+    statement = "select to_jsonb(papers) - %s::text[] from papers order by 1"
+    when = ["timestamp", "first_timestamp", "changed"]
+    split = db.execute(statement, [when]).fetchall()
 
     db.execute("truncate papers")
     await client.get("/arxiv", params=params)
 
-    whole = db.execute(
-        "select to_jsonb(papers) - '{timestamp,first_timestamp,changed}'::text[] from papers order by 1"
-    ).fetchall()
+    whole = db.execute(statement, [when]).fetchall()
     assert split == whole
     assert len(whole) == 40
 
@@ -876,7 +874,7 @@ async def test_read_delay_applies_to_papers(gateway: Serve, database: str) -> No
         await opened.store.insert(make_record(entry(2, title="New testing"), timestamp=int(time())))
     async with gateway(settle=600) as client:
         async with asyncio.timeout(10):
-            while "total" not in await found(client):  # until the index is built
+            while "total" not in await found(client):  # noqa: ASYNC110 - until it is indexed
                 await asyncio.sleep(0.05)
         for params in {}, {"q": "testing"}, {"order": "oldest"}:
             body = await found(client, **params)

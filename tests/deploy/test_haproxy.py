@@ -7,8 +7,10 @@ import re
 import signal
 import socket
 from collections.abc import AsyncIterator, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, asynccontextmanager
 from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from time import monotonic, sleep
 from typing import Any
@@ -42,6 +44,7 @@ SEARCHING = {
 }
 UNREADY = '{"status":"not ready","detail":"no backend is ready"}'
 READING = {"ARXIV_ENDPOINTS": "queries,results,papers"}
+SEARCHERS = ("SEARCH1", "SEARCH2")
 
 
 class Instances:
@@ -219,6 +222,65 @@ def test_path_is_routed_to_its_pool(
     assert response.status_code == status
     assert response.headers["x-request-id"] == request_id
     assert {name[:-1] for name in instances.find_by_request_id(request_id)} == {pool}
+
+
+def test_papers_go_to_the_search_instances_if_there_are_any(
+    instances: Instances, tmp_path: Path
+) -> None:
+    pools = instances.pools | {"READ1": instances.pools["READ2"]}
+    found: dict[str, set[str]] = {}
+    with haproxy(tmp_path, pools | {"SEARCH1": instances.pools["READ1"]}) as running:
+        for path in ("/papers", "/papers/0704.0001", "/results", "/queries/1", "/schema"):
+            request_id = uuid4().hex
+            httpx.get(running.outside + path, headers={"x-request-id": request_id}, timeout=20)
+            found.setdefault("".join(instances.find_by_request_id(request_id)), set()).add(path)
+
+    assert found == {
+        "READ1": {"/papers", "/papers/0704.0001"},
+        "READ2": {"/results", "/queries/1", "/schema"},
+    }
+
+
+class Building(BaseHTTPRequestHandler):
+    """An instance whose index is being built."""
+
+    def do_GET(self) -> None:
+        is_list = self.path == "/papers"
+        self.send_response(200 if is_list else 503)
+        self.send_header("Content-Length", "0")
+        self.send_header("X-Reason", "" if is_list else "building")
+        self.end_headers()
+
+
+def test_search_instance_without_an_index_reports_its_progress(
+    instances: Instances, tmp_path: Path
+) -> None:
+    with (
+        ThreadingHTTPServer(("127.0.0.1", 0), Building) as server,
+        ThreadPoolExecutor() as pool,
+    ):
+        pool.submit(server.serve_forever)
+        try:
+            address = f"127.0.0.1:{server.server_port}"
+            with haproxy(tmp_path, instances.pools | dict.fromkeys(SEARCHERS, address)) as running:
+                _wait_until_unready(running, "paper_search")
+                search = httpx.get(f"{running.outside}/papers?q=testing", timeout=20)
+                papers = httpx.get(f"{running.outside}/papers", timeout=20)
+                results = httpx.get(f"{running.outside}/results?items_per_page=1", timeout=20)
+        finally:
+            server.shutdown()
+
+    assert (search.status_code, search.headers.get("x-reason")) == (503, "building")
+    assert papers.status_code == 200
+    assert results.status_code == 200
+
+
+def _wait_until_unready(router: Router, pool: str) -> None:
+    state = rf'haproxy_backend_active_servers\{{proxy="{pool}"\}} 0'
+    end = monotonic() + 10
+    while not re.search(state, httpx.get(f"{router.inside}/metrics").text):
+        assert monotonic() < end
+        sleep(0.05)
 
 
 @pytest.mark.parametrize(

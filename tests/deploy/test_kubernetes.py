@@ -14,7 +14,7 @@ from service.settings import ENDPOINTS, Settings
 from tests.support.process import ROOT
 
 FOLDER = ROOT / "deploy" / "kubernetes"
-QUEUE = FOLDER / "queue"
+QUEUE, SEARCH = FOLDER / "queue", FOLDER / "search"
 SQL = ROOT / "migrations"
 VERSIONS = ("1.28", kubernetes_validate.latest_version())
 Manifest = dict[str, Any]
@@ -27,11 +27,13 @@ def documents(text: str) -> list[Manifest]:
 KUSTOMIZATION = yaml.safe_load((FOLDER / "kustomization.yaml").read_text())
 FILES = sorted({path.name for path in FOLDER.glob("*.yaml")} - {"kustomization.yaml"})
 PATCH = yaml.safe_load((QUEUE / "backend.yaml").read_text())
-MANIFESTS = [
-    each
-    for path in [*(FOLDER / name for name in FILES), QUEUE / "writer.yaml"]
-    for each in documents(path.read_text())
-]
+OPTIONAL = {
+    "queue": documents((QUEUE / "writer.yaml").read_text()),
+    "search": documents((SEARCH / "search.yaml").read_text()),
+}
+"""The manifests that the components add."""
+MANIFESTS = [each for name in FILES for each in documents((FOLDER / name).read_text())]
+MANIFESTS += [each for component in OPTIONAL.values() for each in component]
 
 
 def of(kind: str) -> list[Manifest]:
@@ -64,23 +66,66 @@ def test_kustomize_builds_all_manifests() -> None:
     assert sorted(KUSTOMIZATION["resources"]) == FILES
     made = kustomized(FOLDER)
 
-    assert len(made) == len(MANIFESTS) - len(documents((QUEUE / "writer.yaml").read_text()))
+    assert len(made) == len(MANIFESTS) - sum(map(len, OPTIONAL.values()))
     assert {each["metadata"]["namespace"] for each in made} == {"arxiv"}
 
 
-def test_queue_component_adds_worker_and_queue_url(
-    tmp_path: Path,
-) -> None:
-    shutil.copytree(FOLDER, tmp_path, dirs_exist_ok=True)
-    file = tmp_path / "kustomization.yaml"
+def kustomized_with_components(folder: Path) -> dict[tuple[str, str], Manifest]:
+    """Return the manifests with all components, by kind and name."""
+    shutil.copytree(FOLDER, folder, dirs_exist_ok=True)
+    file = folder / "kustomization.yaml"
     file.write_text(file.read_text().replace("#components:", "components:"))
-    made = {(each["kind"], each["metadata"]["name"]): each for each in kustomized(tmp_path)}
+    return {(each["kind"], each["metadata"]["name"]): each for each in kustomized(folder)}
+
+
+def test_queue_component_adds_worker_and_queue_url(tmp_path: Path) -> None:
+    made = kustomized_with_components(tmp_path)
 
     assert len(made) == len(MANIFESTS)
     for name in ("backend", "writer"):
         [container] = made["Deployment", name]["spec"]["template"]["spec"]["containers"]
         assert "ARXIV_QUEUE_URL" in {each["name"] for each in container["env"]}
         assert "ARXIV_DATABASE_URL" in {each["name"] for each in container["env"]}
+
+
+def test_search_component_serves_papers_from_its_own_instances(tmp_path: Path) -> None:
+    made = kustomized_with_components(tmp_path)
+    [rule] = made["Ingress", "arxiv"]["spec"]["rules"]
+    services = {path["path"]: path["backend"]["service"]["name"] for path in rule["http"]["paths"]}
+    [container] = pod_of("search")["containers"]
+    variables = called("ConfigMap")["arxiv-settings"]["data"] | {
+        each["name"]: each.get("value", "what a secret has") for each in container["env"]
+    }
+
+    assert services.pop("/papers") == "search"
+    assert set(services.values()) == {"frontend"}
+    settings = Settings.from_env(variables)
+    assert settings.served == {"papers"}
+    assert settings.only_reads
+    labels = {"app.kubernetes.io/name": "search"}
+    for kind in ("StatefulSet", "PodDisruptionBudget"):
+        assert called(kind)["search"]["spec"]["selector"]["matchLabels"] == labels
+    assert called("Service")["search"]["spec"]["selector"] == labels
+    assert called("NetworkPolicy")["search"]["spec"]["podSelector"]["matchLabels"] == labels
+    assert {kind: container[f"{kind}Probe"]["httpGet"]["path"] for kind in PROBES} == PROBES
+
+
+@pytest.mark.parametrize("name", ["backend", "search"])
+def test_index_is_on_a_writable_volume_of_bounded_size(name: str) -> None:
+    pod = pod_of(name)
+    [container] = pod["containers"]
+    [directory] = re.findall(r"ARXIV_INDEX_DIR=(\S+)", (ROOT / "Containerfile").read_text())
+    mounts = {each["mountPath"]: each["name"] for each in container["volumeMounts"]}
+    claims = called("StatefulSet")["search"]["spec"]["volumeClaimTemplates"]
+    sizes = {
+        each["metadata"]["name"]: each["spec"]["resources"]["requests"]["storage"]
+        for each in (claims if name == "search" else ())
+    } | {each["name"]: each["emptyDir"].get("sizeLimit") for each in pod["volumes"]}
+
+    # below the mount point: a new volume may contain lost+found
+    volume = mounts[str(Path(directory).parent)]
+    assert sizes[volume]
+    assert name == "backend" or pod["securityContext"]["fsGroup"] == 10001
 
 
 @pytest.mark.parametrize("name", ["frontend", "backend"])
@@ -124,7 +169,7 @@ class TestDeployment:
         assert paths == PROBES
 
 
-@pytest.mark.parametrize("name", ["frontend", "backend", "writer"])
+@pytest.mark.parametrize("name", ["frontend", "backend", "writer", "search"])
 def test_pods_have_minimal_privileges(name: str) -> None:
     pod = pod_of(name)
     [container] = pod["containers"]
@@ -157,7 +202,8 @@ PROBES = {"startup": "/health/live", "liveness": "/health/live", "readiness": "/
 
 
 def pod_of(name: str) -> Manifest:
-    pod: Manifest = called("Deployment")[name]["spec"]["template"]["spec"]
+    workloads = called("Deployment") | called("StatefulSet")
+    pod: Manifest = workloads[name]["spec"]["template"]["spec"]
     return pod
 
 
