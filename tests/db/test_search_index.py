@@ -141,6 +141,9 @@ async def test_an_open_transaction_delays_nothing_and_repeats_nothing(
             for number in range(3):
                 add(db, f"2101.0000{number}", f"word{number}")
                 await wait_for(partial(find, folder, f"word{number}"), SEARCHABLE_WITHIN)
+            for _ in range(2):  # the first may have begun before
+                now = time()
+                await wait_for(lambda now=now: (state.read_sync_time(folder) or 0) > now)  # type: ignore[misc]
             generation = state.read_generation(folder)
             await asyncio.sleep(5 * indexer_module.SYNC_INTERVAL)
             assert state.read_generation(folder) == generation

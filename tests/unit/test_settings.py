@@ -94,6 +94,7 @@ READ = [
     ("queue_url", "amqp://u:p@mq/arxiv", "amqp://u:p@mq/arxiv"),
     ("queue_url", "amqps://mq", "amqps://mq"),
     ("data_dir", "/srv/with a space", "/srv/with a space"),
+    ("index_dir", "/var/lib/arxiv/index", "/var/lib/arxiv/index"),
     ("api_url", "http://127.0.0.1:8800/api/query", "http://127.0.0.1:8800/api/query"),
     ("interval", "3", 3.0),
     ("interval", "4.5", 4.5),
