@@ -15,7 +15,7 @@ from typing import Any, NamedTuple, Self, TypeVar
 import tantivy
 from cachetools import TTLCache
 
-from ..errors import IndexUnavailable
+from ..errors import IndexUnavailable, InvalidParameter
 from ..models.records import Count, PaperVersion
 from . import state
 from .schema import open_index
@@ -41,6 +41,7 @@ class Snapshot(NamedTuple):
 
     generation: int
     searcher: tantivy.Searcher
+    directory: str
 
 
 class SortedHit(NamedTuple):
@@ -107,12 +108,17 @@ class PaperIndex:
                 self._index = open_index(self._root / current.directory)
                 self._directory = current.directory
             self._index.reload()
-            return Snapshot(generation, self._index.searcher())
+            return Snapshot(generation, self._index.searcher(), self._directory)
         except (ValueError, OSError) as error:
-            logger.error("the search index in %s is damaged: %s", self._root, error)  # noqa: TRY400
-            self._index = None
-            state.discard_state(self._root, current.directory)
+            self._discard(current.directory, error)
             raise self._create_error() from error
+
+    def _discard(self, directory: str, error: Exception) -> None:
+        """Have a damaged index built again."""
+        logger.error("the search index in %s is damaged: %s", self._root, error)
+        self._index = self._snapshot = None
+        self._snapshots.clear()
+        state.discard_state(self._root, directory)
 
     def _create_error(self) -> IndexUnavailable:
         status = state.read_status(self._root)
@@ -125,7 +131,7 @@ class PaperIndex:
         self, snapshot: Snapshot, query: tantivy.Query, limit: int, offset: int
     ) -> list[PaperVersion]:
         """Return the ids and versions of papers, the best match first."""
-        return await self._run(partial(_rank, snapshot.searcher, query, limit, offset))
+        return await self._search(snapshot, partial(_rank, query, limit, offset))
 
     async def sort(
         self,
@@ -137,12 +143,24 @@ class PaperIndex:
         descending: bool,
     ) -> list[SortedHit]:
         """Return papers by their submission."""
-        call = partial(_sort, snapshot.searcher, query, limit, offset, descending=descending)
-        return await self._run(call)
+        return await self._search(
+            snapshot, partial(_sort, query, limit, offset, descending=descending)
+        )
 
     async def count(self, snapshot: Snapshot, query: tantivy.Query, tz: tzinfo) -> list[Count]:
         """Return the number of papers: in total, by category and by year in this time zone."""
-        return await self._run(partial(_count, snapshot.searcher, query, tz))
+        return await self._search(snapshot, partial(_count, query, tz))
+
+    async def _search(self, snapshot: Snapshot, search: Callable[[tantivy.Searcher], T]) -> T:
+        """Call a function with the searcher. Raises InvalidParameter or IndexUnavailable."""
+        try:
+            return await self._run(partial(_call, search, snapshot.searcher))
+        except ValueError as error:
+            if "exceeded max expansions" in str(error):
+                reason = "too many words begin with one that ends with *; write more letters of it"
+                raise InvalidParameter("q", reason) from error
+            self._discard(snapshot.directory, error)
+            raise self._create_error() from error
 
     async def _run(self, function: Callable[[], T]) -> T:
         if self._waiting >= MAX_WAITING:
@@ -154,8 +172,18 @@ class PaperIndex:
             self._waiting -= 1
 
 
+def _call(search: Callable[[tantivy.Searcher], T], searcher: tantivy.Searcher) -> T:
+    """Call a function; a panic of tantivy, which is not an Exception, becomes a ValueError."""
+    try:
+        return search(searcher)
+    except Exception:
+        raise
+    except BaseException as error:
+        raise ValueError(f"panic: {error}") from error
+
+
 def _rank(
-    searcher: tantivy.Searcher, query: tantivy.Query, limit: int, offset: int
+    query: tantivy.Query, limit: int, offset: int, searcher: tantivy.Searcher
 ) -> list[PaperVersion]:
     if offset >= searcher.num_docs:
         return []
@@ -164,7 +192,7 @@ def _rank(
 
 
 def _sort(
-    searcher: tantivy.Searcher, query: tantivy.Query, limit: int, offset: int, *, descending: bool
+    query: tantivy.Query, limit: int, offset: int, searcher: tantivy.Searcher, *, descending: bool
 ) -> list[SortedHit]:
     if offset >= searcher.num_docs:
         return []
@@ -181,7 +209,7 @@ def _read_key(searcher: tantivy.Searcher, address: tantivy.DocAddress) -> PaperV
     return document["arxiv_id"][0], document["version"][0]
 
 
-def _count(searcher: tantivy.Searcher, query: tantivy.Query, tz: tzinfo) -> list[Count]:
+def _count(query: tantivy.Query, tz: tzinfo, searcher: tantivy.Searcher) -> list[Count]:
     found = searcher.aggregate(
         query,
         {
