@@ -12,6 +12,7 @@ from textwrap import shorten
 
 from benchmarks import (
     image,
+    paper_search,
     parsing,
     proxying,
     queueing,
@@ -51,6 +52,7 @@ PARTS: dict[str, Callable[[Bench], Iterator[Row]]] = {
     "image": image.measure_size,
     "queue": queueing.measure_rates,
     "readers": routing.measure_readers,
+    "papers": paper_search.measure_paper_search,
     "workers": workers.measure_workers,
 }
 MARKS = ("<!-- table -->\n", "<!-- end of table -->\n")

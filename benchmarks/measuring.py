@@ -106,7 +106,7 @@ class Bench:
         """Create a database with this number of results and return settings for it."""
         with psycopg.connect(self._url, autocommit=True) as conn:
             conn.execute(f"create database {name}".encode())
-        url = make_conninfo(self._url, dbname=name)
+        url = self.get_owner_url(name)
         migrations.apply(url)
         if results:
             seed_results(url, results)
@@ -116,6 +116,10 @@ class Bench:
             api_url=self._api_url,
             interval=0,
         )
+
+    def get_owner_url(self, name: str) -> str:
+        """Return the connection string of the superuser for a database."""
+        return make_conninfo(self._url, dbname=name)
 
     @cached_property
     def million(self) -> Settings:

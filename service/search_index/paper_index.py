@@ -36,6 +36,9 @@ FIRST_YEAR = 1985
 """Of those that facets distinguish; arXiv began in 1991."""
 
 
+_TOTAL = {"value_count": {"field": "sort_key"}}
+
+
 class Snapshot(NamedTuple):
     """A state of the index, which does not change while papers are added."""
 
@@ -131,7 +134,9 @@ class PaperIndex:
         self, snapshot: Snapshot, query: tantivy.Query, limit: int, offset: int
     ) -> list[PaperVersion]:
         """Return the ids and versions of papers, the best match first."""
-        return await self._search(snapshot, partial(_rank, query, limit, offset))
+        return await self._search(
+            snapshot, partial(rank_papers, snapshot.searcher, query, limit, offset)
+        )
 
     async def sort(
         self,
@@ -143,21 +148,24 @@ class PaperIndex:
         descending: bool,
     ) -> list[SortedHit]:
         """Return papers by their submission."""
-        return await self._search(
-            snapshot, partial(_sort, query, limit, offset, descending=descending)
-        )
+        call = partial(_sort, snapshot.searcher, query, limit, offset, descending=descending)
+        return await self._search(snapshot, call)
 
     async def count(self, snapshot: Snapshot, query: tantivy.Query, tz: tzinfo) -> list[Count]:
         """Return the number of papers: in total, by category and by year in this time zone."""
-        return await self._search(snapshot, partial(_count, query, tz))
+        return await self._search(snapshot, partial(_count, snapshot.searcher, query, tz))
 
-    async def _search(self, snapshot: Snapshot, search: Callable[[tantivy.Searcher], T]) -> T:
-        """Call a function with the searcher. Raises InvalidParameter or IndexUnavailable."""
+    async def call(self, snapshot: Snapshot, function: Callable[[tantivy.Searcher], T]) -> T:
+        """Return what a function returns that reads a state of the index."""
+        return await self._search(snapshot, partial(function, snapshot.searcher))
+
+    async def _search(self, snapshot: Snapshot, search: Callable[[], T]) -> T:
+        """Return the result of a search. Raises InvalidParameter or IndexUnavailable."""
         try:
-            return await self._run(partial(_call, search, snapshot.searcher))
+            return await self._run(partial(_convert_panic, search))
         except ValueError as error:
             if "exceeded max expansions" in str(error):
-                reason = "too many words begin with one that ends with *; write more letters of it"
+                reason = "too many words begin like one with a *; write more letters before the *"
                 raise InvalidParameter("q", reason) from error
             self._discard(snapshot.directory, error)
             raise self._create_error() from error
@@ -172,19 +180,20 @@ class PaperIndex:
             self._waiting -= 1
 
 
-def _call(search: Callable[[tantivy.Searcher], T], searcher: tantivy.Searcher) -> T:
-    """Call a function; a panic of tantivy, which is not an Exception, becomes a ValueError."""
+def _convert_panic(search: Callable[[], T]) -> T:
+    """Return the result of a search; a panic of tantivy, which is no Exception, is a ValueError."""
     try:
-        return search(searcher)
+        return search()
     except Exception:
         raise
     except BaseException as error:
         raise ValueError(f"panic: {error}") from error
 
 
-def _rank(
-    query: tantivy.Query, limit: int, offset: int, searcher: tantivy.Searcher
+def rank_papers(
+    searcher: tantivy.Searcher, query: tantivy.Query, limit: int, offset: int = 0
 ) -> list[PaperVersion]:
+    """Return the ids and versions of papers, the best match first."""
     if offset >= searcher.num_docs:
         return []
     result = searcher.search(query, limit, count=False, offset=offset, weight_by_field="recency")
@@ -192,7 +201,7 @@ def _rank(
 
 
 def _sort(
-    query: tantivy.Query, limit: int, offset: int, searcher: tantivy.Searcher, *, descending: bool
+    searcher: tantivy.Searcher, query: tantivy.Query, limit: int, offset: int, *, descending: bool
 ) -> list[SortedHit]:
     if offset >= searcher.num_docs:
         return []
@@ -209,11 +218,17 @@ def _read_key(searcher: tantivy.Searcher, address: tantivy.DocAddress) -> PaperV
     return document["arxiv_id"][0], document["version"][0]
 
 
-def _count(query: tantivy.Query, tz: tzinfo, searcher: tantivy.Searcher) -> list[Count]:
+def count_papers(searcher: tantivy.Searcher, query: tantivy.Query) -> int:
+    """Return the number of papers that match."""
+    found = searcher.aggregate(query, {"total": _TOTAL})
+    return int(found["total"]["value"])
+
+
+def _count(searcher: tantivy.Searcher, query: tantivy.Query, tz: tzinfo) -> list[Count]:
     found = searcher.aggregate(
         query,
         {
-            "total": {"value_count": {"field": "sort_key"}},
+            "total": _TOTAL,
             "category": {"terms": {"field": "facet", "size": MAX_COUNTED_CATEGORIES}},
             "year": {"range": {"field": "published", "ranges": _list_years(tz)}},
         },
