@@ -28,6 +28,7 @@ from .middleware.conditional import ConditionalMiddleware
 from .middleware.cors import CorsMiddleware
 from .middleware.disconnects import DisconnectMiddleware
 from .middleware.head_options import HeadOptionsMiddleware
+from .middleware.paper_ids import PaperIdMiddleware
 from .middleware.query_params import QueryParamsMiddleware
 from .middleware.repeated_headers import RepeatedHeadersMiddleware
 from .middleware.request_log import RequestLogMiddleware
@@ -47,7 +48,12 @@ HANDLERS: dict[str, list[ControllerRouterHandler]] = {
         queries.get_query_changes,
         queries.get_query_feed,
     ],
-    "papers": [papers.list_papers, papers.get_paper],
+    "papers": [
+        papers.list_papers,
+        papers.suggest_queries,
+        papers.get_paper,
+        papers.list_similar_papers,
+    ],
     "results": [results.list_results],
     "arxiv-api": [arxiv_api.search_arxiv_api],
     "get-sequence": [records.get_sequence],
@@ -149,7 +155,8 @@ def add_outer_middleware(app: Litestar) -> ASGIApp:
     ]
     if uses_keys:
         middleware.append(_create_key_middleware(settings, context))
-    middleware.append(HeadOptionsMiddleware())  # last, since the others need the original method
+    # last, since the others need the original method and path
+    middleware += [HeadOptionsMiddleware(), PaperIdMiddleware()]
     wrapped: ASGIApp = app
     for wrap in reversed(middleware):
         wrapped = wrap(wrapped)

@@ -25,8 +25,10 @@ def highlight(text: str, terms: Sequence[Words]) -> str | None:
     if not matches:
         return None
     words = locate_words(text)
-    found = (words[match] for match in matches)
-    return _mark(text, (span for spans in found if not _is_divided(text, spans) for span in spans))
+    if _NAME_END in text:
+        matches = [match for match in matches if not _is_divided(text, words[match])]
+    places = {place for match in matches for place in range(match.start, match.stop)}
+    return _mark(text, [words[place] for place in sorted(places)])
 
 
 def highlight_names(names: Sequence[str], terms: Sequence[Words]) -> str | None:
@@ -48,7 +50,7 @@ def highlight_names(names: Sequence[str], terms: Sequence[Words]) -> str | None:
 
 def _is_divided(text: str, spans: Sequence[Span]) -> bool:
     """Return whether consecutive words belong to different names."""
-    return len(spans) > 1 and _NAME_END in text[spans[0][0] : spans[-1][1]]
+    return _NAME_END in text[spans[0][0] : spans[-1][1]]
 
 
 class _TextWords:
@@ -121,14 +123,14 @@ def _stem(words: tuple[str, ...]) -> list[str]:
 
 def _mark(text: str, spans: Iterable[Span]) -> str | None:
     html, done = [], 0
-    for start, end in _join_spans(sorted(spans)):
+    for start, end in _join_spans(spans):
         html += [escape(text[done:start]), "<mark>", escape(text[start:end]), "</mark>"]
         done = end
     return "".join([*html, escape(text[done:])]) if html else None
 
 
-def _join_spans(spans: list[Span]) -> Iterator[Span]:
-    """Yield spans without overlaps; adjacent ones become one."""
+def _join_spans(spans: Iterable[Span]) -> Iterator[Span]:
+    """Yield sorted spans without overlaps; adjacent ones become one."""
     joined: Span | None = None
     for start, end in spans:
         if joined and start <= joined[1]:

@@ -58,6 +58,8 @@ class Words(NamedTuple):
     """The number of their first character in the query, from 1."""
     end: int
     """The number of their last character in the query."""
+    distances: tuple[int, ...] = ()
+    """By how many letters each word may differ; words are not corrected without them."""
 
 
 class Not(NamedTuple):

@@ -11,11 +11,27 @@ from tantivy import Occur, Query
 
 from .db.reader import RANKED, BatchReader, ListSelection, RecordReader
 from .models.filters import PaperFilter, Position, SortKey
-from .models.records import Count, PaperRow, RankedPaperRow
+from .models.records import Count, PaperRow, PaperVersion, RankedPaperRow, SimilarPaperRow
+from .models.responses import SuggestedTitle, Suggestions
 from .search_index.paper_index import PaperIndex, Snapshot, SortedHit
 from .search_index.queries import build_query, match_range
 from .search_index.schema import compute_sort_key
+from .search_index.similarity import (
+    build_similar_query,
+    find_significant_words,
+    list_shared_words,
+)
+from .search_index.spelling import (
+    MAX_PAPERS,
+    build_fuzzy_query,
+    find_misspelled,
+    list_corrections,
+    list_distances,
+)
+from .search_index.suggestions import find_suggestions
 
+MAX_SUGGESTED_LENGTH = 200
+"""Characters of a query that is being typed."""
 TIES = 16
 """Papers that are read in addition, since papers with equal sort keys must be read together."""
 MAX_MOVED = 200
@@ -34,6 +50,20 @@ class PaperSearch(ABC):
     @abstractmethod
     async def count(self, filters: PaperFilter, tz: tzinfo) -> list[Count]:
         """Numbers of papers: in total, per category, and per year in this time zone."""
+
+    @abstractmethod
+    async def suggest(self, q: str) -> Suggestions:
+        """What a query that is being typed may become. Raises IndexUnavailable."""
+
+    @abstractmethod
+    async def find_similar(
+        self, paper: PaperVersion, filters: PaperFilter, limit: int
+    ) -> list[SimilarPaperRow]:
+        """Papers that are similar to a stored one, the most similar first."""
+
+    @abstractmethod
+    async def correct_spelling(self, filters: PaperFilter) -> list[str]:
+        """Corrections of a query that finds nothing, which do, the best first."""
 
     def stream_batches(
         self, selection: ListSelection[Any], position: Position, max_rows: int
@@ -69,6 +99,43 @@ class LocalPaperSearch(PaperSearch):
         query = build_query(filters)
         return await self._index.count(await self._index.open_snapshot(), query, tz)
 
+    async def suggest(self, q: str) -> Suggestions:
+        """See PaperSearch."""
+        snapshot = await self._index.open_snapshot()
+        found = await self._index.call(snapshot, partial(find_suggestions, q))
+        papers = await self._read(found.titles)
+        titles = [SuggestedTitle(row.arxiv_id, row.title) for row in papers]
+        return Suggestions(found.terms, found.authors, titles)
+
+    async def find_similar(
+        self, paper: PaperVersion, filters: PaperFilter, limit: int
+    ) -> list[SimilarPaperRow]:
+        """See PaperSearch."""
+        snapshot = await self._index.open_snapshot()
+        found = await self._read([paper])
+        words = [
+            word
+            for row in found
+            for word in await self._index.call(snapshot, partial(find_significant_words, row))
+        ]
+        if not words:
+            return []
+        query = build_similar_query(paper[0], words, filters)
+        rows = await self._read(await self._index.rank(snapshot, query, limit, 0))
+        return [SimilarPaperRow(*(*astuple(row), list_shared_words(row, words))) for row in rows]
+
+    async def correct_spelling(self, filters: PaperFilter) -> list[str]:
+        """See PaperSearch."""
+        snapshot = await self._index.open_snapshot()
+        misspelled = await self._index.call(snapshot, partial(find_misspelled, filters))
+        for distance in list_distances(misspelled):
+            query = build_fuzzy_query(filters, misspelled, distance)
+            papers = await self._read(await self._index.rank(snapshot, query, MAX_PAPERS, 0))
+            correct = partial(list_corrections, filters, misspelled, distance, papers)
+            if found := await self._index.call(snapshot, correct):
+                return found
+        return []
+
     async def _fetch_sorted(
         self, query: Query, position: Position, limit: int, *, newest: bool
     ) -> list[PaperRow]:
@@ -82,7 +149,7 @@ class LocalPaperSearch(PaperSearch):
             hits = await self._find_after(
                 snapshot, query, key, wanted, offset, descending=descending
             )
-            rows += await self._read(hits)
+            rows += await self._read([hit[1:] for hit in hits])
             if len(hits) < wanted:
                 break
             # some of the papers may have been deleted since they were indexed
@@ -150,8 +217,8 @@ class LocalPaperSearch(PaperSearch):
             rank = first + papers.index((arxiv_id, version))
         return snapshot, rank + 1
 
-    async def _read(self, hits: Sequence[SortedHit]) -> list[PaperRow]:
-        papers = [(hit.arxiv_id, hit.version) for hit in hits]
+    async def _read(self, papers: Sequence[PaperVersion]) -> list[PaperRow]:
+        """Return the rows of these papers in the same order, without those that are deleted."""
         found = await self._reader.fetch_papers(papers)
         return [found[paper] for paper in papers if paper in found]
 

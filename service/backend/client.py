@@ -27,9 +27,9 @@ from ..http_pool import HTTPConnectionPool, create_cookie_jar, ssl_context
 from ..logging import request_id
 from ..models.arxiv import ArxivRequest, Entry
 from ..models.filters import PaperFilter, Position
-from ..models.records import Count, PaperRow, PaperVersion, ResultRow, Run
+from ..models.records import Count, PaperRow, PaperVersion, ResultRow, Run, SimilarPaperRow
 from ..models.requests import ApiKeysRequest, ResultsRequest, SearchRequest
-from ..models.responses import ApiKeyInfo, Health, Problem
+from ..models.responses import ApiKeyInfo, Health, Problem, Suggestions
 from ..paper_search import PaperSearch
 from ..problems import MEDIA_TYPE
 from ..search import SAVE_RETRY_SECONDS, SearchReply, SearchService
@@ -307,3 +307,16 @@ class RemotePaperSearch(PaperSearch):
     async def count(self, filters: PaperFilter, tz: tzinfo) -> list[Count]:
         request = requests.Counts(filters, timestamps.format_zone(tz))
         return await self._backend.call("/read-archive", request, list[Count])
+
+    async def suggest(self, q: str) -> Suggestions:
+        return await self._backend.call("/read-archive", requests.SuggestionsFor(q), Suggestions)
+
+    async def find_similar(
+        self, paper: PaperVersion, filters: PaperFilter, limit: int
+    ) -> list[SimilarPaperRow]:
+        request = requests.SimilarPapers(paper, filters, limit)
+        return await self._backend.call("/read-archive", request, list[SimilarPaperRow])
+
+    async def correct_spelling(self, filters: PaperFilter) -> list[str]:
+        request = requests.Corrections(filters)
+        return await self._backend.call("/read-archive", request, list[str])

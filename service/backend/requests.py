@@ -22,7 +22,7 @@ from ..db.reader import (
 from ..models import describe
 from ..models.filters import PaperFilter, Position, QueryFilter, ResultFilter
 from ..models.records import INT2_MAX, PaperVersion, QueryId, Run
-from ..paper_search import PaperSearch
+from ..paper_search import MAX_SUGGESTED_LENGTH, PaperSearch
 
 Limit = Annotated[int, describe("maximum number of rows", ge=1, le=INT2_MAX)]
 OneRun = Annotated[Run, describe("run of a search")]
@@ -108,13 +108,45 @@ class Counts(_Request, frozen=True, tag="counts"):
         timestamps.parse_zone(self.zone)
 
 
-ReadRequest = Page | QueryById | Runs | Results | Feed | Versions | PapersById | Counts
+class SuggestionsFor(_Request, frozen=True, tag="suggestions"):
+    """Suggestions for a query that is being typed."""
+
+    q: Annotated[str, describe("what has been typed", max_length=MAX_SUGGESTED_LENGTH)]
 
 
-async def execute(  # noqa: PLR0911 - one each
+class SimilarPapers(_Request, frozen=True, tag="similar"):
+    """Papers that are similar to a stored one, the most similar first."""
+
+    paper: Annotated[PaperVersion, describe("identifier and version, or 0")]
+    filter: Annotated[PaperFilter, describe("which papers match")] = field(name="wanted")
+    limit: Limit
+
+
+class Corrections(_Request, frozen=True, tag="corrections"):
+    """Corrections of a full-text query that finds nothing."""
+
+    filter: Annotated[PaperFilter, describe("the query and other filters")] = field(name="wanted")
+
+
+ReadRequest = (
+    Page
+    | QueryById
+    | Runs
+    | Results
+    | Feed
+    | Versions
+    | PapersById
+    | Counts
+    | SuggestionsFor
+    | SimilarPapers
+    | Corrections
+)
+
+
+async def execute(  # noqa: C901, PLR0911 - one each
     request: ReadRequest, reader: RecordReader, paper_search: PaperSearch
 ) -> Any:  # noqa: ANN401
-    """Return the requested rows; for QueryById one row, or None."""
+    """Return the requested rows; for QueryById one row, or None; for SuggestionsFor a struct."""
     match request:
         case Page(name, PaperFilter() as filters, position, limit, newest):
             selection = ListSelection(LISTS[name][0], filters, newest)
@@ -136,3 +168,9 @@ async def execute(  # noqa: PLR0911 - one each
             return list((await reader.fetch_papers(names)).values())
         case Counts(filters, zone):
             return await paper_search.count(filters, timestamps.parse_zone(zone))
+        case SuggestionsFor(q):
+            return await paper_search.suggest(q)
+        case SimilarPapers(paper, filters, limit):
+            return await paper_search.find_similar(paper, filters, limit)
+        case Corrections(filters):
+            return await paper_search.correct_spelling(filters)

@@ -4,7 +4,6 @@ import asyncio
 from collections.abc import Iterable
 from dataclasses import replace
 from datetime import tzinfo
-from pathlib import Path
 from typing import Annotated, Any
 
 import msgspec
@@ -12,7 +11,7 @@ from litestar import Response, get
 from litestar.di import NamedDependency, Provide
 from litestar.openapi.spec import Example
 from litestar.params import PathParameter
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from .. import arxiv_query, openapi, paper_query
 from ..context import Context
@@ -22,15 +21,26 @@ from ..errors import IndexUnavailable, InvalidParameter, NotFound
 from ..formats import Reference, select_format
 from ..highlights import highlight, highlight_names
 from ..metadata.categories import get_title
+from ..middleware.response_budget import reserve_memory
 from ..models import describe
 from ..models.filters import PaperFilter
-from ..models.records import PaperRow
-from ..models.responses import FacetCount, Facets, FoundPaper, Paper, PaperWithVersions
+from ..models.records import PaperRow, SimilarPaperRow
+from ..models.responses import (
+    FacetCount,
+    Facets,
+    FoundPaper,
+    Paper,
+    PaperWithVersions,
+    SimilarPaper,
+    Suggestions,
+)
+from ..paper_search import MAX_SUGGESTED_LENGTH
 from ..problems import AnyRequest
-from .pagination import ListResponse, ListView
-from .params import FormatName, ListQuery, PaperOrder, PapersQuery
+from .pagination import ROW_BYTES, ListResponse, ListView
+from .params import FormatName, ListQuery, PaperOrder, PapersQuery, SimilarQuery, param
 
 _PAPERS = openapi.list_with_optional_fields(FoundPaper)
+_SIMILAR_PAPERS = openapi.list_with_optional_fields(SimilarPaper)
 
 
 class Papers(Struct, frozen=True, kw_only=True):
@@ -49,6 +59,33 @@ class Papers(Struct, frozen=True, kw_only=True):
             ["q: cs.AI is searched as a word; use category=cs.AI"],
         ),
     ] = None
+    did_you_mean: Annotated[
+        list[str] | None,
+        describe(
+            "present if nothing matches because of misspelled words: up to three corrected values"
+            " of `q` that find papers, the best first",
+            ["title:invariants"],
+        ),
+    ] = None
+
+
+class SimilarPapers(Struct, frozen=True):
+    """Papers that are similar to one."""
+
+    papers: Annotated[
+        _SIMILAR_PAPERS,  # type: ignore[valid-type]
+        describe("the papers, the most similar first"),
+    ]
+
+
+ArxivIdPath = Annotated[
+    str,
+    PathParameter(
+        description="arXiv identifier of the old or new style, with or without a version; also as"
+        " a DOI or as the URL of the paper at arXiv",
+        examples=[Example(value="hep-th/9901001v1")],
+    ),
+]
 
 
 def create_view(
@@ -107,11 +144,44 @@ async def list_papers(
         warnings := suggest_list_corrections(query.q, query.author, query.title, query.journal)
     ):
         content["warnings"] = warnings
+    if (
+        counts.get("total") == 0
+        and filters.q
+        and (corrections := await context.paper_search.correct_spelling(filters))
+    ):
+        content["did_you_mean"] = corrections
     return response.create_response(msgspec.json.encode(content), links)
 
 
 @get(
-    "/papers/{arxiv_id:path}",
+    "/papers/suggest",
+    summary="Complete a query that is being typed",
+    responses=openapi.describe_json(Suggestions, "The suggestions.") | openapi.FRONTEND_PROBLEMS,
+    operation_class=openapi.CacheableOperation,
+    tags=["frontend"],
+)
+async def suggest_queries(
+    context: NamedDependency[Context],
+    q: Annotated[
+        str,
+        param(
+            "what has been typed; its last word may be incomplete",
+            "dark mat",
+            max_length=MAX_SUGGESTED_LENGTH,
+        ),
+    ] = "",
+) -> Suggestions:
+    """Return words of titles, authors and papers that complete a query.
+
+    Only latest versions are counted. Accents and case are ignored. Names begin with the query,
+    given name or surname first; the spellings of one name are counted together. The lists are
+    empty if the query has less than two letters or digits.
+    """
+    return await context.paper_search.suggest(q)
+
+
+@get(
+    "/papers/{arxiv_id:str}",
     summary="Get a stored paper",
     responses=openapi.describe_json(PaperWithVersions, "The paper.")
     | openapi.NOT_ACCEPTABLE
@@ -123,33 +193,86 @@ async def list_papers(
 async def get_paper(
     request: AnyRequest,
     context: NamedDependency[Context],
-    arxiv_id: Annotated[
-        Path,
-        PathParameter(
-            description="arXiv identifier of the old or new style, with or without a version;"
-            " also as a DOI or as the URL of the paper at arXiv",
-            examples=[Example(value="hep-th/9901001v1")],
-            schema_extra={"format": None},  # Litestar describes paths as URIs
-        ),
-    ],
+    arxiv_id: ArxivIdPath,
     format_name: FormatName = None,
 ) -> Response[Any]:
     """Return a paper in its latest stored version, or in the version in its identifier."""
     paper_format = select_format(format_name, request.headers.get("accept"))
-    name, version = arxiv_query.parse_id_parameter(str(arxiv_id).strip("/"), "arxiv_id")
-    versions = await context.reader.fetch_versions(name)
-    matches = [row for row in versions if version in {None, row.version}]
-    if not matches:
-        raise NotFound(_describe_missing(name, version, [row.version for row in versions]))
+    row, versions = await _fetch_paper(context, arxiv_id)
     tz = context.settings.zone
     if paper_format.name == "json":
-        numbers = sorted(row.version for row in versions if row.version)
-        paper = PaperWithVersions.from_row(matches[0], tz, versions=numbers)
+        numbers = sorted(number for number in versions if number)
+        paper = PaperWithVersions.from_row(row, tz, versions=numbers)
         return Response(paper, headers={"vary": "Accept"})
-    view = create_view(tz, Reference.from_paper(matches[0]).key.replace("/", "-"))
+    view = create_view(tz, Reference.from_paper(row).key.replace("/", "-"))
     list_query = ListQuery(context=context, format=paper_format.name)
     response = ListResponse(request, context, view, list_query, PaperFilter())
-    return response.create_response(await response.serialize(matches[:1]), None)
+    return response.create_response(await response.serialize([row]), None)
+
+
+@get(
+    "/papers/{arxiv_id:str}/similar",
+    summary="Get papers that are similar to a stored one",
+    responses=openapi.describe_json(SimilarPapers, "The similar papers.")
+    | openapi.NOT_ACCEPTABLE
+    | openapi.FRONTEND_PROBLEMS
+    | openapi.NOT_FOUND,
+    operation_class=openapi.ListOperation,
+    tags=["frontend"],
+    dependencies={"similar_query": Provide(SimilarQuery, sync_to_thread=False)},
+)
+async def list_similar_papers(
+    request: AnyRequest,
+    context: NamedDependency[Context],
+    arxiv_id: ArxivIdPath,
+    similar_query: NamedDependency[SimilarQuery],
+) -> Response[Any]:
+    """Return the papers that share the most significant words with a paper, most similar first.
+
+    Significant words are frequent in its title and abstract, and rare in other papers. The list
+    is empty if the paper has none, or no other paper has them.
+    """
+    tz, limit = context.settings.zone, similar_query.items_per_page
+    filters = similar_query.build_filter(tz)
+    list_query = ListQuery(
+        context=context,
+        format=similar_query.format,
+        fields=similar_query.fields,
+        items_per_page=limit,
+    )
+    response = ListResponse(request, context, _create_similar_view(tz), list_query, filters)
+    reserve_memory(limit * ROW_BYTES)
+    row, _ = await _fetch_paper(context, arxiv_id)
+    paper = row.arxiv_id, row.version
+    rows = await context.paper_search.find_similar(paper, filters, limit)
+    content = await response.serialize(rows)
+    if response.format.name == "json":
+        content = msgspec.json.encode({"papers": msgspec.Raw(content)})
+    return response.create_response(content, None)
+
+
+def _create_similar_view(tz: tzinfo) -> ListView[Any]:
+    def convert_rows(rows: Iterable[SimilarPaperRow]) -> list[SimilarPaper]:
+        return [SimilarPaper.from_row(row, tz) for row in rows]
+
+    view = create_view(tz, "similar-papers")
+    columns = SimilarPaper.__struct_fields__
+    return structs.replace(view, columns=columns, convert_rows=convert_rows)
+
+
+async def _fetch_paper(context: Context, text: str) -> tuple[PaperRow, list[int]]:
+    """Return a paper in the latest version or the one given, and all of its stored versions.
+
+    The slashes of the identifier are encoded. Raises InvalidParameter or NotFound.
+    """
+    text = text.replace("%2F", "/")
+    arxiv_id, version = arxiv_query.parse_id_parameter(text, "arxiv_id")
+    rows = await context.reader.fetch_versions(arxiv_id)
+    versions = [row.version for row in rows]
+    for row in rows:
+        if version in {None, row.version}:
+            return row, versions
+    raise NotFound(_describe_missing(arxiv_id, version, versions))
 
 
 def _select_order(order: PaperOrder, *, is_full_text: bool, is_page: bool) -> PaperOrder:

@@ -13,8 +13,9 @@ from litestar.di import NamedDependency
 from litestar.handlers import BaseRouteHandler
 from litestar.openapi.spec import Example
 from litestar.params import PathParameter, QueryParameter
+from msgspec import structs
 
-from .. import arxiv_query, full_text, paper_query, timestamps
+from .. import arxiv_query, paper_query, timestamps, word_tsquery
 from ..context import Context
 from ..errors import InvalidParameter
 from ..formats import FORMATS
@@ -27,6 +28,7 @@ from ..search_index.analysis import split_words
 from ..search_params import MAX_TERM_LENGTH, check_time_range, parse_search, parse_time_range
 
 MAX_PAGE = 1_000_000_000
+MAX_SIMILAR_PAPERS = 100
 QUERY_TIMES = ("start_timestamp", "end_timestamp")
 
 
@@ -189,10 +191,25 @@ def provide_search(params: NamedDependency[SearchParams]) -> Search:
 
 
 @dataclass(kw_only=True)
-class ListQuery:
-    """The parameters of a list: how it is presented. Subclasses add those that select rows."""
+class _TableQuery:
+    """The parameters that select how rows are presented."""
 
     context: NamedDependency[Context]
+
+    fields: Annotated[
+        str | None,
+        param(
+            "columns separated by commas, for json, ndjson and csv; default: all",
+            "query_id,timestamp",
+            max_length=1000,
+        ),
+    ] = None
+    format: FormatName = None
+
+
+@dataclass(kw_only=True)
+class ListQuery(_TableQuery):
+    """The parameters of a list: how it is presented. Subclasses add those that select rows."""
 
     page: Annotated[
         int | None, param("page number, from 0; excludes `after`", 0, ge=0, le=MAX_PAGE)
@@ -209,20 +226,11 @@ class ListQuery:
             max_length=1000,
         ),
     ] = None
-    fields: Annotated[
-        str | None,
-        param(
-            "columns separated by commas, for json, ndjson and csv; default: all",
-            "query_id,timestamp",
-            max_length=1000,
-        ),
-    ] = None
-    format: FormatName = None
     order: PaperOrder = None
 
 
 @dataclass(kw_only=True)
-class _TextQuery(ListQuery):
+class _TextFilters:
     author: Author = None
     title: Title = None
     journal: Journal = None
@@ -252,7 +260,7 @@ class _TextQuery(ListQuery):
 
 
 @dataclass(kw_only=True)
-class ResultsQuery(_TextQuery):
+class ResultsQuery(_TextFilters, ListQuery):
     """The parameters of a list of results."""
 
     query_id: Annotated[
@@ -264,24 +272,12 @@ class ResultsQuery(_TextQuery):
         """Return the filter; times without an offset are in this zone. Raises InvalidParameter."""
         filters = self._build_filter(tz)
         texts = filter(None, (filters["author"], filters["title"], filters["journal"]))
-        words = [word for text in texts for word in full_text.build_word_tsqueries(text)]
+        words = [word for text in texts for word in word_tsquery.build_word_tsqueries(text)]
         return ResultFilter(query_id=self.query_id, words=" & ".join(words) or None, **filters)
 
 
 @dataclass(kw_only=True)
-class PapersQuery(_TextQuery):
-    """The parameters of a list of papers."""
-
-    q: Annotated[
-        str | None,
-        param(
-            'full-text query: words, "phrases", -exclusions, OR, parentheses, prefix*; the fields'
-            " title:, author:, abstract: and note: (comment and journal reference) restrict what"
-            " follows",
-            'title:"unit test" (flaky OR slow) -author:Klein',
-            max_length=paper_query.MAX_LENGTH,
-        ),
-    ] = None
+class _PaperFilters(_TextFilters):
     since: Annotated[
         str | None, time_param("earliest submission of version 1, ISO 8601", "2026-01-01")
     ] = None
@@ -296,6 +292,26 @@ class PapersQuery(_TextQuery):
         param("only the latest stored version of each paper, or all of them", "latest"),
     ] = "latest"
 
+    def build_filter(self, tz: tzinfo) -> PaperFilter:
+        """Return the filter; times without an offset are in this zone. Raises InvalidParameter."""
+        return PaperFilter(all_versions=self.versions == "all", **self._build_filter(tz))
+
+
+@dataclass(kw_only=True)
+class PapersQuery(_PaperFilters, ListQuery):
+    """The parameters of a list of papers."""
+
+    q: Annotated[
+        str | None,
+        param(
+            'full-text query: words, "phrases", -exclusions, OR, parentheses, prefix*; the fields'
+            " title:, author:, abstract: and note: (comment and journal reference) restrict what"
+            " follows",
+            'title:"unit test" (flaky OR slow) -author:Klein',
+            max_length=paper_query.MAX_LENGTH,
+        ),
+    ] = None
+
     @property
     def text(self) -> str | None:
         """The full-text query, if it is not empty."""
@@ -305,8 +321,16 @@ class PapersQuery(_TextQuery):
         """Return the filter; times without an offset are in this zone. Raises InvalidParameter."""
         if self.text:
             paper_query.parse_query(self.text)
-        filters = self._build_filter(tz)
-        return PaperFilter(q=self.text, all_versions=self.versions == "all", **filters)
+        return structs.replace(super().build_filter(tz), q=self.text)
+
+
+@dataclass(kw_only=True)
+class SimilarQuery(_PaperFilters, _TableQuery):
+    """The parameters of the papers that are similar to one."""
+
+    items_per_page: Annotated[
+        int, param("maximum number of papers", 10, ge=1, le=MAX_SIMILAR_PAPERS)
+    ] = 10
 
 
 @dataclass(kw_only=True)

@@ -187,6 +187,13 @@ class RankedPaperRow(PaperRow, frozen=True, gc=False):
     """The number of papers that match better."""
 
 
+class SimilarPaperRow(PaperRow, frozen=True, gc=False):
+    """A paper that is similar to another one."""
+
+    shared_terms: list[str] = []
+    """Significant words of both papers, the most significant first."""
+
+
 PaperVersion = tuple[str, int]
 """The id of a paper and its version, 0 if unknown."""
 

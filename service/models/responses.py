@@ -178,6 +178,44 @@ class FoundPaper(Paper, frozen=True):
     ]
 
 
+class SimilarPaper(Paper, frozen=True):
+    """A paper that is similar to another one."""
+
+    shared_terms: Annotated[
+        list[str],
+        describe("significant words of both papers, the most significant first", ["invariants"]),
+    ]
+
+
+class SuggestedTerm(Struct, frozen=True):
+    """A completed query."""
+
+    text: Annotated[str, describe("the query in lower case with its last word", "dark matter")]
+    papers: Annotated[int, describe("number of papers with these words in their titles", 12)]
+
+
+class SuggestedAuthor(Struct, frozen=True):
+    """An author whose name begins with the query."""
+
+    name: Annotated[str, describe("the most frequent spelling of the name", "Emmy Noether")]
+    papers: Annotated[int, describe("number of papers in any spelling of the name", 12)]
+
+
+class SuggestedTitle(Struct, frozen=True):
+    """A paper whose title has the words of the query."""
+
+    arxiv_id: records.ArxivId
+    title: records.Title
+
+
+class Suggestions(Struct, frozen=True):
+    """Suggestions while a query is typed, as returned by `/papers/suggest`."""
+
+    terms: Annotated[list[SuggestedTerm], describe("completed queries, at most 10")]
+    authors: Annotated[list[SuggestedAuthor], describe("authors, at most 10")]
+    titles: Annotated[list[SuggestedTitle], describe("papers, at most 5, the best first")]
+
+
 class FacetCount(Struct, frozen=True, omit_defaults=True):
     """The number of papers with one value."""
 

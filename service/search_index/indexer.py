@@ -35,6 +35,8 @@ from .threads import run_in_thread
 
 logger = logging.getLogger(__name__)
 
+START_DELAY = 0.2
+"""Seconds before the first update: a start answers requests first."""
 SYNC_INTERVAL = 0.4
 """Seconds between reads of what has changed."""
 LOCK_INTERVAL = 1.0
@@ -100,6 +102,7 @@ class Indexer:
         return f"{problem}: {remedy}" if remedy else problem
 
     async def _run(self) -> None:
+        await asyncio.sleep(START_DELAY)
         while True:
             await asyncio.sleep(await self._try_update())
             self._show_metrics()

@@ -36,6 +36,9 @@ FIRST_YEAR = 1985
 """Of those that facets distinguish; arXiv began in 1991."""
 
 
+_TOTAL = {"value_count": {"field": "sort_key"}}
+
+
 class Snapshot(NamedTuple):
     """A state of the index, which does not change while papers are added."""
 
@@ -125,7 +128,7 @@ class PaperIndex:
         self, snapshot: Snapshot, query: tantivy.Query, limit: int, offset: int
     ) -> list[PaperVersion]:
         """Return the ids and versions of papers, the best match first."""
-        return await self._run(partial(_rank, snapshot.searcher, query, limit, offset))
+        return await self._run(partial(rank_papers, snapshot.searcher, query, limit, offset))
 
     async def sort(
         self,
@@ -144,6 +147,10 @@ class PaperIndex:
         """Return the number of papers: in total, by category and by year in this time zone."""
         return await self._run(partial(_count, snapshot.searcher, query, tz))
 
+    async def call(self, snapshot: Snapshot, function: Callable[[tantivy.Searcher], T]) -> T:
+        """Return what a function returns that reads a state of the index."""
+        return await self._run(partial(function, snapshot.searcher))
+
     async def _run(self, function: Callable[[], T]) -> T:
         if self._waiting >= MAX_WAITING:
             raise IndexUnavailable("too many searches are in progress; repeat the request later")
@@ -154,9 +161,10 @@ class PaperIndex:
             self._waiting -= 1
 
 
-def _rank(
-    searcher: tantivy.Searcher, query: tantivy.Query, limit: int, offset: int
+def rank_papers(
+    searcher: tantivy.Searcher, query: tantivy.Query, limit: int, offset: int = 0
 ) -> list[PaperVersion]:
+    """Return the ids and versions of papers, the best match first."""
     if offset >= searcher.num_docs:
         return []
     result = searcher.search(query, limit, count=False, offset=offset, weight_by_field="recency")
@@ -181,11 +189,17 @@ def _read_key(searcher: tantivy.Searcher, address: tantivy.DocAddress) -> PaperV
     return document["arxiv_id"][0], document["version"][0]
 
 
+def count_papers(searcher: tantivy.Searcher, query: tantivy.Query) -> int:
+    """Return the number of papers that match."""
+    found = searcher.aggregate(query, {"total": _TOTAL})
+    return int(found["total"]["value"])
+
+
 def _count(searcher: tantivy.Searcher, query: tantivy.Query, tz: tzinfo) -> list[Count]:
     found = searcher.aggregate(
         query,
         {
-            "total": {"value_count": {"field": "sort_key"}},
+            "total": _TOTAL,
             "category": {"terms": {"field": "facet", "size": MAX_COUNTED_CATEGORIES}},
             "year": {"range": {"field": "published", "ranges": _list_years(tz)}},
         },

@@ -1,8 +1,9 @@
 """Queries of the search index: from the tree of a full-text query, and from filters."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
+from msgspec import structs
 from tantivy import FieldType, Occur, Query
 
 from .. import timestamps
@@ -21,7 +22,14 @@ STEMMED = {"title": "title_stem", "abstract": "abstract_stem", "note": "note_ste
 def build_query(filters: PaperFilter) -> Query:
     """Return a query for the papers that match. Raises InvalidParameter for `q`."""
     tree = parse_query(filters.q) if filters.q else None
-    clauses = [(Occur.Must, _build_node(tree))] if tree else []
+    if isinstance(tree, Reference) and tree.version:
+        filters = structs.replace(filters, all_versions=True)
+    return restrict(build_node(tree) if tree else None, filters)
+
+
+def restrict(query: Query | None, filters: PaperFilter) -> Query:
+    """Return a query for the papers that match the query and the filters other than `q`."""
+    clauses = [(Occur.Must, query)] if query else []
     clauses += [(Occur.Must, _without_score(each)) for each in _build_filters(filters)]
     if filters.since != timestamps.EARLIEST:
         clauses.append((Occur.Must, _without_score(match_range("published", filters.since, None))))
@@ -30,8 +38,7 @@ def build_query(filters: PaperFilter) -> Query:
         clauses.append((Occur.MustNot, match_range("published", filters.until + 1, None)))
     if not any(occur == Occur.Must for occur, _ in clauses):
         clauses.append((Occur.Must, Query.all_query()))
-    names_version = isinstance(tree, Reference) and tree.version
-    if not filters.all_versions and not names_version:
+    if not filters.all_versions:
         clauses.append((Occur.MustNot, Query.term_query(SCHEMA, "superseded", 1)))
     return Query.boolean_query(clauses)
 
@@ -43,7 +50,7 @@ def _build_filters(filters: PaperFilter) -> list[Query]:
     if filters.category is not None:
         terms = [("category", name) for name in filters.category]
         terms += [("archive", name) for name in filters.archive or ()]
-        queries.append(_match_any([Query.term_query(SCHEMA, *term) for term in terms]))
+        queries.append(match_any([Query.term_query(SCHEMA, *term) for term in terms]))
     return queries
 
 
@@ -61,20 +68,27 @@ def _without_score(query: Query) -> Query:
     return Query.const_score_query(query, 0)
 
 
-def _match_any(queries: Sequence[Query]) -> Query:
+def match_any(queries: Sequence[Query]) -> Query:
+    """Return a query for the papers that match at least one of these."""
     if len(queries) == 1:
         return queries[0]
     return Query.boolean_query([(Occur.Should, query) for query in queries])
 
 
-def _build_node(node: Node | Reference) -> Query:
+def match_all(queries: Iterable[Query]) -> Query:
+    """Return a query for the papers that match all of these."""
+    return Query.boolean_query([(Occur.Must, query) for query in queries])
+
+
+def build_node(node: Node | Reference) -> Query:
+    """Return a query for a tree without filters."""
     match node:
         case Words():
             return _build_words(node)
         case Reference():
             return _build_reference(node)
         case Or(operands):
-            return _match_any([_build_node(operand) for operand in operands])
+            return match_any([build_node(operand) for operand in operands])
         case And(operands):
             return _combine(operands)
         case Not():
@@ -84,9 +98,9 @@ def _build_node(node: Node | Reference) -> Query:
 def _combine(operands: Sequence[Node]) -> Query:
     """Match all operands; a query that only excludes needs papers to exclude from."""
     clauses = [
-        (Occur.MustNot, _build_node(operand.operand))
+        (Occur.MustNot, build_node(operand.operand))
         if isinstance(operand, Not)
-        else (Occur.Must, _build_node(operand))
+        else (Occur.Must, build_node(operand))
         for operand in operands
     ]
     if all(occur == Occur.MustNot for occur, _ in clauses):
@@ -97,13 +111,12 @@ def _combine(operands: Sequence[Node]) -> Query:
 def _build_reference(reference: Reference) -> Query:
     if reference.doi:
         doi = Query.term_query(SCHEMA, "doi", reference.doi.lower(), index_option="basic")
-        return _match_any([doi, _build_phrase("note", split_words(reference.doi))])
+        return match_any([doi, _build_phrase("note", split_words(reference.doi))])
     assert reference.arxiv_id  # noqa: S101 - a reference has one of the two
     paper = match_paper(reference.arxiv_id)
     if reference.version is None:
         return paper
-    version = Query.term_query(SCHEMA, "version", reference.version)
-    return Query.boolean_query([(Occur.Must, paper), (Occur.Must, version)])
+    return match_all([paper, Query.term_query(SCHEMA, "version", reference.version)])
 
 
 def _build_words(words: Words) -> Query:
@@ -114,11 +127,21 @@ def _build_words(words: Words) -> Query:
 
 
 def _build_in_field(field: str, words: Words) -> Query:
+    if words.distances:
+        pairs = zip(words.words, words.distances, strict=True)
+        return match_all(_build_fuzzy(field, *pair) for pair in pairs)
     if words.is_prefix:
         return _build_prefix(field, words.words)
     if words.is_exact or field not in STEMMED:
         return _build_phrase(field, words.words)
     return _build_phrase(STEMMED[field], stem_words(words.words))
+
+
+def _build_fuzzy(field: str, word: str, distance: int) -> Query:
+    """Match words that differ in so many letters; two letters in another order are one."""
+    if not distance:
+        return Query.term_query(SCHEMA, field, word)
+    return Query.fuzzy_term_query(SCHEMA, field, word, distance)
 
 
 def _build_phrase(field: str, words: Sequence[str]) -> Query:

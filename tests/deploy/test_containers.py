@@ -49,6 +49,8 @@ POSTGRES = "docker.io/library/postgres:18"
 RABBITMQ = "docker.io/library/rabbitmq:4"
 IMAGE = "localhost/arxiv-gateway"
 PROJECT = "gateway-test"
+INDEX = "/var/lib/arxiv-gateway"
+"""The volume with the search index."""
 PODS = "/etc/containers/pods.conf"
 """Configuration that podman needs in the sandbox to create pods."""
 
@@ -416,7 +418,7 @@ class TestTheImage:
 
 @pytest.mark.containers
 class TestTheContainers:
-    def test_service_is_not_root_and_can_write_only_to_tmp(
+    def test_service_is_not_root_and_can_write_only_to_tmp_and_the_index(
         self, sandbox: Sandbox, stack: Stack
     ) -> None:
         read_only = "{{json .HostConfig.ReadonlyRootfs}}"
@@ -424,6 +426,7 @@ class TestTheContainers:
         assert stack.exec("service", "id", "-u").stdout == "10001\n"
         assert stack.exec("service", "touch", "/app/service/new").returncode == 1
         assert stack.exec("service", "touch", "/tmp/new").returncode == 0  # noqa: S108
+        assert stack.exec("service", "touch", f"{INDEX}/new").returncode == 0
         capabilities = stack.exec("service", "grep", "CapEff", "/proc/1/status").stdout
         assert capabilities.split()[1] == "0" * 16
 
@@ -452,6 +455,27 @@ class TestTheContainers:
         recorded = f"from results where query_id = {search['query_id']}"
         assert stack.sql(f"select count(*) {recorded}") == str(search["num_entries"])
         assert abs(int(stack.sql(f"select max(timestamp) {recorded}")) - now) < 60
+
+    def test_papers_are_searched_in_an_index_that_outlives_the_container(
+        self, stack: Stack
+    ) -> None:
+        stack.get("/arxiv?title=testing&max_results=3")
+        end = time.monotonic() + 30
+        while not (found := stack.get("/papers?q=title:testing")[1].get("papers")):
+            assert time.monotonic() < end, stack.logs()
+            time.sleep(0.2)
+        list_files = ["find", f"{INDEX}/index", "-mindepth", "1", "-type", "d"]
+        before = stack.exec("service", *list_files).stdout
+        stack.compose("down")
+        stack.up()
+
+        assert before
+        assert stack.exec("service", *list_files).stdout == before
+        status, papers = stack.get("/papers?q=title:testing")
+        assert status == 200
+        assert [paper["arxiv_id"] for paper in papers["papers"]] == [
+            paper["arxiv_id"] for paper in found
+        ]
 
     def test_service_uses_its_two_roles(self, stack: Stack) -> None:
         stack.get("/arxiv?title=roles")
@@ -647,6 +671,13 @@ class TestKubernetes:
 
         assert _fetch_inside(sandbox, played["frontend"], "/results").startswith("200\n")
         assert _fetch_inside(sandbox, played["frontend"], "/read-queries").startswith("404\n")
+        end = time.monotonic() + 30
+        while '"index":{"state":"ready"' not in (
+            health := _fetch_inside(sandbox, played["backend"], "/health/ready")
+        ):
+            assert time.monotonic() < end, health
+            time.sleep(0.5)
+        assert _fetch_inside(sandbox, played["frontend"], "/papers?q=testing").startswith("200\n")
         assert _fetch_inside(sandbox, played["backend"], "/results").startswith("404\n")
         assert _fetch_inside(sandbox, played["backend"], "/read-queries").startswith("401\n")
 

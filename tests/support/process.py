@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from threading import Thread
 from time import monotonic, sleep
 
@@ -81,8 +82,15 @@ class Service:
 def service(
     environment: dict[str, str], command: tuple[str, ...] = ("service", "serve")
 ) -> Iterator[Service]:
-    """Run a service and stop it afterwards."""
-    running = Service(list(command), environment)
+    """Run a service and stop it afterwards. Its search index is in a directory of its own."""
+    with TemporaryDirectory(prefix="index-", ignore_cleanup_errors=True) as folder:
+        own = {} if "ARXIV_DATA_DIR" in environment else {"ARXIV_INDEX_DIR": folder}
+        with _run(Service(list(command), own | environment)) as running:
+            yield running
+
+
+@contextmanager
+def _run(running: Service) -> Iterator[Service]:
     try:
         yield running
     finally:

@@ -22,7 +22,7 @@ from litestar import Request
 from litestar.middleware import ASGIMiddleware
 from litestar.types import ASGIApp, Receive, Scope, Send
 
-from service import arxiv_query, arxiv_query_parser, arxiv_xml, full_text, timestamps
+from service import arxiv_query, arxiv_query_parser, arxiv_xml, paper_query, timestamps
 from service.api_keys import ApiKeyCache, Rate
 from service.api_query import MAX_QUERY_CHARS, parse_api_query, parse_parameters
 from service.arxiv_query import encode_search, find_differences
@@ -38,6 +38,7 @@ from service.formats.tabular import Csv
 from service.handlers.cache_headers import bypasses_cache
 from service.handlers.pagination import decode_cursor
 from service.handlers.params import parse_categories
+from service.highlights import highlight, highlight_names
 from service.json_request import decode_body
 from service.logging import start_logging
 from service.metadata.arxiv_ids import parse_arxiv_id
@@ -55,8 +56,11 @@ from service.middleware.request_log import RequestLogMiddleware
 from service.middleware.request_timeout import RequestTimeoutMiddleware
 from service.models.arxiv import ApiQuery, Entry, Feed, Search, SentAuthor, SentFields
 from service.models.requests import SearchRequest, WriteResultsRequest
+from service.paper_query import find_terms
 from service.request_target import begins_for_proxy, resolve_target
+from service.search_index.analysis import locate_words, split_words
 from service.search_params import MAX_TERM_LENGTH
+from service.word_tsquery import build_word_tsqueries, unaccent_text
 
 LIMIT = 0.020
 """Seconds for an input of the largest size that the parser gets, on the reference machine."""
@@ -479,8 +483,15 @@ def search_ids(text: str) -> object:
     return encode_search(Search(id_list=(text,)), "", 10)
 
 
-def highlight(text: str) -> str:
-    return full_text.highlight_matches(text, full_text.unaccent_text(text))
+TERMS = find_terms(paper_query.parse_query('testing "a a" e and* ada van'), "title")
+
+
+def mark_words(text: str) -> str | None:
+    return highlight(text, TERMS)
+
+
+def mark_names(text: str) -> str | None:
+    return highlight_names(text.split(","), TERMS)
 
 
 def parse_start(text: str) -> int:
@@ -610,10 +621,13 @@ PARSERS = [
     ),
     Parser("query", arxiv_query_parser.parse_query, QUERIES, MAX_QUERY),
     Parser("query with fields", arxiv_query_parser.parse_fielded_query, QUERIES, MAX_QUERY),
-    Parser("full text query", full_text.build_tsquery, QUERIES, full_text.MAX_LENGTH),
-    Parser("words of a filter", full_text.build_word_tsqueries, QUERIES | NAMES, MAX_TERM_LENGTH),
-    Parser("normalized text", full_text.unaccent_text, QUERIES | NAMES | TEX, MAX_QUERY),
-    Parser("highlights", highlight, QUERIES | TEX, MAX_QUERY),
+    Parser("full text query", paper_query.parse_query, QUERIES | TEX),
+    Parser("words of a filter", build_word_tsqueries, QUERIES | NAMES, MAX_TERM_LENGTH),
+    Parser("normalized text", unaccent_text, QUERIES | NAMES | TEX, MAX_QUERY),
+    Parser("words of a text", split_words, QUERIES | NAMES | TEX, MAX_ABSTRACT),
+    Parser("places of words", locate_words, QUERIES | NAMES | TEX, MAX_ABSTRACT),
+    Parser("highlights", mark_words, QUERIES | TEX, MAX_ABSTRACT),
+    Parser("highlights in names", mark_names, QUERIES | NAMES | TEX, MAX_ABSTRACT),
     Parser("title of a search", search_title, QUERIES | TEX, MAX_TERM_LENGTH),
     Parser("author of a search", search_author, QUERIES | NAMES, MAX_TERM_LENGTH),
     Parser("id", parse_arxiv_id, IDS, MAX_ID),

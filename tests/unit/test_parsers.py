@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from demo.arxiv import StandIn
-from service import arxiv_query, full_text
+from service import arxiv_query
 from service.db.reader import PAPERS, QUERIES, RANKED, RESULTS
 from service.errors import InvalidParameter
 from service.handlers import pagination
@@ -136,15 +136,6 @@ def test_any_search_is_valid_or_rejected(search: Search) -> None:
         sent = arxiv_query.build_params(search, 10)
         assert sent["search_query"] or sent["id_list"]
         assert not any(unicodedata.category(each) == "Cc" for each in sent["search_query"])
-
-
-@given(
-    like('"', "(", ")", "-", "*", "OR", "NOT", "title:", "x", ":", "'", "\\", "&", "|", "!", "<")
-)
-def test_any_full_text_query_is_valid_or_rejected(q: str) -> None:
-    with suppress(InvalidParameter):
-        assert full_text.build_tsquery(q)
-        full_text.build_highlight_tsquery(q, "title")
 
 
 # Over HTTP

@@ -46,6 +46,7 @@ DEFAULTS = {
     "sequence_database_url": None,
     "queue_url": None,
     "data_dir": "./data",
+    "index_dir": None,
     "api_url": "https://export.arxiv.org/api/query",
     "interval": 3.0,
     "timeout": 30.0,
