@@ -133,7 +133,7 @@ def compute_recency(published: int | None) -> float:
 
 
 def list_name_keys(authors: Sequence[str]) -> list[str]:
-    """Return the names of authors under their words, beginning with the first and the last one."""
+    """Return the names of authors under their words: given name first, and surname first."""
     return [key for name in authors[:MAX_SUGGESTED_AUTHORS] for key in _create_name_keys(name)]
 
 
@@ -141,4 +141,9 @@ def list_name_keys(authors: Sequence[str]) -> list[str]:
 def _create_name_keys(name: str) -> list[str]:
     words = split_text(name).split()
     spellings = dict.fromkeys([" ".join(words), " ".join(words[-1:] + words[:-1])])
+    written = name.split()
+    particles = [place for place, word in enumerate(written) if place and word[0].islower()]
+    if particles:  # a surname of several words: van der Waals
+        surname_first = written[particles[0] :] + written[: particles[0]]
+        spellings[" ".join(split_text(" ".join(surname_first)).split())] = None
     return [f"{spelling}{NAME_SEPARATOR}{name}" for spelling in spellings if spelling]

@@ -24,6 +24,7 @@ from typing import TypeVar
 import msgspec
 from msgspec import Struct
 
+from ..models.records import INT8_MAX
 from ..models.responses import IndexStatus
 from .schema import FORMAT
 
@@ -76,9 +77,11 @@ def read_state(folder: Path) -> IndexState | None:
 def read_generation(folder: Path) -> int:
     """A number that differs after each change of the state; 0 if there is none."""
     try:
-        return (folder / STATE).stat().st_mtime_ns
+        status = (folder / STATE).stat()
     except OSError:
         return 0
+    # the clock of a file system ticks every few milliseconds; the file is another one each time
+    return (status.st_mtime_ns + status.st_ino) & INT8_MAX
 
 
 def write_state(folder: Path, state: IndexState) -> None:

@@ -76,7 +76,7 @@ def _list_authors(searcher: Searcher, prefix: str) -> list[SuggestedAuthor]:
     counts = {key.partition(NAME_SEPARATOR)[2]: count for key, count in keys}
     names: Counter[str] = Counter()
     for name, count in counts.items():
-        names[" ".join(split_words(name))] += count
+        names[_fold(name)] += count
     authors = [_count_author(searcher, name) for name, _ in names.most_common(2 * MAX_AUTHORS)]
     return _select(authors, MAX_AUTHORS)
 
@@ -84,11 +84,15 @@ def _list_authors(searcher: Searcher, prefix: str) -> list[SuggestedAuthor]:
 def _count_author(searcher: Searcher, name: str) -> SuggestedAuthor:
     """Return the author with this folded name."""
     prefix = f"{name}{NAME_SEPARATOR}"
-    keys = [
-        key for key, _ in searcher.terms_with_prefix("author_name", prefix, None, MAX_SPELLINGS)
-    ]
+    spellings = searcher.terms_with_prefix("author_name", prefix, None, MAX_SPELLINGS)
+    # other names have the same words in another order
+    keys = [key for key, _ in spellings if _fold(key.removeprefix(prefix)) == name]
     papers = Query.term_set_query(SCHEMA, "author_name", keys)
     return SuggestedAuthor(keys[0].removeprefix(prefix), _count(searcher, papers))
+
+
+def _fold(name: str) -> str:
+    return " ".join(split_words(name))
 
 
 def _find_titles(
