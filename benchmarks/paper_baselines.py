@@ -7,6 +7,7 @@ from pathlib import Path
 import psycopg
 
 from benchmarks.paper_corpus import GeneratedPaper
+from benchmarks.paper_queries import Search
 
 MAX_RANKED, MAX_COUNTED = 20_000, 100_000
 """Of how many matches the former service ranked and counted the newest."""
@@ -68,15 +69,12 @@ class FormerSearch:
 
     def restore(self) -> None:
         """Add the column and the indexes that the service had."""
-        for statement in RESTORE_SQL.split(";\n"):
-            # the statements of the function are separated by spaces
-            if statement.strip():
-                self._conn.execute(statement.encode())
+        self._conn.execute(RESTORE_SQL)
         self._conn.execute("vacuum (analyze) papers")
 
-    def search(self, tsquery: str) -> list[str]:
+    def search(self, search: Search) -> list[str]:
         """Return the ids of the first ten papers; count matches, categories and years."""
-        values = {"words": tsquery, "max_ranked": MAX_RANKED, "max_counted": MAX_COUNTED}
+        values = {"words": search.tsquery, "max_ranked": MAX_RANKED, "max_counted": MAX_COUNTED}
         rows = self._conn.execute(RANK_SQL, values).fetchall()
         self._conn.execute(COUNT_SQL, values).fetchall()
         return [arxiv_id for arxiv_id, _ in rows]
@@ -112,11 +110,13 @@ class SqliteSearch:
         """Close the database."""
         self._conn.close()
 
-    def search(self, fts5: str) -> None:
-        """Fetch the first ten papers and the number of matches."""
-        statement = (
+    def search(self, search: Search) -> int:
+        """Fetch the first ten papers, and return the number of matches."""
+        ranking = (
             "select rowid from papers where papers match ?"
             " order by bm25(papers, 3, 2, 1, 0.5) limit 10"
         )
-        self._conn.execute(statement, (fts5,)).fetchall()
-        self._conn.execute("select count(*) from papers where papers match ?", (fts5,)).fetchall()
+        self._conn.execute(ranking, (search.fts5,)).fetchall()
+        statement = "select count(*) from papers where papers match ?"
+        [(count,)] = self._conn.execute(statement, (search.fts5,)).fetchall()
+        return int(count)

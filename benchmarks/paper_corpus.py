@@ -33,8 +33,7 @@ NAMES = 400_000
 PHRASE_WORDS = 3
 """Texts consist of phrases that other texts contain too."""
 TITLE_PHRASES, ABSTRACT_PHRASES, SENTENCE_PHRASES = 3, 50, 8
-VERSIONS = 1.6
-"""Stored versions per paper if all of them are generated; otherwise one."""
+VERSION_SECONDS = 1_000_000
 FIRST_MONTH = (1991 * 12) + 7
 LAST_MONTH = (2026 * 12) + 9
 GROWTH = 1 / 2.6
@@ -131,18 +130,19 @@ class Corpus:
         self._names = _repeat(self.names, weights, 5 * names)
         self._categories = _repeat(CATEGORIES, CATEGORIES.values(), 4096)
 
-    def generate(self, count: int, *, all_versions: bool = False) -> Iterator[GeneratedPaper]:
-        """Generate this number of papers, each in one or in all versions."""
+    def generate(self, count: int, versions: float = 1) -> Iterator[GeneratedPaper]:
+        """Generate this number of papers, each in this number of versions on average."""
         random = Random(f"{self._seed} papers")  # noqa: S311 - not used for security
         numbers: Counter[str] = Counter()
         for number in range(count):
             month = FIRST_MONTH + (LAST_MONTH - FIRST_MONTH) * ((number + 0.5) / count) ** GROWTH
             paper = self._generate_paper(random, number, month, numbers)
             yield paper
-            while all_versions and random.random() < 1 - 1 / VERSIONS:
-                version = paper.version + 1
+            while random.random() < 1 - 1 / versions:
                 title = f"{paper.title} {random.choice(self.phrases)}"
-                paper = paper._replace(version=version, title=title, updated=paper.updated + 10**6)
+                paper = paper._replace(
+                    version=paper.version + 1, title=title, updated=paper.updated + VERSION_SECONDS
+                )
                 yield paper
 
     def _generate_paper(

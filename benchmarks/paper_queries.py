@@ -20,13 +20,18 @@ class Search(NamedTuple):
     kind: str
     q: str | None = None
     fts5: str | None = None
-    """The same for SQLite. None: the search has a filter that the other engines lack."""
+    """The same for SQLite; None if there is a filter, which the other engines lack."""
     tsquery: str | None = None
     """The same for PostgreSQL."""
     author: str | None = None
     category: str | None = None
     since: int | None = None
     """The first year."""
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether there is no filter."""
+        return self.fts5 is not None
 
     @property
     def params(self) -> dict[str, str]:

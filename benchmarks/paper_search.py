@@ -3,7 +3,6 @@
 The environment variable BENCH_PAPERS is the number of generated papers.
 """
 
-import asyncio
 import os
 import re
 import shutil
@@ -17,9 +16,8 @@ from functools import partial
 from itertools import chain, cycle, islice
 from pathlib import Path
 from statistics import fmean, median, quantiles
-from typing import Any, NamedTuple
+from typing import NamedTuple
 from urllib.parse import urlencode
-from uuid import uuid4
 
 import httpx
 import psycopg
@@ -34,31 +32,23 @@ from benchmarks.measuring import (
     run_service,
 )
 from benchmarks.paper_baselines import FormerSearch, SqliteSearch
-from benchmarks.paper_corpus import Corpus, GeneratedPaper, copy_papers
-from benchmarks.paper_queries import Search, create_searches
+from benchmarks.paper_corpus import Corpus, copy_papers
+from benchmarks.paper_queries import Search, create_searches, match_all
 from benchmarks.paper_topics import Topic, compute_reciprocal_rank, create_topics
-from service import sql
-from service.context import create_pools
-from service.db.records import build_insert_values
-from service.models.arxiv import Outcome
-from service.models.records import PaperInsert, Record, ResultInsert
+from benchmarks.paper_writing import NEW_PAPERS, measure_build, measure_recording
 from service.search_index import state
-from service.search_index.indexer import Indexer
 from service.search_index.queries import build_query
-from service.search_index.schema import IndexedPaper, create_documents, create_index, open_index
-from service.settings import Settings
+from service.search_index.schema import open_index
 
-PAPERS = int(os.environ.get("BENCH_PAPERS", "100000"))
+PAPERS = int(os.environ.get("BENCH_PAPERS", "50000"))
+VERSIONS = 1.1
+"""Stored versions of each paper."""
 MIN_COMPARED = 1_000_000
 """With fewer papers, HTTP and PostgreSQL take longer than tantivy: ratios have no target."""
-BARE_PAPERS = 100_000
-"""Of this many papers, bare tantivy has the documents in memory."""
 WARM_ROUNDS = 3
 SIMILAR = 20
-CLIENTS, CLIENT_SECONDS, CLIENT_ROUNDS = 8, 4, 3
-RECORDED, NEW_PAPERS = 60, 10
-"""Recorded searches, and the new papers in each."""
-BARE_WRITER_BYTES = 150_000_000
+CLIENTS, CLIENT_SECONDS, CLIENT_ROUNDS = 8, 3, 3
+FORMER_SEARCH = "the former search in PostgreSQL, newest 20,000 ranked, newest 100,000 counted"
 PATHS_SCRIPT = Path(__file__).with_name("paths.lua")
 YEARS = range(1990, 2030)
 AGGREGATIONS = {
@@ -91,73 +81,39 @@ def measure_paper_search(bench: Bench) -> Iterator[Row]:
     print_progress(f"generating {PAPERS:,} papers")
     corpus, settings = Corpus(), bench.create_database("papers")
     topics = create_topics(corpus)
-    extra = [paper for topic in topics for paper in (*topic.answers, *topic.distractors)]
-    with psycopg.connect(bench.get_owner_url("papers"), autocommit=True) as conn:
-        copy_papers(conn, chain(corpus.generate(PAPERS), extra))
-        conn.execute("vacuum (analyze) papers")
-    folder = bench.folder / "index"
-    yield from _measure_build(settings, folder, corpus, bench.folder / "bare")
-    searches = create_searches(corpus)
-    with run_service(settings, {"ARXIV_INDEX_DIR": str(folder)}) as (address, pid):
-        with httpx.Client(base_url=address, timeout=60) as client:
-            _wait_for_index(client)
-            times = _measure_searches(client, folder, searches)
-            yield from _compare_times(times)
-            yield from _measure_similar(client, corpus)
-            ranks = [_rank_topic(client, topic) for topic in topics]
-        yield from _measure_clients(address, folder, searches, bench.folder)
+    _store_papers(bench.get_owner_url("papers"), corpus, topics)
+    folder, searches = bench.folder / "index", create_searches(corpus)
+    papers = corpus.generate(PAPERS, VERSIONS)
+    yield measure_build(settings, folder, papers, bench.folder / "bare")
+    with (
+        run_service(settings, {"ARXIV_INDEX_DIR": str(folder)}) as (address, pid),
+        httpx.Client(base_url=address, timeout=60) as client,
+    ):
+        _wait_for_index(client)
+        times = _measure_searches(client, folder, searches)
+        yield from _compare_times(times)
+        yield from _measure_similar(client, corpus)
+        ranks = [_rank_topic(client, topic) for topic in topics]
+        yield _measure_clients(address, folder, searches, bench.folder)
         yield _measure_memory(pid)
-    yield from _compare_engines(bench, settings, corpus, searches, times, (topics, ranks))
+    print_progress("searching with SQLite")
+    with closing(SqliteSearch(bench.folder / "sqlite", corpus.generate(PAPERS))) as sqlite:
+        yield _compare_engine("SQLite FTS5, bm25 and total", sqlite.search, searches, times)
+    recorded = measure_recording(settings, corpus.generate(PAPERS), "a")
+    print_progress("restoring the former search")
+    with closing(FormerSearch(bench.get_owner_url("papers"))) as former:
+        former.restore()
+        before = measure_recording(settings, corpus.generate(PAPERS), "b")
+        yield _compare_recording(recorded, before)
+        yield _compare_engine(FORMER_SEARCH, former.search, searches, times)
+        yield _compare_rankings(former, topics, ranks)
 
 
-def _measure_build(
-    settings: Settings, folder: Path, corpus: Corpus, bare_folder: Path
-) -> Iterator[Row]:
-    print_progress("building the index")
-    seconds = measure_time(lambda: asyncio.run(_build(settings, folder)))
-    count = min(PAPERS, BARE_PAPERS)
-    print_progress(f"building an index of {count:,} documents with bare tantivy")
-    documents = [
-        document
-        for paper in corpus.generate(count)
-        for document in create_documents([_convert_paper(paper)])
-    ]
-    bare = measure_time(lambda: _build_bare(bare_folder, documents))
-    yield Row(
-        measure=f"building the index of {PAPERS:,} papers from PostgreSQL, per paper",
-        against=f"bare tantivy, {count:,} documents in memory",
-        seen=[seconds / PAPERS / (bare / count)],
-        at_most=2.5,
-        detail=f"{seconds:.1f} s, {_get_size(folder) / 2**20:,.0f} MiB; bare {bare:.1f} s",
-    )
-
-
-async def _build(settings: Settings, folder: Path) -> None:
-    async with create_pools(settings) as pools:
-        await Indexer(pools, folder).update()
-
-
-def _convert_paper(paper: GeneratedPaper) -> IndexedPaper:
-    return IndexedPaper(**_list_fields(paper))
-
-
-def _list_fields(paper: GeneratedPaper) -> dict[str, Any]:
-    values = paper._asdict() | {"affiliations": None, "links": None, "withdrawn": False}
-    del values["first_timestamp"]
-    return values
-
-
-def _build_bare(folder: Path, documents: Sequence[tantivy.Document]) -> None:
-    folder.mkdir()
-    writer = create_index(folder).writer(BARE_WRITER_BYTES)
-    for document in documents:
-        writer.add_document(document)
-    writer.commit()
-    writer.wait_merging_threads()
-
-
-def _get_size(folder: Path) -> int:
-    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+def _store_papers(url: str, corpus: Corpus, topics: Sequence[Topic]) -> None:
+    of_topics = [paper for topic in topics for paper in (*topic.answers, *topic.distractors)]
+    with psycopg.connect(url, autocommit=True) as conn:
+        copy_papers(conn, chain(corpus.generate(PAPERS, VERSIONS), of_topics))
+        conn.execute("vacuum (analyze) papers")
 
 
 def _wait_for_index(client: httpx.Client) -> None:
@@ -251,12 +207,11 @@ def _measure_similar(client: httpx.Client, corpus: Corpus) -> Iterator[Row]:
 
 def _measure_clients(
     address: str, folder: Path, searches: Sequence[Search], temporary: Path
-) -> Iterator[Row]:
+) -> Row:
     """Compare the searches per second of several clients with two threads of bare tantivy."""
     name = f"searches per second of {CLIENTS} clients, {PAPERS:,} papers"
     if not (wrk := shutil.which("wrk")):
-        yield Row(measure=name, detail="not available: wrk is not installed")
-        return
+        return Row(measure=name, detail="not available: wrk is not installed")
     paths = temporary / "paths"
     paths.write_text("".join(f"/papers?{urlencode(each.params)}\n" for each in searches))
     searcher = open_searcher(folder)
@@ -266,7 +221,7 @@ def _measure_clients(
         print_progress(f"{CLIENTS} clients: round {number + 1} of {CLIENT_ROUNDS}")
         rates.append((_measure_wrk(wrk, address, paths), _measure_bare_threads(searcher, queries)))
     ours, bare = zip(*rates, strict=True)
-    yield Row(
+    return Row(
         measure=name,
         against="bare tantivy, two threads",
         seen=compute_ratios(ours, bare),
@@ -276,8 +231,8 @@ def _measure_clients(
 
 
 def _measure_wrk(wrk: str, address: str, paths: Path) -> float:
-    options = [f"-t1 -c{CLIENTS} -d{CLIENT_SECONDS}s --timeout 30s -s"]
-    command = [wrk, *" ".join(options).split(), str(PATHS_SCRIPT), address, "--", str(paths)]
+    options = ["-t1", f"-c{CLIENTS}", f"-d{CLIENT_SECONDS}s", "--timeout", "30s"]
+    command = [wrk, *options, "-s", str(PATHS_SCRIPT), address, "--", str(paths)]
     output = subprocess.run(command, capture_output=True, text=True, check=True).stdout  # noqa: S603 - our own arguments
     assert "Non-2xx" not in output, output  # noqa: S101
     return float(re.findall(r"Requests/sec:\s+([\d.]+)", output)[0])
@@ -313,113 +268,37 @@ def _measure_memory(pid: int) -> Row:
     )
 
 
-def _compare_engines(
-    bench: Bench,
-    settings: Settings,
-    corpus: Corpus,
-    searches: Sequence[Search],
-    times: Times,
-    ranking: tuple[list[Topic], list[float]],
-) -> Iterator[Row]:
-    """Measure SQLite, and the former search after its column and its indexes are restored."""
-    print_progress("recording searches without full-text search in PostgreSQL")
-    recorded = _measure_recording(settings, corpus, "a")
-    print_progress("restoring the former search")
-    with (
-        closing(FormerSearch(bench.get_owner_url("papers"))) as former,
-        closing(SqliteSearch(bench.folder / "sqlite", corpus.generate(PAPERS))) as sqlite,
-    ):
-        former.restore()
-        before = _measure_recording(settings, corpus, "b")
-        yield Row(
-            measure=f"recording a search with {NEW_PAPERS} new papers, database time",
-            against="with the former column and indexes",
-            seen=[recorded / before],
-            at_most=0.25,
-            detail=f"{recorded:.2f} ms against {before:.2f} ms; median of {RECORDED}",
-        )
-        compared = [
-            (search, milliseconds)
-            for search, milliseconds in zip(searches, times.http, strict=True)
-            if search.fts5
-        ]
-        ours = [milliseconds for _, milliseconds in compared]
-        for name, measured in (
-            (
-                "SQLite FTS5, bm25 and total",
-                [_measure(sqlite.search, each.fts5) for each, _ in compared],
-            ),
-            (
-                "the former search in PostgreSQL (newest 20,000 ranked, 100,000 counted)",
-                [_measure(former.search, s.tsquery) for s, _ in compared],
-            ),
-        ):
-            yield Row(
-                measure=f"the {len(ours)} of these searches without filters: time of all of them",
-                against=name,
-                seen=[sum(ours) / sum(measured)],
-                detail=_describe(ours) + " against " + _describe(measured),
-            )
-        yield _compare_rankings(former, *ranking)
+def _compare_recording(recorded: float, before: float) -> Row:
+    return Row(
+        measure=f"recording a search with {NEW_PAPERS} new papers, database time",
+        against="with the former column and indexes",
+        seen=[recorded / before],
+        at_most=0.25,
+        detail=f"{recorded:.2f} ms against {before:.2f} ms",
+    )
+
+
+def _compare_engine(
+    name: str, search: Callable[[Search], object], searches: Sequence[Search], times: Times
+) -> Row:
+    pairs = zip(searches, times.http, strict=True)
+    compared = [(each, milliseconds) for each, milliseconds in pairs if each.is_plain]
+    ours = [milliseconds for _, milliseconds in compared]
+    theirs = []
+    for each, _ in compared:
+        search(each)
+        theirs.append(measure_time(partial(search, each)) * 1000)
+    return Row(
+        measure=f"the {len(compared)} of these searches without filters: time of all of them",
+        against=name,
+        seen=[sum(ours) / sum(theirs)],
+        detail=f"median / 95th percentile / maximum: {_describe(ours)} against {_describe(theirs)}",
+    )
 
 
 def _describe(values: Sequence[float]) -> str:
     computed = (compute(values) for _, compute, _ in STATISTICS)
     return " / ".join(f"{value:,.1f}" for value in computed) + " ms"
-
-
-def _measure(search: Callable[[str], object], query: str | None) -> float:
-    """Return the milliseconds of a search when it is warm."""
-    assert query  # noqa: S101 - searches with filters are not compared
-    search(query)
-    return measure_time(lambda: search(query)) * 1000
-
-
-def _measure_recording(settings: Settings, corpus: Corpus, prefix: str) -> float:
-    """Return the median milliseconds of the transaction that records a search with new papers."""
-    papers = corpus.generate(RECORDED * NEW_PAPERS)
-    times = []
-    with psycopg.connect(str(settings.database_url), autocommit=True) as conn:
-        for number in range(RECORDED):
-            record = _create_record([*islice(papers, NEW_PAPERS)], f"{prefix}{number}")
-            values = build_insert_values(record)
-            times.append(measure_time(partial(_record, conn, values)) * 1000)
-    return median(times)
-
-
-def _record(conn: psycopg.Connection, values: dict[str, object]) -> None:
-    statements = (sql.INSERT_QUERY, sql.INSERT_RESULTS, sql.UPSERT_PAPERS)
-    with conn.transaction():
-        for statement in statements:
-            conn.execute(statement, values, prepare=True)
-
-
-def _create_record(papers: Sequence[GeneratedPaper], name: str) -> Record:
-    """Create the record of a search that found papers with new ids."""
-    moment = int(time.time())
-    inserts = [
-        PaperInsert(**_list_fields(paper._replace(timestamp=moment, arxiv_id=f"{name}.{number}")))
-        for number, paper in enumerate(papers)
-    ]
-    results = [
-        ResultInsert(", ".join(paper.authors), paper.title, paper.journal, paper.arxiv_id, 1)
-        for paper in inserts
-    ]
-    return Record(
-        query_id=0,
-        timestamp=moment,
-        status=200,
-        num_results=len(papers),
-        num_entries=len(papers),
-        query=name,
-        outcome=Outcome.OK,
-        write_key=uuid4(),
-        search_key=uuid4(),
-        remarks=None,
-        acknowledged=moment,
-        results=results,
-        papers=inserts,
-    )
 
 
 def _rank_topic(client: httpx.Client, topic: Topic) -> float:
@@ -428,9 +307,8 @@ def _rank_topic(client: httpx.Client, topic: Topic) -> float:
 
 
 def _compare_rankings(former: FormerSearch, topics: Sequence[Topic], ranks: list[float]) -> Row:
-    former_ranks = [
-        compute_reciprocal_rank(topic, former.search(" & ".join(topic.words))) for topic in topics
-    ]
+    found = [former.search(match_all("topic", *topic.words)) for topic in topics]
+    former_ranks = list(map(compute_reciprocal_rank, topics, found))
     return Row(
         measure=f"mean reciprocal rank of known answers among the first ten, {len(topics)} topics",
         against="the former ranking (ts_rank_cd)",

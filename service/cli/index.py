@@ -61,7 +61,7 @@ async def run_index(settings: Settings, *, rebuild: bool, verify: bool) -> None:
             _print_state(folder)
             differences = await _verify(pools, settings) if verify else []
         except OSError as error:
-            raise IndexUnavailable(f"cannot use the search index in {folder}: {error}") from error
+            raise IndexUnavailable(state.describe_error(folder, error)) from error
         finally:
             indexer.close()
     if verify:

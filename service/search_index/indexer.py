@@ -87,19 +87,19 @@ class Indexer:
             await self._update()
             self._lock.mark_synced()
         except (ValueError, OSError) as error:
-            self._index = None  # the writer is unusable after an error
-            raise IndexUnavailable(self._describe(error)) from error
+            self._close_index()  # the writer is unusable after an error
+            raise IndexUnavailable(state.describe_error(self._folder, error)) from error
         return True
 
     def close(self) -> None:
         """Let another process update the index."""
-        self._index = None
+        self._close_index()
         self._lock.release()
 
-    def _describe(self, error: Exception) -> str:
-        problem = f"cannot update the search index in {self._folder}: {error}"
-        remedy = state.find_remedy(error)
-        return f"{problem}: {remedy}" if remedy else problem
+    def _close_index(self) -> None:
+        if self._index is not None:
+            self._index.close()
+        self._index = None
 
     async def _run(self) -> None:
         await asyncio.sleep(START_DELAY)
@@ -164,7 +164,7 @@ class Indexer:
 
     async def _sync(self, current: IndexState) -> None:
         if self._index is None or self._index.state.directory != current.directory:
-            self._index = None
+            self._close_index()
             self._index = await SyncedIndex.open(self._folder, self._changes, current)
         await self._index.sync()
 
@@ -180,7 +180,7 @@ class Indexer:
 
     def _discard(self) -> None:
         """Make searches fail until the index is built again."""
-        self._index = None
+        self._close_index()
         state.discard_state(self._folder)
 
     async def _build(self) -> None:
@@ -197,8 +197,11 @@ class Indexer:
         directory = f"papers-{secrets.token_hex(4)}"
         writer = await run_in_thread(Writer.create, self._folder / directory)
         delayed: dict[str, int] = {}
-        await self._add_papers(source, writer, delayed)
-        papers = await self._finish(writer)
+        try:
+            await self._add_papers(source, writer, delayed)
+            papers = await self._finish(writer)
+        finally:
+            writer.close()
         built = IndexState(
             format=FORMAT,
             database=database,
@@ -210,6 +213,7 @@ class Indexer:
         index = await SyncedIndex.open(self._folder, self._changes, built, delayed)
         await index.sync()  # first, so that no paper is missing that the index in use has
         index.save()
+        self._close_index()
         self._index = index
         (self._folder / state.REBUILD).unlink(missing_ok=True)
         state.write_progress(self._folder, None)

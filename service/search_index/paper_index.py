@@ -15,7 +15,7 @@ from typing import Any, NamedTuple, Self, TypeVar
 import tantivy
 from cachetools import TTLCache
 
-from ..errors import IndexUnavailable
+from ..errors import IndexUnavailable, InvalidParameter
 from ..models.records import Count, PaperVersion
 from . import state
 from .schema import open_index
@@ -44,6 +44,7 @@ class Snapshot(NamedTuple):
 
     generation: int
     searcher: tantivy.Searcher
+    directory: str
 
 
 class SortedHit(NamedTuple):
@@ -110,12 +111,17 @@ class PaperIndex:
                 self._index = open_index(self._root / current.directory)
                 self._directory = current.directory
             self._index.reload()
-            return Snapshot(generation, self._index.searcher())
+            return Snapshot(generation, self._index.searcher(), self._directory)
         except (ValueError, OSError) as error:
-            logger.error("the search index in %s is damaged: %s", self._root, error)  # noqa: TRY400
-            self._index = None
-            state.discard_state(self._root, current.directory)
+            self._discard(current.directory, error)
             raise self._create_error() from error
+
+    def _discard(self, directory: str, error: Exception) -> None:
+        """Have a damaged index built again."""
+        logger.error("the search index in %s is damaged: %s", self._root, error)
+        self._index = self._snapshot = None
+        self._snapshots.clear()
+        state.discard_state(self._root, directory)
 
     def _create_error(self) -> IndexUnavailable:
         status = state.read_status(self._root)
@@ -128,7 +134,9 @@ class PaperIndex:
         self, snapshot: Snapshot, query: tantivy.Query, limit: int, offset: int
     ) -> list[PaperVersion]:
         """Return the ids and versions of papers, the best match first."""
-        return await self._run(partial(rank_papers, snapshot.searcher, query, limit, offset))
+        return await self._search(
+            snapshot, partial(rank_papers, snapshot.searcher, query, limit, offset)
+        )
 
     async def sort(
         self,
@@ -141,15 +149,26 @@ class PaperIndex:
     ) -> list[SortedHit]:
         """Return papers by their submission."""
         call = partial(_sort, snapshot.searcher, query, limit, offset, descending=descending)
-        return await self._run(call)
+        return await self._search(snapshot, call)
 
     async def count(self, snapshot: Snapshot, query: tantivy.Query, tz: tzinfo) -> list[Count]:
         """Return the number of papers: in total, by category and by year in this time zone."""
-        return await self._run(partial(_count, snapshot.searcher, query, tz))
+        return await self._search(snapshot, partial(_count, snapshot.searcher, query, tz))
 
     async def call(self, snapshot: Snapshot, function: Callable[[tantivy.Searcher], T]) -> T:
         """Return what a function returns that reads a state of the index."""
-        return await self._run(partial(function, snapshot.searcher))
+        return await self._search(snapshot, partial(function, snapshot.searcher))
+
+    async def _search(self, snapshot: Snapshot, search: Callable[[], T]) -> T:
+        """Return the result of a search. Raises InvalidParameter or IndexUnavailable."""
+        try:
+            return await self._run(partial(_convert_panic, search))
+        except ValueError as error:
+            if "exceeded max expansions" in str(error):
+                reason = "too many words begin like one with a *; write more letters before the *"
+                raise InvalidParameter("q", reason) from error
+            self._discard(snapshot.directory, error)
+            raise self._create_error() from error
 
     async def _run(self, function: Callable[[], T]) -> T:
         if self._waiting >= MAX_WAITING:
@@ -159,6 +178,16 @@ class PaperIndex:
             return await asyncio.get_running_loop().run_in_executor(self._threads, function)
         finally:
             self._waiting -= 1
+
+
+def _convert_panic(search: Callable[[], T]) -> T:
+    """Return the result of a search; a panic of tantivy, which is no Exception, is a ValueError."""
+    try:
+        return search()
+    except Exception:
+        raise
+    except BaseException as error:
+        raise ValueError(f"panic: {error}") from error
 
 
 def rank_papers(

@@ -24,12 +24,16 @@ from typing import TypeVar
 import msgspec
 from msgspec import Struct
 
+from ..models.records import INT8_MAX
 from ..models.responses import IndexStatus
 from .schema import FORMAT
 
 STATE, PROGRESS, FAILURE, DELAYED = "state.json", "progress.json", "failure.json", "delayed.json"
 LOCK, REBUILD = "lock", "rebuild"
 T = TypeVar("T")
+
+MIN_FREE_BYTES = 100_000
+"""With less, the disk is full."""
 
 _unwritten_failures: dict[Path, str] = {}
 """Reasons that this process could not write to the file: the disk is full, or read-only."""
@@ -73,9 +77,11 @@ def read_state(folder: Path) -> IndexState | None:
 def read_generation(folder: Path) -> int:
     """A number that differs after each change of the state; 0 if there is none."""
     try:
-        return (folder / STATE).stat().st_mtime_ns
+        status = (folder / STATE).stat()
     except OSError:
         return 0
+    # the clock of a file system ticks every few milliseconds; the file is another one each time
+    return (status.st_mtime_ns + status.st_ino) & INT8_MAX
 
 
 def write_state(folder: Path, state: IndexState) -> None:
@@ -225,16 +231,30 @@ _SAME_REMEDIES = {
 }
 
 
-def find_remedy(error: BaseException) -> str | None:
-    """What helps against an error of the file system, or None if it is of another kind.
-
-    tantivy has only the text of the error.
-    """
+def find_cause(error: BaseException) -> int | None:
+    """The error number if the file system is the cause; tantivy has only its text."""
     text = str(error)
-    for number in (*_REMEDIES, *_SAME_REMEDIES):
-        if os.strerror(number) in text:
-            return _REMEDIES[_SAME_REMEDIES.get(number, number)]
-    return "check the directory and its file system" if isinstance(error, OSError) else None
+    numbers = (*_REMEDIES, *_SAME_REMEDIES)
+    return next((number for number in numbers if os.strerror(number) in text), None)
+
+
+def describe_error(folder: Path, error: BaseException) -> str:
+    """Why the index cannot be updated, and what helps."""
+    cause = find_cause(error)
+    if cause is None and _is_full(folder):  # tantivy's threads end without their error
+        cause = errno.ENOSPC
+    problem = f"cannot update the search index in {folder}"
+    if cause is None:
+        return f"{problem}: {error}"
+    remedy = _REMEDIES[_SAME_REMEDIES.get(cause, cause)]
+    return f"{problem}: {os.strerror(cause)}: {remedy}"
+
+
+def _is_full(folder: Path) -> bool:
+    try:
+        return shutil.disk_usage(folder).free < MIN_FREE_BYTES
+    except OSError:
+        return False
 
 
 def _read(path: Path, kind: type[T]) -> T | None:

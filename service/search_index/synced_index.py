@@ -53,7 +53,7 @@ class Writer:
 
     def __init__(self, index: tantivy.Index, heap_bytes: int, threads: int = 1) -> None:
         self.index = index
-        self._writer = index.writer(heap_bytes, threads)
+        self._open_writer: tantivy.IndexWriter | None = index.writer(heap_bytes, threads)
 
     @classmethod
     def create(cls, path: Path) -> Self:
@@ -71,9 +71,19 @@ class Writer:
         except ValueError as error:
             if "LockBusy" in str(error):
                 raise IndexInUse from error
-            if state.find_remedy(error):
+            if state.find_cause(error):
                 raise
             raise DamagedIndex(str(error)) from error
+
+    @property
+    def _writer(self) -> tantivy.IndexWriter:
+        if self._open_writer is None:
+            raise ValueError("the writer of the index is closed")
+        return self._open_writer
+
+    def close(self) -> None:
+        """Discard what is not committed, and let another writer open the index."""
+        self._open_writer = None
 
     def add(self, papers: Iterable[Collection[IndexedPaper]]) -> None:
         """Add new papers, each with all its versions."""
@@ -138,6 +148,10 @@ class SyncedIndex:
         return cls(
             folder, changes, writer, index_state, state.read_delayed(folder) | (delayed or {})
         )
+
+    def close(self) -> None:
+        """Let another writer open the index."""
+        self._writer.close()
 
     def save(self) -> None:
         """Make searches use this index. Raises OSError."""

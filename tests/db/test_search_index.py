@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, suppress
 from functools import partial
+from importlib import import_module
 from pathlib import Path
 from signal import SIGKILL
 from time import monotonic, sleep, time
@@ -69,7 +70,8 @@ def add(db: psycopg.Connection, arxiv_id: str, title: str = "A title", version: 
 def find(folder: Path, word: str) -> set[tuple[str, int]]:
     """The ids and versions of indexed papers with this word in their title."""
     current = state.read_state(folder)
-    assert current
+    if current is None:
+        return set()
     opened = open_index(folder / current.directory)
     searcher = opened.searcher()
     hits = searcher.search(tantivy.Query.term_query(opened.schema, "title", word), 100).hits
@@ -642,7 +644,7 @@ async def test_verification_lists_differences_and_a_rebuild_repairs_them(
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("service.cli.index.GRACE_SECONDS", 0)
+    monkeypatch.setattr(import_module("service.cli.index"), "GRACE_SECONDS", 0)
     settings = Settings(
         database_url=make_conninfo(database, user="arxiv_rw"), index_dir=str(folder)
     )

@@ -78,7 +78,7 @@ def test_some_papers_have_a_thousand_authors(papers: list[GeneratedPaper]) -> No
 
 
 def test_all_versions_of_a_paper_are_consecutive(corpus: Corpus) -> None:
-    versions = list(corpus.generate(1000, all_versions=True))
+    versions = list(corpus.generate(1000, versions=1.6))
 
     assert 1.4 < len(versions) / 1000 < 1.8
     for previous, paper in pairwise(versions):

@@ -372,3 +372,15 @@ def test_operators_select_the_right_papers(query: tuple[str, Meaning]) -> None:
     for paper in PAPERS:
         assert matches(tree, set(paper.split())) == meaning(set(paper.split())), text
         assert not (matches(tree, set()))  # a query that matches every paper is rejected
+
+
+@pytest.mark.parametrize("character", ["a", "(", "\u0301"])
+def test_query_of_60_kilobytes_is_rejected_within_a_millisecond(character: str) -> None:
+    times = []
+    for _ in range(5):
+        started = time.thread_time()
+        with pytest.raises(InvalidParameter):
+            parse_query(character * 60_000)
+        times.append(time.thread_time() - started)
+
+    assert min(times) < 0.001

@@ -29,7 +29,7 @@ KEYS: dict[str, tuple[Any, ...]] = {
     "queries": (1_795_464_900, 42),
     "results": (1_795_464_900, 42, 0),
     "papers": (1_795_464_900, "hep-th/9901001", 2),
-    "ranked": (0.5, "2101.00001", 1),
+    "ranked": (7, 3, "2101.00001", 1),
 }
 SHAPES = {
     "queries": tuple(QUERIES.key.values()),
