@@ -317,7 +317,7 @@ class RemotePaperSearch(PaperSearch):
     async def find_similar(
         self, paper: PaperVersion, filters: PaperFilter, limit: int
     ) -> list[SimilarPaperRow]:
-        request = requests.SimilarPapers(paper, filters, limit)
+        request = requests.SimilarTo(paper, filters, limit)
         return await self._backend.call("/read-archive", request, list[SimilarPaperRow])
 
     async def correct_spelling(self, filters: PaperFilter) -> list[str]:

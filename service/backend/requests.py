@@ -114,7 +114,7 @@ class SuggestionsFor(_Request, frozen=True, tag="suggestions"):
     q: Annotated[str, describe("what has been typed", max_length=MAX_SUGGESTED_LENGTH)]
 
 
-class SimilarPapers(_Request, frozen=True, tag="similar"):
+class SimilarTo(_Request, frozen=True, tag="similar"):
     """Papers that are similar to a stored one, the most similar first."""
 
     paper: Annotated[PaperVersion, describe("identifier and version, or 0")]
@@ -138,7 +138,7 @@ ReadRequest = (
     | PapersById
     | Counts
     | SuggestionsFor
-    | SimilarPapers
+    | SimilarTo
     | Corrections
 )
 
@@ -170,7 +170,7 @@ async def execute(  # noqa: C901, PLR0911 - one each
             return await paper_search.count(filters, timestamps.parse_zone(zone))
         case SuggestionsFor(q):
             return await paper_search.suggest(q)
-        case SimilarPapers(paper, filters, limit):
+        case SimilarTo(paper, filters, limit):
             return await paper_search.find_similar(paper, filters, limit)
         case Corrections(filters):
             return await paper_search.correct_spelling(filters)

@@ -64,6 +64,7 @@ from tests.api.test_rejections import (  # noqa: F401 - run with a frontend and 
     test_tsquery_that_is_too_large_is_rejected,
 )
 from tests.conftest import Gateway, Serve, listening, make_app
+from tests.support.indexing import papers_are_indexed
 from tests.support.process import service
 
 TOKEN = "the token of the tests"  # noqa: S105
@@ -234,6 +235,7 @@ async def both(
         backend(backend_settings(**same)) as url,
         client_of(make_app(frontend(url, api_url=settings().api_url, **options))) as split,
     ):
+        await papers_are_indexed(filled_database, settings().index_path)
         yield [alone, split]
 
 
