@@ -8,6 +8,8 @@ from litestar.types import ASGIApp, HTTPScope, Receive, Scope, Send
 
 _PATH = re.compile(r"(?P<before>/papers/)(?P<arxiv_id>.+?)(?P<after>(?:/similar)?/*)", re.DOTALL)
 
+_SLASHES = re.compile("/+")
+
 
 class PaperIdMiddleware(ASGIMiddleware):
     """Encode the slashes of an identifier, so that it is one segment of the path.
@@ -18,7 +20,7 @@ class PaperIdMiddleware(ASGIMiddleware):
     async def handle(self, scope: Scope, receive: Receive, send: Send, next_app: ASGIApp) -> None:
         if match := _PATH.fullmatch(scope["path"]):
             request = cast("HTTPScope", scope).copy()
-            arxiv_id = match["arxiv_id"].strip("/").replace("/", "%2F")
+            arxiv_id = _SLASHES.sub("%2F", match["arxiv_id"].strip("/"))
             request["path"] = f"{match['before']}{arxiv_id}{match['after']}"
             scope = request
         await next_app(scope, receive, send)
