@@ -197,7 +197,7 @@ class Indexer:
         kept = current.directory if current else None
         logger.log(NOTICE, "building the search index in %s", self._folder)
         await run_in_thread(state.remove_other_directories, self._folder, kept)
-        directory = f"papers-{secrets.token_hex(4)}"
+        directory = f"{state.DIRECTORY_PREFIX}{secrets.token_hex(4)}"
         writer = await run_in_thread(Writer.create, self._folder / directory)
         delayed: dict[str, int] = {}
         try:
