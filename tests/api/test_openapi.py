@@ -43,6 +43,8 @@ async def test_schema_describes_every_endpoint(client: Gateway) -> None:
         "/queries/{query_id}/feed": {"get"},
         "/papers": {"get"},
         "/papers/{arxiv_id}": {"get"},
+        "/papers/{arxiv_id}/similar": {"get"},
+        "/papers/suggest": {"get"},
         "/results": {"get"},
         "/arxiv-api": {"get"},
         "/get-sequence": {"get"},
@@ -183,7 +185,8 @@ async def test_every_body_and_every_response_has_an_example(client: Gateway) -> 
 async def test_every_format_of_a_list_is_described(client: Gateway) -> None:
     schema = await fetch_schema(client)
 
-    for path in ("/results", "/queries", "/read-results", "/read-queries", "/papers"):
+    similar = "/papers/{arxiv_id}/similar"
+    for path in ("/results", "/queries", "/read-results", "/read-queries", "/papers", similar):
         responses = schema["paths"][path]["get"]["responses"]
         assert set(responses["200"]["content"]) == {each.media_type for each in FORMATS.values()}
         assert set(responses["406"]["content"]) == {"application/problem+json"}

@@ -152,9 +152,13 @@ PATHS: dict[str, list[str]] = {
         *(WORDS, f"{WORDS}&page=1&items_per_page=4", f"{WORDS}&fields=title,highlights"),
         *(f"{WORDS}&order=newest", f"{WORDS}&title=test&category=cs.*", "/papers?q=zyxw"),
         "/papers?q=author:and*+-abstract:zyxw&fields=title",
+        *("/papers?q=title:tesitng", "/papers/suggest?q=test", "/papers/suggest?q=unit+te"),
+        *("/papers/suggest", "/papers/{paper}/similar", "/papers/{paper}v1/similar?author=a"),
+        "/papers/{paper}/similar?versions=all&items_per_page=30&format=ris",
     ],
     "unknown": [
         *("/queries/7777", "/queries/0", "/queries/7777/changes", f"/queries/{2**70}/feed"),
+        *("/papers/2101.00001/similar", "/papers/{paper}v99/similar", "/papers/none/similar"),
         *("/papers/2101.00001", "/papers/{paper}v99", "/papers/none", "/nowhere"),
         *("/read-archive", "/read-results", "/get-sequence", "/health/live", "/health/ready"),
     ],
@@ -178,6 +182,7 @@ PATHS: dict[str, list[str]] = {
         *(f"{path}?after=none" for path in LISTS),
         *("/results?after=x&page=1", "/results?fields=none", "/results?author=%21"),
         *("/results?category=%21", "/papers?withdrawn=true", "/papers?q=(", "/papers?q=-x"),
+        *("/papers/suggest?q=" + 201 * "x", "/papers/suggest?x=1", "/papers/{paper}/similar?q=x"),
         *("/papers?order=relevance", f"{WORDS}&format=ris&order=relevance", "/papers?versions=1"),
         *("/results?format=bibtex&fields=title", "/arxiv?query=ti:(a", "/arxiv?id_list=none"),
     ],
@@ -801,6 +806,17 @@ async def test_identical_searches_share_one_call(monkeypatch: pytest.MonkeyPatch
     assert len(silent.heads) == 1
 
 
+async def test_frontend_suggests_what_its_backend_finds(both: list[Gateway]) -> None:
+    paper = (await both[0].get("/papers?items_per_page=1")).json()["papers"][0]["arxiv_id"]
+    for path, key in {
+        "/papers/suggest?q=test": "terms",
+        f"/papers/{paper}/similar": "papers",
+        "/papers?q=title:tesitng": "did_you_mean",
+    }.items():
+        for client in both:
+            assert (await client.get(path)).json()[key], path
+
+
 async def test_invalid_read_request_is_rejected(backend_settings: Make) -> None:
     page = {"type": "page", "list": "results", "wanted": {"type": "results"}, "limit": 2}
     wrong: list[Any] = [
@@ -816,6 +832,9 @@ async def test_invalid_read_request_is_rejected(backend_settings: Make) -> None:
         page | {"place": {}, "limit": 10**30},
         page | {"place": {}, "more": 1},
         {"type": "query", "query_id": "one"},
+        {"type": "suggestions", "q": 201 * "x"},
+        {"type": "similar", "paper": ["2101.00001"], "wanted": {"type": "papers"}, "limit": 1},
+        {"type": "corrections", "wanted": {"type": "results"}},
     ]
     async with backend(backend_settings()) as url:
         headers = {"authorization": f"Bearer {TOKEN}"}
