@@ -6,7 +6,7 @@ import io
 import json
 import random
 import re
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -20,7 +20,6 @@ import feedparser
 import httpx
 import psycopg
 import pytest
-from psycopg.conninfo import make_conninfo
 from psycopg.types.json import Jsonb
 
 from service.app import add_outer_middleware, create_app
@@ -78,7 +77,7 @@ async def read_page(client: Gateway, url: str, **params: Any) -> tuple[list[Pape
 
 async def find(client: Gateway, q: str, **params: Any) -> list[str]:
     """The ids that a query finds, in their order."""
-    response = await client.get("/papers", params={"q": q, "items_per_page": 1000} | params)
+    response = await client.get("/papers", params=dict[str, Any](q=q, items_per_page=1000) | params)
     assert response.status_code == 200, response.text
     return [each["arxiv_id"] for each in response.json()["papers"]]
 
@@ -102,7 +101,7 @@ class Changes:
         self._db = db
         self._papers = papers
         self._deletes = deletes
-        self._random = random.Random(7)
+        self._random = random.Random(7)  # noqa: S311
         self._number = 5000
         self.deleted = set[tuple[str, int]]()
 
@@ -339,7 +338,7 @@ async def test_changed_papers_are_found_by_their_new_texts_only(
 
 async def wait_until(condition: Callable[[], Any]) -> None:
     async with asyncio.timeout(20):
-        while not await condition():
+        while not await condition():  # noqa: ASYNC110
             await asyncio.sleep(0.05)
 
 
@@ -353,7 +352,7 @@ async def test_a_version_within_the_read_delay_leaves_the_one_before_visible(
     async with gateway(settle=4) as client:
 
         async def is_indexed() -> bool:
-            return (await client.get("/papers?q=lattice")).status_code == 200
+            return bool((await client.get("/papers?q=lattice")).status_code == 200)
 
         await wait_until(is_indexed)
         page, _ = await read_page(client, "/papers", q="lattice")
@@ -488,7 +487,7 @@ async def test_an_export_continues_while_the_index_is_replaced(
 
         async def is_replaced() -> bool:
             current = state.read_state(made.index_path)
-            return bool(current) and current.directory != before.directory
+            return current is not None and current.directory != before.directory
 
         await wait_until(is_replaced)
         response = await reading
@@ -500,7 +499,7 @@ async def test_an_export_continues_while_the_index_is_replaced(
 
 
 async def test_clients_that_stop_reading_an_export_do_no_harm(
-    settings: Callable[..., Settings], many: list[str], database: str, tmp_path: Path
+    settings: Callable[..., Settings], many: list[str], database: str
 ) -> None:
     with service(create_environment(settings())) as started:
         url = started.url()
@@ -569,7 +568,7 @@ def scramble(path: Path) -> None:
     """Change the contents of a file of tantivy, except for its footer."""
     size = path.stat().st_size
     with path.open("r+b") as file:
-        file.write(random.Random(1).randbytes(max(0, size - 200)))
+        file.write(random.Random(1).randbytes(max(0, size - 200)))  # noqa: S311
 
 
 SEGMENT_FILES = ("term", "idx", "store", "fast", "fieldnorm", "pos")
