@@ -5,6 +5,9 @@ it can route. Whatever must also apply to unknown paths and rejected methods wra
 (`add_outer_middleware`). What needs the route handler stands inside (`create_app`).
 """
 
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager, nullcontext
+
 import httpx
 from litestar import Litestar, Router
 from litestar.datastructures import State
@@ -82,7 +85,7 @@ def create_app(settings: Settings, transport: httpx.AsyncBaseTransport | None = 
     context = create_context(settings, transport)
     return Litestar(
         [*_create_routers(settings), *OPERATIONS, openapi.create_assets_router()],
-        lifespan=[_get_context],
+        lifespan=[_get_context, _update_search_index],
         dependencies={
             "context": Provide(_provide_context, sync_to_thread=False),
             "search": Provide(params.provide_search, sync_to_thread=False),
@@ -107,6 +110,12 @@ def create_app(settings: Settings, transport: httpx.AsyncBaseTransport | None = 
 def _get_context(app: Litestar) -> Context:
     context: Context = app.state.context
     return context
+
+
+@asynccontextmanager
+async def _update_search_index(app: Litestar) -> AsyncGenerator[None, None]:
+    async with _get_context(app).indexer or nullcontext():
+        yield
 
 
 def _provide_context(request: JsonRequest) -> Context:

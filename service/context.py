@@ -47,6 +47,8 @@ class Context(ABC):
     search_service: SearchService
     api_keys: ApiKeyCache
     queue: "RecordQueue | None" = None
+    indexer: Indexer | None = None
+    """To be entered by a service; commands leave the search index alone."""
 
     def __init__(
         self,
@@ -95,24 +97,20 @@ class LocalContext(Context):
         if settings.queue_url is not None:
             self._use_queue(settings.queue_url, pools)
         self.reconciler = Reconciler(pools)
-        services = self.arxiv, self.records, self.rate_limiter
-        self.search_service = LocalSearchService(settings, *services)
+        self.search_service = LocalSearchService(
+            settings, self.arxiv, self.records, self.rate_limiter
+        )
         self.api_key_store = ApiKeyStore(pools)
         self.api_keys = ApiKeyCache(self.api_key_store.find)
         reader = RecordReader(pools, read_delay=settings.settle)
         queues = [self.queue] if self.queue else []
-        resources: list[AbstractAsyncContextManager[Any]] = [
-            pools,
-            *queues,
-            self.arxiv,
-            self.search_service,
-        ]
-        self.paper_index = PaperIndex(settings.index_path)
-        paper_search = LocalPaperSearch(self.paper_index, reader)
-        index: list[AbstractAsyncContextManager[Any]] = [self.paper_index]
+        index = PaperIndex(settings.index_path)
+        paper_search = LocalPaperSearch(index, reader)
         if settings.searches_papers:
-            index.append(Indexer(pools, settings.index_path, read_delay=settings.settle))
-        super().__init__(settings, reader, paper_search, *resources, *index)
+            self.indexer = Indexer(pools, settings.index_path, read_delay=settings.settle)
+        super().__init__(
+            settings, reader, paper_search, pools, *queues, self.arxiv, self.search_service, index
+        )
 
     def _use_queue(self, queue_url: str, pools: DatabasePools) -> None:
         # imported here: these modules need the extra `queue`
