@@ -133,13 +133,15 @@ class Corpus:
     def generate(self, count: int, versions: float = 1) -> Iterator[GeneratedPaper]:
         """Generate this number of papers, each in this number of versions on average."""
         random = Random(f"{self._seed} papers")  # noqa: S311 - not used for security
+        # of its own, so that the papers do not depend on the number of versions
+        version_random = Random(f"{self._seed} versions")  # noqa: S311
         numbers: Counter[str] = Counter()
         for number in range(count):
             month = FIRST_MONTH + (LAST_MONTH - FIRST_MONTH) * ((number + 0.5) / count) ** GROWTH
             paper = self._generate_paper(random, number, month, numbers)
             yield paper
-            while random.random() < 1 - 1 / versions:
-                title = f"{paper.title} {random.choice(self.phrases)}"
+            while version_random.random() < 1 - 1 / versions:
+                title = f"{paper.title} {version_random.choice(self.phrases)}"
                 paper = paper._replace(
                     version=paper.version + 1, title=title, updated=paper.updated + VERSION_SECONDS
                 )

@@ -203,7 +203,7 @@ class DatabaseTimeout(DatabaseUnavailable, status=503, title="Database unavailab
     """PostgreSQL cancelled a statement that took too long."""
 
 
-class IndexUnavailable(ServiceError, status=503, retry_after=10):
+class IndexUnavailable(ServiceError, status=503, title="Search index unavailable", retry_after=10):
     """The search index is being built, or cannot be used."""
 
 

@@ -208,7 +208,13 @@ class IndexedTransport(httpx.AsyncBaseTransport):
 
     def __init__(self, wire: httpx.AsyncBaseTransport, settings: Settings) -> None:
         self._wire = wire
-        self._url = settings.database_ro_url or settings.database_url or ""
+        self._url = (
+            settings.results_database_ro_url
+            or settings.results_database_url
+            or settings.database_ro_url
+            or settings.database_url
+            or ""
+        )
         self._folder = settings.index_path
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:

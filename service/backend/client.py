@@ -19,6 +19,7 @@ from ..errors import (
     BackendError,
     BackendUnavailable,
     DatabaseUnavailable,
+    IndexUnavailable,
     InvalidParameter,
     ServiceError,
 )
@@ -197,6 +198,8 @@ def _create_error(path: str, response: BackendResponse) -> ServiceError:
             f"the backend rejects a request to {path} ({problem.detail}): check that it is of the"
             " same release"
         )
+    if problem.title == IndexUnavailable.title:
+        return IndexUnavailable(problem.detail, retry_after=problem.retry_after)
     return BackendError(
         problem.detail,
         title=problem.title,

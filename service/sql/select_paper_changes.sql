@@ -6,5 +6,6 @@ where (changed, arxiv_id, version) > (
         %(after_changed)s::text::xid8, %(after_arxiv_id)s::text, %(after_version)s::smallint
     )
     and changed < %(next)s::text::xid8
-order by changed, arxiv_id, version
+-- the column, whose index has this order, and not the number above
+order by papers.changed, arxiv_id, version
 limit %(limit)s::bigint

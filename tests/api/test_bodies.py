@@ -14,6 +14,7 @@ from demo.arxiv import StandIn
 from service.settings import Settings
 from tests.api.test_invalid_input import BODIES, JSON, ODD_TEXTS
 from tests.conftest import served
+from tests.support.indexing import wait_until_indexed
 
 LONG = hypothesis_settings.get_current_profile_name() == "long"
 BYTES = st.sampled_from(
@@ -97,7 +98,9 @@ def mutate_body(draw: st.DrawFn, seeds: list[dict[str, Any]]) -> bytes:
 @pytest.fixture
 def connection(settings: Callable[..., Settings], arxiv: StandIn) -> Iterator[httpx.Client]:
     del arxiv  # reset
-    with served(settings()) as url, httpx.Client(base_url=url, timeout=30) as client:
+    made = settings()
+    with served(made) as url, httpx.Client(base_url=url, timeout=30) as client:
+        wait_until_indexed(made.database_ro_url or "", made.index_path)
         yield client
 
 

@@ -34,7 +34,7 @@ from demo import feed
 from demo.arxiv import StandIn
 from demo.papers import generate
 from service import arxiv_xml, embedded_postgres, search
-from service.app import add_outer_middleware, create_app
+from service.app import add_outer_middleware
 from service.db import migrations
 from service.db import pool as connections_module
 from service.db.conninfo import create_libpq_environment
@@ -47,7 +47,7 @@ from service.models.arxiv import ArxivResponse, Entry, Link
 from service.models.records import Record
 from service.models.requests import ResultPayload, WriteResultsRequest
 from service.settings import Settings
-from tests.conftest import Gateway, IndexedTransport, Serve, running
+from tests.conftest import Gateway, IndexedTransport, Serve, make_app, running
 from tests.support.process import ROOT
 from tests.support.proxy import proxied
 
@@ -454,7 +454,7 @@ def reading(
         url = make_conninfo(await library(entries), user="arxiv_ro")
         folder = tmp_path_factory.getbasetemp() / f"index_{id(entries)}"
         settings = Settings(database_url=url, database_ro_url=url, index_dir=str(folder))
-        app = create_app(settings)
+        app = make_app(settings)
         wire = httpx.ASGITransport(cast("Any", add_outer_middleware(app)))
         indexed = IndexedTransport(wire, settings)
         async with (

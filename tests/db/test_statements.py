@@ -125,17 +125,3 @@ def test_only_the_database_layer_imports_the_driver_and_two_modules_open_http_co
     clients = [name for name, text in sources.items() if "httpx.AsyncClient(" in text]
     assert {name.split("/")[0] for name in drivers} == {"db"}
     assert sorted(clients) == ["arxiv_client.py", "backend/client.py"]
-
-
-@pytest.mark.parametrize(
-    ("first", "last", "names"),
-    [
-        ("and (%(words)s", "order by", ("SELECT_PAPERS", "RANK_PAPERS", "COUNT_PAPERS")),
-    ],
-)
-def test_statements_on_papers_have_the_same_filters(
-    first: str, last: str, names: tuple[str, ...]
-) -> None:
-    texts = [" ".join(STATEMENTS[name].decode().split()) for name in names]
-    filters = {text[text.index(first) : text.index(last)] for text in texts}
-    assert len(filters) == 1

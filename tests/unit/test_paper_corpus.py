@@ -77,9 +77,11 @@ def test_some_papers_have_a_thousand_authors(papers: list[GeneratedPaper]) -> No
     assert most.group_authors == most.authors[:1]
 
 
-def test_all_versions_of_a_paper_are_consecutive(corpus: Corpus) -> None:
+def test_versions_of_a_paper_are_consecutive_and_do_not_change_others(corpus: Corpus) -> None:
     versions = list(corpus.generate(1000, versions=1.6))
+    first_versions = [paper for paper in versions if paper.version == 1]
 
+    assert first_versions == list(corpus.generate(1000))
     assert 1.4 < len(versions) / 1000 < 1.8
     for previous, paper in pairwise(versions):
         if paper.version > 1:

@@ -94,6 +94,7 @@ READ = [
     ("queue_url", "amqp://u:p@mq/arxiv", "amqp://u:p@mq/arxiv"),
     ("queue_url", "amqps://mq", "amqps://mq"),
     ("data_dir", "/srv/with a space", "/srv/with a space"),
+    ("index_dir", "/srv/index", "/srv/index"),
     ("api_url", "http://127.0.0.1:8800/api/query", "http://127.0.0.1:8800/api/query"),
     ("interval", "3", 3.0),
     ("interval", "4.5", 4.5),
@@ -414,6 +415,9 @@ def test_data_directory_is_absolute(monkeypatch: pytest.MonkeyPatch, tmp_path: P
 
     assert read(data_dir="x/../data").data_path == tmp_path / "data"
     assert read(data_dir="~/data").data_path == Path("/home/ada/data")
+    assert read(data_dir="x").index_path == tmp_path / "x" / "index"
+    assert read(index_dir="x/../index").index_path == tmp_path / "index"
+    assert read(index_dir="~/index").index_path == Path("/home/ada/index")
 
 
 # Secrets
