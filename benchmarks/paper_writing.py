@@ -7,7 +7,7 @@ from functools import partial
 from itertools import groupby, islice
 from pathlib import Path
 from statistics import median
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import uuid4
 
 import psycopg
@@ -83,24 +83,54 @@ def _list_fields(paper: GeneratedPaper) -> dict[str, Any]:
     return values
 
 
-def measure_recording(settings: Settings, papers: Iterator[GeneratedPaper], prefix: str) -> float:
-    """Return the median milliseconds of the transaction that records a search with new papers.
+class RecordingTimes(NamedTuple):
+    """Median milliseconds of statements that record a search with new papers."""
 
-    Their ids begin with `prefix`.
-    """
+    papers: float
+    """Of the statement that stores the papers."""
+    everything: float
+    """Of all statements, without the commit, which waits for the disk."""
+
+
+def measure_recording(
+    settings: Settings, papers: Iterator[GeneratedPaper], prefix: str
+) -> RecordingTimes:
+    """Measure recording searches. The ids of their papers begin with `prefix`."""
     times = []
     with psycopg.connect(str(settings.database_url), autocommit=True) as conn:
         for number in range(SEARCHES):
             record = create_record([*islice(papers, NEW_PAPERS)], f"{prefix}{number}")
-            values = build_insert_values(record)
-            times.append(measure_time(partial(_record, conn, values)) * 1000)
-    return median(times)
+            times.append(_record(conn, build_insert_values(record)))
+    everything = median(map(sum, times))
+    return RecordingTimes(median(measured[-1] for measured in times), everything)
 
 
-def _record(conn: psycopg.Connection, values: dict[str, object]) -> None:
+def _record(conn: psycopg.Connection, values: dict[str, object]) -> list[float]:
+    """Return the milliseconds of each statement."""
     with conn.transaction():
-        for statement in (sql.INSERT_QUERY, sql.INSERT_RESULTS, sql.UPSERT_PAPERS):
-            conn.execute(statement, values, prepare=True)
+        return [
+            measure_time(partial(conn.execute, statement, values, prepare=True)) * 1000
+            for statement in (sql.INSERT_QUERY, sql.INSERT_RESULTS, sql.UPSERT_PAPERS)
+        ]
+
+
+def compare_recording(times: RecordingTimes, former: RecordingTimes) -> Iterator[Row]:
+    """Compare recording searches with the same when PostgreSQL had the index of papers."""
+    for name, ours, before in (
+        (f"storing {NEW_PAPERS} new papers", times.papers, former.papers),
+        (
+            f"recording a search with {NEW_PAPERS} new papers, without the commit",
+            times.everything,
+            former.everything,
+        ),
+    ):
+        yield Row(
+            measure=f"{name}, time of PostgreSQL",
+            against="the same with the former column and indexes",
+            seen=[ours / before],
+            at_most=0.25,
+            detail=f"{ours:.2f} ms against {before:.2f} ms, medians of {SEARCHES}",
+        )
 
 
 def create_record(papers: Sequence[GeneratedPaper], name: str) -> Record:

@@ -84,7 +84,8 @@ def _check_parameters(
         if known[name].max_items is None and (count := names.count(name)) > 1:
             raise InvalidParameter(name, f"is given {count} times; give it once")
         if "\0" in value:
-            raise InvalidParameter(name, "contains a NUL character")
+            position = value.index("\0") + 1
+            raise InvalidParameter(name, f"contains a NUL character, at character {position}")
         if known[name].ge is not None and not _INTEGER.fullmatch(value):
             raise InvalidParameter(name, "is not a whole number in decimal digits")
 

@@ -17,6 +17,7 @@ from ..db.paper_changes import FIRST_KEY, PaperChanges, PaperKey, PaperRead
 from ..db.paper_source import OtherDatabase, PaperSource, SourceDiverged, StandbyBehind
 from ..db.pool import DatabasePools
 from ..errors import DatabaseUnavailable, IndexUnavailable
+from ..heap import trim_heap_later
 from ..logging import NOTICE
 from ..models.responses import IndexStatus
 from . import state
@@ -46,6 +47,8 @@ PROGRESS_INTERVAL = 0.5
 SHUTDOWN_TIMEOUT = 5.0
 """Seconds that the end waits for a call of tantivy."""
 MAX_RETRY_PAUSE = 15.0
+TRIM_SECONDS = 1.0
+"""Seconds after a build until its memory is returned to the system."""
 
 
 class Indexer:
@@ -194,7 +197,7 @@ class Indexer:
         kept = current.directory if current else None
         logger.log(NOTICE, "building the search index in %s", self._folder)
         await run_in_thread(state.remove_other_directories, self._folder, kept)
-        directory = f"papers-{secrets.token_hex(4)}"
+        directory = f"{state.DIRECTORY_PREFIX}{secrets.token_hex(4)}"
         writer = await run_in_thread(Writer.create, self._folder / directory)
         delayed: dict[str, int] = {}
         try:
@@ -219,6 +222,7 @@ class Indexer:
         state.write_progress(self._folder, None)
         await run_in_thread(state.remove_other_directories, self._folder, directory)
         metrics.INDEX_BUILDS.inc()
+        trim_heap_later(TRIM_SECONDS)
         seconds = time.monotonic() - started
         logger.log(NOTICE, "built the search index of %d papers in %.1f s", papers, seconds)
 

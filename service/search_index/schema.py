@@ -56,6 +56,8 @@ def create_index(path: Path) -> tantivy.Index:
 
 def open_index(path: Path) -> tantivy.Index:
     """Open an index. Raises ValueError if it is missing, damaged or has other fields."""
+    if not tantivy.Index.exists(str(path)):  # otherwise an empty one would be created
+        raise ValueError(f"there is no index in {path}")
     return _register_analyzers(tantivy.Index(SCHEMA, str(path)))
 
 

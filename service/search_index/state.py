@@ -30,6 +30,8 @@ from .schema import FORMAT
 
 STATE, PROGRESS, FAILURE, DELAYED = "state.json", "progress.json", "failure.json", "delayed.json"
 LOCK, REBUILD = "lock", "rebuild"
+DIRECTORY_PREFIX = "papers-"
+"""Of the subdirectories; others are left alone, such as the data of PostgreSQL."""
 T = TypeVar("T")
 
 MIN_FREE_BYTES = 100_000
@@ -163,8 +165,8 @@ def is_rebuild_requested(folder: Path) -> bool:
 
 
 def remove_other_directories(folder: Path, directory: str | None) -> None:
-    """Remove the subdirectories that are not in use. Raises OSError."""
-    for path in folder.iterdir():
+    """Remove the subdirectories with indexes that are not in use. Raises OSError."""
+    for path in folder.glob(f"{DIRECTORY_PREFIX}*"):
         if path.is_dir() and path.name != directory:
             shutil.rmtree(path)
 

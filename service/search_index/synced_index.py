@@ -65,8 +65,6 @@ class Writer:
     def open(cls, path: Path) -> Self:
         """Open an index. Raises DamagedIndex or IndexInUse."""
         try:
-            if not tantivy.Index.exists(str(path)):  # opening it would create an empty one
-                raise DamagedIndex(f"there is no index in {path}")
             return cls(open_index(path), HEAP_BYTES)
         except ValueError as error:
             if "LockBusy" in str(error):
@@ -101,6 +99,10 @@ class Writer:
         """Make everything durable and visible to readers; the number of documents."""
         self._writer.commit()
         self.index.reload()
+        return self.count()
+
+    def count(self) -> int:
+        """The number of documents."""
         return self.index.searcher().num_docs
 
     def finish(self) -> int:
@@ -108,7 +110,7 @@ class Writer:
         self._writer.commit()
         self._writer.wait_merging_threads()
         self.index.reload()
-        return self.index.searcher().num_docs
+        return self.count()
 
 
 class SyncedIndex:
@@ -145,6 +147,8 @@ class SyncedIndex:
         `delayed` are papers that become visible later, if they are not on disk yet.
         """
         writer = await run_in_thread(Writer.open, folder / index_state.directory)
+        if writer.count() < index_state.papers:
+            raise DamagedIndex("documents are missing")
         return cls(
             folder, changes, writer, index_state, state.read_delayed(folder) | (delayed or {})
         )

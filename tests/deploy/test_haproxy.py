@@ -30,6 +30,7 @@ from service.settings import ENDPOINTS, Settings
 from tests.api.test_exports import until
 from tests.conftest import listening
 from tests.support.haproxy import NOBODY, Router, free_port, haproxy
+from tests.support.indexing import wait_until_searchable
 from tests.support.process import ROOT, Service, service
 
 ROWS = 20_000
@@ -61,8 +62,10 @@ class Instances:
         self.running: dict[str, Service] = {}
         for name in self._environments:
             self.start(name)
-        for instance in self.running.values():
+        for name, instance in self.running.items():
             instance.url()
+            if name.startswith("READ"):
+                wait_until_searchable(instance)
 
     @staticmethod
     def _reading(common: dict[str, str]) -> dict[str, str]:

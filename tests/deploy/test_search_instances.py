@@ -9,6 +9,7 @@ import pytest
 from psycopg.conninfo import make_conninfo
 
 from demo.arxiv import StandIn
+from tests.support.indexing import wait_until_searchable
 from tests.support.process import Service, service
 
 TOKEN = "a token for the tests"  # noqa: S105
@@ -79,10 +80,7 @@ def test_search_instance_serves_frontends(start: Start, ro_url: str, recording: 
     endpoints, token = "papers,read-archive", {"backend_token": TOKEN}
     searching = start(endpoints=endpoints, database_ro_url=ro_url, **token)
     frontend = start(endpoints="papers", backend_url=searching.url(), **token)
-    end = monotonic() + 20
-    while searching.get("/health/ready").json()["index"]["state"] != "ready":
-        assert monotonic() < end
-        sleep(0.05)
+    wait_until_searchable(searching)
 
     found = find_papers(frontend, "title:testing")
 

@@ -9,6 +9,7 @@ import tantivy
 
 from service.search_index import state
 from service.search_index.schema import open_index
+from tests.support.process import Service
 
 TIMEOUT = 20.0
 
@@ -27,6 +28,14 @@ async def papers_are_indexed(url: str, folder: Path) -> None:
     while not await asyncio.to_thread(is_indexed, url, folder):
         assert monotonic() < deadline, state.read_status(folder)
         await asyncio.sleep(0.02)
+
+
+def wait_until_searchable(instance: Service) -> None:
+    """Return as soon as a running instance has an index; fail after some time."""
+    deadline = monotonic() + TIMEOUT
+    while (health := instance.get("/health/ready").json())["index"]["papers"] is None:
+        assert monotonic() < deadline, health
+        sleep(0.02)
 
 
 def is_indexed(url: str, folder: Path) -> bool:
