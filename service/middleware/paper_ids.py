@@ -6,8 +6,7 @@ from typing import cast
 from litestar.middleware import ASGIMiddleware
 from litestar.types import ASGIApp, HTTPScope, Receive, Scope, Send
 
-_PATH = re.compile(r"(?P<before>/papers/)(?P<arxiv_id>.+?)(?P<after>(?:/similar)?/*)", re.DOTALL)
-
+_PAPERS, _SIMILAR = "/papers/", "/similar"
 _SLASHES = re.compile("/+")
 
 
@@ -18,9 +17,12 @@ class PaperIdMiddleware(ASGIMiddleware):
     """
 
     async def handle(self, scope: Scope, receive: Receive, send: Send, next_app: ASGIApp) -> None:
-        if match := _PATH.fullmatch(scope["path"]):
+        path = scope["path"]
+        if path.startswith(_PAPERS):
             request = cast("HTTPScope", scope).copy()
-            arxiv_id = _SLASHES.sub("%2F", match["arxiv_id"].strip("/"))
-            request["path"] = f"{match['before']}{arxiv_id}{match['after']}"
+            paper = path.removeprefix(_PAPERS).rstrip("/")
+            arxiv_id = paper.removesuffix(_SIMILAR).strip("/")
+            rest = _SIMILAR if paper.endswith(_SIMILAR) else ""
+            request["path"] = f"{_PAPERS}{_SLASHES.sub('%2F', arxiv_id)}{rest}"
             scope = request
         await next_app(scope, receive, send)

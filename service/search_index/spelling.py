@@ -65,6 +65,10 @@ def _locate(q: str, words: Words) -> Iterator[MisspelledWord]:
 
 
 def _is_known(word: Words, filters: PaperFilter, searcher: Searcher) -> bool:
+    fields = [word.field] if word.field else _FIELDS
+    frequency = max(searcher.doc_freq(field, word.words[0]) for field in fields)
+    if frequency > searcher.doc_freq("superseded", 1):  # saves the search for the slowest words
+        return True
     query = restrict(build_node(word), PaperFilter(all_versions=filters.all_versions))
     return bool(searcher.search(query, 1, count=False).hits)
 
@@ -139,6 +143,8 @@ def _correct(
             (difference, word)
             for word in _list_words(paper, each.field)
             if abs(len(word) - len(each.word)) <= limit
+            # fast, and excludes most words: a changed letter is in one word only, or in each
+            and len({*word} ^ {*each.word}) <= 2 * limit
             and (difference := compute_distance(each.word, word)) <= limit
         ]
         if candidates:

@@ -1,11 +1,13 @@
 """Suggestions while a query is typed: its last word is the beginning of a word."""
 
-from collections import Counter
 from collections.abc import Sequence
 from heapq import nlargest
+from itertools import islice
 from operator import attrgetter
+from threading import Lock
 from typing import TypeVar
 
+from cachetools import TTLCache
 from msgspec import Struct
 from tantivy import Query, Searcher
 
@@ -29,7 +31,13 @@ MAX_SPELLINGS = 100
 COMPLETE = 3.0
 """By how much the last word itself counts more in a title than its completions."""
 
+MAX_CACHED_PREFIX = 3
+"""Letters of a prefix; longer ones have few terms."""
+CACHED_PREFIXES, CACHE_SECONDS = 2000, 600
+
 LATEST = PaperFilter()
+_frequent_terms: TTLCache[tuple[str, str], list[str]] = TTLCache(CACHED_PREFIXES, CACHE_SECONDS)
+_lock = Lock()
 
 Counted = TypeVar("Counted", SuggestedTerm, SuggestedAuthor)
 
@@ -57,9 +65,32 @@ def find_suggestions(q: str, searcher: Searcher) -> FoundSuggestions:
 
 def _list_completions(searcher: Searcher, words: Sequence[str]) -> list[str]:
     """Return the words of titles that begin with the last word and occur with the others."""
-    others = restrict(_match_titles(words[:-1]), LATEST) if words[:-1] else None
-    found = searcher.terms_with_prefix("title", words[-1], others, MAX_COMPLETIONS)
-    return [word for word, _ in found]
+    others, last = words[:-1], words[-1]
+    if not others:
+        return _list_frequent(searcher, "title", last, MAX_COMPLETIONS)
+    if len(last) == 1:
+        frequent = _list_frequent(searcher, "title", last, MAX_COMPLETIONS)
+        if len(frequent) == MAX_COMPLETIONS:  # a tenth of all words take too long to intersect
+            return frequent
+    latest = restrict(_match_titles(others), LATEST)
+    return [word for word, _ in searcher.terms_with_prefix("title", last, latest, MAX_COMPLETIONS)]
+
+
+def _list_frequent(searcher: Searcher, field: str, prefix: str, limit: int) -> list[str]:
+    """Return the most frequent terms with a prefix.
+
+    A short prefix takes long if there are many terms, but their most frequent ones hardly change.
+    Their numbers of papers are therefore counted again.
+    """
+    key = field, prefix
+    with _lock:
+        terms = _frequent_terms.get(key)
+    if terms is None:
+        terms = [term for term, _ in searcher.terms_with_prefix(field, prefix, None, limit)]
+        if len(terms) == limit and len(prefix) <= MAX_CACHED_PREFIX:
+            with _lock:
+                _frequent_terms[key] = terms
+    return terms
 
 
 def _count_terms(
@@ -71,13 +102,10 @@ def _count_terms(
 
 
 def _list_authors(searcher: Searcher, prefix: str) -> list[SuggestedAuthor]:
-    keys = searcher.terms_with_prefix("author_name", prefix, limit=MAX_NAMES)
-    # a name is there twice if it begins with the prefix in both orders
-    counts = {key.partition(NAME_SEPARATOR)[2]: count for key, count in keys}
-    names: Counter[str] = Counter()
-    for name, count in counts.items():
-        names[_fold(name)] += count
-    authors = [_count_author(searcher, name) for name, _ in names.most_common(2 * MAX_AUTHORS)]
+    keys = _list_frequent(searcher, "author_name", prefix, MAX_NAMES)
+    # the most frequent first, each once in whatever order and spelling its key has
+    names = dict.fromkeys(_fold(key.partition(NAME_SEPARATOR)[2]) for key in keys)
+    authors = [_count_author(searcher, name) for name in islice(names, 2 * MAX_AUTHORS)]
     return _select(authors, MAX_AUTHORS)
 
 
@@ -86,9 +114,16 @@ def _count_author(searcher: Searcher, name: str) -> SuggestedAuthor:
     prefix = f"{name}{NAME_SEPARATOR}"
     spellings = searcher.terms_with_prefix("author_name", prefix, None, MAX_SPELLINGS)
     # other names have the same words in another order
-    keys = [key for key, _ in spellings if _fold(key.removeprefix(prefix)) == name]
-    papers = Query.term_set_query(SCHEMA, "author_name", keys)
-    return SuggestedAuthor(keys[0].removeprefix(prefix), _count(searcher, papers))
+    names = [key.removeprefix(prefix) for key, _ in spellings]
+    names = [spelling for spelling in names if _fold(spelling) == name]
+    if not names:  # since it was cached, its papers have been changed
+        return SuggestedAuthor(name, 0)
+    papers = match_any([_match_name(f"{prefix}{spelling}") for spelling in names])
+    return SuggestedAuthor(names[0], _count(searcher, papers))
+
+
+def _match_name(key: str) -> Query:
+    return Query.term_query(SCHEMA, "author_name", key, index_option="basic")
 
 
 def _fold(name: str) -> str:
