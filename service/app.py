@@ -76,9 +76,9 @@ def create_app(settings: Settings, transport: httpx.AsyncBaseTransport | None = 
     context = create_context(settings, transport)
     return Litestar(
         [*_create_routers(settings), *OPERATIONS, openapi.create_assets_router()],
-        lifespan=[context],
+        lifespan=[_get_context],
         dependencies={
-            "context": Provide(lambda: context, sync_to_thread=False),
+            "context": Provide(_provide_context, sync_to_thread=False),
             "search": Provide(params.provide_search, sync_to_thread=False),
             "params": Provide(params.SearchParams, sync_to_thread=False),
         },
@@ -94,10 +94,17 @@ def create_app(settings: Settings, transport: httpx.AsyncBaseTransport | None = 
         request_class=JsonRequest,
         request_max_body_size=MAX_BODY_BYTES,
         logging_config=None,
-        state=State(
-            {"settings": settings, "context": context, "search_service": context.search_service}
-        ),
+        state=State({"context": context}),
     )
+
+
+def _get_context(app: Litestar) -> Context:
+    context: Context = app.state.context
+    return context
+
+
+def _provide_context(request: JsonRequest) -> Context:
+    return _get_context(request.app)
 
 
 def _create_routers(settings: Settings) -> list[Router]:
@@ -129,8 +136,8 @@ def _create_routers(settings: Settings) -> list[Router]:
 
 def add_outer_middleware(app: Litestar) -> ASGIApp:
     """Wrap an app of `create_app` in the middleware for all requests, here from the outside in."""
-    settings: Settings = app.state.settings
-    context: Context = app.state.context
+    context = _get_context(app)
+    settings = context.settings
     uses_keys = settings.api_keys != "off"
     middleware: list[ASGIMiddleware] = [
         RepeatedHeadersMiddleware(),

@@ -40,7 +40,7 @@ def run(settings: Settings) -> None:
     listeners = _listen(settings)
     if settings.workers == 1:
         app.on_startup.append(partial(_log_addresses, listeners))
-        app.on_startup.append(partial(_stop_at_signals, app.state.search_service))
+        app.on_startup.append(partial(_stop_at_signals, app.state.context.search_service))
         uvicorn.Server(create_config(app, settings)).run(sockets=listeners)
     else:
         _log_addresses(listeners)
@@ -165,7 +165,7 @@ def create_worker_app() -> ASGIApp:
     atexit.register(logs.close)
     app = create_app(settings)
     app.on_startup += [
-        partial(_stop_at_signals, app.state.search_service),
+        partial(_stop_at_signals, app.state.context.search_service),
         _watch_supervisor,
         _update_pool_metrics,
     ]

@@ -7,6 +7,7 @@ import pwd
 import shutil
 import socket
 import threading
+from collections import defaultdict
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
@@ -28,6 +29,7 @@ from demo.arxiv import StandIn
 from demo.papers import generate
 from service import embedded_postgres
 from service.app import add_outer_middleware, create_app
+from service.context import create_context
 from service.db import migrations
 from service.settings import Settings
 
@@ -196,6 +198,37 @@ async def running(app: Litestar) -> AsyncIterator[None]:
         await life
 
 
+_free_apps: dict[Any, list[Litestar]] = defaultdict(list)
+_used_apps: list[tuple[Any, Litestar]] = []
+
+
+def make_app(settings: Settings, transport: httpx.AsyncBaseTransport | None = None) -> Litestar:
+    """Return an app as create_app does, or one of an earlier test with another context.
+
+    Litestar takes longer to create an app than most tests take to use it. The test must not
+    change the app, and not use it after its end.
+    """
+    # what create_app depends on, beyond the context
+    key = settings.served, settings.api_keys, bool(settings.tokens)
+    if _free_apps[key]:
+        context = create_context(settings, transport)
+        app = _free_apps[key].pop()
+        app.state.context = context
+    else:
+        app = create_app(settings, transport)
+    _used_apps.append((key, app))
+    return app
+
+
+@pytest.fixture(autouse=True)
+def _free_used_apps() -> Iterator[None]:
+    """Let the next tests use the apps of this one."""
+    yield
+    for key, app in _used_apps:
+        _free_apps[key].append(app)
+    _used_apps.clear()
+
+
 @pytest.fixture
 def gateway(settings: Callable[..., Settings]) -> Callable[..., Any]:
     """Factory of services: an async context manager that returns a client.
@@ -207,7 +240,7 @@ def gateway(settings: Callable[..., Settings]) -> Callable[..., Any]:
     async def serve(
         transport: httpx.AsyncBaseTransport | None = None, **changes: Any
     ) -> AsyncIterator[Gateway]:
-        app = create_app(settings(**changes), transport)
+        app = make_app(settings(**changes), transport)
         wire = httpx.ASGITransport(cast("Any", add_outer_middleware(app)))
         async with (
             running(app),
@@ -232,7 +265,7 @@ async def client(
 def served(settings: Settings) -> Iterator[str]:
     """Run the service on an HTTP server in a thread; its URL."""
     listener = undelayed()
-    app: Any = add_outer_middleware(create_app(settings))
+    app: Any = add_outer_middleware(make_app(settings))
     server = uvicorn.Server(uvicorn.Config(app, log_config=None, access_log=False, lifespan="on"))
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
     thread.start()

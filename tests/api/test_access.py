@@ -20,7 +20,7 @@ from click.testing import CliRunner
 from service import api_keys
 from service import settings as settings_module
 from service.api_keys import ApiKey, ApiKeyCache, Rate
-from service.app import add_outer_middleware, create_app
+from service.app import add_outer_middleware
 from service.cli.keys import add_key, keys, list_keys, revoke_key
 from service.context import LocalContext
 from service.errors import ApiKeyNameTaken, ConfigurationError, DatabaseUnavailable, NotFound
@@ -30,7 +30,7 @@ from service.middleware.request_timeout import RequestTimeoutMiddleware
 from service.quotas import MAX_WINDOWS
 from service.request_target import parse_host
 from service.settings import Settings
-from tests.conftest import Gateway, Serve, listening, running
+from tests.conftest import Gateway, Serve, listening, make_app, running
 from tests.support.process import ROOT, service
 
 Settle = Callable[..., Settings]
@@ -300,7 +300,7 @@ async def test_request_timeout_limits_the_lookup_of_a_key_for_its_own_client_onl
 
     key = api_keys.generate_key()
     async with listening(respond_late) as url:
-        app = create_app(Settings(backend_url=url, api_keys="required"))
+        app = make_app(Settings(backend_url=url, api_keys="required"))
         wire = httpx.ASGITransport(cast("Any", add_outer_middleware(app)))
         async with running(app), httpx.AsyncClient(transport=wire, base_url="http://x") as client:
             patient = asyncio.create_task(client.get("/results", headers=authorize(key)))

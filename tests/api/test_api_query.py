@@ -28,7 +28,7 @@ from demo.arxiv import StandIn
 from demo.papers import generate
 from service import feeds as feeds_module
 from service import search as search_module
-from service.app import add_outer_middleware, create_app
+from service.app import add_outer_middleware
 from service.arxiv_xml import parse_feed
 from service.context import LocalContext
 from service.db.records import create_record
@@ -38,7 +38,7 @@ from service.middleware import response_budget
 from service.models.arxiv import ArxivResponse, Entry, Feed
 from service.settings import Settings
 from tests.api.test_http_semantics import DECODED
-from tests.conftest import Gateway, Serve, running, served
+from tests.conftest import Gateway, Serve, make_app, running, served
 from tests.support.captures import captured
 from tests.support.cases import case_transport
 from tests.unit.test_arxiv_feed import ENTRIES
@@ -1106,7 +1106,7 @@ async def test_feeds_in_memory_are_bounded(monkeypatch: pytest.MonkeyPatch, gate
 async def test_too_many_large_responses_are_rejected_with_a_feed(
     monkeypatch: pytest.MonkeyPatch, settings: Callable[..., Settings], large: Upstream
 ) -> None:
-    app = create_app(settings(), large.transport)
+    app = make_app(settings(), large.transport)
     outer: Any = add_outer_middleware(app)
     is_sending, is_read = asyncio.Event(), asyncio.Event()
 

@@ -15,13 +15,13 @@ from litestar import Litestar, Request, get, post
 from litestar.response import Stream
 
 from service import http_limits
-from service.app import create_app
 from service.http_headers import SECURITY_HEADERS
 from service.http_limits import LimitedHttpProtocol
 from service.logging import NOTICE, request_id
 from service.problems import EXCEPTION_HANDLERS
 from service.server import create_config
 from service.settings import Settings
+from tests.conftest import make_app
 
 LIMIT = 2**20
 
@@ -584,7 +584,7 @@ async def test_http_1_0_responses_of_known_length_and_to_head_are_unchanged(
 async def whole(settings: Callable[..., Settings]) -> AsyncIterator[LimitedServer]:
     """The service as `serve` runs it, with allowed hosts."""
     made = settings(port=0, allowed_hosts="allowed.example", cors_origins=None)
-    server = LimitedServer(create_config(create_app(made), made))
+    server = LimitedServer(create_config(make_app(made), made))
     async with server.running():
         yield server
 
@@ -660,7 +660,7 @@ async def test_host_of_the_target_or_else_of_the_header_counts(
 async def test_http_1_0_needs_no_host_where_any_is_allowed(
     settings: Callable[..., Settings],
 ) -> None:
-    server = LimitedServer(create_config(create_app(settings()), settings(port=0)))
+    server = LimitedServer(create_config(make_app(settings()), settings(port=0)))
     async with server.running(), server.client() as client:
         await client.send(b"GET /results HTTP/1.0\r\n\r\n")
         assert (await client.read_response())[0] == 200

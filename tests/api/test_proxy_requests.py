@@ -24,7 +24,6 @@ from litestar import Litestar, Request, get
 from demo.arxiv import StandIn
 from service import api_keys
 from service.api_keys import ApiKey, ApiKeyCache, Rate
-from service.app import create_app
 from service.http_limits import LimitedHttpProtocol
 from service.logging import NOTICE
 from service.metrics import REJECTED
@@ -35,6 +34,7 @@ from service.request_target import NOT_A_PROXY
 from service.server import create_config
 from service.settings import Settings
 from tests.api.test_http_limits import LimitedServer
+from tests.conftest import make_app
 from tests.support.process import service
 
 OWN_HOSTS = frozenset({"gateway.example", "*.gateway.example"})
@@ -307,7 +307,7 @@ async def test_requests_after_a_proxied_one_do_not_inherit_its_target(
 async def whole(settings: Callable[..., Settings]) -> AsyncIterator[LimitedServer]:
     """The service as `serve` runs it, with allowed hosts."""
     made = settings(port=0, allowed_hosts="gateway.example", cors_origins="*")
-    server = LimitedServer(create_config(create_app(made), made))
+    server = LimitedServer(create_config(make_app(made), made))
     async with server.running():
         yield server
 

@@ -27,7 +27,7 @@ from service.models.requests import SearchRequest
 from service.settings import Settings
 from tests.api.test_cache import Upstream, good
 from tests.api.test_http_semantics import client_of
-from tests.conftest import Gateway, Serve, copied, listening
+from tests.conftest import Gateway, Serve, copied, listening, make_app
 from tests.deploy.test_split import (
     PROBLEM,
     SEARCH,
@@ -69,7 +69,7 @@ async def split(
     """A client of a frontend with these changes, in front of a backend with these settings."""
     async with (
         backend(behind, transport) as url,
-        client_of(create_app(frontend(url, api_url=behind.api_url, **changes))) as client,
+        client_of(make_app(frontend(url, api_url=behind.api_url, **changes))) as client,
     ):
         yield client
 
@@ -105,7 +105,7 @@ async def test_failure_of_arxiv_is_the_same_feed_behind_a_frontend(
     databases: list[dict[str, Any]],
 ) -> None:
     alone = settings(**databases[0], endpoints="frontend")
-    async with client_of(create_app(alone, Upstream(response).transport)) as client:
+    async with client_of(make_app(alone, Upstream(response).transport)) as client:
         expected = await client.get(PATH, headers=HEADERS)
     async with split(backend_settings(**databases[1]), Upstream(response).transport) as client:
         failed = await client.get(PATH, headers=HEADERS)
@@ -129,7 +129,7 @@ async def test_stale_feed_is_the_same_behind_a_frontend(
     async with split(backend_settings(), Upstream(good()).transport) as client:
         first = await client.get(PATH)
     age()
-    async with client_of(create_app(settings(endpoints="frontend"), unreachable)) as client:
+    async with client_of(make_app(settings(endpoints="frontend"), unreachable)) as client:
         expected = await client.get(PATH, headers=HEADERS)
     async with split(backend_settings(), unreachable) as client:
         stale = await client.get(PATH, headers=HEADERS)
@@ -142,7 +142,7 @@ async def test_stale_feed_is_the_same_behind_a_frontend(
 async def test_unavailable_backend_is_reported_as_a_feed(backend_settings: Make) -> None:  # noqa: F811
     async with backend(backend_settings()) as url:
         pass
-    async with client_of(create_app(frontend(url))) as client:
+    async with client_of(make_app(frontend(url))) as client:
         response = await client.get(PATH)
 
     assert (response.status_code, response.headers["retry-after"]) == (503, "5")
@@ -213,7 +213,7 @@ async def test_backend_of_the_previous_release_is_reported_as_a_feed() -> None:
         )
         await writer.drain()
 
-    async with listening(respond) as url, client_of(create_app(frontend(url))) as client:
+    async with listening(respond) as url, client_of(make_app(frontend(url))) as client:
         response = await client.get(PATH)
 
     assert (response.status_code, response.headers["retry-after"]) == (503, "5")

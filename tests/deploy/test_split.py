@@ -63,7 +63,7 @@ from tests.api.test_openapi_contract import ODD_HEADERS
 from tests.api.test_rejections import (  # noqa: F401 - run with a frontend and a backend
     test_tsquery_that_is_too_large_is_rejected,
 )
-from tests.conftest import Gateway, Serve, listening
+from tests.conftest import Gateway, Serve, listening, make_app
 from tests.support.process import service
 
 TOKEN = "the token of the tests"  # noqa: S105
@@ -88,7 +88,7 @@ def frontend(url: str, **changes: Any) -> Settings:
 async def backend(
     settings: Settings, transport: httpx.AsyncBaseTransport | None = None
 ) -> AsyncIterator[str]:
-    async with served(create_app(settings, transport)) as url:
+    async with served(make_app(settings, transport)) as url:
         yield url
 
 
@@ -114,7 +114,7 @@ def gateway(backend_settings: Make) -> Serve:
         same = {"api_url": behind.api_url, "interval": behind.interval}
         async with (
             backend(behind, transport) as url,
-            client_of(create_app(frontend(url, **same))) as client,
+            client_of(make_app(frontend(url, **same))) as client,
         ):
             yield client
 
@@ -225,9 +225,9 @@ async def both(
     same = {"database_url": filled_database, "database_ro_url": None}
     options = {"timezone": "+05:30", "items_per_page": 7}
     async with (
-        client_of(create_app(settings(**same, **options, endpoints="frontend"))) as alone,
+        client_of(make_app(settings(**same, **options, endpoints="frontend"))) as alone,
         backend(backend_settings(**same)) as url,
-        client_of(create_app(frontend(url, api_url=settings().api_url, **options))) as split,
+        client_of(make_app(frontend(url, api_url=settings().api_url, **options))) as split,
     ):
         yield [alone, split]
 
@@ -388,7 +388,7 @@ async def test_frontends_and_backends_share_requests_and_rate_limiter(
         clients = []
         for _ in range(2):
             url = await stack.enter_async_context(backend(backend_settings(interval=0.2)))
-            app = create_app(frontend(url, interval=0.2, api_url=backend_settings().api_url))
+            app = make_app(frontend(url, interval=0.2, api_url=backend_settings().api_url))
             clients.append(await stack.enter_async_context(client_of(app)))
         arxiv.min_interval, arxiv.delay = 0.2, 0.1
         responses = await asyncio.gather(
@@ -435,10 +435,10 @@ async def test_unavailable_backend_is_reported_with_retry_after(
     backend_settings: Make, arxiv: StandIn
 ) -> None:
     del arxiv  # reset
-    async with backend(backend_settings()) as url, client_of(create_app(frontend(url))) as client:
+    async with backend(backend_settings()) as url, client_of(make_app(frontend(url))) as client:
         assert (await client.get("/health/ready")).json()["status"] == "ready"
         port = urlsplit(url).port
-    async with client_of(create_app(frontend(f"http://127.0.0.1:{port}"))) as client:
+    async with client_of(make_app(frontend(f"http://127.0.0.1:{port}"))) as client:
         for path in (SEARCH, "/results", EXPORT, "/papers?q=x", "/queries/1"):
             response = await client.get(path)
             assert response.status_code == 503
@@ -458,7 +458,7 @@ async def test_backend_without_database_is_not_ready(
 ) -> None:
     monkeypatch.setattr(pool, "CHECKOUT_TIMEOUT", 0.2)
     cut_off = backend_settings(database_url="host=127.0.0.1 port=9", database_ro_url=None)
-    async with backend(cut_off) as url, client_of(create_app(frontend(url))) as client:
+    async with backend(cut_off) as url, client_of(make_app(frontend(url))) as client:
         ready, results = await asyncio.gather(client.get("/health/ready"), client.get("/results"))
 
     assert ready.status_code == 503
@@ -477,10 +477,10 @@ async def test_token_is_required_and_never_exposed(
                 assert name in ENDPOINTS["backend"]
                 response = await stranger.post(f"/{name}", json={})
                 assert response.status_code == 401
-        async with client_of(create_app(frontend(url, backend_token=other))) as client:
+        async with client_of(make_app(frontend(url, backend_token=other))) as client:
             refused = await client.get("/results")
             ready = await client.get("/health/ready")
-        async with client_of(create_app(frontend(url))) as client:
+        async with client_of(make_app(frontend(url))) as client:
             assert (await client.get("/results")).status_code == 200
             assert (await client.get("/health/ready")).status_code == 200
 
@@ -503,7 +503,7 @@ async def test_frontend_looks_up_api_keys_through_backend(
     async with AsyncExitStack() as running:
         url = await running.enter_async_context(backend(behind))
         settings = frontend(url, api_keys="required")
-        async with client_of(create_app(settings)) as client:
+        async with client_of(make_app(settings)) as client:
 
             async def get(path: str, text: str) -> httpx.Response:
                 return await client.get(path, headers={"authorization": f"Bearer {text}"})
@@ -552,7 +552,7 @@ async def test_cookies_of_backend_are_not_kept() -> None:
             writer.write(b"HTTP/1.1 200 OK\r\n" + cookies)
             writer.write(b"content-type: application/json\r\ncontent-length: 18\r\n\r\n" + body)
 
-    async with listening(respond) as url, client_of(create_app(frontend(url))) as client:
+    async with listening(respond) as url, client_of(make_app(frontend(url))) as client:
         for _ in range(3):
             await client.get("/queries/1")
 
@@ -603,7 +603,7 @@ async def test_invalid_backend_response_is_unavailable(
         writer.write(content)
         await writer.drain()
 
-    async with listening(send_content) as url, client_of(create_app(frontend(url))) as client:
+    async with listening(send_content) as url, client_of(make_app(frontend(url))) as client:
         response = await client.get("/results")
 
     assert response.status_code == 503
@@ -648,7 +648,7 @@ class Silent:
 @pytest.mark.parametrize("path", [SEARCH, "/results", EXPORT])
 async def test_request_id_and_deadline_are_passed_on(path: str) -> None:
     silent = Silent()
-    async with listening(silent) as url, client_of(create_app(frontend(url))) as client:
+    async with listening(silent) as url, client_of(make_app(frontend(url))) as client:
         begun = monotonic()
         headers = {"request-timeout": "0.3", "x-request-id": "job-7"}
         response = await client.get(path, headers=headers)
@@ -680,7 +680,7 @@ async def test_silent_backend_times_out(
             await asyncio.sleep(0.05)
 
     for slow in (Silent(), send_slowly):
-        async with listening(slow) as url, client_of(create_app(frontend(url))) as client:
+        async with listening(slow) as url, client_of(make_app(frontend(url))) as client:
             response = await client.get("/results")
 
         assert response.status_code == 503
@@ -710,7 +710,7 @@ async def test_lost_call_is_retried_once_unless_cache_is_bypassed(
             if responds:
                 writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n[]")
 
-    async with listening(respond_once) as url, client_of(create_app(frontend(url))) as client:
+    async with listening(respond_once) as url, client_of(make_app(frontend(url))) as client:
         assert (await client.get("/results")).json() == []
         response = await client.get(path, headers=headers)
 
@@ -727,7 +727,7 @@ async def test_cancelled_requests_release_connections(
     backend_settings: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(backend_client, "MAX_CONNECTIONS", 3)
-    async with backend(backend_settings()) as url, client_of(create_app(frontend(url))) as client:
+    async with backend(backend_settings()) as url, client_of(make_app(frontend(url))) as client:
         for path in ("/results", "/papers", "/queries/1", EXPORT, SEARCH):
             hurried = [
                 client.get(path, headers={"request-timeout": f"{n / 4000:.6f}"}) for n in range(40)
@@ -753,7 +753,7 @@ async def test_identical_pages_keep_their_own_deadlines() -> None:
             else:
                 writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n[]")
 
-    async with listening(respond_once) as url, client_of(create_app(frontend(url))) as client:
+    async with listening(respond_once) as url, client_of(make_app(frontend(url))) as client:
         assert (await client.get("/results")).json() == []
         waiting = [
             asyncio.create_task(client.get("/results", headers={"request-timeout": seconds}))
@@ -783,7 +783,7 @@ async def test_deadline_applies_in_single_service(gateway: Serve, arxiv: StandIn
 
 async def test_client_disconnect_cancels_backend_call() -> None:
     silent = Silent()
-    async with listening(silent) as url, served(create_app(frontend(url))) as address:
+    async with listening(silent) as url, served(make_app(frontend(url))) as address:
         with pytest.raises(httpx.ReadTimeout):
             async with httpx.AsyncClient(timeout=0.3) as client:
                 await client.get(address + SEARCH)
@@ -794,7 +794,7 @@ async def test_identical_searches_share_one_call(monkeypatch: pytest.MonkeyPatch
     """Otherwise waiting searches would use all connections."""
     monkeypatch.setattr(backend_client, "MAX_CONNECTIONS", 2)
     silent = Silent()
-    async with listening(silent) as url, client_of(create_app(frontend(url))) as client:
+    async with listening(silent) as url, client_of(make_app(frontend(url))) as client:
         headers = {"request-timeout": "0.3"}
         await asyncio.gather(*(client.get(SEARCH, headers=headers) for _ in range(20)))
 
@@ -836,7 +836,7 @@ async def test_whole_list_is_streamed(large: Settings) -> None:  # noqa: F811
     """Both run in this process; `tests/api/test_exports.py` measures memory."""
     async with (
         backend(large) as behind,
-        served(create_app(frontend(behind))) as url,
+        served(make_app(frontend(behind))) as url,
         httpx.AsyncClient(base_url=url, headers=PLAIN) as client,
         client.stream("GET", EXPORT) as response,
     ):
@@ -877,7 +877,7 @@ async def test_stream_survives_killed_backend_if_another_exists(
         async def rows(url: str, kill: Any) -> int:
             lines = 0
             async with (
-                served(create_app(frontend(url))) as address,
+                served(make_app(frontend(url))) as address,
                 httpx.AsyncClient(base_url=address, headers=PLAIN, timeout=20) as client,
                 client.stream("GET", EXPORT) as response,
             ):

@@ -13,7 +13,7 @@ from ...settings import Settings
 
 async def check_token(connection: ASGIConnection[Any, Any, Any, Any], _: BaseRouteHandler) -> None:
     """Raise Unauthorized if the request lacks a required token. A guard."""
-    settings: Settings = connection.app.state.settings
+    settings: Settings = connection.app.state.context.settings
     if not settings.tokens:
         return
     token = (find_key(connection.scope) or "").encode("utf-8", "replace")
