@@ -18,7 +18,7 @@ demo: .venv/embedded ## run it with a simulated arXiv, for use without internet
 # More processes than cores: the tests wait half of the time. The many short unit tests run last, so
 # that no process waits for a long file.
 test: .venv/dev ## run all tests
-	@$(PY) -m pytest --ignore tests/clients --numprocesses 4 --dist loadfile --no-loadscope-reorder
+	@PYTHONDONTWRITEBYTECODE= $(PY) -m pytest --ignore tests/clients --numprocesses 4 --dist loadfile --no-loadscope-reorder
 
 CLIENTS := arxiv-2 arxiv-3 arxiv-4 paperscraper pubs npm
 clients: .venv/dev $(CLIENTS:%=.venv-clients/%/installed) ## compare what real arXiv clients get from arXiv and from the service
