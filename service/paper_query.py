@@ -24,6 +24,7 @@ MAX_LENGTH = 2000  # characters of a query
 MAX_DEPTH = 20  # nested parentheses
 MAX_WORDS = 60  # words per query including those of phrases: the index looks up each one
 MIN_PREFIX = 3  # letters; a shorter prefix matches too many words
+MAX_PREFIXES = 10  # per query: the index merges the papers of all words that begin with one
 
 Field = Literal["title", "author", "abstract", "note"]
 
@@ -164,7 +165,7 @@ class _Parser:
         self.matches = _TOKEN.finditer(text)
         self.offsets = offsets
         self.depth = 0
-        self.words = 0
+        self.words = self.prefixes = 0
         self.advance()
 
     def advance(self) -> None:
@@ -301,6 +302,9 @@ class _Parser:
         self.words += max(1, len(words))
         if self.words > MAX_WORDS:
             self.reject(f"it has more than {MAX_WORDS} words")
+        self.prefixes += is_prefix
+        if self.prefixes > MAX_PREFIXES:
+            self.reject(f"it has more than {MAX_PREFIXES} words with *")
         if not words:
             return None
         return Words(tuple(words), field, is_exact, is_prefix, self.position, self.end)
