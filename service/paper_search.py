@@ -171,11 +171,20 @@ class LocalPaperSearch(PaperSearch):
             bounds = (None, key.sort_key) if descending else (key.sort_key, None)
             clauses = [query, Query.const_score_query(match_range("sort_key", *bounds), 0)]
             query = Query.boolean_query([(Occur.Must, clause) for clause in clauses])
-        size = limit + TIES
+        size, before = limit + TIES, min(offset, TIES)
         while True:
-            found = await self._index.sort(snapshot, query, size, offset, descending=descending)
-            hits = [hit for hit in found if not key or (hit < key if descending else hit > key)]
-            if len(found) < size:
+            found = await self._index.sort(
+                snapshot, query, before + size, offset - before, descending=descending
+            )
+            if before < min(offset, len(found)) and found[0].sort_key == found[before].sort_key:
+                before = min(
+                    offset, 2 * before
+                )  # the index has papers with equal keys in any order
+                continue
+            hits = [
+                hit for hit in found[before:] if not key or (hit < key if descending else hit > key)
+            ]
+            if len(found) < before + size:
                 return hits[:limit]
             complete = [hit for hit in hits if hit.sort_key != found[-1].sort_key]
             if len(complete) >= limit:

@@ -386,10 +386,10 @@ async def test_papers_without_a_date_are_older_than_all_others(
 
     async with gateway() as client:
         for q in {}, {"q": "quantum", "order": "newest"}:
-            assert sorted(await list_numbers(**q, until="2026-11-24")) == [1, 2, 3, 5]
+            assert sorted(await list_numbers(**q, until="2026-11-23")) == [1, 2, 3, 5]
             assert await list_numbers(**q, since="1970-01-01") == [4, 3, 2]
-            assert await list_numbers(**q, since="1980-01-01", until="2026-11-24") == [3]
-            assert await list_numbers(**q, since="1960-01-01") == [4, 3, 2, 5]
+            assert await list_numbers(**q, since="1980-01-01", until="2026-11-23") == [3]
+            assert sorted(await list_numbers(**q, since="1960-01-01")) == [2, 3, 4, 5]
             assert sorted(await list_numbers(**q)) == [1, 2, 3, 4, 5]
 
 
@@ -553,7 +553,7 @@ async def test_searches_fail_with_the_progress_until_the_index_is_built(
         assert (await client.get(page.links["next"]["url"])).status_code == 200
         assert len((await client.get("/papers?format=ndjson")).text.splitlines()) == 90
         assert (await client.get("/papers/2611.00001")).status_code == 200
-        for path in "/queries", "/results", "/results?author=Noether", "/health":
+        for path in "/queries", "/results", "/results?author=Noether", "/health/live":
             assert (await client.get(path)).status_code == 200, path
         for path in "/papers?q=(", "/papers?category=nothing":  # before the state of the index
             assert (await client.get(path)).status_code == 400
@@ -665,7 +665,7 @@ TOO_LONG = "length <= 2000"
 @pytest.mark.parametrize(
     ("q", "position"),
     [
-        (" ".join(["word"] * 10_000), TOO_LONG),
+        (" ".join(["w"] * 10_000), TOO_LONG),
         ("a b " * 499, 121),
         ("(" * 10_000 + "x" + ")" * 10_000, TOO_LONG),
         ("(" * 900 + "x" + ")" * 900, 21),
@@ -684,8 +684,8 @@ TOO_LONG = "length <= 2000"
         (".* .+ [a-z]+ (a|b)* ^x$ \\w{1,1000}", None),
         ("aaa.*.*.*.*.*.*.*x*", None),
         ("(((a)*)*)*", None),
-        ("abc* " * 60, None),
-        ("aaa-bbb* " * 30, None),
+        ("abc* " * 60, 51),
+        ("aaa-bbb* " * 30, 91),
         ("\ud800", None),
         ("quantum \udfff", None),
         ("\u0301" * 1999, None),
@@ -698,7 +698,7 @@ TOO_LONG = "length <= 2000"
 async def test_hostile_queries_are_bounded(
     few: Gateway, q: str, position: int | str | None
 ) -> None:
-    quoted = quote_from_bytes(q.encode("utf-8", "surrogatepass"), safe="()")
+    quoted = quote_from_bytes(q.encode("utf-8", "surrogatepass"), safe="()").replace("%20", "+")
     await few.get("/papers?q=quantum")
     started = monotonic()
     response = await few.get(f"/papers?q={quoted}")
@@ -721,7 +721,7 @@ async def test_a_prefix_of_too_many_words_in_a_phrase_is_rejected(
         assert len(await find(client, "con*")) == len(abstracts)
         response = await client.get("/papers?q=graph-con*")
         assert response.status_code == 400
-        assert response.json()["detail"].startswith("q: too many words begin with")
+        assert response.json()["detail"].startswith("q: too many words begin like one")
         assert await find(client, "graph-conaaaa*") == ["2611.00000"]
 
 
