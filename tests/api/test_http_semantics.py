@@ -26,7 +26,7 @@ from demo.arxiv import StandIn
 from service.app import add_outer_middleware, create_app
 from service.middleware.compression import ENCODINGS, choose_encoding
 from service.settings import Settings
-from tests.conftest import Gateway, Serve, running, undelayed
+from tests.conftest import Gateway, IndexedTransport, Serve, running, undelayed
 
 ROW = b'{"title": "Invariants of any differential expressions"}\n'
 TEXT = ROW * 40
@@ -77,9 +77,14 @@ def app(settings: Callable[..., Settings], arxiv: StandIn) -> Litestar:
 
 
 @asynccontextmanager
-async def client_of(app: Litestar) -> AsyncIterator[Gateway]:
-    """Create a client of the application without a network."""
-    wire = httpx.ASGITransport(cast("Any", add_outer_middleware(app)))
+async def client_of(app: Litestar, indexed: Settings | None = None) -> AsyncIterator[Gateway]:
+    """Create a client of the application without a network.
+
+    Its requests for papers wait until the index of these settings has all of them.
+    """
+    wire: httpx.AsyncBaseTransport = httpx.ASGITransport(cast("Any", add_outer_middleware(app)))
+    if indexed:
+        wire = IndexedTransport(wire, indexed)
     async with running(app), httpx.AsyncClient(transport=wire, base_url="http://gateway") as client:
         yield client
 

@@ -115,7 +115,9 @@ def gateway(backend_settings: Make) -> Serve:
         same = {"api_url": behind.api_url, "interval": behind.interval}
         async with (
             backend(behind, transport) as url,
-            client_of(make_app(frontend(url, **same))) as client,
+            client_of(
+                make_app(frontend(url, **same)), indexed=None if behind.settle else behind
+            ) as client,
         ):
             yield client
 
@@ -161,7 +163,7 @@ PATHS: dict[str, list[str]] = {
         *("/queries/7777", "/queries/0", "/queries/7777/changes", f"/queries/{2**70}/feed"),
         *("/papers/2101.00001/similar", "/papers/{paper}v99/similar", "/papers/none/similar"),
         *("/papers/2101.00001", "/papers/{paper}v99", "/papers/none", "/nowhere"),
-        *("/read-archive", "/read-results", "/get-sequence", "/health/live", "/health/ready"),
+        *("/read-archive", "/read-results", "/get-sequence", "/health/live"),
     ],
     "feeds": [
         "/api/query?search_query=ti:%22testing%22&max_results=10",
@@ -259,6 +261,14 @@ async def compare(both: list[Gateway], request: RequestParts) -> httpx.Response:
     )
     assert response.headers == expected.headers, request
     return response
+
+
+async def test_frontend_is_ready_like_a_single_service_but_has_no_index(
+    both: list[Gateway],
+) -> None:
+    alone, split = [(await client.get("/health/ready")).json() for client in both]
+    assert (alone.pop("index")["state"], split.pop("index")) == ("ready", None)
+    assert split == alone
 
 
 @pytest.mark.parametrize("what", PATHS)

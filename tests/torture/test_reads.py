@@ -66,6 +66,7 @@ def connect(url: str, path: str, coding: str = "identity") -> socket.socket:
 ACTIVE = """
     select count(*) from pg_stat_activity
     where datname = current_database() and usename like 'arxiv%' and state = 'active'
+        and query !~ 'changed|pg_snapshot_xmin' -- reads of the search index are no requests
 """
 
 
@@ -217,6 +218,8 @@ def check_cancellation(
 ) -> None:
     """Check that PostgreSQL executes each read until its client disconnects, and no longer."""
     url = running.url()
+    wait_until(lambda: httpx.get(f"{url}/papers?q=title").status_code == 200, "papers are indexed")
+    running.lines.clear()
     for read, table in reads:
         method, path = read.split(" ")[:2]
         line = f"{method} {path.partition('?')[0]} 499 in "

@@ -160,7 +160,7 @@ def test_text_without_marks_is_the_original(text: str) -> None:
 )
 def test_long_texts_are_marked_quickly(piece: str) -> None:
     text = "matter " + piece * (20_000 // len(piece))
-    terms = find_title_terms(f'matter "a a a" dark "漢漢漢" e ü {"gal* " * 40}')
+    terms = find_title_terms(f'matter "a a a" dark "漢漢漢" e ü {"gal* " * 10}')
     times = []
     for _ in range(5):
         started = time.thread_time()
