@@ -23,8 +23,8 @@ from .search_index.analysis import split_words
 MAX_LENGTH = 2000  # characters of a query
 MAX_DEPTH = 20  # nested parentheses
 MAX_WORDS = 60  # words per query including those of phrases: the index looks up each one
-MIN_PREFIX = 3  # letters; a shorter prefix matches too many words
-MAX_PREFIXES = 10  # per query: the index merges the papers of all words that begin with one
+MIN_PREFIX, MAX_PREFIX = 3, 100  # letters; a shorter prefix matches too many words
+MAX_PREFIXES = 10  # words with * per query: each is compared with all words of the index
 
 Field = Literal["title", "author", "abstract", "note"]
 
@@ -288,6 +288,11 @@ class _Parser:
                 f"{shorten(text)}* needs {MIN_PREFIX} letters before the *;"
                 f' put it in quotes to search for the word: "{shorten(text)}*"'
             )
+        if len(words[-1]) > MAX_PREFIX:
+            self.reject(f"a word with * has at most {MAX_PREFIX} letters")
+        self.prefixes += 1
+        if self.prefixes > MAX_PREFIXES:
+            self.reject(f"it has more than {MAX_PREFIXES} words with *")
         return self.create_words(words, field, is_prefix=True)
 
     def create_words(
@@ -302,9 +307,6 @@ class _Parser:
         self.words += max(1, len(words))
         if self.words > MAX_WORDS:
             self.reject(f"it has more than {MAX_WORDS} words")
-        self.prefixes += is_prefix
-        if self.prefixes > MAX_PREFIXES:
-            self.reject(f"it has more than {MAX_PREFIXES} words with *")
         if not words:
             return None
         return Words(tuple(words), field, is_exact, is_prefix, self.position, self.end)

@@ -28,6 +28,8 @@ MAX_WAITING = 64
 """Searches that may wait for a thread; more are rejected."""
 MAX_SNAPSHOTS, SNAPSHOT_SECONDS = 32, 600
 """Earlier states of the index that stay open, so that the pages of a ranked list fit together."""
+INVALID_ARGUMENT = "An invalid argument was passed"
+"""In tantivy's error for a query that it does not execute."""
 MAX_COUNTED_CATEGORIES = 1000
 """More than there are categories, so that the counts are exact."""
 MAX_CATEGORIES = 50
@@ -164,7 +166,7 @@ class PaperIndex:
         try:
             return await self._run(partial(_convert_panic, search))
         except ValueError as error:
-            if "exceeded max expansions" in str(error):
+            if INVALID_ARGUMENT in str(error):  # of the query, not of the index
                 reason = "too many words begin like one with a *; write more letters before the *"
                 raise InvalidParameter("q", reason) from error
             self._discard(snapshot.directory, error)

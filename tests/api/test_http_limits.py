@@ -133,10 +133,12 @@ class Client:
                 await asyncio.sleep(0.002)
 
     async def read_response(self) -> tuple[int, dict[str, str], bytes]:
-        """Read the next response: status, headers, body."""
+        """Read the next response: status, headers, body. 100 (Continue) precedes one."""
         head = (
             (await asyncio.wait_for(self.reader.readuntil(b"\r\n\r\n"), 5)).decode().split("\r\n")
         )
+        if head[0].endswith(" 100 Continue"):
+            return await self.read_response()
         fields = dict(line.split(": ", 1) for line in head[1:] if line)
         body = await self.reader.readexactly(int(fields["content-length"]))
         return int(head[0].split()[1]), fields, body

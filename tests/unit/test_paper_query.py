@@ -206,6 +206,9 @@ def test_reference_in_quotes_or_with_other_words_is_text(text: str) -> None:
         ("GPT-4*", 1, 'put it in quotes to search for the word: "GPT-4*"'),
         ("title:é*", 7, 'put it in quotes to search for the word: "é*"'),
         ("C++*", 1, "needs 3 letters before the *"),
+        # many or long prefixes
+        ("abc* " * 11, 51, "more than 10 words with *"),
+        (f"x {'a' * 101}*", 3, "at most 100 letters"),
         # spellings of other query languages
         ("a+AND+b", 1, "write a AND b"),
         ("title:a+OR+title:b", 7, "write a OR title:b"),
