@@ -308,7 +308,8 @@ class PapersQuery(_PaperFilters, ListQuery):
             " title:, author:, abstract: and note: (comment and journal reference) restrict what"
             " follows",
             'title:"unit test" (flaky OR slow) -author:Klein',
-            max_length=paper_query.MAX_LENGTH,
+            # the parser names the position
+            schema_extra={"maxLength": paper_query.MAX_LENGTH},
         ),
     ] = None
 

@@ -659,7 +659,7 @@ async def few(gateway: Serve, db: psycopg.Connection) -> AsyncIterator[Gateway]:
         yield client
 
 
-TOO_LONG = "length <= 2000"
+TOO_LONG = "q: at character 2001: it is longer than 2000 characters"
 
 
 @pytest.mark.parametrize(
