@@ -1,5 +1,6 @@
 -- The log of changed papers, from which each machine keeps its own search index. It replaces full-text
--- search and the filter by category in PostgreSQL: their column and their indexes are dropped.
+-- search in PostgreSQL: its column is dropped, and with it its index. The index of the categories stays,
+-- since results are filtered by it.
 -- Like 0010_reading this runs outside of a transaction, since an index is created concurrently. It can be
 -- interrupted and applied again. Rows are not rewritten: they keep the space of the dropped column until
 -- they are updated, or until VACUUM FULL. Instances of the previous version go on recording searches,
@@ -46,7 +47,6 @@ select not exists (select from migrations where name = '0018_search_index') as p
                 alter table papers enable always trigger papers_changed;
                 alter table papers drop column if exists words;
                 drop function if exists paper_words;
-                drop index if exists papers_categories;
                 exit;
             exception when lock_not_available then
                 if attempt = 10 then
@@ -58,8 +58,6 @@ select not exists (select from migrations where name = '0018_search_index') as p
             commit;
         end loop;
     end $$;
-    -- the planner knew the rare categories for their filter
-    alter table papers alter column categories set statistics -1;
 
     -- what an interrupted attempt has left
     select format('drop index concurrently %I', relname)

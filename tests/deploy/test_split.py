@@ -6,6 +6,7 @@ import logging
 import re
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
 from inspect import signature
 from itertools import pairwise
 from pathlib import Path
@@ -119,9 +120,16 @@ def gateway(backend_settings: Make) -> Serve:
                 make_app(frontend(url, **same)), indexed=None if behind.settle else behind
             ) as client,
         ):
+            client.event_hooks = {"request": [partial(wait_for_index, behind)]}
             yield client
 
     return serve
+
+
+async def wait_for_index(settings: Settings, request: httpx.Request) -> None:
+    """Delay a request for papers until the index of the backend has all of them."""
+    if request.url.path.startswith("/papers"):
+        await papers_are_indexed(settings.database_ro_url or "", settings.index_path)
 
 
 FORMATS = ("json", "ndjson", "csv", "bibtex", "ris", "atom")
@@ -284,6 +292,19 @@ async def test_split_responses_equal_single_service(both: list[Gateway], what: s
         if tag := response.headers.get("etag"):
             known = await compare(both, ("GET", path, {"if-none-match": tag}, None))
             assert known.status_code == 304 or "atom" in path  # it contains the time
+
+
+async def test_frontend_is_ready_like_single_service_but_without_an_index(
+    both: list[Gateway],
+) -> None:
+    headers = {"x-request-id": "same"}
+    alone, split = [await each.get("/health/ready", headers=headers) for each in both]
+
+    assert alone.json()["index"]["state"] == "ready"
+    assert split.json() == alone.json() | {"index": None}
+    for response in alone, split:
+        del response.headers["content-length"]
+    assert (split.status_code, split.headers) == (alone.status_code, alone.headers)
 
 
 async def test_split_handles_headers_and_bodies_like_single_service(both: list[Gateway]) -> None:

@@ -24,6 +24,7 @@ from service.models.arxiv import Search
 from service.models.filters import Position
 from service.settings import Settings
 from tests.conftest import served
+from tests.support.indexing import wait_until_indexed
 
 KEYS: dict[str, tuple[Any, ...]] = {
     "queries": (1_795_464_900, 42),
@@ -179,9 +180,11 @@ def wire(
     arxiv: StandIn,  # noqa: ARG001 - resets it
 ) -> Iterator[httpx.Client]:
     """HTTP client of a service with one recorded search."""
-    with served(settings(cors_origins="https://example.org")) as url, httpx.Client() as client:
+    made = settings(cors_origins="https://example.org")
+    with served(made) as url, httpx.Client() as client:
         client.base_url = httpx.URL(url)
         client.get("/arxiv?title=testing").raise_for_status()
+        wait_until_indexed(made.database_ro_url or "", made.index_path)
         yield client
 
 
