@@ -473,11 +473,11 @@ def test_cancelled_statements_take_one_short_line_of_the_log_each(
         url, log = running.url(), data / "postgres.log"
         address = f"host={data / 'postgres'} port=5432 user=postgres dbname=postgres"
         with psycopg.connect(address) as conn:
-            conn.execute("lock table papers")
+            conn.execute("lock table results")
             before = log.stat().st_size
             for number in range(100):
                 response = httpx.get(
-                    f"{url}/papers?q=word{number}", headers={"Request-Timeout": "0.05"}
+                    f"{url}/results?title=word{number}", headers={"Request-Timeout": "0.05"}
                 )
                 assert response.status_code == 504
             sleep(0.5)

@@ -14,7 +14,9 @@ from time import monotonic, sleep
 import httpx
 import psycopg
 
+from service import sql
 from service.db.reader import MAX_SLOW_READS
+from tests.support.indexing import wait_until_searchable
 from tests.support.process import Service, service
 from tests.torture.conftest import Environment, times
 
@@ -65,14 +67,24 @@ def connect(url: str, path: str, coding: str = "identity") -> socket.socket:
 
 ACTIVE = """
     select count(*) from pg_stat_activity
-    where datname = current_database() and usename like 'arxiv%' and state = 'active'
+    where datname = current_database() and usename like 'arxiv%%' and state = 'active'
+        and query not like all (%s)
 """
+OF_THE_INDEX = [
+    f"{statement.decode().partition(chr(10))[0]}%"
+    for statement in (
+        sql.SELECT_INDEX_SOURCE,
+        sql.SELECT_PAPER_CHANGES,
+        sql.SELECT_INDEXED_PAPERS,
+    )
+]
+"""The beginnings of the statements that keep the search index up to date."""
 
 
 def count_active(db: psycopg.Connection) -> int:
-    """Return how many statements of the service PostgreSQL is executing."""
+    """Return how many statements PostgreSQL is executing for requests."""
     db.execute("select pg_stat_clear_snapshot()")
-    [(count,)] = db.execute(ACTIVE).fetchall()
+    [(count,)] = db.execute(ACTIVE, [OF_THE_INDEX]).fetchall()
     return int(count)
 
 
@@ -238,6 +250,7 @@ def test_every_read_ends_when_its_client_disconnects(
 ) -> None:
     db.execute(FILL)
     with service(environment(database)) as running:
+        wait_until_searchable(running)
         check_cancellation(running, db, PUBLIC_READS + BACKEND_READS)
 
 
@@ -245,12 +258,14 @@ def test_read_ends_if_its_client_disconnects_before_it_is_watched(
     database: str, db: psycopg.Connection, environment: Environment
 ) -> None:
     db.execute(FILL)
-    with service(environment(database)) as running, locked(db, "papers"):
-        for number in range(10):
-            with closing(send(running.url(), "GET /papers")):
-                sleep(number / 500)
-        wait_until(lambda: running.output.count(" 499 in ") == 10, "all are cancelled", seconds=5)
-        assert count_active(db) == 0
+    with service(environment(database)) as running:
+        wait_until_searchable(running)
+        with locked(db, "papers"):
+            for number in range(10):
+                with closing(send(running.url(), "GET /papers")):
+                    sleep(number / 500)
+            wait_until(lambda: running.output.count(" 499 in ") == 10, "not cancelled", seconds=5)
+            assert count_active(db) == 0
 
 
 def test_every_read_of_a_frontend_ends_when_its_client_disconnects(
@@ -258,6 +273,7 @@ def test_every_read_of_a_frontend_ends_when_its_client_disconnects(
 ) -> None:
     db.execute(FILL)
     with service(environment(database)) as backend:
+        wait_until_searchable(backend)
         with service({"ARXIV_BACKEND_URL": backend.url()}) as frontend:
             check_cancellation(frontend, db, PUBLIC_READS)
         assert backend.output.count(" 499 in ") == len(PUBLIC_READS)
