@@ -17,7 +17,7 @@ from ..db.paper_changes import FIRST_KEY, PaperChanges, PaperKey, PaperRead
 from ..db.paper_source import OtherDatabase, PaperSource, SourceDiverged, StandbyBehind
 from ..db.pool import DatabasePools
 from ..errors import DatabaseUnavailable, IndexUnavailable
-from ..heap import trim_heap_later
+from ..heap import return_large_blocks, trim_heap_later
 from ..logging import NOTICE
 from ..models.responses import IndexStatus
 from . import state
@@ -65,6 +65,7 @@ class Indexer:
         self._task: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Self:
+        return_large_blocks()
         self._task = asyncio.create_task(self._run())
         return self
 

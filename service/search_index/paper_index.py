@@ -68,6 +68,7 @@ class PaperIndex:
         self._snapshots: TTLCache[int, Snapshot] = TTLCache(
             MAX_SNAPSHOTS, SNAPSHOT_SECONDS, monotonic
         )
+        self._expiry: asyncio.TimerHandle | None = None
         self._lock = asyncio.Lock()
         self._threads = ThreadPoolExecutor(os.cpu_count() or 1, "search")
         self._waiting = 0
@@ -81,6 +82,8 @@ class PaperIndex:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
+        if self._expiry:
+            self._expiry.cancel()
         self._threads.shutdown(wait=False, cancel_futures=True)
 
     async def open_snapshot(self, generation: int | None = None) -> Snapshot:
@@ -99,6 +102,19 @@ class PaperIndex:
     def keep_snapshot(self, snapshot: Snapshot) -> None:
         """Keep a state open for further pages."""
         self._snapshots[snapshot.generation] = snapshot
+        if self._expiry is None:
+            self._plan_expiry()
+
+    def _plan_expiry(self) -> None:
+        loop = asyncio.get_running_loop()
+        self._expiry = loop.call_later(SNAPSHOT_SECONDS, self._expire_snapshots)
+
+    def _expire_snapshots(self) -> None:
+        """Release old states also if nobody searches: their deleted files occupy the disk."""
+        self._snapshots.expire()
+        self._expiry = None
+        if self._snapshots:
+            self._plan_expiry()
 
     def _reload(self) -> Snapshot:
         generation = state.read_generation(self._root)

@@ -279,6 +279,11 @@ def execute(server: Replica, statement: str, *values: object) -> None:
         conn.execute(statement.encode(), values)
 
 
+async def is_replayed(standby: Replica, title: str) -> None:
+    """Wait until a standby has a paper, which takes long on a busy machine."""
+    await asyncio.to_thread(standby.wait_for, f"select from papers where title = '{title}'")
+
+
 async def test_an_index_that_is_read_from_a_standby_follows_the_primary(
     primary: Replica, quick_path: Path, folder: Path
 ) -> None:
@@ -288,8 +293,10 @@ async def test_an_index_that_is_read_from_a_standby_follows_the_primary(
             with psycopg.connect(primary.url) as open_transaction:
                 open_transaction.execute(INSERT, ["2201.00001", 1, 1, "open"])
                 execute(primary, INSERT, "2201.00002", 1, 1, "committed")
+                await is_replayed(standby, "committed")
                 await wait_for(partial(find, folder, "committed"), SEARCHABLE_WITHIN)
                 open_transaction.commit()
+            await is_replayed(standby, "open")
             await wait_for(partial(find, folder, "open"), SEARCHABLE_WITHIN)
         # from the primary, which is ahead of the standby
         standby.run("select pg_wal_replay_pause()")
@@ -301,6 +308,7 @@ async def test_an_index_that_is_read_from_a_standby_follows_the_primary(
             assert find(folder, "ahead")
             execute(primary, INSERT, "2201.00004", 1, 1, "later")
             standby.run("select pg_wal_replay_resume()")
+            await is_replayed(standby, "later")
             await wait_for(partial(find, folder, "later"), 5)
         assert find(folder, "ahead")
 
