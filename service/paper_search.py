@@ -208,7 +208,8 @@ class LocalPaperSearch(PaperSearch):
             rank += len(papers)
             if len(papers) < wanted:
                 break
-        self._index.keep_snapshot(snapshot)
+        if len(rows) == limit:  # there may be further pages
+            self._index.keep_snapshot(snapshot)
         return rows
 
     async def _find_start(self, query: Query, position: Position) -> tuple[Snapshot, int]:

@@ -26,7 +26,7 @@ T = TypeVar("T")
 
 MAX_WAITING = 64
 """Searches that may wait for a thread; more are rejected."""
-MAX_SNAPSHOTS, SNAPSHOT_SECONDS = 32, 600
+MAX_SNAPSHOTS, SNAPSHOT_SECONDS = 128, 600
 """Earlier states of the index that stay open, so that the pages of a ranked list fit together."""
 INVALID_ARGUMENT = "An invalid argument was passed"
 """In tantivy's error for a query that it does not execute."""
