@@ -190,7 +190,7 @@ def _create_error(path: str, response: BackendResponse) -> ServiceError:
         return BackendUnavailable(f"the backend does not serve {where}: {advice}")
     problem = _decode(response, Problem)
     if problem.parameter and {*problem.parameter.split(", ")} <= {"q", *TEXT_PARAMETERS}:
-        # only PostgreSQL knows which texts are too large for it
+        # only PostgreSQL and the search index know what is too large for them
         reason = problem.detail.removeprefix(f"{problem.parameter}: ")
         return InvalidParameter(problem.parameter, reason)
     if problem.parameter is not None:  # other parameters of clients are validated by the frontend

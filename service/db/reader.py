@@ -28,7 +28,16 @@ from .. import sql
 from ..errors import DatabaseUnavailable, InvalidParameter
 from ..models import records
 from ..models.filters import PaperFilter, Position, QueryFilter, ResultFilter, SortKey
-from ..models.records import INT2_MAX, INT8_MAX, PaperRow, PaperVersion, ResultRow, Run, Text
+from ..models.records import (
+    INT2_MAX,
+    INT4_MAX,
+    INT8_MAX,
+    PaperRow,
+    PaperVersion,
+    ResultRow,
+    Run,
+    Text,
+)
 from ..singleflight import SingleFlight, mark_retrieved
 from .pool import ConnectionSource, DatabasePools, ReadSystem, fetch, map_db_errors
 
@@ -84,6 +93,7 @@ class ListSelection(Struct, Generic[Row], frozen=True):
 
 BigInt = Annotated[int, Meta(ge=-INT8_MAX, le=INT8_MAX)]
 SmallInt = Annotated[int, Meta(ge=0, le=INT2_MAX)]
+Rank = Annotated[int, Meta(ge=0, le=INT4_MAX)]
 
 QUERIES = ListDefinition(
     records.QueryRow,
@@ -109,7 +119,7 @@ PAPERS = ListDefinition(
 )
 RANKED = ListDefinition(
     records.RankedPaperRow,
-    {"generation": BigInt, "rank": BigInt, "arxiv_id": Text, "version": SmallInt},
+    {"generation": BigInt, "rank": Rank, "arxiv_id": Text, "version": SmallInt},
     None,
     None,
     first_batch_size=50,

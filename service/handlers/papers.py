@@ -140,16 +140,11 @@ async def list_papers(
         response.fetch_page(), _count(context, filters if is_first else None)
     )
     content: dict[str, Any] = {"papers": msgspec.Raw(await response.serialize(rows))} | counts
-    if counts.get("total") == 0 and (
-        warnings := suggest_list_corrections(query.q, query.author, query.title, query.journal)
-    ):
-        content["warnings"] = warnings
-    if (
-        counts.get("total") == 0
-        and filters.q
-        and (corrections := await context.paper_search.correct_spelling(filters))
-    ):
-        content["did_you_mean"] = corrections
+    if counts.get("total") == 0:
+        warnings = suggest_list_corrections(query.q, query.author, query.title, query.journal)
+        corrections = await context.paper_search.correct_spelling(filters) if filters.q else []
+        content |= {"warnings": warnings} if warnings else {}
+        content |= {"did_you_mean": corrections} if corrections else {}
     return response.create_response(msgspec.json.encode(content), links)
 
 

@@ -8,6 +8,7 @@ import asyncio
 import logging
 import secrets
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Self
 
@@ -117,6 +118,8 @@ class Indexer:
             is_ours = await self.update()
         except (StandbyBehind, IndexInUse):
             return SYNC_INTERVAL
+        except (OtherDatabase, SourceDiverged):  # for the second time, in a build or a repair
+            return SYNC_INTERVAL
         except DatabaseUnavailable as error:
             if not self._is_waiting:
                 logger.warning("the search index waits for the database: %s", error.detail)
@@ -215,7 +218,7 @@ class Indexer:
             papers=papers,
         )
         index = await SyncedIndex.open(self._folder, self._changes, built, delayed)
-        await index.sync()  # first, so that no paper is missing that the index in use has
+        await _sync_patiently(index)  # first, so that no paper is missing that the other one has
         index.save()
         self._close_index()
         self._index = index
@@ -262,9 +265,21 @@ class Indexer:
         return await finishing
 
     async def _sync_current(self) -> None:
-        """Update the index that serves during a build."""
+        """Update the index that serves during a build, if the database is available."""
         if self._index is not None:
-            await self._index.sync()
+            with suppress(DatabaseUnavailable):
+                await self._index.sync()
+
+
+async def _sync_patiently(index: SyncedIndex) -> None:
+    """Update an index that was built, however long the database is unavailable."""
+    backoff = Backoff(maximum=MAX_RETRY_PAUSE)
+    while True:
+        try:
+            return await index.sync()
+        except DatabaseUnavailable as error:
+            logger.warning("the search index waits for the database: %s", error.detail)
+            await asyncio.sleep(backoff.next_pause())
 
 
 def _get_key(row: PaperRead) -> PaperKey:

@@ -5,6 +5,7 @@ import logging
 import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from datetime import datetime, tzinfo
 from functools import partial
 from pathlib import Path
@@ -46,7 +47,6 @@ class Snapshot(NamedTuple):
 
     generation: int
     searcher: tantivy.Searcher
-    directory: str
 
 
 class SortedHit(NamedTuple):
@@ -129,17 +129,23 @@ class PaperIndex:
                 self._index = open_index(self._root / current.directory)
                 self._directory = current.directory
             self._index.reload()
-            return Snapshot(generation, self._index.searcher(), self._directory)
+            return Snapshot(generation, self._index.searcher())
         except (ValueError, OSError) as error:
-            self._discard(current.directory, error)
-            raise self._create_error() from error
+            if state.read_generation(self._root) != generation:  # replaced meanwhile
+                return self._reload()
+            return self._handle_failure(current.directory, error)
 
-    def _discard(self, directory: str, error: Exception) -> None:
-        """Have a damaged index built again."""
-        logger.error("the search index in %s is damaged: %s", self._root, error)
+    def _handle_failure(self, directory: str, error: Exception) -> Snapshot:
+        """Return the state before if the index cannot be opened now; discard a damaged index."""
+        if state.find_cause(error):
+            logger.error("cannot open the search index in %s: %s", self._root, error)
+            if self._snapshot:
+                return self._snapshot
+        else:
+            logger.error("the search index in %s is damaged: %s", self._root, error)
+            state.discard_state(self._root, directory)
         self._index = self._snapshot = None
-        self._snapshots.clear()
-        state.discard_state(self._root, directory)
+        raise self._create_error() from error
 
     def _create_error(self) -> IndexUnavailable:
         status = state.read_status(self._root)
@@ -152,9 +158,7 @@ class PaperIndex:
         self, snapshot: Snapshot, query: tantivy.Query, limit: int, offset: int
     ) -> list[PaperVersion]:
         """Return the ids and versions of papers, the best match first."""
-        return await self._search(
-            snapshot, partial(rank_papers, snapshot.searcher, query, limit, offset)
-        )
+        return await self._search(partial(rank_papers, snapshot.searcher, query, limit, offset))
 
     async def sort(
         self,
@@ -167,17 +171,17 @@ class PaperIndex:
     ) -> list[SortedHit]:
         """Return papers by their submission."""
         call = partial(_sort, snapshot.searcher, query, limit, offset, descending=descending)
-        return await self._search(snapshot, call)
+        return await self._search(call)
 
     async def count(self, snapshot: Snapshot, query: tantivy.Query, tz: tzinfo) -> list[Count]:
         """Return the number of papers: in total, by category and by year in this time zone."""
-        return await self._search(snapshot, partial(_count, snapshot.searcher, query, tz))
+        return await self._search(partial(_count, snapshot.searcher, query, tz))
 
     async def call(self, snapshot: Snapshot, function: Callable[[tantivy.Searcher], T]) -> T:
         """Return what a function returns that reads a state of the index."""
-        return await self._search(snapshot, partial(function, snapshot.searcher))
+        return await self._search(partial(function, snapshot.searcher))
 
-    async def _search(self, snapshot: Snapshot, search: Callable[[], T]) -> T:
+    async def _search(self, search: Callable[[], T]) -> T:
         """Return the result of a search. Raises InvalidParameter or IndexUnavailable."""
         try:
             return await self._run(partial(_convert_panic, search))
@@ -185,8 +189,12 @@ class PaperIndex:
             if INVALID_ARGUMENT in str(error):  # of the query, not of the index
                 reason = "too many words begin like one with a *; write more letters before the *"
                 raise InvalidParameter("q", reason) from error
-            self._discard(snapshot.directory, error)
-            raise self._create_error() from error
+            # not discarded, since the query might be the reason
+            logger.exception("a search in the index in %s failed: it is built again", self._root)
+            with suppress(OSError):
+                state.request_rebuild(self._root)
+            reason = "the search index may be damaged and is built again; repeat the request later"
+            raise IndexUnavailable(reason) from error
 
     async def _run(self, function: Callable[[], T]) -> T:
         if self._waiting >= MAX_WAITING:

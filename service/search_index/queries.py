@@ -46,7 +46,8 @@ def restrict(query: Query | None, filters: PaperFilter) -> Query:
 def _build_filters(filters: PaperFilter) -> list[Query]:
     texts = [("title", filters.title), ("journal", filters.journal)]
     texts += [("author", name) for name in split_author_text(filters.author or "")]
-    queries = [_build_phrase(name, split_words(text)) for name, text in texts if text]
+    words = [(name, split_words(text)) for name, text in texts if text]
+    queries = [_build_phrase(name, found) for name, found in words if found]
     if filters.category is not None:
         terms = [("category", name) for name in filters.category]
         terms += [("archive", name) for name in filters.archive or ()]

@@ -22,7 +22,7 @@ MAX_COUNTED = 8
 """Corrected queries whose papers are counted."""
 MAX_PAPERS = 30
 """Papers from which corrections are taken."""
-MIN_LETTERS, MIN_LETTERS_FOR_TWO = 4, 8
+MIN_LETTERS, MIN_LETTERS_FOR_TWO, MAX_LETTERS = 4, 8, 40
 """Of words in which one or two letters may be wrong."""
 
 _FIELDS: tuple[Field, ...] = ("title", "author", "abstract", "note")
@@ -52,7 +52,8 @@ def find_misspelled(filters: PaperFilter, searcher: Searcher) -> list[Misspelled
         for words in iterate_words(parse_query(q))
         if not words.is_prefix
         for word in _locate(q, words)
-        if not _is_known(words._replace(words=(word.word,)), filters, searcher)
+        if len(word.word) <= MAX_LETTERS
+        and not _is_known(words._replace(words=(word.word,)), filters, searcher)
     ]
 
 

@@ -185,8 +185,9 @@ class IndexLock:
 
     def acquire(self) -> bool:
         """Try to take the lock; whether this process has it. Raises OSError."""
-        if self.is_held:
+        if self._descriptor is not None and self._is_current(self._descriptor):
             return True
+        self.release()
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         descriptor = os.open(self._folder / LOCK, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
         try:
@@ -196,6 +197,13 @@ class IndexLock:
             return False
         self._descriptor = descriptor
         return True
+
+    def _is_current(self, descriptor: int) -> bool:
+        """Whether the file is still there: other processes lock a new one if it was deleted."""
+        try:
+            return os.path.samestat(os.fstat(descriptor), (self._folder / LOCK).stat())
+        except FileNotFoundError:
+            return False
 
     def release(self) -> None:
         """Let another process take the lock."""
@@ -222,6 +230,7 @@ _REMEDIES = {
     errno.ENOSPC: "free space, or set ARXIV_INDEX_DIR to a directory on a larger disk",
     errno.EMFILE: "raise the limit on open files (ulimit -n)",
     errno.EIO: "check the disk",
+    errno.ENOMEM: "free memory, or raise the limit on memory",
     errno.ENOTDIR: "remove the file of that name, or set ARXIV_INDEX_DIR",
     errno.EFBIG: "raise the limit on the size of files (ulimit -f)",
 }

@@ -213,8 +213,8 @@ class SyncedIndex:
         return len(arxiv_ids)
 
     def _is_new(self, row: PaperChange) -> bool:
-        # not `!=`: a standby may be behind the server that was read before
-        return row.changed > self._remembered.get(row.key, 0)
+        # not `>`: an earlier transaction may have waited for the one that wrote it before
+        return row.changed != self._remembered.get(row.key, 0)
 
     def _find_due(self, source: Source) -> set[str]:
         """The papers whose delay is over."""
