@@ -18,7 +18,7 @@ from ..db.paper_changes import FIRST_KEY, PaperChanges, PaperKey, PaperRead
 from ..db.paper_source import OtherDatabase, PaperSource, SourceDiverged, StandbyBehind
 from ..db.pool import DatabasePools
 from ..errors import DatabaseUnavailable, IndexUnavailable
-from ..heap import return_large_blocks, trim_heap_later
+from ..heap import trim_heap_later
 from ..logging import NOTICE
 from ..models.responses import IndexStatus
 from . import state
@@ -66,7 +66,6 @@ class Indexer:
         self._task: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Self:
-        return_large_blocks()
         self._task = asyncio.create_task(self._run())
         return self
 
@@ -173,7 +172,13 @@ class Indexer:
         if self._index is None or self._index.state.directory != current.directory:
             self._close_index()
             self._index = await SyncedIndex.open(self._folder, self._changes, current)
-        await self._index.sync()
+        try:
+            await self._index.sync()
+        except ValueError as error:
+            # with a requested build, a search may have failed as well
+            if state.find_cause(error) or not state.is_rebuild_requested(self._folder):
+                raise
+            raise DamagedIndex(str(error)) from error
 
     async def _repair(self) -> None:
         """Compare the index with PostgreSQL. A build starts again."""

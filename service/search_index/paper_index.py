@@ -190,9 +190,10 @@ class PaperIndex:
                 reason = "too many words begin like one with a *; write more letters before the *"
                 raise InvalidParameter("q", reason) from error
             # not discarded, since the query might be the reason
-            logger.exception("a search in the index in %s failed: it is built again", self._root)
-            with suppress(OSError):
-                state.request_rebuild(self._root)
+            if not state.is_rebuild_requested(self._root):
+                logger.exception("a search failed in %s: the index is built again", self._root)
+                with suppress(OSError):
+                    state.request_rebuild(self._root)
             reason = "the search index may be damaged and is built again; repeat the request later"
             raise IndexUnavailable(reason) from error
 

@@ -7,6 +7,7 @@ that were read already, although later than the position, are remembered.
 """
 
 import os
+import time
 from collections.abc import Collection, Iterable, Iterator
 from itertools import groupby
 from pathlib import Path
@@ -24,6 +25,7 @@ from ..db.paper_changes import (
     Source,
 )
 from ..db.paper_source import Baseline, OtherDatabase, PaperSource
+from ..heap import return_free_memory
 from . import state
 from .comparison import find_differences
 from .schema import IndexedPaper, create_documents, create_index, open_index
@@ -32,6 +34,8 @@ from .threads import run_in_thread
 
 BATCH = 2000
 """Rows that are read at once."""
+TRIM_INTERVAL = 1.0
+"""Seconds after which free memory is returned to the system again."""
 HEAP_BYTES = 30_000_000
 """Memory for documents that are not on disk yet."""
 BUILD_HEAP_BYTES = 150_000_000
@@ -54,6 +58,7 @@ class Writer:
     def __init__(self, index: tantivy.Index, heap_bytes: int, threads: int = 1) -> None:
         self.index = index
         self._open_writer: tantivy.IndexWriter | None = index.writer(heap_bytes, threads)
+        self._trimmed = 0.0
 
     @classmethod
     def create(cls, path: Path) -> Self:
@@ -99,6 +104,9 @@ class Writer:
         """Make everything durable and visible to readers; the number of documents."""
         self._writer.commit()
         self.index.reload()
+        if (now := time.monotonic()) > self._trimmed + TRIM_INTERVAL:
+            self._trimmed = now
+            return_free_memory()  # tantivy's threads leave 10 MB each
         return self.count()
 
     def count(self) -> int:

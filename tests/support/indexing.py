@@ -17,7 +17,7 @@ TIMEOUT = 20.0
 def wait_until_indexed(url: str, folder: Path) -> None:
     """Return as soon as the index in the folder equals the table; fail after some time."""
     deadline = monotonic() + TIMEOUT
-    while not is_indexed(url, folder):
+    while not _is_known(url, folder):
         assert monotonic() < deadline, state.read_status(folder)
         sleep(0.02)
 
@@ -25,7 +25,7 @@ def wait_until_indexed(url: str, folder: Path) -> None:
 async def papers_are_indexed(url: str, folder: Path) -> None:
     """Do the same without blocking the event loop."""
     deadline = monotonic() + TIMEOUT
-    while not await asyncio.to_thread(is_indexed, url, folder):
+    while not await asyncio.to_thread(_is_known, url, folder):
         assert monotonic() < deadline, state.read_status(folder)
         await asyncio.sleep(0.02)
 
@@ -38,6 +38,16 @@ def wait_until_searchable(instance: Service) -> None:
         sleep(0.02)
 
 
+def _is_known(url: str, folder: Path) -> bool:
+    """Whether services know that the index equals the table: they learn it after a commit."""
+    current, synced = state.read_state(folder), state.read_sync_time(folder) or 0
+    try:
+        committed = (folder / current.directory / "meta.json").stat().st_mtime if current else 0
+    except OSError:  # replaced meanwhile
+        return False
+    return committed <= synced and is_indexed(url, folder)
+
+
 def is_indexed(url: str, folder: Path) -> bool:
     """Whether each version in the table is in the index as it was last changed, and no other."""
     current = state.read_state(folder)
@@ -48,7 +58,7 @@ def is_indexed(url: str, folder: Path) -> bool:
         rows = conn.execute(statement).fetchall()
     try:
         searcher = open_index(folder / current.directory).searcher()
-    except ValueError:  # replaced meanwhile
+    except (ValueError, OSError):  # replaced meanwhile
         return False
     hits = searcher.search(tantivy.Query.all_query(), limit=searcher.num_docs + 1).hits
     documents = [searcher.doc(address).to_dict() for _, address in hits]
