@@ -39,13 +39,15 @@ def wait_until_searchable(instance: Service) -> None:
 
 
 def _is_known(url: str, folder: Path) -> bool:
-    """Whether services know that the index equals the table: they learn it after a commit."""
-    current, synced = state.read_state(folder), state.read_sync_time(folder) or 0
+    """Whether the index equals the table, and services know of its last commit."""
+    if not is_indexed(url, folder):
+        return False
+    current = state.read_state(folder)  # only now: the last commit may have been a moment ago
     try:
         committed = (folder / current.directory / "meta.json").stat().st_mtime if current else 0
     except OSError:  # replaced meanwhile
         return False
-    return committed <= synced and is_indexed(url, folder)
+    return committed < (state.read_sync_time(folder) or 0)
 
 
 def is_indexed(url: str, folder: Path) -> bool:
