@@ -69,7 +69,7 @@ REFERENCE_TIME = 0.0024
 SIZES = (7_500, 15_000, 30_000, 60_000)
 MAX_GROWTH = 3
 """By which the time may grow if the input doubles."""
-NOISE = 0.005
+NOISE = 0.008
 """Seconds; shorter times are not compared: memory that a larger input needs takes time, too."""
 HOPELESS = 0.3
 """A longer time is not measured again."""
@@ -284,6 +284,7 @@ MAX_QUERY = arxiv_query.MAX_QUERY_LENGTH
 MAX_TIME, MAX_CURSOR, MAX_ID = 64, 1000, 100
 MAX_CATEGORIES = 20 * 20
 MAX_NAME, MAX_COMMENT, MAX_ABSTRACT = 1000, 5000, 20_000
+MAX_MARKED = 10_000  # arXiv accepts abstracts of 1,920 characters
 
 ACCEPT: Inputs = {
     "commas": repeat(","),
@@ -625,9 +626,9 @@ PARSERS = [
     Parser("words of a filter", build_word_tsqueries, QUERIES | NAMES, MAX_TERM_LENGTH),
     Parser("normalized text", unaccent_text, QUERIES | NAMES | TEX, MAX_QUERY),
     Parser("words of a text", split_words, QUERIES | NAMES | TEX, MAX_ABSTRACT),
-    Parser("places of words", locate_words, QUERIES | NAMES | TEX, MAX_ABSTRACT),
-    Parser("highlights", mark_words, QUERIES | TEX, MAX_ABSTRACT),
-    Parser("highlights in names", mark_names, QUERIES | NAMES | TEX, MAX_ABSTRACT),
+    Parser("places of words", locate_words, QUERIES | NAMES | TEX, MAX_MARKED),
+    Parser("highlights", mark_words, QUERIES | TEX, MAX_MARKED),
+    Parser("highlights in names", mark_names, QUERIES | NAMES | TEX, MAX_MARKED),
     Parser("title of a search", search_title, QUERIES | TEX, MAX_TERM_LENGTH),
     Parser("author of a search", search_author, QUERIES | NAMES, MAX_TERM_LENGTH),
     Parser("id", parse_arxiv_id, IDS, MAX_ID),
