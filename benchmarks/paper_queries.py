@@ -30,7 +30,7 @@ class Search(NamedTuple):
 
     @property
     def is_plain(self) -> bool:
-        """Whether there is no filter."""
+        """Whether the search has no filter."""
         return self.fts5 is not None
 
     @property

@@ -152,8 +152,9 @@ class RemoteContext(Context):
         self.records = RemoteRecords(backend)
         self.search_service = RemoteSearchService(settings, backend)
         self.api_keys = ApiKeyCache(backend.find_api_keys)
-        paper_search = RemotePaperSearch(backend)
-        super().__init__(settings, RemoteReader(backend), paper_search, self.search_service)
+        reader = RemoteReader(backend)
+        paper_search = RemotePaperSearch(backend, reader)
+        super().__init__(settings, reader, paper_search, self.search_service)
         self._exit_stack.push_async_callback(backend.connections.close_idle)
         self._backend = backend
 

@@ -10,7 +10,7 @@ the DOI or the URL of a paper, as the whole query, refers to this paper.
 import re
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
-from typing import Literal, NamedTuple, NoReturn
+from typing import Literal, NamedTuple, NoReturn, get_args
 
 from .errors import InvalidParameter
 from .metadata import tex
@@ -27,6 +27,8 @@ MIN_PREFIX, MAX_PREFIX = 3, 100  # letters; a shorter prefix matches too many wo
 MAX_PREFIXES = 10  # words with * per query: each is compared with all words of the index
 
 Field = Literal["title", "author", "abstract", "note"]
+SEARCHED_FIELDS: tuple[Field, ...] = get_args(Field)
+"""The fields in which words without a field are searched."""
 
 _FIELDS: dict[str, Field] = {
     "title": "title",
@@ -61,6 +63,11 @@ class Words(NamedTuple):
     """The number of their last character in the query."""
     distances: tuple[int, ...] = ()
     """By how many letters each word may differ; words are not corrected without them."""
+
+    @property
+    def searched_fields(self) -> tuple[Field, ...]:
+        """The fields in which the words may be."""
+        return (self.field,) if self.field else SEARCHED_FIELDS
 
 
 class Not(NamedTuple):

@@ -7,12 +7,8 @@ import re
 import unicodedata
 
 from .metadata import tex
-from .metadata.unicode_text import INVISIBLE
+from .metadata.unicode_text import BASE_LETTERS, MARKS
 
-_REMOVED = re.compile(f"[\u0300-\u036f{INVISIBLE}]+")
-_LETTERS = str.maketrans("øØłŁđĐħĦıȷðÐŋŊ", "oOlLdDhHijdDnN") | str.maketrans(
-    {"ß": "ss", "ẞ": "SS", "æ": "ae", "Æ": "AE", "œ": "oe", "Œ": "OE", "þ": "th", "Þ": "TH"}
-)
 _SIGNS = str.maketrans("<>&/-+~.", " " * 8)
 """PostgreSQL parses <x> as a tag, AdS/CFT as a file, -4 as a number and Phys.Rev as a host."""
 _SYMBOLS = re.compile(
@@ -26,8 +22,8 @@ def unaccent_text(text: str) -> str:
     """Remove accents, TeX, invisible characters, hyphens and symbols, as in the indexed text."""
     text = tex.strip_tex(text)
     if not text.isascii():
-        text = _REMOVED.sub("", unicodedata.normalize("NFKD", text))
-        text = _SYMBOLS.sub(" ", unicodedata.normalize("NFC", text).translate(_LETTERS))
+        text = MARKS.sub("", unicodedata.normalize("NFKD", text))
+        text = _SYMBOLS.sub(" ", unicodedata.normalize("NFC", text).translate(BASE_LETTERS))
     return text.translate(_SIGNS)
 
 

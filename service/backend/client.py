@@ -299,13 +299,14 @@ class RemoteReader(RecordReader):
 class RemotePaperSearch(PaperSearch):
     """Searches in the index of a backend."""
 
-    def __init__(self, backend: BackendClient) -> None:
+    def __init__(self, backend: BackendClient, reader: RemoteReader) -> None:
         self._backend = backend
+        self._reader = reader
 
     async def fetch_page(
         self, selection: ListSelection[Any], position: Position, limit: int
     ) -> list[Any]:
-        return await RemoteReader(self._backend).fetch_page(selection, position, limit)
+        return await self._reader.fetch_page(selection, position, limit)
 
     async def count(self, filters: PaperFilter, tz: tzinfo) -> list[Count]:
         request = requests.Counts(filters, timestamps.format_zone(tz))

@@ -121,7 +121,7 @@ async def _verify(pools: DatabasePools, settings: Settings) -> list[Difference]:
     source = await PaperSource.create(PaperChanges(pools, read_delay=settings.settle))
     current = state.read_state(settings.index_path)
     if current is None or current.database != source.baseline.database:
-        raise IndexUnavailable("there is no search index of this database")
+        raise IndexUnavailable("this machine has no search index of this database")
     try:
         opened = open_index(settings.index_path / current.directory)
         found = [each async for each in comparison.find_differences(source, opened)]

@@ -95,17 +95,25 @@ class PaperSource:
         )
 
     async def _read(self, read: Callable[[PaperSnapshot], Awaitable[T]]) -> T:
-        backoff, is_reported = Backoff(initial=0.2), False
-        while True:
-            try:
-                async with self._changes.open_snapshot() as snapshot:
-                    self.baseline.check(snapshot.source)
-                    return await read(snapshot)
-            except DatabaseUnavailable as error:
-                if not is_reported:
-                    logger.warning("the search index waits for the database: %s", error.detail)
-                is_reported = True
-                await asyncio.sleep(backoff.next_pause())
+        async def read_once() -> T:
+            async with self._changes.open_snapshot() as snapshot:
+                self.baseline.check(snapshot.source)
+                return await read(snapshot)
+
+        return await wait_for_database(read_once)
+
+
+async def wait_for_database(read: Callable[[], Awaitable[T]]) -> T:
+    """Repeat a read until the database is available; its result."""
+    backoff, is_reported = Backoff(initial=0.2), False
+    while True:
+        try:
+            return await read()
+        except DatabaseUnavailable as error:
+            if not is_reported:
+                logger.warning("the search index waits for the database: %s", error.detail)
+            is_reported = True
+            await asyncio.sleep(backoff.next_pause())
 
 
 async def _add_source(snapshot: PaperSnapshot, rows: Awaitable[T]) -> tuple[T, Source]:

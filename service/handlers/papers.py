@@ -96,11 +96,12 @@ def create_view(
     def convert_rows(rows: Iterable[PaperRow]) -> list[Paper]:
         if q is None:
             return [Paper.from_row(row, tz) for row in rows]
-        return [FoundPaper.from_row(row, tz, highlights=_highlight(row, q)) for row in rows]
+        return [FoundPaper.from_row(row, tz, highlights=_highlight(row, terms)) for row in rows]
 
     async def create_references(rows: Iterable[PaperRow]) -> list[Reference]:
         return [Reference.from_paper(row) for row in rows]
 
+    terms = _list_terms(q) if q else []
     columns = (Paper if q is None else FoundPaper).__struct_fields__
     definition: ListDefinition[Any] = RANKED if ranked else PAPERS
     return ListView(definition, "papers", file_name, columns, convert_rows, create_references)
@@ -304,13 +305,16 @@ async def _count(context: Context, filters: PaperFilter | None) -> dict[str, Any
     return {"total": total, "total_is_exact": True, "facets": Facets(**facets)}
 
 
-def _highlight(row: PaperRow, q: str) -> dict[str, str]:
-    if not q:
-        return {}
+def _list_terms(q: str) -> list[list[paper_query.Words]]:
+    """Return what a query searches for in each field."""
     query = paper_query.parse_query(q)
-    title, authors, abstract, note = (
-        paper_query.find_terms(query, field) for field in ("title", "author", "abstract", "note")
-    )
+    return [paper_query.find_terms(query, field) for field in paper_query.SEARCHED_FIELDS]
+
+
+def _highlight(row: PaperRow, terms: list[list[paper_query.Words]]) -> dict[str, str]:
+    if not terms:
+        return {}
+    title, authors, abstract, note = terms
     found = {
         "title": highlight(row.title, title),
         "authors": highlight_names(row.authors, authors),

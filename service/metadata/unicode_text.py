@@ -10,6 +10,13 @@ INVISIBLE = (
 """Unicode's property Default_Ignorable_Code_Point, as ranges of a regular expression: soft hyphens,
 zero-width spaces, marks of direction, byte order marks, variation selectors. The SQL function
 `unaccent_text` has the same ranges."""
+MARKS = re.compile(f"[\u0300-\u036f{INVISIBLE}]+")
+"""Accents as combining characters, and invisible characters."""
+BASE_LETTERS = str.maketrans("øØłŁđĐħĦıȷðÐŋŊ", "oOlLdDhHijdDnN") | str.maketrans(
+    {"ß": "ss", "ẞ": "SS", "æ": "ae", "Æ": "AE", "œ": "oe", "Œ": "OE", "þ": "th", "Þ": "TH"}
+)
+"""What is written without accents for letters that Unicode does not decompose. The SQL function
+`unaccent_text` has the same letters."""
 XML_FORBIDDEN = "\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff"
 """The characters that production 2 of XML 1.0 leaves out, as ranges of a regular expression."""
 _IGNORABLE = re.compile(f"[{INVISIBLE}]+")

@@ -14,7 +14,7 @@ from functools import lru_cache
 import tantivy
 
 from ..metadata import tex
-from ..metadata.unicode_text import INVISIBLE
+from ..metadata.unicode_text import BASE_LETTERS, INVISIBLE, MARKS
 
 WHITESPACE, ENGLISH = "whitespace", "english"
 """The analyzers of the index: for exact words, and for their stems."""
@@ -27,7 +27,6 @@ _SYMBOL = r"(?<![^\W_])[a-z](?:\+\+|[*#])"
 _WORD = re.compile(rf"{_SYMBOL}|[{_CJK}]|(?:[^\W_{_CJK}]|[{_INDIC}])+")
 _ASCII_WORD = re.compile(rf"{_SYMBOL}|[a-z0-9]+")
 _SUPERSCRIPT = re.compile(r"\^ ?\{?(?=[*+])")
-_MARKS = re.compile(f"[\u0300-\u036f{INVISIBLE}]+")
 _ATTACHED = f"[\u0300-\u036f\u3099\u309a\uff9e\uff9f{INVISIBLE}]"
 _CHARACTER = re.compile(
     f"[\0-\x7f]+(?!{_ATTACHED})|(?:[\u1100-\u1112][\u1161-\u1175][\u11a8-\u11c2]?|.){_ATTACHED}*",
@@ -35,9 +34,7 @@ _CHARACTER = re.compile(
 )
 """A run of ASCII, or one character with its combining marks or Hangul letters."""
 _RUN = re.compile(f"[\0-\x7f]+(?!{_ATTACHED})|[\0-\x7f]?[^\0-\x7f]+")
-_LETTERS = str.maketrans("øØłŁđĐħĦıȷðÐŋŊς", "oOlLdDhHijdDnN\u03c3") | str.maketrans(
-    {"ß": "ss", "ẞ": "SS", "æ": "ae", "Æ": "AE", "œ": "oe", "Œ": "OE", "þ": "th", "Þ": "TH"}
-)
+_LETTERS = BASE_LETTERS | str.maketrans("ς", "\u03c3")
 _TO_SPACES = str.maketrans(dict.fromkeys([*string.punctuation, *map(chr, range(33)), "\x7f"], " "))
 
 
@@ -48,7 +45,7 @@ def fold_text(text: str) -> str:
 
 def _fold_characters(text: str) -> str:
     if not text.isascii():
-        text = _MARKS.sub("", unicodedata.normalize("NFKD", text))
+        text = MARKS.sub("", unicodedata.normalize("NFKD", text))
         text = unicodedata.normalize("NFC", text).translate(_LETTERS).lower()
         return text.translate(_LETTERS)  # the lower case of some letters is another one of these
     return text.lower()

@@ -15,7 +15,13 @@ from typing import Self
 from .. import metrics
 from ..backoff import Backoff
 from ..db.paper_changes import FIRST_KEY, PaperChanges, PaperKey, PaperRead
-from ..db.paper_source import OtherDatabase, PaperSource, SourceDiverged, StandbyBehind
+from ..db.paper_source import (
+    OtherDatabase,
+    PaperSource,
+    SourceDiverged,
+    StandbyBehind,
+    wait_for_database,
+)
 from ..db.pool import DatabasePools
 from ..errors import DatabaseUnavailable, IndexUnavailable
 from ..heap import trim_heap_later
@@ -223,7 +229,8 @@ class Indexer:
             papers=papers,
         )
         index = await SyncedIndex.open(self._folder, self._changes, built, delayed)
-        await _sync_patiently(index)  # first, so that no paper is missing that the other one has
+        # first, so that no paper is missing that the other one has
+        await wait_for_database(index.sync)
         index.save()
         self._close_index()
         self._index = index
@@ -274,17 +281,6 @@ class Indexer:
         if self._index is not None:
             with suppress(DatabaseUnavailable):
                 await self._index.sync()
-
-
-async def _sync_patiently(index: SyncedIndex) -> None:
-    """Update an index that was built, however long the database is unavailable."""
-    backoff = Backoff(maximum=MAX_RETRY_PAUSE)
-    while True:
-        try:
-            return await index.sync()
-        except DatabaseUnavailable as error:
-            logger.warning("the search index waits for the database: %s", error.detail)
-            await asyncio.sleep(backoff.next_pause())
 
 
 def _get_key(row: PaperRead) -> PaperKey:

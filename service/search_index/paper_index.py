@@ -20,6 +20,7 @@ from ..errors import IndexUnavailable, InvalidParameter
 from ..models.records import Count, PaperVersion
 from . import state
 from .schema import open_index
+from .threads import convert_panics
 
 logger = logging.getLogger(__name__)
 
@@ -89,7 +90,7 @@ class PaperIndex:
     async def open_snapshot(self, generation: int | None = None) -> Snapshot:
         """Return the latest state, or an earlier one if it is still open.
 
-        Raises IndexUnavailable if there is no complete index.
+        Raises IndexUnavailable until the index is complete.
         """
         if generation is not None and (earlier := self._snapshots.get(generation)):
             return earlier
@@ -110,7 +111,7 @@ class PaperIndex:
         self._expiry = loop.call_later(SNAPSHOT_SECONDS, self._expire_snapshots)
 
     def _expire_snapshots(self) -> None:
-        """Release old states also if nobody searches: their deleted files occupy the disk."""
+        """Release old states even without searches: their deleted files occupy the disk."""
         self._snapshots.expire()
         self._expiry = None
         if self._snapshots:
@@ -184,7 +185,7 @@ class PaperIndex:
     async def _search(self, search: Callable[[], T]) -> T:
         """Return the result of a search. Raises InvalidParameter or IndexUnavailable."""
         try:
-            return await self._run(partial(_convert_panic, search))
+            return await self._run(partial(convert_panics, search))
         except ValueError as error:
             if INVALID_ARGUMENT in str(error):  # of the query, not of the index
                 reason = "too many words begin like one with a *; write more letters before the *"
@@ -205,16 +206,6 @@ class PaperIndex:
             return await asyncio.get_running_loop().run_in_executor(self._threads, function)
         finally:
             self._waiting -= 1
-
-
-def _convert_panic(search: Callable[[], T]) -> T:
-    """Return the result of a search; a panic of tantivy, which is no Exception, is a ValueError."""
-    try:
-        return search()
-    except Exception:
-        raise
-    except BaseException as error:
-        raise ValueError(f"panic: {error}") from error
 
 
 def rank_papers(

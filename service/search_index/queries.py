@@ -122,8 +122,10 @@ def _build_reference(reference: Reference) -> Query:
 
 def _build_words(words: Words) -> Query:
     """Match consecutive words in one field, or in any of them; the best field counts most."""
-    fields = [words.field] if words.field else list(BOOSTS)
-    queries = [Query.boost_query(_build_in_field(name, words), BOOSTS[name]) for name in fields]
+    queries = [
+        Query.boost_query(_build_in_field(name, words), BOOSTS[name])
+        for name in words.searched_fields
+    ]
     return queries[0] if len(queries) == 1 else Query.disjunction_max_query(queries, 0.3)
 
 

@@ -12,7 +12,7 @@ import tantivy
 
 from ..metadata.categories import CATEGORIES, get_archive
 from ..models.records import PaperRow
-from .analysis import ANALYZERS, ENGLISH, WHITESPACE, split_text
+from .analysis import ANALYZERS, ENGLISH, WHITESPACE, split_text, split_words
 
 FORMAT = 1
 """To be increased when fields or the analysis change: indexes are then built again."""
@@ -57,7 +57,7 @@ def create_index(path: Path) -> tantivy.Index:
 def open_index(path: Path) -> tantivy.Index:
     """Open an index. Raises ValueError if it is missing, damaged or has other fields."""
     if not tantivy.Index.exists(str(path)):  # otherwise an empty one would be created
-        raise ValueError(f"there is no index in {path}")
+        raise ValueError(f"{path} contains no index")
     return _register_analyzers(tantivy.Index(SCHEMA, str(path)))
 
 
@@ -137,13 +137,18 @@ def list_name_keys(authors: Sequence[str]) -> list[str]:
     return [key for name in authors[:MAX_SUGGESTED_AUTHORS] for key in _create_name_keys(name)]
 
 
+def fold_name(name: str) -> str:
+    """Return the words of a name with one space between them."""
+    return " ".join(split_words(name))
+
+
 @lru_cache(maxsize=2**16)
 def _create_name_keys(name: str) -> list[str]:
-    words = split_text(name).split()
+    words = split_words(name)
     spellings = dict.fromkeys([" ".join(words), " ".join(words[-1:] + words[:-1])])
     written = name.split()
     particles = [place for place, word in enumerate(written) if place and word[0].islower()]
     if particles:  # a surname of several words: van der Waals
         surname_first = written[particles[0] :] + written[: particles[0]]
-        spellings[" ".join(split_text(" ".join(surname_first)).split())] = None
+        spellings[fold_name(" ".join(surname_first))] = None
     return [f"{spelling}{NAME_SEPARATOR}{name}" for spelling in spellings if spelling]

@@ -10,7 +10,17 @@ from tantivy import Query, Searcher
 from ..errors import InvalidParameter
 from ..models.filters import PaperFilter
 from ..models.records import PaperRow
-from ..paper_query import And, Field, Node, Or, Reference, Words, iterate_words, parse_query
+from ..paper_query import (
+    SEARCHED_FIELDS,
+    And,
+    Field,
+    Node,
+    Or,
+    Reference,
+    Words,
+    iterate_words,
+    parse_query,
+)
 from .analysis import locate_words, split_words
 from .paper_index import count_papers
 from .queries import build_node, build_query, restrict
@@ -24,8 +34,6 @@ MAX_PAPERS = 30
 """Papers from which corrections are taken."""
 MIN_LETTERS, MIN_LETTERS_FOR_TWO, MAX_LETTERS = 4, 8, 40
 """Of words in which one or two letters may be wrong."""
-
-_FIELDS: tuple[Field, ...] = ("title", "author", "abstract", "note")
 
 
 class MisspelledWord(NamedTuple):
@@ -66,7 +74,7 @@ def _locate(q: str, words: Words) -> Iterator[MisspelledWord]:
 
 
 def _is_known(word: Words, filters: PaperFilter, searcher: Searcher) -> bool:
-    fields = [word.field] if word.field else _FIELDS
+    fields = [word.field] if word.field else SEARCHED_FIELDS
     frequency = max(searcher.doc_freq(field, word.words[0]) for field in fields)
     if frequency > searcher.doc_freq("superseded", 1):  # saves the search for the slowest words
         return True
@@ -164,7 +172,9 @@ def _list_words(paper: PaperRow, field: Field | None) -> set[str]:
         "note": f"{paper.comment or ''} ; {paper.journal or ''}",
     }
     return {
-        word for name in ([field] if field else _FIELDS) for word in split_words(texts[name] or "")
+        word
+        for name in ([field] if field else SEARCHED_FIELDS)
+        for word in split_words(texts[name] or "")
     }
 
 

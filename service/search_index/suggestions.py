@@ -17,7 +17,7 @@ from ..models.responses import SuggestedAuthor, SuggestedTerm
 from .analysis import split_words
 from .paper_index import count_papers, rank_papers
 from .queries import match_all, match_any, restrict
-from .schema import NAME_SEPARATOR, SCHEMA
+from .schema import NAME_SEPARATOR, SCHEMA, fold_name
 
 MIN_LETTERS = 2
 """Shorter queries have no suggestions."""
@@ -104,7 +104,7 @@ def _count_terms(
 def _list_authors(searcher: Searcher, prefix: str) -> list[SuggestedAuthor]:
     keys = _list_frequent(searcher, "author_name", prefix, MAX_NAMES)
     # the most frequent first, each once in whatever order and spelling its key has
-    names = dict.fromkeys(_fold(key.partition(NAME_SEPARATOR)[2]) for key in keys)
+    names = dict.fromkeys(fold_name(key.partition(NAME_SEPARATOR)[2]) for key in keys)
     authors = [_count_author(searcher, name) for name in islice(names, 2 * MAX_AUTHORS)]
     return _select(authors, MAX_AUTHORS)
 
@@ -115,7 +115,7 @@ def _count_author(searcher: Searcher, name: str) -> SuggestedAuthor:
     spellings = searcher.terms_with_prefix("author_name", prefix, None, MAX_SPELLINGS)
     # other names have the same words in another order
     names = [key.removeprefix(prefix) for key, _ in spellings]
-    names = [spelling for spelling in names if _fold(spelling) == name]
+    names = [spelling for spelling in names if fold_name(spelling) == name]
     if not names:  # since it was cached, its papers have been changed
         return SuggestedAuthor(name, 0)
     papers = match_any([_match_name(f"{prefix}{spelling}") for spelling in names])
@@ -124,10 +124,6 @@ def _count_author(searcher: Searcher, name: str) -> SuggestedAuthor:
 
 def _match_name(key: str) -> Query:
     return Query.term_query(SCHEMA, "author_name", key, index_option="basic")
-
-
-def _fold(name: str) -> str:
-    return " ".join(split_words(name))
 
 
 def _find_titles(

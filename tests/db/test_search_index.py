@@ -81,7 +81,7 @@ def find(folder: Path, word: str) -> set[tuple[str, int]]:
 
 async def wait_for(condition: Callable[[], object], seconds: float = 20) -> None:
     async with asyncio.timeout(seconds):
-        while not condition():  # noqa: ASYNC110 - there is no event
+        while not condition():  # noqa: ASYNC110 - no event tells it
             await asyncio.sleep(0.02)
 
 

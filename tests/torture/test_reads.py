@@ -66,7 +66,7 @@ def connect(url: str, path: str, coding: str = "identity") -> socket.socket:
 ACTIVE = """
     select count(*) from pg_stat_activity
     where datname = current_database() and usename like 'arxiv%' and state = 'active'
-        and query !~ 'changed|pg_snapshot_xmin' -- reads of the search index are no requests
+        and query !~ 'changed|pg_snapshot_xmin' -- the indexer reads, too
 """
 
 
