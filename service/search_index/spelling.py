@@ -74,8 +74,7 @@ def _locate(q: str, words: Words) -> Iterator[MisspelledWord]:
 
 
 def _is_known(word: Words, filters: PaperFilter, searcher: Searcher) -> bool:
-    fields = [word.field] if word.field else SEARCHED_FIELDS
-    frequency = max(searcher.doc_freq(field, word.words[0]) for field in fields)
+    frequency = max(searcher.doc_freq(field, word.words[0]) for field in word.searched_fields)
     if frequency > searcher.doc_freq("superseded", 1):  # saves the search for the slowest words
         return True
     query = restrict(build_node(word), PaperFilter(all_versions=filters.all_versions))

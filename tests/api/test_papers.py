@@ -40,14 +40,14 @@ from service.db import pool as connections_module
 from service.db.conninfo import create_libpq_environment
 from service.db.pool import DatabasePools
 from service.db.reader import RecordReader
-from service.db.records import RecordStore, create_record
+from service.db.records import RecordStore
 from service.errors import ConfigurationError, Conflict, DatabaseUnavailable, RecordRejected
 from service.metadata.categories import CATEGORIES, get_title
-from service.models.arxiv import ArxivResponse, Entry, Link
-from service.models.records import Record
+from service.models.arxiv import Entry, Link
 from service.models.requests import ResultPayload, WriteResultsRequest
 from service.settings import Settings
 from tests.conftest import Gateway, IndexedTransport, Serve, make_app, running
+from tests.support.papers import create_search_record
 from tests.support.process import ROOT
 from tests.support.proxy import proxied
 
@@ -73,18 +73,6 @@ def entry(number: int = 1, **changes: Any) -> Entry:
         links=[Link(f"https://arxiv.org/abs/2611.{number:05}v1", "alternate", None, "text/html")],
     )
     return structs.replace(plain, **changes)
-
-
-def make_record(*entries: Entry, timestamp: int = NOON) -> Record:
-    return create_record(
-        ArxivResponse(
-            timestamp=timestamp,
-            status=200,
-            num_results=len(entries),
-            query="search_query=x",
-            entries=list(entries),
-        )
-    )
 
 
 class Opened:
@@ -152,9 +140,9 @@ async def test_papers_are_written_in_the_same_round_trip(
 ) -> None:
     monkeypatch.setattr(connections_module, "POOL_SIZE", 1)
     async with proxied(database) as (proxy, url), Opened(url) as opened:
-        await opened.store.insert(make_record(entry(1)))
+        await opened.store.insert(create_search_record(entry(1)))
         proxy.reset()
-        await opened.store.insert(make_record(*map(entry, range(entries))))
+        await opened.store.insert(create_search_record(*map(entry, range(entries))))
         trips = proxy.trips, proxy.answers
         proxy.reset()
         assert len(await opened.reader.fetch_versions("2611.00001")) == 1
@@ -165,7 +153,7 @@ async def test_papers_are_written_in_the_same_round_trip(
 async def test_rejected_paper_rolls_back_the_search(database: str, db: psycopg.Connection) -> None:
     async with Opened(database) as opened:
         with pytest.raises(RecordRejected):
-            await opened.store.insert(make_record(entry(1), entry(2, comment="NUL \0")))
+            await opened.store.insert(create_search_record(entry(1), entry(2, comment="NUL \0")))
     for table in "queries", "results", "papers":
         assert db.execute(f"select count(*) from {table}").fetchone() == (0,)
 
@@ -173,7 +161,7 @@ async def test_rejected_paper_rolls_back_the_search(database: str, db: psycopg.C
 async def test_paper_sent_twice_is_stored_once(database: str, db: psycopg.Connection) -> None:
     async with Opened(database) as opened:
         twice = entry(1), entry(2), entry(1), entry(1, version=2)
-        await opened.store.insert(make_record(*twice))
+        await opened.store.insert(create_search_record(*twice))
     assert db.execute("select count(*) from results").fetchone() == (4,)
     assert db.execute("select arxiv_id, version from papers order by 1, 2").fetchall() == [
         ("2611.00001", 1),
@@ -187,7 +175,7 @@ async def test_entry_without_an_id_is_a_result_only(
 ) -> None:
     async with Opened(database) as opened:
         await opened.store.insert(
-            make_record(entry(1, arxiv_id=None, version=None), entry(2, version=None))
+            create_search_record(entry(1, arxiv_id=None, version=None), entry(2, version=None))
         )
     assert db.execute("select count(*) from results").fetchone() == (2,)
     assert db.execute("select arxiv_id, version from papers").fetchall() == [("2611.00002", 0)]
@@ -198,13 +186,15 @@ async def test_entry_without_an_id_is_a_result_only(
 async def test_only_later_responses_update_a_paper(database: str, db: psycopg.Connection) -> None:
     changed = {"comment": "To appear", "journal": "Ann. Phys. 1", "dois": ["10.1000/1"]}
     async with Opened(database) as opened:
-        await opened.store.insert(make_record(entry(1), entry(2)))
+        await opened.store.insert(create_search_record(entry(1), entry(2)))
         first, other = row(db), row(db, "2611.00002")
 
-        await opened.store.insert(make_record(entry(1), timestamp=NOON + 10))
+        await opened.store.insert(create_search_record(entry(1), timestamp=NOON + 10))
         assert row(db) == first
 
-        await opened.store.insert(make_record(entry(1, **changed), entry(2), timestamp=NOON + 20))
+        await opened.store.insert(
+            create_search_record(entry(1, **changed), entry(2), timestamp=NOON + 20)
+        )
         second = row(db)
         assert second != first
         assert row(db, "2611.00002") == other
@@ -212,7 +202,9 @@ async def test_only_later_responses_update_a_paper(database: str, db: psycopg.Co
         assert (paper.comment, paper.journal, paper.dois) == tuple(changed.values())
         assert paper.timestamp == NOON + 20
 
-        await opened.store.insert(make_record(entry(1, comment="Older"), timestamp=NOON + 15))
+        await opened.store.insert(
+            create_search_record(entry(1, comment="Older"), timestamp=NOON + 15)
+        )
         assert row(db) == second
 
 
@@ -237,11 +229,11 @@ async def test_every_changed_column_is_updated(database: str, db: psycopg.Connec
     everything = "select xmin from papers order by arxiv_id"
     changed = [entry(number, **change) for number, change in enumerate(CHANGES)]
     async with Opened(database) as opened:
-        await opened.store.insert(make_record(*map(entry, range(len(CHANGES)))))
+        await opened.store.insert(create_search_record(*map(entry, range(len(CHANGES)))))
         before = db.execute(everything).fetchall()
-        await opened.store.insert(make_record(*changed))
+        await opened.store.insert(create_search_record(*changed))
         after = db.execute(everything).fetchall()
-        await opened.store.insert(make_record(*changed, timestamp=NOON + 1))
+        await opened.store.insert(create_search_record(*changed, timestamp=NOON + 1))
 
         assert all(old != new for old, new in zip(before, after, strict=True))
         assert db.execute(everything).fetchall() == after
@@ -256,7 +248,7 @@ async def test_concurrent_writes_of_the_same_papers_do_not_deadlock(
         for turn in range(12):
             entries = [entry(number, comment=f"{writer} {turn}") for number in numbers]
             order = entries if (writer + turn) % 2 else entries[::-1]
-            await store.insert(make_record(*order, timestamp=NOON + turn))
+            await store.insert(create_search_record(*order, timestamp=NOON + turn))
 
     async with Opened(database) as one, Opened(database) as other:
         both = (one.store, other.store)
@@ -282,7 +274,7 @@ async def test_any_text_is_stored_unchanged(database: str, client: Gateway) -> N
     collect()
     async with Opened(database) as opened:
         await opened.store.insert(
-            make_record(
+            create_search_record(
                 *(
                     entry(
                         number,
@@ -356,7 +348,7 @@ async def test_incomplete_data_creates_a_paper_but_updates_none(
 
     async with Opened(database) as opened:
         # an older search with complete descriptions replaces incomplete ones
-        await opened.store.insert(make_record(entry(1), timestamp=NOON - 10))
+        await opened.store.insert(create_search_record(entry(1), timestamp=NOON - 10))
     full = row(db)
     assert (await client.get("/papers/2611.00001v1")).json()["title"] == "Title 1"
 
@@ -386,7 +378,7 @@ async def test_read_only_role_cannot_write_papers(database: str, db: psycopg.Con
     async with Opened(make_conninfo(database, user="arxiv_ro")) as opened:
         assert await opened.reader.fetch_versions("2611.00001") == []
         with pytest.raises(DatabaseUnavailable, match="may not"):
-            await opened.store.insert(make_record(entry(1)))
+            await opened.store.insert(create_search_record(entry(1)))
         body = WriteResultsRequest(query_id=7, timestamp=NOON, results=[])
         with pytest.raises(DatabaseUnavailable, match="may not"):
             await opened.store.write_results(body)
@@ -446,7 +438,7 @@ def reading(
             admin.execute(new)
             made[id(entries)] = make_conninfo(server, dbname=f"library_{len(made)}")
             async with Opened(made[id(entries)]) as opened:
-                await opened.store.insert(make_record(*entries))
+                await opened.store.insert(create_search_record(*entries))
         return made[id(entries)]
 
     @asynccontextmanager
@@ -869,9 +861,11 @@ async def test_ranking_is_the_same_in_every_format(library_client: Gateway) -> N
 async def test_read_delay_applies_to_papers(gateway: Serve, database: str) -> None:
     async with Opened(database) as opened:
         await opened.store.insert(
-            make_record(entry(1, title="Old testing"), timestamp=int(time()) - 3600)
+            create_search_record(entry(1, title="Old testing"), timestamp=int(time()) - 3600)
         )
-        await opened.store.insert(make_record(entry(2, title="New testing"), timestamp=int(time())))
+        await opened.store.insert(
+            create_search_record(entry(2, title="New testing"), timestamp=int(time()))
+        )
     async with gateway(settle=600) as client:
         async with asyncio.timeout(10):
             while "total" not in await found(client):  # noqa: ASYNC110 - until it is indexed
@@ -992,7 +986,7 @@ async def test_indexes_are_created_while_searches_are_recorded(earlier: str) -> 
             while not done.is_set():
                 started = monotonic()
                 await store.insert(
-                    make_record(*(entry(writer * 50 + number) for number in range(20)))
+                    create_search_record(*(entry(writer * 50 + number) for number in range(20)))
                 )
                 longest = max(longest, monotonic() - started)
                 written += 1

@@ -39,16 +39,17 @@ def create_paper(number: int, title: str, summary: str = "", **changes: Any) -> 
 async def store_papers(url: str, *papers: Entry) -> None:
     """Record a search that found these papers."""
     async with DatabasePools(url) as pools:
-        await RecordStore(pools).insert(_create_record(papers))
+        await RecordStore(pools).insert(create_search_record(*papers))
 
 
-def _create_record(papers: tuple[Entry, ...]) -> Record:
+def create_search_record(*entries: Entry, timestamp: int = NOON) -> Record:
+    """Create the record of a search that found these papers."""
     return create_record(
         ArxivResponse(
-            timestamp=NOON,
+            timestamp=timestamp,
             status=200,
-            num_results=len(papers),
+            num_results=len(entries),
             query="search_query=x",
-            entries=list(papers),
+            entries=list(entries),
         )
     )
