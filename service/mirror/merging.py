@@ -87,7 +87,7 @@ def merge_paper(stored: StoredPaper, record: MirrorRecord) -> StoredPaper:
     changes: dict[str, Any] = {}
     for name in (*_TEXTS, *_LISTS, *_TIMES):
         old, new = getattr(stored, name), getattr(record, name)
-        if old == new or (new is None and name in _TIMES):
+        if new is None and name in _TIMES:
             continue
         if rank >= RANKS[sources[name]] or _fold(old) != _fold(new):
             changes[name] = new
@@ -97,7 +97,7 @@ def merge_paper(stored: StoredPaper, record: MirrorRecord) -> StoredPaper:
         sources["authors"] = record.source
     if "comment" in changes:
         changes["withdrawn"] = record.withdrawn
-    if "dois" in changes:
+    if changes.get("dois", stored.dois) != stored.dois:
         changes["links"] = None
     source, other_sources = compress_sources(sources)
     return structs.replace(
