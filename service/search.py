@@ -80,6 +80,13 @@ _ERRORS: dict[Outcome, type[errors.UpstreamError]] = {
     Outcome.BROKEN: errors.UpstreamInvalidResponse,
 }
 
+_UNAVAILABLE = (
+    errors.InvalidParameter,
+    errors.InvalidApiQuery,
+    errors.IndexUnavailable,
+    errors.DatabaseUnavailable,
+)
+"""The mirror cannot answer either."""
 _UNANSWERED = errors.QueueTooLong, errors.UpstreamError, errors.DatabaseUnavailable
 
 T = TypeVar("T")
@@ -351,7 +358,7 @@ class LocalSearchService(SearchService):
                 return None
             response = await self._mirror.search(request)
             age = await self._mirror.describe_age()
-        except (errors.InvalidParameter, errors.IndexUnavailable, errors.DatabaseUnavailable):
+        except _UNAVAILABLE:
             return None
         warning = f"arXiv cannot be asked ({error.detail}): this is the answer of the mirror, {age}"
         logger.warning("%s", warning)

@@ -9,6 +9,7 @@ from msgspec.structs import asdict, astuple
 
 from .. import models, timestamps
 from ..metadata.arxiv_ids import format_abs_url
+from ..metadata.atom_entries import create_links
 from . import describe, records
 from .arxiv import Entry, Link, Outcome
 from .mirror import DETAIL_FIELDS, PAPER_FIELDS, PaperDetails, Source
@@ -150,9 +151,12 @@ class Paper(records.PaperFields[str], frozen=True):
     @classmethod
     def from_row(cls, row: records.PaperRow, tz: tzinfo, **fields: object) -> Self:
         """Convert a stored paper, with times in this zone; `fields` are added."""
+        is_derived = row.links is None and row.abstract is not None
         values = asdict(row) | {
             "version": row.version or None,
-            "links": row.links or [],
+            "links": create_links(row.arxiv_id, row.version or None, row.dois)
+            if is_derived
+            else row.links or [],
             "url": format_abs_url(row.arxiv_id, row.version),
         }
         for name in ("published", "updated", "timestamp"):
@@ -203,7 +207,7 @@ class PaperWithVersions(Paper, frozen=True):
         history = [
             PaperHistory(
                 version.version,
-                version.submitted and timestamps.format_iso(version.submitted, tz),
+                timestamps.format_iso(version.submitted, tz) if version.submitted else None,
                 version.size_kb,
                 version.source_type,
             )
