@@ -4,9 +4,11 @@ The differences that remain are in docs/mirror.md.
 """
 
 import re
+from collections.abc import Iterable
 from datetime import UTC, datetime
+from itertools import groupby
 from typing import NamedTuple
-from unicodedata import normalize
+from unicodedata import combining, normalize
 
 from ..arxiv_xml import (
     MAX_ABSTRACT_CHARS,
@@ -23,6 +25,7 @@ from ..metadata.arxiv_ids import parse_arxiv_id
 from ..metadata.dois import parse_dois
 from ..metadata.person_names import Authors, has_letter, is_suffix, split_authors
 from ..metadata.unicode_text import XML_FORBIDDEN
+from ..models.mirror import VersionRecord
 
 MAX_AUTHORS_CHARS = 1_000_000
 """Length of all authors and their affiliations in one text."""
@@ -34,7 +37,7 @@ FUTURE_SECONDS = 2 * 86_400
 
 _SURROGATE = re.compile("[\0\ud800-\udfff]")
 _CONTROL = re.compile(f"[{XML_FORBIDDEN}]")
-_COMBINING = re.compile(rf"[^\w\s\x00-\x7f]{{{MAX_COMBINING + 1},}}")
+_SYMBOLS = re.compile(rf"[^\w\s\x00-\x7f]{{{MAX_COMBINING + 1},}}")
 _PLAIN_ID = re.compile(r"(?:0[7-9]|[1-8]\d)(?:0[1-9]|1[0-2])\.\d{4,5}", re.ASCII)
 _MONTH_NAMES = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 _MONTHS = {name: number for number, name in enumerate(_MONTH_NAMES, 1)}
@@ -52,7 +55,7 @@ _PARENTHESIS = re.compile(r"[()]")
 _GLUED_STOP = re.compile(r"\.(?=[^\s.,)\]}'\"])")
 _NOTE = re.compile(
     r"\\(?:thanks|footnote(?:mark|text)?) ?\{[^{}]*\}|\$ ?\^[^$]*\$|\^\{[^{}]*\}|\^[\d*,]+"
-    r"|\\(?:d?dag|dagger|ddagger)\b|[*\u2020\u2021\xa7\xb6]+(?=[\s,]|$)"
+    r"|\\(?:d?dag|dagger|ddagger)\b|(?<![*\u2020\u2021\xa7\xb6])[*\u2020\u2021\xa7\xb6]++(?=[\s,]|$)"
 )
 """A footnote, or the mark of one."""
 _NAME_END = re.compile(r",? +(?:and|&|\\&) +|, *(?:and +)?")
@@ -126,9 +129,14 @@ def clean_text(text: str | None, limit: int, name: str) -> str:
 def _clean_unusual(text: str, name: str) -> str:
     if _SURROGATE.search(text):
         raise InvalidRecord(f"{name} contains a NUL or half of a surrogate pair")
-    if _COMBINING.search(text):
-        raise InvalidRecord(f"{name} contains a long run of combining characters")
+    if any(map(_has_long_run, _SYMBOLS.finditer(text))):
+        raise InvalidRecord(f"{name} has more than {MAX_COMBINING} combining characters in a row")
     return " ".join(_CONTROL.sub("", text).split())
+
+
+def _has_long_run(match: re.Match[str]) -> bool:
+    runs = groupby(match[0], key=lambda character: combining(character) > 0)
+    return any(is_marks and len(list(run)) > MAX_COMBINING for is_marks, run in runs)
 
 
 def clean_title(text: str | None) -> str:
@@ -343,6 +351,14 @@ def parse_version(text: str) -> int:
     if match := _VERSION.fullmatch(text):
         return int(match[1])
     raise InvalidRecord(f"version is {text[:50]!r}, not v1 to v{MAX_VERSION}")
+
+
+def sort_versions(versions: Iterable[VersionRecord]) -> list[VersionRecord]:
+    """Return the versions from the first to the latest, each once. Raises InvalidRecord if none."""
+    by_number = {each.version: each for each in versions}
+    if not by_number:
+        raise InvalidRecord("no versions")
+    return [by_number[number] for number in sorted(by_number)]
 
 
 def parse_size(text: str) -> int | None:
