@@ -192,7 +192,7 @@ MIRRORED: Remarks = {"source": ["mirror"]}
 
 def is_mirrored(remarks: Remarks | None) -> bool:
     """Whether they belong to a response of the mirror."""
-    return bool(remarks) and "source" in remarks
+    return remarks is not None and "source" in remarks
 
 
 class ArxivResponse(Struct, frozen=True, kw_only=True):
