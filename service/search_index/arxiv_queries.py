@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from tantivy import Occur, Order, Query, Searcher, SearchResult
 
-from ..arxiv_query_parser import BinaryOp, InvalidQuery, Node, Operator, Term
+from ..arxiv_query_parser import MAX_DEPTH, BinaryOp, InvalidQuery, Node, Operator, Term
 from ..errors import InvalidParameter
 from ..lax_query import QuotedTerm
 from ..metadata.arxiv_ids import parse_arxiv_id
@@ -148,6 +148,7 @@ class _Builder:
     """Builds one query, whose cost it limits."""
 
     def __init__(self) -> None:
+        self.depth = 0
         self.words = 0
         self.wildcards = 0
         self.patterns = 0
@@ -155,11 +156,17 @@ class _Builder:
     def build(self, node: Node) -> Query:
         if isinstance(node, Term):
             return self.build_term(node)
+        self.depth += 1
+        if self.depth > MAX_DEPTH:
+            raise InvalidQuery(f"operators alternate more than {MAX_DEPTH} times")
+        query = self.build_operation(node)
+        self.depth -= 1
+        return query
+
+    def build_operation(self, node: BinaryOp) -> Query:
         if node.operator == "ANDNOT":
-            excluded = self.build(node.right)
-            return Query.boolean_query(
-                [(Occur.Must, self.build(node.left)), (Occur.MustNot, excluded)]
-            )
+            included, excluded = self.build(node.left), self.build(node.right)
+            return Query.boolean_query([(Occur.Must, included), (Occur.MustNot, excluded)])
         operands = [self.build(each) for each in _list_operands(node, node.operator)]
         return match_all(operands) if node.operator == "AND" else match_any(operands)
 
