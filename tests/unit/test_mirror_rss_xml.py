@@ -1,8 +1,8 @@
 """RSS feeds become the papers announced on a day, or errors with the reason."""
 
-import datetime
 import json
 from contextlib import suppress
+from datetime import date
 
 import pytest
 from hypothesis import given, settings
@@ -66,13 +66,13 @@ def test_item_has_the_announcement_and_the_metadata() -> None:
 @pytest.mark.parametrize(
     ("published", "expected"),
     [
-        ("Thu, 28 Nov 2024 00:00:00 -0500", datetime.date(2024, 11, 28)),
-        ("Mon, 27 Apr 2026 00:00:00 -0400", datetime.date(2026, 4, 27)),
-        ("Mon, 27 Apr 2026 04:00:00 +0000", datetime.date(2026, 4, 27)),
-        ("Mon, 27 Apr 2026 03:59:59 +0000", datetime.date(2026, 4, 26)),
+        ("Thu, 28 Nov 2024 00:00:00 -0500", date(2024, 11, 28)),
+        ("Mon, 27 Apr 2026 00:00:00 -0400", date(2026, 4, 27)),
+        ("Mon, 27 Apr 2026 04:00:00 +0000", date(2026, 4, 27)),
+        ("Mon, 27 Apr 2026 03:59:59 +0000", date(2026, 4, 26)),
     ],
 )
-def test_date_is_the_day_in_us_eastern_time(published: str, expected: datetime.date) -> None:
+def test_date_is_the_day_in_us_eastern_time(published: str, expected: date) -> None:
     assert parse_feed(make_feed(published=published)).date == expected
 
 
@@ -149,7 +149,7 @@ def test_captured_feed_of_all_archives_is_parsed() -> None:
     assert {str(item.type) for item in feed.items} == {"new", "cross", "replace"}
     assert all(item.abstract and not item.abstract.startswith("arXiv:") for item in feed.items)
     assert all(item.authors and item.version and item.license for item in feed.items)
-    assert feed.date == datetime.date(2024, 11, 28)
+    assert feed.date == date(2024, 11, 28)
 
 
 @needs_data
