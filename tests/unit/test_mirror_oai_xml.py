@@ -17,7 +17,7 @@ from service import untrusted_xml
 from service.mirror.oai_xml import OaiPage, parse_page
 from service.models.mirror import Source
 from service.untrusted_xml import RECOVERED, InvalidResponse
-from tests.support.mirror import OAI, get_format, needs_data, read_oai
+from tests.support.mirror_data import OAI, get_format, needs_data, read_oai
 
 OAI_NAMESPACE = "http://www.openarchives.org/OAI/2.0/"
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from service.mirror.rss_xml import AnnouncementType, RssFeed, parse_feed
 from service.untrusted_xml import RECOVERED, InvalidResponse
-from tests.support.mirror import DATA, RSS, needs_data, read_rss
+from tests.support.mirror_data import DATA, RSS, needs_data, read_rss
 
 ITEM = """<item>
 <title>A title</title><link>https://arxiv.org/abs/2411.17701</link>

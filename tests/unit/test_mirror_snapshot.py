@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from service.mirror.snapshot import parse_line
 from service.mirror.text_form import InvalidRecord
 from service.models.mirror import MirrorRecord, Source
-from tests.support.mirror import needs_data, read_lines
+from tests.support.mirror_data import needs_data, read_lines
 
 LINE: dict[str, Any] = {
     "id": "0704.0001",

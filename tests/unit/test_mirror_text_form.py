@@ -26,7 +26,7 @@ from service.models.arxiv import Entry
 from service.models.mirror import MirrorRecord
 from service.untrusted_xml import InvalidResponse
 from tests.support.captures import CAPTURES
-from tests.support.mirror import OAI, RSS, get_format, needs_data, read_lines
+from tests.support.mirror_data import OAI, RSS, get_format, needs_data, read_lines
 
 NOW = 1_800_000_000
 
