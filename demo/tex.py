@@ -72,6 +72,7 @@ _GREEK: Final = {
 _GREEK_COMMANDS: Final = {letter: command for command, letter in _GREEK.items()}
 _GREEK_COMMAND: Final = re.compile(rf"\\({'|'.join(_GREEK)})(?![a-zA-Z0-9])(?:\{{\}}| )?")
 _GREEK_LETTER: Final = re.compile(rf"([{''.join(_GREEK.values())}])(?=(.?))", re.DOTALL)
+_OTHER_LETTER: Final = re.compile(r"[^\x00-\x7f]")
 _ENDS_COMMAND: Final = frozenset({"", *"$_^,;:)}"})
 """What may follow a command directly."""
 _ACCENT: Final = re.compile(
@@ -84,7 +85,8 @@ def encode_tex(text: str) -> str:
     """Return the text with TeX commands instead of letters with one accent and Greek ones."""
     if text.isascii():
         return text
-    return _GREEK_LETTER.sub(_encode_greek, "".join(map(_encode_letter, text)))
+    text = _OTHER_LETTER.sub(lambda found: _encode_letter(found[0]), text)
+    return _GREEK_LETTER.sub(_encode_greek, text)
 
 
 def _encode_greek(found: Match[str]) -> str:
@@ -106,6 +108,8 @@ def _encode_letter(letter: str) -> str:
 
 def decode_tex(text: str) -> str:
     """Return the text with letters instead of TeX commands; as on arXiv, a space after is lost."""
+    if "\\" not in text:
+        return text
     text = _GREEK_COMMAND.sub(lambda found: _GREEK[found[1]], text)
     for letter, command in _LETTERS.items():
         text = text.replace(command, letter)
