@@ -17,7 +17,7 @@ from msgspec import Meta, Struct, ValidationError, convert, structs
 from . import timestamps
 from .api_keys import Rate
 from .errors import ConfigurationError
-from .models.arxiv import MAX_RESULTS
+from .models.arxiv import MAX_RESULTS, SearchSource
 from .models.filters import MAX_ITEMS_PER_PAGE
 
 PREFIX = "ARXIV_"
@@ -80,6 +80,14 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     index_dir: str | None = None
     """Directory of the search index of this machine; unset: `index` in `data_dir`."""
     api_url: str = "https://export.arxiv.org/api/query"
+    oai_url: str = "https://oaipmh.arxiv.org/oai"
+    """arXiv's OAI-PMH, from which the mirror is updated."""
+    rss_url: str = "https://rss.arxiv.org"
+    """Where arXiv's daily feeds are; their paths are `rss/` and the names of archives."""
+    sync: Literal["off", "daily"] = "off"
+    """Whether this service updates the mirror after each of arXiv's announcements."""
+    source: SearchSource = "auto"
+    """What answers searches: arXiv, with the mirror in its place if possible; only one of them."""
     interval: Seconds = 3.0
     """Seconds from the end of one request to arXiv to the start of the next."""
     timeout: Annotated[float, Meta(gt=0, le=600)] = 30.0
@@ -167,11 +175,18 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
             token = getattr(self, name)
             if token is not None and not _TOKEN.fullmatch(token):
                 yield f"{_get_variable(name)}: use printable ASCII, without a space at either end"
-        host = _parse_url("api_url", self.api_url).raw_host.decode().rstrip(".").lower()
+        used = ("api_url", "oai_url", "rss_url") if self.sync == "daily" else ("api_url",)
+        for name in used:
+            yield from self.find_interval_problems(name)
+
+    def find_interval_problems(self, name: str) -> Iterator[str]:
+        """Yield why requests to the URL in this setting would follow each other too fast."""
+        host = _parse_url(name, getattr(self, name)).raw_host.decode().rstrip(".").lower()
         if self.interval < MIN_INTERVAL and f".{host}".endswith(".arxiv.org"):
             yield (
                 f"ARXIV_INTERVAL: arXiv requires {MIN_INTERVAL:g} seconds between requests; a"
-                " shorter interval is accepted only if ARXIV_API_URL does not point to arXiv"
+                f" shorter interval is accepted only if {_get_variable(name)} does not point to"
+                " arXiv"
             )
 
     def _find_endpoint_problems(self) -> Iterator[str]:

@@ -63,7 +63,8 @@ async def do_nothing() -> None:
 
 
 @contextmanager
-def _map_rejections() -> Iterator[None]:
+def map_rejections() -> Iterator[None]:
+    """Turn errors of PostgreSQL about the content of records into RecordRejected."""
     try:
         yield
     except _REJECTIONS as error:
@@ -97,7 +98,7 @@ class RecordStore:
         DatabaseUnavailable.
         """
         insert = self._insert if self._pools.one_system else self._insert_separately
-        with map_db_errors(), _map_rejections():
+        with map_db_errors(), map_rejections():
             try:
                 record.query_id = await insert(record, harvest)
             except psycopg.OperationalError as error:
@@ -199,7 +200,7 @@ class RecordStore:
         insert = self._insert_batch if self._pools.one_system else self._insert_batch_separately
         with map_db_errors():
             try:
-                with _map_rejections():
+                with map_rejections():
                     return await insert(records)
             except psycopg.OperationalError:
                 raise

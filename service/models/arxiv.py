@@ -104,6 +104,7 @@ Moment = Annotated[int, Meta(ge=timestamps.EARLIEST, le=timestamps.LATEST)]
 """Unix seconds."""
 SortBy = Literal["relevance", "lastUpdatedDate", "submittedDate"]
 SortOrder = Literal["descending", "ascending"]
+SearchSource = Literal["auto", "arxiv", "mirror"]
 
 
 class Search(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

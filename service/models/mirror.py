@@ -1,5 +1,6 @@
 """Metadata of papers from arXiv's other sources: the snapshot, OAI-PMH and RSS."""
 
+from datetime import date
 from enum import StrEnum
 from typing import Annotated
 
@@ -67,3 +68,51 @@ class MirrorRecord(Struct, frozen=True, gc=False, kw_only=True):
     acm_class: str | None = None
     versions: list[VersionRecord] = []
     """The history, version 1 first; empty if the source has none."""
+
+
+class SyncState(Struct, frozen=True, kw_only=True):
+    """A row of the table `mirror_syncs`: the progress of the sync of one set."""
+
+    set_spec: str
+    """Empty: all papers."""
+    covered_from: date | None = None
+    """All records that arXiv changed from this day to `covered_until` are stored."""
+    covered_until: date | None = None
+    synced_at: int | None = None
+    """When the latest complete run began, in Unix seconds by the clock of the server."""
+    run_from: date | None = None
+    """The first day of the current run; None without one."""
+    run_until: date | None = None
+    """The last day of the current run; None: up to its beginning."""
+    run_next: date | None = None
+    """The first day that the current run has not completed."""
+    window_until: date | None = None
+    """The last day of the current list of records, which begins with `run_next`."""
+    token: str | None = None
+    """The resumption token of the next page of this list."""
+    metadata_prefix: str | None = None
+    """The format of this list."""
+    run_started: int | None = None
+    """When the current run began, in Unix seconds by the clock of the server."""
+    run_records: int = 0
+    """Records that the current run has received."""
+    error: str | None = None
+    """Why the latest attempt failed."""
+
+
+class ImportState(Struct, frozen=True, kw_only=True):
+    """A row of the table `mirror_imports`: the progress of the import of one file."""
+
+    digest: str
+    """Identifies the file."""
+    file_name: str
+    lines: int = 0
+    """Lines that are stored or rejected."""
+    position: int = 0
+    """Bytes of these lines."""
+    rejected: int = 0
+    newest_datestamp: int = 0
+    started: int
+    """Unix seconds."""
+    finished: int | None = None
+    """Unix seconds; None until all lines are stored."""

@@ -6,12 +6,13 @@ with sent as (
         arxiv_id, coalesce(version, 0) as version, timestamp,
         min(timestamp) over (partition by arxiv_id, coalesce(version, 0)) as first_timestamp,
         title, authors, affiliations, abstract, journal, comment, published, updated, dois,
-        primary_category, categories, links, withdrawn, group_authors, sent
+        primary_category, categories, links, withdrawn, group_authors, sent,
+        coalesce(source, 'api') as source, other_sources
     from json_to_recordset(%(papers)s::json) as (
         timestamp bigint, arxiv_id text, version smallint, title text, authors text[], affiliations jsonb,
         abstract text, journal text, comment text, published bigint, updated bigint,
         dois text[], primary_category text, categories text[], links jsonb, withdrawn boolean,
-        group_authors text[], sent jsonb
+        group_authors text[], sent jsonb, source text, other_sources jsonb
     )
     where arxiv_id is not null
     order by arxiv_id, coalesce(version, 0), abstract is null, timestamp desc
@@ -19,13 +20,13 @@ with sent as (
 insert into papers (
     arxiv_id, version, timestamp, first_timestamp, title, authors, affiliations, abstract, journal,
     comment, published, updated, dois, primary_category, categories, links, withdrawn, group_authors,
-    sent
+    sent, source, other_sources
 )
 select
     sent.arxiv_id, sent.version, sent.timestamp, sent.first_timestamp, sent.title, sent.authors,
     sent.affiliations, sent.abstract, sent.journal, sent.comment, sent.published, sent.updated,
     sent.dois, sent.primary_category, sent.categories, sent.links, sent.withdrawn,
-    sent.group_authors, sent.sent
+    sent.group_authors, sent.sent, sent.source, sent.other_sources
 from sent
 left join papers on papers.arxiv_id = sent.arxiv_id and papers.version = sent.version
 where papers.arxiv_id is null
@@ -57,6 +58,8 @@ on conflict (arxiv_id, version) do update set
     links = excluded.links,
     withdrawn = excluded.withdrawn,
     group_authors = excluded.group_authors,
-    sent = excluded.sent
+    sent = excluded.sent,
+    source = excluded.source,
+    other_sources = excluded.other_sources
 where excluded.abstract is not null
     and (papers.abstract is null or papers.timestamp <= excluded.timestamp)

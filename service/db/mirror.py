@@ -1,0 +1,241 @@
+"""Writes the mirror: records of arXiv's other sources, and the progress of syncs and imports."""
+
+import asyncio
+from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
+from typing import Any, TypeVar
+from uuid import UUID
+
+import msgspec
+from msgspec import structs
+from psycopg import errors
+from psycopg.rows import class_row, dict_row, scalar_row
+
+from .. import metrics, sql
+from ..errors import DatabaseUnavailable, RecordRejected
+from ..mirror.merging import (
+    StoredDetails,
+    StoredPaper,
+    create_details,
+    create_paper,
+    merge_authors,
+    merge_details,
+    merge_paper,
+)
+from ..models.mirror import ImportState, MirrorRecord, Source, SyncState
+from .pool import Connection, DatabasePools, fetch, map_db_errors
+from .records import map_rejections
+
+T = TypeVar("T")
+
+MAX_ATTEMPTS = 3
+"""Other processes may write the same papers at the same time."""
+MERGED_AT_ONCE = 50
+"""Records that are merged or written before other requests run; they take a few milliseconds."""
+_CONFLICTS = errors.UniqueViolation, errors.DeadlockDetected
+_encode = msgspec.json.Encoder().encode
+
+
+class MirrorStore:
+    """Stores records of papers, with the progress of what delivers them in the same transaction."""
+
+    def __init__(self, pools: DatabasePools) -> None:
+        self._writer = partial(pools.writer, "results")
+        self._reader = partial(pools.reader, "results")
+
+    async def save(
+        self, records: Sequence[MirrorRecord], progress: SyncState | ImportState | None = None
+    ) -> int:
+        """Store records and the progress, or nothing; return how many papers are new or changed.
+
+        Records must be few enough to be written within CALL_TIMEOUT. Raises RecordRejected if
+        PostgreSQL rejects the content of any record, and otherwise DatabaseUnavailable.
+        """
+        for attempt in range(1, MAX_ATTEMPTS + 1):
+            try:
+                with map_db_errors(), map_rejections():
+                    async with self._writer() as conn, conn.transaction():
+                        return await _save(conn, records, progress)
+            except (DatabaseUnavailable, RecordRejected) as error:
+                if attempt == MAX_ATTEMPTS or not isinstance(error.__cause__, _CONFLICTS):
+                    raise
+        raise AssertionError
+
+    async def fetch_sync(self, set_spec: str) -> SyncState:
+        """The progress of the sync of a set; that of one which has not begun if it is unknown."""
+        rows = await self._fetch(SyncState, sql.SELECT_SYNC, {"set_spec": set_spec})
+        return rows[0] if rows else SyncState(set_spec=set_spec)
+
+    async def fetch_syncs(self) -> list[SyncState]:
+        """The progress of all syncs."""
+        return await fetch(self._reader, class_row(SyncState), sql.SELECT_SYNCS)
+
+    async def fetch_import(self, digest: str) -> ImportState | None:
+        """The progress of the import of a file."""
+        rows = await self._fetch(ImportState, sql.SELECT_IMPORT, {"digest": digest})
+        return rows[0] if rows else None
+
+    async def fetch_newest_import(self) -> int | None:
+        """The datestamp of the newest record in all snapshots that were imported completely."""
+        newest: list[int | None] = await fetch(self._writer, scalar_row, sql.SELECT_NEWEST_IMPORT)
+        return newest[0]
+
+    async def acquire_sync(self, holder: UUID, seconds: float) -> bool:
+        """Take or renew the right to sync; false if another process has it."""
+        values = {"holder": holder, "seconds": seconds}
+        return bool(await fetch(self._writer, scalar_row, sql.ACQUIRE_SYNC, values))
+
+    async def release_sync(self, holder: UUID) -> None:
+        """Give the right to sync back."""
+        with map_db_errors():
+            async with self._writer() as conn:
+                await conn.execute(sql.RELEASE_SYNC, {"holder": holder})
+
+    async def _fetch(
+        self, row_type: type[T], statement: bytes, values: Mapping[str, object]
+    ) -> list[T]:
+        return await fetch(self._writer, class_row(row_type), statement, values)
+
+
+_PROGRESS = {SyncState: sql.UPSERT_SYNC, ImportState: sql.UPSERT_IMPORT}
+
+
+async def _save(
+    conn: Connection,
+    records: Sequence[MirrorRecord],
+    progress: SyncState | ImportState | None,
+) -> int:
+    changes = await _read_stored(conn, records)
+    for number, record in enumerate(records):
+        changes.add(record)
+        if number % MERGED_AT_ONCE == 0:
+            await asyncio.sleep(0)
+    await _copy(conn, sql.COPY_DETAILS, map(_format_details, changes.new_details))
+    await _copy(conn, sql.COPY_PAPERS, map(_format_paper, changes.new_papers))
+    updated_details, updated_papers = changes.updated_details, changes.updated_papers
+    if updated_details:
+        values = {"details": _encode(updated_details).decode()}
+        await conn.execute(sql.UPSERT_DETAILS, values)
+    if updated_papers:
+        await conn.execute(sql.UPSERT_PAPERS, {"papers": _encode(updated_papers).decode()})
+    if progress:
+        await conn.execute(_PROGRESS[type(progress)], structs.asdict(progress))
+    num_papers = len(changes.new_papers) + len(updated_papers)
+    metrics.count_rows(papers=num_papers)
+    return num_papers
+
+
+async def _read_stored(conn: Connection, records: Sequence[MirrorRecord]) -> "_Changes":
+    """Read and lock the rows that records may change."""
+    ids = [record.arxiv_id for record in records]
+    cursor = conn.cursor(row_factory=dict_row)
+    await cursor.execute(sql.SELECT_STORED_DETAILS, {"arxiv_ids": ids})
+    details = msgspec.convert(await cursor.fetchall(), list[StoredDetails])
+    latest = {row.arxiv_id: row.version for row in details}
+    keys = [
+        (record.arxiv_id, record.version or latest.get(record.arxiv_id, 0)) for record in records
+    ]
+    values = {"arxiv_ids": ids, "versions": [version for _, version in keys]}
+    await cursor.execute(sql.SELECT_STORED_PAPERS, values)
+    papers = msgspec.convert(await cursor.fetchall(), list[StoredPaper])
+    return _Changes(papers, details)
+
+
+class _Changes:
+    """The rows that records add or change."""
+
+    def __init__(self, papers: list[StoredPaper], details: list[StoredDetails]) -> None:
+        self._stored_papers = {(paper.arxiv_id, paper.version): paper for paper in papers}
+        self._stored_details = {row.arxiv_id: row for row in details}
+        self._papers = dict(self._stored_papers)
+        self._details = dict(self._stored_details)
+
+    def add(self, record: MirrorRecord) -> None:
+        if record.version is None:
+            self._add_authors(record)
+            return
+        key = record.arxiv_id, record.version
+        paper, details = self._papers.get(key), self._details.get(record.arxiv_id)
+        self._papers[key] = merge_paper(paper, record) if paper else create_paper(record)
+        if record.source != Source.RSS:
+            self._details[record.arxiv_id] = (
+                merge_details(details, record) if details else create_details(record)
+            )
+
+    def _add_authors(self, record: MirrorRecord) -> None:
+        """Add names to the version to which the record belongs: it does not tell which one."""
+        details = self._details.get(record.arxiv_id)
+        if details and details.datestamp == record.datestamp:
+            key = record.arxiv_id, details.version
+            if paper := self._papers.get(key):
+                self._papers[key] = merge_authors(paper, record)
+
+    @property
+    def new_papers(self) -> list[StoredPaper]:
+        return _select_new(self._papers, self._stored_papers)
+
+    @property
+    def updated_papers(self) -> list[StoredPaper]:
+        return _select_updated(self._papers, self._stored_papers)
+
+    @property
+    def new_details(self) -> list[StoredDetails]:
+        return _select_new(self._details, self._stored_details)
+
+    @property
+    def updated_details(self) -> list[StoredDetails]:
+        return _select_updated(self._details, self._stored_details)
+
+
+def _select_new(rows: Mapping[Any, T], stored: Mapping[Any, T]) -> list[T]:
+    return [rows[key] for key in sorted(rows.keys() - stored.keys())]
+
+
+def _select_updated(rows: Mapping[Any, T], stored: Mapping[Any, T]) -> list[T]:
+    return [rows[key] for key in stored if rows[key] != stored[key]]
+
+
+async def _copy(conn: Connection, statement: bytes, rows: Iterable[Sequence[object]]) -> None:
+    """Insert rows; other requests run in between."""
+    async with conn.cursor() as cursor, cursor.copy(statement) as copy:
+        for number, row in enumerate(rows):
+            await copy.write_row(row)
+            if number % MERGED_AT_ONCE == 0:
+                await asyncio.sleep(0)
+
+
+def _format_paper(paper: StoredPaper) -> tuple[object, ...]:
+    return (
+        paper.arxiv_id,
+        paper.version,
+        paper.timestamp,
+        paper.title,
+        paper.authors,
+        paper.affiliations and _encode(paper.affiliations).decode(),
+        paper.abstract,
+        paper.journal,
+        paper.comment,
+        paper.published,
+        paper.updated,
+        paper.dois,
+        paper.primary_category,
+        paper.categories,
+        paper.withdrawn,
+        paper.group_authors,
+        paper.source,
+    )
+
+
+def _format_details(details: StoredDetails) -> tuple[object, ...]:
+    return (
+        details.arxiv_id,
+        details.version,
+        details.datestamp,
+        details.submitter,
+        details.license,
+        details.report_number,
+        details.msc_class,
+        details.acm_class,
+        _encode(details.versions).decode(),
+        details.source,
+    )

@@ -1,0 +1,176 @@
+"""Which fields of a record of arXiv's other sources replace those that are stored.
+
+For each version of a paper, newer content replaces older content. Texts that differ in their form
+only (TeX, accents, white space) are those of the richest source. Names of authors come from the
+richest source that has been seen: the same version of a paper hardly ever gets other authors.
+"""
+
+from collections import Counter
+from collections.abc import Collection, Mapping
+from typing import Any
+
+from msgspec import Struct, convert, structs
+
+from ..models.arxiv import SentFields
+from ..models.mirror import MirrorRecord, Source, VersionRecord
+from ..models.records import PaperInsert
+from ..search_index.analysis import fold_text
+
+RANKS = {
+    source: rank
+    for rank, source in enumerate(
+        (Source.RSS, Source.SNAPSHOT, Source.ARXIV_RAW, Source.ARXIV, Source.API)
+    )
+}
+"""How rich the form of texts and names is."""
+DAY = 86_400
+
+_TEXTS = "title", "abstract", "comment", "journal"
+_LISTS = "dois", "categories", "primary_category"
+_TIMES = "published", "updated"
+_NAMES = "authors", "affiliations", "group_authors"
+_PAPER_FIELDS = (*_TEXTS, *_LISTS, *_TIMES, "authors")
+"""The fields whose source is stored; that of `authors` applies to all of `_NAMES`."""
+_DETAIL_FIELDS = "submitter", "license", "report_number", "msc_class", "acm_class", "versions"
+_MISSING_FIELDS = {Source.SNAPSHOT: ("msc_class", "acm_class")}
+"""What a source does not have at all."""
+
+
+class StoredPaper(PaperInsert, frozen=True):
+    """A row of `papers` with where its fields come from."""
+
+    source: Source = Source.API
+    other_sources: dict[str, Source] | None = None
+
+
+class StoredDetails(Struct, frozen=True, kw_only=True):
+    """A row of `paper_details`."""
+
+    arxiv_id: str
+    version: int
+    datestamp: int
+    submitter: str | None
+    license: str | None
+    report_number: str | None
+    msc_class: str | None
+    acm_class: str | None
+    versions: list[VersionRecord]
+    source: Source
+    other_sources: dict[str, Source] | None = None
+
+
+def create_paper(record: MirrorRecord) -> StoredPaper:
+    """Return a row of `papers` for a record with a version."""
+    return StoredPaper(
+        arxiv_id=record.arxiv_id,
+        version=record.version,
+        timestamp=record.datestamp,
+        links=None,
+        **{name: getattr(record, name) for name in (*_TEXTS, *_LISTS, *_TIMES, *_NAMES)},
+        withdrawn=record.withdrawn,
+        source=record.source,
+    )
+
+
+def create_details(record: MirrorRecord) -> StoredDetails:
+    """Return a row of `paper_details` for a record with a version."""
+    return convert(record, StoredDetails, from_attributes=True)
+
+
+def merge_paper(stored: StoredPaper, record: MirrorRecord) -> StoredPaper:
+    """Return the row after a record of the same version has arrived."""
+    # the times within the day are unknown
+    if record.source == Source.RSS or record.datestamp < stored.timestamp // DAY * DAY:
+        return stored
+    sources = expand_sources(stored, _PAPER_FIELDS)
+    rank = RANKS[record.source]
+    changes: dict[str, Any] = {}
+    for name in (*_TEXTS, *_LISTS, *_TIMES):
+        old, new = getattr(stored, name), getattr(record, name)
+        if old == new or (new is None and name in _TIMES):
+            continue
+        if rank >= RANKS[sources[name]] or _fold(old) != _fold(new):
+            changes[name] = new
+            sources[name] = record.source
+    if rank >= RANKS[sources["authors"]] or not stored.authors:
+        changes |= {name: getattr(record, name) for name in _NAMES}
+        sources["authors"] = record.source
+    if "comment" in changes:
+        changes["withdrawn"] = record.withdrawn
+    if "dois" in changes:
+        changes["links"] = None
+    source, other_sources = compress_sources(sources)
+    return structs.replace(
+        stored,
+        **changes,
+        timestamp=max(stored.timestamp, record.datestamp),
+        sent=stored.sent and _drop_sent(stored.sent, changes),
+        source=source,
+        other_sources=other_sources,
+    )
+
+
+def merge_authors(stored: StoredPaper, record: MirrorRecord) -> StoredPaper:
+    """Return the row after a record without a version has arrived: it adds names only."""
+    sources = expand_sources(stored, _PAPER_FIELDS)
+    if RANKS[record.source] < RANKS[sources["authors"]]:
+        return stored
+    sources["authors"] = record.source
+    source, other_sources = compress_sources(sources)
+    names = {name: getattr(record, name) for name in _NAMES}
+    return structs.replace(stored, **names, source=source, other_sources=other_sources)
+
+
+def merge_details(stored: StoredDetails, record: MirrorRecord) -> StoredDetails:
+    """Return the details after a record with a version has arrived."""
+    new_age, old_age = ((row.datestamp, RANKS[row.source]) for row in (record, stored))
+    if new_age < old_age:
+        return stored
+    new = create_details(record)
+    kept = _MISSING_FIELDS.get(record.source, ())
+    old_sources, sources = (expand_sources(row, _DETAIL_FIELDS) for row in (stored, new))
+    sources |= {name: old_sources[name] for name in kept}
+    source, other_sources = compress_sources(sources)
+    return structs.replace(
+        new,
+        **{name: getattr(stored, name) for name in kept},
+        versions=_merge_versions(stored.versions, new.versions),
+        source=source,
+        other_sources=other_sources,
+    )
+
+
+def _merge_versions(old: list[VersionRecord], new: list[VersionRecord]) -> list[VersionRecord]:
+    """Keep the sizes of versions that the new list has without sizes."""
+    known = {version.version: version for version in old}
+    return [
+        known[version.version] if version.size_kb is None and version.version in known else version
+        for version in new
+    ]
+
+
+def expand_sources(row: StoredPaper | StoredDetails, fields: tuple[str, ...]) -> dict[str, Source]:
+    """Return the source of each field."""
+    return dict.fromkeys(fields, row.source) | (row.other_sources or {})
+
+
+def compress_sources(sources: Mapping[str, Source]) -> tuple[Source, dict[str, Source] | None]:
+    """Return the source of most fields, and the fields that come from another one."""
+    [(main, _)] = Counter(sources.values()).most_common(1)
+    others = {name: source for name, source in sources.items() if source != main}
+    return main, others or None
+
+
+def _drop_sent(sent: SentFields, changes: Collection[str]) -> SentFields | None:
+    """Return what the API sent for the fields that have not been replaced."""
+    names = {"summary" if name == "abstract" else name for name in changes}
+    replaced = dict.fromkeys(names.intersection(SentFields.__struct_fields__))
+    kept = structs.replace(sent, **replaced)
+    return None if kept == SentFields() else kept
+
+
+def _fold(value: object) -> object:
+    """Return what remains of a value without its form."""
+    if isinstance(value, str):
+        return "".join(filter(str.isalnum, fold_text(value)))
+    return sorted(value) if isinstance(value, list) else value

@@ -1,0 +1,4 @@
+copy papers (
+    arxiv_id, version, timestamp, title, authors, affiliations, abstract, journal, comment, published,
+    updated, dois, primary_category, categories, withdrawn, group_authors, source
+) from stdin

@@ -1,0 +1,5 @@
+-- The progress of an import.
+select
+    digest, file_name, lines, position, rejected, newest_datestamp, started, finished
+from mirror_imports
+where digest = %(digest)s
