@@ -140,6 +140,7 @@ select not exists (select from migrations where name = '0019_mirror') as pending
     comment on column announcement_feeds.feed is 'archives or categories, joined by +';
     comment on column announcement_feeds.is_stale is 'whether it had the papers of another day';
 
+    grant usage on sequence gate_queue_place_seq to arxiv_rw;
     grant select, insert, update on paper_details, mirror_syncs, mirror_imports to arxiv_rw;
     grant select, insert, update on announcements, announcement_feeds to arxiv_rw;
     grant select on paper_details, mirror_syncs, mirror_imports to arxiv_ro;
