@@ -193,10 +193,18 @@ async def background_work(
         await cancel(*tasks)
 
 
-async def wait_for_entries(log: list[Any], number: int = 1) -> None:
-    async with asyncio.timeout(20):
-        while len(log) < number:
-            await asyncio.sleep(0.005)
+async def until(condition: Callable[[], bool]) -> None:
+    """Wait until something is the case."""
+    for _ in range(2000):
+        if condition():
+            return
+        await asyncio.sleep(0.01)
+    raise AssertionError
+
+
+def number_of_tickets(db: psycopg.Connection) -> int:
+    [number] = db.execute(TICKETS).fetchone() or [0]
+    return int(number)
 
 
 @pytest.mark.parametrize("processes", [1, 3])
@@ -210,7 +218,7 @@ async def test_search_waits_for_at_most_one_background_request(
         limiters(database, 2, interval=0.05, priority=Priority.BACKGROUND) as workers,
         background_work(workers, background, 0.1),
     ):
-        await wait_for_entries(background)
+        await until(lambda: bool(background))
         for burst in range(1, 4):
             number, started = len(background), monotonic()
             await asyncio.gather(*(hold(opened[n % processes], searches) for n in range(6)))
@@ -218,7 +226,8 @@ async def test_search_waits_for_at_most_one_background_request(
             ended = searches[-1][1]
             begun = [request for request in background[number:] if request[0] < ended]
             assert len([request for request in begun if request[0] > started]) <= 1
-            await wait_for_entries(background, len(background) + 1)
+            expected = len(background) + 1
+            await until(lambda: len(background) >= expected)  # noqa: B023 - in this iteration only
 
     assert min(gaps(background + searches)) >= 0.05
 
@@ -238,11 +247,9 @@ async def test_search_in_the_same_process_has_its_own_place(
         )
         async with search.acquire(soon()):
             tasks = [asyncio.create_task(wait(work, f"work {n}")) for n in range(3)]
-            while db.execute(TICKETS).fetchone() != (1,):
-                await asyncio.sleep(0.01)
+            await until(lambda: number_of_tickets(db) == 1)
             tasks += [asyncio.create_task(wait(search, f"search {n}")) for n in range(3)]
-            while db.execute(TICKETS).fetchone() != (2,):
-                await asyncio.sleep(0.01)
+            await until(lambda: number_of_tickets(db) == 2)
             status = await search.fetch_status()
         await asyncio.gather(*tasks)
 
@@ -267,8 +274,7 @@ async def test_background_work_of_several_processes_is_served_in_order_of_arriva
             tasks = []
             for number in (2, 0, 3, 1):
                 tasks.append(asyncio.create_task(wait(workers[number], number)))
-                while db.execute(TICKETS).fetchone() != (len(tasks),):
-                    await asyncio.sleep(0.01)
+                await until(lambda: number_of_tickets(db) == len(tasks))
         await asyncio.gather(*tasks)
 
     assert order == [2, 0, 3, 1]
@@ -283,11 +289,9 @@ async def test_background_work_does_not_delay_the_estimate_of_a_search(
     ):
         db.execute("update gate set free_at = clock_timestamp() + '20 s'")
         waiting = asyncio.create_task(hold(work))
-        while db.execute(TICKETS).fetchone() != (1,):
-            await asyncio.sleep(0.01)
+        await until(lambda: number_of_tickets(db) == 1)
         accepted = asyncio.create_task(hold(search))
-        while db.execute(TICKETS).fetchone() != (2,):
-            await asyncio.sleep(0.01)
+        await until(lambda: number_of_tickets(db) == 2)
         # 20 s, and the interval after the search; its ticket has not delayed it
         with pytest.raises(QueueTooLong) as caught:
             async with work.acquire(soon(25)):
@@ -356,8 +360,7 @@ async def test_search_of_the_previous_release_goes_before_background_work(
     async with limiters(database, interval=0, priority=Priority.BACKGROUND) as [work]:
         db.execute("update gate set holder = %s, held_until = clock_timestamp() + '9 s'", [uuid4()])
         waiting = asyncio.create_task(hold(work))
-        while db.execute(TICKETS).fetchone() != (1,):
-            await asyncio.sleep(0.01)
+        await until(lambda: number_of_tickets(db) == 1)
         db.execute(enqueue, [ticket])
         db.execute("update gate set holder = null")
         await asyncio.sleep(0.5)
