@@ -18,6 +18,7 @@ from .errors import REJECTED
 from .heap import trim_heap_later
 from .models.arxiv import ArxivRequest, ArxivResponse, Feed, Outcome, Remarks, Search
 from .settings import Settings
+from .untrusted_xml import InvalidResponse
 
 logger = logging.getLogger(__name__)
 
@@ -161,7 +162,7 @@ def _parse_feed(body: bytearray, status: int, max_results: int, deadline: float)
         raise ArxivFailure(
             Outcome.TIMEOUT, "the response of arXiv takes too long to parse"
         ) from error
-    except arxiv_xml.InvalidFeed as error:
+    except InvalidResponse as error:
         if status == HTTPStatus.BAD_REQUEST:
             raise ArxivFailure(
                 Outcome.REFUSED, "arXiv rejects the query without a reason"

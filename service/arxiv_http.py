@@ -20,7 +20,7 @@ from urllib.parse import urljoin, urlsplit
 import httpx
 from msgspec import Struct
 
-from . import __version__, timestamps
+from . import __version__, errors, timestamps
 from .http_pool import HTTPConnectionPool, create_cookie_jar, ssl_context
 from .models.arxiv import Outcome
 from .settings import Settings
@@ -34,6 +34,15 @@ CONNECT_RETRY_SECONDS = 30
 """The Retry-After when arXiv cannot be reached."""
 MAX_LOCATION_CHARS = 200
 DAY = 86_400
+
+UPSTREAM_ERRORS: dict[Outcome, type[errors.UpstreamError]] = {
+    Outcome.REFUSED: errors.UpstreamRejected,
+    Outcome.BUSY: errors.UpstreamThrottled,
+    Outcome.UNREACHABLE: errors.UpstreamUnreachable,
+    Outcome.TIMEOUT: errors.UpstreamTimeout,
+    Outcome.BROKEN: errors.UpstreamInvalidResponse,
+}
+"""The error of each outcome of a failed request."""
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -60,6 +69,13 @@ class ArxivFailure(Exception):
         super().__init__(reason)
         self.outcome, self.reason, self.retry_after = outcome, reason, retry_after
         self.is_permanent = is_permanent
+
+    def create_error(self) -> errors.UpstreamError:
+        """Return the error for users."""
+        error_type = UPSTREAM_ERRORS[self.outcome]
+        return error_type(
+            self.reason, retry_after=self.retry_after, upstream_status=self.status or None
+        )
 
 
 class HttpResponse(Struct):

@@ -28,6 +28,7 @@ from msgspec import Struct, field, structs
 
 from . import arxiv_query, arxiv_schedule, errors, metrics, timestamps
 from .arxiv_client import ArxivClient
+from .arxiv_http import UPSTREAM_ERRORS
 from .backoff import Backoff
 from .corrections import suggest_corrections
 from .db.rate_limiter import CacheProbe, Lease, RateLimiter
@@ -63,14 +64,6 @@ QUEUE_POLL_SECONDS = 0.1
 
 FINAL = Outcome.OK, Outcome.REFUSED, Outcome.BUSY
 """After these, a search is not sent again; other failures may be temporary."""
-_ERRORS: dict[Outcome, type[errors.UpstreamError]] = {
-    Outcome.REFUSED: errors.UpstreamRejected,
-    Outcome.BUSY: errors.UpstreamThrottled,
-    Outcome.UNREACHABLE: errors.UpstreamUnreachable,
-    Outcome.TIMEOUT: errors.UpstreamTimeout,
-    Outcome.BROKEN: errors.UpstreamInvalidResponse,
-}
-
 T = TypeVar("T")
 Recorder = Callable[[ArxivResponse, BeforeRetry], Awaitable[RecordedSearch]]
 
@@ -443,7 +436,7 @@ async def wait_for_results(
 
 def _create_error(response: ArxivResponse, recorded: RecordedSearch | None) -> errors.UpstreamError:
     query_id = recorded.query_id if recorded else None
-    error_type = _ERRORS[response.outcome]
+    error_type = UPSTREAM_ERRORS[response.outcome]
     return error_type(
         response.reason,
         retry_after=response.retry_after,
