@@ -13,6 +13,7 @@ from psycopg.rows import class_row, dict_row, scalar_row
 
 from .. import metrics, sql
 from ..errors import DatabaseUnavailable, RecordRejected
+from ..metadata.arxiv_ids import ArxivId
 from ..mirror.merging import (
     StoredDetails,
     StoredPaper,
@@ -23,6 +24,7 @@ from ..mirror.merging import (
     merge_paper,
 )
 from ..models.mirror import ImportState, MirrorRecord, Source, SyncState
+from ..models.records import PaperInsert
 from .pool import Connection, DatabasePools, fetch, map_db_errors
 from .records import map_rejections
 
@@ -41,7 +43,6 @@ class MirrorStore:
 
     def __init__(self, pools: DatabasePools) -> None:
         self._writer = partial(pools.writer, "results")
-        self._reader = partial(pools.reader, "results")
 
     async def save(
         self, records: Sequence[MirrorRecord], progress: SyncState | ImportState | None = None
@@ -65,10 +66,6 @@ class MirrorStore:
         """The progress of the sync of a set; that of one which has not begun if it is unknown."""
         rows = await self._fetch(SyncState, sql.SELECT_SYNC, {"set_spec": set_spec})
         return rows[0] if rows else SyncState(set_spec=set_spec)
-
-    async def fetch_syncs(self) -> list[SyncState]:
-        """The progress of all syncs."""
-        return await fetch(self._reader, class_row(SyncState), sql.SELECT_SYNCS)
 
     async def fetch_import(self, digest: str) -> ImportState | None:
         """The progress of the import of a file."""
@@ -95,6 +92,29 @@ class MirrorStore:
         self, row_type: type[T], statement: bytes, values: Mapping[str, object]
     ) -> list[T]:
         return await fetch(self._writer, class_row(row_type), statement, values)
+
+
+class MirrorReader:
+    """Reads what answers from the mirror need."""
+
+    def __init__(self, pools: DatabasePools) -> None:
+        self._reader = partial(pools.reader, "results")
+
+    async def fetch_syncs(self) -> list[SyncState]:
+        """The progress of all syncs."""
+        return await fetch(self._reader, class_row(SyncState), sql.SELECT_SYNCS)
+
+    async def fetch_papers(self, names: Sequence[ArxivId]) -> list[PaperInsert]:
+        """The papers with these identifiers, in their order; unknown ones are left out.
+
+        Without a version, this is the latest one that arXiv has.
+        """
+        values = {
+            "arxiv_ids": [name.name for name in names],
+            "versions": [name.version for name in names],
+        }
+        rows = await fetch(self._reader, dict_row, sql.SELECT_MIRRORED_PAPERS, values)
+        return msgspec.convert(rows, list[PaperInsert])
 
 
 _PROGRESS = {SyncState: sql.UPSERT_SYNC, ImportState: sql.UPSERT_IMPORT}
