@@ -387,7 +387,7 @@ class LocalSearchService(SearchService):
             if number == MAX_ATTEMPTS or flight.is_abandoned or clock() + pause > deadline:
                 break
             await asyncio.sleep(pause)
-        if latest.response and latest.response.outcome in _ERRORS:
+        if latest.response and latest.response.outcome in UPSTREAM_ERRORS:
             raise _create_error(latest.response, latest.recorded)
         return latest
 
@@ -406,7 +406,7 @@ class LocalSearchService(SearchService):
                     return _Attempt(recorded=lease)
                 flight.upstream_started = True
                 response = await self._send(request, lease)
-                if response.outcome in _ERRORS:
+                if response.outcome in UPSTREAM_ERRORS:
                     # before it is recorded: a cooldown has to apply to all processes at once
                     await stack.aclose()
                 if lease.cooldown:

@@ -36,9 +36,7 @@ class BackgroundHttp:
     async def __aexit__(self, *_: object) -> None:
         await self._http.__aexit__()
 
-    async def fetch(
-        self, url: str, parameters: Mapping[str, str], deadline: float
-    ) -> HttpResponse:
+    async def fetch(self, url: str, parameters: Mapping[str, str], deadline: float) -> HttpResponse:
         """Wait for the lease until `deadline` (loop time), send a GET request, return the response.
 
         Raises QueueTooLong or DatabaseUnavailable without the lease, and ArxivFailure.

@@ -4,7 +4,7 @@ import asyncio
 from datetime import date
 from http import HTTPStatus
 from time import monotonic
-from typing import Self
+from typing import Literal, Self
 
 import httpx
 from msgspec import Struct
@@ -19,7 +19,7 @@ from .background_http import BackgroundHttp
 from .oai_xml import MetadataPrefix, OaiPage, parse_page
 
 OAI = ArxivService("arXiv's OAI-PMH", "ARXIV_OAI_URL", "text/xml")
-VERB = "ListRecords"
+VERB: Literal["ListRecords"] = "ListRecords"
 MAX_WAIT = 3600.0
 """Longest wait for the rate limiter in seconds, for example during a cooldown."""
 PARSE_TIMEOUT = 60.0
