@@ -70,6 +70,14 @@ class ArxivFailure(Exception):
         self.outcome, self.reason, self.retry_after = outcome, reason, retry_after
         self.is_permanent = is_permanent
 
+    @property
+    def concerns_one_request(self) -> bool:
+        """Whether other requests may be sent meanwhile.
+
+        arXiv's OAI-PMH sends 503 with `Retry-After: 0` for some dates.
+        """
+        return self.status == HTTPStatus.SERVICE_UNAVAILABLE and self.sent_retry_after == 0
+
     def create_error(self) -> errors.UpstreamError:
         """Return the error for users."""
         error_type = UPSTREAM_ERRORS[self.outcome]

@@ -54,13 +54,7 @@ class BackgroundHttp:
 
 
 def _get_cooldown(failure: ArxivFailure) -> float:
-    """For how long arXiv demands that nothing is sent.
-
-    A 503 with `Retry-After: 0` concerns one request: arXiv's OAI-PMH sends it for some dates.
-    """
-    is_about_request = (
-        failure.status == HTTPStatus.SERVICE_UNAVAILABLE and failure.sent_retry_after == 0
-    )
-    if failure.outcome != Outcome.BUSY or is_about_request:
+    """For how long arXiv demands that nothing is sent."""
+    if failure.outcome != Outcome.BUSY or failure.concerns_one_request:
         return 0.0
     return float(failure.retry_after or 0)

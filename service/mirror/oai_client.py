@@ -112,7 +112,13 @@ def _parse(response: HttpResponse, metadata_prefix: MetadataPrefix) -> OaiPage:
 def _check_request(page: OaiPage, request: ListRequest) -> None:
     """Fail if the page is the response to another request, as from a broken cache.
 
-    Some errors do not repeat the arguments.
+    Some errors do not repeat the arguments. In the first page of a list, arXiv's server repeats the
+    `from` of the next page instead of that of the request.
     """
-    if page.request != request.arguments and not (page.error and not page.request):
+    sent, repeated = request.arguments, dict(page.request)
+    if page.error and not repeated:
+        return
+    if page.token and "from" in sent and repeated.get("from", "") > sent["from"]:
+        repeated["from"] = sent["from"]
+    if repeated != sent:
         raise ArxivFailure(Outcome.BROKEN, "arXiv sent the response to another request")

@@ -118,11 +118,11 @@ def end_run(state: SyncState) -> SyncState:
         more = f" and {others} other days" if others > 0 else ""
         error = f"arXiv sent no usable records of {days}{more}"
         return structs.replace(state, error=error)
-    started, covered = state.run_started, state.covered_until
-    is_current = started is not None and covered is not None and covered >= to_day(started)
+    started, covered = state.run_started or 0, state.covered_until
+    is_current = bool(started and covered and covered >= to_day(started))
     return structs.replace(
         state,
-        synced_at=started if is_current else state.synced_at,
+        synced_at=max(started, state.synced_at or 0) if is_current else state.synced_at,
         run_from=None,
         run_until=None,
         run_next=None,
