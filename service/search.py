@@ -73,6 +73,13 @@ QUEUE_POLL_SECONDS = 0.1
 
 FINAL = Outcome.OK, Outcome.REFUSED, Outcome.BUSY
 """After these, a search is not sent again; other failures may be temporary."""
+_UNAVAILABLE = (
+    errors.InvalidParameter,
+    errors.InvalidApiQuery,
+    errors.IndexUnavailable,
+    errors.DatabaseUnavailable,
+)
+"""The mirror cannot answer either."""
 _UNANSWERED = errors.QueueTooLong, errors.UpstreamError, errors.DatabaseUnavailable
 
 T = TypeVar("T")
@@ -344,7 +351,7 @@ class LocalSearchService(SearchService):
                 return None
             response = await self._mirror.search(request)
             age = await self._mirror.describe_age()
-        except (errors.InvalidParameter, errors.IndexUnavailable, errors.DatabaseUnavailable):
+        except _UNAVAILABLE:
             return None
         warning = f"arXiv cannot be asked ({error.detail}): this is the answer of the mirror, {age}"
         logger.warning("%s", warning)

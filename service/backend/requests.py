@@ -150,10 +150,10 @@ ReadRequest = (
 )
 
 
-async def execute(  # noqa: C901, PLR0911 - one each
+async def execute(  # noqa: C901, PLR0911, PLR0912 - one each
     request: ReadRequest, reader: RecordReader, paper_search: PaperSearch
 ) -> Any:  # noqa: ANN401
-    """Return the requested rows; for QueryById one row, or None; for Details and SuggestionsFor a struct."""
+    """Return the requested rows; one row or None for QueryById; a struct for two other types."""
     match request:
         case Page(name, PaperFilter() as filters, position, limit, newest):
             selection = ListSelection(LISTS[name][0], filters, newest)

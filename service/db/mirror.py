@@ -23,7 +23,7 @@ from ..mirror.merging import (
     merge_details,
     merge_paper,
 )
-from ..models.mirror import ImportState, MirrorRecord, Source, SyncState
+from ..models.mirror import ImportState, MirrorRecord, Source, SyncState, SyncStatus
 from ..models.records import PaperInsert
 from .pool import Connection, DatabasePools, fetch, map_db_errors
 from .records import map_rejections
@@ -104,6 +104,11 @@ class MirrorReader:
         """The progress of all syncs."""
         return await fetch(self._reader, class_row(SyncState), sql.SELECT_SYNCS)
 
+    async def fetch_sync_status(self) -> SyncStatus | None:
+        """How current the mirror is; None without one."""
+        rows = await fetch(self._reader, class_row(SyncStatus), sql.SELECT_SYNC_STATUS)
+        return rows[0] if rows else None
+
     async def fetch_papers(self, names: Sequence[ArxivId]) -> list[PaperInsert]:
         """The papers with these identifiers, in their order; unknown ones are left out.
 
@@ -138,6 +143,8 @@ async def _save(
         await conn.execute(sql.UPSERT_DETAILS, values)
     if updated_papers:
         await conn.execute(sql.UPSERT_PAPERS, {"papers": _encode(updated_papers).decode()})
+    if changes.touched:
+        await conn.execute(sql.TOUCH_PAPERS, {"arxiv_ids": changes.touched})
     if progress:
         await conn.execute(_PROGRESS[type(progress)], structs.asdict(progress))
     num_papers = len(changes.new_papers) + len(updated_papers)
@@ -199,12 +206,27 @@ class _Changes:
         return _select_updated(self._papers, self._stored_papers)
 
     @property
+    def touched(self) -> list[str]:
+        """Papers of which only the report number has changed, which the search index contains."""
+        written = {paper.arxiv_id for paper in (*self.new_papers, *self.updated_papers)}
+        return sorted(
+            arxiv_id
+            for arxiv_id, details in self._details.items()
+            if arxiv_id not in written
+            and details.report_number != _get_report_number(self._stored_details.get(arxiv_id))
+        )
+
+    @property
     def new_details(self) -> list[StoredDetails]:
         return _select_new(self._details, self._stored_details)
 
     @property
     def updated_details(self) -> list[StoredDetails]:
         return _select_updated(self._details, self._stored_details)
+
+
+def _get_report_number(details: StoredDetails | None) -> str | None:
+    return details.report_number if details else None
 
 
 def _select_new(rows: Mapping[Any, T], stored: Mapping[Any, T]) -> list[T]:

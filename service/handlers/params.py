@@ -75,8 +75,8 @@ SourceName = Annotated[
     SearchSource | None,
     param(
         "what answers: `arxiv`; `mirror`, whatever its age; or `auto`: the mirror if it is current"
-        " and only identifiers are requested, or if arXiv cannot be asked, otherwise arXiv; default:"
-        " the setting ARXIV_SOURCE (auto)",
+        " and only identifiers are requested, or if arXiv cannot be asked, otherwise arXiv;"
+        " default: the setting ARXIV_SOURCE (auto)",
         "mirror",
     ),
 ]

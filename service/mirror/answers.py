@@ -10,13 +10,13 @@ from .. import arxiv_query, arxiv_schedule, lax_query
 from ..arxiv_query_parser import InvalidQuery, Node
 from ..db.mirror import MirrorReader
 from ..db.records import create_entry
-from ..errors import InvalidParameter
+from ..errors import InvalidApiQuery, InvalidParameter
 from ..metadata.arxiv_ids import ArxivId, parse_arxiv_id
 from ..metadata.categories import get_set_spec
-from ..models.arxiv import MIRRORED, ArxivRequest, ArxivResponse, Remarks, Search, SortBy
+from ..models.arxiv import MIRRORED, ApiQuery, ArxivRequest, ArxivResponse, Remarks, SortBy
 from ..models.mirror import SyncState
 from ..models.records import PaperInsert
-from ..search_index.arxiv_queries import find_papers
+from ..search_index.arxiv_queries import find
 from ..search_index.paper_index import PaperIndex
 
 STATUS = 200
@@ -62,25 +62,31 @@ class MirrorSearch:
     async def search(self, request: ArxivRequest) -> ArxivResponse:
         """Return the answer to any search, whatever the age of the mirror.
 
-        Raises InvalidParameter for a query that arXiv rejects, IndexUnavailable or
-        DatabaseUnavailable.
+        Raises InvalidParameter or InvalidApiQuery for a query that arXiv rejects, IndexUnavailable
+        or DatabaseUnavailable.
         """
         if not request.parameters["search_query"]:
             return _create_page(request, await self._reader.fetch_papers(_parse_ids(request)))
-        tree = _parse_query(request)
-        names = _parse_ids(request)
-        found = await find_papers(
-            self._index,
-            tree,
-            names or None,
-            sort_by=request.search.sort_by,
-            sort_order=request.search.sort_order,
-            start=request.search.start,
-            limit=request.max_results,
-        )
-        keys = [ArxivId(arxiv_id, version) for arxiv_id, version in found.papers]
-        papers = await self._reader.fetch_papers(keys)
-        return _create_response(request, found.total, papers, tree)
+        try:
+            tree = lax_query.parse_rewritten_query(
+                lax_query.rewrite_query(request.parameters["search_query"])
+            )
+            total, found = await find(
+                self._index,
+                await self._index.open_snapshot(),
+                tree,
+                arxiv_ids=[name for name, _ in _parse_ids(request)] or None,
+                sort_by=request.search.sort_by,
+                sort_order=request.search.sort_order,
+                start=request.search.start,
+                limit=request.max_results,
+            )
+        except InvalidQuery as error:
+            if isinstance(request.search, ApiQuery):
+                raise InvalidApiQuery(str(error)) from None
+            raise InvalidParameter("query", str(error)) from None
+        papers = await self._reader.fetch_papers([ArxivId(*paper) for paper in found])
+        return _create_response(request, total, papers, tree)
 
     async def describe_age(self) -> str:
         """Say how current the mirror is. Raises DatabaseUnavailable."""
@@ -127,17 +133,6 @@ def _create_response(
         entries=entries,
         remarks=remarks,
     )
-
-
-def _parse_query(request: ArxivRequest) -> Node:
-    """Return the tree of a query as arXiv reads it. Raises InvalidParameter."""
-    try:
-        return lax_query.parse_rewritten_query(
-            lax_query.rewrite_query(request.parameters["search_query"])
-        )
-    except InvalidQuery as error:
-        name = "query" if isinstance(request.search, Search) else "search_query"
-        raise InvalidParameter(name, str(error)) from None
 
 
 def _parse_ids(request: ArxivRequest) -> list[ArxivId]:

@@ -9,6 +9,7 @@ from msgspec.structs import asdict, astuple
 
 from .. import models, timestamps
 from ..metadata.arxiv_ids import format_abs_url
+from ..metadata.atom_entries import create_links
 from . import describe, records
 from .arxiv import Entry, Link, Outcome
 from .mirror import DETAIL_FIELDS, PAPER_FIELDS, PaperDetails, Source
@@ -150,9 +151,12 @@ class Paper(records.PaperFields[str], frozen=True):
     @classmethod
     def from_row(cls, row: records.PaperRow, tz: tzinfo, **fields: object) -> Self:
         """Convert a stored paper, with times in this zone; `fields` are added."""
+        is_derived = row.links is None and row.abstract is not None
         values = asdict(row) | {
             "version": row.version or None,
-            "links": row.links or [],
+            "links": create_links(row.arxiv_id, row.version or None, row.dois)
+            if is_derived
+            else row.links or [],
             "url": format_abs_url(row.arxiv_id, row.version),
         }
         for name in ("published", "updated", "timestamp"):
@@ -203,7 +207,7 @@ class PaperWithVersions(Paper, frozen=True):
         history = [
             PaperHistory(
                 version.version,
-                version.submitted and timestamps.format_iso(version.submitted, tz),
+                timestamps.format_iso(version.submitted, tz) if version.submitted else None,
                 version.size_kb,
                 version.source_type,
             )
@@ -360,6 +364,21 @@ class IndexStatus(Struct, frozen=True, kw_only=True):
         return self.papers is not None
 
 
+class MirrorStatus(Struct, frozen=True, kw_only=True):
+    """How current the mirror of arXiv's metadata is."""
+
+    synced_at: Annotated[
+        str | None,
+        describe("time of arXiv's data that is complete in the mirror", "2026-11-24T03:31:12"),
+    ]
+    covered_from: Annotated[
+        str | None, describe("first day whose changed records are stored", "2005-09-16")
+    ]
+    covered_until: Annotated[str | None, describe("last such day", "2026-11-24")]
+    running: Annotated[bool, describe("whether a sync is running")]
+    error: Annotated[str | None, describe("why the latest sync failed")] = None
+
+
 class Health(Struct, frozen=True, kw_only=True):
     """The state of the service."""
 
@@ -373,6 +392,9 @@ class Health(Struct, frozen=True, kw_only=True):
     arxiv: Annotated[ArxivState | None, describe("state of the requests to arXiv")] = None
     index: Annotated[
         IndexStatus | None, describe("state of the search index, if the instance has one")
+    ] = None
+    mirror: Annotated[
+        MirrorStatus | None, describe("how current the mirror of arXiv's metadata is, if any")
     ] = None
 
 
