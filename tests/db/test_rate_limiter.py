@@ -27,6 +27,7 @@ from tests.conftest import Serve
 from tests.support.haproxy import pgbouncer
 from tests.support.process import service
 from tests.support.proxy import proxied
+from tests.support.waiting import until
 
 HOLDER = "select holder from gate"
 TICKETS = "select count(*) from gate_queue"
@@ -191,15 +192,6 @@ async def background_work(
         yield
     finally:
         await cancel(*tasks)
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    """Wait until something is the case."""
-    for _ in range(2000):
-        if condition():
-            return
-        await asyncio.sleep(0.01)
-    raise AssertionError
 
 
 def number_of_tickets(db: psycopg.Connection) -> int:
