@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
+from itertools import pairwise
 from time import monotonic, time
 from typing import Any
 
@@ -31,7 +32,7 @@ from service.mirror.oai_client import OaiClient
 from service.mirror.sync import FORMATS, Selection, SyncProgress, SyncResult, sync
 from service.models.mirror import SyncState
 from service.settings import Settings
-from tests.support.waiting import until
+from tests.support.waiting import wait_until
 
 DAY = timedelta(days=1)
 TODAY = datetime.now(UTC).date()
@@ -117,7 +118,7 @@ async def stop_after(mirror: Mirror, pages: int, **selection: Any) -> None:
     """Cancel a sync after some pages, as at the end of a process."""
     task = asyncio.create_task(mirror.sync(**selection))
     number = len(mirror.reports)
-    await until(lambda: len(mirror.reports) >= number + pages or task.done())
+    await wait_until(lambda: len(mirror.reports) >= number + pages or task.done())
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
 
@@ -153,7 +154,7 @@ async def test_long_ranges_are_split_into_windows_and_the_last_has_no_end(
 
     firsts = [each for each in lists(papers) if "from" in each]
     assert len(firsts) >= 12
-    for window, following in zip(firsts, firsts[1:], strict=False):
+    for window, following in pairwise(firsts):
         length = date.fromisoformat(window["until"]) - date.fromisoformat(window["from"])
         assert length < timedelta(days=31)
         assert date.fromisoformat(following["from"]) == date.fromisoformat(window["until"]) + DAY
@@ -310,7 +311,7 @@ async def test_only_one_process_syncs(open_mirror: Opening, papers: StandIn) -> 
     papers.delay = 0.05
     async with open_mirror() as one, open_mirror() as other:
         first = asyncio.create_task(one.sync())
-        await until(lambda: bool(one.reports))
+        await wait_until(lambda: bool(one.reports))
         with pytest.raises(SyncInProgress):
             await other.sync()
         first.cancel()
@@ -337,7 +338,7 @@ async def test_process_that_lost_its_right_stores_nothing_more(
 ) -> None:
     papers.delay = 0.02
     running = asyncio.create_task(mirror.sync())
-    await until(lambda: bool(mirror.reports))
+    await wait_until(lambda: bool(mirror.reports))
     db.execute("update mirror_syncs set holder = gen_random_uuid(), held_until = 'infinity'")
     with pytest.raises(SyncInProgress):
         await running
@@ -539,7 +540,7 @@ async def test_search_waits_for_at_most_one_request_of_a_sync(
 ) -> None:
     papers.delay = 0.1
     running = asyncio.create_task(mirror.sync())
-    await until(lambda: len(mirror.reports) > 1)
+    await wait_until(lambda: len(mirror.reports) > 1)
     async with DatabasePools(settings().database_url) as pools:
         search = RateLimiter(pools, interval=0, lease=31)
         for _ in range(5):

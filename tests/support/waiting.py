@@ -7,7 +7,7 @@ PAUSE = 0.01
 TIMEOUT = 20.0
 
 
-async def until(condition: Callable[[], bool]) -> None:
+async def wait_until(condition: Callable[[], bool]) -> None:
     """Wait until the condition holds; other tasks run meanwhile."""
     for _ in range(round(TIMEOUT / PAUSE)):
         if condition():
