@@ -5,6 +5,7 @@ elements of a record are found by name, since some captures lack the namespace o
 """
 
 import math
+import time
 from collections.abc import Iterable, Iterator
 from datetime import datetime
 from typing import Literal, NamedTuple
@@ -139,7 +140,7 @@ class _PageParser:
             deleted=self._deleted,
             token=self._token,
             invalid=self._invalid,
-            response_date=self._get_latest(),
+            response_date=self._get_response_date(),
             newest_datestamp=self._newest,
             error=error,
             request=_get_request(root),
@@ -162,11 +163,14 @@ class _PageParser:
         except InvalidRecord as error:
             self._invalid.append((identifier[:100] or f"record {self._position}", str(error)))
 
-    def _get_latest(self) -> int:
-        """Return the time of the server, after which no record has changed."""
+    def _get_response_date(self) -> int:
         if self._response_date is None:
             self._response_date = _parse_response_date(self._reader.root)
         return self._response_date
+
+    def _get_latest(self) -> float:
+        """Return the time after which no record has changed, even if one of two clocks is slow."""
+        return max(self._get_response_date(), time.time())
 
     def _parse_metadata(
         self, fields: dict[str, etree._Element], arxiv_id: str, datestamp: int

@@ -269,7 +269,7 @@ def _split_parentheses(text: str) -> list[str]:
 
 def _split_names(text: str) -> list[str]:
     names: list[str] = []
-    for piece in _NAME_END.split(text):
+    for piece in filter(None, _NAME_END.split(text)):
         name = _GLUED_STOP.sub(". ", convert_tex(piece).strip(" ;"))
         if names and is_suffix(name):
             names[-1] += f", {name}"
