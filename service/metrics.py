@@ -100,7 +100,7 @@ MIRROR_SYNC_TIME = Gauge(
 )
 MIRROR_DUE_TIME = Gauge(
     "arxiv_gateway_mirror_due_timestamp_seconds",
-    "When the mirror has to be synced next, because arXiv has newer data; 0 if it never was.",
+    "When arXiv has newer data than the mirror; 0 without a mirror.",
     multiprocess_mode="livemostrecent",
 )
 MIRROR_REQUESTS = Counter(
@@ -211,10 +211,10 @@ def set_cooldown(seconds: float) -> None:
     RATE_LIMITER_COOLDOWN.set(time() + seconds if seconds else 0)
 
 
-def set_mirror_times(synced_at: int | None, due: int | None) -> None:
+def set_mirror_times(synced_at: int | None, due: float) -> None:
     """Set the time of the mirror's data, and when the mirror has to be synced next."""
     MIRROR_SYNC_TIME.set(synced_at or 0)
-    MIRROR_DUE_TIME.set(due or 0)
+    MIRROR_DUE_TIME.set(due)
 
 
 def count_rows(**rows: int) -> None:
