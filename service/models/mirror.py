@@ -128,11 +128,25 @@ class SyncState(Struct, frozen=True, kw_only=True):
     metadata_prefix: str | None = None
     """The format of this list."""
     run_started: int | None = None
-    """When the current run began, in Unix seconds by the clock of the server."""
+    """When the first page of the current list was sent, in Unix seconds by the clock of the server:
+    what arXiv changed later is not part of the run."""
     run_records: int = 0
     """Records that the current run has received."""
+    skipped: list[date] = []
+    """Days of the current run for which arXiv sent no usable response."""
     error: str | None = None
     """Why the latest attempt failed."""
+
+
+class SyncStatus(Struct, frozen=True, kw_only=True):
+    """How current the mirror of all papers is."""
+
+    synced_at: int | None
+    covered_from: date | None
+    covered_until: date | None
+    running: bool
+    """Whether a sync is running, of any set."""
+    error: str | None
 
 
 class ImportState(Struct, frozen=True, kw_only=True):
