@@ -21,6 +21,18 @@ class Source(StrEnum):
     RSS = "rss"
 
 
+class AnnouncementType(StrEnum):
+    """Why a paper is announced; in the order of arXiv's lists."""
+
+    NEW = "new"
+    CROSS = "cross"
+    """Newly in a category other than its primary one."""
+    REPLACE = "replace"
+    """With a new version."""
+    REPLACE_CROSS = "replace-cross"
+    """With a new version, in a category other than its primary one."""
+
+
 class VersionRecord(Struct, frozen=True, gc=False):
     """A version in the history of a paper."""
 
