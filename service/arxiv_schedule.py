@@ -5,7 +5,7 @@ New papers are announced from Sunday to Thursday at 20:00 US Eastern time
 unnecessary request per search.
 """
 
-from datetime import UTC, datetime, time, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from functools import lru_cache
 from zoneinfo import ZoneInfo
 
@@ -29,3 +29,8 @@ def next_publication(seconds: float) -> int:
             if announcement + INDEX_LAG > moment:
                 return int((announcement + INDEX_LAG).timestamp())
         day += timedelta(days=1)
+
+
+def has_feeds(day: date) -> bool:
+    """Whether arXiv's daily feeds have papers on a day: those of the announcement before it."""
+    return (day.weekday() - 1) % 7 in ANNOUNCEMENT_DAYS

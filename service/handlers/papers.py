@@ -198,7 +198,8 @@ async def get_paper(
     tz = context.settings.zone
     if paper_format.name == "json":
         numbers = sorted(number for number in versions if number)
-        paper = PaperWithVersions.from_row(row, tz, versions=numbers)
+        announcements = await context.reader.fetch_announcements(row.arxiv_id)
+        paper = PaperWithVersions.from_row(row, tz, versions=numbers, announcements=announcements)
         return Response(paper, headers={"vary": "Accept"})
     view = create_view(tz, Reference.from_paper(row).key.replace("/", "-"))
     list_query = ListQuery(context=context, format=paper_format.name)

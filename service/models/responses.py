@@ -11,6 +11,7 @@ from .. import models, timestamps
 from ..metadata.arxiv_ids import format_abs_url
 from . import describe, records
 from .arxiv import Entry, Link, Outcome
+from .mirror import AnnouncementType
 
 
 class SearchSummary(Struct, kw_only=True, omit_defaults=True):
@@ -164,6 +165,31 @@ class PaperWithVersions(Paper, frozen=True):
     """A paper, as returned by `/papers/{arxiv_id}`."""
 
     versions: Annotated[list[int], describe("numbers of the stored versions", [1, 2])]
+    announcements: Annotated[
+        list[records.Announcement],
+        describe("when arXiv announced the paper, as far as known, the latest first"),
+    ]
+
+
+class AnnouncedPaper(Paper, frozen=True):
+    """A paper that was announced, as returned by `/announcements`."""
+
+    date: records.AnnouncementDate
+    type: Annotated[
+        AnnouncementType,
+        describe(
+            "why it was announced in the requested categories (without them: in its primary one):"
+            " new, cross, replace, replace-cross",
+            "new",
+        ),
+    ]
+
+
+class AnnouncementDay(Struct, frozen=True, kw_only=True):
+    """Another day of announcements."""
+
+    date: records.AnnouncementDate
+    url: Annotated[str, describe("path of its list", "/announcements?date=2026-11-23")]
 
 
 class FoundPaper(Paper, frozen=True):
