@@ -13,6 +13,7 @@ from psycopg.rows import class_row, dict_row, scalar_row
 
 from .. import metrics, sql
 from ..errors import DatabaseUnavailable, RecordRejected
+from ..metadata.arxiv_ids import ArxivId
 from ..mirror.merging import (
     StoredDetails,
     StoredPaper,
@@ -23,6 +24,7 @@ from ..mirror.merging import (
     merge_paper,
 )
 from ..models.mirror import ImportState, MirrorRecord, Source, SyncState
+from ..models.records import PaperInsert
 from .pool import Connection, DatabasePools, fetch, map_db_errors
 from .records import map_rejections
 
@@ -41,7 +43,6 @@ class MirrorStore:
 
     def __init__(self, pools: DatabasePools) -> None:
         self._writer = partial(pools.writer, "results")
-        self._reader = partial(pools.reader, "results")
 
     async def save(
         self, records: Sequence[MirrorRecord], progress: SyncState | ImportState | None = None
@@ -65,10 +66,6 @@ class MirrorStore:
         """The progress of the sync of a set; that of one which has not begun if it is unknown."""
         rows = await self._fetch(SyncState, sql.SELECT_SYNC, {"set_spec": set_spec})
         return rows[0] if rows else SyncState(set_spec=set_spec)
-
-    async def fetch_syncs(self) -> list[SyncState]:
-        """The progress of all syncs."""
-        return await fetch(self._reader, class_row(SyncState), sql.SELECT_SYNCS)
 
     async def fetch_import(self, digest: str) -> ImportState | None:
         """The progress of the import of a file."""
@@ -97,6 +94,29 @@ class MirrorStore:
         return await fetch(self._writer, class_row(row_type), statement, values)
 
 
+class MirrorReader:
+    """Reads what answers from the mirror need."""
+
+    def __init__(self, pools: DatabasePools) -> None:
+        self._reader = partial(pools.reader, "results")
+
+    async def fetch_syncs(self) -> list[SyncState]:
+        """The progress of all syncs."""
+        return await fetch(self._reader, class_row(SyncState), sql.SELECT_SYNCS)
+
+    async def fetch_papers(self, names: Sequence[ArxivId]) -> list[PaperInsert]:
+        """The papers with these identifiers, in their order; unknown ones are left out.
+
+        Without a version, this is the latest one that arXiv has.
+        """
+        values = {
+            "arxiv_ids": [name.name for name in names],
+            "versions": [name.version for name in names],
+        }
+        rows = await fetch(self._reader, dict_row, sql.SELECT_MIRRORED_PAPERS, values)
+        return msgspec.convert(rows, list[PaperInsert])
+
+
 _PROGRESS = {SyncState: sql.UPSERT_SYNC, ImportState: sql.UPSERT_IMPORT}
 
 
@@ -118,6 +138,8 @@ async def _save(
         await conn.execute(sql.UPSERT_DETAILS, values)
     if updated_papers:
         await conn.execute(sql.UPSERT_PAPERS, {"papers": _encode(updated_papers).decode()})
+    if changes.touched:
+        await conn.execute(sql.TOUCH_PAPERS, {"arxiv_ids": changes.touched})
     if progress:
         await conn.execute(_PROGRESS[type(progress)], structs.asdict(progress))
     num_papers = len(changes.new_papers) + len(updated_papers)
@@ -179,12 +201,27 @@ class _Changes:
         return _select_updated(self._papers, self._stored_papers)
 
     @property
+    def touched(self) -> list[str]:
+        """Papers of which only the report number has changed, which the search index contains."""
+        written = {paper.arxiv_id for paper in (*self.new_papers, *self.updated_papers)}
+        return sorted(
+            arxiv_id
+            for arxiv_id, details in self._details.items()
+            if arxiv_id not in written
+            and details.report_number != _get_report_number(self._stored_details.get(arxiv_id))
+        )
+
+    @property
     def new_details(self) -> list[StoredDetails]:
         return _select_new(self._details, self._stored_details)
 
     @property
     def updated_details(self) -> list[StoredDetails]:
         return _select_updated(self._details, self._stored_details)
+
+
+def _get_report_number(details: StoredDetails | None) -> str | None:
+    return details.report_number if details else None
 
 
 def _select_new(rows: Mapping[Any, T], stored: Mapping[Any, T]) -> list[T]:

@@ -6,7 +6,7 @@ elements of a record are found by name, since some captures lack the namespace o
 
 import math
 from collections.abc import Iterable, Iterator
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Literal, NamedTuple
 
 from lxml import etree
@@ -31,6 +31,7 @@ from .text_form import (
     parse_size,
     parse_time,
     parse_version,
+    sort_versions,
     split_categories,
     split_raw_authors,
     unescape,
@@ -198,11 +199,9 @@ def _parse_raw(
 
 def _parse_versions(metadata: etree._Element, latest: float) -> list[VersionRecord]:
     elements = [child for child in metadata if get_name(str(child.tag)) == "version"]
-    if not 0 < len(elements) <= MAX_VERSIONS:
-        raise InvalidRecord(f"{len(elements)} versions")
-    versions = [_parse_version(element, latest) for element in elements]
-    versions.sort(key=lambda version: version.version)
-    return versions
+    if len(elements) > MAX_VERSIONS:
+        raise InvalidRecord(f"{len(elements)} versions, more than {MAX_VERSIONS}")
+    return sort_versions(_parse_version(element, latest) for element in elements)
 
 
 def _parse_version(element: etree._Element, latest: float) -> VersionRecord:
@@ -295,9 +294,9 @@ def _get_request(root: etree._Element) -> dict[str, str]:
 
 
 def _parse_response_date(root: etree._Element) -> int:
-    text = " ".join((root.findtext(f"{_OAI}responseDate") or "").split())
+    text = (root.findtext(f"{_OAI}responseDate") or "").strip()[:MAX_WORD_CHARS]
     try:
-        moment = datetime.fromisoformat(text)
+        moment = datetime.strptime(text, "%Y-%m-%dT%H:%M:%S%z")
     except ValueError as error:
-        raise InvalidResponse(f"responseDate is {text[:50]!r}, not a time") from error
-    return int((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp())
+        raise InvalidResponse(f"responseDate is {text!r}, not a time") from error
+    return int(moment.timestamp())
