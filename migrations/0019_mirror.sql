@@ -83,6 +83,7 @@ select not exists (select from migrations where name = '0019_mirror') as pending
         metadata_prefix text,
         run_started bigint,
         run_records bigint not null default 0,
+        skipped date[] not null default '{}',
         error text,
         holder uuid,
         held_until timestamptz not null default '-infinity'
@@ -97,6 +98,8 @@ select not exists (select from migrations where name = '0019_mirror') as pending
     comment on column mirror_syncs.run_next is 'the first day that the current run has not completed';
     comment on column mirror_syncs.window_until is 'the last day of the current list of records';
     comment on column mirror_syncs.token is 'the resumption token of its next page';
+    comment on column mirror_syncs.skipped is
+        'days of the current run for which arXiv sent no usable response';
     comment on column mirror_syncs.holder is 'the process that syncs, until held_until';
 
     create table if not exists mirror_imports (
@@ -163,6 +166,7 @@ select not exists (select from migrations where name = '0019_mirror') as pending
     comment on column announcement_feeds.not_before is
         'when it may be requested; later than now while a process reads it';
 
+    grant usage on sequence gate_queue_place_seq to arxiv_rw;
     grant select, insert, update on paper_details, mirror_syncs, mirror_imports to arxiv_rw;
     grant select, insert, update on announcements, announcement_feeds to arxiv_rw;
     grant select on paper_details, mirror_syncs, mirror_imports to arxiv_ro;

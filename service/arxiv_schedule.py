@@ -1,4 +1,4 @@
-"""When arXiv's search results change: once a day, after its announcement.
+"""When arXiv's search results and records change: once a day, after its announcement.
 
 New papers are announced from Sunday to Thursday at 20:00 US Eastern time
 (https://info.arxiv.org/help/availability.html). arXiv's holidays are ignored: they only cause one
@@ -17,6 +17,8 @@ OAI_TIME = time(22, 30)
 """When OAI-PMH has the papers that were announced on the same evening."""
 INDEX_LAG = timedelta(hours=4)
 """arXiv's search index is updated after the announcement; its feeds used to be dated midnight."""
+RUSH_BEGIN, RUSH_END = time(19, 55), time(20, 15)
+"""Around its announcement, arXiv asks clients to send no requests."""
 
 
 @lru_cache(maxsize=4096)
@@ -47,3 +49,23 @@ def latest_oai_update(seconds: float) -> int:
         if day.weekday() in ANNOUNCEMENT_DAYS and update <= moment:
             return int(update.timestamp())
         day -= timedelta(days=1)
+
+
+def next_oai_update(seconds: float) -> int:
+    """Return when OAI-PMH is updated next after this time, in Unix seconds."""
+    moment = datetime.fromtimestamp(seconds, UTC)
+    day = moment.astimezone(ZONE).date()
+    while True:
+        update = datetime.combine(day, OAI_TIME, ZONE)
+        if day.weekday() in ANNOUNCEMENT_DAYS and update > moment:
+            return int(update.timestamp())
+        day += timedelta(days=1)
+
+
+def find_rush_left(seconds: float) -> float:
+    """Return the seconds until arXiv can be asked again around its announcement; otherwise 0."""
+    moment = datetime.fromtimestamp(seconds, ZONE)
+    if moment.weekday() not in ANNOUNCEMENT_DAYS or not RUSH_BEGIN <= moment.time() < RUSH_END:
+        return 0.0
+    end = datetime.combine(moment.date(), RUSH_END, ZONE)
+    return end.timestamp() - seconds

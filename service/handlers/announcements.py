@@ -56,7 +56,7 @@ class Announcements(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 def create_view(tz: tzinfo, title: str = "announcements") -> ListView[AnnouncedPaperRow]:
-    """Present announced papers with times in a zone; the date of references is the announcement's."""
+    """Present announcements with times in a zone; the date of references is that of the day."""
 
     def convert_rows(rows: Iterable[AnnouncedPaperRow]) -> list[AnnouncedPaper]:
         return [AnnouncedPaper.from_row(row, tz) for row in rows]

@@ -140,9 +140,12 @@ class SyncState(Struct, frozen=True, kw_only=True):
     metadata_prefix: str | None = None
     """The format of this list."""
     run_started: int | None = None
-    """When the current run began, in Unix seconds by the clock of the server."""
+    """When the first page of the current list was sent, in Unix seconds by the clock of the server:
+    what arXiv changed later is not part of the run."""
     run_records: int = 0
     """Records that the current run has received."""
+    skipped: list[date] = []
+    """Days of the current run for which arXiv sent no usable response."""
     error: str | None = None
     """Why the latest attempt failed."""
 

@@ -124,4 +124,4 @@ def test_only_the_database_layer_imports_the_driver_and_two_modules_open_http_co
     drivers = [name for name, text in sources.items() if driver.search(text)]
     clients = [name for name, text in sources.items() if "httpx.AsyncClient(" in text]
     assert {name.split("/")[0] for name in drivers} == {"db"}
-    assert sorted(clients) == ["arxiv_client.py", "backend/client.py"]
+    assert sorted(clients) == ["arxiv_http.py", "backend/client.py"]
