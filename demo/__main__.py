@@ -1,4 +1,7 @@
-"""The command line: `python -m demo` runs the stand-in, alone or together with the service."""
+"""The command line: `python -m demo` runs the stand-in, alone or together with the service.
+
+With `--write-snapshot`, it writes the generated papers to a file instead.
+"""
 
 from __future__ import annotations
 
@@ -11,18 +14,27 @@ import threading
 import time
 from contextlib import suppress
 from ipaddress import ip_address
+from pathlib import Path
 
 import uvicorn
 
 from demo.arxiv import StandIn
 from demo.papers import MAX_PAPERS, generate
+from demo.snapshot import write_snapshot
 
 PORT = 8001
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Run the stand-in until it is stopped or, with `--with-service`, until the service exits."""
+    """Run the stand-in until it is stopped or, with `--with-service`, until the service exits.
+
+    With `--write-snapshot`, write the snapshot and return.
+    """
     options = _parse_arguments(arguments)
+    if options.write_snapshot:
+        with options.write_snapshot.open("w", encoding="utf-8") as file:
+            write_snapshot(generate(options.papers), file)
+        return
     port = options.port if options.port is not None else (0 if options.with_service else PORT)
     with _listen(options.host, port) as listener:
         host, port = listener.getsockname()[:2]
@@ -39,7 +51,7 @@ def main(arguments: list[str] | None = None) -> None:
 def _parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="python -m demo",
-        description="Run a stand-in for the arXiv API that serves generated papers.",
+        description="Run a stand-in for arXiv that serves generated papers.",
     )
     parser.add_argument(
         "--host", type=_parse_loopback, default="127.0.0.1", help="loopback address to listen on"
@@ -59,6 +71,12 @@ def _parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
     )
     parser.add_argument(
         "--with-service", action="store_true", help="also run the service, on top of the stand-in"
+    )
+    parser.add_argument(
+        "--write-snapshot",
+        type=Path,
+        metavar="FILE",
+        help="write the papers in the form of the snapshot on Kaggle, and exit",
     )
     return parser.parse_args(arguments)
 

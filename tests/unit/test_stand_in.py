@@ -580,7 +580,7 @@ def test_new_feed_contains_all_fields() -> None:
         comment="X\r& Y",
         journal_ref="J. & K. 1",
         dois=('10.5555/"a"<b>', "10.5555/c&d"),
-        classes=("35J20, 35B38",),
+        msc_class="35J20, 35B38",
     )
     root = etree.fromstring(feed.render([paper], query="ti:x", total=12_345, updated=MOMENT))
     (entry,) = root.iterfind("a:entry", NS)
@@ -675,7 +675,7 @@ def test_link_of_an_error_is_a_url_without_line_breaks(stand_in: StandIn, name: 
 
 
 def test_old_feed_wraps_text_and_lists_foreign_classes() -> None:
-    paper = replace(PAPER, title="word " * 30, classes=("35J20, 35B38",), dois=("10.5555/x",))
+    paper = replace(PAPER, title="word " * 30, msc_class="35J20, 35B38", dois=("10.5555/x",))
     stand_in = small_stand_in(paper)
     stand_in.family = "old"
 
