@@ -56,7 +56,7 @@ CLAIM_SECONDS = 1800.0
 STALE_PAUSE = 7200.0
 """Seconds after which a feed with papers of another day is read again."""
 MIN_REPEATED = 5
-"""Cross-lists in a feed that has nothing else, all of earlier papers, which show that it is stale."""
+"""Cross-lists that show that a feed is stale, if it has nothing else and all papers are known."""
 SAVED_AT_ONCE = 500
 """Papers per transaction."""
 MAX_LOGGED = 20
