@@ -52,6 +52,8 @@ class Paper:
     acm_class: str | None = None
     license: str | None = None
     submitter: str = "Ada Novák"
+    proxy: str | None = None
+    """Who submitted the paper for the authors."""
     uploads: tuple[Upload, ...] = ()
     """The files of each version; those that are missing are of a common kind."""
     changed: date | None = None
@@ -337,6 +339,7 @@ def _add_record(paper: Paper, seed: int) -> Paper:
         # Papers of the first years have none.
         license=random.choice(LICENSES) if paper.submitted >= NEW_IDS else None,
         submitter=random.choice(names) if names else "Ada Novák",
+        proxy="vtex" if random.random() < 0.02 else None,
         msc_class=paper.msc_class or ("68T05" if random.random() < 0.02 else None),
         acm_class=paper.acm_class or ("G.1.8" if random.random() < 0.02 else None),
         uploads=tuple(

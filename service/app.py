@@ -86,7 +86,7 @@ def create_app(settings: Settings, transport: httpx.AsyncBaseTransport | None = 
     context = create_context(settings, transport)
     return Litestar(
         [*_create_routers(settings), *OPERATIONS, openapi.create_assets_router()],
-        lifespan=[_get_context, _update_search_index],
+        lifespan=[_get_context, _update_search_index, _sync_mirror],
         dependencies={
             "context": Provide(_provide_context, sync_to_thread=False),
             "search": Provide(params.provide_search, sync_to_thread=False),
@@ -116,6 +116,12 @@ def _get_context(app: Litestar) -> Context:
 @asynccontextmanager
 async def _update_search_index(app: Litestar) -> AsyncGenerator[None, None]:
     async with _get_context(app).indexer or nullcontext():
+        yield
+
+
+@asynccontextmanager
+async def _sync_mirror(app: Litestar) -> AsyncGenerator[None, None]:
+    async with _get_context(app).daily_sync or nullcontext():
         yield
 
 

@@ -8,13 +8,7 @@ from typing import Self
 
 from .. import arxiv_schedule, metrics
 from ..backoff import Backoff
-from ..errors import (
-    DatabaseUnavailable,
-    QueueTooLong,
-    ServiceError,
-    SyncInProgress,
-    UpstreamError,
-)
+from ..errors import ServiceError, SyncInProgress
 from ..logging import NOTICE
 from ..models.mirror import SyncState
 from .oai_client import OaiClient
@@ -56,19 +50,20 @@ class DailySync:
     async def _run(self) -> None:
         await asyncio.sleep(START_DELAY)
         while True:
-            await asyncio.sleep(await self._try_sync())
+            pause = await self._try_sync()
+            await asyncio.sleep(pause)
 
     async def _try_sync(self) -> float:
         """Sync if it is time; return the seconds until the next look."""
         try:
             state = await self._store.fetch_sync("")
-            show_metrics(state)
+            show_metrics(state.synced_at)
             if (left := self._find_left(state)) > 0:
                 return min(left, POLL_SECONDS)
             result = await sync(self._store, self._client, Selection(), pause=self._avoid_rush)
         except SyncInProgress:
             return POLL_SECONDS
-        except (UpstreamError, QueueTooLong, DatabaseUnavailable) as error:
+        except ServiceError as error:
             return self._delay_retry(error)
         return self._finish(result)
 
@@ -88,7 +83,7 @@ class DailySync:
         return pause
 
     def _finish(self, result: SyncResult) -> float:
-        show_metrics(result.state)
+        show_metrics(result.state.synced_at)
         if self._find_left(result.state) <= 0:
             # days are missing, or arXiv sent an old response
             return self._backoff.next_pause()
@@ -102,8 +97,7 @@ class DailySync:
         return POLL_SECONDS
 
 
-def show_metrics(state: SyncState) -> None:
+def show_metrics(synced_at: int | None) -> None:
     """Set the metrics of the mirror's age."""
-    synced_at = state.synced_at
     due = arxiv_schedule.next_oai_update(synced_at) if synced_at else None
     metrics.set_mirror_times(synced_at, due)

@@ -150,6 +150,17 @@ class SyncState(Struct, frozen=True, kw_only=True):
     """Why the latest attempt failed."""
 
 
+class SyncStatus(Struct, frozen=True, kw_only=True):
+    """How current the mirror of all papers is."""
+
+    synced_at: int | None
+    covered_from: date | None
+    covered_until: date | None
+    running: bool
+    """Whether a sync is running, of any set."""
+    error: str | None
+
+
 class ImportState(Struct, frozen=True, kw_only=True):
     """A row of the table `mirror_imports`: the progress of the import of one file."""
 

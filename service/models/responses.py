@@ -395,6 +395,21 @@ class IndexStatus(Struct, frozen=True, kw_only=True):
         return self.papers is not None
 
 
+class MirrorStatus(Struct, frozen=True, kw_only=True):
+    """How current the mirror of arXiv's metadata is."""
+
+    synced_at: Annotated[
+        str | None,
+        describe("time of arXiv's data that is complete in the mirror", "2026-11-24T03:31:12"),
+    ]
+    covered_from: Annotated[
+        str | None, describe("first day whose changed records are stored", "2005-09-16")
+    ]
+    covered_until: Annotated[str | None, describe("last such day", "2026-11-24")]
+    running: Annotated[bool, describe("whether a sync is running")]
+    error: Annotated[str | None, describe("why the latest sync failed")] = None
+
+
 class Health(Struct, frozen=True, kw_only=True):
     """The state of the service."""
 
@@ -408,6 +423,9 @@ class Health(Struct, frozen=True, kw_only=True):
     arxiv: Annotated[ArxivState | None, describe("state of the requests to arXiv")] = None
     index: Annotated[
         IndexStatus | None, describe("state of the search index, if the instance has one")
+    ] = None
+    mirror: Annotated[
+        MirrorStatus | None, describe("how current the mirror of arXiv's metadata is, if any")
     ] = None
 
 
