@@ -121,7 +121,11 @@ async def _update_search_index(app: Litestar) -> AsyncGenerator[None, None]:
 
 @asynccontextmanager
 async def _sync_mirror(app: Litestar) -> AsyncGenerator[None, None]:
-    async with _get_context(app).daily_sync or nullcontext():
+    context = _get_context(app)
+    async with (
+        context.daily_sync or nullcontext(),
+        context.daily_announcements or nullcontext(),
+    ):
         yield
 
 

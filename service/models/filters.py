@@ -1,6 +1,6 @@
 """Filters of the lists, and the position of a page."""
 
-from datetime import date
+from datetime import date as Day  # noqa: N812 - a field has the name `date`
 from typing import Annotated
 
 from msgspec import Meta, Struct
@@ -63,7 +63,7 @@ class AnnouncementFilter(
 ):
     """Which announcements of a day match."""
 
-    date: Annotated[date | None, describe("day of the announcement; null: the latest one")] = None
+    date: Annotated[Day | None, describe("day of the announcement; null: the latest one")] = None
     types: Annotated[
         list[AnnouncementType] | None, describe("types, in the categories if there are any")
     ] = None
