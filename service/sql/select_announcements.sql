@@ -1,6 +1,6 @@
 -- The announcements of one day by type, from a position on. With categories, types are those in them.
 with page as (
-    select date, arxiv_id, version, type, type_rank
+    select date, arxiv_id, version, relative.type, type_rank
     from announcements
     cross join lateral announced_type(
         announcements.type, primary_category, cross_categories,
