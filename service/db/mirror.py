@@ -122,9 +122,6 @@ class MirrorReader:
         return msgspec.convert(rows, list[PaperInsert])
 
 
-_PROGRESS = {SyncState: sql.UPSERT_SYNC, ImportState: sql.UPSERT_IMPORT}
-
-
 async def _save(
     conn: Connection,
     records: Sequence[MirrorRecord],
@@ -145,8 +142,10 @@ async def _save(
         await conn.execute(sql.UPSERT_PAPERS, {"papers": _encode(updated_papers).decode()})
     if changes.touched:
         await conn.execute(sql.TOUCH_PAPERS, {"arxiv_ids": changes.touched})
-    if progress:
-        await conn.execute(_PROGRESS[type(progress)], structs.asdict(progress))
+    if isinstance(progress, SyncState):
+        await conn.execute(sql.UPSERT_SYNC, structs.asdict(progress))
+    elif progress:
+        await conn.execute(sql.UPSERT_IMPORT, structs.asdict(progress))
     num_papers = len(changes.new_papers) + len(updated_papers)
     metrics.count_rows(papers=num_papers)
     return num_papers
