@@ -83,7 +83,9 @@ def create_details(record: MirrorRecord) -> StoredDetails:
 def merge_paper(stored: StoredPaper, record: MirrorRecord) -> StoredPaper:
     """Return the row after a record of the same version has arrived."""
     # the times within the day are unknown
-    if record.source == Source.RSS or record.datestamp < stored.timestamp // DAY * DAY:
+    if record.source == Source.RSS or (
+        stored.source != Source.RSS and record.datestamp < stored.timestamp // DAY * DAY
+    ):
         return stored
     sources = expand_sources(stored, PAPER_FIELDS)
     rank = RANKS[record.source]
