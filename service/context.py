@@ -176,9 +176,10 @@ class LocalContext(Context):
     async def fetch_mirror_status(self) -> MirrorStatus | None:
         """Return how current the mirror is, and show it in the metrics."""
         status, zone = await self._mirror_reader.fetch_sync_status(), self.settings.zone
-        show_metrics(status.synced_at if status else None)
         if status is None:
             return None
+        if status.synced_at:
+            show_metrics(status.synced_at, status.synced_at)
         return MirrorStatus(
             synced_at=timestamps.format_iso(status.synced_at, zone) if status.synced_at else None,
             covered_from=status.covered_from.isoformat() if status.covered_from else None,

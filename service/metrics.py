@@ -100,7 +100,7 @@ MIRROR_SYNC_TIME = Gauge(
 )
 MIRROR_DUE_TIME = Gauge(
     "arxiv_gateway_mirror_due_timestamp_seconds",
-    "When the mirror has to be synced next, because arXiv has newer data; 0 if it never was.",
+    "When arXiv has newer data than the mirror; 0 without a mirror.",
     multiprocess_mode="livemostrecent",
 )
 MIRROR_REQUESTS = Counter(
@@ -163,7 +163,7 @@ _STATUS_LABELS = {0: "none"} | {status.value: str(status.value) for status in HT
 
 # created at the start, since Prometheus sees no increase in a series that begins with 1
 _INITIAL_SERIES = {
-    SEARCHES: "ok arxiv, ok database, ok flight, ok process, ok stale, suspect arxiv, "
+    SEARCHES: "ok arxiv, ok database, ok flight, ok mirror, ok process, ok stale, suspect arxiv, "
     + ", ".join(f"{outcome} nobody" for outcome in (*FAILURE_OUTCOMES.values(), "failed")),
     UPSTREAM_REQUESTS: "ok 200, suspect 200, refused 400, busy 429, busy 503, broken 500, "
     "timeout none, unreachable none",
@@ -211,10 +211,10 @@ def set_cooldown(seconds: float) -> None:
     RATE_LIMITER_COOLDOWN.set(time() + seconds if seconds else 0)
 
 
-def set_mirror_times(synced_at: int | None, due: int | None) -> None:
+def set_mirror_times(synced_at: int | None, due: float) -> None:
     """Set the time of the mirror's data, and when the mirror has to be synced next."""
     MIRROR_SYNC_TIME.set(synced_at or 0)
-    MIRROR_DUE_TIME.set(due or 0)
+    MIRROR_DUE_TIME.set(due)
 
 
 def count_rows(**rows: int) -> None:

@@ -35,6 +35,7 @@ class DailySync:
         self, store: SyncStore, client: OaiClient, clock: Callable[[], float] = time
     ) -> None:
         self._store, self._client, self._clock = store, client, clock
+        self._begun = clock()
         self._backoff = Backoff(RETRY_PAUSE, MAX_RETRY_PAUSE)
         self._task: asyncio.Task[None] | None = None
 
@@ -57,7 +58,7 @@ class DailySync:
         """Sync if it is time; return the seconds until the next look."""
         try:
             state = await self._store.fetch_sync("")
-            show_metrics(state.synced_at)
+            show_metrics(state.synced_at, self._begun)
             if (left := self._find_left(state)) > 0:
                 return min(left, POLL_SECONDS)
             result = await sync(self._store, self._client, Selection(), pause=self._avoid_rush)
@@ -83,7 +84,7 @@ class DailySync:
         return pause
 
     def _finish(self, result: SyncResult) -> float:
-        show_metrics(result.state.synced_at)
+        show_metrics(result.state.synced_at, self._begun)
         if self._find_left(result.state) <= 0:
             # days are missing, or arXiv sent an old response
             return self._backoff.next_pause()
@@ -97,7 +98,7 @@ class DailySync:
         return POLL_SECONDS
 
 
-def show_metrics(synced_at: int | None) -> None:
-    """Set the metrics of the mirror's age."""
-    due = arxiv_schedule.next_oai_update(synced_at) if synced_at else None
+def show_metrics(synced_at: int | None, begun: float) -> None:
+    """Set the metrics of the mirror's age. One that was never synced is due since `begun`."""
+    due = arxiv_schedule.next_oai_update(synced_at) if synced_at else begun
     metrics.set_mirror_times(synced_at, due)

@@ -213,6 +213,12 @@ def clean_dois(text: str | None) -> list[str]:
     return parse_dois([clean_text(text, MAX_NOTE_CHARS, "doi")])[:MAX_ITEMS]
 
 
+def clean_name(text: str | None, name: str) -> str:
+    """Return the name of a person without TeX, empty if there is none. Raises InvalidRecord."""
+    text = clean_text(text, MAX_NAME_CHARS, name)
+    return _ESCAPED_LETTER.sub("", convert_tex(text)) if "\\" in text else text
+
+
 def join_authors(persons: list[Person]) -> Authors:
     """Return the names in the form of the API: forenames, surname, suffix. Raises InvalidRecord."""
     if len(persons) > MAX_AUTHORS:
@@ -220,8 +226,7 @@ def join_authors(persons: list[Person]) -> Authors:
     names, affiliations = [], []
     for keyname, forenames, suffix, places in persons:
         name = f"{forenames} {keyname} {suffix}" if suffix else f"{forenames} {keyname}"
-        name = clean_text(name, MAX_NAME_CHARS, "author")
-        names.append(_ESCAPED_LETTER.sub("", name) if "\\" in name else name)
+        names.append(clean_name(name, "author"))
         affiliations.append(_clean_affiliations(places) if places else [])
     return split_authors(names, affiliations)
 
@@ -269,7 +274,7 @@ def _split_parentheses(text: str) -> list[str]:
 
 def _split_names(text: str) -> list[str]:
     names: list[str] = []
-    for piece in _NAME_END.split(text):
+    for piece in filter(None, _NAME_END.split(text)):
         name = _GLUED_STOP.sub(". ", convert_tex(piece).strip(" ;"))
         if names and is_suffix(name):
             names[-1] += f", {name}"

@@ -93,8 +93,9 @@ PAPER_FIELDS = (
     "published",
     "updated",
     "authors",
+    "affiliations",
 )
-"""The fields of `papers` whose source is stored; that of `authors` applies to affiliations too."""
+"""The fields of `papers` whose source is stored."""
 DETAIL_FIELDS = "submitter", "license", "report_number", "msc_class", "acm_class", "versions"
 """The fields of `paper_details` whose source is stored."""
 

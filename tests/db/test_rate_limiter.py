@@ -27,6 +27,7 @@ from tests.conftest import Serve
 from tests.support.haproxy import pgbouncer
 from tests.support.process import service
 from tests.support.proxy import proxied
+from tests.support.waiting import wait_until
 
 HOLDER = "select holder from gate"
 TICKETS = "select count(*) from gate_queue"
@@ -193,15 +194,6 @@ async def background_work(
         await cancel(*tasks)
 
 
-async def until(condition: Callable[[], bool]) -> None:
-    """Wait until something is the case."""
-    for _ in range(2000):
-        if condition():
-            return
-        await asyncio.sleep(0.01)
-    raise AssertionError
-
-
 def number_of_tickets(db: psycopg.Connection) -> int:
     [number] = db.execute(TICKETS).fetchone() or [0]
     return int(number)
@@ -218,7 +210,7 @@ async def test_search_waits_for_at_most_one_background_request(
         limiters(database, 2, interval=0.05, priority=Priority.BACKGROUND) as workers,
         background_work(workers, background, 0.1),
     ):
-        await until(lambda: bool(background))
+        await wait_until(lambda: bool(background))
         for burst in range(1, 4):
             number, started = len(background), monotonic()
             await asyncio.gather(*(hold(opened[n % processes], searches) for n in range(6)))
@@ -227,7 +219,7 @@ async def test_search_waits_for_at_most_one_background_request(
             begun = [request for request in background[number:] if request[0] < ended]
             assert len([request for request in begun if request[0] > started]) <= 1
             expected = len(background) + 1
-            await until(lambda: len(background) >= expected)  # noqa: B023 - in this iteration only
+            await wait_until(lambda: len(background) >= expected)  # noqa: B023 - in this iteration only
 
     assert min(gaps(background + searches)) >= 0.05
 
@@ -247,9 +239,9 @@ async def test_search_in_the_same_process_has_its_own_place(
         )
         async with search.acquire(soon()):
             tasks = [asyncio.create_task(wait(work, f"work {n}")) for n in range(3)]
-            await until(lambda: number_of_tickets(db) == 1)
+            await wait_until(lambda: number_of_tickets(db) == 1)
             tasks += [asyncio.create_task(wait(search, f"search {n}")) for n in range(3)]
-            await until(lambda: number_of_tickets(db) == 2)
+            await wait_until(lambda: number_of_tickets(db) == 2)
             status = await search.fetch_status()
         await asyncio.gather(*tasks)
 
@@ -274,7 +266,7 @@ async def test_background_work_of_several_processes_is_served_in_order_of_arriva
             tasks = []
             for number in (2, 0, 3, 1):
                 tasks.append(asyncio.create_task(wait(workers[number], number)))
-                await until(lambda: number_of_tickets(db) == len(tasks))
+                await wait_until(lambda: number_of_tickets(db) == len(tasks))
         await asyncio.gather(*tasks)
 
     assert order == [2, 0, 3, 1]
@@ -289,9 +281,9 @@ async def test_background_work_does_not_delay_the_estimate_of_a_search(
     ):
         db.execute("update gate set free_at = clock_timestamp() + '20 s'")
         waiting = asyncio.create_task(hold(work))
-        await until(lambda: number_of_tickets(db) == 1)
+        await wait_until(lambda: number_of_tickets(db) == 1)
         accepted = asyncio.create_task(hold(search))
-        await until(lambda: number_of_tickets(db) == 2)
+        await wait_until(lambda: number_of_tickets(db) == 2)
         # 20 s, and the interval after the search; its ticket has not delayed it
         with pytest.raises(QueueTooLong) as caught:
             async with work.acquire(soon(25)):
@@ -360,7 +352,7 @@ async def test_search_of_the_previous_release_goes_before_background_work(
     async with limiters(database, interval=0, priority=Priority.BACKGROUND) as [work]:
         db.execute("update gate set holder = %s, held_until = clock_timestamp() + '9 s'", [uuid4()])
         waiting = asyncio.create_task(hold(work))
-        await until(lambda: number_of_tickets(db) == 1)
+        await wait_until(lambda: number_of_tickets(db) == 1)
         db.execute(enqueue, [ticket])
         db.execute("update gate set holder = null")
         await asyncio.sleep(0.5)
