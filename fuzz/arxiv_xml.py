@@ -17,10 +17,12 @@ from demo import feed
 from demo.papers import generate
 from service.models.records import INT4_MAX
 
-with atheris.instrument_imports(include=["service.arxiv_xml", "service.arxiv_query"]):
-    from service import arxiv_xml
+with atheris.instrument_imports(
+    include=["service.arxiv_xml", "service.untrusted_xml", "service.arxiv_query"]
+):
+    from service import arxiv_xml, untrusted_xml
 
-arxiv_xml.PIECE_BYTES = 512  # so that most inputs have several pieces
+untrusted_xml.PIECE_BYTES = 512  # so that most inputs have several pieces
 
 ROOT = Path(__file__).resolve().parent.parent
 OUTPUT = ROOT / ".fuzz"
@@ -36,7 +38,7 @@ def check_parser(body: bytes) -> None:
     """Fail unless the input is parsed into a storable feed or rejected with a short reason."""
     try:
         parsed = arxiv_xml.parse_feed(body)
-    except arxiv_xml.InvalidFeed as error:
+    except untrusted_xml.InvalidResponse as error:
         assert len(str(error)) < 400, "the reason is logged"  # noqa: S101, PLR2004, PT017
     else:
         assert 0 <= parsed.total <= INT4_MAX, "PostgreSQL's integer"  # noqa: S101

@@ -26,6 +26,7 @@ from .heap import trim_heap_later
 from .http_pool import HTTPConnectionPool, create_cookie_jar, ssl_context
 from .models.arxiv import ArxivRequest, ArxivResponse, Feed, Outcome, Remarks, Search
 from .settings import Settings
+from .untrusted_xml import InvalidResponse
 
 logger = logging.getLogger(__name__)
 
@@ -315,7 +316,7 @@ def _parse_feed(body: bytearray, status: int, max_results: int, deadline: float)
         feed = arxiv_xml.parse_feed(body, max_results, deadline)
     except TimeoutError as error:
         raise _Failure(Outcome.TIMEOUT, "the response of arXiv takes too long to parse") from error
-    except arxiv_xml.InvalidFeed as error:
+    except InvalidResponse as error:
         if status == HTTPStatus.BAD_REQUEST:
             raise _Failure(Outcome.REFUSED, "arXiv rejects the query without a reason") from error
         if status == HTTPStatus.OK:

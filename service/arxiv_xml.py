@@ -8,17 +8,14 @@ A response may be hostile or damaged. It is parsed in pieces, elements are freed
 are complete, and everything that is kept has a bound.
 """
 
-import codecs
 import math
 import re
-import sys
 import unicodedata
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from functools import partial
 from itertools import groupby, islice
-from time import monotonic
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from lxml import etree
 
@@ -33,17 +30,10 @@ from .metadata.atom_entries import (
 )
 from .metadata.dois import parse_dois, replace_doi_links
 from .metadata.person_names import Authors, split_authors
-from .metadata.unicode_text import XML_FORBIDDEN
 from .models.arxiv import MAX_RESULTS, Entry, Feed, Link, SentAuthor, SentFields
 from .models.records import INT4_MAX
+from .untrusted_xml import ChildReader, InvalidResponse, get_name, get_text, parse_or_repair
 
-PIECE_BYTES = 64 * 2**10
-"""How much is parsed at once; the deadline and the size of an entry are checked in between."""
-MAX_ENTRY_BYTES = 8 * 2**20
-"""From the end of one entry to that of the next; 3,000 authors with affiliations take 1 MiB."""
-MAX_ENTRY_MARKUP = 200_000
-"""Characters `<` and `=` in these bytes, because each element and attribute takes 300 bytes of
-memory; 3,000 authors with two affiliations each take 24,000."""
 MAX_QUERY_CHARS = 200_000
 """Length of a feed's title, which repeats the query: arXiv adds a field and an operator to each of
 its words, of which 10,000 characters contain 5,000."""
@@ -67,10 +57,6 @@ MAX_COMBINING = 30
 """Length of a run of combining characters, as in the Stream-Safe Text Format (UAX #15, section 13):
 the time that PostgreSQL takes to normalize a run is quadratic in its length."""
 
-RECOVERED = (
-    "arXiv sent characters that XML or UTF-8 forbids: they are missing or replaced by U+FFFD"
-)
-
 _ATOM = "{http://www.w3.org/2005/Atom}"
 _ARXIV = "{http://arxiv.org/schemas/atom}"
 _OPENSEARCH = "{http://a9.com/-/spec/opensearch/1.1/}"
@@ -85,22 +71,7 @@ _ERROR_IDS = ("/api/errors", "/help/api/user-manual#")
 _SYMBOLS = re.compile(rf"[^\w\s\x00-\x7f]{{{MAX_COMBINING + 1},}}")
 """A run of combining characters, or of other characters that are not in words."""
 
-_OTHER_ENCODING = re.compile(
-    rb"""\xff\xfe|\xfe\xff|.?\0|<\?xml[^>]*?\sencoding\s*=\s*["'](?!utf-8["'])""", re.IGNORECASE
-)
 _SENT_UNCHANGED = SentFields()
-_FORBIDDEN = re.compile(f"[{XML_FORBIDDEN}]")
-"""Also as references."""
-_REFERENCE = re.compile(r"&#(?:([0-9]{1,20})|x([0-9A-Fa-f]{1,20}));")
-_CUT_REFERENCE = re.compile(r"&[#0-9A-Za-z]{0,22}\Z")
-
-
-class InvalidFeed(ValueError):
-    """The bytes are not an Atom feed of arXiv; the message is the reason."""
-
-
-class _NotWellFormed(InvalidFeed):
-    """The XML is truncated or malformed, or has forbidden characters."""
 
 
 def parse_feed(
@@ -108,30 +79,22 @@ def parse_feed(
 ) -> Feed:
     """Parse a response of arXiv; entries after the first `max_entries` are only counted.
 
-    Raises InvalidFeed unless it is a complete Atom feed with arXiv's totals. Document type
-    declarations are rejected as well: arXiv sends none, and entities are used for attacks.
-    Characters that XML forbids are left out, and bytes that are not UTF-8 are replaced.
-
-    Raises TimeoutError at `deadline` (in seconds of `time.monotonic`).
+    Raises InvalidResponse unless it is a complete Atom feed with arXiv's totals, and TimeoutError
+    at `deadline` (in seconds of `time.monotonic`).
     """
-    try:
-        return _FeedParser(max_entries, deadline).parse(_split(body))
-    except _NotWellFormed:
-        if _OTHER_ENCODING.match(body):
-            raise
-    feed_parser = _FeedParser(max_entries, deadline)
-    feed_parser.warnings.append(RECOVERED)
-    return feed_parser.parse(_repair(body))
+    return parse_or_repair(
+        body,
+        lambda pieces, warnings: _FeedParser(max_entries, deadline, warnings).parse(pieces),
+    )
 
 
 class _FeedParser:
     """Parses one feed."""
 
-    def __init__(self, max_entries: int, deadline: float) -> None:
-        self.warnings: list[str] = []
-        self._max_entries, self._deadline = max_entries, deadline
-        self._parser = _create_parser()
-        self._root: etree._Element | None = None
+    def __init__(self, max_entries: int, deadline: float, warnings: list[str]) -> None:
+        self.warnings = warnings
+        self._max_entries = max_entries
+        self._reader = ChildReader(_FEED, frozenset({_FEED}), _ENTRY, deadline)
         self._head: dict[str, str] = {}
         """The texts of elements of the feed itself, and its link."""
         self._entries: list[Entry] = []
@@ -139,61 +102,32 @@ class _FeedParser:
         self._error: str | None = None
         self._oversized: set[str] = set()
         """The fields that exceeded their bounds."""
-        self._bytes = self._markup = 0
-        """Since the end of the last entry."""
 
-    def parse(self, pieces: Iterable[bytes]) -> Feed:
-        try:
-            for piece in pieces:
-                self._parse_piece(piece)
-            root = self._parser.close()
-        except etree.XMLSyntaxError as error:
-            raise _NotWellFormed(f"not well-formed XML: {str(error)[:200]}") from error
-        _check_root(root)
-        self._take(root)
+    def parse(self, pieces: Iterator[bytes]) -> Feed:
+        for element in self._reader.read(pieces):
+            if element.tag == _ENTRY:
+                self._take_entry(element)
+            else:
+                self._take_head(element)
         return self._create_feed()
 
-    def _parse_piece(self, piece: bytes) -> None:
-        if monotonic() > self._deadline:
-            raise TimeoutError
-        self._parser.feed(piece)
-        self._bytes += len(piece)
-        self._markup += piece.count(b"<") + piece.count(b"=")
-        # always emptied: feeds inside the feed are events too
-        starts: list[Any] = [element for _, element in self._parser.read_events()]
-        if self._root is None and starts:
-            self._root = starts[0]
-            _check_root(starts[0])
-        if self._root is not None:
-            complete = list(self._root)[:-1]  # the last one may be incomplete
-            self._take(complete)
-            del self._root[: len(complete)]
-        if self._bytes > MAX_ENTRY_BYTES or self._markup > MAX_ENTRY_MARKUP:
-            raise InvalidFeed("an entry, or what is before it, is larger than that of any paper")
-
-    def _take(self, elements: Iterable[etree._Element]) -> None:
-        """Parse complete elements of the feed."""
-        for element in elements:
-            if element.tag != _ENTRY:
-                self._take_head(element)
-                continue
-            self._bytes = self._markup = 0
-            self._num_entries += 1
-            if self._num_entries <= self._max_entries:
-                entry = _parse_entry(element, self._oversized)
-                self._entries.append(entry)
-                self._error = self._error or _find_error(element, entry)
+    def _take_entry(self, element: etree._Element) -> None:
+        self._num_entries += 1
+        if self._num_entries <= self._max_entries:
+            entry = _parse_entry(element, self._oversized)
+            self._entries.append(entry)
+            self._error = self._error or _find_error(element, entry)
 
     def _take_head(self, element: etree._Element) -> None:
         if element.tag in _HEAD:
-            self._head.setdefault(str(element.tag), _get_text(element).strip())
+            self._head.setdefault(str(element.tag), get_text(element).strip())
         elif element.tag == _LINK and (href := element.get("href")):
             self._head.setdefault(_LINK, href)
 
     def _create_feed(self) -> Feed:
         if (total := self._parse_number(_TOTAL)) is None:
             text = self._head.get(_TOTAL, "")[:20]
-            raise InvalidFeed(f"totalResults is {text!r}, not a number of papers")
+            raise InvalidResponse(f"totalResults is {text!r}, not a number of papers")
         title = self._get_head(_TITLE, MAX_QUERY_CHARS) or ""
         prefix = QUERY_PREFIX.match(title)
         link = self._get_head(_LINK, MAX_QUERY_URL_CHARS)
@@ -218,66 +152,12 @@ class _FeedParser:
         text = self._head.get(tag)
         if text is None or len(text) <= limit:
             return text
-        self._oversized.add(f"feed {_get_name(tag)}")
+        self._oversized.add(f"feed {get_name(tag)}")
         return None
 
     def _parse_number(self, tag: str) -> int | None:
         text = self._head.get(tag, "")
         return int(text) if re.fullmatch(r"[0-9]{1,10}", text) and int(text) <= INT4_MAX else None
-
-
-def _create_parser() -> etree.XMLPullParser:
-    """Return a parser that loads nothing and keeps libxml2's limits of depth and size."""
-    return etree.XMLPullParser(
-        events=("start",),
-        tag=_FEED,
-        # False would accept undefined entities, True would open external ones
-        resolve_entities="internal",  # type: ignore[arg-type]  # lxml-stubs
-        no_network=True,
-        load_dtd=False,
-        huge_tree=False,
-        remove_comments=True,
-        remove_pis=True,
-        # do not add collect_ids=False: libxml2 then opens an external DTD despite load_dtd=False
-    )
-
-
-def _check_root(root: etree._Element) -> None:
-    if root.getroottree().docinfo.internalDTD is not None:
-        raise InvalidFeed("it has a document type declaration")
-    if root.tag != _FEED or root.getparent() is not None:
-        raise InvalidFeed(f"the root element is {str(root.tag)[:100]}, not an Atom feed")
-
-
-def _split(body: bytes | bytearray) -> Iterator[bytes]:
-    with memoryview(body) as view:
-        for start in range(0, len(view), PIECE_BYTES):
-            yield bytes(view[start : start + PIECE_BYTES])
-
-
-def _repair(body: bytes | bytearray) -> Iterator[bytes]:
-    """Yield the body without forbidden characters, in pieces."""
-    decoder = codecs.getincrementaldecoder("utf-8")("replace")
-    rest = ""
-    for piece in _split(body):
-        text = rest + decoder.decode(piece)
-        reference = _CUT_REFERENCE.search(text)
-        end = reference.start() if reference else len(text)
-        yield _remove_forbidden(text[:end])
-        rest = text[end:]
-    yield _remove_forbidden(rest + decoder.decode(b"", final=True))
-
-
-def _remove_forbidden(text: str) -> bytes:
-    text = _FORBIDDEN.sub("", text)
-    return _REFERENCE.sub(_remove_forbidden_reference, text).encode()
-
-
-def _remove_forbidden_reference(match: re.Match[str]) -> str:
-    decimal, hexadecimal = match.groups()
-    code = int(decimal) if decimal else int(hexadecimal, 16)
-    is_forbidden = code > sys.maxunicode or _FORBIDDEN.match(chr(code))
-    return "" if is_forbidden else match[0]
 
 
 def _find_error(element: etree._Element, entry: Entry) -> str | None:
@@ -393,7 +273,7 @@ def _find_children(
 ) -> list[etree._Element]:
     children = list(islice(element.iterchildren(tag), limit + 1))
     if len(children) > limit:
-        oversized.add(_get_name(tag))
+        oversized.add(get_name(tag))
     return children[:limit]
 
 
@@ -417,15 +297,11 @@ def _read_texts(element: etree._Element, tag: str, oversized: set[str]) -> list[
 
 
 def _normalize_text(element: etree._Element, limit: int, tag: str, oversized: set[str]) -> _Text:
-    sent = _get_text(element)
+    sent = get_text(element)
     text = " ".join(sent.split())
     bounded = _bound_text(text, limit, tag, oversized)
     is_unchanged = text == sent or not text or bounded != text or len(sent) > limit
     return _Text(bounded, None if is_unchanged else sent)
-
-
-def _get_text(element: etree._Element) -> str:
-    return "".join(map(str, element.itertext())) if len(element) else element.text or ""
 
 
 def _bound_text(text: str, limit: int, tag: str, oversized: set[str]) -> str:
@@ -434,17 +310,13 @@ def _bound_text(text: str, limit: int, tag: str, oversized: set[str]) -> str:
         return text
     bounded = _SYMBOLS.sub(_shorten_run, text[:limit]).rstrip()
     if bounded != text:
-        oversized.add(_get_name(tag))
+        oversized.add(get_name(tag))
     return bounded
 
 
 def _shorten_run(match: re.Match[str]) -> str:
     runs = groupby(match[0], key=lambda character: unicodedata.combining(character) > 0)
     return "".join("".join(islice(run, MAX_COMBINING if marks else None)) for marks, run in runs)
-
-
-def _get_name(tag: str) -> str:
-    return tag.rpartition("}")[2]
 
 
 def _parse_date(text: str) -> datetime | None:

@@ -24,11 +24,12 @@ from msgspec import structs
 
 from demo import feed as demo_feed
 from demo.papers import Paper, generate
-from service import arxiv_xml
-from service.arxiv_xml import InvalidFeed, parse_feed
+from service import untrusted_xml
+from service.arxiv_xml import parse_feed
 from service.metadata.dois import format_doi_url
 from service.models.arxiv import Entry, Feed, Link
 from service.models.records import INT4_MAX
+from service.untrusted_xml import InvalidResponse
 from tests.support.captures import captured, catalogued
 from tests.support.process import ROOT
 
@@ -414,9 +415,9 @@ def test_unknown_elements_and_attributes_are_ignored() -> None:
 
 
 def test_elements_without_namespace_are_ignored() -> None:
-    with pytest.raises(InvalidFeed):
+    with pytest.raises(InvalidResponse):
         parse_feed(b"<feed><totalResults>1</totalResults></feed>")
-    with pytest.raises(InvalidFeed):
+    with pytest.raises(InvalidResponse):
         parse_feed(feed().replace(ATOM.encode(), b"http://purl.org/atom/ns#"))
 
 
@@ -488,7 +489,7 @@ def test_total_is_independent_of_entries(total: object) -> None:
     ],
 )
 def test_invalid_total_is_rejected(total: object) -> None:
-    with pytest.raises(InvalidFeed, match=r"^totalResults is .* not a number of papers$"):
+    with pytest.raises(InvalidResponse, match=r"^totalResults is .* not a number of papers$"):
         parse_feed(feed(NEW_ENTRY, total=total))
 
 
@@ -580,7 +581,7 @@ WHOLE = feed(NEW_ENTRY)
     ],
 )
 def test_other_documents_are_rejected(body: bytes) -> None:
-    with pytest.raises(InvalidFeed) as refused:
+    with pytest.raises(InvalidResponse) as refused:
         parse_feed(body)
 
     assert 0 < len(str(refused.value)) < 400
@@ -589,18 +590,18 @@ def test_other_documents_are_rejected(body: bytes) -> None:
 @pytest.mark.parametrize("length", [2**10, 2**15, 2**16])
 def test_concatenated_documents_are_rejected(length: int) -> None:
     first = WHOLE[: WHOLE.index(b"</entry>")].replace(b"&amp;", b"&nbsp;")
-    with pytest.raises(InvalidFeed, match="nbsp"):
+    with pytest.raises(InvalidResponse, match="nbsp"):
         parse_feed(first + b" " * (length - len(first)) + WHOLE)
 
 
 @pytest.mark.parametrize("part", range(1, 40))
 def test_truncated_feed_is_rejected(part: int) -> None:
-    with pytest.raises(InvalidFeed):
+    with pytest.raises(InvalidResponse):
         parse_feed(WHOLE[: len(WHOLE) * part // 40])
 
 
 def test_error_message_is_short() -> None:
-    with pytest.raises(InvalidFeed) as refused:
+    with pytest.raises(InvalidResponse) as refused:
         parse_feed(f"<{'x' * 40_000}></y>".encode())
 
     assert len(str(refused.value)) < 400
@@ -629,7 +630,7 @@ def test_error_message_is_short() -> None:
 def test_forbidden_characters_are_left_out_with_a_warning(
     monkeypatch: pytest.MonkeyPatch, damaged: bytes, text: str, size: int
 ) -> None:
-    monkeypatch.setattr(arxiv_xml, "PIECE_BYTES", size)
+    monkeypatch.setattr(untrusted_xml, "PIECE_BYTES", size)
     body = feed("<entry><title>@</title><summary>whole</summary></entry>", NEW_ENTRY, total=5)
     found = parse_feed(body.replace(b"@", damaged))
     whole = parse_feed(body)
@@ -638,7 +639,7 @@ def test_forbidden_characters_are_left_out_with_a_warning(
     assert found.entries[0].summary == "whole"
     assert found.entries[1:] == whole.entries[1:]
     assert (found.total, found.query) == (whole.total, whole.query)
-    assert (found.warnings, whole.warnings) == ([arxiv_xml.RECOVERED], [])
+    assert (found.warnings, whole.warnings) == ([untrusted_xml.RECOVERED], [])
 
 
 @pytest.mark.parametrize("size", [1, 3, 100])
@@ -648,7 +649,7 @@ def test_size_of_pieces_does_not_matter(
 ) -> None:
     content = WHOLE if body == b"WHOLE" else OLD_FEED
     whole = parse_feed(content)
-    monkeypatch.setattr(arxiv_xml, "PIECE_BYTES", size)
+    monkeypatch.setattr(untrusted_xml, "PIECE_BYTES", size)
 
     assert parse_feed(content) == whole
 
@@ -685,7 +686,7 @@ def test_declared_encoding_is_used(declared: str | None, real: str) -> None:
 def test_wrong_encoding_is_rejected(declared: str, real: str) -> None:
     head = f'<?xml version="1.0" encoding="{declared}"?>'
     entry = f"<entry><title>{TITLE}</title></entry>"
-    with pytest.raises(InvalidFeed):
+    with pytest.raises(InvalidResponse):
         parse_feed(feed(entry, declaration=head).decode().encode(real))
 
 
@@ -740,7 +741,7 @@ def test_document_type_is_rejected_and_nothing_is_opened(
     head += dtd.replace("{url}", url_of(listener)).replace("{file}", secret.as_uri())
     entry = f"<entry><title>{reference}</title></entry>"
 
-    with pytest.raises(InvalidFeed) as refused:
+    with pytest.raises(InvalidResponse) as refused:
         parse_feed(feed(entry, declaration=head).decode().encode(encoding))
     assert "the secret" not in str(refused.value)
     assert secret.stat().st_atime == 0
@@ -795,7 +796,7 @@ def test_entity_expansion_is_rejected(name: str, place: str) -> None:
     body = feed(f"<entry>{inside}</entry>", declaration=f'<?xml version="1.0"?>{dtd}')
 
     began = time.perf_counter()
-    with pytest.raises(InvalidFeed):
+    with pytest.raises(InvalidResponse):
         parse_feed(body)
     assert time.perf_counter() - began < 1
 
@@ -816,7 +817,7 @@ def test_oversized_documents_are_rejected_quickly(inside: str) -> None:
     body = feed(f"<entry><title>{inside}</title></entry>")
 
     began = time.perf_counter()
-    with pytest.raises(InvalidFeed):
+    with pytest.raises(InvalidResponse):
         parse_feed(body)
     assert time.perf_counter() - began < 2
 
@@ -945,14 +946,14 @@ def test_parsing_ends_at_the_deadline() -> None:
 # prints the peak of the resident memory in MiB
 MEASURE = """
 import re, sys
-from service import arxiv_xml
+from service import arxiv_xml, untrusted_xml
 head = (b'<feed xmlns="http://www.w3.org/2005/Atom" xmlns:o="http://a9.com/-/spec/opensearch/1.1/">'
         b'<title>arXiv Query: x</title><o:totalResults>3</o:totalResults>')
 before, part, after, size = (eval(text) for text in sys.argv[1:])
 body = head + before + part * (size // len(part)) + after + b'</feed>'
 try:
     arxiv_xml.parse_feed(bytearray(body), 2000, 60 + __import__("time").monotonic())
-except (arxiv_xml.InvalidFeed, TimeoutError):
+except (untrusted_xml.InvalidResponse, TimeoutError):
     pass
 print(int(re.search(r'VmHWM:\\s+(\\d+)', open('/proc/self/status').read())[1]) // 1024)
 """
@@ -1125,7 +1126,7 @@ def test_elements_are_parsed_in_any_order(
 def parsed_or_refused(body: bytes) -> None:
     try:
         found = parse_feed(body)
-    except InvalidFeed as error:
+    except InvalidResponse as error:
         assert 0 < len(str(error)) < 400  # noqa: PT017
     else:
         assert 0 <= found.total <= INT4_MAX
