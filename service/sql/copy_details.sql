@@ -1,4 +1,4 @@
 copy paper_details (
     arxiv_id, version, datestamp, submitter, license, report_number, msc_class, acm_class, versions,
-    source
-) from stdin
+    source, other_sources
+) from stdin (format binary)
