@@ -135,5 +135,4 @@ class ParsedBlock(Struct, frozen=True, array_like=True):
     rows: list[PaperRows]
     rejected: list[tuple[int, str]]
     """The number of a line in the block, and why it cannot be used."""
-    num_lines: int
     newest_datestamp: int
