@@ -10,9 +10,9 @@ from collections.abc import Mapping
 from typing import cast, get_args
 from urllib.parse import parse_qsl, urlencode
 
-from .arxiv_query import MAX_RESULT
+from .arxiv_query import MAX_MIRROR_RESULT, MAX_RESULT
 from .errors import InvalidApiQuery
-from .models.arxiv import MAX_RESULTS, ApiQuery, SortBy, SortOrder
+from .models.arxiv import MAX_RESULTS, ApiQuery, SearchSource, SortBy, SortOrder
 
 MAX_PARAMETERS = 100
 MAX_QUERY_CHARS = 10_000
@@ -56,7 +56,7 @@ def parse_parameters(text: bytes) -> dict[str, str]:
     return dict(reversed(pairs))
 
 
-def parse_api_query(parameters: Mapping[str, str]) -> ApiQuery:
+def parse_api_query(parameters: Mapping[str, str], source: SearchSource = "auto") -> ApiQuery:
     """Return the search in these parameters; others are ignored. Raises InvalidApiQuery.
 
     The checks and their order are those of arXiv.
@@ -73,7 +73,7 @@ def parse_api_query(parameters: Mapping[str, str]) -> ApiQuery:
         raise InvalidApiQuery(
             "Either a search_query or id_list must be specified for the classic API."
         )
-    _check_page(start, max_results)
+    _check_page(start, max_results, MAX_MIRROR_RESULT if source == "mirror" else MAX_RESULT)
     return ApiQuery(
         search_query=search_query,
         id_list=id_list,
@@ -125,14 +125,14 @@ def _parse_choice(
     return choice
 
 
-def _check_page(start: int, max_results: int) -> None:
+def _check_page(start: int, max_results: int, max_result: int) -> None:
     """Reject pages that arXiv's documentation excludes; its server fails with 500 instead."""
     if max_results == 0:
         raise InvalidApiQuery("max_results must be positive")
     if max_results > MAX_RESULTS:
         raise InvalidApiQuery(f"max_results must be at most {MAX_RESULTS}")
-    if start + max_results > MAX_RESULT:
+    if start + max_results > max_result:
         raise InvalidApiQuery(
-            f"start must be at most {MAX_RESULT - max_results}: arXiv sends only the first"
-            f" {MAX_RESULT} results of a search"
+            f"start must be at most {max_result - max_results}: arXiv sends only the first"
+            f" {max_result} results of a search"
         )

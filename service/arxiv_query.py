@@ -23,11 +23,12 @@ from .metadata.categories import UnknownCategory, select_categories
 from .metadata.person_names import format_given_first
 from .metadata.tex import convert_markup
 from .metadata.unicode_text import straighten_quotes
-from .models.arxiv import ApiQuery, ArxivRequest, Entry, Feed, Search
+from .models.arxiv import ApiQuery, ArxivRequest, Entry, Feed, Search, SearchSource
 
 QUERY_PREFIX = re.compile(r"^arxiv query:\s*", re.IGNORECASE)
 """The prefix of a feed's title: `ArXiv` before November 2025, `arXiv` since then."""
 MAX_RESULT = 10_000  # arXiv returns no result beyond this one
+MAX_MIRROR_RESULT = 10_000_000  # more than arXiv has papers
 MAX_QUERY_LENGTH = 5000  # characters of a query in arXiv's own syntax
 MAX_LIST_ITEMS = 200  # ids per search
 
@@ -60,16 +61,30 @@ def _compute_size(request: ArxivRequest) -> int:
 
 @cached(LRUCache(MAX_CACHED_BYTES, getsizeof=_compute_size))  # popular searches are repeated
 def encode_search(
-    search: Search | ApiQuery, api_url: str, default_max_results: int
+    search: Search | ApiQuery,
+    api_url: str,
+    default_max_results: int,
+    source: SearchSource = "auto",
 ) -> ArxivRequest:
-    """Encode a search for arXiv. Raises InvalidParameter."""
+    """Encode a search for arXiv or the mirror. Raises InvalidParameter."""
     if isinstance(search, ApiQuery):
         params = _build_api_params(search)
     else:
-        params = build_params(search, default_max_results)
+        params = build_params(search, default_max_results, source)
         search = structs.replace(search, max_results=int(params["max_results"]))
-    digest = sha256(f"{api_url}?{urlencode(params)}".encode()).digest()
-    return ArxivRequest(search, params, UUID(bytes=digest[:16]))
+    request = ArxivRequest(search, params, _compute_digest(api_url, params), source)
+    if source == "mirror":
+        return structs.replace(request, search_key=get_mirror_key(request))
+    return request
+
+
+def get_mirror_key(request: ArxivRequest) -> UUID:
+    """Return the key of the answers of the mirror to a search."""
+    return _compute_digest("mirror", request.parameters)
+
+
+def _compute_digest(url: str, params: dict[str, str]) -> UUID:
+    return UUID(bytes=sha256(f"{url}?{urlencode(params)}".encode()).digest()[:16])
 
 
 def _build_api_params(query: ApiQuery) -> dict[str, str]:
@@ -93,7 +108,9 @@ def _create_params(
     return params
 
 
-def build_params(search: Search, default_max_results: int) -> dict[str, str]:
+def build_params(
+    search: Search, default_max_results: int, source: SearchSource = "auto"
+) -> dict[str, str]:
     """Return the parameters to send to arXiv. Raises InvalidParameter."""
     query = _build_query(search)
     ids = _parse_ids(search.id_list)
@@ -103,11 +120,12 @@ def build_params(search: Search, default_max_results: int) -> dict[str, str]:
     if size is None:
         # arXiv applies max_results to ids, too
         size = len(ids) or default_max_results
-    if search.start + size > MAX_RESULT:
+    if search.start + size > MAX_RESULT and source != "mirror":
         raise InvalidParameter(
             "start",
             f"the page exceeds arXiv's last result, {MAX_RESULT:,}; narrow the search with"
-            " submitted_from and submitted_to, or use harvest, which does so itself",
+            " submitted_from and submitted_to, use source=mirror, or use harvest, which narrows"
+            " it itself",
         )
     return _create_params(query, ",".join(ids), search.start, size, search)
 

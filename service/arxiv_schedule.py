@@ -13,6 +13,8 @@ ZONE = ZoneInfo("America/New_York")
 ANNOUNCEMENT_TIME = time(20)
 ANNOUNCEMENT_DAYS = frozenset({6, 0, 1, 2, 3})
 """Sunday to Thursday, as numbered by `datetime.weekday`."""
+OAI_TIME = time(22, 30)
+"""When OAI-PMH has the papers that were announced on the same evening."""
 INDEX_LAG = timedelta(hours=4)
 """arXiv's search index is updated after the announcement; its feeds used to be dated midnight."""
 
@@ -29,3 +31,14 @@ def next_publication(seconds: float) -> int:
             if announcement + INDEX_LAG > moment:
                 return int((announcement + INDEX_LAG).timestamp())
         day += timedelta(days=1)
+
+
+def latest_oai_update(seconds: float) -> int:
+    """Return when OAI-PMH was updated last before this time, in Unix seconds."""
+    moment = datetime.fromtimestamp(seconds, UTC)
+    day = moment.astimezone(ZONE).date()
+    while True:
+        update = datetime.combine(day, OAI_TIME, ZONE)
+        if day.weekday() in ANNOUNCEMENT_DAYS and update <= moment:
+            return int(update.timestamp())
+        day -= timedelta(days=1)

@@ -23,8 +23,7 @@ from . import timestamps
 from .arxiv_query import QUERY_PREFIX
 from .metadata.arxiv_ids import parse_arxiv_id
 from .metadata.atom_entries import (
-    create_doi_link,
-    create_paper_links,
+    create_links,
     format_entry_id,
     format_time,
 )
@@ -184,7 +183,7 @@ def _parse_entry(element: etree._Element, oversized: set[str]) -> Entry:
     dois = parse_dois(doi.text for doi in sent_dois)
     links = _parse_links(element, oversized)
     raw_dois = [doi.sent or doi.text for doi in sent_dois]
-    derived_links = [*create_paper_links(arxiv_id, version), *map(create_doi_link, raw_dois)]
+    derived_links = create_links(arxiv_id, version, raw_dois)
     categories = _find_children(element, f"{_ATOM}category", MAX_ITEMS, oversized)
     terms = [_get_term(category, oversized) for category in categories]
     primary = next(element.iterchildren(f"{_ARXIV}primary_category"), None)

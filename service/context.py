@@ -19,6 +19,7 @@ from .backend.client import (
     RemoteSearchService,
 )
 from .db.api_keys import ApiKeyStore
+from .db.mirror import MirrorReader
 from .db.pool import DatabasePools
 from .db.rate_limiter import RateLimiter
 from .db.reader import RecordReader
@@ -26,6 +27,7 @@ from .db.reconcile import Reconciler
 from .db.records import RecordStore
 from .errors import ConfigurationError
 from .feeds import FeedService
+from .mirror.answers import MirrorSearch
 from .models.responses import ArxivState
 from .paper_search import LocalPaperSearch, PaperSearch
 from .search import LocalSearchService, SearchService
@@ -97,14 +99,18 @@ class LocalContext(Context):
         if settings.queue_url is not None:
             self._use_queue(settings.queue_url, pools)
         self.reconciler = Reconciler(pools)
+        index = PaperIndex(settings.index_path)
         self.search_service = LocalSearchService(
-            settings, self.arxiv, self.records, self.rate_limiter
+            settings,
+            self.arxiv,
+            self.records,
+            self.rate_limiter,
+            MirrorSearch(MirrorReader(pools), index),
         )
         self.api_key_store = ApiKeyStore(pools)
         self.api_keys = ApiKeyCache(self.api_key_store.find)
         reader = RecordReader(pools, read_delay=settings.settle)
         queues = [self.queue] if self.queue else []
-        index = PaperIndex(settings.index_path)
         paper_search = LocalPaperSearch(index, reader)
         if settings.searches_papers:
             self.indexer = Indexer(pools, settings.index_path, read_delay=settings.settle)

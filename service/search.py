@@ -31,9 +31,18 @@ from .arxiv_client import ArxivClient
 from .backoff import Backoff
 from .corrections import suggest_corrections
 from .db.rate_limiter import CacheProbe, Lease, RateLimiter
-from .db.records import BeforeRetry, RecordStore, create_record
+from .db.records import BeforeRetry, RecordStore, create_record, do_nothing
+from .mirror.answers import MirrorSearch
 from .models import describe
-from .models.arxiv import ApiQuery, ArxivRequest, ArxivResponse, Outcome, Search
+from .models.arxiv import (
+    MIRRORED,
+    ApiQuery,
+    ArxivRequest,
+    ArxivResponse,
+    Outcome,
+    Search,
+    SearchSource,
+)
 from .models.records import Harvest, Record, RecordedSearch
 from .models.responses import SearchSummary
 from .settings import Settings
@@ -71,6 +80,15 @@ _ERRORS: dict[Outcome, type[errors.UpstreamError]] = {
     Outcome.BROKEN: errors.UpstreamInvalidResponse,
 }
 
+_UNAVAILABLE = (
+    errors.InvalidParameter,
+    errors.InvalidApiQuery,
+    errors.IndexUnavailable,
+    errors.DatabaseUnavailable,
+)
+"""The mirror cannot answer either."""
+_UNANSWERED = errors.QueueTooLong, errors.UpstreamError, errors.DatabaseUnavailable
+
 T = TypeVar("T")
 Recorder = Callable[[ArxivResponse, BeforeRetry], Awaitable[RecordedSearch]]
 
@@ -93,9 +111,16 @@ class SearchReply(Struct, frozen=True):
         """The source of the response, a label of the metrics."""
         if self.cache_status.endswith("collapsed"):
             return "flight"
+        if self.is_mirrored:
+            return "mirror"
         if self.cache_status.endswith("detail=stale"):
             return "stale"
         return "database" if self.cache_status.startswith("hit") else "arxiv"
+
+    @property
+    def is_mirrored(self) -> bool:
+        """Whether the mirror has answered."""
+        return (self.recorded.remarks or {}).get("source") == MIRRORED["source"]
 
     @property
     def age(self) -> int:
@@ -108,6 +133,8 @@ class SearchReply(Struct, frozen=True):
 
         Caches subtract the age themselves (RFC 9111, 4.2).
         """
+        if self.is_mirrored and not self.cache_status.startswith("hit"):
+            return 0  # arXiv may answer the next time
         left = _expires_at(self.recorded) - int(time())
         return self.age + left if self.outcome == Outcome.OK and left > 0 else 0
 
@@ -118,8 +145,10 @@ class SearchService(ABC):
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._in_flight: set[InFlight[Any]] = set()
-        self._joinable: WeakValueDictionary[UUID, InFlight[SearchReply]] = WeakValueDictionary()
-        """The searches in progress that others may join, by search_key."""
+        self._joinable: WeakValueDictionary[tuple[UUID, SearchSource], InFlight[SearchReply]] = (
+            WeakValueDictionary()
+        )
+        """The searches in progress that others may join, by search_key and source."""
         self._cache: TTLCache[UUID, RecordedSearch] = TTLCache(
             MAX_CACHED_BYTES, CACHE_SECONDS, getsizeof=_compute_size
         )
@@ -138,18 +167,24 @@ class SearchService(ABC):
         for flight in list(self._in_flight):
             flight.cancel_pending()
 
-    async def search(self, search: Search | ApiQuery, *, bypass_cache: bool = False) -> SearchReply:
-        """Answer a search from the cache, otherwise from arXiv.
+    async def search(
+        self,
+        search: Search | ApiQuery,
+        *,
+        bypass_cache: bool = False,
+        source: SearchSource | None = None,
+    ) -> SearchReply:
+        """Answer a search from the cache, otherwise from what `source` names.
 
-        If arXiv cannot be reached, an expired record is returned. With `bypass_cache`, the search
-        is always sent to arXiv. Raises InvalidParameter, QueueTooLong, DatabaseUnavailable, or the
-        UpstreamError of the last attempt.
+        By default, this is ARXIV_SOURCE. If arXiv cannot be reached, an expired record is returned,
+        or with `auto` an answer of the mirror. With `bypass_cache`, the search is always sent to
+        arXiv, unless the source is the mirror. Raises InvalidParameter, QueueTooLong,
+        DatabaseUnavailable, IndexUnavailable, or the UpstreamError of the last attempt.
         """
-        request = self._encode(search)
+        request = self._encode(search, source)
         self._cache.expire()  # the cache itself does so only when it is changed
         use_cache = self._settings.cache == "on" and not bypass_cache
-        recorded = self._cache.get(request.search_key) if use_cache else None
-        if recorded and _is_fresh(recorded):
+        if use_cache and (recorded := self._find_cached(request)):
             metrics.SEARCHES.labels("ok", "process").inc()
             return _create_hit(recorded)
         return await self._join_or_start(request, use_cache=use_cache)
@@ -157,11 +192,12 @@ class SearchService(ABC):
     @metrics.count_searches
     async def _join_or_start(self, request: ArxivRequest, *, use_cache: bool) -> SearchReply:
         """Join an identical search in progress, if any, otherwise start one."""
-        flight = self._joinable.get(request.search_key) if use_cache else None
+        key = request.search_key, request.source
+        flight = self._joinable.get(key) if use_cache else None
         if flight is None or flight.is_ending:
             flight = self._start(partial(self._search_uncached, request, use_cache=use_cache))
             if use_cache:
-                self._joinable[request.search_key] = flight
+                self._joinable[key] = flight
             return await flight.join()
         reply = await flight.join()
         if reply.answered_by == "flight":
@@ -174,8 +210,21 @@ class SearchService(ABC):
     ) -> SearchReply:
         """Run a search that is not cached in this process."""
 
-    def _encode(self, search: Search | ApiQuery) -> ArxivRequest:
-        return arxiv_query.encode_search(search, self._settings.api_url, self._settings.max_results)
+    def _encode(
+        self, search: Search | ApiQuery, source: SearchSource | None = None
+    ) -> ArxivRequest:
+        settings = self._settings
+        return arxiv_query.encode_search(
+            search, settings.api_url, settings.max_results, source or settings.source
+        )
+
+    def _find_cached(self, request: ArxivRequest) -> RecordedSearch | None:
+        """Return a fresh record in the memory of this process."""
+        keys = [request.search_key]
+        if request.source == "auto":
+            keys.append(arxiv_query.get_mirror_key(request))
+        records = (self._cache.get(key) for key in keys)
+        return next((record for record in records if record and _is_fresh(record)), None)
 
     def _start(self, start: Callable[[InFlight[T]], Coroutine[Any, Any, T]]) -> InFlight[T]:
         flight = InFlight(start)
@@ -183,10 +232,11 @@ class SearchService(ABC):
         flight.task.add_done_callback(lambda _: self._in_flight.discard(flight))
         return flight
 
-    def _add_to_cache(self, request: ArxivRequest, recorded: RecordedSearch) -> None:
-        if recorded.outcome == Outcome.OK and self._settings.cache == "on":
+    def _add_to_cache(self, request: ArxivRequest, reply: SearchReply) -> None:
+        key = arxiv_query.get_mirror_key(request) if reply.is_mirrored else request.search_key
+        if reply.max_age and self._settings.cache == "on":
             with suppress(ValueError):  # it is too large
-                self._cache[request.search_key] = recorded
+                self._cache[key] = reply.recorded
 
 
 class _Attempt(Struct, frozen=True):
@@ -206,17 +256,34 @@ class LocalSearchService(SearchService):
         arxiv: ArxivClient,
         records: RecordStore,
         rate_limiter: RateLimiter,
+        mirror: MirrorSearch,
     ) -> None:
         super().__init__(settings)
         self._arxiv = arxiv
         self._records = records
         self._rate_limiter = rate_limiter
+        self._mirror = mirror
 
     @metrics.count_searches
-    async def search_arxiv(self, search: Search) -> ArxivResponse:
-        """Send a search to arXiv without recording it. Raises what `search` raises."""
-        send = partial(self._send_with_retries, self._encode(search), None)
-        return cast("ArxivResponse", (await self._start(send).join()).response)
+    async def search_arxiv(
+        self, search: Search, *, source: SearchSource | None = None
+    ) -> ArxivResponse:
+        """Answer a search without the cache and without recording it.
+
+        Raises what `search` raises.
+        """
+        request = self._encode(search, source)
+        if request.source == "mirror":
+            return await self._mirror.search(request)
+        if request.source == "auto" and (found := await self._mirror.look_up(request)):
+            return found
+        try:
+            send = partial(self._send_with_retries, request, None)
+            return cast("ArxivResponse", (await self._start(send).join()).response)
+        except _UNANSWERED as error:
+            if response := await self._fall_back(request, error):
+                return response
+            raise
 
     @metrics.count_searches
     async def search_and_record(self, search: Search, record: Recorder) -> RecordedSearch:
@@ -230,32 +297,72 @@ class LocalSearchService(SearchService):
     async def _search_uncached(
         self, request: ArxivRequest, flight: InFlight[SearchReply], *, use_cache: bool
     ) -> SearchReply:
-        """Answer from PostgreSQL, otherwise from arXiv, otherwise with an expired record."""
+        """Answer from the cache, the mirror, arXiv, an expired record, or the mirror again."""
+        if request.source == "mirror":
+            return await self._record_mirrored(request, await self._mirror.search(request))
         earlier = await self._records.find_latest(request.search_key)
         stored = earlier if use_cache else None
         if stored is not None and _is_fresh(stored):
-            self._add_to_cache(request, stored)
-            return _create_hit(stored)
+            reply = _create_hit(stored)
+            self._add_to_cache(request, reply)
+            return reply
+        if (
+            request.source == "auto"
+            and use_cache
+            and (found := await self._mirror.look_up(request))
+        ):
+            return await self._record_mirrored(request, found)
         forwarded = "fwd=request" if not use_cache else "fwd=stale" if stored else "fwd=uri-miss"
         record = partial(self._record_checked, request, earlier)
         probe = CacheProbe(request.search_key, _is_fresh) if use_cache else None
+        waits = stored is None and not await self._may_fall_back(request)
         try:
             latest = await self._send_with_retries(
-                request, record, flight, probe=probe, wait_for_cooldown=stored is None
+                request, record, flight, probe=probe, wait_for_cooldown=waits
             )
         except errors.UpstreamRejected:
             raise
-        except (errors.QueueTooLong, errors.UpstreamError, errors.DatabaseUnavailable) as error:
-            if stored is None:
-                raise
-            logger.warning("serving a stale response: %s", error.detail)
-            return SearchReply(stored, f"{_create_hit(stored).cache_status}; detail=stale")
+        except _UNANSWERED as error:
+            if stored is not None:
+                logger.warning("serving a stale response: %s", error.detail)
+                return SearchReply(stored, f"{_create_hit(stored).cache_status}; detail=stale")
+            if response := await self._fall_back(request, error):
+                recorded = await self.record(response, do_nothing)
+                return SearchReply(recorded, f"{forwarded}; detail=mirror")
+            raise
         recorded = cast("RecordedSearch", latest.recorded)
-        self._add_to_cache(request, recorded)
-        if latest.response is None:  # another process has recorded it
-            return SearchReply(recorded, f"{forwarded}; collapsed")
         suffix = "; stored" if recorded.outcome == Outcome.OK else ""
-        return SearchReply(recorded, f"{forwarded}; fwd-status={recorded.status}{suffix}")
+        # without a response, another process has recorded it
+        how = f"fwd-status={recorded.status}{suffix}" if latest.response else "collapsed"
+        reply = SearchReply(recorded, f"{forwarded}; {how}")
+        self._add_to_cache(request, reply)
+        return reply
+
+    async def _record_mirrored(self, request: ArxivRequest, response: ArxivResponse) -> SearchReply:
+        search_key = arxiv_query.get_mirror_key(request)
+        recorded = await self.record(response, do_nothing, search_key=search_key)
+        reply = _create_hit(recorded)
+        self._add_to_cache(request, reply)
+        return reply
+
+    async def _may_fall_back(self, request: ArxivRequest) -> bool:
+        """Whether the mirror may answer in place of arXiv."""
+        return request.source == "auto" and await self._mirror.is_complete()
+
+    async def _fall_back(
+        self, request: ArxivRequest, error: errors.ServiceError
+    ) -> ArxivResponse | None:
+        """Return the answer of the mirror in place of arXiv's, if there is one."""
+        try:
+            if isinstance(error, errors.UpstreamRejected) or not await self._may_fall_back(request):
+                return None
+            response = await self._mirror.search(request)
+            age = await self._mirror.describe_age()
+        except _UNAVAILABLE:
+            return None
+        warning = f"arXiv cannot be asked ({error.detail}): this is the answer of the mirror, {age}"
+        logger.warning("%s", warning)
+        return structs.replace(response, remarks=response.remarks | {"warnings": [warning]})
 
     async def _send_with_retries(
         self,
@@ -473,4 +580,7 @@ def _compute_size(recorded: RecordedSearch) -> int:
 
 
 def _create_hit(recorded: RecordedSearch) -> SearchReply:
-    return SearchReply(recorded, f"hit; ttl={_expires_at(recorded) - int(time())}")
+    reply = SearchReply(recorded, f"hit; ttl={_expires_at(recorded) - int(time())}")
+    if reply.is_mirrored:
+        return structs.replace(reply, cache_status=f"{reply.cache_status}; detail=mirror")
+    return reply

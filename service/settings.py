@@ -175,9 +175,11 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
             token = getattr(self, name)
             if token is not None and not _TOKEN.fullmatch(token):
                 yield f"{_get_variable(name)}: use printable ASCII, without a space at either end"
-        used = ("api_url", "oai_url", "rss_url") if self.sync == "daily" else ("api_url",)
-        for name in used:
-            yield from self.find_interval_problems(name)
+        for name in ("oai_url", "rss_url"):
+            _parse_url(name, getattr(self, name))
+            if self.sync == "daily":
+                yield from self.find_interval_problems(name)
+        yield from self.find_interval_problems("api_url")
 
     def find_interval_problems(self, name: str) -> Iterator[str]:
         """Yield why requests to the URL in this setting would follow each other too fast."""

@@ -28,6 +28,7 @@ from ..http_pool import HTTPConnectionPool, create_cookie_jar, ssl_context
 from ..logging import request_id
 from ..models.arxiv import ArxivRequest, Entry
 from ..models.filters import PaperFilter, Position
+from ..models.mirror import PaperDetails
 from ..models.records import Count, PaperRow, PaperVersion, ResultRow, Run, SimilarPaperRow
 from ..models.requests import ApiKeysRequest, ResultsRequest, SearchRequest
 from ..models.responses import ApiKeyInfo, Health, Problem, Suggestions
@@ -224,11 +225,13 @@ class RemoteSearchService(SearchService):
     ) -> SearchReply:
         # other clients may join this search and wait longer than the deadline of the first one
         deadline.set(None)
-        body = SearchRequest.create(request.search, bypass_cache=not use_cache)
+        body = SearchRequest.create(
+            request.search, bypass_cache=not use_cache, source=request.source
+        )
         path, limit = "/find-answer", self._timeout
         # not retried without the cache: it could send a second request to arXiv
         reply = await self._backend.call(path, body, SearchReply, limit, retry=use_cache)
-        self._add_to_cache(request, reply.recorded)
+        self._add_to_cache(request, reply)
         return reply
 
 
@@ -290,6 +293,9 @@ class RemoteReader(RecordReader):
 
     async def fetch_versions(self, arxiv_id: str) -> list[PaperRow]:
         return await self._read(requests.Versions(arxiv_id), list[PaperRow])
+
+    async def fetch_details(self, paper: PaperVersion) -> PaperDetails:
+        return await self._read(requests.Details(paper), PaperDetails)
 
     async def fetch_papers(self, papers: Collection[PaperVersion]) -> dict[PaperVersion, PaperRow]:
         rows = await self._read(requests.PapersById(list(papers)), list[PaperRow])

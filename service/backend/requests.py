@@ -91,6 +91,12 @@ class Versions(_Request, frozen=True, tag="versions"):
     arxiv_id: Annotated[str, describe("arXiv identifier without a version")]
 
 
+class Details(_Request, frozen=True, tag="details"):
+    """What arXiv's API does not have of a paper, and where the fields of a version come from."""
+
+    paper: Annotated[PaperVersion, describe("identifier and version, or 0")]
+
+
 class PapersById(_Request, frozen=True, tag="papers"):
     """Papers by id and version."""
 
@@ -135,6 +141,7 @@ ReadRequest = (
     | Results
     | Feed
     | Versions
+    | Details
     | PapersById
     | Counts
     | SuggestionsFor
@@ -143,10 +150,10 @@ ReadRequest = (
 )
 
 
-async def execute(  # noqa: C901, PLR0911 - one each
+async def execute(  # noqa: C901, PLR0911, PLR0912 - one each
     request: ReadRequest, reader: RecordReader, paper_search: PaperSearch
 ) -> Any:  # noqa: ANN401
-    """Return the requested rows; for QueryById one row, or None; for SuggestionsFor a struct."""
+    """Return the requested rows; one row or None for QueryById; a struct for two other types."""
     match request:
         case Page(name, PaperFilter() as filters, position, limit, newest):
             selection = ListSelection(LISTS[name][0], filters, newest)
@@ -164,6 +171,8 @@ async def execute(  # noqa: C901, PLR0911 - one each
             return await reader.fetch_feed_papers(runs)
         case Versions(arxiv_id):
             return await reader.fetch_versions(arxiv_id)
+        case Details(paper):
+            return await reader.fetch_details(paper)
         case PapersById(names):
             return list((await reader.fetch_papers(names)).values())
         case Counts(filters, zone):

@@ -15,6 +15,7 @@ from psycopg.rows import class_row, dict_row, scalar_row
 
 from .. import metrics, sql
 from ..errors import DatabaseUnavailable, RecordRejected
+from ..metadata.arxiv_ids import ArxivId
 from ..mirror.merging import (
     StoredDetails,
     StoredPaper,
@@ -25,6 +26,7 @@ from ..mirror.merging import (
     merge_paper,
 )
 from ..models.mirror import ImportState, MirrorRecord, PaperRows, Source, SyncState
+from ..models.records import PaperInsert
 from .binary_rows import SIGNATURE, TRAILER, format_details, format_paper
 from .pool import Connection, DatabasePools, fetch, map_db_errors
 from .records import map_rejections
@@ -41,7 +43,7 @@ _encode = msgspec.json.Encoder().encode
 
 
 class ImportMoved(Exception):
-    """The progress of an import is another one: another process imports the same file."""
+    """The stored progress of an import is not the expected one."""
 
     def __init__(self, position: int) -> None:
         super().__init__(position)
@@ -61,7 +63,6 @@ class MirrorStore:
 
     def __init__(self, pools: DatabasePools) -> None:
         self._writer = partial(pools.writer, "results")
-        self._reader = partial(pools.reader, "results")
 
     async def save(
         self, records: Sequence[MirrorRecord], progress: SyncState | ImportState | None = None
@@ -104,10 +105,6 @@ class MirrorStore:
         rows = await self._fetch(SyncState, sql.SELECT_SYNC, {"set_spec": set_spec})
         return rows[0] if rows else SyncState(set_spec=set_spec)
 
-    async def fetch_syncs(self) -> list[SyncState]:
-        """The progress of all syncs."""
-        return await fetch(self._reader, class_row(SyncState), sql.SELECT_SYNCS)
-
     async def fetch_import(self, digest: str) -> ImportState | None:
         """The progress of the import of a file."""
         rows = await self._fetch(ImportState, sql.SELECT_IMPORT, {"digest": digest})
@@ -135,7 +132,27 @@ class MirrorStore:
         return await fetch(self._writer, class_row(row_type), statement, values)
 
 
-_PROGRESS = {SyncState: sql.UPSERT_SYNC, ImportState: sql.UPSERT_IMPORT}
+class MirrorReader:
+    """Reads what answers from the mirror need."""
+
+    def __init__(self, pools: DatabasePools) -> None:
+        self._reader = partial(pools.reader, "results")
+
+    async def fetch_syncs(self) -> list[SyncState]:
+        """The progress of all syncs."""
+        return await fetch(self._reader, class_row(SyncState), sql.SELECT_SYNCS)
+
+    async def fetch_papers(self, names: Sequence[ArxivId]) -> list[PaperInsert]:
+        """The papers with these identifiers, in their order; unknown ones are left out.
+
+        Without a version, this is the latest one that arXiv has.
+        """
+        values = {
+            "arxiv_ids": [name.name for name in names],
+            "versions": [name.version for name in names],
+        }
+        rows = await fetch(self._reader, dict_row, sql.SELECT_MIRRORED_PAPERS, values)
+        return msgspec.convert(rows, list[PaperInsert])
 
 
 async def _save_rows(
@@ -152,17 +169,23 @@ async def _save_rows(
             raise ImportMoved(stored)
     known = await _find_known(conn, rows)
     records = [parse(row) for row in rows if row.arxiv_id in known]
-    new = [row for row in rows if row.arxiv_id not in known]
+    new = [row for row in rows if row.arxiv_id not in known] if known else rows
     return await _save(conn, records, progress, new)
 
 
 async def _find_known(conn: Connection, rows: Sequence[PaperRows]) -> set[str]:
     """Return the papers that cannot simply be copied: they are stored, or in several rows."""
-    ids = [row.arxiv_id for row in rows]
-    values = {"arxiv_ids": ids, "versions": [row.version for row in rows]}
+    if not rows:
+        return set()
+    # psycopg takes much longer for lists
+    values = {
+        "arxiv_ids": " ".join(row.arxiv_id for row in rows),
+        "versions": " ".join(str(row.version) for row in rows),
+    }
     cursor = conn.cursor(row_factory=scalar_row)
     await cursor.execute(sql.SELECT_STORED_IDS, values)
-    repeated = {arxiv_id for arxiv_id, number in Counter(ids).items() if number > 1}
+    counts = Counter(row.arxiv_id for row in rows)
+    repeated = {arxiv_id for arxiv_id, number in counts.items() if number > 1}
     return repeated.union(await cursor.fetchall())
 
 
@@ -172,7 +195,7 @@ async def _save(
     progress: SyncState | ImportState | None,
     rows: Sequence[PaperRows] = (),
 ) -> int:
-    """Store records, and rows of papers that are not stored so far."""
+    """Store records, and rows of papers that are not stored."""
     changes = await _read_stored(conn, records)
     for number, record in enumerate(records):
         changes.add(record)
@@ -190,8 +213,12 @@ async def _save(
         await conn.execute(sql.UPSERT_DETAILS, values)
     if updated_papers:
         await conn.execute(sql.UPSERT_PAPERS, {"papers": _encode(updated_papers).decode()})
-    if progress:
-        await conn.execute(_PROGRESS[type(progress)], structs.asdict(progress))
+    if changes.touched:
+        await conn.execute(sql.TOUCH_PAPERS, {"arxiv_ids": changes.touched})
+    if isinstance(progress, SyncState):
+        await conn.execute(sql.UPSERT_SYNC, structs.asdict(progress))
+    elif progress:
+        await conn.execute(sql.UPSERT_IMPORT, structs.asdict(progress))
     num_papers = len(rows) + len(new_papers) + len(updated_papers)
     metrics.count_rows(papers=num_papers)
     return num_papers
@@ -253,12 +280,27 @@ class _Changes:
         return _select_updated(self._papers, self._stored_papers)
 
     @property
+    def touched(self) -> list[str]:
+        """Papers of which only the report number has changed, which the search index contains."""
+        written = {paper.arxiv_id for paper in (*self.new_papers, *self.updated_papers)}
+        return sorted(
+            arxiv_id
+            for arxiv_id, details in self._details.items()
+            if arxiv_id not in written
+            and details.report_number != _get_report_number(self._stored_details.get(arxiv_id))
+        )
+
+    @property
     def new_details(self) -> list[StoredDetails]:
         return _select_new(self._details, self._stored_details)
 
     @property
     def updated_details(self) -> list[StoredDetails]:
         return _select_updated(self._details, self._stored_details)
+
+
+def _get_report_number(details: StoredDetails | None) -> str | None:
+    return details.report_number if details else None
 
 
 def _select_new(rows: Mapping[Any, T], stored: Mapping[Any, T]) -> list[T]:

@@ -20,14 +20,15 @@ from functools import partial
 from itertools import starmap
 from typing import Annotated, Any, Generic, TypeVar, cast
 
-from msgspec import Meta, Struct, structs
+from msgspec import Meta, Struct, convert, structs
 from psycopg import DataError, errors
-from psycopg.rows import scalar_row, tuple_row
+from psycopg.rows import dict_row, scalar_row, tuple_row
 
 from .. import sql
 from ..errors import DatabaseUnavailable, InvalidParameter
 from ..models import records
 from ..models.filters import PaperFilter, Position, QueryFilter, ResultFilter, SortKey
+from ..models.mirror import PaperDetails
 from ..models.records import (
     INT2_MAX,
     INT4_MAX,
@@ -205,6 +206,16 @@ class RecordReader:
     async def fetch_versions(self, arxiv_id: str) -> list[PaperRow]:
         """The versions of a paper, the latest first."""
         return await self._fetch(PaperRow, sql.SELECT_VERSIONS, {"arxiv_id": arxiv_id})
+
+    async def fetch_details(self, paper: PaperVersion) -> PaperDetails:
+        """What the API does not have of a paper, and the sources of its fields."""
+        arxiv_id, version = paper
+        values = {"arxiv_id": arxiv_id, "version": version}
+        with map_db_errors():
+            async with self._pools.reader("results") as conn:
+                cursor = conn.cursor(row_factory=dict_row)
+                await cursor.execute(sql.SELECT_PAPER_DETAILS, values)
+                return convert(await cursor.fetchone() or {}, PaperDetails)
 
     async def fetch_papers(self, papers: Collection[PaperVersion]) -> dict[PaperVersion, PaperRow]:
         """The papers with these ids and versions."""

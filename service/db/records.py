@@ -18,6 +18,7 @@ from psycopg.rows import class_row, dict_row, scalar_row, tuple_row
 
 from .. import metrics, sql, timestamps
 from ..errors import Conflict, DatabaseUnavailable, RecordRejected
+from ..metadata.atom_entries import create_links
 from ..metadata.dois import parse_dois, replace_doi_links
 from ..metadata.person_names import split_author_text, split_authors
 from ..metadata.withdrawal import is_withdrawn
@@ -491,7 +492,10 @@ def _convert_paper(entry: Entry | ResultPayload, timestamp: int) -> PaperInsert:
 
 
 def create_entry(paper: PaperInsert) -> Entry:
-    """The Atom entry from which a paper was stored."""
+    """The Atom entry from which a paper was stored; the same for a paper of another source."""
+    links = paper.links or []
+    if paper.links is None and paper.abstract is not None and not paper.sent:
+        links = create_links(paper.arxiv_id, paper.version or None, paper.dois)
     return Entry(
         arxiv_id=paper.arxiv_id,
         version=paper.version,
@@ -507,7 +511,7 @@ def create_entry(paper: PaperInsert) -> Entry:
         dois=paper.dois,
         primary_category=paper.primary_category,
         categories=paper.categories,
-        links=paper.links or [],
+        links=links,
         sent=paper.sent,
     )
 

@@ -11,7 +11,6 @@ from ..context import Context
 from ..errors import UnsupportedMediaType
 from ..formats.arxiv_feed import MEDIA_TYPE
 from ..middleware.query_params import IS_LENIENT
-from ..models.arxiv import ApiQuery
 from ..models.records import RecordedSearch
 from ..problems import AnyRequest
 from .cache_headers import bypasses_cache, create_cache_headers
@@ -36,7 +35,7 @@ async def query_api(request: AnyRequest, context: NamedDependency[Context]) -> R
     ignored. Errors are feeds too, with arXiv's status and message.
     """
     parameters = parse_parameters(request.scope["query_string"])
-    return await _respond(request, context, parse_api_query(parameters))
+    return await _respond(request, context, parameters)
 
 
 @post(
@@ -60,10 +59,13 @@ async def query_api_with_form(
         raise UnsupportedMediaType(f"send the body as Content-Type: {FORM_TYPE}")
     parameters = parse_parameters(request.scope["query_string"])
     parameters |= parse_parameters(await request.body())
-    return await _respond(request, context, parse_api_query(parameters))
+    return await _respond(request, context, parameters)
 
 
-async def _respond(request: AnyRequest, context: Context, query: ApiQuery) -> Response[bytes]:
+async def _respond(
+    request: AnyRequest, context: Context, parameters: dict[str, str]
+) -> Response[bytes]:
+    query = parse_api_query(parameters, context.settings.source)
     reply = await context.search_service.search(query, bypass_cache=bypasses_cache(request))
     feed = await context.feeds.fetch_feed(query, reply.recorded)
     headers = create_cache_headers(reply) | _create_warning_header(reply.recorded)

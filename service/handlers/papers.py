@@ -192,13 +192,18 @@ async def get_paper(
     arxiv_id: ArxivIdPath,
     format_name: FormatName = None,
 ) -> Response[Any]:
-    """Return a paper in its latest stored version, or in the version in its identifier."""
+    """Return a paper in its latest stored version, or in the version in its identifier.
+
+    Some fields are known only if the mirror has the paper. `sources` tells where each one comes
+    from.
+    """
     paper_format = select_format(format_name, request.headers.get("accept"))
     row, versions = await _fetch_paper(context, arxiv_id)
     tz = context.settings.zone
     if paper_format.name == "json":
         numbers = sorted(number for number in versions if number)
-        paper = PaperWithVersions.from_row(row, tz, versions=numbers)
+        details = await context.reader.fetch_details((row.arxiv_id, row.version))
+        paper = PaperWithVersions.create(row, details, numbers, tz)
         return Response(paper, headers={"vary": "Accept"})
     view = create_view(tz, Reference.from_paper(row).key.replace("/", "-"))
     list_query = ListQuery(context=context, format=paper_format.name)

@@ -21,7 +21,7 @@ from ..errors import InvalidParameter
 from ..formats import FORMATS
 from ..metadata.categories import UnknownCategory, select_categories
 from ..metadata.person_names import format_given_first
-from ..models.arxiv import MAX_RESULTS, Search, SortBy, SortOrder
+from ..models.arxiv import MAX_RESULTS, Search, SearchSource, SortBy, SortOrder
 from ..models.filters import MAX_ITEMS_PER_PAGE, PaperFilter, QueryFilter, ResultFilter
 from ..models.records import INT8_MAX
 from ..search_index.analysis import split_words
@@ -70,6 +70,15 @@ QueryIdPath = Annotated[
 Include = Annotated[
     Literal["results"] | None,
     param("`results` returns the papers too, in the field `results`", "results"),
+]
+SourceName = Annotated[
+    SearchSource | None,
+    param(
+        "what answers: `arxiv`; `mirror`, whatever its age; or `auto`: the mirror if it is current"
+        " and only identifiers are requested, or if arXiv cannot be asked, otherwise arXiv;"
+        " default: the setting ARXIV_SOURCE (auto)",
+        "mirror",
+    ),
 ]
 Order = Annotated[
     Literal["oldest", "newest"], param("whether the oldest or the newest rows come first", "newest")
@@ -159,10 +168,11 @@ class SearchParams:
     start: Annotated[
         int,
         param(
-            "number of papers to skip; `start` + `max_results` is at most 10,000",
+            "number of papers to skip; `start` + `max_results` is at most 10,000 unless `source` is"
+            " `mirror`",
             0,
             ge=0,
-            le=arxiv_query.MAX_RESULT - 1,
+            le=arxiv_query.MAX_MIRROR_RESULT,
         ),
     ] = 0
     max_results: Annotated[

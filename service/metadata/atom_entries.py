@@ -1,5 +1,6 @@
 """What arXiv derives from the other fields of an Atom entry: its id, its links, its times."""
 
+from collections.abc import Iterable
 from datetime import datetime
 
 from ..models.arxiv import Link
@@ -25,6 +26,11 @@ def create_paper_links(arxiv_id: str | None, version: int | None) -> list[Link]:
 def create_doi_link(doi: str) -> Link:
     """Return the link of a DOI, which arXiv does not encode."""
     return Link(f"https://doi.org/{doi}", "related", "doi")
+
+
+def create_links(arxiv_id: str | None, version: int | None, dois: Iterable[str]) -> list[Link]:
+    """Return the links of an entry."""
+    return [*create_paper_links(arxiv_id, version), *map(create_doi_link, dois)]
 
 
 def format_time(moment: datetime) -> str:

@@ -108,6 +108,13 @@ def get_archive(category: str) -> str:
     return category.partition(".")[0]
 
 
+def get_set_spec(category: str) -> str:
+    """Return the set of a category in arXiv's OAI-PMH: `cs:cs:AI`, `physics:hep-th`."""
+    archive, _, subject = category.partition(".")
+    group = _DATA["archives"].get(archive, {}).get("group", "").removeprefix("grp_")
+    return ":".join(filter(None, (group, archive, subject)))
+
+
 def get_title(category: str) -> str | None:
     """Return the name of a category or archive in plain words; None if it is unknown."""
     return _TITLES.get(category)

@@ -144,6 +144,11 @@ def is_group(name: str) -> bool:
     )
 
 
+def is_suffix(word: str) -> bool:
+    """Return whether a word is a suffix such as Jr. or III."""
+    return bool(_SUFFIX.fullmatch(word))
+
+
 def ends_with_suffix(name: str) -> bool:
     """Return whether the last word is a suffix such as Jr. or III."""
     return bool(_SUFFIX.fullmatch(name.rpartition(" ")[2]))

@@ -4,19 +4,19 @@ import re
 from collections.abc import Callable
 from unicodedata import normalize
 
-_ACCENTS = {
+ACCENTS = {
     "'": "\u0301", "''": "\u0308", "`": "\u0300", "^": "\u0302", '"': "\u0308",
     "~": "\u0303", "=": "\u0304", ".": "\u0307", "H": "\u030b", "c": "\u0327", "k": "\u0328",
     "b": "\u0331", "d": "\u0323", "u": "\u0306", "r": "\u030a", "v": "\u030c", "t": "\u0361",
 }  # fmt: skip
 """The combining character of each accent command."""
-_LETTERS = {
+LETTERS = {
     "ss": "ß", "ae": "æ", "AE": "Æ", "oe": "œ", "OE": "Œ", "o": "ø", "O": "Ø", "l": "ł", "L": "Ł",
     "aa": "å", "AA": "Å", "i": "ı", "j": "ȷ", "dh": "ð", "DH": "Ð", "th": "þ", "TH": "Þ",
     "dj": "đ", "DJ": "Đ", "ng": "ŋ", "NG": "Ŋ",
 }  # fmt: skip
 _MAX_ACCENTS = 3  # on one letter
-_GREEK = {
+GREEK = {
     "alpha": "α", "beta": "β", "gamma": "γ", "delta": "δ", "epsilon": "ϵ", "varepsilon": "ε",
     "zeta": "ζ", "eta": "η", "theta": "θ", "vartheta": "ϑ", "iota": "ι", "kappa": "κ",
     "lambda": "λ", "mu": "μ", "nu": "ν", "xi": "ξ", "pi": "π", "varpi": "ϖ", "rho": "ρ",
@@ -25,7 +25,7 @@ _GREEK = {
     "Theta": "Θ", "Lambda": "Λ", "Xi": "Ξ", "Pi": "Π", "Sigma": "Σ", "Upsilon": "Υ", "Phi": "Φ",
     "Psi": "Ψ", "Omega": "Ω",
 }  # fmt: skip
-_SYMBOLS = _GREEK | {
+_SYMBOLS = GREEK | {
     "times": "×", "pm": "±", "mp": "∓", "cdot": "·", "to": "→", "rightarrow": "→",
     "leftarrow": "←", "leftrightarrow": "↔", "infty": "∞", "le": "≤", "leq": "≤", "ge": "≥",
     "geq": "≥", "lesssim": "≲", "gtrsim": "≳", "ll": "≪", "gg": "≫", "neq": "≠", "ne": "≠",
@@ -74,7 +74,7 @@ MARKUP = re.compile(
 _TOKEN = re.compile(
     r"(?P<formula>\$\$[^$]+\$\$|\$(?!\d[^$]* \$\d)[^$]+\$)"  # not $5 and $6
     rf"|(?P<accent>{_ACCENT} ?(?=\{{{{0,2}}(?:[^\W\d_]|\\[A-Za-z\"'`^~=.])))"
-    rf"|(?:\\(?P<letter>{_any_of(_LETTERS | _NAMED_CHARACTERS)})(?![A-Za-z])(?:\{{\}}| )?)"
+    rf"|(?:\\(?P<letter>{_any_of(LETTERS | _NAMED_CHARACTERS)})(?![A-Za-z])(?:\{{\}}| )?)"
     rf"|\\(?P<symbol>{_any_of(_SYMBOLS)})(?![A-Za-z])"
     rf"|(?P<font>\\(?:{_FONTS}) ?\{{)"
     rf"|(?P<switch>\{{?\\(?:{_SWITCHES})(?![A-Za-z]) ?)"
@@ -82,7 +82,7 @@ _TOKEN = re.compile(
     r"|(?P<space>\\[,;:])"
     r"|(?P<nothing>\\[!/-])"
     r"|(?P<argument>(?:\\[A-Za-z]+\*?|[\^_]) ?\{)"
-    rf"|(?P<group>\{{(?=[^\W\d_]|{_ACCENT}|\\(?:{_any_of(_LETTERS)})(?![A-Za-z])))"
+    rf"|(?P<group>\{{(?=[^\W\d_]|{_ACCENT}|\\(?:{_any_of(LETTERS)})(?![A-Za-z])))"
     r"|(?P<open>\{)"
     r"|(?P<close>\})"
     r"|(?P<ligature>---|(?<! )--(?!>)|--(?![\w>])|``|''|(?<=[\w.,)])~(?=\S))"
@@ -166,10 +166,10 @@ class _Converter:
         self.write(text if _UNKNOWN.search(converted) else converted)
 
     def add_accent(self, text: str, _match: re.Match[str]) -> None:
-        self.accents = (_ACCENTS[text.strip("\\ ")] + self.accents)[:_MAX_ACCENTS]
+        self.accents = (ACCENTS[text.strip("\\ ")] + self.accents)[:_MAX_ACCENTS]
 
     def write_letter(self, text: str, _match: re.Match[str]) -> None:
-        self.write(_LETTERS.get(text) or _NAMED_CHARACTERS[text])
+        self.write(LETTERS.get(text) or _NAMED_CHARACTERS[text])
 
     def write_symbol(self, text: str, match: re.Match[str]) -> None:
         self.write(match[0] if self.groups and self.groups[-1] else _SYMBOLS[text])

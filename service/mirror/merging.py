@@ -12,7 +12,13 @@ from typing import Any
 from msgspec import Struct, convert, structs
 
 from ..models.arxiv import SentFields
-from ..models.mirror import MirrorRecord, Source, VersionRecord
+from ..models.mirror import (
+    DETAIL_FIELDS,
+    PAPER_FIELDS,
+    MirrorRecord,
+    Source,
+    VersionRecord,
+)
 from ..models.records import PaperInsert
 from ..search_index.analysis import fold_text
 
@@ -29,9 +35,6 @@ _TEXTS = "title", "abstract", "comment", "journal"
 _LISTS = "dois", "categories", "primary_category"
 _TIMES = "published", "updated"
 _NAMES = "authors", "affiliations", "group_authors"
-_PAPER_FIELDS = (*_TEXTS, *_LISTS, *_TIMES, "authors")
-"""The fields whose source is stored; that of `authors` applies to all of `_NAMES`."""
-_DETAIL_FIELDS = "submitter", "license", "report_number", "msc_class", "acm_class", "versions"
 _MISSING_FIELDS = {Source.SNAPSHOT: ("msc_class", "acm_class")}
 """What a source does not have at all."""
 
@@ -82,7 +85,7 @@ def merge_paper(stored: StoredPaper, record: MirrorRecord) -> StoredPaper:
     # the times within the day are unknown
     if record.source == Source.RSS or record.datestamp < stored.timestamp // DAY * DAY:
         return stored
-    sources = expand_sources(stored, _PAPER_FIELDS)
+    sources = expand_sources(stored, PAPER_FIELDS)
     rank = RANKS[record.source]
     changes: dict[str, Any] = {}
     for name in (*_TEXTS, *_LISTS, *_TIMES):
@@ -112,7 +115,7 @@ def merge_paper(stored: StoredPaper, record: MirrorRecord) -> StoredPaper:
 
 def merge_authors(stored: StoredPaper, record: MirrorRecord) -> StoredPaper:
     """Return the row after a record without a version has arrived: it adds names only."""
-    sources = expand_sources(stored, _PAPER_FIELDS)
+    sources = expand_sources(stored, PAPER_FIELDS)
     if RANKS[record.source] < RANKS[sources["authors"]]:
         return stored
     sources["authors"] = record.source
@@ -128,7 +131,7 @@ def merge_details(stored: StoredDetails, record: MirrorRecord) -> StoredDetails:
         return stored
     new = create_details(record)
     kept = _MISSING_FIELDS.get(record.source, ())
-    old_sources, sources = (expand_sources(row, _DETAIL_FIELDS) for row in (stored, new))
+    old_sources, sources = (expand_sources(row, DETAIL_FIELDS) for row in (stored, new))
     sources |= {name: old_sources[name] for name in kept}
     source, other_sources = compress_sources(sources)
     return structs.replace(

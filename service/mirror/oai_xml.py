@@ -5,8 +5,9 @@ elements of a record are found by name, since some captures lack the namespace o
 """
 
 import math
+import time
 from collections.abc import Iterable, Iterator
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Literal, NamedTuple
 
 from lxml import etree
@@ -31,6 +32,7 @@ from .text_form import (
     parse_size,
     parse_time,
     parse_version,
+    sort_versions,
     split_categories,
     split_raw_authors,
     unescape,
@@ -138,7 +140,7 @@ class _PageParser:
             deleted=self._deleted,
             token=self._token,
             invalid=self._invalid,
-            response_date=self._get_latest(),
+            response_date=self._get_response_date(),
             newest_datestamp=self._newest,
             error=error,
             request=_get_request(root),
@@ -161,11 +163,14 @@ class _PageParser:
         except InvalidRecord as error:
             self._invalid.append((identifier[:100] or f"record {self._position}", str(error)))
 
-    def _get_latest(self) -> int:
-        """Return the time of the server, after which no record has changed."""
+    def _get_response_date(self) -> int:
         if self._response_date is None:
             self._response_date = _parse_response_date(self._reader.root)
         return self._response_date
+
+    def _get_latest(self) -> float:
+        """Return the time after which no record has changed, even if one of two clocks is slow."""
+        return max(self._get_response_date(), time.time())
 
     def _parse_metadata(
         self, fields: dict[str, etree._Element], arxiv_id: str, datestamp: int
@@ -198,11 +203,9 @@ def _parse_raw(
 
 def _parse_versions(metadata: etree._Element, latest: float) -> list[VersionRecord]:
     elements = [child for child in metadata if get_name(str(child.tag)) == "version"]
-    if not 0 < len(elements) <= MAX_VERSIONS:
-        raise InvalidRecord(f"{len(elements)} versions")
-    versions = [_parse_version(element, latest) for element in elements]
-    versions.sort(key=lambda version: version.version)
-    return versions
+    if len(elements) > MAX_VERSIONS:
+        raise InvalidRecord(f"{len(elements)} versions, more than {MAX_VERSIONS}")
+    return sort_versions(_parse_version(element, latest) for element in elements)
 
 
 def _parse_version(element: etree._Element, latest: float) -> VersionRecord:
@@ -295,9 +298,9 @@ def _get_request(root: etree._Element) -> dict[str, str]:
 
 
 def _parse_response_date(root: etree._Element) -> int:
-    text = " ".join((root.findtext(f"{_OAI}responseDate") or "").split())
+    text = (root.findtext(f"{_OAI}responseDate") or "").strip()[:MAX_WORD_CHARS]
     try:
-        moment = datetime.fromisoformat(text)
+        moment = datetime.strptime(text, "%Y-%m-%dT%H:%M:%S%z")
     except ValueError as error:
-        raise InvalidResponse(f"responseDate is {text[:50]!r}, not a time") from error
-    return int((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp())
+        raise InvalidResponse(f"responseDate is {text!r}, not a time") from error
+    return int(moment.timestamp())

@@ -4,13 +4,13 @@ import math
 import re
 from collections.abc import Iterator
 from datetime import date, datetime
-from email.utils import parsedate_to_datetime
 from enum import StrEnum
 from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
 from lxml import etree
 
+from .. import timestamps
 from ..arxiv_xml import MAX_ITEMS, MAX_WORD_CHARS
 from ..metadata.arxiv_ids import parse_arxiv_id
 from ..untrusted_xml import ChildReader, InvalidResponse, get_text, parse_or_repair
@@ -30,7 +30,7 @@ _EASTERN = ZoneInfo("America/New_York")
 _ARXIV = "{http://arxiv.org/schemas/atom}"
 _DC = "{http://purl.org/dc/elements/1.1/}"
 _ERROR_TITLE = "Feed error"
-_PREFIX = re.compile(r"arXiv:\S+\s+Announce Type:\s*\S+\s+(?:Abstract:\s*)?")
+_PREFIX = re.compile(r"arXiv:\S+\s+Announce Type:\s*\S+\s+Abstract:")
 """What the description has before the abstract."""
 
 
@@ -121,11 +121,11 @@ class _FeedParser:
     def _parse_time(self, name: str) -> datetime:
         text = self._head.get(name, "")[:MAX_WORD_CHARS]
         try:
-            moment = parsedate_to_datetime(text)
-        except (ValueError, OverflowError) as error:
+            moment = datetime.strptime(text, "%a, %d %b %Y %H:%M:%S %z")
+        except ValueError as error:
             raise InvalidResponse(f"{name} is {text!r}, not a time") from error
-        if moment.tzinfo is None:
-            raise InvalidResponse(f"{name} is {text!r}, without a time zone")
+        if not timestamps.EARLIEST <= moment.timestamp() <= timestamps.LATEST:
+            raise InvalidResponse(f"{name} is {text!r}, which cannot be stored")
         return moment
 
     def _take_item(self, element: etree._Element) -> None:
@@ -154,13 +154,18 @@ def _parse_item(item: etree._Element, guid: str) -> RssItem:
         title=clean_title(_read(item, "title")),
         authors=authors.names,
         group_authors=authors.groups,
-        abstract=clean_abstract(_PREFIX.sub("", _read(item, "description"), count=1)),
+        abstract=clean_abstract(_remove_prefix(_read(item, "description"))),
         categories=categories,
         primary_category=categories[0],
         license=clean_note(_read(item, f"{_DC}rights"), "rights"),
         dois=clean_dois(_read(item, f"{_ARXIV}DOI")),
         journal=clean_note(_read(item, f"{_ARXIV}journal_reference"), "journal_reference"),
     )
+
+
+def _remove_prefix(description: str) -> str:
+    match = _PREFIX.match(description)
+    return description[match.end() :] if match else description
 
 
 def _read(item: etree._Element, tag: str) -> str:

@@ -22,6 +22,7 @@ from .text_form import (
     parse_id,
     parse_time,
     parse_version,
+    sort_versions,
     split_categories,
 )
 
@@ -91,14 +92,10 @@ def parse_line(line: bytes) -> MirrorRecord:
 
 
 def _parse_versions(versions: list[_Version], latest: float) -> list[VersionRecord]:
-    if not versions:
-        raise InvalidRecord("no versions")
-    records = [
+    return sort_versions(
         VersionRecord(parse_version(each.version), parse_time(each.created, "created", latest))
         for each in versions
-    ]
-    records.sort(key=lambda record: record.version)
-    return records
+    )
 
 
 def _create_person(parts: list[str]) -> Person:

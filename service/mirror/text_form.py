@@ -4,8 +4,11 @@ The differences that remain are in docs/mirror.md.
 """
 
 import re
+from collections.abc import Iterable
 from datetime import UTC, datetime
+from itertools import groupby
 from typing import NamedTuple
+from unicodedata import combining, normalize
 
 from ..arxiv_xml import (
     MAX_ABSTRACT_CHARS,
@@ -17,12 +20,15 @@ from ..arxiv_xml import (
     MAX_TITLE_CHARS,
     MAX_WORD_CHARS,
 )
+from ..metadata import tex
 from ..metadata.arxiv_ids import parse_arxiv_id
 from ..metadata.dois import parse_dois
-from ..metadata.person_names import Authors, split_authors
-from ..metadata.tex import tex_to_text
+from ..metadata.person_names import Authors, has_letter, is_suffix, split_authors
 from ..metadata.unicode_text import XML_FORBIDDEN
+from ..models.mirror import VersionRecord
 
+MAX_AUTHORS_CHARS = 1_000_000
+"""Length of all authors and their affiliations in one text."""
 MAX_VERSION = 9999
 EARLIEST = 504_921_600
 """1986-01-01: arXiv has papers that are older than itself, the oldest of April 1986."""
@@ -31,7 +37,7 @@ FUTURE_SECONDS = 2 * 86_400
 
 _SURROGATE = re.compile("[\0\ud800-\udfff]")
 _CONTROL = re.compile(f"[{XML_FORBIDDEN}]")
-_COMBINING = re.compile(rf"[^\w\s\x00-\x7f]{{{MAX_COMBINING + 1},}}")
+_SYMBOLS = re.compile(rf"[^\w\s\x00-\x7f]{{{MAX_COMBINING + 1},}}")
 _PLAIN_ID = re.compile(r"(?:0[7-9]|[1-8]\d)(?:0[1-9]|1[0-2])\.\d{4,5}", re.ASCII)
 _MONTH_NAMES = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 _MONTHS = {name: number for number, name in enumerate(_MONTH_NAMES, 1)}
@@ -43,9 +49,45 @@ _HTTP_DATE = re.compile(
 _DAY = re.compile(r"(\d{4})-(\d\d)-(\d\d)", re.ASCII)
 _VERSION = re.compile(r"v?([1-9]\d{0,3})", re.ASCII)
 _SIZE = re.compile(r"(\d{1,9}) ?kb?", re.ASCII | re.IGNORECASE)
+_NOT_CONVERTED = {"varepsilon", "vartheta", "varpi", "varrho", "upsilon"}
+"""Greek letters that the API leaves in TeX."""
+_PARENTHESIS = re.compile(r"[()]")
 _GLUED_STOP = re.compile(r"\.(?=[^\s.,)\]}'\"])")
+_NOTE = re.compile(
+    r"\\(?:thanks|footnote(?:mark|text)?) ?\{[^{}]*\}|\$ ?\^[^$]*\$|\^\{[^{}]*\}|\^[\d*,]+"
+    r"|\\(?:d?dag|dagger|ddagger)\b|(?<![*\u2020\u2021\xa7\xb6])[*\u2020\u2021\xa7\xb6]++(?=[\s,]|$)"
+)
+"""A footnote, or the mark of one."""
+_NAME_END = re.compile(r",? +(?:and|&|\\&) +|, *(?:and +)?")
+_MARKS = re.compile(r"\W*(?:[a-z]|\d+)(?:[\s,;&]+(?:and\s+)?(?:[a-z]|\d+))*\W*", re.IGNORECASE)
+"""Numbers or letters that refer to a list of affiliations: 1, 2 and 3."""
+_MARK = re.compile(r"\d+|\b[a-z]\b", re.IGNORECASE)
+_LIST_START = re.compile(r"\((?= *\(? *(?:\d+|[a-z])\b)", re.IGNORECASE)
+_LIST_ITEM = re.compile(r"(?:^|[,;.]?\s)\(? *(\d+|[a-z])(?:\)|\.(?=\s)|\s)\s*", re.IGNORECASE)
+_ET_AL = re.compile(r"et\.?\s+al\b.*", re.IGNORECASE | re.DOTALL)
 _ESCAPED_LINE_END = re.compile(r"\\n(?=  |$)")
+_ESCAPED_LETTER = re.compile(r"\\+(?=[^\W\d_a-zA-Z])")
+"""What remains of an accent whose backslash was escaped, so that it is two."""
 _ESCAPES = re.compile(r"\\(.)")
+
+
+# what the API converts; its other form of phi is \u03c6
+_CHARACTERS = (
+    {name: tex.LETTERS[name] for name in tex.LETTERS if name != "j"}
+    | {name: letter for name, letter in tex.GREEK.items() if name not in _NOT_CONVERTED}
+    | {"epsilon": "\u03b5", "omicron": "\u03bf", "ETH": "\xd0", "eth": "\xf0"}
+    | {"P": "\xb6", "S": "\xa7", "copyright": "\xa9", "pounds": "\xa3", "deg": "\xb0"}
+    | {"dag": "\u2020", "ddag": "\u2021", "div": "\xf7"}
+    | {"guillemotleft": "\xab", "guillemotright": "\xbb"}
+)
+_NAMES = "|".join(sorted(_CHARACTERS, key=len, reverse=True))
+_COMMAND = re.compile(rf"\{{\\({_NAMES})\}}|\\({_NAMES})(?![^\W_])(?:\\(?= )| |\{{\}})?")
+_DOUBLE_BRACES = re.compile(r"\{\{([^{}]*)\}\}")
+_ACCENTS = {name: tex.ACCENTS[name] for name in ("'", "`", "^", '"', "~", "=", ".", *"Hckruv")}
+_DOTLESS = {"\u0131": "i"}
+_ACCENT = re.compile(
+    r"""\\(['`^"~=.])(?:\{([a-zA-Z\u0131])\}|([a-zA-Z\u0131]))|\\([Hckruv])\{([a-zA-Z\u0131])\}"""
+)
 
 
 class InvalidRecord(ValueError):
@@ -87,26 +129,52 @@ def clean_text(text: str | None, limit: int, name: str) -> str:
 def _clean_unusual(text: str, name: str) -> str:
     if _SURROGATE.search(text):
         raise InvalidRecord(f"{name} contains a NUL or half of a surrogate pair")
-    if _COMBINING.search(text):
-        raise InvalidRecord(f"{name} contains a long run of combining characters")
+    if any(map(_has_long_run, _SYMBOLS.finditer(text))):
+        raise InvalidRecord(f"{name} has more than {MAX_COMBINING} combining characters in a row")
     return " ".join(_CONTROL.sub("", text).split())
+
+
+def _has_long_run(match: re.Match[str]) -> bool:
+    runs = groupby(match[0], key=lambda character: combining(character) > 0)
+    return any(is_marks and len(list(run)) > MAX_COMBINING for is_marks, run in runs)
 
 
 def clean_title(text: str | None) -> str:
     """Return a title. Raises InvalidRecord, also if it is empty."""
     if title := clean_text(text, MAX_TITLE_CHARS, "title"):
-        return title
+        return convert_tex(title)
     raise InvalidRecord("no title")
 
 
 def clean_abstract(text: str | None) -> str:
     """Return an abstract. Raises InvalidRecord."""
-    return clean_text(text, MAX_ABSTRACT_CHARS, "abstract")
+    return convert_tex(clean_text(text, MAX_ABSTRACT_CHARS, "abstract"))
 
 
 def clean_note(text: str | None, name: str) -> str | None:
     """Return a comment, a journal reference or another short text. Raises InvalidRecord."""
-    return clean_text(text, MAX_NOTE_CHARS, name) or None
+    return convert_tex(clean_text(text, MAX_NOTE_CHARS, name)) or None
+
+
+def convert_tex(text: str) -> str:
+    r"""Return a text with TeX accents, letters and Greek letters as characters, as in the API.
+
+    The API converts them in formulas as well, swallows a space after a command, and keeps braces:
+    `K{\"a}hler` becomes `K{ä}hler`. It leaves other commands as they are.
+    """
+    if "\\" not in text:
+        return text
+    text = _COMMAND.sub(lambda match: _CHARACTERS[match[1] or match[2]], text)
+    text = _DOUBLE_BRACES.sub(r"{\1}", text)
+    return _ACCENT.sub(_convert_accent, text)
+
+
+def _convert_accent(match: re.Match[str]) -> str:
+    accent, letter = match[1] or match[4], match[2] or match[3] or match[5]
+    composed = normalize("NFC", _DOTLESS.get(letter, letter) + _ACCENTS[accent])
+    if len(composed) == 1:
+        return composed
+    return match[0] if accent.isalpha() else letter
 
 
 def unescape(text: str) -> str:
@@ -152,7 +220,8 @@ def join_authors(persons: list[Person]) -> Authors:
     names, affiliations = [], []
     for keyname, forenames, suffix, places in persons:
         name = f"{forenames} {keyname} {suffix}" if suffix else f"{forenames} {keyname}"
-        names.append(clean_text(name, MAX_NAME_CHARS, "author"))
+        name = clean_text(name, MAX_NAME_CHARS, "author")
+        names.append(_ESCAPED_LETTER.sub("", name) if "\\" in name else name)
         affiliations.append(_clean_affiliations(places) if places else [])
     return split_authors(names, affiliations)
 
@@ -169,8 +238,79 @@ def split_raw_authors(text: str) -> Authors:
 
     Raises InvalidRecord.
     """
-    names = re.split(r", and |, | and ", clean_text(text, MAX_ABSTRACT_CHARS * 10, "authors"))
-    return join_authors([Person(_GLUED_STOP.sub(". ", tex_to_text(name))) for name in names])
+    text = _NOTE.sub("", clean_text(text, MAX_AUTHORS_CHARS, "authors"))
+    persons: list[Person] = []
+    places: dict[str, str] = {}
+    for block in _split_parentheses(text):
+        if not block.startswith("("):
+            persons += map(Person, _split_names(block))
+        elif found := _read_list(block):
+            places |= found
+        elif persons:
+            persons[-1] = persons[-1]._replace(affiliations=(block[1:].removesuffix(")"),))
+    return join_authors(_share_affiliations(persons, places))
+
+
+def _split_parentheses(text: str) -> list[str]:
+    """Return the parts of a text inside of parentheses and between them; the first may be empty."""
+    if "(" not in text:
+        return [text]
+    blocks, start, depth = [], 0, 0
+    for match in _PARENTHESIS.finditer(text):
+        depth = max(0, depth + (1 if match[0] == "(" else -1))
+        if match[0] == "(" and depth == 1:
+            blocks.append(text[start : match.start()])
+            start = match.start()
+        elif depth == 0 and text.startswith("(", start):
+            blocks.append(text[start : match.end()])
+            start = match.end()
+    return [*blocks, text[start:]]
+
+
+def _split_names(text: str) -> list[str]:
+    names: list[str] = []
+    for piece in filter(None, _NAME_END.split(text)):
+        name = _GLUED_STOP.sub(". ", convert_tex(piece).strip(" ;"))
+        if names and is_suffix(name):
+            names[-1] += f", {name}"
+        elif has_letter(name) and not _ET_AL.fullmatch(name):
+            names.append(name)
+    return names
+
+
+def _read_list(block: str) -> dict[str, str]:
+    """Return the affiliations in `((1) Paris, (2) Rome)` by their marks; none in other text."""
+    if not _LIST_START.match(block) or _MARKS.fullmatch(block):
+        return {}
+    text = block[1:].removesuffix(")")
+    items = list(_LIST_ITEM.finditer(text))
+    if not items or items[0].start():
+        return {}
+    items = list({item[1]: item for item in reversed(items)}.values())[::-1]
+    ends = [item.start() for item in items[1:]]
+    return {
+        item[1]: text[item.end() : end].strip(" ,;.")
+        for item, end in zip(items, [*ends, len(text)], strict=True)
+    }
+
+
+def _share_affiliations(persons: list[Person], places: dict[str, str]) -> list[Person]:
+    """Replace marks by affiliations; authors without any have those of the next author."""
+    shared: list[Person] = []
+    latest: tuple[str, ...] = ()
+    for person in reversed(persons):
+        latest = _resolve_marks(person.affiliations, places) or latest
+        is_group = ":" in person.keyname or "ollaboration" in person.keyname
+        shared.append(person if is_group else person._replace(affiliations=latest))
+    shared.reverse()
+    return shared
+
+
+def _resolve_marks(affiliations: tuple[str, ...], places: dict[str, str]) -> tuple[str, ...]:
+    if not affiliations or not _MARKS.fullmatch(affiliations[0]):
+        return tuple(map(convert_tex, affiliations))
+    marks = _MARK.findall(affiliations[0])
+    return tuple(convert_tex(places[mark]) for mark in marks if mark in places)
 
 
 def parse_time(text: str, name: str, latest: float) -> int:
@@ -211,6 +351,14 @@ def parse_version(text: str) -> int:
     if match := _VERSION.fullmatch(text):
         return int(match[1])
     raise InvalidRecord(f"version is {text[:50]!r}, not v1 to v{MAX_VERSION}")
+
+
+def sort_versions(versions: Iterable[VersionRecord]) -> list[VersionRecord]:
+    """Return the versions from the first to the latest, each once. Raises InvalidRecord if none."""
+    by_number = {each.version: each for each in versions}
+    if not by_number:
+        raise InvalidRecord("no versions")
+    return [by_number[number] for number in sorted(by_number)]
 
 
 def parse_size(text: str) -> int | None:

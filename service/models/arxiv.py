@@ -156,6 +156,14 @@ class ArxivRequest(Struct, frozen=True):
     search_key: UUID
     """A digest of the URL and the parameters: identical searches have the same key."""
 
+    source: SearchSource = "auto"
+    """What may answer it."""
+
+    @property
+    def max_results(self) -> int:
+        """The size of the page."""
+        return int(self.parameters["max_results"])
+
     @property
     def query(self) -> str:
         """The parameters in the form in which arXiv's feeds repeat them."""
@@ -177,7 +185,9 @@ class Outcome(StrEnum):
 
 Remarks = dict[str, list[str]]
 """Peculiarities of a response: `differences`, `warnings` (both sentences) and `missing_ids`, each
-only if there are any."""
+only if there are any; `source` if it is not arXiv's."""
+MIRRORED: Remarks = {"source": ["mirror"]}
+"""Of a response of the mirror."""
 
 
 class ArxivResponse(Struct, frozen=True, kw_only=True):

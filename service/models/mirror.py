@@ -70,6 +70,41 @@ class MirrorRecord(Struct, frozen=True, gc=False, kw_only=True):
     """The history, version 1 first; empty if the source has none."""
 
 
+PAPER_FIELDS = (
+    "title",
+    "abstract",
+    "comment",
+    "journal",
+    "dois",
+    "categories",
+    "primary_category",
+    "published",
+    "updated",
+    "authors",
+)
+"""The fields of `papers` whose source is stored; that of `authors` applies to affiliations too."""
+DETAIL_FIELDS = "submitter", "license", "report_number", "msc_class", "acm_class", "versions"
+"""The fields of `paper_details` whose source is stored."""
+
+
+class PaperDetails(Struct, frozen=True, kw_only=True):
+    """What the API does not have of a paper, and where the fields of one version come from."""
+
+    submitter: str | None = None
+    license: str | None = None
+    report_number: str | None = None
+    msc_class: str | None = None
+    acm_class: str | None = None
+    versions: list[VersionRecord] = []
+    source: Source | None = None
+    """Where these fields come from; None if there are none."""
+    other_sources: dict[str, Source] | None = None
+    """Those of them that come from another source."""
+    paper_source: Source = Source.API
+    """Where the other fields come from."""
+    other_paper_sources: dict[str, Source] | None = None
+
+
 class SyncState(Struct, frozen=True, kw_only=True):
     """A row of the table `mirror_syncs`: the progress of the sync of one set."""
 

@@ -10,7 +10,16 @@ from msgspec.structs import force_setattr
 from .. import models
 from ..metadata import arxiv_ids
 from . import describe
-from .arxiv import MAX_RESULTS, ApiQuery, Link, Moment, Outcome, Search, SentFields
+from .arxiv import (
+    MAX_RESULTS,
+    ApiQuery,
+    Link,
+    Moment,
+    Outcome,
+    Search,
+    SearchSource,
+    SentFields,
+)
 from .records import INT4_MAX, QueryId, Text
 
 _ID = re.compile(r"[0-9]{4}\.[0-9]{4,5}|[a-z-]+/[0-9]{7}")
@@ -130,7 +139,7 @@ class SearchRequest(
 ):
     """A search, and whether to bypass the cache.
 
-    Defaults are omitted, because earlier releases reject `api_query`.
+    Defaults are omitted, because earlier releases reject `api_query` and `source`.
     """
 
     search: Annotated[Search | None, describe("the search")] = field(default=None, name="asked")
@@ -140,6 +149,7 @@ class SearchRequest(
     bypass_cache: Annotated[bool, describe("whether to bypass the cache")] = field(
         default=False, name="anew"
     )
+    source: Annotated[SearchSource, describe("what may answer")] = "auto"
 
     def __post_init__(self) -> None:
         """Raise ValueError unless there is one search."""
@@ -147,11 +157,13 @@ class SearchRequest(
             raise ValueError("asked, api_query: send one of them")
 
     @classmethod
-    def create(cls, search: Search | ApiQuery, *, bypass_cache: bool) -> Self:
+    def create(
+        cls, search: Search | ApiQuery, *, bypass_cache: bool, source: SearchSource = "auto"
+    ) -> Self:
         """Create the request for a search of either kind."""
         if isinstance(search, ApiQuery):
-            return cls(api_query=search, bypass_cache=bypass_cache)
-        return cls(search=search, bypass_cache=bypass_cache)
+            return cls(api_query=search, bypass_cache=bypass_cache, source=source)
+        return cls(search=search, bypass_cache=bypass_cache, source=source)
 
     @property
     def any_search(self) -> Search | ApiQuery:

@@ -9,8 +9,10 @@ from msgspec.structs import asdict, astuple
 
 from .. import models, timestamps
 from ..metadata.arxiv_ids import format_abs_url
+from ..metadata.atom_entries import create_links
 from . import describe, records
 from .arxiv import Entry, Link, Outcome
+from .mirror import DETAIL_FIELDS, PAPER_FIELDS, PaperDetails, Source
 
 
 class SearchSummary(Struct, kw_only=True, omit_defaults=True):
@@ -149,9 +151,12 @@ class Paper(records.PaperFields[str], frozen=True):
     @classmethod
     def from_row(cls, row: records.PaperRow, tz: tzinfo, **fields: object) -> Self:
         """Convert a stored paper, with times in this zone; `fields` are added."""
+        is_derived = row.links is None and row.abstract is not None
         values = asdict(row) | {
             "version": row.version or None,
-            "links": row.links or [],
+            "links": create_links(row.arxiv_id, row.version or None, row.dois)
+            if is_derived
+            else row.links or [],
             "url": format_abs_url(row.arxiv_id, row.version),
         }
         for name in ("published", "updated", "timestamp"):
@@ -160,10 +165,75 @@ class Paper(records.PaperFields[str], frozen=True):
         return convert(values | fields, cls)
 
 
+class PaperHistory(Struct, frozen=True):
+    """A version in the history of a paper."""
+
+    version: Annotated[int, describe("number of the version", 1)]
+    submitted: Annotated[str | None, describe("time of its submission", "2026-11-02T09:17:46")]
+    size_kb: Annotated[int | None, describe("size of its source in kilobytes", 71)]
+    source_type: Annotated[
+        str | None, describe("kind of its source in arXiv's letters; `I` is a withdrawal", "D")
+    ]
+
+
 class PaperWithVersions(Paper, frozen=True):
-    """A paper, as returned by `/papers/{arxiv_id}`."""
+    """A paper, as returned by `/papers/{arxiv_id}`; some fields are only in the mirror."""
 
     versions: Annotated[list[int], describe("numbers of the stored versions", [1, 2])]
+    license: Annotated[
+        str | None, describe("URL of the license", "http://creativecommons.org/licenses/by/4.0/")
+    ]
+    submitter: Annotated[str | None, describe("who submitted the paper", "Emmy Noether")]
+    report_number: Annotated[str | None, describe("report numbers", "IPPP/10/02")]
+    msc_class: Annotated[str | None, describe("Mathematics Subject Classification", "53A55")]
+    acm_class: Annotated[str | None, describe("ACM Computing Classification", "F.2.2")]
+    version_history: Annotated[
+        list[PaperHistory], describe("all versions at arXiv; empty if unknown")
+    ]
+    sources: Annotated[
+        dict[str, Source],
+        describe(
+            "by field, where it comes from: `api`, `arXiv` or `arXivRaw` (formats of OAI-PMH),"
+            " `snapshot`, `rss`",
+            {"title": "api", "license": "arXivRaw"},
+        ),
+    ]
+
+    @classmethod
+    def create(
+        cls, row: records.PaperRow, details: PaperDetails, versions: list[int], tz: tzinfo
+    ) -> Self:
+        """Convert a stored paper with its details, with times in this zone."""
+        history = [
+            PaperHistory(
+                version.version,
+                timestamps.format_iso(version.submitted, tz) if version.submitted else None,
+                version.size_kb,
+                version.source_type,
+            )
+            for version in details.versions
+        ]
+        return cls.from_row(
+            row,
+            tz,
+            versions=versions,
+            license=details.license,
+            submitter=details.submitter,
+            report_number=details.report_number,
+            msc_class=details.msc_class,
+            acm_class=details.acm_class,
+            version_history=history,
+            sources=_list_sources(details),
+        )
+
+
+def _list_sources(details: PaperDetails) -> dict[str, Source]:
+    sources = dict.fromkeys(PAPER_FIELDS, details.paper_source)
+    sources |= details.other_paper_sources or {}
+    if details.source:
+        sources |= dict.fromkeys(DETAIL_FIELDS, details.source) | (details.other_sources or {})
+        sources["version_history"] = sources.pop("versions")
+    return sources
 
 
 class FoundPaper(Paper, frozen=True):

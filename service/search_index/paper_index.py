@@ -215,7 +215,7 @@ def rank_papers(
     if offset >= searcher.num_docs:
         return []
     result = searcher.search(query, limit, count=False, offset=offset, weight_by_field="recency")
-    return [_read_key(searcher, address) for _, address in result.hits]
+    return [read_key(searcher, address) for _, address in result.hits]
 
 
 def _sort(
@@ -227,11 +227,12 @@ def _sort(
     result = searcher.search(
         query, limit, count=False, order_by_field="sort_key", offset=offset, order=order
     )
-    hits = [SortedHit(key, *_read_key(searcher, address)) for key, address in result.hits]
+    hits = [SortedHit(key, *read_key(searcher, address)) for key, address in result.hits]
     return sorted(hits, reverse=descending)
 
 
-def _read_key(searcher: tantivy.Searcher, address: tantivy.DocAddress) -> PaperVersion:
+def read_key(searcher: tantivy.Searcher, address: tantivy.DocAddress) -> PaperVersion:
+    """Return the id and the version of a paper."""
     document = searcher.doc(address)
     return document["arxiv_id"][0], document["version"][0]
 

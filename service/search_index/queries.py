@@ -30,9 +30,9 @@ def build_query(filters: PaperFilter) -> Query:
 def restrict(query: Query | None, filters: PaperFilter) -> Query:
     """Return a query for the papers that match the query and the filters other than `q`."""
     clauses = [(Occur.Must, query)] if query else []
-    clauses += [(Occur.Must, _without_score(each)) for each in _build_filters(filters)]
+    clauses += [(Occur.Must, without_score(each)) for each in _build_filters(filters)]
     if filters.since != timestamps.EARLIEST:
-        clauses.append((Occur.Must, _without_score(match_range("published", filters.since, None))))
+        clauses.append((Occur.Must, without_score(match_range("published", filters.since, None))))
     if filters.until != timestamps.LATEST:
         # this way, papers without a date match as those from before all others
         clauses.append((Occur.MustNot, match_range("published", filters.until + 1, None)))
@@ -65,7 +65,8 @@ def match_paper(arxiv_id: str) -> Query:
     return Query.term_query(SCHEMA, "arxiv_id", arxiv_id, index_option="basic")
 
 
-def _without_score(query: Query) -> Query:
+def without_score(query: Query) -> Query:
+    """Return a query for the same papers that does not influence their order."""
     return Query.const_score_query(query, 0)
 
 
@@ -105,7 +106,7 @@ def _combine(operands: Sequence[Node]) -> Query:
         for operand in operands
     ]
     if all(occur == Occur.MustNot for occur, _ in clauses):
-        clauses.append((Occur.Must, _without_score(Query.all_query())))
+        clauses.append((Occur.Must, without_score(Query.all_query())))
     return Query.boolean_query(clauses)
 
 

@@ -5,6 +5,7 @@ Texts are indexed twice: as exact words for quoted words, and as stems. No text 
 
 from collections.abc import Sequence
 from functools import lru_cache
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +15,17 @@ from ..metadata.categories import CATEGORIES, get_archive
 from ..models.records import PaperRow
 from .analysis import ANALYZERS, ENGLISH, WHITESPACE, split_text, split_words
 
-FORMAT = 1
+FORMAT = 2
 """To be increased when fields or the analysis change: indexes are then built again."""
 RAW = "raw"
 NAME_SEPARATOR = "\x1f"
 """Between the words of a name, by which suggestions find it, and the name as written."""
 MAX_SUGGESTED_AUTHORS = 100
 """Of a paper; names of large collaborations do not fill the index."""
+MAX_SHORT_NAME = 4
+"""Words of a name whose combinations are all indexed."""
+MAX_LONG_NAMES = 4
+"""Longer names of a paper that are told apart; the words of further ones are like one name."""
 
 _NUMBER_BITS, _VERSION_BITS = 24, 6
 _MAX_MOMENT, _MAX_VERSION = (1 << 33) - 1, (1 << _VERSION_BITS) - 1
@@ -35,12 +40,13 @@ def _create_schema() -> tantivy.Schema:
     builder.add_unsigned_field("superseded", indexed=True)
     builder.add_integer_field("sort_key", fast=True)
     builder.add_integer_field("published", fast=True)
+    builder.add_integer_field("update_key", fast=True)
     builder.add_float_field("recency", fast=True)
-    for name in ("title", "author", "abstract", "note", "journal"):
+    for name in ("title", "author", "abstract", "note", "comment", "journal", "report_number"):
         builder.add_text_field(name, tokenizer_name=WHITESPACE)
     for name in ("title_stem", "abstract_stem", "note_stem"):
         builder.add_text_field(name, tokenizer_name=ENGLISH)
-    for name in ("category", "archive", "doi", "author_name"):
+    for name in ("category", "archive", "doi", "author_name", "name_words"):
         builder.add_text_field(name, tokenizer_name=RAW, index_option="basic")
     builder.add_text_field("facet", tokenizer_name=RAW, index_option="basic", fast=True)
     return builder.build()
@@ -72,6 +78,7 @@ class IndexedPaper(PaperRow, frozen=True, gc=False):
 
     changed: int = 0
     """0 if it has not changed since the column was added."""
+    report_number: str | None = None
 
 
 def create_documents(versions: Sequence[IndexedPaper]) -> list[tantivy.Document]:
@@ -89,11 +96,13 @@ def _create_document(row: IndexedPaper, *, superseded: bool) -> tantivy.Document
         "version": row.version,
         "changed": row.changed,
         "sort_key": compute_sort_key(row.published, row.arxiv_id, row.version),
+        "update_key": compute_sort_key(row.updated, row.arxiv_id, row.version),
         "recency": compute_recency(row.published),
         "title": title,
         "title_stem": title,
         "author": [split_text(name) for name in row.authors],
         "author_name": list_name_keys(row.authors),
+        "name_words": list_name_words(row.authors),
         "abstract": abstract,
         "abstract_stem": abstract,
         "note": note,
@@ -105,21 +114,25 @@ def _create_document(row: IndexedPaper, *, superseded: bool) -> tantivy.Document
     }
     if row.published is not None:
         values["published"] = row.published
+    if row.comment:
+        values["comment"] = note[0]
     if row.journal:
         values["journal"] = note[-1]
+    if row.report_number:
+        values["report_number"] = split_text(row.report_number)
     if superseded:
         values["superseded"] = 1
     return tantivy.Document.from_dict(values, SCHEMA)
 
 
-def compute_sort_key(published: int | None, arxiv_id: str, version: int) -> int:
-    """Return a number that sorts papers by submission, and most papers of one second by their ids.
+def compute_sort_key(time: int | None, arxiv_id: str, version: int) -> int:
+    """Return a number that sorts papers by a time, and most papers of one second by their ids.
 
     Papers with equal numbers are rare.
     """
     digits: str = arxiv_id.rpartition("/")[2].rpartition(".")[2]
     number = int(digits) % (1 << _NUMBER_BITS) if digits.isdecimal() else 0
-    moment = min(max(published or 0, 0), _MAX_MOMENT)
+    moment = min(max(time or 0, 0), _MAX_MOMENT)
     return ((moment << _NUMBER_BITS) + number << _VERSION_BITS) + min(version, _MAX_VERSION)
 
 
@@ -152,3 +165,32 @@ def _create_name_keys(name: str) -> list[str]:
         surname_first = written[particles[0] :] + written[: particles[0]]
         spellings[fold_name(" ".join(surname_first))] = None
     return [f"{spelling}{NAME_SEPARATOR}{name}" for spelling in spellings if spelling]
+
+
+def list_name_words(authors: Sequence[str]) -> list[str]:
+    """Return the terms by which a paper is found if one author's name has several given words."""
+    names = [_list_distinct_words(name) for name in authors]
+    terms = {term: None for name in names for term in _combine_words(name)}
+    long_names = (name for name in names if len(name) > MAX_SHORT_NAME)
+    for number, name in enumerate(long_names):
+        place = min(number, MAX_LONG_NAMES - 1)
+        terms |= dict.fromkeys(create_long_name_term(place, word) for word in name)
+    return list(terms)
+
+
+@lru_cache(maxsize=2**16)
+def _list_distinct_words(name: str) -> tuple[str, ...]:
+    return tuple(sorted({*split_words(name)}))
+
+
+@lru_cache(maxsize=2**16)
+def _combine_words(words: tuple[str, ...]) -> list[str]:
+    if len(words) > MAX_SHORT_NAME:
+        return []
+    sizes = range(2, len(words) + 1)
+    return [" ".join(chosen) for size in sizes for chosen in combinations(words, size)]
+
+
+def create_long_name_term(place: int, word: str) -> str:
+    """Return the term for a word in a long name, of which a paper may have several."""
+    return f"{place}{NAME_SEPARATOR}{word}"

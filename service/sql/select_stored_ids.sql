@@ -1,6 +1,10 @@
 -- Which of these papers have details, or are stored in this version.
-select arxiv_id from paper_details where arxiv_id = any(%(arxiv_ids)s::text[])
+with sent as (
+    select arxiv_id, version::smallint as version
+    from unnest(
+        string_to_array(%(arxiv_ids)s::text, ' '), string_to_array(%(versions)s::text, ' ')
+    ) as name (arxiv_id, version)
+)
+select arxiv_id from sent join paper_details using (arxiv_id)
 union
-select papers.arxiv_id
-from unnest(%(arxiv_ids)s::text[], %(versions)s::smallint[]) as name (arxiv_id, version)
-join papers on papers.arxiv_id = name.arxiv_id and papers.version = name.version
+select arxiv_id from sent join papers using (arxiv_id, version)

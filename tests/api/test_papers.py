@@ -976,6 +976,7 @@ async def test_indexes_are_created_while_searches_are_recorded(earlier: str) -> 
             "0009_papers",
             "0014_group_authors",
             "0016_api_query",
+            "0019_mirror",
         ):  # the tables that this version writes
             psql(earlier, "-f", str(migrations.FOLDER / f"{name}.sql"))
         conn.execute("select setval('arxiv_sequence', 10000)")

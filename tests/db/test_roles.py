@@ -14,6 +14,16 @@ TABLES = {
     "papers": {"arxiv_rw": "select insert update", "arxiv_ro": "select"},
     "harvests": {"arxiv_rw": "select insert update", "arxiv_ro": "select"},
     "harvest_gaps": {"arxiv_rw": "select insert delete", "arxiv_ro": "select"},
+    **{
+        name: {"arxiv_rw": "select insert update", "arxiv_ro": "select"}
+        for name in (
+            "paper_details",
+            "mirror_syncs",
+            "mirror_imports",
+            "announcements",
+            "announcement_feeds",
+        )
+    },
     "gate": {"arxiv_rw": "select update"},
     "gate_queue": {"arxiv_rw": "select insert update delete"},
     "migrations": dict.fromkeys(("arxiv_rw", "arxiv_ro", "arxiv_sequence"), "select"),

@@ -20,6 +20,9 @@ STATEMENTS = {
 def test_postgresql_accepts_the_statement(name: str, database: str) -> None:
     parameters = dict.fromkeys(re.findall(r"%\((\w+)\)s", STATEMENTS[name].decode()))
     with psycopg.connect(database, cursor_factory=psycopg.ClientCursor) as conn:
+        if name.startswith("COPY_"):  # cannot be explained
+            with conn.cursor().copy(STATEMENTS[name]):
+                return
         if "currval" in STATEMENTS[name].decode():
             conn.execute("select nextval('arxiv_sequence')")
         plan = conn.execute(b"explain " + STATEMENTS[name], parameters).fetchall()
@@ -47,7 +50,15 @@ SYSTEMS = {
         "api_keys",
         "find_api_keys",
     },
-    "results": {"results", "papers"},
+    "results": {
+        "results",
+        "papers",
+        "paper_details",
+        "mirror_syncs",
+        "mirror_imports",
+        "announcements",
+        "announcement_feeds",
+    },
     "sequence": {"arxiv_sequence"},
 }
 FALLBACK = {"INSERT_QUERY", "INSERT_RESULTS"}

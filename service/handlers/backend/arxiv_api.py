@@ -1,12 +1,13 @@
 """`/arxiv-api`: searches that are not recorded."""
 
-from litestar import get
+from litestar import Response, get
 from litestar.di import NamedDependency
 
 from ... import openapi
 from ...context import LocalContext
-from ...models.arxiv import Search
+from ...models.arxiv import MIRRORED, Search
 from ...models.responses import ArxivApiResponse
+from ..params import SourceName
 
 
 @get(
@@ -19,11 +20,13 @@ from ...models.responses import ArxivApiResponse
     tags=["backend"],
 )
 async def search_arxiv_api(
-    context: NamedDependency[LocalContext], search: NamedDependency[Search]
-) -> ArxivApiResponse:
+    context: NamedDependency[LocalContext],
+    search: NamedDependency[Search],
+    source: SourceName = None,
+) -> Response[ArxivApiResponse]:
     """Search arXiv and return everything it sends about each paper. Nothing is recorded."""
-    response = await context.search_service.search_arxiv(search)
-    return ArxivApiResponse(
+    response = await context.search_service.search_arxiv(search, source=source)
+    content = ArxivApiResponse(
         data=response.entries,
         timestamp=response.timestamp,
         status=response.status,
@@ -31,3 +34,6 @@ async def search_arxiv_api(
         num_entries=len(response.entries),
         query=response.query,
     )
+    is_mirrored = response.remarks.get("source") == MIRRORED["source"]
+    headers = {"cache-status": "arxiv-gateway; hit; detail=mirror"} if is_mirrored else None
+    return Response(content, headers=headers)

@@ -1,0 +1,157 @@
+"""Answers searches from the mirror, as arXiv's API would."""
+
+from collections.abc import Callable, Collection, Sequence
+from datetime import UTC, datetime
+from time import time
+
+from cachetools import TTLCache
+
+from .. import arxiv_query, arxiv_schedule, lax_query
+from ..arxiv_query_parser import InvalidQuery, Node
+from ..db.mirror import MirrorReader
+from ..db.records import create_entry
+from ..errors import InvalidApiQuery, InvalidParameter
+from ..metadata.arxiv_ids import ArxivId, parse_arxiv_id
+from ..metadata.categories import get_set_spec
+from ..models.arxiv import MIRRORED, ApiQuery, ArxivRequest, ArxivResponse, Remarks, SortBy
+from ..models.mirror import SyncState
+from ..models.records import PaperInsert
+from ..search_index.arxiv_queries import find
+from ..search_index.paper_index import PaperIndex
+
+STATUS = 200
+"""The HTTP status of an answer, that of a successful response of arXiv."""
+SYNCS_SECONDS = 5.0
+"""How long the progress of the syncs is kept in memory."""
+
+
+class MirrorSearch:
+    """Answers searches from the mirror; nothing is recorded."""
+
+    def __init__(self, reader: MirrorReader, index: PaperIndex) -> None:
+        self._reader = reader
+        self._index = index
+        self._syncs: TTLCache[str, list[SyncState]] = TTLCache(1, SYNCS_SECONDS)
+
+    async def is_complete(self) -> bool:
+        """Whether all papers of arXiv are in the mirror. Raises DatabaseUnavailable."""
+        return any(not sync.set_spec and sync.covered_until for sync in await self._fetch_syncs())
+
+    async def look_up(self, request: ArxivRequest) -> ArxivResponse | None:
+        """Return the answer to a search for identifiers; None if arXiv may know more.
+
+        That is so for papers and versions that are not stored, and for papers in no set that was
+        synced after arXiv's latest update. Raises DatabaseUnavailable.
+        """
+        names = _parse_ids(request)
+        if not names or request.parameters["search_query"]:
+            return None
+        latest_update = arxiv_schedule.latest_oai_update(time())
+        current = {
+            sync.set_spec
+            for sync in await self._fetch_syncs()
+            if sync.synced_at and sync.synced_at >= latest_update
+        }
+        if not current:
+            return None
+        papers = await self._reader.fetch_papers(names)
+        if len(papers) < len(names) or not all(_is_in_sets(paper, current) for paper in papers):
+            return None
+        return _create_page(request, papers)
+
+    async def search(self, request: ArxivRequest) -> ArxivResponse:
+        """Return the answer to any search, whatever the age of the mirror.
+
+        Raises InvalidParameter or InvalidApiQuery for a query that arXiv rejects, IndexUnavailable
+        or DatabaseUnavailable.
+        """
+        if not request.parameters["search_query"]:
+            return _create_page(request, await self._reader.fetch_papers(_parse_ids(request)))
+        try:
+            tree = lax_query.parse_rewritten_query(
+                lax_query.rewrite_query(request.parameters["search_query"])
+            )
+            total, found = await find(
+                self._index,
+                await self._index.open_snapshot(),
+                tree,
+                arxiv_ids=[name for name, _ in _parse_ids(request)] or None,
+                sort_by=request.search.sort_by,
+                sort_order=request.search.sort_order,
+                start=request.search.start,
+                limit=request.max_results,
+            )
+        except InvalidQuery as error:
+            if isinstance(request.search, ApiQuery):
+                raise InvalidApiQuery(str(error)) from None
+            raise InvalidParameter("query", str(error)) from None
+        papers = await self._reader.fetch_papers([ArxivId(*paper) for paper in found])
+        return _create_response(request, total, papers, tree)
+
+    async def describe_age(self) -> str:
+        """Say how current the mirror is. Raises DatabaseUnavailable."""
+        times = [sync.synced_at for sync in await self._fetch_syncs() if sync.synced_at]
+        if not times:
+            return "it was never synced"
+        return f"as of {datetime.fromtimestamp(max(times), UTC):%Y-%m-%d %H:%M} UTC"
+
+    async def _fetch_syncs(self) -> list[SyncState]:
+        if (syncs := self._syncs.get("")) is None:
+            self._syncs[""] = syncs = await self._reader.fetch_syncs()
+        return syncs
+
+
+def _create_page(request: ArxivRequest, papers: Sequence[PaperInsert]) -> ArxivResponse:
+    """Sort papers that were looked up, each once, and return the page that was requested."""
+    search = request.search
+    unique = {(paper.arxiv_id, paper.version): paper for paper in papers}
+    ordered = sorted(unique.values(), key=_SORT_KEYS[search.sort_by])
+    # the oldest comes first if all are equally relevant
+    if (search.sort_by == "relevance") != (search.sort_order == "descending"):
+        ordered.reverse()
+    page = ordered[search.start : search.start + request.max_results]
+    return _create_response(request, len(ordered), page, None)
+
+
+def _create_response(
+    request: ArxivRequest, total: int, papers: Sequence[PaperInsert], tree: Node | None
+) -> ArxivResponse:
+    parameters = request.parameters
+    entries = list(map(create_entry, papers))
+    page = parameters["id_list"], request.search.start, request.max_results
+    remarks: Remarks = dict(MIRRORED)
+    missing = arxiv_query.find_missing_ids(parameters, entries)
+    if missing and not tree and not request.search.start and len(missing) < request.max_results:
+        remarks["missing_ids"] = missing
+    query = lax_query.rewrite_query(parameters["search_query"])
+    return ArxivResponse(
+        timestamp=int(time()),
+        status=STATUS,
+        num_results=total,
+        query=lax_query.format_feed_query(query, *page),
+        feed_link=lax_query.format_feed_link(tree, *page),
+        entries=entries,
+        remarks=remarks,
+    )
+
+
+def _parse_ids(request: ArxivRequest) -> list[ArxivId]:
+    """Return the identifiers in a search; none if one of them is not valid."""
+    items = [item for item in request.parameters["id_list"].split(",") if item]
+    names = [name for item in items if (name := parse_arxiv_id(item))]
+    return names if len(names) == len(items) else []
+
+
+def _is_in_sets(paper: PaperInsert, set_specs: Collection[str]) -> bool:
+    """Whether one of the sets of OAI-PMH (empty: that of all papers) has the paper."""
+    if "" in set_specs:
+        return True
+    paths = [f"{get_set_spec(category)}:" for category in paper.categories]
+    return any(path.startswith(f"{set_spec}:") for path in paths for set_spec in set_specs)
+
+
+_SORT_KEYS: dict[SortBy, Callable[[PaperInsert], tuple[int, str, int]]] = {
+    "relevance": lambda paper: (paper.published or 0, paper.arxiv_id or "", paper.version or 0),
+    "submittedDate": lambda paper: (paper.published or 0, paper.arxiv_id or "", paper.version or 0),
+    "lastUpdatedDate": lambda paper: (paper.updated or 0, paper.arxiv_id or "", paper.version or 0),
+}
