@@ -5,9 +5,8 @@ import logging
 import os
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
-from contextlib import aclosing, suppress
+from concurrent.futures import Future
+from contextlib import aclosing, closing, suppress
 from functools import cached_property
 from threading import Semaphore, Thread
 from typing import NamedTuple
@@ -20,7 +19,7 @@ from ..errors import DatabaseTimeout, DatabaseUnavailable, ImportFailed, RecordR
 from ..models.mirror import ImportState, MirrorRecord, PaperRows, ParsedBlock
 from .rejected_lines import RejectedLine, RejectedLines
 from .snapshot import parse_line
-from .snapshot_blocks import create_workers, decode_block, parse_block, split_lines
+from .snapshot_blocks import BlockParser, decode_block, split_lines
 from .snapshot_file import REMEDY, Block, SnapshotFile
 
 logger = logging.getLogger(__name__)
@@ -224,20 +223,13 @@ async def _parse_blocks(
         with suppress(RuntimeError):  # the loop is closed
             loop.call_soon_threadsafe(blocks.put_nowait, item)
 
-    with create_workers(num_workers) as workers:
+    with closing(BlockParser(num_workers)) as parser:
         # a thread that waits for standard input must not delay the end of the process
-        Thread(target=_read, args=(file, position, workers, slots, send), daemon=True).start()
+        Thread(target=_read, args=(file, position, parser, slots, send), daemon=True).start()
         while item := await blocks.get():
             if isinstance(item, Exception):
                 raise item
-            try:
-                parsed = decode_block(await asyncio.wrap_future(item.parsed))
-            except BrokenProcessPool as error:
-                raise ImportFailed(
-                    "a process that reads lines was killed, probably because memory is exhausted:"
-                    " the same command resumes the import"
-                ) from error
-            yield item.block, parsed
+            yield item.block, decode_block(await asyncio.wrap_future(item.parsed))
             slots.release()
 
 
@@ -251,7 +243,7 @@ class _Parsing(NamedTuple):
 def _read(
     file: SnapshotFile,
     position: int,
-    workers: ProcessPoolExecutor,
+    parser: BlockParser,
     slots: Semaphore,
     send: Callable[[_Parsing | Exception | None], None],
 ) -> None:
@@ -259,7 +251,7 @@ def _read(
     try:
         for block in file.read_blocks(position):
             slots.acquire()
-            send(_Parsing(block, workers.submit(parse_block, block.data)))
+            send(_Parsing(block, parser.submit(block.data)))
         send(None)
     except Exception as error:  # noqa: BLE001 - for the task that waits
         send(error)
