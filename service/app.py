@@ -12,6 +12,7 @@ import httpx
 from litestar import Litestar, Router
 from litestar.datastructures import State
 from litestar.di import Provide
+from litestar.exceptions import HTTPException
 from litestar.middleware import ASGIMiddleware
 from litestar.plugins.prometheus import PrometheusConfig
 from litestar.types import ASGIApp, ControllerRouterHandler
@@ -19,6 +20,7 @@ from litestar.types import ASGIApp, ControllerRouterHandler
 from . import openapi, tracing
 from .api_keys import Rate
 from .context import Context, create_context
+from .errors import ServiceError
 from .handlers import announcements, api_query, arxiv, health, papers, params, queries, results
 from .handlers.backend import arxiv_api, internal, records
 from .handlers.backend.auth import check_token
@@ -38,6 +40,13 @@ from .middleware.request_log import RequestLogMiddleware
 from .middleware.request_timeout import RequestTimeoutMiddleware, TimeoutResponseMiddleware
 from .middleware.response_budget import ResponseBudgetMiddleware
 from .middleware.security_headers import SecurityHeadersMiddleware
+from .pages import home
+from .pages.page import (
+    create_static_router,
+    create_template_config,
+    respond_to_http_exception,
+    respond_to_service_error,
+)
 from .problems import EXCEPTION_HANDLERS
 from .settings import ENDPOINTS, Settings
 
@@ -71,6 +80,11 @@ HANDLERS: dict[str, list[ControllerRouterHandler]] = {
     "read-archive": [internal.read_archive],
     "find-keys": [internal.find_keys],
 }
+PAGES: list[ControllerRouterHandler] = [home.show_home]
+PAGE_EXCEPTION_HANDLERS = EXCEPTION_HANDLERS | {
+    ServiceError: respond_to_service_error,
+    HTTPException: respond_to_http_exception,
+}
 OPERATIONS = (health.get_liveness, health.get_readiness, show_metrics)
 MAX_BODY_BYTES = 16 * 2**20  # of a request to a backend endpoint; 2,000 results are about 1 MiB
 MAX_PUBLIC_BODY_BYTES = 64 * 2**10
@@ -84,15 +98,17 @@ def create_app(settings: Settings, transport: httpx.AsyncBaseTransport | None = 
     ConfigurationError if `database_url` is missing or malformed.
     """
     context = create_context(settings, transport)
+    pages = [*PAGES, create_static_router()] if settings.serves_pages else []
     return Litestar(
-        [*_create_routers(settings), *OPERATIONS, openapi.create_assets_router()],
+        [*_create_routers(settings), *pages, *OPERATIONS, openapi.create_assets_router()],
         lifespan=[_get_context, _update_search_index, _sync_mirror],
         dependencies={
             "context": Provide(_provide_context, sync_to_thread=False),
             "search": Provide(params.provide_search, sync_to_thread=False),
             "params": Provide(params.SearchParams, sync_to_thread=False),
         },
-        exception_handlers=EXCEPTION_HANDLERS,
+        exception_handlers=PAGE_EXCEPTION_HANDLERS if settings.serves_pages else EXCEPTION_HANDLERS,
+        template_config=create_template_config() if settings.serves_pages else None,
         middleware=[
             PrometheusConfig(app_name="arxiv-gateway", prefix="http", group_path=True).middleware,
             *tracing.create_middleware(),

@@ -123,6 +123,10 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Whether API clients send API keys."""
     anonymous_rate: str = "60/minute"
     """Quota of an address without a key, if keys are optional."""
+    pages: Literal["on", "off"] = "on"
+    """Whether to serve pages for browsers beside the frontend endpoints."""
+    public_url: str | None = None
+    """URL under which users reach the service, the base of links; unset: that of the request."""
     allowed_hosts: str | None = None
     """Accepted values of the Host header; unset: any."""
     cors_origins: str | None = None
@@ -178,6 +182,8 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
             token = getattr(self, name)
             if token is not None and not _TOKEN.fullmatch(token):
                 yield f"{_get_variable(name)}: use printable ASCII, without a space at either end"
+        if self.public_url is not None:
+            _parse_url("public_url", self.public_url)
         for name in ("oai_url", "rss_url"):
             _parse_url(name, getattr(self, name))
             if self.sync == "daily":
@@ -279,6 +285,11 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     def backend_may_be_served(self) -> bool:
         """Whether the backend endpoints cannot be used to bypass API keys."""
         return self.api_keys == "off" or bool(self.tokens)
+
+    @property
+    def serves_pages(self) -> bool:
+        """Whether this instance serves pages: they show what all frontend endpoints return."""
+        return self.pages == "on" and self.served.issuperset(ENDPOINTS["frontend"])
 
     @property
     def searches_papers(self) -> bool:

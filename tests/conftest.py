@@ -236,7 +236,7 @@ def make_app(settings: Settings, transport: httpx.AsyncBaseTransport | None = No
     change the app, and not use it after its end.
     """
     # what create_app depends on, beyond the context
-    key = settings.served, settings.api_keys, bool(settings.tokens)
+    key = settings.served, settings.api_keys, bool(settings.tokens), settings.serves_pages
     if _free_apps[key]:
         context = create_context(settings, transport)
         app = _free_apps[key].pop()

@@ -15,7 +15,9 @@ from ..settings import ENDPOINTS
 from .credentials import find_key
 from .scope import get_first_segment, has_absolute_target
 
-EXEMPT = frozenset({"health", "metrics", "schema", "schema-assets", *ENDPOINTS["backend"]})
+EXEMPT = frozenset(
+    {"health", "metrics", "schema", "schema-assets", "static", *ENDPOINTS["backend"]}
+)
 """First segments of paths without keys: for operators, the description, and the backend endpoints,
 which have their own token."""
 SITE_FACTOR = 16

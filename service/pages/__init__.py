@@ -1,0 +1,1 @@
+"""The pages for browsers: handlers, templates and static files."""

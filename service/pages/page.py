@@ -1,0 +1,119 @@
+"""What all pages have in common: the template engine, the headers, errors as pages."""
+
+from hashlib import blake2b
+from http import HTTPStatus
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from litestar import Response, Router
+from litestar.datastructures import CacheControlHeader
+from litestar.enums import MediaType
+from litestar.exceptions import HTTPException
+from litestar.plugins.jinja import JinjaTemplateEngine
+from litestar.response import Template
+from litestar.static_files import create_static_files_router
+from litestar.template import TemplateConfig
+
+from ..errors import ServiceError
+from ..formats.negotiation import parse_media_type, select_offer
+from ..middleware.query_params import IS_LENIENT
+from ..problems import AnyRequest, handle_http_exception, handle_service_error
+
+FOLDER = Path(__file__).parent
+STATIC_PATH = "/static"
+YEAR = 31_536_000
+POLICY = (
+    "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; connect-src 'self';"
+    " form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+)
+"""Everything comes from the service itself, and nothing is inline."""
+PAGE = {**IS_LENIENT, "is_page": True}
+"""The `opt` of handlers of pages: links from elsewhere have parameters of trackers."""
+
+_OFFERS = {
+    "json": [parse_media_type("application/json"), parse_media_type("application/problem+json")],
+    "html": [parse_media_type("text/html")],
+}
+
+
+def create_environment() -> Environment:
+    """Return the environment of the templates: all values are escaped, and none may be missing."""
+    environment = Environment(
+        loader=FileSystemLoader(FOLDER / "templates"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.globals["static"] = {
+        path.name: f"{STATIC_PATH}/{path.name}?{blake2b(path.read_bytes(), digest_size=8).hexdigest()}"
+        for path in (FOLDER / "static").iterdir()
+    }
+    return environment
+
+
+def create_template_config() -> TemplateConfig[JinjaTemplateEngine]:
+    """Return the configuration of Litestar's template engine."""
+    return TemplateConfig(instance=JinjaTemplateEngine.from_environment(create_environment()))
+
+
+def create_static_router() -> Router:
+    """Return the route of the style sheet, the script and the icon."""
+    return create_static_files_router(
+        STATIC_PATH,
+        [FOLDER / "static"],
+        name="static",
+        include_in_schema=False,
+        # the URL changes with the content
+        cache_control=CacheControlHeader(public=True, max_age=YEAR, immutable=True),
+    )
+
+
+def create_page(
+    request: AnyRequest,
+    template: str,
+    *,
+    status_code: int = HTTPStatus.OK,
+    headers: dict[str, str] | None = None,
+    **values: Any,  # noqa: ANN401 - of any template
+) -> Template:
+    """Return a page; `values` are the variables of its template."""
+    common = {"path": request.url.path}
+    return Template(
+        template,
+        context=common | values,
+        status_code=status_code,
+        headers={"content-security-policy": POLICY, "vary": "Accept, Cookie", **(headers or {})},
+        media_type=MediaType.HTML,
+    )
+
+
+def accepts_page(request: AnyRequest) -> bool:
+    """Return whether the client is a browser that shows a page to its user."""
+    handler = request.scope.get("route_handler")
+    if handler is not None and handler.opt.get("is_page"):
+        return True
+    return select_offer(request.headers.get("accept", ""), _OFFERS) == "html"
+
+
+def respond_to_service_error(request: AnyRequest, error: ServiceError) -> Response[Any]:
+    """Respond with a page to browsers, and otherwise as the API does."""
+    return _convert_problem(request, handle_service_error(request, error))
+
+
+def respond_to_http_exception(request: AnyRequest, error: HTTPException) -> Response[Any]:
+    """Respond with a page to browsers, and otherwise as the API does."""
+    return _convert_problem(request, handle_http_exception(request, error))
+
+
+def _convert_problem(request: AnyRequest, response: Response[Any]) -> Response[Any]:
+    if not accepts_page(request):
+        return response
+    return create_page(
+        request,
+        "error.html",
+        status_code=response.status_code or HTTPStatus.INTERNAL_SERVER_ERROR,
+        headers={name: value for name, value in response.headers.items() if name != "content-type"},
+        problem=response.content,
+    )
