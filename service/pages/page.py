@@ -47,10 +47,14 @@ def create_environment() -> Environment:
         lstrip_blocks=True,
     )
     environment.globals["static"] = {
-        path.name: f"{STATIC_PATH}/{path.name}?{blake2b(path.read_bytes(), digest_size=8).hexdigest()}"
+        path.name: f"{STATIC_PATH}/{path.name}?{_compute_digest(path)}"
         for path in (FOLDER / "static").iterdir()
     }
     return environment
+
+
+def _compute_digest(path: Path) -> str:
+    return blake2b(path.read_bytes(), digest_size=8).hexdigest()
 
 
 def create_template_config() -> TemplateConfig[JinjaTemplateEngine]:
