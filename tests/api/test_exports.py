@@ -84,7 +84,7 @@ def active(db: psycopg.Connection) -> list[int]:
     return [pid for (pid,) in db.execute(f"{READERS} and state = 'active'")]
 
 
-async def until(what: Callable[[], Any], seconds: float = 5) -> Any:
+async def until(what: Callable[[], Any], seconds: float = 60) -> Any:
     end = monotonic() + seconds
     while not (found := what()):
         assert monotonic() < end
@@ -219,7 +219,7 @@ async def test_export_that_loses_its_database_is_detectably_truncated(
                 [pid] = await until(waiting)
                 large_db.execute("select pg_terminate_backend(%s)", (pid,))
                 with pytest.raises(httpx.RemoteProtocolError, match="incomplete"):
-                    await asyncio.wait_for(reading, 5)
+                    await asyncio.wait_for(reading, 60)
             assert (await client.get("/results?page=0")).status_code == 200
 
         export_lines = [
@@ -261,7 +261,7 @@ async def test_lost_postgres_server_truncates_the_export(
                 else:
                     proxy.open.clear()
                 with pytest.raises(httpx.RemoteProtocolError, match="incomplete"):
-                    await asyncio.wait_for(_read(pieces), 5)
+                    await asyncio.wait_for(_read(pieces), 60)
             proxy.cut_before_answer = False
             proxy.open.set()
             assert (await client.get("/results?page=0")).status_code == 200

@@ -337,7 +337,7 @@ async def test_changed_papers_are_found_by_their_new_texts_only(
 
 
 async def wait_until(condition: Callable[[], Any]) -> None:
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while not await condition():  # noqa: ASYNC110
             await asyncio.sleep(0.05)
 
@@ -631,7 +631,7 @@ def test_a_service_starts_with_an_index_of_truncated_files(
     environment = create_environment(settings())
 
     def wait_for_total(started: Any) -> int:
-        end = monotonic() + 30
+        end = monotonic() + 60
         while (response := started.get("/papers", q="quantum")).status_code == 503:
             assert monotonic() < end
             sleep(0.1)

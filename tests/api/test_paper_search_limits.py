@@ -127,7 +127,7 @@ async def test_rebuild_goes_on_if_the_index_in_use_cannot_be_updated_meanwhile(
         fail_count: list[int] = []
         monkeypatch.setattr(SyncedIndex, "sync", fail)
         state.request_rebuild(folder)
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while (after := state.read_state(folder)) is None or after == before:  # noqa: ASYNC110
                 await asyncio.sleep(0.05)
         store(db, [paper(4000, title="Quantum leap")])

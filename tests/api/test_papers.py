@@ -867,7 +867,7 @@ async def test_read_delay_applies_to_papers(gateway: Serve, database: str) -> No
             create_search_record(entry(2, title="New testing"), timestamp=int(time()))
         )
     async with gateway(settle=600) as client:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while "total" not in await found(client):  # noqa: ASYNC110 - until it is indexed
                 await asyncio.sleep(0.05)
         for params in {}, {"q": "testing"}, {"order": "oldest"}:

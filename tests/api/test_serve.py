@@ -266,7 +266,7 @@ def test_sigterm_lets_running_requests_finish(
         )
         sleep(0.5)
         assert running.end(signal.SIGTERM) == 0
-        response, _ = request.communicate(timeout=10)
+        response, _ = request.communicate(timeout=60)
     assert b'"num_entries":10' in response
     assert db.execute("select count(*) from results").fetchone() == (10,)
 
@@ -283,7 +283,7 @@ def test_sigterm_cancels_waiting_searches(
             started = monotonic()
             assert running.end(signal.SIGTERM) == 0
             assert monotonic() - started < 10
-            response, _ = request.communicate(timeout=10)
+            response, _ = request.communicate(timeout=60)
     assert b"503 Service Unavailable" in response
     assert b"the service is stopping" in response
 

@@ -177,7 +177,7 @@ def test_sigterm_drains_all_workers_and_stops_postgresql(
             sleep(0.3)
         children = find_children(running.process.pid)
         assert running.end(signal.SIGTERM) == 0
-        sent, waiting = (request.communicate(timeout=10)[0] for request in requests)
+        sent, waiting = (request.communicate(timeout=60)[0] for request in requests)
 
     assert b'"num_entries":10' in sent
     assert b"503 Service Unavailable" in waiting
@@ -197,7 +197,7 @@ def test_ctrl_c_lets_running_requests_finish(environment: dict[str, str], arxiv:
             for pid in (running.process.pid, *workers):  # as a terminal does
                 os.kill(pid, signal.SIGINT)
             assert running.wait() == 0
-            response, _ = request.communicate(timeout=10)
+            response, _ = request.communicate(timeout=60)
 
     assert b'"num_entries":10' in response
 

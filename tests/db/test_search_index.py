@@ -79,7 +79,7 @@ def find(folder: Path, word: str) -> set[tuple[str, int]]:
     return {(each["arxiv_id"][0], each["version"][0]) for each in documents}
 
 
-async def wait_for(condition: Callable[[], object], seconds: float = 20) -> None:
+async def wait_for(condition: Callable[[], object], seconds: float = 60) -> None:
     async with asyncio.timeout(seconds):
         while not condition():  # noqa: ASYNC110 - no event tells it
             await asyncio.sleep(0.02)
@@ -519,7 +519,7 @@ def test_kills_at_any_moment_leave_an_index_that_is_completed(
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )
-        deadline = monotonic() + 20
+        deadline = monotonic() + 60
         while monotonic() < deadline and not (folder / state.LOCK).exists():
             sleep(0.01)
         sleep(moments.uniform(0, 1.2) + 0.6 * (attempt > 0))

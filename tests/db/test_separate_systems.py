@@ -657,7 +657,7 @@ async def test_failover_loses_no_acknowledged_search(
         await asyncio.to_thread(primary.kill)
         before = len(acknowledged)
         await asyncio.to_thread(standby.promote)
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while len(acknowledged) < before + 50:  # noqa: ASYNC110 - nothing signals it
                 await asyncio.sleep(0.05)
         ended.set()

@@ -137,7 +137,7 @@ def test_connections_beyond_the_limit_wait(tmp_path: Path, pools: dict[str, str]
 
 def open_accepted_connection(router: Router) -> socket.socket:
     """Connect until HAProxy accepts, since it may not have noticed yet that others were closed."""
-    end = monotonic() + 5
+    end = monotonic() + 60
     while True:
         conn = connect(router)
         with suppress(ConnectionError):

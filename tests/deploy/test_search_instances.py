@@ -44,7 +44,7 @@ def recording(start: Start, database: str, arxiv_server: tuple[StandIn, str]) ->
 
 
 def wait_until_ready(instance: Service) -> None:
-    end = monotonic() + 20
+    end = monotonic() + 60
     while (response := instance.get("/health/ready")).status_code != 200:
         assert monotonic() < end, response.text
         sleep(0.05)

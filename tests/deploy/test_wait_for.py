@@ -182,7 +182,7 @@ def test_command_gets_its_arguments_unchanged(wait_for: Run) -> None:
 def test_script_is_replaced_by_command(start: Start) -> None:
     with open_port() as port:
         process = start("-q", f"127.0.0.1:{port}", "--", "sh", "-c", "echo $$; exit 7")
-        output, errors = process.communicate(timeout=5)
+        output, errors = process.communicate(timeout=60)
 
     assert output == f"{process.pid}\n"
     assert errors == ""
@@ -193,7 +193,7 @@ def test_command_runs_after_timeout_unless_strict(start: Start) -> None:
     with closed_port() as (port, _):
         lenient = start(f"127.0.0.1:{port}", "-t", "1", "--", "echo", "started")
         strict = start(f"127.0.0.1:{port}", "-t", "1", "-s", "--", "echo", "started")
-        outputs = [process.communicate(timeout=20)[0] for process in (lenient, strict)]
+        outputs = [process.communicate(timeout=60)[0] for process in (lenient, strict)]
 
     assert (lenient.returncode, strict.returncode) == (0, 1)
     assert outputs == ["started\n", ""]

@@ -85,7 +85,7 @@ def locked(db: psycopg.Connection, table: str) -> Iterator[None]:
         yield
 
 
-def wait_until(condition: Callable[[], object], what: str = "", seconds: float = 10) -> None:
+def wait_until(condition: Callable[[], object], what: str = "", seconds: float = 60) -> None:
     end = monotonic() + seconds
     while not condition():
         assert monotonic() < end, what

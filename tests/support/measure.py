@@ -1,0 +1,76 @@
+"""Assertions about measured time, which other programs on the machine disturb.
+
+CPU time of the own thread does not grow while others run, but caches, memory and the speed of the
+processor are shared. So a failed measurement is repeated; only a slow function fails each time.
+"""
+
+import gc
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from time import thread_time
+
+ATTEMPTS = 5
+
+
+def retry(check: Callable[[], object], attempts: int = ATTEMPTS) -> None:
+    """Call a check until it passes; the last of the attempts may raise AssertionError."""
+    for _ in range(attempts - 1):
+        try:
+            check()
+        except AssertionError:
+            continue
+        return
+    check()
+
+
+async def retry_async(check: Callable[[], Awaitable[object]]) -> None:
+    """Await a check until it passes; the last of the attempts may raise AssertionError."""
+    for _ in range(ATTEMPTS - 1):
+        try:
+            await check()
+        except AssertionError:
+            continue
+        return
+    await check()
+
+
+@contextmanager
+def without_collection() -> Iterator[None]:
+    """Collect no garbage of other tests meanwhile."""
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
+
+
+def measure_cpu(function: Callable[[], object]) -> float:
+    """Return the CPU seconds of this thread during a call."""
+    with without_collection():
+        started = thread_time()
+        function()
+        return thread_time() - started
+
+
+def assert_cpu_below(limit: float, function: Callable[[], object]) -> None:
+    """Raise AssertionError if no call takes less than this number of CPU seconds."""
+
+    def check() -> None:
+        taken = measure_cpu(function)
+        assert taken < limit, f"{taken:.4f} s instead of {limit} s"
+
+    retry(check)
+
+
+def assert_linear(
+    function: Callable[[int], object], size: int, *, growth: float = 3, noise: float = 0.02
+) -> None:
+    """Raise AssertionError if twice the size always takes more than this factor and this noise."""
+
+    def check() -> None:
+        # one after the other, since the machine may become slower at any time
+        single = measure_cpu(lambda: function(size))
+        double = measure_cpu(lambda: function(2 * size))
+        assert double < growth * single + noise, f"{single:.4f} s, then {double:.4f} s"
+
+    retry(check)
