@@ -6,6 +6,7 @@ import logging
 import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from functools import partial
 from typing import Any
 
 import psycopg
@@ -22,6 +23,7 @@ from service.problems import EXCEPTION_HANDLERS
 from service.server import create_config
 from service.settings import Settings
 from tests.conftest import make_app
+from tests.support.measure import retry_async
 
 LIMIT = 2**20
 
@@ -394,6 +396,10 @@ async def test_idle_connections_are_closed(http_server: LimitedServer) -> None:
 
 @pytest.mark.usefixtures("short_timeouts")
 async def test_connection_stays_open_while_it_is_used(http_server: LimitedServer) -> None:
+    await retry_async(partial(use_connection, http_server))
+
+
+async def use_connection(http_server: LimitedServer) -> None:
     async with http_server.client() as client:
         for _ in range(8):
             await client.send(ONE + b"\r\n")
@@ -423,6 +429,10 @@ def create_slow_socket() -> socket.socket:
 @pytest.mark.usefixtures("short_timeouts")
 @pytest.mark.parametrize("path", [b"/forever", b"/large"])
 async def test_client_that_reads_slowly_is_served(http_server: LimitedServer, path: bytes) -> None:
+    await retry_async(partial(read_slowly, http_server, path))
+
+
+async def read_slowly(http_server: LimitedServer, path: bytes) -> None:
     loop = asyncio.get_running_loop()
     with create_slow_socket() as reading:
         await loop.sock_connect(reading, ("127.0.0.1", http_server.port))

@@ -6,31 +6,27 @@ processor are shared. So a failed measurement is repeated; only a slow function 
 
 import gc
 from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from time import thread_time
 
 ATTEMPTS = 5
 
 
-def retry(check: Callable[[], object], attempts: int = ATTEMPTS) -> None:
-    """Call a check until it passes; the last of the attempts may raise AssertionError."""
-    for _ in range(attempts - 1):
-        try:
+def retry(check: Callable[[], object]) -> None:
+    """Call a check until it passes; only the last of the attempts may fail."""
+    for _ in range(ATTEMPTS - 1):
+        with suppress(Exception):
             check()
-        except AssertionError:
-            continue
-        return
+            return
     check()
 
 
 async def retry_async(check: Callable[[], Awaitable[object]]) -> None:
-    """Await a check until it passes; the last of the attempts may raise AssertionError."""
+    """Await a check until it passes; only the last of the attempts may fail."""
     for _ in range(ATTEMPTS - 1):
-        try:
+        with suppress(Exception):
             await check()
-        except AssertionError:
-            continue
-        return
+            return
     await check()
 
 
