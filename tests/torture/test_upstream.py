@@ -152,8 +152,8 @@ def test_hostile_arxiv_costs_bounded_memory_and_time(
     assert set(load.statuses) == {200}
     assert memory < MAX_MEMORY
     # three attempts, and the time of the stand-in to render and compress the feed
-    assert longest < 3 * (TIMEOUT + 5)
-    assert slowest < 3
+    assert longest < 3 * (TIMEOUT + 20)
+    assert slowest < 15
     assert "Traceback" not in running.output
     tally("arXiv sends oversized or unstorable feeds", tried, load.judged(db), load.outage)
 
