@@ -646,7 +646,7 @@ async def get_all(urls: list[str]) -> list[httpx.Response]:
 async def test_four_processes_keep_the_interval(four: Four, arxiv: StandIn) -> None:
     arxiv.delay = 0.01
     words = ["testing", "neutrino", "graph", "quantum", "dark", "matter", "learning", "stars"]
-    searches = [f"title={words[n % 8]}&max_results={1 + n % 5}" for n in range(200)]
+    searches = [f"title={words[n % 8]}&max_results={1 + n % 5}" for n in range(120)]
     responses = await get_all(
         [f"{four.urls[n % 4]}/arxiv?{search}" for n, search in enumerate(searches)]
     )
@@ -659,11 +659,9 @@ async def test_four_processes_keep_the_interval(four: Four, arxiv: StandIn) -> N
     assert gap >= 0.05
 
 
-async def test_five_hundred_identical_searches_cause_one_request(
-    four: Four, arxiv: StandIn
-) -> None:
+async def test_hundreds_of_identical_searches_cause_one_request(four: Four, arxiv: StandIn) -> None:
     arxiv.delay = 0.01
-    responses = await get_all([f"{four.urls[n % 4]}/arxiv?any=testing" for n in range(500)])
+    responses = await get_all([f"{four.urls[n % 4]}/arxiv?any=testing" for n in range(200)])
 
     assert {response.status_code for response in responses} == {200}
     assert len({response.json()["query_id"] for response in responses}) == 1

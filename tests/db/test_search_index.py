@@ -507,6 +507,7 @@ def test_one_of_two_services_indexes_and_the_other_takes_over(
             assert "building" not in second.output
 
 
+@pytest.mark.thorough
 def test_kills_at_any_moment_leave_an_index_that_is_completed(
     database: str, db: psycopg.Connection, folder: Path
 ) -> None:

@@ -22,6 +22,8 @@ from tests.support.process import service
 from tests.torture.conftest import Environment, Tally, rounds
 from tests.torture.load import Load, search, searching
 
+pytestmark = pytest.mark.thorough
+
 RUNNING = """
     select usename, state, query from pg_stat_activity
     where datname = current_database() and usename like 'arxiv%' and state <> 'idle'

@@ -20,6 +20,8 @@ from tests.torture import postgres
 from tests.torture.conftest import Environment, Tally, rounds, times
 from tests.torture.load import searching
 
+pytestmark = pytest.mark.thorough
+
 STOPS = {
     "stopped (fast) and started": signal.SIGINT,
     "stopped (immediate) and started": signal.SIGQUIT,

@@ -5,6 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 from time import monotonic, sleep
 
 import httpx
+import pytest
 from anyio.from_thread import BlockingPortal
 
 from service import api_keys
@@ -17,6 +18,7 @@ from tests.torture.load import searching
 MAX_WAIT, TIMEOUT = 2.0, 1.0
 
 
+@pytest.mark.thorough
 def test_frozen_postgresql_delays_no_request_beyond_its_timeout(
     own: postgres.PostgreSQL, environment: Environment, portal: BlockingPortal, tally: Tally
 ) -> None:

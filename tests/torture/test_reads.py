@@ -13,6 +13,7 @@ from time import monotonic, sleep
 
 import httpx
 import psycopg
+import pytest
 
 from service.db.reader import MAX_SLOW_READS
 from tests.support.process import Service, service
@@ -92,6 +93,7 @@ def wait_until(condition: Callable[[], object], what: str = "", seconds: float =
         sleep(0.02)
 
 
+@pytest.mark.thorough
 def test_unread_exports_hold_little_memory_which_is_released(
     database: str,
     db: psycopg.Connection,
@@ -139,6 +141,7 @@ LONG_AUTHOR_LISTS = """
 """
 
 
+@pytest.mark.thorough
 def test_unread_exports_of_long_author_lists_hold_little_memory(
     database: str, db: psycopg.Connection, environment: Environment
 ) -> None:

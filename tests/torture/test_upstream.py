@@ -23,6 +23,8 @@ from tests.support.process import Service, service
 from tests.torture.conftest import Environment, Tally, rounds, times
 from tests.torture.load import Load
 
+pytestmark = pytest.mark.thorough
+
 MAX_MEMORY = 256
 """MiB."""
 TIMEOUT = times(5, 15)
@@ -127,7 +129,7 @@ def test_hostile_arxiv_costs_bounded_memory_and_time(
                 return httpx.get(f"{load.url}/arxiv?title={name}", headers=headers, timeout=120)
 
             for _ in rounds(1, 5):
-                for name in names[:: times(4, 1)]:
+                for name in names[:: times(8, 1)]:
                     tried += 1
                     began = monotonic()
                     searching = pool.submit(search, name)

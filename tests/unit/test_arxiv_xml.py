@@ -985,6 +985,7 @@ print(int(re.search(r'VmHWM:\\s+(\\d+)', open('/proc/self/status').read())[1]) /
         *("title", "text", "spaces", "repaired"),
     ],
 )
+@pytest.mark.thorough
 def test_memory_for_a_hostile_feed_is_bounded(
     before: bytes, part: bytes, after: bytes, size: int
 ) -> None:

@@ -128,7 +128,7 @@ TEXTS = st.text(max_size=40) | st.lists(PIECES, max_size=20).map("".join)
 
 
 @given(TEXTS)
-@settings(max_examples=2000)
+@settings(max_examples=500)
 def test_located_words_are_those_of_the_index(text: str) -> None:
     spans = locate_words(text)
     words = split_words(text)
@@ -141,7 +141,7 @@ def test_located_words_are_those_of_the_index(text: str) -> None:
 
 
 @given(TEXTS)
-@settings(max_examples=500)
+@settings(max_examples=200)
 def test_text_without_marks_is_the_original(text: str) -> None:
     terms = find_title_terms('quark lepton a c fi 1 2 quar* boson "c++" 漢')
     original = f"{text} quark <lepton>{text}boson"

@@ -317,7 +317,7 @@ TYPED = st.text(max_size=60) | st.lists(PIECES, max_size=40).map("".join)
 
 
 @given(TYPED)
-@settings(max_examples=1500)
+@settings(max_examples=400)
 def test_any_text_is_quickly_parsed_or_rejected_with_a_short_reason(text: str) -> None:
     assert_cpu_below(0.1, lambda: check_tree_or_reason(text))
 
@@ -369,7 +369,7 @@ def matches(node: Node, paper: set[str]) -> bool:
 
 
 @given(QUERIES)
-@settings(max_examples=500)
+@settings(max_examples=200)
 def test_operators_select_the_right_papers(query: tuple[str, Meaning]) -> None:
     text, meaning = query
     tree = parse_query(text)
