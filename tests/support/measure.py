@@ -58,15 +58,16 @@ def assert_cpu_below(limit: float, function: Callable[[], object]) -> None:
     retry(check)
 
 
-def assert_linear(
-    function: Callable[[int], object], size: int, *, growth: float = 3, noise: float = 0.02
-) -> None:
-    """Raise AssertionError if twice the size always takes more than this factor and this noise."""
+def assert_linear(function: Callable[[int], object], size: int, *, noise: float = 0.02) -> None:
+    """Raise AssertionError if four times the size takes more than eight times as long.
+
+    Quadratic time is sixteen times as long, so there is a factor of two on both sides.
+    """
 
     def check() -> None:
         # one after the other, since the machine may become slower at any time
-        single = measure_cpu(lambda: function(size))
-        double = measure_cpu(lambda: function(2 * size))
-        assert double < growth * single + noise, f"{single:.4f} s, then {double:.4f} s"
+        small = measure_cpu(lambda: function(size))
+        large = measure_cpu(lambda: function(4 * size))
+        assert large <= max(noise, 8 * small), f"{small:.4f} s, then {large:.4f} s"
 
     retry(check)

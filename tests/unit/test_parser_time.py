@@ -59,7 +59,7 @@ from service.request_target import begins_for_proxy, resolve_target
 from service.search_index.analysis import locate_words, split_words
 from service.search_params import MAX_TERM_LENGTH
 from service.word_tsquery import build_word_tsqueries, unaccent_text
-from tests.support.measure import measure_cpu, retry
+from tests.support.measure import assert_linear, measure_cpu, retry
 
 LIMIT = 0.060
 """Seconds for an input of the largest size that the parser gets, on the reference machine.
@@ -68,11 +68,9 @@ Most parsers take a tenth of it, and none more than a third.
 """
 REFERENCE_TIME = 0.0024
 """Seconds that `parse_reference` takes on a core of 2024 without other load."""
-SIZES = (7_500, 30_000)
+SIZES = (3_750, 15_000)
 """Bytes; the smaller one first, so that a parser of exponential time fails soon."""
 LONGEST = 60_000
-MAX_GROWTH = 3
-"""By which the time may grow if the input doubles."""
 NOISE = 0.008
 """Seconds; shorter times are not compared: memory that a larger input needs takes time, too."""
 REFERENCE_WORD, REFERENCE_TEXT = re.compile(r"(\w+) "), "word " * 4000
@@ -682,27 +680,20 @@ class Timer:
         self._make_input = make_input
         self._run = count()
 
-    def measure(self, size: int) -> float:
-        """Return the CPU seconds of one run."""
-        data = self._make_input(size - next(self._run))
+    def parse(self, size: int) -> None:
+        """Make and parse an input that was not parsed before."""
+        self._parse_or_reject(self._make(size))
 
-        def parse() -> None:
-            with suppress(ServiceError, ValueError, RecursionError):
-                self._parse(data)
+    def _make(self, size: int) -> Any:
+        return self._make_input(size - next(self._run))
 
-        return measure_cpu(parse)
-
-    def check_growth(self, size: int) -> None:
-        """Raise AssertionError if twice the size takes much more than twice the time."""
-        # one after the other, since other processes may slow down the machine at any time
-        single, double = self.measure(size), self.measure(2 * size)
-        assert double <= max(NOISE, MAX_GROWTH * single), (
-            f"{size} bytes: {single:.4f} s, {double:.4f} s"
-        )
+    def _parse_or_reject(self, data: Any) -> None:
+        with suppress(ServiceError, ValueError, RecursionError):
+            self._parse(data)
 
     def check_limit(self, size: int) -> None:
         """Raise AssertionError if a run takes too long for this machine."""
-        taken = self.measure(size)
+        taken = measure_cpu(partial(self._parse_or_reject, self._make(size)))
         if taken > LIMIT:  # other processes slow down both
             slowness = max(1, measure_cpu(parse_reference) / REFERENCE_TIME)
             assert taken <= LIMIT * slowness, f"{size} bytes: {taken:.4f} s"
@@ -713,7 +704,7 @@ def test_parser_takes_time_in_proportion_to_its_input(parser: Parser) -> None:
     for make in parser.inputs.values():
         timer = Timer(parser.parse, make)
         for size in SIZES:
-            retry(partial(timer.check_growth, size))
+            assert_linear(timer.parse, size, noise=NOISE)
 
 
 @pytest.mark.parametrize("parser", PARSERS, ids=lambda parser: parser.name)

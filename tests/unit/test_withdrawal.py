@@ -356,5 +356,5 @@ def test_long_comment_is_checked_quickly(part: str) -> None:
     def check(length: int) -> None:
         is_withdrawn(part * (length // len(part)) + " withdrawn")
 
-    assert_linear(check, 50_000)
+    assert_linear(check, 25_000)
     assert_cpu_below(0.5, lambda: check(100_000))
