@@ -13,6 +13,7 @@ ServiceError
 ├── NotAcceptable               406  no available format matches the Accept header
 ├── Conflict                    409  another record has this query_id
 │   └── ApiKeyNameTaken         409  another API key has this name
+├── SyncInProgress              409  another process updates the mirror
 ├── NotComparable               409  the search has no usable response to compare
 ├── UnsupportedMediaType        415  the body is not declared as JSON
 │   └── UnsupportedEncoding     415  the body is compressed
@@ -132,6 +133,10 @@ class ApiKeyNameTaken(Conflict):
     """A valid API key has this name."""
 
 
+class SyncInProgress(ServiceError, status=409, title="A sync is in progress"):
+    """Another process updates the mirror."""
+
+
 class NotComparable(ServiceError, status=409):
     """The search has no usable response, so nothing can be compared with it."""
 
@@ -228,6 +233,10 @@ class RecordRejected(ServiceError, title="Record rejected by PostgreSQL"):
 
     No client sees this: an UpstreamInvalidResponse reports it.
     """
+
+
+class ImportFailed(ServiceError, title="Import failed"):
+    """A file is not a snapshot, truncated or damaged, or another process imports it too."""
 
 
 class ConfigurationError(ServiceError, title="Invalid configuration"):

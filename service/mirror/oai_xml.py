@@ -5,6 +5,7 @@ elements of a record are found by name, since some captures lack the namespace o
 """
 
 import math
+import time
 from collections.abc import Iterable, Iterator
 from datetime import datetime
 from typing import Literal, NamedTuple
@@ -12,7 +13,7 @@ from typing import Literal, NamedTuple
 from lxml import etree
 from msgspec import structs
 
-from ..arxiv_xml import MAX_NAME_CHARS, MAX_WORD_CHARS
+from ..arxiv_xml import MAX_WORD_CHARS
 from ..metadata.person_names import Authors
 from ..metadata.withdrawal import is_withdrawn
 from ..models.mirror import MirrorRecord, Source, VersionRecord
@@ -22,6 +23,7 @@ from .text_form import (
     Person,
     clean_abstract,
     clean_dois,
+    clean_name,
     clean_note,
     clean_text,
     clean_title,
@@ -139,7 +141,7 @@ class _PageParser:
             deleted=self._deleted,
             token=self._token,
             invalid=self._invalid,
-            response_date=self._get_latest(),
+            response_date=self._get_response_date(),
             newest_datestamp=self._newest,
             error=error,
             request=_get_request(root),
@@ -150,7 +152,7 @@ class _PageParser:
         self._position += 1
         fields = _get_fields(record)
         header = _get_fields(fields["header"]) if "header" in fields else {}
-        identifier = _read(header, "identifier")
+        identifier = " ".join(_read(header, "identifier").split())
         try:
             datestamp = parse_day(_read(header, "datestamp"), "datestamp", self._get_latest())
             self._newest = max(datestamp, self._newest or datestamp)
@@ -162,11 +164,14 @@ class _PageParser:
         except InvalidRecord as error:
             self._invalid.append((identifier[:100] or f"record {self._position}", str(error)))
 
-    def _get_latest(self) -> int:
-        """Return the time of the server, after which no record has changed."""
+    def _get_response_date(self) -> int:
         if self._response_date is None:
             self._response_date = _parse_response_date(self._reader.root)
         return self._response_date
+
+    def _get_latest(self) -> float:
+        """Return the time after which no record has changed, even if one of two clocks is slow."""
+        return max(self._get_response_date(), time.time())
 
     def _parse_metadata(
         self, fields: dict[str, etree._Element], arxiv_id: str, datestamp: int
@@ -192,7 +197,7 @@ def _parse_raw(
         versions=versions,
         published=versions[0].submitted if versions[0].version == 1 else None,
         updated=versions[-1].submitted,
-        submitter=clean_text(_read(fields, "submitter"), MAX_NAME_CHARS, "submitter") or None,
+        submitter=clean_name(_read(fields, "submitter"), "submitter") or None,
         withdrawn=record.withdrawn or "I" in (versions[-1].source_type or ""),
     )
 

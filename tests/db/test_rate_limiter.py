@@ -19,7 +19,7 @@ import pytest
 from demo.arxiv import StandIn
 from service.db import rate_limiter as rate_limiter_module
 from service.db.pool import DatabasePools
-from service.db.rate_limiter import CacheProbe, Lease, RateLimiter
+from service.db.rate_limiter import CacheProbe, Lease, Priority, RateLimiter
 from service.db.records import RecordStore, create_record
 from service.errors import DatabaseUnavailable, QueueTooLong
 from service.models.arxiv import ArxivResponse
@@ -27,6 +27,7 @@ from tests.conftest import Serve
 from tests.support.haproxy import pgbouncer
 from tests.support.process import service
 from tests.support.proxy import proxied
+from tests.support.waiting import wait_until
 
 HOLDER = "select holder from gate"
 TICKETS = "select count(*) from gate_queue"
@@ -35,12 +36,19 @@ COOLDOWN = "select extract(epoch from closed_until - clock_timestamp())::float8 
 
 @asynccontextmanager
 async def limiters(
-    url: str, number: int = 1, *, interval: float = 0.1, lease: float = 5.0
+    url: str,
+    number: int = 1,
+    *,
+    interval: float = 0.1,
+    lease: float = 5.0,
+    priority: Priority = Priority.SEARCH,
 ) -> AsyncIterator[list[RateLimiter]]:
     """Rate limiters with their own connections, as in as many processes."""
     async with AsyncExitStack() as stack:
         pools = [await stack.enter_async_context(DatabasePools(url)) for _ in range(number)]
-        yield [RateLimiter(each, interval=interval, lease=lease) for each in pools]
+        yield [
+            RateLimiter(each, interval=interval, lease=lease, priority=priority) for each in pools
+        ]
 
 
 def soon(seconds: float = 30) -> float:
@@ -164,6 +172,204 @@ async def test_uncontended_lease_costs_two_round_trips(
             assert proxy.trips == 1
 
         assert proxy.trips == 2
+
+
+# Background work
+
+
+@asynccontextmanager
+async def background_work(
+    limiters: list[RateLimiter], log: list[tuple[float, float]], seconds: float
+) -> AsyncIterator[None]:
+    """Let each of the rate limiters send one request after the other."""
+
+    async def repeat(limiter: RateLimiter) -> None:
+        while True:
+            await hold(limiter, log, seconds)
+
+    tasks = [asyncio.create_task(repeat(limiter)) for limiter in limiters]
+    try:
+        yield
+    finally:
+        await cancel(*tasks)
+
+
+def number_of_tickets(db: psycopg.Connection) -> int:
+    [number] = db.execute(TICKETS).fetchone() or [0]
+    return int(number)
+
+
+@pytest.mark.parametrize("processes", [1, 3])
+async def test_search_waits_for_at_most_one_background_request(
+    database: str, processes: int
+) -> None:
+    background: list[tuple[float, float]] = []
+    searches: list[tuple[float, float]] = []
+    async with (
+        limiters(database, processes, interval=0.05) as opened,
+        limiters(database, 2, interval=0.05, priority=Priority.BACKGROUND) as workers,
+        background_work(workers, background, 0.1),
+    ):
+        await wait_until(lambda: bool(background))
+        for burst in range(1, 4):
+            number, started = len(background), monotonic()
+            await asyncio.gather(*(hold(opened[n % processes], searches) for n in range(6)))
+            assert len(searches) == 6 * burst
+            ended = searches[-1][1]
+            begun = [request for request in background[number:] if request[0] < ended]
+            assert len([request for request in begun if request[0] > started]) <= 1
+            expected = len(background) + 1
+            await wait_until(lambda: len(background) >= expected)  # noqa: B023 - in this iteration only
+
+    assert min(gaps(background + searches)) >= 0.05
+
+
+async def test_search_in_the_same_process_has_its_own_place(
+    database: str, db: psycopg.Connection
+) -> None:
+    order: list[str] = []
+
+    async def wait(limiter: RateLimiter, name: str) -> None:
+        async with limiter.acquire(soon()):
+            order.append(name)
+
+    async with DatabasePools(database) as pools:
+        search, work = (
+            RateLimiter(pools, interval=0.05, lease=5, priority=priority) for priority in Priority
+        )
+        async with search.acquire(soon()):
+            tasks = [asyncio.create_task(wait(work, f"work {n}")) for n in range(3)]
+            await wait_until(lambda: number_of_tickets(db) == 1)
+            tasks += [asyncio.create_task(wait(search, f"search {n}")) for n in range(3)]
+            await wait_until(lambda: number_of_tickets(db) == 2)
+            status = await search.fetch_status()
+        await asyncio.gather(*tasks)
+
+    assert order == [f"{name} {n}" for name in ("search", "work") for n in range(3)]
+    assert status.waiting == 3
+
+
+async def test_background_work_of_several_processes_is_served_in_order_of_arrival(
+    database: str, db: psycopg.Connection
+) -> None:
+    order: list[int] = []
+
+    async def wait(limiter: RateLimiter, number: int) -> None:
+        async with limiter.acquire(soon()):
+            order.append(number)
+
+    async with (
+        limiters(database, interval=0.02) as [search],
+        limiters(database, 4, interval=0.02, priority=Priority.BACKGROUND) as workers,
+    ):
+        async with search.acquire(soon()):
+            tasks = []
+            for number in (2, 0, 3, 1):
+                tasks.append(asyncio.create_task(wait(workers[number], number)))
+                await wait_until(lambda: number_of_tickets(db) == len(tasks))
+        await asyncio.gather(*tasks)
+
+    assert order == [2, 0, 3, 1]
+
+
+async def test_background_work_does_not_delay_the_estimate_of_a_search(
+    database: str, db: psycopg.Connection
+) -> None:
+    async with (
+        limiters(database, interval=10) as [search],
+        limiters(database, interval=10, priority=Priority.BACKGROUND) as [work],
+    ):
+        db.execute("update gate set free_at = clock_timestamp() + '20 s'")
+        waiting = asyncio.create_task(hold(work))
+        await wait_until(lambda: number_of_tickets(db) == 1)
+        accepted = asyncio.create_task(hold(search))
+        await wait_until(lambda: number_of_tickets(db) == 2)
+        # 20 s, and the interval after the search; its ticket has not delayed it
+        with pytest.raises(QueueTooLong) as caught:
+            async with work.acquire(soon(25)):
+                pass
+        await cancel(waiting, accepted)
+
+    assert caught.value.detail.startswith("2 searches")
+    assert 38 <= (caught.value.retry_after or 0) <= 41
+
+
+async def test_search_counts_the_background_request_in_progress(database: str) -> None:
+    async with (
+        limiters(database, interval=10) as [search],
+        limiters(database, interval=10, priority=Priority.BACKGROUND) as [work],
+        work.acquire(soon()),
+    ):
+        with pytest.raises(QueueTooLong, match="1 searches are waiting") as caught:
+            async with search.acquire(soon(5)):
+                pass
+
+    assert caught.value.retry_after == 10
+
+
+async def test_time_of_background_requests_does_not_lengthen_estimates(
+    database: str, db: psycopg.Connection
+) -> None:
+    async with (
+        limiters(database, interval=0) as [search],
+        limiters(database, interval=0, priority=Priority.BACKGROUND) as [work],
+    ):
+        await hold(work, seconds=0.5)
+        assert db.execute("select request_time from gate").fetchone() == (0,)
+        await hold(search, seconds=0.1)
+        assert db.execute("select request_time > 0.02 from gate").fetchone() == (True,)
+
+
+async def test_background_ticket_of_a_dead_process_does_not_delay_the_next_one(
+    database: str, db: psycopg.Connection
+) -> None:
+    db.execute(
+        "insert into gate_queue (place, ticket, priority, expires) overriding system value"
+        " values (2::bigint << 61, %s, 1, clock_timestamp() + '0.5 s')",
+        [uuid4()],
+    )
+    async with (
+        limiters(database, interval=0) as [search],
+        limiters(database, interval=0, priority=Priority.BACKGROUND) as [work],
+    ):
+        await hold(search)
+        assert db.execute(TICKETS).fetchone() == (1,)
+        await hold(work)
+
+    assert db.execute(TICKETS).fetchone() == (0,)
+
+
+async def test_search_of_the_previous_release_goes_before_background_work(
+    database: str, db: psycopg.Connection
+) -> None:
+    """Both wait for each other otherwise, because that release knows only the order of places."""
+    ticket = uuid4()
+    enqueue = (
+        "insert into gate_queue (ticket, expires)"
+        " values (%s, clock_timestamp() + '10 s') returning place"
+    )
+    is_first = "select (select ticket from gate_queue order by place limit 1) = %s"
+    async with limiters(database, interval=0, priority=Priority.BACKGROUND) as [work]:
+        db.execute("update gate set holder = %s, held_until = clock_timestamp() + '9 s'", [uuid4()])
+        waiting = asyncio.create_task(hold(work))
+        await wait_until(lambda: number_of_tickets(db) == 1)
+        db.execute(enqueue, [ticket])
+        db.execute("update gate set holder = null")
+        await asyncio.sleep(0.5)
+        assert db.execute(HOLDER).fetchone() == (None,)
+        assert db.execute(is_first, [ticket]).fetchone() == (True,)
+        db.execute("delete from gate_queue where ticket = %s", [ticket])
+        await waiting
+
+
+async def test_cooldown_of_a_background_request_applies_to_searches(database: str) -> None:
+    async with (
+        limiters(database, interval=0) as [search],
+        limiters(database, interval=0, priority=Priority.BACKGROUND) as [work],
+    ):
+        await throttle(work, 100)
+        with pytest.raises(QueueTooLong, match="arXiv throttles"):
+            await hold(search)
 
 
 # Searches that would wait too long

@@ -5,6 +5,7 @@ limits assume a machine of the present; set PARSER_TIME_FACTOR to 2 or more on a
 """
 
 import gc
+import json
 import logging
 import re
 from collections.abc import Callable, Coroutine, Iterator
@@ -54,6 +55,9 @@ from service.middleware.conditional import matches_etag
 from service.middleware.query_params import QueryParamsMiddleware
 from service.middleware.request_log import RequestLogMiddleware
 from service.middleware.request_timeout import RequestTimeoutMiddleware
+from service.mirror import oai_xml, rss_xml
+from service.mirror.snapshot import parse_line
+from service.mirror.text_form import convert_tex, split_raw_authors, unescape
 from service.models.arxiv import ApiQuery, Entry, Feed, Search, SentAuthor, SentFields
 from service.models.requests import SearchRequest, WriteResultsRequest
 from service.paper_query import find_terms
@@ -214,6 +218,51 @@ def make_feed(entry: Callable[[int], str]) -> Callable[[int], bytes]:
     return lambda size: f"{head}<entry>{entry(size)}</entry></feed>".encode()
 
 
+def make_oai_page(element: str) -> Callable[[Callable[[int], str]], Callable[[int], bytes]]:
+    """Put texts into an element of a record."""
+    head = (
+        '<OAI-PMH xmlns="http://www.openarchives.org/OAI/2.0/">'
+        "<responseDate>2026-11-29T20:59:13Z</responseDate><ListRecords><record><header>"
+        "<identifier>0907.2974</identifier><datestamp>2015-12-31</datestamp></header><metadata>"
+        '<arXivRaw><id>0907.2974</id><version version="v1"><date>Fri, 17 Jul 2009 03:36:56 GMT'
+        f"</date></version><categories>cs.AI</categories><{element}>"
+    )
+    end = "<title>a</title></arXivRaw></metadata></record></ListRecords></OAI-PMH>"
+    return lambda make: (
+        lambda size: f"{head}{escape(make(size))}</{element}>{end}".encode("utf-8", "replace")
+    )
+
+
+def make_rss_item(make: Callable[[int], str]) -> Callable[[int], bytes]:
+    head = (
+        '<rss xmlns:arxiv="http://arxiv.org/schemas/atom"><channel>'
+        "<lastBuildDate>Thu, 28 Nov 2024 14:47:20 +0000</lastBuildDate>"
+        "<pubDate>Thu, 28 Nov 2024 00:00:00 -0500</pubDate><item><title>a</title>"
+        "<guid>2411.17701</guid><category>cs.AI</category>"
+        "<arxiv:announce_type>new</arxiv:announce_type><description>"
+    )
+    return lambda size: f"{head}{escape(make(size))}</description></item></channel></rss>".encode(
+        "utf-8", "replace"
+    )
+
+
+def make_line(make: Callable[[int], str]) -> Callable[[int], bytes]:
+    line = {
+        "id": "0907.2974",
+        "title": "a",
+        "categories": "cs.AI",
+        "update_date": "2015-12-31",
+        "versions": [{"version": "v1", "created": "Fri, 17 Jul 2009 03:36:56 GMT"}],
+    }
+    return lambda size: json.dumps(
+        line | {"authors_parsed": [[text] for text in make(size).split(",")]}
+    ).encode()
+
+
+def parse_oai_page(body: bytes) -> object:
+    return oai_xml.parse_page(body, verb="ListRecords", metadata_prefix="arXivRaw")
+
+
 # Output
 
 
@@ -283,6 +332,7 @@ def format_log_line(style: Any) -> Callable[[str], str]:
 MAX_QUERY = arxiv_query.MAX_QUERY_LENGTH
 MAX_TIME, MAX_CURSOR, MAX_ID = 64, 1000, 100
 MAX_CATEGORIES = 20 * 20
+MAX_AUTHORS = 12_000  # 1,500 authors take 20 ms; longer lists occur, but no request waits for them
 MAX_NAME, MAX_COMMENT, MAX_ABSTRACT = 1000, 5000, 20_000
 MAX_MARKED = 10_000  # arXiv accepts abstracts of 1,920 characters
 
@@ -589,6 +639,38 @@ ENTRIES: Inputs = {
     "comments": repeat("<!-- -->"),
 }
 
+RAW_AUTHORS: Inputs = {
+    "footnotes": repeat("\\thanks{"),
+    "closed footnotes": repeat("\\thanks{a}"),
+    "marks": repeat("*"),
+    "marks before a letter": repeat("*", after="a"),
+    "formulas": repeat("$^"),
+    "exponents": repeat("^{"),
+    "numbers": repeat("1, ", before="A ("),
+    "numbers in parentheses": repeat("A (1), "),
+    "numbers and a letter": repeat("1, ", before="A (", after="ab)"),
+    "a long number": repeat("1", before="A (", after=")"),
+    "list of affiliations": repeat("(1) Paris, ", before="A ((1) a, "),
+    "short affiliations": repeat("1 a ", before="A (1 a, "),
+    "open parentheses": repeat("("),
+    "closing parentheses": repeat(")"),
+    "pairs of parentheses": repeat("()"),
+    "nested parentheses": lambda size: "A " + "(" * (size // 2) + ")" * (size // 2),
+    "and": repeat("A and "),
+    "commas": repeat("a,"),
+    "et al": repeat("et al "),
+    "suffixes": repeat("Jr, "),
+}
+"""Names in one text, with affiliations in parentheses."""
+DUMPS: Inputs = {
+    "line ends": repeat("\\n  "),
+    "doubled backslashes": repeat("\\\\", after="\\n"),
+    "Greek letters": repeat("\\alpha "),
+    "Greek letters in braces": repeat("{\\alpha}"),
+    "double braces": repeat("{{"),
+    "closed double braces": repeat("{{a}}"),
+}
+
 TARGETS: Inputs = {
     "host": repeat("a.", before="http://"),
     "port": repeat("8", before="http://export.arxiv.org:"),
@@ -646,6 +728,18 @@ PARSERS = [
     Parser("cursor", parse_cursor, CURSORS, MAX_CURSOR),
     Parser("entry of a feed", arxiv_xml.parse_feed, change(make_feed, ENTRIES)),
     Parser("id of an entry", arxiv_xml.parse_feed, change(make_feed, change(in_id, IDS))),
+    Parser("record of OAI-PMH", parse_oai_page, change(make_oai_page("abstract"), TEX | DUMPS)),
+    Parser(
+        "authors of OAI-PMH",
+        parse_oai_page,
+        change(make_oai_page("authors"), RAW_AUTHORS),
+        MAX_AUTHORS,
+    ),
+    Parser("announcement", rss_xml.parse_feed, change(make_rss_item, TEX)),
+    Parser("line of a snapshot", parse_line, change(make_line, NAMES | TEX), MAX_AUTHORS),
+    Parser("authors in one text", split_raw_authors, RAW_AUTHORS | NAMES | TEX, MAX_AUTHORS),
+    Parser("TeX as in arXiv's API", convert_tex, TEX | DUMPS),
+    Parser("escapes of a dump", unescape, TEX | DUMPS),
     Parser("feed title", compare_title, change(in_title, QUERIES | LINKS), MAX_QUERY),
     Parser("feed link", compare_link, QUERIES | LINKS, MAX_QUERY),
     Parser("DOI", parse_dois, change(in_list, DOIS), MAX_COMMENT),
