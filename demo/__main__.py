@@ -38,8 +38,8 @@ def main(arguments: list[str] | None = None) -> None:
     port = options.port if options.port is not None else (0 if options.with_service else PORT)
     with _listen(options.host, port) as listener:
         host, port = listener.getsockname()[:2]
-        url = f"http://{f'[{host}]' if ':' in host else host}:{port}/api/query"
-        message = f"Stand-in for arXiv with {options.papers:,} generated papers at {url}"
+        url = f"http://{f'[{host}]' if ':' in host else host}:{port}"
+        message = f"Stand-in for arXiv with {options.papers:,} generated papers at {url}/api/query"
         print(message, flush=True)  # noqa: T201 - a CLI
         if options.with_service:
             _run_with_service(listener, url, options)
@@ -128,8 +128,11 @@ def _run_with_service(listener: socket.socket, url: str, options: argparse.Names
     environment = {
         "ARXIV_INTERVAL": f"{options.min_interval:g}",
         "ARXIV_DATA_DIR": "./data/demo",  # keeps generated papers apart from real ones
+        "ARXIV_SYNC": "daily",
         **os.environ,
-        "ARXIV_API_URL": url,
+        "ARXIV_API_URL": f"{url}/api/query",
+        "ARXIV_OAI_URL": f"{url}/oai",
+        "ARXIV_RSS_URL": url,
     }
     command = [sys.executable, "-m", "service", "serve"]
     os.execve(sys.executable, command, environment)  # noqa: S606 - no shell needed

@@ -200,6 +200,10 @@ class StandIn:
 
     def __post_init__(self) -> None:
         """Index the papers and create the caches."""
+        self._set_papers(self.papers)
+
+    def _set_papers(self, papers: Sequence[Paper]) -> None:
+        self.papers = papers
         self.library = Library(self.papers)
         self.oai.set_papers(self.papers)
         self.rss.papers = self.papers
@@ -218,8 +222,8 @@ class StandIn:
     def add(self, papers: Iterable[Paper], changed: date | None = None) -> None:
         """Serve more papers, whose metadata changed on this day (today in UTC by default)."""
         changed = changed or datetime.now(UTC).date()
-        self.papers = [*self.papers, *(replace(paper, changed=changed) for paper in papers)]
-        self.__post_init__()
+        added = [replace(paper, changed=changed) for paper in papers]
+        self._set_papers([*self.papers, *added])
 
     def replace(self, paper: Paper, changed: date | None = None) -> None:
         """Serve this paper instead of the one with its id. Its metadata changed on this day."""
@@ -274,7 +278,9 @@ class StandIn:
         return Response(*self.answer(request.params))
 
     def _respond_to_oai(self, request: Request) -> Response:
-        sent = request.body.decode() if request.method == "POST" else request.raw_query
+        sent = (
+            request.body.decode(errors="replace") if request.method == "POST" else request.raw_query
+        )
         params = parse_qsl(sent, keep_blank_values=True)
         request.params = dict(params)
         try:

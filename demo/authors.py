@@ -6,7 +6,7 @@ import re
 import zlib
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from demo.tex import encode_accents
+from demo.tex import encode_tex
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -44,13 +44,13 @@ def format_line(paper: Paper) -> str:
     """Return the authors in one line, with "and" before the last one in some papers."""
     marks, legend = _mark_affiliations(paper.authors)
     names = [
-        encode_accents(author.name.strip().replace(". -", ".-") + mark)
+        encode_tex(author.name.strip().replace(". -", ".-") + mark)
         for author, mark in zip(paper.authors, marks, strict=True)
     ]
     # Depends on the id only, so that every source has the same line.
     if len(names) > 1 and zlib.crc32(paper.arxiv_id.encode()) % 3 == 0:
         names[-2:] = [f"{names[-2]} and {names[-1]}"]
-    return ", ".join(names) + encode_accents(legend)
+    return ", ".join(names) + encode_tex(legend)
 
 
 def _mark_affiliations(authors: Sequence[Author]) -> tuple[list[str], str]:
@@ -67,10 +67,12 @@ def _mark_affiliations(authors: Sequence[Author]) -> tuple[list[str], str]:
         for affiliation in author.affiliations:
             numbers.setdefault(affiliation, len(numbers) + 1)
     marks = [
-        f" ({' and '.join(str(numbers[name]) for name in author.affiliations)})"
-        if author.affiliations
-        else ""
-        for author in authors
+        _format_mark([str(numbers[name]) for name in author.affiliations]) for author in authors
     ]
     legend = ", ".join(f"({number}) {name}" for name, number in numbers.items())
     return marks, f" ({legend})"
+
+
+def _format_mark(numbers: Sequence[str]) -> str:
+    separator = " and " if len(numbers) == 2 else ","  # noqa: PLR2004 - arXiv reads both
+    return f" ({separator.join(numbers)})" if numbers else ""

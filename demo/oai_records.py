@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 from demo.authors import format_line, split_name
 from demo.taxonomy import CATEGORIES, add_aliases, format_set
-from demo.tex import decode_accents, encode_accents
+from demo.tex import decode_tex, encode_tex
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -85,11 +85,11 @@ def _field(name: str, text: str | None, indent: int = 12) -> str:
 
 def _convert(text: str | None) -> str | None:
     """Return a text as arXiv's server does after it has converted TeX."""
-    return text and decode_accents(encode_accents(text))
+    return text and decode_tex(encode_tex(text))
 
 
 def _get_raw(text: str | None) -> str | None:
-    return text and encode_accents(text)
+    return text and encode_tex(text)
 
 
 def _get_acm_class(paper: Paper) -> str | None:

@@ -208,7 +208,7 @@ TESTING_TITLES: Final = (
 SENTENCES: Final = (
     "We study the {quality} of {a_adjective} {thing} by means of {method}.",
     "It has long been unclear whether the {thing} shows {quality} once {method} is applied.",
-    r"For $\alpha > 0.{number}$ the {thing} stays {adjective}, while the {other} does not.",
+    "For $\u03b1> 0.{number}$ the {thing} stays {adjective}, while the {other} does not.",
     "Our estimate improves on earlier bounds by a factor of {number}.",
     "The {quality} is measured in {number} samples & compared with {method}.",
     "Where the rate falls below a threshold <r_{number}>, {a_adjective} {thing} appears.",
@@ -481,7 +481,7 @@ def _generate_dois(random: Random, number: int) -> Iterable[str]:
 SPECIAL_CASES: Final[tuple[dict[str, Any], ...]] = (
     {"title": "0"},
     {
-        "title": r"Testing $\rho < \rho_c$ & the \emph{weak} limit of \v{C}ech sets",
+        "title": "Testing $\u03c1< \u03c1_c$ & the \\emph{weak} limit of \u010cech sets",
         "abstract": "If <f_c> & <g> agree, then $a < b$ \"holds\"; see 'Tables' 1--3.",
     },
     {

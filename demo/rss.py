@@ -13,7 +13,7 @@ from zoneinfo import ZoneInfo
 
 from demo.authors import split_name
 from demo.taxonomy import ARCHIVES, CATEGORIES, SUBSUMED, add_aliases, get_archive
-from demo.tex import encode_accents
+from demo.tex import encode_tex
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -28,6 +28,8 @@ _MAX_ITEMS: Final = 2_000
 _MAX_VERSION: Final = 5
 """The last version whose submission the feeds contain."""
 _MAX_NAME_PARTS: Final = 2
+_CYCLE: Final = 40
+"""Days after which a paper is announced again; arXiv announces a version once."""
 _DAYS_UNTIL_DATESTAMP: Final = 7
 """After this time, a change was made by administrators, which is not announced."""
 
@@ -138,13 +140,13 @@ class RssServer:
 
 
 def _choose_announcement(paper: Paper, day: date) -> Announcement | None:
-    """Announce a paper that changed on this day, and each day a few others, always the same."""
+    """Announce a paper that changed on this day, and each day a few old ones, always the same."""
     action: Literal["new", "replace"] = "new" if paper.version == 1 else "replace"
-    number = zlib.crc32(f"{day} {paper.arxiv_id}".encode())
+    number = zlib.crc32(paper.arxiv_id.encode())
     if paper.datestamp == day:
         if (paper.datestamp - paper.updated.date()).days <= _DAYS_UNTIL_DATESTAMP:
             return Announcement(paper, action, paper.categories)
-    elif number % 40 == 0:
+    elif number % _CYCLE == day.toordinal() % _CYCLE and (day - paper.datestamp).days > _CYCLE:
         if len(paper.categories) > 1 and number % 3 == 0:
             return Announcement(paper, "cross", paper.categories[1:])
         return Announcement(paper, action, paper.categories)
@@ -270,7 +272,7 @@ def _render_rss_item(item: Item, published: str) -> str:
     paper = item.paper
     lines = [
         "    <item>",
-        f"      <title>{_escape(encode_accents(paper.title))}</title>",
+        f"      <title>{_escape(encode_tex(paper.title))}</title>",
         f"      <link>https://arxiv.org/abs/{paper.arxiv_id}</link>",
         f"      <description>{_escape(_describe(item))}</description>",
         f'      <guid isPermaLink="false">{_format_id(paper)}</guid>',
@@ -307,7 +309,7 @@ def _render_entry(item: Item, day: date, updated: str) -> str:
     lines = [
         "  <entry>",
         f"    <id>{_format_id(paper)}</id>",
-        f"    <title>{_escape(encode_accents(paper.title))}</title>",
+        f"    <title>{_escape(encode_tex(paper.title))}</title>",
         f"    <updated>{updated}</updated>",
         f'    <link href="{url}" rel="alternate" type="text/html"/>',
         f"    <summary>{_escape(_describe(item))}</summary>",
@@ -327,7 +329,7 @@ def _describe(item: Item) -> str:
     paper = item.paper
     return (
         f"arXiv:{paper.arxiv_id}v{paper.version} Announce Type: {item.kind} \n"
-        f"Abstract: {encode_accents(paper.abstract)}"
+        f"Abstract: {encode_tex(paper.abstract)}"
     )
 
 
@@ -336,7 +338,7 @@ def _render_extensions(item: Item, *, indent: str = "      ", is_atom: bool = Fa
     paper = item.paper
     published = [
         ("arxiv:DOI", " ".join(paper.dois)),
-        ("arxiv:journal_reference", encode_accents((paper.journal_ref or "").strip())),
+        ("arxiv:journal_reference", encode_tex((paper.journal_ref or "").strip())),
     ]
     elements = [
         ("arxiv:announce_type", item.kind),
@@ -355,4 +357,4 @@ def _format_creator(author: Author) -> str:
         text += f" {name.suffix}"
     if author.affiliations:
         text += f" ({', '.join(author.affiliations)})"
-    return encode_accents(text)
+    return encode_tex(text)

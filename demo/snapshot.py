@@ -7,7 +7,7 @@ import textwrap
 from typing import TYPE_CHECKING, Final
 
 from demo.authors import format_line, split_name
-from demo.tex import encode_accents
+from demo.tex import encode_tex
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -34,7 +34,7 @@ def format_paper(paper: Paper) -> dict[str, object]:
         "authors": _wrap(format_line(paper)),
         "title": _wrap(paper.title),
         "comments": paper.comment and _wrap(paper.comment),
-        "journal-ref": paper.journal_ref and encode_accents(paper.journal_ref),
+        "journal-ref": paper.journal_ref and encode_tex(paper.journal_ref),
         "doi": " ".join(paper.dois) or None,
         "report-no": paper.report_number,
         "categories": " ".join(paper.categories),
@@ -52,7 +52,7 @@ def format_paper(paper: Paper) -> dict[str, object]:
 def _wrap(text: str, indent: str = "  ") -> str:
     """Break a text into lines, in TeX; all but the first are indented."""
     return textwrap.fill(
-        encode_accents(text.strip()),
+        encode_tex(text.strip()),
         _WIDTH,
         subsequent_indent=indent,
         break_long_words=False,

@@ -5,7 +5,7 @@ New papers are announced from Sunday to Thursday at 20:00 US Eastern time
 unnecessary request per search.
 """
 
-from datetime import UTC, datetime, time, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from functools import lru_cache
 from zoneinfo import ZoneInfo
 
@@ -15,6 +15,8 @@ ANNOUNCEMENT_DAYS = frozenset({6, 0, 1, 2, 3})
 """Sunday to Thursday, as numbered by `datetime.weekday`."""
 OAI_TIME = time(22, 30)
 """When OAI-PMH has the papers that were announced on the same evening."""
+FEED_TIME = time(0, 30)
+"""When the daily feeds are read, which are built at midnight."""
 INDEX_LAG = timedelta(hours=4)
 """arXiv's search index is updated after the announcement; its feeds used to be dated midnight."""
 RUSH_BEGIN, RUSH_END = time(19, 55), time(20, 15)
@@ -33,6 +35,11 @@ def next_publication(seconds: float) -> int:
             if announcement + INDEX_LAG > moment:
                 return int((announcement + INDEX_LAG).timestamp())
         day += timedelta(days=1)
+
+
+def has_feeds(day: date) -> bool:
+    """Whether arXiv's daily feeds have papers on a day: those of the announcement before it."""
+    return (day.weekday() - 1) % 7 in ANNOUNCEMENT_DAYS
 
 
 def latest_oai_update(seconds: float) -> int:
@@ -64,3 +71,10 @@ def find_rush_left(seconds: float) -> float:
         return 0.0
     end = datetime.combine(moment.date(), RUSH_END, ZONE)
     return end.timestamp() - seconds
+
+
+def find_feed_day(seconds: float) -> date | None:
+    """Return the day whose feeds can be read at this time; None if there are none to read."""
+    moment = datetime.fromtimestamp(seconds, UTC).astimezone(ZONE)
+    is_built = has_feeds(moment.date()) and moment.time() >= FEED_TIME
+    return moment.date() if is_built else None

@@ -18,6 +18,7 @@ from .backend.client import (
     RemoteRecords,
     RemoteSearchService,
 )
+from .db.announcements import AnnouncementStore
 from .db.api_keys import ApiKeyStore
 from .db.mirror import MirrorReader, MirrorStore
 from .db.pool import DatabasePools
@@ -27,7 +28,9 @@ from .db.reconcile import Reconciler
 from .db.records import RecordStore
 from .errors import ConfigurationError
 from .feeds import FeedService
+from .mirror.announcements import FeedClient
 from .mirror.answers import MirrorSearch
+from .mirror.daily_announcements import DailyAnnouncements
 from .mirror.daily_sync import DailySync, show_metrics
 from .mirror.oai_client import OaiClient
 from .models.responses import ArxivState, MirrorStatus
@@ -54,6 +57,7 @@ class Context(ABC):
     indexer: Indexer | None = None
     """To be entered by a service; commands leave the search index alone."""
     daily_sync: DailySync | None = None
+    daily_announcements: DailyAnnouncements | None = None
     """To be entered by a service."""
 
     def __init__(
@@ -107,9 +111,14 @@ class LocalContext(Context):
             pools, interval=settings.interval, lease=lease, priority=Priority.BACKGROUND
         )
         self.oai = OaiClient(settings, background_limiter, transport)
+        self.feed_client = FeedClient(settings, background_limiter, transport)
         self.mirror_store = MirrorStore(pools)
+        self.announcement_store = AnnouncementStore(pools)
         if settings.sync == "daily":
             self.daily_sync = DailySync(self.mirror_store, self.oai)
+            self.daily_announcements = DailyAnnouncements(
+                self.announcement_store, self.mirror_store, self.feed_client
+            )
         self.records = RecordStore(pools)
         if settings.queue_url is not None:
             self._use_queue(settings.queue_url, pools)
@@ -138,6 +147,7 @@ class LocalContext(Context):
             *queues,
             self.arxiv,
             self.oai,
+            self.feed_client,
             self.search_service,
             index,
         )

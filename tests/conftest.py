@@ -173,6 +173,7 @@ def settings(
             "database_url": make_conninfo(database, user="arxiv_rw"),
             "database_ro_url": make_conninfo(database, user="arxiv_ro"),
             "api_url": arxiv_server[1],
+            "rss_url": arxiv_server[1].removesuffix("/api/query"),
             "interval": 0.0,
             "index_dir": str(tmp_path / "index"),
         }

@@ -3,14 +3,17 @@
 import sys
 from datetime import UTC, date, datetime
 from functools import partial
+from time import time
 
 import rich_click as click
 from rich import progress as bars
 from rich.console import Console
 
+from ..arxiv_schedule import find_feed_day
 from ..context import LocalContext
 from ..errors import ConfigurationError
 from ..escaping import escape_hidden
+from ..mirror.announcements import AnnouncementResult, read_announcements
 from ..mirror.oai_xml import MetadataPrefix
 from ..mirror.sync import (
     FORMATS,
@@ -83,8 +86,8 @@ def sync(
     """Bring the mirror of arXiv's metadata up to date, over OAI-PMH.
 
     Receives the records that arXiv has changed since the last sync or import, or all of them.
-    Searches of a running service go first. Can be interrupted at any time: the same command
-    continues.
+    Then reads today's announcements. Searches of a running service go first. Can be interrupted at
+    any time: the same command continues.
 
     Exits with 1 if any records are missing; the same command requests them again.
     """
@@ -99,8 +102,9 @@ async def run_sync(selection: Selection, settings: Settings) -> None:
 
     Exits with INCOMPLETE if records are missing. Raises ServiceError.
     """
-    if problem := next(settings.find_interval_problems("oai_url"), None):
-        raise ConfigurationError(problem)
+    for name in ("oai_url", "rss_url"):
+        if problem := next(settings.find_interval_problems(name), None):
+            raise ConfigurationError(problem)
     console = Console(stderr=True)
     columns = (
         bars.BarColumn(),
@@ -135,7 +139,23 @@ async def run_sync(selection: Selection, settings: Settings) -> None:
                 report=report,
                 max_wait=LEASE_SECONDS + 5,
             )
+        announcements = await _read_announcements(context, selection)
     _print_result(result)
+    _print_announcements(announcements)
+    if not result.is_complete or (announcements and announcements.failures):
+        sys.exit(INCOMPLETE)
+
+
+async def _read_announcements(
+    context: LocalContext, selection: Selection
+) -> AnnouncementResult | None:
+    """Read today's announcements if the sync is of all papers up to now."""
+    day = find_feed_day(time())
+    if day is None or selection.until or selection.set_spec:
+        return None
+    return await read_announcements(
+        context.announcement_store, context.mirror_store, context.feed_client, day
+    )
 
 
 def _print_result(result: SyncResult) -> None:
@@ -154,5 +174,14 @@ def _print_result(result: SyncResult) -> None:
             " again to retry",
             err=True,
         )
+
+
+def _print_announcements(result: AnnouncementResult | None) -> None:
+    if result is None:
+        return
+    if result.feeds:
+        click.echo(f"{result.papers} announcements of {result.day} in {result.feeds} feeds")
+    for failure in result.failures:
+        click.echo(f"cannot read the announcements of {escape_hidden(failure)}", err=True)
     if not result.is_complete:
-        sys.exit(INCOMPLETE)
+        click.echo("Some announcements of today are read by a later sync", err=True)

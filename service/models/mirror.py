@@ -21,6 +21,18 @@ class Source(StrEnum):
     RSS = "rss"
 
 
+class AnnouncementType(StrEnum):
+    """Why a paper is announced; in the order of arXiv's lists."""
+
+    NEW = "new"
+    CROSS = "cross"
+    """Newly in a category other than its primary one."""
+    REPLACE = "replace"
+    """With a new version."""
+    REPLACE_CROSS = "replace-cross"
+    """With a new version, in a category other than its primary one."""
+
+
 class VersionRecord(Struct, frozen=True, gc=False):
     """A version in the history of a paper."""
 
@@ -81,8 +93,9 @@ PAPER_FIELDS = (
     "published",
     "updated",
     "authors",
+    "affiliations",
 )
-"""The fields of `papers` whose source is stored; that of `authors` applies to affiliations too."""
+"""The fields of `papers` whose source is stored."""
 DETAIL_FIELDS = "submitter", "license", "report_number", "msc_class", "acm_class", "versions"
 """The fields of `paper_details` whose source is stored."""
 
@@ -165,3 +178,56 @@ class ImportState(Struct, frozen=True, kw_only=True):
     """Unix seconds."""
     finished: int | None = None
     """Unix seconds; None until all lines are stored."""
+
+
+class EarlierAnnouncement(Struct, frozen=True):
+    """An announcement of a version of a paper on an earlier day."""
+
+    arxiv_id: str
+    version: int
+    type: AnnouncementType
+
+
+class AnnouncementInsert(Struct, frozen=True, kw_only=True):
+    """A row of the table `announcements`, without its day."""
+
+    arxiv_id: str
+    version: int
+    type: AnnouncementType
+    primary_category: str
+    cross_categories: list[str]
+    """The others, without a second name of the primary one."""
+
+
+class FeedState(Struct, frozen=True, kw_only=True):
+    """A row of the table `announcement_feeds` after the feed was read, without its day."""
+
+    feed: str
+    """Archives or categories, joined by `+`."""
+    fetched: int
+    """Unix seconds."""
+    items: int
+    is_stale: bool
+    """Whether it has papers of another day."""
+    pause: float
+    """Seconds until it may be read again, if it is stale."""
+
+
+class PaperRows(Struct, frozen=True, gc=False, array_like=True):
+    """A record as rows that can be copied into the tables."""
+
+    line: int
+    """The number of its line in the block of the file."""
+    arxiv_id: str
+    version: int
+    paper: bytes
+    details: bytes
+
+
+class ParsedBlock(Struct, frozen=True, array_like=True):
+    """What a block of lines contains."""
+
+    rows: list[PaperRows]
+    rejected: list[tuple[int, str]]
+    """The number of a line in the block, and why it cannot be used."""
+    newest_datestamp: int

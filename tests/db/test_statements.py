@@ -34,7 +34,12 @@ def test_each_file_is_one_statement_with_a_comment() -> None:
     names = {path.stem.upper() for path in folder.glob("*.sql")}
     lists = {name for name in names if f"{name}_DESC" in STATEMENTS}
     assert names | {f"{name}_DESC" for name in lists} == set(STATEMENTS)
-    assert lists == {"SELECT_PAPERS", "SELECT_QUERIES", "SELECT_RESULTS"}
+    assert lists == {
+        "SELECT_ANNOUNCEMENTS",
+        "SELECT_PAPERS",
+        "SELECT_QUERIES",
+        "SELECT_RESULTS",
+    }
     for statement in STATEMENTS.values():
         assert statement.startswith(b"-- ")
         assert b";" not in re.sub(rb"--.*", b"", statement)
@@ -93,7 +98,9 @@ def test_sql_is_only_in_its_folder() -> None:
             if isinstance(node, ast.Constant)
             and isinstance(node.value, str | bytes)
             and id(node) not in docstrings
-            and words.match(node.value if isinstance(node.value, str) else node.value.decode())
+            and words.match(
+                node.value if isinstance(node.value, str) else node.value.decode("latin-1")
+            )
         ]
     assert offenders == []
 

@@ -19,7 +19,7 @@ from demo.authors import format_line, split_name
 from demo.oai import OaiServer
 from demo.oai_records import render_record
 from demo.papers import ODD_PAPERS, Author, Paper, Upload, generate
-from demo.tex import decode_accents, encode_accents
+from demo.tex import decode_tex, encode_tex
 from tests.support.captures import TEST_DATA
 
 OAI = TEST_DATA / "data" / "oai"
@@ -442,9 +442,24 @@ def test_several_affiliations_are_numbered() -> None:
     )
 
 
-@given(st.text("aeiouAÄÖÜéèñçşłŁøßŷőąűễ x{}\\'", max_size=20).filter(lambda text: "\\" not in text))
-def test_accents_survive_tex(text: str) -> None:
-    assert decode_accents(encode_accents(text)) == text
+@given(st.text("aAÄéèñçşłŁøßőąűễβωΩϕ_$<2 x{}", max_size=20))
+def test_letters_survive_tex(text: str) -> None:
+    encoded = encode_tex(text)
+
+    assert decode_tex(encoded) == text
+    assert not set(encoded) & set("Äéłβω")
+
+
+@pytest.mark.parametrize(
+    ("text", "encoded"),
+    [
+        ("$β> 0$ and $λ_c$", r"$\beta > 0$ and $\lambda_c$"),
+        ("ω-limits and β decay", r"\omega -limits and \beta{} decay"),
+        ("λβ", r"\lambda \beta"),
+    ],
+)
+def test_greek_letters_are_commands_in_tex(text: str, encoded: str) -> None:
+    assert encode_tex(text) == encoded
 
 
 def test_acm_class_shows_the_msc_class() -> None:
