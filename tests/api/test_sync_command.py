@@ -30,7 +30,7 @@ def environment(
         "ARXIV_DATABASE_URL": database,
         "ARXIV_API_URL": url,
         "ARXIV_OAI_URL": url.replace("/api/query", "/oai"),
-        "ARXIV_RSS_URL": url,
+        "ARXIV_RSS_URL": url.removesuffix("/api/query"),
         "ARXIV_INTERVAL": "0",
     }
     arxiv.oai.max_records = 2500
