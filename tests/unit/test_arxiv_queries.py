@@ -53,13 +53,18 @@ NAMES = [
     create_paper(5, "Names five", "Maria Luisa von der Leyen Carmen", "Ana de la Cruz y Perez"),
     create_paper(6, "Names six", "Einar Einstein"),
 ]
+COLLABORATIONS = create_paper(
+    7,
+    "Collaborations",
+    *(f"{name} and its very many friends" for name in ("A", "B", "C", "D", "E")),
+)
 TEX = create_paper(10, r"On M\"obius strips of $\rho_c$ and $x_1$", r"Paul Erd\H{o}s")
 UNDERSCORES = create_paper(11, "The option no_cache of C++ and the A* search")
 JAPANESE = create_paper(12, "量子計算の理論")
 
 
 PAPERS = [*generate(GENERATED), *ODD_PAPERS, *NAMES]
-DIFFERENT = [TEX, UNDERSCORES, JAPANESE]
+DIFFERENT = [COLLABORATIONS, TEX, UNDERSCORES, JAPANESE]
 
 Find = Callable[..., "tuple[int, list[PaperVersion]]"]
 
@@ -330,6 +335,15 @@ async def test_papers_are_sorted_as_by_the_stand_in_except_at_the_same_time(
     assert all(by_id[arxiv_id].version == version for arxiv_id, version in papers)
 
 
+@pytest.mark.parametrize("sort_by", ["submittedDate", "lastUpdatedDate"])
+async def test_papers_of_one_second_are_sorted_by_their_numbers(
+    sort_by: SortBy, mirror: Mirror
+) -> None:
+    _, papers = await mirror.find("ti:names", sort_by=sort_by)
+
+    assert [arxiv_id for arxiv_id, _ in papers] == [paper.arxiv_id for paper in NAMES[::-1]]
+
+
 @pytest.mark.parametrize("sort_by", ["relevance", "submittedDate", "lastUpdatedDate"])
 @pytest.mark.parametrize("sort_order", ORDERS)
 async def test_pages_fit_together_beyond_the_last_result_of_arxiv(
@@ -439,6 +453,25 @@ async def list_finders(paper: Paper, text: str, mirror: Mirror) -> list[str]:
         "stand-in": find_in_stand_in(Library([paper]), text),
     }
     return [name for name, found in ids.items() if paper.arxiv_id in found]
+
+
+async def test_the_fourth_long_name_and_later_ones_are_searched_as_one(mirror: Mirror) -> None:
+    assert await list_finders(COLLABORATIONS, 'au:"a friends many"', mirror) == [
+        "mirror",
+        "stand-in",
+    ]
+    assert await list_finders(COLLABORATIONS, 'au:"a b"', mirror) == []
+    assert await list_finders(COLLABORATIONS, 'au:"c d"', mirror) == []
+    assert await list_finders(COLLABORATIONS, 'au:"d e"', mirror) == ["mirror"]
+
+
+@pytest.mark.parametrize("text", ["ti:name", "ti:n?mes", "ti:na*es", 'ti:"?names one"'])
+async def test_other_forms_and_wildcards_inside_words_are_not_found(
+    text: str, mirror: Mirror
+) -> None:
+    found = await mirror.find_ids(text)
+
+    assert (NAMES[0].arxiv_id in found) == (text == 'ti:"?names one"')
 
 
 async def test_each_character_of_a_script_without_spaces_is_a_word(mirror: Mirror) -> None:
