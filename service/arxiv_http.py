@@ -81,9 +81,8 @@ class ArxivFailure(Exception):
     def create_error(self) -> errors.UpstreamError:
         """Return the error for users."""
         error_type = UPSTREAM_ERRORS[self.outcome]
-        return error_type(
-            self.reason, retry_after=self.retry_after, upstream_status=self.status or None
-        )
+        retry_after = None if self.concerns_one_request else self.retry_after
+        return error_type(self.reason, retry_after=retry_after, upstream_status=self.status or None)
 
 
 class HttpResponse(Struct):

@@ -235,5 +235,9 @@ class RecordRejected(ServiceError, title="Record rejected by PostgreSQL"):
     """
 
 
+class ImportFailed(ServiceError, title="Import failed"):
+    """A file is not a snapshot, truncated or damaged, or another process imports it too."""
+
+
 class ConfigurationError(ServiceError, title="Invalid configuration"):
     """The service cannot start with these settings or this installation."""

@@ -12,6 +12,7 @@ from ..errors import ConfigurationError, InvalidParameter, ServiceError
 from ..escaping import escape_hidden
 from .database import database, migrate
 from .harvest import harvest
+from .import_snapshot import import_snapshot
 from .index import index
 from .keys import keys
 from .reconcile import reconcile
@@ -51,7 +52,19 @@ def _print_error(text: str) -> None:
 @click.group(
     "arxiv-gateway",
     cls=_Commands,
-    commands=[serve, writer, search, harvest, reconcile, index, sync, keys, migrate, database],
+    commands=[
+        serve,
+        writer,
+        search,
+        harvest,
+        import_snapshot,
+        reconcile,
+        index,
+        sync,
+        keys,
+        migrate,
+        database,
+    ],
     invoke_without_command=True,
     context_settings={"help_option_names": ["-h", "--help"], "show_default": True},
     epilog="Examples:\n\n  ARXIV_CONTACT=you@example.org arxiv-gateway\n\n"

@@ -72,7 +72,7 @@ class AnnouncementStore:
 
     async def fetch_pause(self, day: date) -> float | None:
         """Seconds until a feed of a day is to be read; None if all of them have been read."""
-        pauses: list[float | None] = await fetch(
+        pauses: list[float] = await fetch(
             self._writer, scalar_row, sql.SELECT_FEED_PAUSE, {"date": day}
         )
-        return pauses[0]
+        return pauses[0] if pauses else None

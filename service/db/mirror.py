@@ -1,12 +1,14 @@
 """Writes the mirror: records of arXiv's other sources, and the progress of syncs and imports."""
 
 import asyncio
-from collections.abc import Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, TypeVar
 from uuid import UUID
 
 import msgspec
+import psycopg
 from msgspec import structs
 from psycopg import errors
 from psycopg.rows import class_row, dict_row, scalar_row
@@ -23,8 +25,16 @@ from ..mirror.merging import (
     merge_details,
     merge_paper,
 )
-from ..models.mirror import ImportState, MirrorRecord, Source, SyncState, SyncStatus
+from ..models.mirror import (
+    ImportState,
+    MirrorRecord,
+    PaperRows,
+    Source,
+    SyncState,
+    SyncStatus,
+)
 from ..models.records import PaperInsert
+from .binary_rows import SIGNATURE, TRAILER, format_details, format_paper
 from .pool import Connection, DatabasePools, fetch, map_db_errors
 from .records import map_rejections
 
@@ -33,9 +43,26 @@ T = TypeVar("T")
 MAX_ATTEMPTS = 3
 """Other processes may write the same papers at the same time."""
 MERGED_AT_ONCE = 50
-"""Records that are merged or written before other requests run; they take a few milliseconds."""
+"""Records that are merged before other requests run; they take a few milliseconds."""
 _CONFLICTS = errors.UniqueViolation, errors.DeadlockDetected
+_PERMANENT = errors.DiskFull, errors.InvalidPassword, errors.InvalidAuthorizationSpecification
 _encode = msgspec.json.Encoder().encode
+
+
+class ImportMoved(Exception):
+    """The stored progress of an import is not the expected one."""
+
+    def __init__(self, position: int) -> None:
+        super().__init__(position)
+        self.position = position
+
+
+def is_temporary(error: DatabaseUnavailable) -> bool:
+    """Return whether the database may be available again after some time, without a change."""
+    cause = error.__cause__
+    return isinstance(cause, psycopg.OperationalError | psycopg.InterfaceError) and not (
+        isinstance(cause, (*_PERMANENT, errors.QueryCanceled))
+    )
 
 
 class MirrorStore:
@@ -52,11 +79,29 @@ class MirrorStore:
         Records must be few enough to be written within CALL_TIMEOUT. Raises RecordRejected if
         PostgreSQL rejects the content of any record, and otherwise DatabaseUnavailable.
         """
+        return await self._transact(lambda conn: _save(conn, records, progress))
+
+    async def save_rows(
+        self,
+        rows: Sequence[PaperRows],
+        parse: Callable[[PaperRows], MirrorRecord],
+        progress: ImportState | None = None,
+        position: int = 0,
+    ) -> int:
+        """Store rows like `save`; the records of papers that are stored already are merged.
+
+        Raises ImportMoved if there is progress, and the stored progress is not at `position`, and
+        the same exceptions as `save`.
+        """
+        return await self._transact(lambda conn: _save_rows(conn, rows, parse, progress, position))
+
+    async def _transact(self, action: Callable[[Connection], Awaitable[int]]) -> int:
+        """Run a transaction, again if it conflicts with another one."""
         for attempt in range(1, MAX_ATTEMPTS + 1):
             try:
                 with map_db_errors(), map_rejections():
                     async with self._writer() as conn, conn.transaction():
-                        return await _save(conn, records, progress)
+                        return await action(conn)
             except (DatabaseUnavailable, RecordRejected) as error:
                 if attempt == MAX_ATTEMPTS or not isinstance(error.__cause__, _CONFLICTS):
                     raise
@@ -122,18 +167,58 @@ class MirrorReader:
         return msgspec.convert(rows, list[PaperInsert])
 
 
+async def _save_rows(
+    conn: Connection,
+    rows: Sequence[PaperRows],
+    parse: Callable[[PaperRows], MirrorRecord],
+    progress: ImportState | None,
+    position: int,
+) -> int:
+    if progress:
+        cursor = await conn.execute(sql.LOCK_IMPORT, {"digest": progress.digest})
+        [stored] = await cursor.fetchone() or (0,)
+        if stored != position:
+            raise ImportMoved(stored)
+    known = await _find_known(conn, rows)
+    records = [parse(row) for row in rows if row.arxiv_id in known]
+    new = [row for row in rows if row.arxiv_id not in known] if known else rows
+    return await _save(conn, records, progress, new)
+
+
+async def _find_known(conn: Connection, rows: Sequence[PaperRows]) -> set[str]:
+    """Return the papers that cannot simply be copied: they are stored, or in several rows."""
+    if not rows:
+        return set()
+    # psycopg takes much longer for lists
+    values = {
+        "arxiv_ids": " ".join(row.arxiv_id for row in rows),
+        "versions": " ".join(str(row.version) for row in rows),
+    }
+    cursor = conn.cursor(row_factory=scalar_row)
+    await cursor.execute(sql.SELECT_STORED_IDS, values)
+    counts = Counter(row.arxiv_id for row in rows)
+    repeated = {arxiv_id for arxiv_id, number in counts.items() if number > 1}
+    return repeated.union(await cursor.fetchall())
+
+
 async def _save(
     conn: Connection,
     records: Sequence[MirrorRecord],
     progress: SyncState | ImportState | None,
+    rows: Sequence[PaperRows] = (),
 ) -> int:
+    """Store records, and rows of papers that are not stored."""
     changes = await _read_stored(conn, records)
     for number, record in enumerate(records):
         changes.add(record)
         if number % MERGED_AT_ONCE == 0:
             await asyncio.sleep(0)
-    await _copy(conn, sql.COPY_DETAILS, map(_format_details, changes.new_details))
-    await _copy(conn, sql.COPY_PAPERS, map(_format_paper, changes.new_papers))
+    new_details = [format_details(each, each.other_sources) for each in changes.new_details]
+    new_papers = [
+        format_paper(each, each.timestamp, each.other_sources) for each in changes.new_papers
+    ]
+    await _copy(conn, sql.COPY_DETAILS, [row.details for row in rows] + new_details)
+    await _copy(conn, sql.COPY_PAPERS, [row.paper for row in rows] + new_papers)
     updated_details, updated_papers = changes.updated_details, changes.updated_papers
     if updated_details:
         values = {"details": _encode(updated_details).decode()}
@@ -146,13 +231,15 @@ async def _save(
         await conn.execute(sql.UPSERT_SYNC, structs.asdict(progress))
     elif progress:
         await conn.execute(sql.UPSERT_IMPORT, structs.asdict(progress))
-    num_papers = len(changes.new_papers) + len(updated_papers)
+    num_papers = len(rows) + len(new_papers) + len(updated_papers)
     metrics.count_rows(papers=num_papers)
     return num_papers
 
 
 async def _read_stored(conn: Connection, records: Sequence[MirrorRecord]) -> "_Changes":
     """Read and lock the rows that records may change."""
+    if not records:
+        return _Changes([], [])
     ids = [record.arxiv_id for record in records]
     cursor = conn.cursor(row_factory=dict_row)
     await cursor.execute(sql.SELECT_STORED_DETAILS, {"arxiv_ids": ids})
@@ -236,47 +323,7 @@ def _select_updated(rows: Mapping[Any, T], stored: Mapping[Any, T]) -> list[T]:
     return [rows[key] for key in stored if rows[key] != stored[key]]
 
 
-async def _copy(conn: Connection, statement: bytes, rows: Iterable[Sequence[object]]) -> None:
-    """Insert rows; other requests run in between."""
-    async with conn.cursor() as cursor, cursor.copy(statement) as copy:
-        for number, row in enumerate(rows):
-            await copy.write_row(row)
-            if number % MERGED_AT_ONCE == 0:
-                await asyncio.sleep(0)
-
-
-def _format_paper(paper: StoredPaper) -> tuple[object, ...]:
-    return (
-        paper.arxiv_id,
-        paper.version,
-        paper.timestamp,
-        paper.title,
-        paper.authors,
-        paper.affiliations and _encode(paper.affiliations).decode(),
-        paper.abstract,
-        paper.journal,
-        paper.comment,
-        paper.published,
-        paper.updated,
-        paper.dois,
-        paper.primary_category,
-        paper.categories,
-        paper.withdrawn,
-        paper.group_authors,
-        paper.source,
-    )
-
-
-def _format_details(details: StoredDetails) -> tuple[object, ...]:
-    return (
-        details.arxiv_id,
-        details.version,
-        details.datestamp,
-        details.submitter,
-        details.license,
-        details.report_number,
-        details.msc_class,
-        details.acm_class,
-        _encode(details.versions).decode(),
-        details.source,
-    )
+async def _copy(conn: Connection, statement: bytes, rows: Sequence[bytes]) -> None:
+    if rows:
+        async with conn.cursor() as cursor, cursor.copy(statement) as copy:
+            await copy.write(b"".join([SIGNATURE, *rows, TRAILER]))

@@ -65,7 +65,10 @@ def create_view(tz: tzinfo, title: str = "announcements") -> ListView[AnnouncedP
         return [Reference.from_paper(row, found=_get_midnight(row.date)) for row in rows]
 
     columns = ("date", "type", *Paper.__struct_fields__)
-    return ListView(ANNOUNCEMENTS, title, "announcements", columns, convert_rows, create_references)
+    return ListView(
+        *(ANNOUNCEMENTS, title, "announcements", columns, convert_rows, create_references),
+        has_one_date=True,
+    )
 
 
 @get(
@@ -137,7 +140,7 @@ async def get_announcement_feed(
         request,
         context,
         create_view(context.settings.zone, title),
-        PageQuery(context=context, format="atom"),
+        PageQuery(context=context, format="atom", items_per_page=FEED_PAPERS),
         filters,
     )
     rows = await _fetch_latest(context, filters)

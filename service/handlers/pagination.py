@@ -63,6 +63,8 @@ class ListView(Struct, Generic[T], frozen=True):
     """Converts rows to structs with these columns."""
     create_references: Callable[[Sequence[T]], Awaitable[Sequence[formats.Reference]]]
     """Converts rows for bibliographies and feeds."""
+    has_one_date: bool = False
+    """Whether the references of a whole list have the same date."""
 
 
 class ListResponse(Generic[T]):
@@ -214,6 +216,7 @@ class ListResponse(Generic[T]):
 
     def _create_head(self, references: Sequence[formats.Reference]) -> formats.FeedHead:
         now = datetime.now(UTC)
+        is_known = self._is_page or self._selection.newest or self._view.has_one_date
         times = [
             time for reference in references if (time := reference.updated or reference.published)
         ]
@@ -222,7 +225,7 @@ class ListResponse(Generic[T]):
             uri=uuid5(NAMESPACE_URL, self._url.list_id).urn,
             self_url=self._url.absolute,
             # the newest row of an export in ascending order is not known at its start
-            updated=max(times, default=now) if self._is_page or self._selection.newest else now,
+            updated=max(times, default=now) if is_known else now,
         )
 
     def _create_headers(self) -> dict[str, str]:

@@ -4,6 +4,7 @@ The classes are dependencies of handlers: their fields are query parameters of t
 depend on the context, because Litestar starts a task for each dependency that depends on no other.
 """
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, tzinfo
@@ -42,6 +43,7 @@ from ..search_params import MAX_TERM_LENGTH, check_time_range, parse_search, par
 MAX_PAGE = 1_000_000_000
 MAX_SIMILAR_PAPERS = 100
 _ANNOUNCEMENT_TYPES = ", ".join(AnnouncementType)
+_DAY = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
 QUERY_TIMES = ("start_timestamp", "end_timestamp")
 
 
@@ -423,7 +425,7 @@ class AnnouncementsQuery(AnnouncementFeedQuery, PageQuery):
 
 def _parse_day(text: str) -> date:
     try:
-        if len(text) == len("2026-11-24"):
+        if _DAY.fullmatch(text):
             return date.fromisoformat(text)
     except ValueError:
         pass

@@ -6,6 +6,7 @@ stop. Reference managers and users write the surname first: `van der Example, Lu
 
 import re
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import NamedTuple
 
 _MAX_LENGTH = 300
@@ -104,6 +105,9 @@ def split_authors(names: Sequence[str], affiliations: Sequence[list[str]] = ()) 
     arXiv splits `BigScience Workshop: Ada Example, Bo Sample` into names, one of which is a colon.
     Names without a letter or digit are left out.
     """
+    if all(map(_is_plain, names)):
+        known = [*affiliations[: len(names)], *([] for _ in names[len(affiliations) :])]
+        return Authors([*names], known, [])
     authors = Authors([], [], [])
     for number, name in enumerate(names):
         pieces = [piece.strip() for piece in _COLON.split(name)]
@@ -116,6 +120,12 @@ def split_authors(names: Sequence[str], affiliations: Sequence[list[str]] = ()) 
         if any(map(has_letter, pieces)) and number < len(affiliations):
             authors.affiliations[-1] = affiliations[number]
     return authors._replace(groups=list(dict.fromkeys(authors.groups)))
+
+
+@lru_cache(2**15)
+def _is_plain(name: str) -> bool:
+    """Return whether the name is one, and none of a group."""
+    return not _COLON.search(name) and has_letter(name) and name == name.strip()
 
 
 def split_author_text(text: str) -> list[str]:

@@ -57,8 +57,8 @@ MAX_RESTARTS = 3
 """How often a list is requested again because its token has expired."""
 MAX_REPEATS = 2
 """Pages in a row without new records, after which a list is given up."""
-MAX_SKIPPED_IN_A_ROW = 5
-"""Days in a row without a usable response, after which the sync ends: arXiv is unavailable."""
+MAX_SKIPPED, MAX_SKIPPED_IN_A_ROW = 30, 5
+"""Days without a usable response, after which the sync ends: arXiv is unavailable."""
 SAVED_AT_ONCE = 500
 """Records per transaction."""
 SAVE_ATTEMPTS = 6
@@ -217,18 +217,19 @@ class _Run:
             await self._store.save([], self._state)
 
     async def _receive_windows(self) -> None:
-        num_skipped = 0
+        num_skipped = num_in_a_row = 0
         while not is_received(self._state):
             if self._state.metadata_prefix is None:
                 self._choose_window()
             try:
                 await self._receive_window()
-                num_skipped = 0
+                num_in_a_row = 0
             except _ClockIsAhead:
                 self._state = structs.replace(self._state, metadata_prefix=None)
             except _ListFailed as failure:
-                num_skipped += await self._split_or_skip(failure)
-                if num_skipped >= MAX_SKIPPED_IN_A_ROW:
+                number = await self._split_or_skip(failure)
+                num_skipped, num_in_a_row = num_skipped + number, num_in_a_row + number
+                if num_skipped >= MAX_SKIPPED or num_in_a_row >= MAX_SKIPPED_IN_A_ROW:
                     raise failure.error from failure
 
     def _choose_window(self) -> None:
@@ -448,7 +449,8 @@ class _ListProgress:
         if names <= self._ids or page.token == request.token:
             self._repeats += 1
             if self._repeats >= MAX_REPEATS:
-                raise _ListFailed(UpstreamInvalidResponse("arXiv sends the same page repeatedly"))
+                error = UpstreamInvalidResponse("arXiv sends the same page repeatedly")
+                raise _ListFailed(error, may_concern_days=False)
         else:
             self._repeats = 0
         self._ids |= names

@@ -93,8 +93,9 @@ PAPER_FIELDS = (
     "published",
     "updated",
     "authors",
+    "affiliations",
 )
-"""The fields of `papers` whose source is stored; that of `authors` applies to affiliations too."""
+"""The fields of `papers` whose source is stored."""
 DETAIL_FIELDS = "submitter", "license", "report_number", "msc_class", "acm_class", "versions"
 """The fields of `paper_details` whose source is stored."""
 
@@ -210,3 +211,23 @@ class FeedState(Struct, frozen=True, kw_only=True):
     """Whether it has papers of another day."""
     pause: float
     """Seconds until it may be read again, if it is stale."""
+
+
+class PaperRows(Struct, frozen=True, gc=False, array_like=True):
+    """A record as rows that can be copied into the tables."""
+
+    line: int
+    """The number of its line in the block of the file."""
+    arxiv_id: str
+    version: int
+    paper: bytes
+    details: bytes
+
+
+class ParsedBlock(Struct, frozen=True, array_like=True):
+    """What a block of lines contains."""
+
+    rows: list[PaperRows]
+    rejected: list[tuple[int, str]]
+    """The number of a line in the block, and why it cannot be used."""
+    newest_datestamp: int

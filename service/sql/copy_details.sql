@@ -1,5 +1,5 @@
 -- Inserts what the API does not have of papers that are not stored.
 copy paper_details (
     arxiv_id, version, datestamp, submitter, license, report_number, msc_class, acm_class, versions,
-    source
-) from stdin
+    source, other_sources
+) from stdin (format binary)

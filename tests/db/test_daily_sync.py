@@ -135,7 +135,7 @@ async def test_service_with_a_daily_sync_fills_its_mirror(
     monkeypatch.setattr(arxiv_schedule, "find_rush_left", lambda _: 0.0)
     monkeypatch.setattr("service.mirror.sync_state.EARLIEST", TODAY)
     del arxiv
-    async with gateway(sync="daily", oai_url=oai_url) as client:
+    async with gateway(sync="daily", oai_url=oai_url, rss_url=oai_url) as client:
         await wait_until(lambda: synced_at(db) > 0)
         health = (await client.get("/health/ready")).json()
         metrics = (await client.get("/metrics")).text
@@ -144,9 +144,8 @@ async def test_service_with_a_daily_sync_fills_its_mirror(
     assert mirror["covered_until"] == TODAY.isoformat()
     assert mirror["synced_at"] == datetime.fromtimestamp(synced_at(db), UTC).isoformat()[:19]
     assert (mirror["running"], mirror["error"]) == (False, None)
-    values = dict(
-        line.split(" ") for line in metrics.splitlines() if " " in line and line[0] != "#"
-    )
+    lines = [line for line in metrics.splitlines() if not line.startswith("#")]
+    values: dict[str, str] = dict(line.rsplit(" ", 1) for line in lines)
     assert float(values["arxiv_gateway_mirror_synced_timestamp_seconds"]) == synced_at(db)
     due = arxiv_schedule.next_oai_update(synced_at(db))
     assert float(values["arxiv_gateway_mirror_due_timestamp_seconds"]) == due

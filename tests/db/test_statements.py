@@ -98,7 +98,9 @@ def test_sql_is_only_in_its_folder() -> None:
             if isinstance(node, ast.Constant)
             and isinstance(node.value, str | bytes)
             and id(node) not in docstrings
-            and words.match(node.value if isinstance(node.value, str) else node.value.decode())
+            and words.match(
+                node.value if isinstance(node.value, str) else node.value.decode("latin-1")
+            )
         ]
     assert offenders == []
 

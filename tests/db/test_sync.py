@@ -2,12 +2,13 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from itertools import pairwise
 from time import monotonic, time
+from types import SimpleNamespace
 from typing import Any
 
 import httpx
@@ -437,24 +438,16 @@ async def test_response_to_another_request_is_not_stored(
 
 
 async def test_truncated_response_is_requested_again(
-    papers: StandIn, mirror: Mirror, db: psycopg.Connection, monkeypatch: pytest.MonkeyPatch
+    papers: StandIn, mirror: Mirror, db: psycopg.Connection
 ) -> None:
     papers.truncates = True
-
-    async def repair(_: object) -> None:
-        papers.truncates = len(lists(papers)) < 3
-
-    wait = asyncio.sleep
-    monkeypatch.setattr(sync_module.asyncio, "sleep", lambda pause: _both(repair(0), wait(pause)))
-    result = await mirror.sync()
+    running = asyncio.create_task(mirror.sync(formats=FORMATS[:1]))
+    await wait_until(lambda: len(lists(papers)) > 1)
+    papers.truncates = False
+    result = await running
 
     assert result.is_complete
     assert count_papers(db) == len(papers.papers)
-
-
-async def _both(*calls: Awaitable[None]) -> None:
-    for call in calls:
-        await call
 
 
 async def test_unknown_set_is_a_clear_error(papers: StandIn, mirror: Mirror) -> None:
@@ -481,12 +474,8 @@ async def test_unreachable_server_is_not_asked_for_each_day(open_mirror: Opening
 async def test_clock_ahead_of_the_server_does_not_stop_the_sync(
     papers: StandIn, mirror: Mirror, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    class Clock(datetime):
-        @classmethod
-        def now(cls, tz: Any = None) -> datetime:
-            return datetime.now(tz) + timedelta(days=300)
-
-    monkeypatch.setattr(sync_module, "datetime", Clock)
+    clock = SimpleNamespace(now=lambda zone: datetime.now(zone) + timedelta(days=300))
+    monkeypatch.setattr(sync_module, "datetime", clock)
     result = await mirror.sync(since=TODAY - 3 * DAY)
 
     assert result.is_complete
@@ -516,7 +505,7 @@ async def test_invalid_record_is_counted_and_the_others_are_stored(
         return httpx.Response(response.status_code, content=damaged)
 
     caplog.set_level(logging.WARNING)
-    async with open_mirror(httpx.MockTransport(damage)) as mirror:
+    async with real, open_mirror(httpx.MockTransport(damage)) as mirror:
         days = datestamps(arxiv_server[0])
         since = days[-100]
         result = await mirror.sync(since=since, until=since, formats=FORMATS[:1])
@@ -528,7 +517,8 @@ async def test_invalid_record_is_counted_and_the_others_are_stored(
 
 
 async def mirror_state(db: psycopg.Connection) -> date:
-    [day] = db.execute("select covered_until from mirror_syncs").fetchone() or [None]
+    [day] = db.execute("select covered_until from mirror_syncs").fetchone() or [date.min]
+    assert isinstance(day, date)
     return day
 
 
