@@ -167,6 +167,13 @@ PATHS: dict[str, list[str]] = {
         *("/papers/suggest", "/papers/{paper}/similar", "/papers/{paper}v1/similar?author=a"),
         "/papers/{paper}/similar?versions=all&items_per_page=30&format=ris",
     ],
+    "announcements": [
+        *("/announcements", "/announcements?category=cs", "/announcements?category=stat.ML"),
+        *("/announcements?type=new&type=cross", "/announcements?date=2026-04-26"),
+        *("/announcements?items_per_page=2", "/announcements?items_per_page=2&page=1"),
+        *(f"/announcements?format={name}" for name in FORMATS),
+        *("/announcements/feed", "/announcements/feed?category=cs.LG", "/papers/2604.00001"),
+    ],
     "unknown": [
         *("/queries/7777", "/queries/0", "/queries/7777/changes", f"/queries/{2**70}/feed"),
         *("/papers/2101.00001/similar", "/papers/{paper}v99/similar", "/papers/none/similar"),
@@ -202,6 +209,21 @@ RequestParts = tuple[str, str, dict[str, str], Any]
 """Method, path, headers, and a body."""
 
 
+def announce_papers(conn: psycopg.Connection) -> None:
+    """Store six papers that were announced on two days."""
+    for number, kind in enumerate(("new", "cross", "replace", "replace-cross", "new", "new")):
+        arxiv_id, day = f"2604.{number:05}", f"2026-04-{27 - number % 2 * 3}"
+        conn.execute(
+            "insert into papers (arxiv_id, version, timestamp, title, authors, source)"
+            " values (%s, 1, 1, 'Title', array['A. Author'], 'rss')",
+            (arxiv_id,),
+        )
+        conn.execute(
+            "insert into announcements values (%s, %s, 1, %s, 'cs.LG', array['stat.ML'])",
+            (day, arxiv_id, kind),
+        )
+
+
 @pytest.fixture(scope="module")
 def filled_database(server: str, template: str, arxiv_server: tuple[StandIn, str]) -> Iterator[str]:
     """A database with several runs of a search, a failed search and old results."""
@@ -225,6 +247,8 @@ def filled_database(server: str, template: str, arxiv_server: tuple[StandIn, str
             ]
             results = {"query_id": 900, "timestamp": WRITTEN["timestamp"], "results": old}
             assert (await client.post("/write-results", json=results)).status_code == 201
+        with psycopg.connect(url) as conn:
+            announce_papers(conn)
 
     with psycopg.connect(server, autocommit=True) as admin:
         admin.execute(SQL("create database {} template {}").format(new, Identifier(template)))
@@ -328,6 +352,7 @@ async def test_split_handles_headers_and_bodies_like_single_service(both: list[G
         ("/papers?items_per_page=60", 4),
         ("/papers?q=test*&items_per_page=9", 3),
         ("/results?format=csv&items_per_page=90", 3),
+        ("/announcements?items_per_page=1", 3),
     ],
 )
 async def test_split_cursors_equal_single_service(
