@@ -713,20 +713,20 @@ async def test_request_id_and_deadline_are_passed_on(path: str) -> None:
     silent = Silent()
     async with listening(silent) as url, client_of(make_app(frontend(url))) as client:
         begun = monotonic()
-        headers = {"request-timeout": "0.3", "x-request-id": "job-7"}
+        headers = {"request-timeout": "1.5", "x-request-id": "job-7"}
         response = await client.get(path, headers=headers)
         taken = monotonic() - begun
-        await asyncio.wait_for(silent.gone.wait(), 1)  # the call was cancelled with the request
+        await asyncio.wait_for(silent.gone.wait(), 20)  # the call was cancelled with the request
 
     assert response.status_code == 504
-    assert response.json()["detail"] == "the request took longer than its Request-Timeout of 0.3 s"
-    assert 0.25 < taken < 5  # far below the timeout of the backend, even on a busy machine
+    assert response.json()["detail"] == "the request took longer than its Request-Timeout of 1.5 s"
+    assert 1.4 < taken < 25  # below the timeout of the backend
     [head] = silent.heads
     assert "\r\nx-request-id: job-7\r\n" in head
     assert f"\r\nauthorization: bearer {TOKEN}\r\n" in head
     [seconds] = re.findall(r"\r\nrequest-timeout: ([0-9.]+)\r\n", head)
     # searches are shared with clients that may wait longer
-    assert float(seconds) > 60 if path == SEARCH else 0 < float(seconds) <= 0.3
+    assert float(seconds) > 60 if path == SEARCH else 0 < float(seconds) <= 1.5
 
 
 async def test_silent_backend_times_out(
@@ -820,15 +820,17 @@ async def test_identical_pages_keep_their_own_deadlines() -> None:
         assert (await client.get("/results")).json() == []
         waiting = [
             asyncio.create_task(client.get("/results", headers={"request-timeout": seconds}))
-            for seconds in ("0.2", "5")
+            for seconds in ("1.5", "60")
         ]
         assert (await waiting[0]).status_code == 504
-        await asyncio.wait_for(hung_up.acquire(), 1)
+        await asyncio.wait_for(hung_up.acquire(), 20)
         assert not waiting[1].done()
         waiting[1].cancel()
 
     timeouts = [float(re.findall(rb"request-timeout: ([0-9.]+)", head)[0]) for head in heads[1:]]
-    assert sorted(timeouts) == [pytest.approx(0.2, abs=0.1), pytest.approx(5, abs=0.5)]
+    short, long = sorted(timeouts)
+    assert 0 < short <= 1.5
+    assert 5 < long <= 60
 
 
 async def test_deadline_applies_in_single_service(gateway: Serve, arxiv: StandIn) -> None:
@@ -848,9 +850,9 @@ async def test_client_disconnect_cancels_backend_call() -> None:
     silent = Silent()
     async with listening(silent) as url, served(make_app(frontend(url))) as address:
         with pytest.raises(httpx.ReadTimeout):
-            async with httpx.AsyncClient(timeout=0.3) as client:
+            async with httpx.AsyncClient(timeout=1.5) as client:
                 await client.get(address + SEARCH)
-        await asyncio.wait_for(silent.gone.wait(), 1)
+        await asyncio.wait_for(silent.gone.wait(), 60)
 
 
 async def test_identical_searches_share_one_call(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -858,7 +860,7 @@ async def test_identical_searches_share_one_call(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(backend_client, "MAX_CONNECTIONS", 2)
     silent = Silent()
     async with listening(silent) as url, client_of(make_app(frontend(url))) as client:
-        headers = {"request-timeout": "0.3"}
+        headers = {"request-timeout": "1.5"}
         await asyncio.gather(*(client.get(SEARCH, headers=headers) for _ in range(20)))
 
     assert len(silent.heads) == 1
