@@ -252,10 +252,16 @@ async def test_a_mirror_of_some_papers_does_not_answer_in_place_of_arxiv(
     ],
 )
 async def test_a_mirror_with_a_gap_does_not_answer_in_place_of_arxiv(
-    gateway: Serve, mirrored: StandIn, db: psycopg.Connection, gap: LiteralString
+    gateway: Serve,
+    mirrored: StandIn,
+    database: str,
+    settings: MakeSettings,
+    db: psycopg.Connection,
+    gap: LiteralString,
 ) -> None:
     db.execute(SQL("update mirror_syncs set {}").format(SQL(gap)))
     async with gateway() as client:
+        await papers_are_indexed(database, settings().index_path)
         response = await search(client, id_list=mirrored.papers[0].arxiv_id)
         assert "mirror" not in response.headers["cache-status"]
         mirrored.retry_after = 60
