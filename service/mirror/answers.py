@@ -18,6 +18,7 @@ from ..models.mirror import SyncState
 from ..models.records import PaperInsert
 from ..search_index.arxiv_queries import find
 from ..search_index.paper_index import PaperIndex
+from .sync_state import is_complete
 
 STATUS = 200
 """The HTTP status of an answer, that of a successful response of arXiv."""
@@ -35,7 +36,7 @@ class MirrorSearch:
 
     async def is_complete(self) -> bool:
         """Whether all papers of arXiv are in the mirror. Raises DatabaseUnavailable."""
-        return any(not sync.set_spec and sync.covered_until for sync in await self._fetch_syncs())
+        return any(not sync.set_spec and is_complete(sync) for sync in await self._fetch_syncs())
 
     async def look_up(self, request: ArxivRequest) -> ArxivResponse | None:
         """Return the answer to a search for identifiers; None if arXiv may know more.
@@ -50,7 +51,7 @@ class MirrorSearch:
         current = {
             sync.set_spec
             for sync in await self._fetch_syncs()
-            if sync.synced_at and sync.synced_at >= latest_update
+            if is_complete(sync) and (sync.synced_at or 0) >= latest_update
         }
         if not current:
             return None
