@@ -236,7 +236,7 @@ async def test_the_mirror_answers_while_arxiv_throttles(
 
 
 async def test_a_mirror_of_some_papers_does_not_answer_in_place_of_arxiv(
-    gateway: Serve, arxiv: StandIn, database: str, settings: MakeSettings
+    gateway: Serve, arxiv: StandIn, database: str
 ) -> None:
     await fill_mirror(database, arxiv.papers, set_spec="cs")
     arxiv.retry_after = 60
