@@ -40,7 +40,7 @@ from .middleware.request_log import RequestLogMiddleware
 from .middleware.request_timeout import RequestTimeoutMiddleware, TimeoutResponseMiddleware
 from .middleware.response_budget import ResponseBudgetMiddleware
 from .middleware.security_headers import SecurityHeadersMiddleware
-from .pages import home
+from .pages import home, search
 from .pages.page import (
     create_static_router,
     create_template_config,
@@ -80,7 +80,7 @@ HANDLERS: dict[str, list[ControllerRouterHandler]] = {
     "read-archive": [internal.read_archive],
     "find-keys": [internal.find_keys],
 }
-PAGES: list[ControllerRouterHandler] = [home.show_home]
+PAGES: list[ControllerRouterHandler] = [home.show_home, search.show_search]
 PAGE_EXCEPTION_HANDLERS = EXCEPTION_HANDLERS | {
     ServiceError: respond_to_service_error,
     HTTPException: respond_to_http_exception,

@@ -113,13 +113,22 @@ def respond_to_http_exception(request: AnyRequest, error: HTTPException) -> Resp
     return _convert_problem(request, handle_http_exception(request, error))
 
 
-def _convert_problem(request: AnyRequest, response: Response[Any]) -> Response[Any]:
-    if not accepts_page(request):
-        return response
+def create_problem_page(
+    request: AnyRequest,
+    response: Response[Any],
+    template: str = "error.html",
+    **values: Any,  # noqa: ANN401 - of any template
+) -> Template:
+    """Return a page with the problem in a response of the API."""
     return create_page(
         request,
-        "error.html",
+        template,
         status_code=response.status_code or HTTPStatus.INTERNAL_SERVER_ERROR,
         headers={name: value for name, value in response.headers.items() if name != "content-type"},
         problem=response.content,
+        **values,
     )
+
+
+def _convert_problem(request: AnyRequest, response: Response[Any]) -> Response[Any]:
+    return create_problem_page(request, response) if accepts_page(request) else response
