@@ -68,7 +68,7 @@ def place_errors(error: ServiceError, names: Collection[str]) -> dict[str, str]:
     The result is empty if the form has none of them.
     """
     invalid = [name for name in (error.parameter or "").split(", ") if name in names]
-    return dict.fromkeys(invalid, "") | {name: error.detail for name in invalid[:1]}
+    return dict.fromkeys(invalid, "") | dict.fromkeys(invalid[:1], error.detail)
 
 
 def _list_definitions(query_type: Any) -> Mapping[str, QueryParameter]:  # noqa: ANN401 - a dataclass
