@@ -19,6 +19,7 @@ from ..errors import ServiceError
 from ..formats.negotiation import parse_media_type, select_offer
 from ..middleware.query_params import IS_LENIENT
 from ..problems import AnyRequest, handle_http_exception, handle_service_error
+from .filters import FILTERS
 
 FOLDER = Path(__file__).parent
 STATIC_PATH = "/static"
@@ -46,6 +47,7 @@ def create_environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    environment.filters |= FILTERS
     environment.globals["static"] = {
         path.name: f"{STATIC_PATH}/{path.name}?{_compute_digest(path)}"
         for path in (FOLDER / "static").iterdir()
