@@ -69,6 +69,7 @@ _ET_AL = re.compile(r"et\.?\s+al\b.*", re.IGNORECASE | re.DOTALL)
 _ESCAPED_LINE_END = re.compile(r"\\n(?=  |$)")
 _ESCAPED_LETTER = re.compile(r"\\+(?=[^\W\d_a-zA-Z])")
 """What remains of an accent whose backslash was escaped, so that it is two."""
+_SPECIAL_MARKS = ":", "\\", "  "
 _ESCAPES = re.compile(r"\\(.)")
 
 
@@ -228,9 +229,24 @@ def join_authors(persons: list[Person]) -> Authors:
     """Return the names in the form of the API: forenames, surname, suffix. Raises InvalidRecord."""
     if len(persons) > MAX_AUTHORS:
         raise InvalidRecord(f"{len(persons)} authors, more than {MAX_AUTHORS}")
+    names = [f"{person[1]} {person[0]}" for person in persons if not (person[2] or person[3])]
+    if len(names) == len(persons) and _are_plain_names(names):
+        return Authors(names, [[] for _ in names], [])
     names = [_join_name(keyname, forenames, suffix) for keyname, forenames, suffix, _ in persons]
     affiliations = [_clean_affiliations(places) if places else [] for _, _, _, places in persons]
     return split_authors(names, affiliations)
+
+
+def _are_plain_names(names: list[str]) -> bool:
+    """Return whether nothing in these names needs a change; most do not."""
+    joined = "|".join(names)
+    return (
+        joined.isascii()
+        and joined.isprintable()
+        and not any(mark in joined for mark in _SPECIAL_MARKS)
+        and max(map(len, names), default=0) <= MAX_NAME_CHARS
+        and all(name[0].isalpha() and name[-1].isalpha() for name in names)
+    )
 
 
 @lru_cache(2**15)

@@ -220,7 +220,7 @@ async def test_affiliations_remain_if_the_format_arxiv_has_none(
     store: MirrorStore, db: psycopg.Connection
 ) -> None:
     await store.save([raw(affiliations=[["Here"], ["There"]])])
-    names = {"source": Source.ARXIV, "version": None, "versions": []}
+    names: dict[str, Any] = {"source": Source.ARXIV, "version": None, "versions": []}
     await store.save([record(**names, authors=["Ada Éxample", "Bo Sample"])])
     assert read(db)["authors"] == ["Ada Éxample", "Bo Sample"]
     assert read(db)["affiliations"] == [["Here"], ["There"]]

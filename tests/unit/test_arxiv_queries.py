@@ -519,6 +519,7 @@ COMMON = Counter(word for paper in PAPERS for word in {*split_words(paper.abstra
 WORDS = [word for word, _ in COMMON.most_common(200)]
 """The most frequent words, each in hundreds of papers."""
 PAIRS = [f"all:{one} AND all:{other}" for one, other in pairwise(WORDS)]
+LONG_WORDS = [word for word in WORDS if len(word) > len("the")]
 HOSTILE = {
     "repeated term": " ".join(["the"] * 200),
     "common words": " ".join(WORDS),
@@ -529,10 +530,12 @@ HOSTILE = {
     "names": " ".join(f'all:"{a} {b}"' for a in "abcdefghijklmn" for b in "opqrstuvwxyzab"),
     "phrase": 'all:"' + "the " * 300 + '"',
     "words": 'all:"' + "of the " * 151 + '"',
-    "wildcards": " ".join(f"all:{letter}*" for letter in "abcdefghij"),
-    "more wildcards": " ".join(f"all:{letter}*" for letter in "abcdefghijk"),
-    "phrase of wildcards": 'ti:"a* b* c* d* e* f* g* h* i* j*"',
-    "name of wildcards": 'au:"a* b* c* d*"',
+    "short wildcards": "all:a* all:t*",
+    "more short wildcards": "all:a* all:t* all:the*",
+    "wildcards": " ".join(f"all:{word[:3]}*" for word in LONG_WORDS[:10]),
+    "more wildcards": " ".join(f"all:{word[:3]}*" for word in LONG_WORDS[:11]),
+    "phrase of wildcards": f'ti:"{" ".join(f"{word[:3]}*" for word in LONG_WORDS[:10])}"',
+    "name of short wildcards": 'au:"a* b*"',
     "category": "cat:" + "*?" * 100,
     "long category": "cat:" + "a*" * 2000,
     "stars": "cat:" + "*" * 9000,
@@ -564,6 +567,8 @@ async def test_queries_that_would_take_too_long_are_rejected(mirror: Mirror) -> 
         await mirror.find(HOSTILE["words"])
     with pytest.raises(InvalidQuery, match="more than 10 words with a wildcard"):
         await mirror.find(HOSTILE["more wildcards"])
+    with pytest.raises(InvalidQuery, match="one after at most 2 letters counts as 5"):
+        await mirror.find(HOSTILE["more short wildcards"])
     with pytest.raises(InvalidQuery, match="operators alternate more than 50 times"):
         await mirror.find(HOSTILE["more exclusions"])
 
