@@ -94,9 +94,10 @@ class ApiKeyCache:
 
     async def find(self, text: str) -> ApiKey | None:
         """Return the key, or None if it is not valid. Raises DatabaseUnavailable."""
-        if not _KEY_PATTERN.fullmatch(text):
-            return None
-        digest = hash_key(text)
+        return await self.find_digest(hash_key(text)) if _KEY_PATTERN.fullmatch(text) else None
+
+    async def find_digest(self, digest: bytes) -> ApiKey | None:
+        """Return the key with this digest, or None. Raises DatabaseUnavailable."""
         cached = self._known.get(digest)
         if cached and monotonic() - cached.since < FRESH_SECONDS:
             return cached.key

@@ -79,6 +79,7 @@ HANDLERS: dict[str, list[ControllerRouterHandler]] = {
     "find-entries": [internal.find_entries],
     "read-archive": [internal.read_archive],
     "find-keys": [internal.find_keys],
+    "find-signing-key": [internal.find_signing_key],
 }
 PAGES: list[ControllerRouterHandler] = [home.show_home, search.show_search]
 PAGE_EXCEPTION_HANDLERS = EXCEPTION_HANDLERS | {

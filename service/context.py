@@ -26,6 +26,7 @@ from .db.rate_limiter import Priority, RateLimiter
 from .db.reader import RecordReader
 from .db.reconcile import Reconciler
 from .db.records import RecordStore
+from .db.signing_keys import SigningKeyStore
 from .errors import ConfigurationError
 from .feeds import FeedService
 from .mirror.announcements import FeedClient
@@ -38,7 +39,9 @@ from .paper_search import LocalPaperSearch, PaperSearch
 from .search import LocalSearchService, SearchService
 from .search_index.indexer import Indexer
 from .search_index.paper_index import PaperIndex
+from .sessions import SessionStore
 from .settings import READING, Settings
+from .signing import SigningKey
 
 if TYPE_CHECKING:
     from .queue.rabbitmq import RecordQueue
@@ -53,6 +56,7 @@ class Context(ABC):
     records: RecordStore | RemoteRecords
     search_service: SearchService
     api_keys: ApiKeyCache
+    signing_key: SigningKey
     queue: "RecordQueue | None" = None
     indexer: Indexer | None = None
     """To be entered by a service; commands leave the search index alone."""
@@ -71,6 +75,7 @@ class Context(ABC):
         self.reader = reader
         self.paper_search = paper_search
         self.feeds = FeedService(self.records)
+        self.sessions = SessionStore(self.signing_key, self.api_keys)
         self.serializations = asyncio.Semaphore(MAX_SERIALIZATIONS)
         """Limits how many exports take turns in the event loop: other requests run in between."""
         self._resources = resources
@@ -134,6 +139,8 @@ class LocalContext(Context):
         )
         self.api_key_store = ApiKeyStore(pools)
         self.api_keys = ApiKeyCache(self.api_key_store.find)
+        self.signing_key_store = SigningKeyStore(pools)
+        self.signing_key = SigningKey(self.signing_key_store.fetch)
         reader = RecordReader(pools, read_delay=settings.settle)
         queues = [self.queue] if self.queue else []
         paper_search = LocalPaperSearch(index, reader)
@@ -211,6 +218,7 @@ class RemoteContext(Context):
         self.records = RemoteRecords(backend)
         self.search_service = RemoteSearchService(settings, backend)
         self.api_keys = ApiKeyCache(backend.find_api_keys)
+        self.signing_key = SigningKey(backend.fetch_signing_key)
         reader = RemoteReader(backend)
         paper_search = RemotePaperSearch(backend, reader)
         super().__init__(settings, reader, paper_search, self.search_service)

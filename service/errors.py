@@ -9,6 +9,7 @@ ServiceError
 ├── Unauthorized                401  a backend endpoint was called without its token
 │   └── InvalidApiKey           401  the API key is missing, invalid or revoked
 │       └── InvalidProxyApiKey  407  the same, of a client that uses the service as its proxy
+├── FormRejected                403  a form is not from a page of this service, or has expired
 ├── NotFound                    404  no such search or paper is recorded
 ├── NotAcceptable               406  no available format matches the Accept header
 ├── Conflict                    409  another record has this query_id
@@ -115,6 +116,10 @@ class InvalidApiKey(Unauthorized):
 
 class InvalidProxyApiKey(InvalidApiKey, status=407):
     """The API key is missing, invalid or revoked. The client uses the service as its proxy."""
+
+
+class FormRejected(ServiceError, status=403, title="Form rejected"):
+    """A form is not from a page of this service, or has expired."""
 
 
 class NotFound(ServiceError, status=404):

@@ -40,6 +40,7 @@ ENDPOINTS = {
         "find-entries",
         "read-archive",
         "find-keys",
+        "find-signing-key",
     ),
 }
 GUARDED = "guarded"  # the value for the backend endpoints if a token is set, and for none otherwise
@@ -47,7 +48,7 @@ GUARDED = "guarded"  # the value for the backend endpoints if a token is set, an
 READING = frozenset(
     {
         *("queries", "results", "papers", "announcements"),
-        *("read-queries", "read-results", "read-archive", "find-keys"),
+        *("read-queries", "read-results", "read-archive", "find-keys", "find-signing-key"),
     }
 )
 """The endpoints that neither write nor send requests to arXiv."""

@@ -40,7 +40,7 @@ from ..models.records import (
     SimilarPaperRow,
 )
 from ..models.requests import ApiKeysRequest, ResultsRequest, SearchRequest
-from ..models.responses import ApiKeyInfo, Health, Problem, Suggestions
+from ..models.responses import ApiKeyInfo, Health, Problem, SigningKeyInfo, Suggestions
 from ..paper_search import PaperSearch
 from ..problems import MEDIA_TYPE
 from ..search import SAVE_RETRY_SECONDS, SearchReply, SearchService
@@ -97,9 +97,7 @@ class BackendClient:
     ) -> T:
         """Send a request and decode the response. Raises BackendError or BackendUnavailable."""
         response = await self._send(path, msgspec.json.encode(request), time_limit, retry=retry)
-        if response.status != HTTPStatus.OK:
-            raise _create_error(path, response)
-        return _decode(response, response_type)
+        return _read(path, response, response_type)
 
     async def check_ready(self) -> None:
         """Raise DatabaseUnavailable if the backend is not ready."""
@@ -163,6 +161,12 @@ class BackendClient:
             for key in keys
         }
 
+    async def fetch_signing_key(self) -> bytes:
+        """Return the key that signs sessions and forms."""
+        path = "/find-signing-key"
+        response = await self._send(path, None, LOOKUP_TIMEOUT)
+        return bytes.fromhex(_read(path, response, SigningKeyInfo).key)
+
     def _create_client(self) -> httpx.AsyncClient:
         return httpx.AsyncClient(
             timeout=httpx.Timeout(None, connect=CONNECT_TIMEOUT),
@@ -176,6 +180,12 @@ class BackendClient:
             trust_env=False,
             verify=self._ssl_context,
         )
+
+
+def _read(path: str, response: BackendResponse, response_type: type[T]) -> T:
+    if response.status != HTTPStatus.OK:
+        raise _create_error(path, response)
+    return _decode(response, response_type)
 
 
 def _decode(response: BackendResponse, response_type: type[T]) -> T:

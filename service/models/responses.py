@@ -438,6 +438,12 @@ class ApiKeyInfo(Struct, frozen=True, kw_only=True):
     seconds: Annotated[int, describe("length of the window in seconds", 60)]
 
 
+class SigningKeyInfo(Struct, frozen=True, kw_only=True):
+    """The key that signs the cookies and forms of the pages."""
+
+    key: Annotated[str, describe("32 bytes, in hexadecimal", "60303ae22b998861...")]
+
+
 class Problem(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """An error (RFC 9457)."""
 

@@ -3,14 +3,8 @@
 from collections.abc import Callable
 from typing import Any
 
-from markupsafe import Markup, escape
-
 from ..metadata import categories
-
-
-def math(text: str, highlighted: str | None = None) -> Markup:
-    """Return a text as HTML; `highlighted` is the same text as HTML with <mark>."""
-    return Markup(highlighted) if highlighted else escape(text)  # noqa: S704 - of `highlight`
+from .formulas import render_math, render_plain
 
 
 def date(time: str) -> str:
@@ -24,7 +18,8 @@ def category_name(category: str) -> str:
 
 
 FILTERS: dict[str, Callable[..., Any]] = {
-    "math": math,
+    "math": render_math,
+    "plain": render_plain,
     "date": date,
     "category_name": category_name,
 }

@@ -14,11 +14,15 @@ from litestar.plugins.jinja import JinjaTemplateEngine
 from litestar.response import Template
 from litestar.static_files import create_static_files_router
 from litestar.template import TemplateConfig
+from litestar.types import Scope
 
 from ..errors import ServiceError
 from ..formats.negotiation import parse_media_type, select_offer
 from ..middleware.query_params import IS_LENIENT
 from ..problems import AnyRequest, handle_http_exception, handle_service_error
+from ..sessions import get_session
+from ..settings import Settings
+from . import csrf
 from .filters import FILTERS
 
 FOLDER = Path(__file__).parent
@@ -29,6 +33,7 @@ POLICY = (
     " form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
 )
 """Everything comes from the service itself, and nothing is inline."""
+HEADERS = {"content-security-policy": POLICY, "vary": "Accept, Cookie"}
 PAGE = {**IS_LENIENT, "is_page": True}
 """The `opt` of handlers of pages: links from elsewhere have parameters of trackers."""
 
@@ -85,14 +90,23 @@ def create_page(
     **values: Any,  # noqa: ANN401 - of any template
 ) -> Template:
     """Return a page; `values` are the variables of its template."""
-    common = {"path": request.url.path}
+    settings = request.app.state.context.settings
+    cookies = csrf.create_cookies(request, settings)
+    private = {"cache-control": "private, no-cache"} if cookies else {}
     return Template(
         template,
-        context=common | values,
+        context=_create_common_values(request.scope, settings) | values,
         status_code=status_code,
-        headers={"content-security-policy": POLICY, "vary": "Accept, Cookie", **(headers or {})},
+        headers={**HEADERS, **private, **(headers or {})},
+        cookies=cookies,
         media_type=MediaType.HTML,
     )
+
+
+def _create_common_values(scope: Scope, settings: Settings) -> dict[str, Any]:
+    """Return the variables of `base.html`."""
+    uses_keys = settings.api_keys != "off"
+    return {"path": scope["path"], "session": get_session(scope), "uses_keys": uses_keys}
 
 
 def accepts_page(request: AnyRequest) -> bool:

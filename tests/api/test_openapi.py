@@ -59,6 +59,7 @@ async def test_schema_describes_every_endpoint(client: Gateway) -> None:
         "/find-entries": {"post"},
         "/read-archive": {"post"},
         "/find-keys": {"post"},
+        "/find-signing-key": {"get"},
         "/health/live": {"get"},
         "/health/ready": {"get"},
     }
@@ -161,6 +162,7 @@ async def test_internal_operations_are_the_last_group(client: Gateway) -> None:
         "/find-entries",
         "/read-archive",
         "/find-keys",
+        "/find-signing-key",
     }
     assert groups["operations"] == {"/health/live", "/health/ready"}
     assert {"/arxiv", "/queries", "/results", "/papers"} <= groups["frontend"]

@@ -28,6 +28,7 @@ TABLES = {
     "gate_queue": {"arxiv_rw": "select insert update delete"},
     "migrations": dict.fromkeys(("arxiv_rw", "arxiv_ro", "arxiv_sequence"), "select"),
     "api_keys": {"arxiv_rw": "insert"},  # on some columns, see below
+    "signing_keys": {},  # on one column, see below
 }
 ROLES = ("arxiv_rw", "arxiv_ro", "arxiv_sequence")
 ON_TABLES = {
@@ -53,6 +54,9 @@ OTHERS = {
     "select * from find_api_keys(array[''::bytea])": {"arxiv_rw", "arxiv_ro"},
     "select name, beginning, revoked from api_keys": {"arxiv_rw"},
     "select digest from api_keys": set(),
+    "select key from signing_keys": {"arxiv_rw", "arxiv_ro"},
+    "select id from signing_keys": set(),
+    "update signing_keys set key = ''": set(),
     "update api_keys set revoked = 1 where name = ''": {"arxiv_rw"},
     "insert into api_keys (revoked) select null where false": set(),
     "update api_keys set digest = ''": set(),

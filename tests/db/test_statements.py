@@ -54,6 +54,7 @@ SYSTEMS = {
         "gate_queue",
         "api_keys",
         "find_api_keys",
+        "signing_keys",
     },
     "results": {
         "results",

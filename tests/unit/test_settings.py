@@ -22,6 +22,7 @@ ALL = (
     | {f"{verb}-{noun}" for verb in ("read", "write") for noun in ("queries", "results")}
 )
 ALL |= {"find-answer", "find-results", "find-entries", "read-archive", "find-keys"}
+ALL |= {"find-signing-key"}
 
 
 def read(**variables: str) -> Settings:

@@ -2,7 +2,8 @@
 
 from typing import Annotated, Any
 
-from litestar import Response, post
+from litestar import Response, get, post
+from litestar.datastructures import CacheControlHeader
 from litestar.di import NamedDependency
 
 from ... import openapi
@@ -12,7 +13,7 @@ from ...models.arxiv import Entry, Search
 from ...models.filters import Position, ResultFilter
 from ...models.records import ResultRow
 from ...models.requests import ApiKeysRequest, ResultsRequest, SearchRequest
-from ...models.responses import ApiKeyInfo
+from ...models.responses import ApiKeyInfo, SigningKeyInfo
 from ...search import SearchReply
 
 PAGE = requests.Page("results", ResultFilter(query_id=42), Position(), limit=11)
@@ -122,3 +123,15 @@ async def find_keys(
         )
         for digest, key in keys.items()
     ]
+
+
+@get(
+    "/find-signing-key",
+    summary="Get the signing key for a frontend",
+    responses=openapi.describe_json(SigningKeyInfo, "The key.") | openapi.BACKEND_PROBLEMS,
+    tags=["internal"],
+    cache_control=CacheControlHeader(no_store=True),
+)
+async def find_signing_key(context: NamedDependency[LocalContext]) -> SigningKeyInfo:
+    """Return the key that signs the cookies and forms of the pages, the same for all frontends."""
+    return SigningKeyInfo(key=(await context.signing_key_store.fetch()).hex())

@@ -1,0 +1,141 @@
+"""Forms that change something are accepted from pages of this service only.
+
+Each has a token, which is the signature of the session's cookie. A browser without a session gets
+a cookie with a random secret in its place.
+"""
+
+import hmac
+import re
+import secrets
+from urllib.parse import parse_qsl, urlsplit
+
+from litestar.datastructures import Cookie
+
+from ..context import Context
+from ..errors import FormRejected, InvalidParameter, UnsupportedMediaType
+from ..middleware.credentials import find_cookies
+from ..problems import AnyRequest
+from ..sessions import create_form_token, get_session
+from ..settings import Settings
+
+COOKIE = "arxiv-gateway-csrf"
+FIELD = "csrf_token"
+"""The name of the hidden field."""
+FORM_TYPE = "application/x-www-form-urlencoded"
+MAX_FIELDS = 100
+
+_SECRET = re.compile("[A-Za-z0-9_-]{43}")
+_NEW_SECRET = "csrf_secret"  # noqa: S105 - a name
+
+
+async def create_token(request: AnyRequest, context: Context) -> str:
+    """Return the token for the hidden field `FIELD` of the forms in a page.
+
+    `create_page` adds the cookie that belongs to it. Raises ServiceError if the signing key cannot
+    be read.
+    """
+    if session := get_session(request.scope):
+        return session.form_token
+    secret = _find_secret(request) or request.scope["state"].get(_NEW_SECRET)
+    if secret is None:
+        secret = request.scope["state"][_NEW_SECRET] = secrets.token_urlsafe(32)
+    return await create_form_token(context.signing_key, secret)
+
+
+def create_cookies(request: AnyRequest, settings: Settings) -> list[Cookie]:
+    """Return the cookie that the token in a page needs, if the browser does not have it."""
+    secret = request.scope["state"].get(_NEW_SECRET)
+    return [create_cookie(request, settings, COOKIE, secret)] if secret else []
+
+
+def create_cookie(
+    request: AnyRequest, settings: Settings, name: str, value: str, max_age: int | None = None
+) -> Cookie:
+    """Return a cookie that scripts cannot read, and that only pages of this site send by POST.
+
+    It is Lax rather than Strict: browsers omit a strict cookie if a link from another site leads
+    here, so the page would get a new secret, and the forms in other tabs would expire.
+    """
+    return Cookie(
+        key=name,
+        value=value,
+        max_age=max_age,
+        httponly=True,
+        samesite="lax",
+        secure=_is_secure(request, settings),
+    )
+
+
+def _is_secure(request: AnyRequest, settings: Settings) -> bool:
+    """Return whether the browser uses TLS; a proxy that ends it may not be a trusted one."""
+    public_url = urlsplit(settings.public_url or "")
+    is_public = public_url.netloc == request.headers.get("host")
+    return request.scope["scheme"] == "https" or (public_url.scheme == "https" and is_public)
+
+
+async def read_form(request: AnyRequest) -> dict[str, str]:
+    """Return the fields of a form by name.
+
+    Raises UnsupportedMediaType, and InvalidParameter for fields that no form of a page has.
+    """
+    content_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if content_type != FORM_TYPE:
+        raise UnsupportedMediaType(f"send the form as Content-Type: {FORM_TYPE}")
+    fields = _parse_fields(await request.body())
+    form = dict(fields)
+    if len(form) < len(fields):
+        raise InvalidParameter("form", "contains a field twice")
+    return form
+
+
+def _parse_fields(body: bytes) -> list[tuple[str, str]]:
+    try:
+        text = body.decode("ascii")
+        fields = parse_qsl(text, keep_blank_values=True, errors="strict", max_num_fields=MAX_FIELDS)
+    except ValueError:
+        reason = f"is not percent-encoded UTF-8, or has more than {MAX_FIELDS} fields"
+        raise InvalidParameter("form", reason) from None
+    if "\0" in "".join(value for _, value in fields):
+        raise InvalidParameter("form", "contains a NUL character")
+    return fields
+
+
+async def check_token(request: AnyRequest, context: Context, form: dict[str, str]) -> None:
+    """Raise FormRejected unless a page of this service has sent this form.
+
+    Raises ServiceError if the signing key cannot be read.
+    """
+    _check_origin(request, context.settings)
+    if session := get_session(request.scope):
+        token = session.form_token
+    elif secret := _find_secret(request):
+        token = await create_form_token(context.signing_key, secret)
+    else:
+        raise FormRejected("the form has expired, or cookies are disabled: reload the page")
+    if not hmac.compare_digest(token.encode(), form.get(FIELD, "").encode()):
+        raise FormRejected("the form has expired: reload the page")
+
+
+def _find_secret(request: AnyRequest) -> str | None:
+    values = find_cookies(request.scope, COOKIE)
+    return next(filter(_SECRET.fullmatch, values), None)
+
+
+def _check_origin(request: AnyRequest, settings: Settings) -> None:
+    """Raise FormRejected if the browser states that the form comes from another origin."""
+    if site := request.headers.get("sec-fetch-site"):
+        is_own = site in {"same-origin", "none"}
+    else:  # an older browser, or no TLS
+        is_own = _is_own_origin(request, settings)
+    if not is_own:
+        raise FormRejected(
+            "the form comes from another site: send it from a page of this service. Behind a proxy"
+            " that changes the Host header, the operator sets ARXIV_PUBLIC_URL"
+        )
+
+
+def _is_own_origin(request: AnyRequest, settings: Settings) -> bool:
+    # with Referrer-Policy: no-referrer, browsers send `null` for all forms
+    origin = request.headers.get("origin", "null")
+    own = {request.headers.get("host"), urlsplit(settings.public_url or "").netloc}
+    return origin == "null" or urlsplit(origin).netloc in own

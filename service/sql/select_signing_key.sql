@@ -1,0 +1,2 @@
+-- The key that signs sessions and forms.
+select key from signing_keys
