@@ -267,8 +267,8 @@ class TableSize(Struct, frozen=True):
 
     name: str
     bytes: int
-    rows: int
-    """An estimate."""
+    rows: int | None
+    """An estimate; None before the first vacuum or analyze."""
 
 
 class DatabaseServer(Struct, frozen=True):

@@ -196,8 +196,11 @@ async def test_mirror_and_imports_are_shown(client: Gateway, db: psycopg.Connect
 
 
 async def test_size_of_the_database_is_shown(client: Gateway, db: psycopg.Connection) -> None:
+    db.execute("analyze gate")
     page = await fetch(client)
     rows = read_table(page, "Tables with their indexes")[1:]
+    rows_of = {row[0]: row[2] for row in rows}
+    assert (rows_of["gate"], rows_of["queries"]) == ("1", "unknown")
     found = db.execute(
         "select relname from pg_class where relkind = 'r' and relnamespace = 'public'::regnamespace"
     ).fetchall()
