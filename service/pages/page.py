@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from litestar import Router
+from litestar import Response, Router
 from litestar.datastructures import CacheControlHeader
 from litestar.enums import MediaType
 from litestar.plugins.jinja import JinjaTemplateEngine
@@ -20,6 +20,7 @@ from ..problems import AnyRequest
 from ..sessions import get_session
 from ..settings import Settings
 from . import csrf
+from .filters import FILTERS
 
 FOLDER = Path(__file__).parent
 STATIC_PATH = "/static"
@@ -43,6 +44,7 @@ def create_environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    environment.filters |= FILTERS
     environment.globals["static"] = {
         path.name: f"{STATIC_PATH}/{path.name}?{_compute_digest(path)}"
         for path in (FOLDER / "static").iterdir()
@@ -97,3 +99,20 @@ def create_common_values(scope: Scope, settings: Settings) -> dict[str, Any]:
     """Return the variables of `base.html`."""
     uses_keys = settings.api_keys != "off"
     return {"path": scope["path"], "session": get_session(scope), "uses_keys": uses_keys}
+
+
+def create_problem_page(
+    request: AnyRequest,
+    response: Response[Any],
+    template: str = "error.html",
+    **values: Any,  # noqa: ANN401 - of any template
+) -> Template:
+    """Return a page with the problem in a response of the API."""
+    return create_page(
+        request,
+        template,
+        status_code=response.status_code or HTTPStatus.INTERNAL_SERVER_ERROR,
+        headers={name: value for name, value in response.headers.items() if name != "content-type"},
+        problem=response.content,
+        **values,
+    )
