@@ -1,1 +1,1 @@
-"""A stand-in for the arXiv API that serves generated papers."""
+"""A stand-in for arXiv that serves generated papers: the API, OAI-PMH and RSS."""

@@ -1,4 +1,7 @@
-"""The command line: `python -m demo` runs the stand-in, alone or together with the service."""
+"""The command line: `python -m demo` runs the stand-in, alone or together with the service.
+
+With `--write-snapshot`, it writes the generated papers to a file instead.
+"""
 
 from __future__ import annotations
 
@@ -11,23 +14,32 @@ import threading
 import time
 from contextlib import suppress
 from ipaddress import ip_address
+from pathlib import Path
 
 import uvicorn
 
 from demo.arxiv import StandIn
 from demo.papers import MAX_PAPERS, generate
+from demo.snapshot import write_snapshot
 
 PORT = 8001
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Run the stand-in until it is stopped or, with `--with-service`, until the service exits."""
+    """Run the stand-in until it is stopped or, with `--with-service`, until the service exits.
+
+    With `--write-snapshot`, write the snapshot and return.
+    """
     options = _parse_arguments(arguments)
+    if options.write_snapshot:
+        with options.write_snapshot.open("w", encoding="utf-8") as file:
+            write_snapshot(generate(options.papers), file)
+        return
     port = options.port if options.port is not None else (0 if options.with_service else PORT)
     with _listen(options.host, port) as listener:
         host, port = listener.getsockname()[:2]
-        url = f"http://{f'[{host}]' if ':' in host else host}:{port}/api/query"
-        message = f"Stand-in for arXiv with {options.papers:,} generated papers at {url}"
+        url = f"http://{f'[{host}]' if ':' in host else host}:{port}"
+        message = f"Stand-in for arXiv with {options.papers:,} generated papers at {url}/api/query"
         print(message, flush=True)  # noqa: T201 - a CLI
         if options.with_service:
             _run_with_service(listener, url, options)
@@ -39,7 +51,7 @@ def main(arguments: list[str] | None = None) -> None:
 def _parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="python -m demo",
-        description="Run a stand-in for the arXiv API that serves generated papers.",
+        description="Run a stand-in for arXiv that serves generated papers.",
     )
     parser.add_argument(
         "--host", type=_parse_loopback, default="127.0.0.1", help="loopback address to listen on"
@@ -59,6 +71,12 @@ def _parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
     )
     parser.add_argument(
         "--with-service", action="store_true", help="also run the service, on top of the stand-in"
+    )
+    parser.add_argument(
+        "--write-snapshot",
+        type=Path,
+        metavar="FILE",
+        help="write the papers in the form of the snapshot on Kaggle, and exit",
     )
     return parser.parse_args(arguments)
 
@@ -110,8 +128,11 @@ def _run_with_service(listener: socket.socket, url: str, options: argparse.Names
     environment = {
         "ARXIV_INTERVAL": f"{options.min_interval:g}",
         "ARXIV_DATA_DIR": "./data/demo",  # keeps generated papers apart from real ones
+        "ARXIV_SYNC": "daily",
         **os.environ,
-        "ARXIV_API_URL": url,
+        "ARXIV_API_URL": f"{url}/api/query",
+        "ARXIV_OAI_URL": f"{url}/oai",
+        "ARXIV_RSS_URL": url,
     }
     command = [sys.executable, "-m", "service", "serve"]
     os.execve(sys.executable, command, environment)  # noqa: S606 - no shell needed

@@ -1,4 +1,4 @@
-"""The stand-in for the arXiv API: an ASGI application that searches generated papers."""
+"""The stand-in for arXiv: an ASGI application with the API, OAI-PMH and RSS of generated papers."""
 
 from __future__ import annotations
 
@@ -7,18 +7,27 @@ import codecs
 import math
 import re
 import time
-from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from dataclasses import dataclass, field, replace
+from datetime import UTC, date, datetime
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
-from urllib.parse import parse_qs
+from urllib.parse import parse_qs, parse_qsl
 
 from demo import feed, query
 from demo.categories import ARCHIVES, CATEGORIES
 from demo.library import Library, UnsupportedQueryError
+from demo.oai import OaiServer, UnavailableError
+from demo.rss import RssServer
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping, MutableMapping, Sequence
+    from collections.abc import (
+        Awaitable,
+        Callable,
+        Iterable,
+        Mapping,
+        MutableMapping,
+        Sequence,
+    )
 
     from demo.feed import Family
     from demo.library import Hits
@@ -61,7 +70,7 @@ _MAX_REQUESTS: Final = 20_000
 
 @dataclass(slots=True)
 class Request:
-    """One request to the API as it was received, and its response time and status."""
+    """One request as it was received, and its response time and status."""
 
     method: str
     raw_query: str
@@ -74,6 +83,7 @@ class Request:
     """Infinite while the request is in progress."""
     status: int = 0
     """Zero until the response is sent."""
+    path: str = "/api/query"
 
 
 class Response(NamedTuple):
@@ -167,7 +177,7 @@ def _parse_choice(
 
 @dataclass
 class StandIn:
-    """The API over a sequence of papers. Its attributes may be changed while it runs."""
+    """The API, OAI-PMH and RSS of papers. Its attributes may be changed while it runs."""
 
     papers: Sequence[Paper]
     min_interval: float = field(default=0.0, kw_only=True)
@@ -182,13 +192,21 @@ class StandIn:
     redirect_url: str | None = field(default=None, kw_only=True)
     """If set, requests are redirected to this URL with 301."""
     truncates: bool = field(default=False, kw_only=True)
-    """Whether feeds end in the middle, as complete responses."""
+    """Whether responses end in the middle, although their length is right."""
+    oai: OaiServer = field(default_factory=OaiServer, init=False)
+    rss: RssServer = field(default_factory=RssServer, init=False)
     requests: list[Request] = field(default_factory=list, init=False)
     """The requests received, oldest first; the oldest are dropped beyond a limit."""
 
     def __post_init__(self) -> None:
         """Index the papers and create the caches."""
+        self._set_papers(self.papers)
+
+    def _set_papers(self, papers: Sequence[Paper]) -> None:
+        self.papers = papers
         self.library = Library(self.papers)
+        self.oai.set_papers(self.papers)
+        self.rss.papers = self.papers
         self._find_papers_cached = lru_cache(maxsize=512)(self._find_papers)
         self._render_page_cached = lru_cache(maxsize=128)(self._render_page)
 
@@ -198,6 +216,19 @@ class StandIn:
         self.min_interval, self.delay = 0.0, 0.0
         self.false_empty, self.truncates = 0, False
         self.retry_after = self.redirect_url = None
+        self.oai.reset()
+        self.rss.reset()
+
+    def add(self, papers: Iterable[Paper], changed: date | None = None) -> None:
+        """Serve more papers, whose metadata changed on this day (today in UTC by default)."""
+        changed = changed or datetime.now(UTC).date()
+        added = [replace(paper, changed=changed) for paper in papers]
+        self._set_papers([*self.papers, *added])
+
+    def replace(self, paper: Paper, changed: date | None = None) -> None:
+        """Serve this paper instead of the one with its id. Its metadata changed on this day."""
+        self.papers = [other for other in self.papers if other.arxiv_id != paper.arxiv_id]
+        self.add([paper], changed)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one request."""
@@ -229,12 +260,42 @@ class StandIn:
             )
         if self.redirect_url is not None:
             return Response(301, content_type=PLAIN, headers=(("location", self.redirect_url),))
+        response = self._find_service(request.path)(request)
+        if self.truncates:
+            return response._replace(content=response.content[: len(response.content) // 2])
+        return response
+
+    def _find_service(self, path: str) -> Callable[[Request], Response]:
+        if path == "/api/query":
+            return self._respond_to_search
+        return self._respond_to_oai if path == "/oai" else self._respond_to_feed
+
+    def _respond_to_search(self, request: Request) -> Response:
         try:
             request.params = _parse_parameters(request)
         except RejectedError as error:
             return Response(error.status, feed.error(error.message, family=self.family))
-        status, content = self.answer(request.params)
-        return Response(status, content[: len(content) // 2] if self.truncates else content)
+        return Response(*self.answer(request.params))
+
+    def _respond_to_oai(self, request: Request) -> Response:
+        sent = (
+            request.body.decode(errors="replace") if request.method == "POST" else request.raw_query
+        )
+        params = parse_qsl(sent, keep_blank_values=True)
+        request.params = dict(params)
+        try:
+            return Response(200, self.oai.answer(params), "text/xml")
+        except UnavailableError:
+            content = b"<html><body>\n<h1>Retry after 0 seconds</h1>\n</body></html>\n"
+            return Response(503, content, "text/html", (("retry-after", "0"),))
+
+    def _respond_to_feed(self, request: Request) -> Response:
+        _, kind, names = request.path.split("/", 2)
+        feed = self.rss.render(names, kind)
+        headers = (("etag", feed.etag), ("cache-control", f"max-age={feed.max_age}"))
+        if feed.status == 200 and request.headers.get("if-none-match") == feed.etag:  # noqa: PLR2004 - a status
+            return Response(304, b"", feed.content_type, headers)
+        return Response(feed.status, feed.content, feed.content_type, headers)
 
     def answer(self, params: Mapping[str, str]) -> tuple[int, bytes]:
         """Return the status and the feed of a request with these parameters."""
@@ -332,8 +393,11 @@ def _create_server_error() -> RejectedError:
     return RejectedError(500, _SERVER_ERROR)
 
 
+_PATHS: Final = re.compile(r"/api/query|/oai|/(?:rss|atom)/[^/]+")
+
+
 def _reject_target(method: str, path: str) -> Response | None:
-    if path != "/api/query":
+    if not _PATHS.fullmatch(path):
         return Response(404, feed.error(_NOT_FOUND))
     if method == "OPTIONS":
         return Response(200, headers=(("allow", "GET, HEAD, OPTIONS, POST"),))
@@ -345,7 +409,7 @@ def _reject_target(method: str, path: str) -> Response | None:
 def _create_request(scope: Scope, body: bytes, started: float) -> Request:
     raw_query = scope["query_string"].decode("latin-1")
     headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
-    return Request(scope["method"], raw_query, body, headers, started)
+    return Request(scope["method"], raw_query, body, headers, started, path=scope["path"])
 
 
 def _parse_parameters(request: Request) -> dict[str, str]:

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from random import Random
 from typing import TYPE_CHECKING, Any, Final
 
@@ -20,6 +20,15 @@ class Author:
 
     name: str
     affiliations: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Upload:
+    """The files of a version."""
+
+    kilobytes: int
+    source_type: str = ""
+    """The letters of OAI-PMH: `D` is PDF made of TeX and `I` is a withdrawal."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,8 +48,30 @@ class Paper:
     journal_ref: str | None = None
     report_number: str | None = None
     dois: tuple[str, ...] = ()
-    classes: tuple[str, ...] = ()
-    """ACM or MSC terms, which appear only in feeds of the old family."""
+    msc_class: str | None = None
+    acm_class: str | None = None
+    license: str | None = None
+    submitter: str = "Ada Novák"
+    proxy: str | None = None
+    """Who submitted the paper for the authors."""
+    uploads: tuple[Upload, ...] = ()
+    """The files of each version; those that are missing are of a common kind."""
+    changed: date | None = None
+    """The day on which arXiv changed the metadata last, if not that of the newest version."""
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """ACM and MSC terms, which appear as categories in feeds of the old family."""
+        return tuple(filter(None, (self.acm_class, self.msc_class)))
+
+    @property
+    def datestamp(self) -> date:
+        """The day of the last change of the metadata."""
+        return self.changed or max(self.updated.date(), FIRST_DATESTAMP)
+
+    def get_upload(self, version: int) -> Upload:
+        """Return the files of a version."""
+        return self.uploads[version - 1] if version <= len(self.uploads) else Upload(12)
 
     @property
     def version(self) -> int:
@@ -73,12 +104,16 @@ class Subject:
     methods: tuple[str, ...]
     journals: tuple[str, ...]
     classes: tuple[str, ...] = ()
+    """Of MSC in mathematics and of ACM in computer science."""
 
 
 FIRST_DAY: Final = datetime(1992, 1, 1, tzinfo=UTC)
 LAST_DAY: Final = datetime(2025, 12, 31, tzinfo=UTC)
 NEW_IDS: Final = datetime(2007, 4, 1, tzinfo=UTC)
 FIVE_DIGITS: Final = datetime(2015, 1, 1, tzinfo=UTC)
+FIRST_DATESTAMP: Final = date(2005, 9, 16)
+"""The day of arXiv's oldest datestamps: older changes were not recorded."""
+LAST_DATESTAMP: Final = date(2026, 1, 31)
 MAX_PAPERS: Final = 100_000
 """Limit set by the three digits of old ids."""
 
@@ -173,7 +208,7 @@ TESTING_TITLES: Final = (
 SENTENCES: Final = (
     "We study the {quality} of {a_adjective} {thing} by means of {method}.",
     "It has long been unclear whether the {thing} shows {quality} once {method} is applied.",
-    r"For $\alpha > 0.{number}$ the {thing} stays {adjective}, while the {other} does not.",
+    "For $\u03b1> 0.{number}$ the {thing} stays {adjective}, while the {other} does not.",
     "Our estimate improves on earlier bounds by a factor of {number}.",
     "The {quality} is measured in {number} samples & compared with {method}.",
     "Where the rate falls below a threshold <r_{number}>, {a_adjective} {thing} appears.",
@@ -234,6 +269,14 @@ WITHDRAWN: Final = (
 )
 
 
+LICENSES: Final = (
+    "http://arxiv.org/licenses/nonexclusive-distrib/1.0/",
+    "http://creativecommons.org/licenses/by/4.0/",
+    "http://creativecommons.org/licenses/by-nc-nd/4.0/",
+    "http://creativecommons.org/publicdomain/zero/1.0/",
+)
+
+
 def generate(count: int = 5000, seed: int = 1) -> list[Paper]:
     """Generate papers, oldest first. The same count and seed generate the same papers."""
     if not 0 <= count <= MAX_PAPERS:
@@ -252,7 +295,7 @@ def generate(count: int = 5000, seed: int = 1) -> list[Paper]:
         position = nth * count // len(SPECIAL_CASES)
         if position < count:
             papers[position] = replace(papers[position], **change)
-    return papers
+    return [_add_record(paper, seed) for paper in papers]
 
 
 def _generate_paper(random: Random, number: int, day: datetime, numbers: Counter[str]) -> Paper:
@@ -264,7 +307,7 @@ def _generate_paper(random: Random, number: int, day: datetime, numbers: Counter
     # Every twentieth title contains "testing", so that examples can search for it.
     patterns = TESTING_TITLES if number % 20 == 7 else TITLES
     published = random.random() < 0.4
-    return Paper(
+    paper = Paper(
         arxiv_id=_generate_id(subject.archive, day, numbers),
         title=_capitalize(random.choice(patterns).format_map(words)),
         abstract=_generate_abstract(random, subject),
@@ -275,8 +318,55 @@ def _generate_paper(random: Random, number: int, day: datetime, numbers: Counter
         journal_ref=_generate_journal_ref(random, journal, day) if published else None,
         report_number=f"NM-{day:%y}-{many}" if random.random() < 0.1 else None,
         dois=tuple(_generate_dois(random, number)) if published else (),
-        classes=(random.choice(subject.classes),) if subject.classes else (),
     )
+    if not subject.classes:
+        return paper
+    chosen = random.choice(subject.classes)
+    if subject.archive == "math":
+        return replace(paper, msc_class=chosen)
+    return replace(paper, acm_class=chosen)
+
+
+def _add_record(paper: Paper, seed: int) -> Paper:
+    """Add what only other sources than the API have."""
+    # A source of its own, so that these fields do not change the others.
+    random = Random(f"{seed} {paper.arxiv_id}")  # noqa: S311 - not used for security
+    names = [author.name for author in paper.authors if not author.name.startswith(" ")]
+    withdrawn = "withdrawn" in (paper.comment or "").lower()
+    return replace(
+        paper,
+        authors=_propagate_affiliations(paper.authors),
+        # Papers of the first years have none.
+        license=random.choice(LICENSES) if paper.submitted >= NEW_IDS else None,
+        submitter=random.choice(names) if names else "Ada Novák",
+        proxy="vtex" if random.random() < 0.02 else None,
+        msc_class=paper.msc_class or ("68T05" if random.random() < 0.02 else None),
+        acm_class=paper.acm_class or ("G.1.8" if random.random() < 0.02 else None),
+        uploads=tuple(
+            Upload(0, "I")
+            if withdrawn and number == paper.version
+            else Upload(random.randint(5, 4_000), random.choice(("", "", "D", "D", "S", "AD")))
+            for number in range(1, paper.version + 1)
+        ),
+        changed=_generate_datestamp(random, paper.updated.date()),
+    )
+
+
+def _propagate_affiliations(authors: tuple[Author, ...]) -> tuple[Author, ...]:
+    """Give authors without affiliation those of the next author who has some, as arXiv does."""
+    last: tuple[str, ...] = ()
+    reversed_authors = []
+    for author in reversed(authors):
+        last = author.affiliations or last
+        is_group = author.name.startswith(" ")
+        reversed_authors.append(author if is_group else replace(author, affiliations=last))
+    return tuple(reversed(reversed_authors))
+
+
+def _generate_datestamp(random: Random, updated: date) -> date:
+    """Generate the day of the last change; one in four was by administrators, years later."""
+    days = random.randint(300, 3_000) if random.random() < 0.25 else random.randint(0, 4)
+    return max(FIRST_DATESTAMP, min(updated + timedelta(days), LAST_DATESTAMP))
 
 
 def _generate_id(archive: str, day: datetime, numbers: Counter[str]) -> str:
@@ -391,7 +481,7 @@ def _generate_dois(random: Random, number: int) -> Iterable[str]:
 SPECIAL_CASES: Final[tuple[dict[str, Any], ...]] = (
     {"title": "0"},
     {
-        "title": r"Testing $\rho < \rho_c$ & the \emph{weak} limit of \v{C}ech sets",
+        "title": "Testing $\u03c1< \u03c1_c$ & the \\emph{weak} limit of \u010cech sets",
         "abstract": "If <f_c> & <g> agree, then $a < b$ \"holds\"; see 'Tables' 1--3.",
     },
     {

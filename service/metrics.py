@@ -142,7 +142,7 @@ _STATUS_LABELS = {0: "none"} | {status.value: str(status.value) for status in HT
 
 # created at the start, since Prometheus sees no increase in a series that begins with 1
 _INITIAL_SERIES = {
-    SEARCHES: "ok arxiv, ok database, ok flight, ok process, ok stale, suspect arxiv, "
+    SEARCHES: "ok arxiv, ok database, ok flight, ok mirror, ok process, ok stale, suspect arxiv, "
     + ", ".join(f"{outcome} nobody" for outcome in (*FAILURE_OUTCOMES.values(), "failed")),
     UPSTREAM_REQUESTS: "ok 200, suspect 200, refused 400, busy 429, busy 503, broken 500, "
     "timeout none, unreachable none",

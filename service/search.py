@@ -35,13 +35,13 @@ from .db.records import BeforeRetry, RecordStore, create_record, do_nothing
 from .mirror.answers import MirrorSearch
 from .models import describe
 from .models.arxiv import (
-    MIRRORED,
     ApiQuery,
     ArxivRequest,
     ArxivResponse,
     Outcome,
     Search,
     SearchSource,
+    is_mirrored,
 )
 from .models.records import Harvest, Record, RecordedSearch
 from .models.responses import SearchSummary
@@ -120,7 +120,7 @@ class SearchReply(Struct, frozen=True):
     @property
     def is_mirrored(self) -> bool:
         """Whether the mirror has answered."""
-        return (self.recorded.remarks or {}).get("source") == MIRRORED["source"]
+        return is_mirrored(self.recorded.remarks)
 
     @property
     def age(self) -> int:

@@ -8,10 +8,10 @@ import rich_click as click
 from rich.console import Console
 from rich.table import Table
 
-from ..arxiv_query import MAX_QUERY_LENGTH, MAX_RESULT
+from ..arxiv_query import MAX_MIRROR_RESULT, MAX_QUERY_LENGTH
 from ..context import create_context
 from ..escaping import escape_hidden_in_json
-from ..models.arxiv import MAX_RESULTS, SortBy, SortOrder
+from ..models.arxiv import MAX_RESULTS, SearchSource, SortBy, SortOrder
 from ..models.responses import Result, SearchSummary
 from ..search import summarize, wait_for_results
 from ..search_params import MAX_TERM_LENGTH, parse_search
@@ -20,9 +20,10 @@ from .common import Integer, create_text_type, run_interactive, sanitize_text
 
 TERM = create_text_type(MAX_TERM_LENGTH)
 EXPRESSION = create_text_type(MAX_QUERY_LENGTH)
-START = Integer(0, MAX_RESULT - 1)
+START = Integer(0, MAX_MIRROR_RESULT)
 SORT_BY = click.Choice(get_args(SortBy))
 SORT_ORDER = click.Choice(get_args(SortOrder))
+_ORIGINS = {"arxiv": "arXiv", "mirror": "the mirror"}
 
 
 @click.command(
@@ -57,25 +58,46 @@ SORT_ORDER = click.Choice(get_args(SortOrder))
 )
 @click.option("--sort-by", type=SORT_BY, default="relevance", help="Sort key.")
 @click.option("--sort-order", type=SORT_ORDER, default="descending", help="Sort direction.")
+@click.option(
+    "--source",
+    type=click.Choice(get_args(SearchSource)),
+    help="What answers.  [default: ARXIV_SOURCE, or auto]",
+)
 @click.option("--no-cache", is_flag=True, help="Send the search to arXiv even if it is cached.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, as /arxiv returns it.")
-def search(*, no_cache: bool, as_json: bool, **parameters: Any) -> None:  # noqa: ANN401
+def search(
+    *,
+    source: SearchSource | None,
+    no_cache: bool,
+    as_json: bool,
+    **parameters: Any,  # noqa: ANN401
+) -> None:
     """Run one search, record it, and print the papers.
 
     The options are the parameters of /arxiv; all terms must match.
     """
     parameters["category"] = list(parameters["category"]) or None
-    run_interactive(partial(print_search, parameters, bypass_cache=no_cache, as_json=as_json))
+    print_papers = partial(
+        print_search, parameters, source=source, bypass_cache=no_cache, as_json=as_json
+    )
+    run_interactive(print_papers)
 
 
 async def print_search(
-    parameters: dict[str, Any], settings: Settings, *, bypass_cache: bool, as_json: bool
+    parameters: dict[str, Any],
+    settings: Settings,
+    *,
+    source: SearchSource | None,
+    bypass_cache: bool,
+    as_json: bool,
 ) -> None:
-    """Print the papers that match, from the cache or from arXiv. Raises ServiceError."""
+    """Print the papers that match, from the cache, arXiv or the mirror. Raises ServiceError."""
     context = create_context(settings)
     search = parse_search(settings.zone, **parameters)
     async with context:
-        reply = await context.search_service.search(search, bypass_cache=bypass_cache)
+        reply = await context.search_service.search(
+            search, bypass_cache=bypass_cache, source=source
+        )
         summary = summarize(search, reply, settings)
         rows = await wait_for_results(reply.recorded, context.records.fetch_results)
         summary.results = Result.from_rows(rows, settings.zone)
@@ -83,10 +105,10 @@ async def print_search(
         text = msgspec.json.format(msgspec.json.encode(summary)).decode()
         click.echo(escape_hidden_in_json(text))
     else:
-        _print_table(summary, is_cached=reply.cache_status.startswith("hit"))
+        _print_table(summary, _ORIGINS.get(reply.answered_by, "the cache"))
 
 
-def _print_table(summary: SearchSummary, *, is_cached: bool) -> None:
+def _print_table(summary: SearchSummary, origin: str) -> None:
     console = Console(emoji=False, highlight=False)
     table = Table("", "paper", "authors", "title", "journal", box=None, pad_edge=False)
     for result in summary.results or ():
@@ -95,8 +117,8 @@ def _print_table(summary: SearchSummary, *, is_cached: bool) -> None:
         table.add_row(str(result.result_number + 1), f"{result.arxiv_id or ''}{version}", *texts)
     console.print(table)
     console.print(
-        f"{summary.num_entries} of {summary.num_results} papers, from"
-        f" {'the cache' if is_cached else 'arXiv'}, {summary.timestamp}, query {summary.query_id}",
+        f"{summary.num_entries} of {summary.num_results} papers, from {origin},"
+        f" {summary.timestamp}, query {summary.query_id}",
     )
     for warning in summary.warnings:
         console.print(sanitize_text(f"warning: {warning}"))

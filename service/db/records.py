@@ -22,7 +22,7 @@ from ..metadata.atom_entries import create_links
 from ..metadata.dois import parse_dois, replace_doi_links
 from ..metadata.person_names import split_author_text, split_authors
 from ..metadata.withdrawal import is_withdrawn
-from ..models.arxiv import ArxivResponse, Entry
+from ..models.arxiv import ArxivResponse, Entry, is_mirrored
 from ..models.records import (
     Gap,
     Harvest,
@@ -389,7 +389,8 @@ async def _execute(
 def create_record(
     response: ArxivResponse, search_key: UUID | None = None, query_id: int = 0
 ) -> Record:
-    """Everything that is stored of a response."""
+    """Everything that is stored of a response; the papers of the mirror are stored already."""
+    papers = [] if is_mirrored(response.remarks) else response.entries
     return Record(
         query_id=query_id,
         timestamp=response.timestamp,
@@ -407,7 +408,7 @@ def create_record(
             ResultInsert(entry.author, entry.title, entry.journal, entry.arxiv_id, entry.version)
             for entry in response.entries
         ],
-        papers=[_convert_paper(entry, response.timestamp) for entry in response.entries],
+        papers=[_convert_paper(entry, response.timestamp) for entry in papers],
     )
 
 

@@ -13,7 +13,7 @@ from typing import Literal, NamedTuple
 from lxml import etree
 from msgspec import structs
 
-from ..arxiv_xml import MAX_NAME_CHARS, MAX_WORD_CHARS
+from ..arxiv_xml import MAX_WORD_CHARS
 from ..metadata.person_names import Authors
 from ..metadata.withdrawal import is_withdrawn
 from ..models.mirror import MirrorRecord, Source, VersionRecord
@@ -23,6 +23,7 @@ from .text_form import (
     Person,
     clean_abstract,
     clean_dois,
+    clean_name,
     clean_note,
     clean_text,
     clean_title,
@@ -151,7 +152,7 @@ class _PageParser:
         self._position += 1
         fields = _get_fields(record)
         header = _get_fields(fields["header"]) if "header" in fields else {}
-        identifier = _read(header, "identifier")
+        identifier = " ".join(_read(header, "identifier").split())
         try:
             datestamp = parse_day(_read(header, "datestamp"), "datestamp", self._get_latest())
             self._newest = max(datestamp, self._newest or datestamp)
@@ -196,7 +197,7 @@ def _parse_raw(
         versions=versions,
         published=versions[0].submitted if versions[0].version == 1 else None,
         updated=versions[-1].submitted,
-        submitter=clean_text(_read(fields, "submitter"), MAX_NAME_CHARS, "submitter") or None,
+        submitter=clean_name(_read(fields, "submitter"), "submitter") or None,
         withdrawn=record.withdrawn or "I" in (versions[-1].source_type or ""),
     )
 

@@ -130,7 +130,7 @@ class _FeedParser:
 
     def _take_item(self, element: etree._Element) -> None:
         self._position += 1
-        name = _read(element, "guid")
+        name = " ".join(_read(element, "guid").split())
         try:
             self._items.append(_parse_item(element, name))
         except InvalidRecord as error:

@@ -5,7 +5,6 @@ import time
 import msgspec
 from msgspec import Struct
 
-from ..arxiv_xml import MAX_NAME_CHARS
 from ..metadata.withdrawal import is_withdrawn
 from ..models.mirror import MirrorRecord, Source, VersionRecord
 from ..untrusted_xml import MAX_ITEM_BYTES
@@ -14,8 +13,8 @@ from .text_form import (
     Person,
     clean_abstract,
     clean_dois,
+    clean_name,
     clean_note,
-    clean_text,
     clean_title,
     join_authors,
     parse_day,
@@ -84,7 +83,7 @@ def parse_line(line: bytes) -> MirrorRecord:
         published=versions[0].submitted if versions[0].version == 1 else None,
         updated=versions[-1].submitted,
         withdrawn=is_withdrawn(comment),
-        submitter=clean_text(data.submitter, MAX_NAME_CHARS, "submitter") or None,
+        submitter=clean_name(data.submitter, "submitter") or None,
         license=clean_note(data.license, "license"),
         report_number=clean_note(data.report_no, "report-no"),
         versions=versions,

@@ -219,6 +219,12 @@ def clean_dois(text: str | None) -> list[str]:
     return parse_dois([clean_text(text, MAX_NOTE_CHARS, "doi")])[:MAX_ITEMS]
 
 
+def clean_name(text: str | None, name: str) -> str:
+    """Return the name of a person without TeX, empty if there is none. Raises InvalidRecord."""
+    text = clean_text(text, MAX_NAME_CHARS, name)
+    return _ESCAPED_LETTER.sub("", convert_tex(text)) if "\\" in text else text
+
+
 def join_authors(persons: list[Person]) -> Authors:
     """Return the names in the form of the API: forenames, surname, suffix. Raises InvalidRecord."""
     if len(persons) > MAX_AUTHORS:
@@ -246,8 +252,7 @@ def _are_plain_names(names: list[str]) -> bool:
 @lru_cache(2**15)
 def _join_name(keyname: str, forenames: str, suffix: str) -> str:
     name = f"{forenames} {keyname} {suffix}" if suffix else f"{forenames} {keyname}"
-    name = clean_text(name, MAX_NAME_CHARS, "author")
-    return _ESCAPED_LETTER.sub("", name) if "\\" in name else name
+    return clean_name(name, "author")
 
 
 def _clean_affiliations(places: tuple[str, ...]) -> list[str]:

@@ -190,6 +190,11 @@ MIRRORED: Remarks = {"source": ["mirror"]}
 """Of a response of the mirror."""
 
 
+def is_mirrored(remarks: Remarks | None) -> bool:
+    """Whether they belong to a response of the mirror."""
+    return remarks is not None and "source" in remarks
+
+
 class ArxivResponse(Struct, frozen=True, kw_only=True):
     """What arXiv sent for one request. A failed attempt has an outcome and no entries."""
 
@@ -210,3 +215,8 @@ class ArxivResponse(Struct, frozen=True, kw_only=True):
     """Whether another attempt would fail too."""
     entries: list[Entry] = []
     remarks: Remarks = {}
+
+    @property
+    def answered_by(self) -> str:
+        """The source of the response, a label of the metrics."""
+        return "mirror" if is_mirrored(self.remarks) else "arxiv"

@@ -4,14 +4,14 @@ As at arXiv, only the latest version of each paper matches. `docs/mirror.md` has
 """
 
 import re
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from datetime import UTC, datetime
 from functools import partial
 from typing import NamedTuple
 
-from tantivy import Occur, Order, Query, Searcher
+from tantivy import Occur, Order, Query, Searcher, SearchResult
 
-from ..arxiv_query_parser import BinaryOp, InvalidQuery, Node, Operator, Term
+from ..arxiv_query_parser import MAX_DEPTH, BinaryOp, InvalidQuery, Node, Operator, Term
 from ..errors import InvalidParameter
 from ..lax_query import QuotedTerm
 from ..metadata.arxiv_ids import parse_arxiv_id
@@ -22,10 +22,12 @@ from .paper_index import PaperIndex, Snapshot, count_papers, rank_papers, read_k
 from .queries import match_all, match_any, match_paper, match_range
 from .schema import MAX_LONG_NAMES, MAX_SHORT_NAME, SCHEMA, create_long_name_term
 
-MAX_WORDS = 1000
+MAX_WORDS = 300
 """Of all terms of a query."""
 MAX_WILDCARDS = 10
 """Words with a wildcard in a query: each of them stands for all words that begin so."""
+MAX_PREFIX = 100
+"""Letters before a wildcard."""
 TEXT_FIELDS = {
     "ti": ("title", 5.0),
     "abs": ("abstract", 1.0),
@@ -38,7 +40,11 @@ AUTHOR_BOOST = 3.0
 SORT_FIELDS = {"submittedDate": "sort_key", "lastUpdatedDate": "update_key"}
 
 _WILDCARD = re.compile(r"(?<=\w)\*+$")
-_CATEGORY_PATTERN = re.compile(r"[A-Za-z0-9.*?-]+")
+MAX_CATEGORY_WILDCARDS, MAX_CATEGORY_PATTERNS = 2, 40
+"""Wildcards in a category, and categories with wildcards in a query."""
+_MAX_CATEGORY = 20
+"""Letters and dots of a category; the longest one has 18."""
+_NOT_IN_CATEGORIES = re.compile(r"[^A-Za-z.-]")
 _PAPER_WITH_VERSION = re.compile(r"(.+)v([1-9][0-9]{0,5})")
 _YEAR = re.compile(r"[0-9]{4}")
 _TOO_MANY_MATCHES = "too many words begin like one with a *; write more letters before the *"
@@ -92,25 +98,30 @@ def _find(
         query = build_arxiv_query(tree, arxiv_ids)
     except InvalidQuery as error:
         return error
-    total = count_papers(searcher, query)
-    if start >= total:
-        return total, []
-    stop = min(start + limit, total)
     if sort_by != "relevance":
         order = Order.Asc if is_reversed else Order.Desc
-        return total, _sort(searcher, query, SORT_FIELDS[sort_by], order, start, stop)
-    if is_reversed:
-        return total, rank_papers(searcher, query, stop - start, total - stop)[::-1]
-    return total, rank_papers(searcher, query, stop - start, start)
+        sort = partial(searcher.search, order_by_field=SORT_FIELDS[sort_by], order=order)
+        return _read_page(searcher, sort, query, start, limit)
+    rank = partial(searcher.search, weight_by_field="recency")
+    if not is_reversed:
+        return _read_page(searcher, rank, query, start, limit)
+    total = count_papers(searcher, query)
+    stop = max(total - start, 0)
+    first = max(stop - limit, 0)
+    return total, rank_papers(searcher, query, stop - first, first)[::-1] if stop else []
 
 
-def _sort(
-    searcher: Searcher, query: Query, field: str, order: Order, start: int, stop: int
-) -> list[PaperVersion]:
-    result = searcher.search(
-        query, stop - start, count=False, order_by_field=field, offset=start, order=order
-    )
-    return [read_key(searcher, address) for _, address in result.hits]
+def _read_page(
+    searcher: Searcher,
+    search: Callable[..., SearchResult],
+    query: Query,
+    start: int,
+    limit: int,
+) -> tuple[int, list[PaperVersion]]:
+    """Return the number of papers and those on a page, from one pass over the index."""
+    result = search(query, limit, offset=min(start, searcher.num_docs))
+    count: int = result.count  # type: ignore[attr-defined] # missing in tantivy's stubs
+    return count, [read_key(searcher, address) for _, address in result.hits]
 
 
 def build_arxiv_query(tree: Node, arxiv_ids: Collection[str] | None = None) -> Query:
@@ -139,17 +150,25 @@ class _Builder:
     """Builds one query, whose cost it limits."""
 
     def __init__(self) -> None:
+        self.depth = 0
         self.words = 0
         self.wildcards = 0
+        self.patterns = 0
 
     def build(self, node: Node) -> Query:
         if isinstance(node, Term):
             return self.build_term(node)
+        self.depth += 1
+        if self.depth > MAX_DEPTH:
+            raise InvalidQuery(f"operators alternate more than {MAX_DEPTH} times")
+        query = self.build_operation(node)
+        self.depth -= 1
+        return query
+
+    def build_operation(self, node: BinaryOp) -> Query:
         if node.operator == "ANDNOT":
-            excluded = self.build(node.right)
-            return Query.boolean_query(
-                [(Occur.Must, self.build(node.left)), (Occur.MustNot, excluded)]
-            )
+            included, excluded = self.build(node.left), self.build(node.right)
+            return Query.boolean_query([(Occur.Must, included), (Occur.MustNot, excluded)])
         operands = [self.build(each) for each in _list_operands(node, node.operator)]
         return match_all(operands) if node.operator == "AND" else match_any(operands)
 
@@ -160,6 +179,8 @@ class _Builder:
         _check_wildcards(term)
         if field == "all":
             return self.build_in_all_fields(value)
+        if field == "cat":
+            return self.build_category(value)
         if field in _BUILDERS:
             return _BUILDERS[field](value)
         words = self.split_value(value)
@@ -175,15 +196,36 @@ class _Builder:
             queries.append(_build_year(int(value)))
         return match_any(queries)
 
+    def build_category(self, value: str) -> Query:
+        """Match a category, with `*` for any characters and `?` for one."""
+        pattern = re.sub(r"\*+", "*", value)
+        letters = re.sub(r"[*?]", "", pattern)
+        if pattern == letters:
+            return _match_category(value)
+        self.patterns += 1
+        if self.patterns > MAX_CATEGORY_PATTERNS:
+            raise InvalidQuery(
+                f"the query has more than {MAX_CATEGORY_PATTERNS} categories with a wildcard"
+            )
+        if len(pattern) - len(letters) > MAX_CATEGORY_WILDCARDS:
+            raise InvalidQuery(f"a category has more than {MAX_CATEGORY_WILDCARDS} wildcards")
+        if _NOT_IN_CATEGORIES.search(letters) or len(letters) > _MAX_CATEGORY:
+            return Query.empty_query()
+        pattern = pattern.replace(".", r"\.").replace("*", ".*").replace("?", ".")
+        return _match_equally(_match_pattern("category", pattern))
+
     def split_value(self, value: str) -> list[_Word]:
         """Return the words of a value. Raises InvalidQuery if the query has too many."""
         words = [*_split_value(value)]
         self.words += len(words)
-        self.wildcards += sum(word.is_prefix for word in words)
+        prefixes = [word.text for word in words if word.is_prefix]
+        self.wildcards += len(prefixes)
         if self.words > MAX_WORDS:
             raise InvalidQuery(f"the query has more than {MAX_WORDS} words")
         if self.wildcards > MAX_WILDCARDS:
             raise InvalidQuery(f"the query has more than {MAX_WILDCARDS} words with a wildcard")
+        if any(len(prefix) > MAX_PREFIX for prefix in prefixes):
+            raise InvalidQuery(f"a wildcard follows more than {MAX_PREFIX} letters")
         return words
 
 
@@ -243,10 +285,7 @@ def _build_word(name: str, word: _Word) -> Query:
 
 
 def _match_pattern(name: str, pattern: str) -> Query:
-    try:
-        return Query.regex_query(SCHEMA, name, pattern)
-    except ValueError as error:  # it would need too much memory
-        raise InvalidQuery("a value with wildcards is too long") from error
+    return Query.regex_query(SCHEMA, name, pattern)
 
 
 def _build_name(words: Sequence[_Word]) -> Query:
@@ -285,16 +324,6 @@ def _build_long_name_word(place: int, word: _Word) -> Query:
 
 def _match_raw(name: str, value: str) -> Query:
     return Query.term_query(SCHEMA, name, value, index_option="basic")
-
-
-def _build_category(value: str) -> Query:
-    """Match a category, with `*` for any characters and `?` for one."""
-    if not {"*", "?"} & {*value}:
-        return _match_category(value)
-    if not _CATEGORY_PATTERN.fullmatch(value):
-        return Query.empty_query()
-    pattern = re.sub(r"\*+", "*", value).replace(".", r"\.").replace("*", ".*").replace("?", ".")
-    return _match_equally(_match_pattern("category", pattern))
 
 
 def _match_category(name: str) -> Query:
@@ -342,7 +371,6 @@ def _match_published(first: datetime, last: datetime) -> Query:
 
 
 _BUILDERS = {
-    "cat": _build_category,
     "id": _build_id,
     "doi": _build_doi,
     "submittedDate": _build_date_range,

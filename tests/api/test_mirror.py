@@ -62,6 +62,15 @@ async def test_an_answer_of_the_mirror_is_recorded_like_any_search(
     assert mirrored.papers[0].arxiv_id in recorded["query"]
 
 
+async def test_recording_an_answer_of_the_mirror_leaves_its_papers_unchanged(
+    client: Gateway, mirrored: StandIn, db: psycopg.Connection
+) -> None:
+    statement = "select xmin, source, timestamp from papers order by arxiv_id"
+    before = db.execute(statement).fetchall()
+    await search(client, id_list=mirrored.papers[0].arxiv_id)
+    assert db.execute(statement).fetchall() == before
+
+
 @pytest.mark.parametrize(
     ("sort_by", "sort_order"),
     [

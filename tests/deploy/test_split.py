@@ -458,7 +458,7 @@ async def test_frontend_and_command_line_work_without_database(
 
         found, status = await asyncio.to_thread(run_and_search)
         parameters = {"title": "testing"}
-        await print_search(parameters, frontend(url), bypass_cache=False, as_json=True)
+        await print_search(parameters, frontend(url), source=None, bypass_cache=False, as_json=True)
 
     assert found["num_entries"] == 10
     assert json.loads(capsys.readouterr().out)["query_id"] == found["query_id"]

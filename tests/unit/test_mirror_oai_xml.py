@@ -94,6 +94,11 @@ def test_raw_record_has_the_history() -> None:
     assert record.submitter == "Ada Example"
 
 
+def test_submitter_has_no_tex() -> None:
+    record = parse_one(RAW.replace("<submitter>Ada", "<submitter>Ad\\'{e}le"))
+    assert record.submitter == "Adéle Example"
+
+
 def test_split_record_has_neither_versions_nor_times() -> None:
     record = parse_one(SPLIT, "arXiv")
     assert (record.source, record.version, record.versions) == (Source.ARXIV, None, [])
@@ -213,6 +218,11 @@ def test_bad_record_is_reported_and_does_not_stop_the_page(content: str, reason:
     [(name, found)] = page.invalid
     assert reason in found
     assert name.startswith("oai:arXiv.org:") or name == "record 1"
+
+
+def test_name_of_a_bad_record_is_one_line() -> None:
+    [(name, _)] = parse(make_record(arxiv_id="dead\n\nbeef")).invalid
+    assert name == "oai:arXiv.org:dead beef"
 
 
 # Damaged and hostile responses

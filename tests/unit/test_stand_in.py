@@ -580,7 +580,7 @@ def test_new_feed_contains_all_fields() -> None:
         comment="X\r& Y",
         journal_ref="J. & K. 1",
         dois=('10.5555/"a"<b>', "10.5555/c&d"),
-        classes=("35J20, 35B38",),
+        msc_class="35J20, 35B38",
     )
     root = etree.fromstring(feed.render([paper], query="ti:x", total=12_345, updated=MOMENT))
     (entry,) = root.iterfind("a:entry", NS)
@@ -675,7 +675,7 @@ def test_link_of_an_error_is_a_url_without_line_breaks(stand_in: StandIn, name: 
 
 
 def test_old_feed_wraps_text_and_lists_foreign_classes() -> None:
-    paper = replace(PAPER, title="word " * 30, classes=("35J20, 35B38",), dois=("10.5555/x",))
+    paper = replace(PAPER, title="word " * 30, msc_class="35J20, 35B38", dois=("10.5555/x",))
     stand_in = small_stand_in(paper)
     stand_in.family = "old"
 
@@ -951,10 +951,12 @@ import os, signal, sys, time, urllib.request
 def stop(*_):
     print(read(), flush=True)
     sys.exit(7)
-def read():
-    return urllib.request.urlopen(os.environ["ARXIV_API_URL"] + "?search_query=ti:0").status
+def read(name="ARXIV_API_URL", target="?search_query=ti:0"):
+    return urllib.request.urlopen(os.environ[name] + target).status
 signal.signal(signal.SIGTERM, stop)
-print(os.environ["ARXIV_INTERVAL"], sys.argv[1:], read(), flush=True)
+mirror = read("ARXIV_OAI_URL", "?verb=Identify"), read("ARXIV_RSS_URL", "/rss/cs")
+settings = os.environ["ARXIV_INTERVAL"], os.environ["ARXIV_SYNC"]
+print(*settings, sys.argv[1:], read(), *mirror, flush=True)
 time.sleep(30)
 """
 
@@ -965,7 +967,8 @@ def test_stand_in_exits_with_the_service(tmp_path: Path, ending: signal.Signals,
     (tmp_path / "service" / "__init__.py").touch()
     (tmp_path / "service" / "__main__.py").write_text(SERVICE)
     environment = {name: value for name, value in os.environ.items() if "proxy" not in name.lower()}
-    environment.pop("ARXIV_INTERVAL", None)
+    for name in ("ARXIV_INTERVAL", "ARXIV_SYNC"):
+        environment.pop(name, None)
     with subprocess.Popen(
         [sys.executable, "-m", "demo", "--with-service", "--papers", "20"],
         cwd=tmp_path,
@@ -979,6 +982,6 @@ def test_stand_in_exits_with_the_service(tmp_path: Path, ending: signal.Signals,
         rest = demo.stdout.read()  # ends after the last process with this pipe
 
     assert "http://127.0.0.1:" in announced
-    assert started == "0 ['serve'] 200\n"
+    assert started == "0 daily ['serve'] 200 200 200\n"
     assert rest == ("200\n" if ending == signal.SIGTERM else "")
     assert demo.returncode == code

@@ -5,7 +5,7 @@ from litestar.di import NamedDependency
 
 from ... import openapi
 from ...context import LocalContext
-from ...models.arxiv import MIRRORED, Search
+from ...models.arxiv import Search, is_mirrored
 from ...models.responses import ArxivApiResponse
 from ..params import SourceName
 
@@ -34,6 +34,6 @@ async def search_arxiv_api(
         num_entries=len(response.entries),
         query=response.query,
     )
-    is_mirrored = response.remarks.get("source") == MIRRORED["source"]
-    headers = {"cache-status": "arxiv-gateway; hit; detail=mirror"} if is_mirrored else None
-    return Response(content, headers=headers)
+    if is_mirrored(response.remarks):
+        return Response(content, headers={"cache-status": "arxiv-gateway; hit; detail=mirror"})
+    return Response(content)
