@@ -1,13 +1,13 @@
 # `make` alone lists the targets.
 .DEFAULT_GOAL := help
-.PHONY: help run demo test clients torture fuzz bench check audit format lock clean
+.PHONY: help run demo test test-thorough clients torture fuzz bench check audit format lock clean
 
 PYTHON ?= python3
 # not the scripts in .venv/bin: they do not start from a directory whose path contains a space
 PY := .venv/bin/python
 
 help: ## list the targets
-	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(firstword $(MAKEFILE_LIST)) | expand -t 10
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(firstword $(MAKEFILE_LIST)) | expand -t 15
 
 run: .venv/embedded ## run the service on http://127.0.0.1:8000 with an embedded PostgreSQL
 	@exec $(PY) -m service serve
@@ -17,8 +17,12 @@ demo: .venv/embedded ## run it with a simulated arXiv, for use without internet
 
 # More processes than cores: the tests wait half of the time. The many short unit tests run last, so
 # that no process waits for a long file.
-test: .venv/dev ## run all tests
-	@PYTHONDONTWRITEBYTECODE= $(PY) -m pytest --ignore tests/clients --numprocesses 4 --dist loadfile --no-loadscope-reorder
+test: .venv/dev ## run all tests except the thorough ones
+	@PYTHONDONTWRITEBYTECODE= $(PY) -m pytest --ignore tests/clients -m "not thorough" \
+		--numprocesses 4 --dist loadfile --no-loadscope-reorder
+
+test-thorough: .venv/dev ## run the slow tests of faults and random input, each in a short form
+	@$(PY) -m pytest --ignore tests/clients -m thorough --numprocesses 4 --dist worksteal
 
 CLIENTS := arxiv-2 arxiv-3 arxiv-4 paperscraper pubs npm
 clients: .venv/dev $(CLIENTS:%=.venv-clients/%/installed) ## compare what real arXiv clients get from arXiv and from the service

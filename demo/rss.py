@@ -28,6 +28,8 @@ _MAX_ITEMS: Final = 2_000
 _MAX_VERSION: Final = 5
 """The last version whose submission the feeds contain."""
 _MAX_NAME_PARTS: Final = 2
+_CYCLE: Final = 40
+"""Days after which a paper is announced again; arXiv announces a version once."""
 _DAYS_UNTIL_DATESTAMP: Final = 7
 """After this time, a change was made by administrators, which is not announced."""
 
@@ -138,13 +140,13 @@ class RssServer:
 
 
 def _choose_announcement(paper: Paper, day: date) -> Announcement | None:
-    """Announce a paper that changed on this day, and each day a few others, always the same."""
+    """Announce a paper that changed on this day, and each day a few old ones, always the same."""
     action: Literal["new", "replace"] = "new" if paper.version == 1 else "replace"
-    number = zlib.crc32(f"{day} {paper.arxiv_id}".encode())
+    number = zlib.crc32(paper.arxiv_id.encode())
     if paper.datestamp == day:
         if (paper.datestamp - paper.updated.date()).days <= _DAYS_UNTIL_DATESTAMP:
             return Announcement(paper, action, paper.categories)
-    elif number % 40 == 0:
+    elif number % _CYCLE == day.toordinal() % _CYCLE and (day - paper.datestamp).days > _CYCLE:
         if len(paper.categories) > 1 and number % 3 == 0:
             return Announcement(paper, "cross", paper.categories[1:])
         return Announcement(paper, action, paper.categories)

@@ -83,6 +83,7 @@ select not exists (select from migrations where name = '0019_mirror') as pending
         metadata_prefix text,
         run_started bigint,
         run_records bigint not null default 0,
+        skipped date[] not null default '{}',
         error text,
         holder uuid,
         held_until timestamptz not null default '-infinity'
@@ -97,6 +98,8 @@ select not exists (select from migrations where name = '0019_mirror') as pending
     comment on column mirror_syncs.run_next is 'the first day that the current run has not completed';
     comment on column mirror_syncs.window_until is 'the last day of the current list of records';
     comment on column mirror_syncs.token is 'the resumption token of its next page';
+    comment on column mirror_syncs.skipped is
+        'days of the current run for which arXiv sent no usable response';
     comment on column mirror_syncs.holder is 'the process that syncs, until held_until';
 
     create table if not exists mirror_imports (
@@ -122,24 +125,48 @@ select not exists (select from migrations where name = '0019_mirror') as pending
         version smallint not null,
         type text not null check (type in ('new', 'cross', 'replace', 'replace-cross')),
         primary_category text not null,
-        categories text[] not null,
+        cross_categories text[] not null,
         primary key (date, arxiv_id)
     );
     comment on table announcements is 'which papers arXiv announced when';
+    comment on column announcements.date is 'the day of the feed, in US Eastern time';
     comment on column announcements.type is 'in the primary category, unless it was announced elsewhere only';
+    comment on column announcements.cross_categories is
+        'the other categories, without a second name of the primary one';
     create index if not exists announcements_arxiv_id on announcements (arxiv_id);
+    create or replace function announced_type(
+        type text, primary_category text, cross_categories text[], categories text[], archives text[]
+    ) returns text
+        language sql immutable parallel safe
+        return case
+            when categories is null then type
+            when type in ('new', 'replace') and (
+                primary_category = any(categories) or split_part(primary_category, '.', 1) = any(archives)
+            ) then type
+            when cross_categories && categories or exists (
+                select from unnest(cross_categories) as name where split_part(name, '.', 1) = any(archives)
+            ) then case type when 'new' then 'cross' when 'replace' then 'replace-cross' else type end
+        end;
+    comment on function announced_type is
+        'the type of an announcement in these categories and archives; null if it was not announced there';
     create table if not exists announcement_feeds (
         date date not null,
         feed text not null,
-        fetched bigint not null,
-        items integer not null,
+        fetched bigint,
+        items integer not null default 0,
         is_stale boolean not null default false,
+        not_before timestamptz not null default '-infinity',
         primary key (date, feed)
     );
-    comment on table announcement_feeds is 'the RSS feeds that were read, by the day of the announcement';
+    comment on table announcement_feeds is 'the RSS feeds of each day that are read or to be read';
     comment on column announcement_feeds.feed is 'archives or categories, joined by +';
-    comment on column announcement_feeds.is_stale is 'whether it had the papers of another day';
+    comment on column announcement_feeds.fetched is 'Unix seconds; null until it has been read';
+    comment on column announcement_feeds.is_stale is
+        'whether it had papers of another day; it is read again';
+    comment on column announcement_feeds.not_before is
+        'when it may be requested; later than now while a process reads it';
 
+    grant usage on sequence gate_queue_place_seq to arxiv_rw;
     grant select, insert, update on paper_details, mirror_syncs, mirror_imports to arxiv_rw;
     grant select, insert, update on announcements, announcement_feeds to arxiv_rw;
     grant select on paper_details, mirror_syncs, mirror_imports to arxiv_ro;

@@ -19,7 +19,7 @@ from litestar.types import ASGIApp, ControllerRouterHandler
 from . import openapi, tracing
 from .api_keys import Rate
 from .context import Context, create_context
-from .handlers import api_query, arxiv, health, papers, params, queries, results
+from .handlers import announcements, api_query, arxiv, health, papers, params, queries, results
 from .handlers.backend import arxiv_api, internal, records
 from .handlers.backend.auth import check_token
 from .handlers.metrics import show_metrics
@@ -58,6 +58,7 @@ HANDLERS: dict[str, list[ControllerRouterHandler]] = {
         papers.list_similar_papers,
     ],
     "results": [results.list_results],
+    "announcements": [announcements.list_announcements, announcements.get_announcement_feed],
     "arxiv-api": [arxiv_api.search_arxiv_api],
     "get-sequence": [records.get_sequence],
     "write-queries": [records.write_query],
@@ -85,7 +86,7 @@ def create_app(settings: Settings, transport: httpx.AsyncBaseTransport | None = 
     context = create_context(settings, transport)
     return Litestar(
         [*_create_routers(settings), *OPERATIONS, openapi.create_assets_router()],
-        lifespan=[_get_context, _update_search_index],
+        lifespan=[_get_context, _update_search_index, _sync_mirror],
         dependencies={
             "context": Provide(_provide_context, sync_to_thread=False),
             "search": Provide(params.provide_search, sync_to_thread=False),
@@ -115,6 +116,16 @@ def _get_context(app: Litestar) -> Context:
 @asynccontextmanager
 async def _update_search_index(app: Litestar) -> AsyncGenerator[None, None]:
     async with _get_context(app).indexer or nullcontext():
+        yield
+
+
+@asynccontextmanager
+async def _sync_mirror(app: Litestar) -> AsyncGenerator[None, None]:
+    context = _get_context(app)
+    async with (
+        context.daily_sync or nullcontext(),
+        context.daily_announcements or nullcontext(),
+    ):
         yield
 
 

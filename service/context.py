@@ -18,17 +18,22 @@ from .backend.client import (
     RemoteRecords,
     RemoteSearchService,
 )
+from .db.announcements import AnnouncementStore
 from .db.api_keys import ApiKeyStore
-from .db.mirror import MirrorReader
+from .db.mirror import MirrorReader, MirrorStore
 from .db.pool import DatabasePools
-from .db.rate_limiter import RateLimiter
+from .db.rate_limiter import Priority, RateLimiter
 from .db.reader import RecordReader
 from .db.reconcile import Reconciler
 from .db.records import RecordStore
 from .errors import ConfigurationError
 from .feeds import FeedService
+from .mirror.announcements import FeedClient
 from .mirror.answers import MirrorSearch
-from .models.responses import ArxivState
+from .mirror.daily_announcements import DailyAnnouncements
+from .mirror.daily_sync import DailySync, show_metrics
+from .mirror.oai_client import OaiClient
+from .models.responses import ArxivState, MirrorStatus
 from .paper_search import LocalPaperSearch, PaperSearch
 from .search import LocalSearchService, SearchService
 from .search_index.indexer import Indexer
@@ -51,6 +56,9 @@ class Context(ABC):
     queue: "RecordQueue | None" = None
     indexer: Indexer | None = None
     """To be entered by a service; commands leave the search index alone."""
+    daily_sync: DailySync | None = None
+    daily_announcements: DailyAnnouncements | None = None
+    """To be entered by a service."""
 
     def __init__(
         self,
@@ -71,6 +79,10 @@ class Context(ABC):
     @abstractmethod
     async def fetch_arxiv_state(self) -> ArxivState | None:
         """Return the state of the requests to arXiv if known. Raises DatabaseUnavailable."""
+
+    @abstractmethod
+    async def fetch_mirror_status(self) -> MirrorStatus | None:
+        """Return how current the mirror is, if there is one. Raises DatabaseUnavailable."""
 
     async def __aenter__(self) -> Self:
         for resource in self._resources:
@@ -95,17 +107,30 @@ class LocalContext(Context):
         pools = create_pools(settings)
         self.arxiv = ArxivClient(settings, transport)
         self.rate_limiter = RateLimiter(pools, interval=settings.interval, lease=lease)
+        background_limiter = RateLimiter(
+            pools, interval=settings.interval, lease=lease, priority=Priority.BACKGROUND
+        )
+        self.oai = OaiClient(settings, background_limiter, transport)
+        self.feed_client = FeedClient(settings, background_limiter, transport)
+        self.mirror_store = MirrorStore(pools)
+        self.announcement_store = AnnouncementStore(pools)
+        if settings.sync == "daily":
+            self.daily_sync = DailySync(self.mirror_store, self.oai)
+            self.daily_announcements = DailyAnnouncements(
+                self.announcement_store, self.mirror_store, self.feed_client
+            )
         self.records = RecordStore(pools)
         if settings.queue_url is not None:
             self._use_queue(settings.queue_url, pools)
         self.reconciler = Reconciler(pools)
         index = PaperIndex(settings.index_path)
+        self._mirror_reader = MirrorReader(pools)
         self.search_service = LocalSearchService(
             settings,
             self.arxiv,
             self.records,
             self.rate_limiter,
-            MirrorSearch(MirrorReader(pools), index),
+            MirrorSearch(self._mirror_reader, index),
         )
         self.api_key_store = ApiKeyStore(pools)
         self.api_keys = ApiKeyCache(self.api_key_store.find)
@@ -115,7 +140,16 @@ class LocalContext(Context):
         if settings.searches_papers:
             self.indexer = Indexer(pools, settings.index_path, read_delay=settings.settle)
         super().__init__(
-            settings, reader, paper_search, pools, *queues, self.arxiv, self.search_service, index
+            settings,
+            reader,
+            paper_search,
+            pools,
+            *queues,
+            self.arxiv,
+            self.oai,
+            self.feed_client,
+            self.search_service,
+            index,
         )
 
     def _use_queue(self, queue_url: str, pools: DatabasePools) -> None:
@@ -139,8 +173,27 @@ class LocalContext(Context):
             closed_until=timestamps.format_iso(closed_until, zone) if closed_until else None,
         )
 
+    async def fetch_mirror_status(self) -> MirrorStatus | None:
+        """Return how current the mirror is, and show it in the metrics."""
+        status, zone = await self._mirror_reader.fetch_sync_status(), self.settings.zone
+        if status is None:
+            return None
+        if status.synced_at:
+            show_metrics(status.synced_at, status.synced_at)
+        return MirrorStatus(
+            synced_at=timestamps.format_iso(status.synced_at, zone) if status.synced_at else None,
+            covered_from=status.covered_from.isoformat() if status.covered_from else None,
+            covered_until=status.covered_until.isoformat() if status.covered_until else None,
+            running=status.running,
+            error=status.error,
+        )
+
 
 def _check_database_settings(settings: Settings) -> None:
+    if settings.only_reads and settings.sync == "daily":
+        raise ConfigurationError(
+            "ARXIV_SYNC: the daily sync writes to the database: set ARXIV_DATABASE_URL"
+        )
     if settings.only_reads and (writing := settings.served - READING):
         raise ConfigurationError(
             f"ARXIV_DATABASE_URL is not set, but {', '.join(sorted(writing))} in"
@@ -167,6 +220,10 @@ class RemoteContext(Context):
     async def fetch_arxiv_state(self) -> ArxivState | None:
         """Return the state from the backend's latest readiness response."""
         return self._backend.health.arxiv if self._backend.health else None
+
+    async def fetch_mirror_status(self) -> MirrorStatus | None:
+        """Return the status from the backend's latest readiness response."""
+        return self._backend.health.mirror if self._backend.health else None
 
 
 def create_context(

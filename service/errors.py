@@ -13,6 +13,7 @@ ServiceError
 ├── NotAcceptable               406  no available format matches the Accept header
 ├── Conflict                    409  another record has this query_id
 │   └── ApiKeyNameTaken         409  another API key has this name
+├── SyncInProgress              409  another process updates the mirror
 ├── NotComparable               409  the search has no usable response to compare
 ├── UnsupportedMediaType        415  the body is not declared as JSON
 │   └── UnsupportedEncoding     415  the body is compressed
@@ -130,6 +131,10 @@ class Conflict(ServiceError, status=409):
 
 class ApiKeyNameTaken(Conflict):
     """A valid API key has this name."""
+
+
+class SyncInProgress(ServiceError, status=409, title="A sync is in progress"):
+    """Another process updates the mirror."""
 
 
 class NotComparable(ServiceError, status=409):

@@ -93,6 +93,27 @@ INDEX_BUILDS = Counter(
     "arxiv_gateway_index_builds_total", "Builds of the search index by this instance."
 )
 
+MIRROR_SYNC_TIME = Gauge(
+    "arxiv_gateway_mirror_synced_timestamp_seconds",
+    "Time of arXiv's data in the mirror, as this instance last read it; 0 if it is not complete.",
+    multiprocess_mode="livemostrecent",
+)
+MIRROR_DUE_TIME = Gauge(
+    "arxiv_gateway_mirror_due_timestamp_seconds",
+    "When arXiv has newer data than the mirror; 0 without a mirror.",
+    multiprocess_mode="livemostrecent",
+)
+MIRROR_REQUESTS = Counter(
+    "arxiv_gateway_mirror_requests_total",
+    "Requests for pages of records from arXiv's OAI-PMH, by outcome.",
+    ["outcome"],
+)
+MIRROR_RECORDS = Counter(
+    "arxiv_gateway_mirror_records_total",
+    "Records received from arXiv's OAI-PMH: stored or invalid.",
+    ["result"],
+)
+
 _PoolGauge = partial(Gauge, multiprocess_mode="livesum")
 POOL_CONNECTIONS = _PoolGauge(
     "arxiv_gateway_pool_connections",
@@ -147,6 +168,8 @@ _INITIAL_SERIES = {
     UPSTREAM_REQUESTS: "ok 200, suspect 200, refused 400, busy 429, busy 503, broken 500, "
     "timeout none, unreachable none",
     ROWS_WRITTEN: "queries, results, papers",
+    MIRROR_REQUESTS: "ok, refused, busy, broken, timeout, unreachable",
+    MIRROR_RECORDS: "stored, invalid",
     REJECTED: "400, 401, 408, 414, 417, 429, 431, 501, 503, 504, 505",
 }
 for _metric, _series in _INITIAL_SERIES.items():
@@ -186,6 +209,12 @@ def count_upstream_request(response: ArxivResponse, seconds: float) -> None:
 def set_cooldown(seconds: float) -> None:
     """Set the remaining time of the cooldown."""
     RATE_LIMITER_COOLDOWN.set(time() + seconds if seconds else 0)
+
+
+def set_mirror_times(synced_at: int | None, due: float) -> None:
+    """Set the time of the mirror's data, and when the mirror has to be synced next."""
+    MIRROR_SYNC_TIME.set(synced_at or 0)
+    MIRROR_DUE_TIME.set(due)
 
 
 def count_rows(**rows: int) -> None:

@@ -28,6 +28,7 @@ from msgspec import Struct, field, structs
 
 from . import arxiv_query, arxiv_schedule, errors, metrics, timestamps
 from .arxiv_client import ArxivClient
+from .arxiv_http import UPSTREAM_ERRORS
 from .backoff import Backoff
 from .corrections import suggest_corrections
 from .db.rate_limiter import CacheProbe, Lease, RateLimiter
@@ -72,14 +73,6 @@ QUEUE_POLL_SECONDS = 0.1
 
 FINAL = Outcome.OK, Outcome.REFUSED, Outcome.BUSY
 """After these, a search is not sent again; other failures may be temporary."""
-_ERRORS: dict[Outcome, type[errors.UpstreamError]] = {
-    Outcome.REFUSED: errors.UpstreamRejected,
-    Outcome.BUSY: errors.UpstreamThrottled,
-    Outcome.UNREACHABLE: errors.UpstreamUnreachable,
-    Outcome.TIMEOUT: errors.UpstreamTimeout,
-    Outcome.BROKEN: errors.UpstreamInvalidResponse,
-}
-
 _UNAVAILABLE = (
     errors.InvalidParameter,
     errors.InvalidApiQuery,
@@ -401,7 +394,7 @@ class LocalSearchService(SearchService):
             if number == MAX_ATTEMPTS or flight.is_abandoned or clock() + pause > deadline:
                 break
             await asyncio.sleep(pause)
-        if latest.response and latest.response.outcome in _ERRORS:
+        if latest.response and latest.response.outcome in UPSTREAM_ERRORS:
             raise _create_error(latest.response, latest.recorded)
         return latest
 
@@ -420,7 +413,7 @@ class LocalSearchService(SearchService):
                     return _Attempt(recorded=lease)
                 flight.upstream_started = True
                 response = await self._send(request, lease)
-                if response.outcome in _ERRORS:
+                if response.outcome in UPSTREAM_ERRORS:
                     # before it is recorded: a cooldown has to apply to all processes at once
                     await stack.aclose()
                 if lease.cooldown:
@@ -550,7 +543,7 @@ async def wait_for_results(
 
 def _create_error(response: ArxivResponse, recorded: RecordedSearch | None) -> errors.UpstreamError:
     query_id = recorded.query_id if recorded else None
-    error_type = _ERRORS[response.outcome]
+    error_type = UPSTREAM_ERRORS[response.outcome]
     return error_type(
         response.reason,
         retry_after=response.retry_after,

@@ -27,7 +27,7 @@ Port = Annotated[int, Meta(ge=0, le=65_535)]
 Seconds = Annotated[float, Meta(ge=0, le=86_400)]
 Token = Annotated[str, Meta(min_length=16, max_length=1000)]
 ENDPOINTS = {
-    "frontend": ("arxiv", "api/query", "queries", "results", "papers"),
+    "frontend": ("arxiv", "api/query", "queries", "results", "papers", "announcements"),
     "backend": (
         "arxiv-api",
         "get-sequence",
@@ -45,7 +45,10 @@ ENDPOINTS = {
 GUARDED = "guarded"  # the value for the backend endpoints if a token is set, and for none otherwise
 
 READING = frozenset(
-    {"queries", "results", "papers", "read-queries", "read-results", "read-archive", "find-keys"}
+    {
+        *("queries", "results", "papers", "announcements"),
+        *("read-queries", "read-results", "read-archive", "find-keys"),
+    }
 )
 """The endpoints that neither write nor send requests to arXiv."""
 

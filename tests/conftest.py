@@ -31,6 +31,7 @@ from service import embedded_postgres
 from service.app import add_outer_middleware, create_app
 from service.context import create_context
 from service.db import migrations
+from service.search_index import indexer
 from service.settings import Settings
 
 from .support.indexing import papers_are_indexed
@@ -173,6 +174,7 @@ def settings(
             "database_url": make_conninfo(database, user="arxiv_rw"),
             "database_ro_url": make_conninfo(database, user="arxiv_ro"),
             "api_url": arxiv_server[1],
+            "rss_url": arxiv_server[1].removesuffix("/api/query"),
             "interval": 0.0,
             "index_dir": str(tmp_path / "index"),
         }
@@ -256,12 +258,15 @@ def _free_used_apps() -> Iterator[None]:
 
 
 @pytest.fixture
-def gateway(settings: Callable[..., Settings]) -> Callable[..., Any]:
+def gateway(
+    settings: Callable[..., Settings], monkeypatch: pytest.MonkeyPatch
+) -> Callable[..., Any]:
     """Factory of services: an async context manager that returns a client.
 
     Keywords are settings; `transport` replaces the network to arXiv. The client finds all papers
     that have been recorded, as if the search index were updated at once.
     """
+    monkeypatch.setattr(indexer, "SYNC_INTERVAL", 0.05)  # tests wait for each synchronization
 
     @asynccontextmanager
     async def serve(

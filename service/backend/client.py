@@ -27,9 +27,18 @@ from ..http_headers import REQUEST_TIMEOUT, deadline
 from ..http_pool import HTTPConnectionPool, create_cookie_jar, ssl_context
 from ..logging import request_id
 from ..models.arxiv import ArxivRequest, Entry
-from ..models.filters import PaperFilter, Position
+from ..models.filters import AnnouncementFilter, PaperFilter, Position
 from ..models.mirror import PaperDetails
-from ..models.records import Count, PaperRow, PaperVersion, ResultRow, Run, SimilarPaperRow
+from ..models.records import (
+    AnnouncedDay,
+    Announcement,
+    Count,
+    PaperRow,
+    PaperVersion,
+    ResultRow,
+    Run,
+    SimilarPaperRow,
+)
 from ..models.requests import ApiKeysRequest, ResultsRequest, SearchRequest
 from ..models.responses import ApiKeyInfo, Health, Problem, Suggestions
 from ..paper_search import PaperSearch
@@ -300,6 +309,12 @@ class RemoteReader(RecordReader):
     async def fetch_papers(self, papers: Collection[PaperVersion]) -> dict[PaperVersion, PaperRow]:
         rows = await self._read(requests.PapersById(list(papers)), list[PaperRow])
         return {(row.arxiv_id, row.version): row for row in rows}
+
+    async def fetch_announced_day(self, filters: AnnouncementFilter) -> AnnouncedDay:
+        return await self._read(requests.AnnouncementsOfDay(filters), AnnouncedDay)
+
+    async def fetch_announcements(self, arxiv_id: str) -> list[Announcement]:
+        return await self._read(requests.Announcements(arxiv_id), list[Announcement])
 
 
 class RemotePaperSearch(PaperSearch):

@@ -11,6 +11,7 @@ from msgspec import Struct, field
 
 from .. import timestamps
 from ..db.reader import (
+    ANNOUNCEMENTS,
     PAPERS,
     QUERIES,
     RANKED,
@@ -20,18 +21,25 @@ from ..db.reader import (
     RecordReader,
 )
 from ..models import describe
-from ..models.filters import PaperFilter, Position, QueryFilter, ResultFilter
+from ..models.filters import (
+    AnnouncementFilter,
+    PaperFilter,
+    Position,
+    QueryFilter,
+    ResultFilter,
+)
 from ..models.records import INT2_MAX, PaperVersion, QueryId, Run
 from ..paper_search import MAX_SUGGESTED_LENGTH, PaperSearch
 
 Limit = Annotated[int, describe("maximum number of rows", ge=1, le=INT2_MAX)]
 OneRun = Annotated[Run, describe("run of a search")]
-AnyFilter = QueryFilter | ResultFilter | PaperFilter
+AnyFilter = QueryFilter | ResultFilter | PaperFilter | AnnouncementFilter
 LISTS: dict[str, tuple[ListDefinition[Any], type[Struct]]] = {
     "queries": (QUERIES, QueryFilter),
     "results": (RESULTS, ResultFilter),
     "papers": (PAPERS, PaperFilter),
     "ranked": (RANKED, PaperFilter),
+    "announcements": (ANNOUNCEMENTS, AnnouncementFilter),
 }
 
 
@@ -42,7 +50,10 @@ class _Request(Struct, frozen=True, forbid_unknown_fields=True):
 class Page(_Request, frozen=True, tag="page"):
     """Rows of a list from a position on."""
 
-    list: Annotated[Literal["queries", "results", "papers", "ranked"], describe("name of the list")]
+    list: Annotated[
+        Literal["queries", "results", "papers", "ranked", "announcements"],
+        describe("name of the list"),
+    ]
     filter: Annotated[AnyFilter, describe("which rows match")] = field(name="wanted")
     position: Annotated[Position, describe("where the page begins")] = field(name="place")
     limit: Limit
@@ -134,6 +145,18 @@ class Corrections(_Request, frozen=True, tag="corrections"):
     filter: Annotated[PaperFilter, describe("the query and other filters")] = field(name="wanted")
 
 
+class AnnouncementsOfDay(_Request, frozen=True, tag="day"):
+    """A day of announcements: their number by type, and the days before and after it."""
+
+    filter: Annotated[AnnouncementFilter, describe("which announcements")] = field(name="wanted")
+
+
+class Announcements(_Request, frozen=True, tag="announcements"):
+    """When one paper was announced."""
+
+    arxiv_id: Annotated[str, describe("arXiv identifier without a version")]
+
+
 ReadRequest = (
     Page
     | QueryById
@@ -147,13 +170,15 @@ ReadRequest = (
     | SuggestionsFor
     | SimilarTo
     | Corrections
+    | AnnouncementsOfDay
+    | Announcements
 )
 
 
 async def execute(  # noqa: C901, PLR0911, PLR0912 - one each
     request: ReadRequest, reader: RecordReader, paper_search: PaperSearch
 ) -> Any:  # noqa: ANN401
-    """Return the requested rows; one row or None for QueryById; a struct for two other types."""
+    """Return the requested rows; one row or None for QueryById; a struct for three other types."""
     match request:
         case Page(name, PaperFilter() as filters, position, limit, newest):
             selection = ListSelection(LISTS[name][0], filters, newest)
@@ -183,3 +208,7 @@ async def execute(  # noqa: C901, PLR0911, PLR0912 - one each
             return await paper_search.find_similar(paper, filters, limit)
         case Corrections(filters):
             return await paper_search.correct_spelling(filters)
+        case AnnouncementsOfDay(filters):
+            return await reader.fetch_announced_day(filters)
+        case Announcements(arxiv_id):
+            return await reader.fetch_announcements(arxiv_id)

@@ -18,6 +18,7 @@ from .keys import keys
 from .reconcile import reconcile
 from .search import search
 from .serve import serve, writer
+from .sync import sync
 
 COMPLETE_VARIABLE = "_ARXIV_GATEWAY_COMPLETE"
 SERVICES = (None, "serve", "writer")
@@ -59,6 +60,7 @@ def _print_error(text: str) -> None:
         import_snapshot,
         reconcile,
         index,
+        sync,
         keys,
         migrate,
         database,

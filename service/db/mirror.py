@@ -25,7 +25,14 @@ from ..mirror.merging import (
     merge_details,
     merge_paper,
 )
-from ..models.mirror import ImportState, MirrorRecord, PaperRows, Source, SyncState
+from ..models.mirror import (
+    ImportState,
+    MirrorRecord,
+    PaperRows,
+    Source,
+    SyncState,
+    SyncStatus,
+)
 from ..models.records import PaperInsert
 from .binary_rows import SIGNATURE, TRAILER, format_details, format_paper
 from .pool import Connection, DatabasePools, fetch, map_db_errors
@@ -141,6 +148,11 @@ class MirrorReader:
     async def fetch_syncs(self) -> list[SyncState]:
         """The progress of all syncs."""
         return await fetch(self._reader, class_row(SyncState), sql.SELECT_SYNCS)
+
+    async def fetch_sync_status(self) -> SyncStatus | None:
+        """How current the mirror is; None without one."""
+        rows = await fetch(self._reader, class_row(SyncStatus), sql.SELECT_SYNC_STATUS)
+        return rows[0] if rows else None
 
     async def fetch_papers(self, names: Sequence[ArxivId]) -> list[PaperInsert]:
         """The papers with these identifiers, in their order; unknown ones are left out.

@@ -7,13 +7,17 @@ lasts longer than a transaction, so PgBouncer can be in between.
 
 Each process has at most one ticket. The search that holds a FIFO lock has it and polls; the others
 estimate their wait once, when they arrive, and then only wait for the lock.
+
+Background work uses a rate limiter of its own with a lower priority, and so another ticket. It gets
+the lease only if no search waits, so that a search waits for at most one of its requests.
 """
 
 import asyncio
 import logging
 import math
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager, nullcontext, suppress
+from enum import IntEnum
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -38,6 +42,13 @@ DATABASE_RETRY_SECONDS = 1.0
 SEND_ATTEMPTS = 3
 MAX_COOLDOWN = 6 * 3600.0
 """Seconds; arXiv has been seen to throttle for five hours."""
+
+
+class Priority(IntEnum):
+    """Who is served first; tickets of one priority are served in the order of their arrival."""
+
+    SEARCH = 0
+    BACKGROUND = 1
 
 
 class RateLimiterStatus(Struct, frozen=True):
@@ -126,8 +137,16 @@ class RateLimiter:
     A lease expires after `lease` seconds, so a process that dies blocks the others only that long.
     """
 
-    def __init__(self, pools: DatabasePools, *, interval: float, lease: float) -> None:
+    def __init__(
+        self,
+        pools: DatabasePools,
+        *,
+        interval: float,
+        lease: float,
+        priority: Priority = Priority.SEARCH,
+    ) -> None:
         self._pools = pools
+        self._priority = priority
         self._interval = interval
         self._lease = lease
         self._lock = asyncio.Lock()
@@ -153,10 +172,12 @@ class RateLimiter:
         """
         started = _now()
         waiter = _Waiter(deadline, probe, wait_for_cooldown)
-        with metrics.RATE_LIMITER_WAITING.track_inprogress():
+        is_search = self._priority == Priority.SEARCH
+        with metrics.RATE_LIMITER_WAITING.track_inprogress() if is_search else nullcontext():
             lease = await self._wait(waiter)
         acquired = _now()
-        metrics.RATE_LIMITER_WAIT.observe(acquired - started)
+        if is_search:
+            metrics.RATE_LIMITER_WAIT.observe(acquired - started)
         if isinstance(lease, RecordedSearch):
             yield lease
             return
@@ -249,6 +270,7 @@ class RateLimiter:
     def _create_parameters(self, waiter: _Waiter) -> dict[str, object]:
         return {
             "ticket": waiter.ticket,
+            "priority": self._priority.value,
             "interval": self._interval,
             "ticket_lifetime": TICKET_LIFETIME,
             "ahead": 0,
@@ -288,6 +310,7 @@ class RateLimiter:
         """Release a lease; if that fails, it expires, and the next `acquire` sends its cooldown."""
         values: dict[str, object] = {
             "ticket": ticket,
+            "priority": self._priority.value,
             "interval": self._interval,
             "answered": lease.answered,
             "cooldown": lease.cooldown,

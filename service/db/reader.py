@@ -27,12 +27,22 @@ from psycopg.rows import dict_row, scalar_row, tuple_row
 from .. import sql
 from ..errors import DatabaseUnavailable, InvalidParameter
 from ..models import records
-from ..models.filters import PaperFilter, Position, QueryFilter, ResultFilter, SortKey
+from ..models.filters import (
+    AnnouncementFilter,
+    PaperFilter,
+    Position,
+    QueryFilter,
+    ResultFilter,
+    SortKey,
+)
 from ..models.mirror import PaperDetails
 from ..models.records import (
     INT2_MAX,
     INT4_MAX,
     INT8_MAX,
+    AnnouncedDay,
+    AnnouncedPaperRow,
+    Announcement,
     PaperRow,
     PaperVersion,
     ResultRow,
@@ -58,7 +68,7 @@ TEXT_PARAMETERS = ("author", "title", "journal")
 """Parameters of clients that become a tsquery."""
 FEED_RUNS, FEED_PAPERS = 30, 100
 Row = TypeVar("Row", bound=Struct)
-Filter = QueryFilter | ResultFilter | PaperFilter
+Filter = QueryFilter | ResultFilter | PaperFilter | AnnouncementFilter
 
 
 class InvalidFilter(InvalidParameter):
@@ -123,6 +133,13 @@ RANKED = ListDefinition(
     {"generation": BigInt, "rank": Rank, "arxiv_id": Text, "version": SmallInt},
     None,
     None,
+    first_batch_size=50,
+)
+ANNOUNCEMENTS = ListDefinition(
+    AnnouncedPaperRow,
+    {"type_rank": SmallInt, "arxiv_id": Text},
+    sql.SELECT_ANNOUNCEMENTS,
+    sql.SELECT_ANNOUNCEMENTS_DESC,
     first_batch_size=50,
 )
 
@@ -226,6 +243,16 @@ class RecordReader:
         rows = await self._fetch(PaperRow, sql.SELECT_PAPERS_BY_ID, values)
         return {(row.arxiv_id, row.version): row for row in rows}
 
+    async def fetch_announced_day(self, filters: AnnouncementFilter) -> AnnouncedDay:
+        """The day of these announcements, with their numbers by type; the types do not matter."""
+        [day] = await self._fetch(AnnouncedDay, sql.SELECT_ANNOUNCED_DAY, structs.asdict(filters))
+        return day
+
+    async def fetch_announcements(self, arxiv_id: str) -> list[Announcement]:
+        """When a paper was announced, the latest first."""
+        values = {"arxiv_id": arxiv_id}
+        return await self._fetch(Announcement, sql.SELECT_PAPER_ANNOUNCEMENTS, values)
+
     @asynccontextmanager
     async def _limit_slow_reads(self) -> AsyncGenerator[None, None]:
         try:
@@ -328,6 +355,8 @@ class BatchReader(Generic[Row]):
 
 
 def _is_slow(filters: Filter) -> bool:
+    if isinstance(filters, AnnouncementFilter):  # of one day
+        return False
     return any(getattr(filters, name, None) for name in SLOW_FILTERS) or (
         isinstance(filters, QueryFilter) and filters.status is not None
     )

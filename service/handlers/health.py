@@ -1,6 +1,8 @@
 """`/health/live` and `/health/ready`."""
 
 import asyncio
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
 
 from litestar import Response, get
 from litestar.datastructures import CacheControlHeader
@@ -14,6 +16,8 @@ from ..errors import DatabaseUnavailable, ServiceError
 from ..models.arxiv import Outcome
 from ..models.responses import ArxivState, Health
 from ..search_index.state import read_status
+
+T = TypeVar("T")
 
 CHECK_TIMEOUT = 2.0
 """Seconds per check: probes do not wait long."""
@@ -55,11 +59,12 @@ async def get_liveness() -> Health:
 async def get_readiness(context: NamedDependency[Context]) -> Response[Health]:
     """Report whether every PostgreSQL, or the backend, responds and has all migrations.
 
-    Three things are reported without making an instance unready. `arxiv` is the state of the rate
+    Four things are reported without making an instance unready. `arxiv` is the state of the rate
     limiter, if the instance sends requests to arXiv; recorded searches are available without
     arXiv. `queue` is the state of RabbitMQ, if it is in use; without it, searches are recorded
     directly. `index` is the state of the search index; an instance that serves only `papers` is
-    not ready without one. If a database has migrations of a newer release, `detail` lists them.
+    not ready without one. `mirror` is how current the mirror of arXiv's metadata is, if there is
+    one. If a database has migrations of a newer release, `detail` lists them.
     """
     settings = context.settings
     checks = await asyncio.gather(
@@ -78,8 +83,16 @@ async def get_readiness(context: NamedDependency[Context]) -> Response[Health]:
     detail = "; ".join(note for _, note in checks if note)
     arxiv = None
     if settings.served & USES_RATE_LIMITER:
-        arxiv = await _read_arxiv_state(context)
-    health = Health(status="ready", detail=detail or None, arxiv=arxiv, queue=queue, index=index)
+        arxiv = await _read_state(context.fetch_arxiv_state)
+    mirror = await _read_state(context.fetch_mirror_status)
+    health = Health(
+        status="ready",
+        detail=detail or None,
+        arxiv=arxiv,
+        queue=queue,
+        index=index,
+        mirror=mirror,
+    )
     return Response(health)
 
 
@@ -97,10 +110,10 @@ async def _check_system(context: Context, system: str) -> tuple[str, str]:
     return "", ""
 
 
-async def _read_arxiv_state(context: Context) -> ArxivState | None:
-    """Return the state of the rate limiter, or None if it cannot be read."""
+async def _read_state(fetch: Callable[[], Awaitable[T | None]]) -> T | None:
+    """Return the state of the rate limiter or the mirror, or None if it cannot be read."""
     try:
         async with asyncio.timeout(CHECK_TIMEOUT):
-            return await context.fetch_arxiv_state()
+            return await fetch()
     except (DatabaseUnavailable, TimeoutError):
         return None

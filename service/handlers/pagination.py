@@ -1,6 +1,6 @@
 """Pages and exports of lists, in any format, with Link headers and cursors.
 
-`ListResponse` is the path of one request: ListQuery -> page of rows -> format -> Response.
+`ListResponse` is the path of one request: PageQuery -> page of rows -> format -> Response.
 JSON is returned in pages. Other formats contain all matching rows, from `after` on if it is given,
 unless `page` or `items_per_page` requests a page.
 """
@@ -8,7 +8,7 @@ unless `page` or `items_per_page` requests a page.
 import asyncio
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from binascii import Error
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import closing
 from datetime import UTC, datetime
 from hashlib import blake2b
@@ -29,7 +29,7 @@ from ..errors import InvalidParameter
 from ..middleware.response_budget import release_memory, reserve_memory
 from ..models.filters import PaperFilter, Position, SortKey
 from ..problems import AnyRequest
-from .params import ListQuery
+from .params import PageQuery
 
 T = TypeVar("T", bound=Struct)
 
@@ -63,6 +63,8 @@ class ListView(Struct, Generic[T], frozen=True):
     """Converts rows to structs with these columns."""
     create_references: Callable[[Sequence[T]], Awaitable[Sequence[formats.Reference]]]
     """Converts rows for bibliographies and feeds."""
+    has_one_date: bool = False
+    """Whether the references of a whole list have the same date."""
 
 
 class ListResponse(Generic[T]):
@@ -73,20 +75,24 @@ class ListResponse(Generic[T]):
         request: AnyRequest,
         context: Context,
         view: ListView[T],
-        query: ListQuery,
+        query: PageQuery,
         filters: Filter,
+        **defaults: str,
     ) -> None:
-        """Validate the request. Raises InvalidParameter for the format, a field or the cursor."""
+        """Validate the request. Raises InvalidParameter for the format, a field or the cursor.
+
+        `defaults`: values of parameters that the request may omit, for links to other pages.
+        """
         is_papers = isinstance(filters, PaperFilter)
         self._source = context.paper_search if is_papers else context.reader
         self._serializations = context.serializations
         self._view = view
         self._query = query
-        self._selection = ListSelection(view.definition, filters, query.order == "newest")
+        self._selection = ListSelection(view.definition, filters, query.is_reversed)
         self._size = query.items_per_page or context.settings.items_per_page
         self.format = formats.select_format(query.format, request.headers.get("accept"))
         self._columns = _select_columns(view.columns, query.fields, self.format)
-        self._url = _ListUrl(request, self._size)
+        self._url = _ListUrl(request, self._size, defaults)
         self._position = self._parse_position()
         self._is_page = query.page is not None or bool(query.items_per_page) or self._position.back
 
@@ -139,6 +145,10 @@ class ListResponse(Generic[T]):
         """Return a complete file with these rows."""
         serializer, content = await self._serialize_batch(rows)
         return serializer.begin() + content + serializer.end()
+
+    def format_url(self, **parameters: str) -> str:
+        """Return the path of this list with other values of parameters, from its beginning."""
+        return self._url.replace(**parameters)
 
     def create_response(self, content: bytes, links: str | None) -> Response[bytes]:
         """Return a complete file. Raises TooManyResponses."""
@@ -206,6 +216,7 @@ class ListResponse(Generic[T]):
 
     def _create_head(self, references: Sequence[formats.Reference]) -> formats.FeedHead:
         now = datetime.now(UTC)
+        is_known = self._is_page or self._selection.newest or self._view.has_one_date
         times = [
             time for reference in references if (time := reference.updated or reference.published)
         ]
@@ -214,7 +225,7 @@ class ListResponse(Generic[T]):
             uri=uuid5(NAMESPACE_URL, self._url.list_id).urn,
             self_url=self._url.absolute,
             # the newest row of an export in ascending order is not known at its start
-            updated=max(times, default=now) if self._is_page or self._selection.newest else now,
+            updated=max(times, default=now) if is_known else now,
         )
 
     def _create_headers(self) -> dict[str, str]:
@@ -245,9 +256,13 @@ def _compute_size(items: Sequence[Struct]) -> int:
 class _ListUrl:
     """The URL of a request for a list, from which the URLs of other pages are derived."""
 
-    def __init__(self, request: AnyRequest, size: int) -> None:
+    def __init__(self, request: AnyRequest, size: int, defaults: Mapping[str, str]) -> None:
         scope = request.scope
-        pairs = parse_qsl(scope["query_string"].decode("ascii"), keep_blank_values=True)
+        query = scope["query_string"].decode("ascii")
+        pairs = [
+            pair for pair in parse_qsl(query, keep_blank_values=True) if pair[0] not in defaults
+        ]
+        pairs += defaults.items()
         filters = sorted(pair for pair in pairs if pair[0] not in PRESENTATION_PARAMETERS)
         self.list_id = f"{scope['path']}?{urlencode(filters)}"
         """Identifies the list, to which its cursors are bound."""
@@ -260,7 +275,12 @@ class _ListUrl:
 
     def format_link(self, rel: str, **position: str | int) -> str:
         """Return a link to the page at this position."""
-        return f'<{self._path}?{urlencode([*self._pairs, *position.items()])}>; rel="{rel}"'
+        return f'<{self.replace(**position)}>; rel="{rel}"'
+
+    def replace(self, **parameters: str | int) -> str:
+        """Return the path with these parameters in place of those of the same name."""
+        pairs = [pair for pair in self._pairs if pair[0] not in parameters]
+        return f"{self._path}?{urlencode([*pairs, *parameters.items()])}"
 
 
 def _select_columns(

@@ -203,7 +203,8 @@ async def get_paper(
     if paper_format.name == "json":
         numbers = sorted(number for number in versions if number)
         details = await context.reader.fetch_details((row.arxiv_id, row.version))
-        paper = PaperWithVersions.create(row, details, numbers, tz)
+        announcements = await context.reader.fetch_announcements(row.arxiv_id)
+        paper = PaperWithVersions.create(row, details, numbers, announcements, tz)
         return Response(paper, headers={"vary": "Accept"})
     view = create_view(tz, Reference.from_paper(row).key.replace("/", "-"))
     list_query = ListQuery(context=context, format=paper_format.name)

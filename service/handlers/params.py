@@ -4,9 +4,10 @@ The classes are dependencies of handlers: their fields are query parameters of t
 depend on the context, because Litestar starts a task for each dependency that depends on no other.
 """
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import tzinfo
+from datetime import date, tzinfo
 from typing import Annotated, Any, Literal
 
 from litestar.di import NamedDependency
@@ -19,16 +20,30 @@ from .. import arxiv_query, paper_query, timestamps, word_tsquery
 from ..context import Context
 from ..errors import InvalidParameter
 from ..formats import FORMATS
-from ..metadata.categories import UnknownCategory, select_categories
+from ..metadata.categories import (
+    UnknownCategory,
+    get_other_name,
+    list_subject_classes,
+    select_categories,
+)
 from ..metadata.person_names import format_given_first
 from ..models.arxiv import MAX_RESULTS, Search, SearchSource, SortBy, SortOrder
-from ..models.filters import MAX_ITEMS_PER_PAGE, PaperFilter, QueryFilter, ResultFilter
+from ..models.filters import (
+    MAX_ITEMS_PER_PAGE,
+    AnnouncementFilter,
+    PaperFilter,
+    QueryFilter,
+    ResultFilter,
+)
+from ..models.mirror import AnnouncementType
 from ..models.records import INT8_MAX
 from ..search_index.analysis import split_words
 from ..search_params import MAX_TERM_LENGTH, check_time_range, parse_search, parse_time_range
 
 MAX_PAGE = 1_000_000_000
 MAX_SIMILAR_PAPERS = 100
+_ANNOUNCEMENT_TYPES = ", ".join(AnnouncementType)
+_DAY = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
 QUERY_TIMES = ("start_timestamp", "end_timestamp")
 
 
@@ -218,7 +233,7 @@ class _TableQuery:
 
 
 @dataclass(kw_only=True)
-class ListQuery(_TableQuery):
+class PageQuery(_TableQuery):
     """The parameters of a list: how it is presented. Subclasses add those that select rows."""
 
     page: Annotated[
@@ -236,7 +251,23 @@ class ListQuery(_TableQuery):
             max_length=1000,
         ),
     ] = None
+
+    @property
+    def is_reversed(self) -> bool:
+        """Whether the rows are in the opposite order."""
+        return False
+
+
+@dataclass(kw_only=True)
+class ListQuery(PageQuery):
+    """The parameters of a list that is sorted by time."""
+
     order: PaperOrder = None
+
+    @property
+    def is_reversed(self) -> bool:
+        """Whether the newest rows come first."""
+        return self.order == "newest"
 
 
 @dataclass(kw_only=True)
@@ -342,6 +373,73 @@ class SimilarQuery(_PaperFilters, _TableQuery):
     items_per_page: Annotated[
         int, param("maximum number of papers", 10, ge=1, le=MAX_SIMILAR_PAPERS)
     ] = 10
+
+
+@dataclass(kw_only=True)
+class AnnouncementFeedQuery:
+    """The parameters of the feed of announcements."""
+
+    context: NamedDependency[Context]
+
+    category: Category = None
+    type: Annotated[
+        list[str] | None,
+        param(
+            f"type of the announcement in these categories: {_ANNOUNCEMENT_TYPES}; may be repeated"
+            " to match any of them",
+            ["new", "cross"],
+            max_items=len(AnnouncementType),
+        ),
+    ] = None
+
+    def build_filter(self) -> AnnouncementFilter:
+        """Return the filter. Raises InvalidParameter."""
+        names, archives = parse_categories(self.category)
+        for archive in (
+            archives or ()
+        ):  # math has all papers of math.MP, whose other name is math-ph
+            others = map(get_other_name, list_subject_classes(archive))
+            names = [*(names or ()), *filter(None, others)]
+        types = [_parse_type(text) for text in self.type or () if text.strip()]
+        return AnnouncementFilter(types=types or None, category=names, archive=archives)
+
+
+@dataclass(kw_only=True)
+class AnnouncementsQuery(AnnouncementFeedQuery, PageQuery):
+    """The parameters of a list of announcements."""
+
+    date: Annotated[
+        str | None,
+        param(
+            "day of the announcement in US Eastern time; default: the latest one",
+            "2026-11-24",
+            schema_extra={"format": "date"},
+        ),
+    ] = None
+
+    def build_filter(self) -> AnnouncementFilter:
+        """Return the filter, with the date if it is given. Raises InvalidParameter."""
+        day = None if self.date is None else _parse_day(self.date)
+        return structs.replace(super().build_filter(), date=day)
+
+
+def _parse_day(text: str) -> date:
+    try:
+        if _DAY.fullmatch(text):
+            return date.fromisoformat(text)
+    except ValueError:
+        pass
+    raise InvalidParameter(
+        "date", f"{text[:100]!r} is not a day; use YYYY-MM-DD, such as 2026-11-24"
+    )
+
+
+def _parse_type(text: str) -> AnnouncementType:
+    try:
+        return AnnouncementType(text.strip().lower())
+    except ValueError:
+        reason = f"{text[:100]!r} is not a type of announcement; use {_ANNOUNCEMENT_TYPES}"
+        raise InvalidParameter("type", reason) from None
 
 
 @dataclass(kw_only=True)

@@ -108,6 +108,21 @@ def get_archive(category: str) -> str:
     return category.partition(".")[0]
 
 
+def get_other_name(category: str) -> str | None:
+    """Return the second name of a category (`math.MP` of `math-ph`); None if it has one name."""
+    return _ALIASES.get(category)
+
+
+def list_archives() -> list[str]:
+    """Return the archives that accept papers."""
+    return [name for name, data in _DATA["archives"].items() if "successor" not in data]
+
+
+def list_subject_classes(archive: str) -> list[str]:
+    """Return the categories of an archive (`cs.AI`); none if it has no subject classes."""
+    return [name for name in _SUBJECTS if get_archive(name) == archive]
+
+
 def get_set_spec(category: str) -> str:
     """Return the set of a category in arXiv's OAI-PMH: `cs:cs:AI`, `physics:hep-th`."""
     archive, _, subject = category.partition(".")

@@ -83,7 +83,9 @@ def create_details(record: MirrorRecord) -> StoredDetails:
 def merge_paper(stored: StoredPaper, record: MirrorRecord) -> StoredPaper:
     """Return the row after a record of the same version has arrived."""
     # the times within the day are unknown
-    if record.source == Source.RSS or record.datestamp < stored.timestamp // DAY * DAY:
+    if record.source == Source.RSS or (
+        stored.source != Source.RSS and record.datestamp < stored.timestamp // DAY * DAY
+    ):
         return stored
     sources = expand_sources(stored, PAPER_FIELDS)
     rank = RANKS[record.source]
@@ -96,8 +98,7 @@ def merge_paper(stored: StoredPaper, record: MirrorRecord) -> StoredPaper:
             changes[name] = new
             sources[name] = record.source
     if rank >= RANKS[sources["authors"]] or not stored.authors:
-        changes |= {name: getattr(record, name) for name in _NAMES}
-        sources["authors"] = record.source
+        changes |= _take_names(stored, record, sources)
     if "comment" in changes:
         changes["withdrawn"] = record.withdrawn
     if changes.get("dois", stored.dois) != stored.dois:
@@ -118,10 +119,22 @@ def merge_authors(stored: StoredPaper, record: MirrorRecord) -> StoredPaper:
     sources = expand_sources(stored, PAPER_FIELDS)
     if RANKS[record.source] < RANKS[sources["authors"]]:
         return stored
-    sources["authors"] = record.source
+    names = _take_names(stored, record, sources)
     source, other_sources = compress_sources(sources)
-    names = {name: getattr(record, name) for name in _NAMES}
     return structs.replace(stored, **names, source=source, other_sources=other_sources)
+
+
+def _take_names(
+    stored: StoredPaper, record: MirrorRecord, sources: dict[str, Source]
+) -> dict[str, Any]:
+    """Return the names in a record; its affiliations too, unless it may lack them."""
+    sources["authors"] = record.source
+    names: dict[str, Any] = {"authors": record.authors, "group_authors": record.group_authors}
+    is_known = record.affiliations is not None or record.source != Source.ARXIV
+    if is_known or len(stored.authors) != len(record.authors):
+        sources["affiliations"] = record.source
+        names["affiliations"] = record.affiliations
+    return names
 
 
 def merge_details(stored: StoredDetails, record: MirrorRecord) -> StoredDetails:

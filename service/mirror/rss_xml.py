@@ -4,7 +4,6 @@ import math
 import re
 from collections.abc import Iterator
 from datetime import date, datetime
-from enum import StrEnum
 from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
@@ -13,6 +12,7 @@ from lxml import etree
 from .. import timestamps
 from ..arxiv_xml import MAX_ITEMS, MAX_WORD_CHARS
 from ..metadata.arxiv_ids import parse_arxiv_id
+from ..models.mirror import AnnouncementType
 from ..untrusted_xml import ChildReader, InvalidResponse, get_text, parse_or_repair
 from .text_form import (
     InvalidRecord,
@@ -32,15 +32,6 @@ _DC = "{http://purl.org/dc/elements/1.1/}"
 _ERROR_TITLE = "Feed error"
 _PREFIX = re.compile(r"arXiv:\S+\s+Announce Type:\s*\S+\s+Abstract:")
 """What the description has before the abstract."""
-
-
-class AnnouncementType(StrEnum):
-    """Why a paper is in a feed."""
-
-    NEW = "new"
-    CROSS = "cross"
-    REPLACE = "replace"
-    REPLACE_CROSS = "replace-cross"
 
 
 _TYPES = {each.value: each for each in AnnouncementType}

@@ -1,5 +1,6 @@
 """Filters of the lists, and the position of a page."""
 
+from datetime import date as Day  # noqa: N812 - a field has the name `date`
 from typing import Annotated
 
 from msgspec import Meta, Struct
@@ -7,6 +8,7 @@ from msgspec import Meta, Struct
 from .. import timestamps
 from . import describe
 from .arxiv import Moment
+from .mirror import AnnouncementType
 from .records import QueryId
 
 MAX_ITEMS_PER_PAGE = 1000
@@ -54,6 +56,19 @@ class PaperFilter(_TextFilter, frozen=True, kw_only=True, tag="papers"):
     def is_empty(self) -> bool:
         """Whether every paper matches; versions do not matter."""
         return self == PaperFilter(all_versions=self.all_versions)
+
+
+class AnnouncementFilter(
+    Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag="announcements"
+):
+    """Which announcements of a day match."""
+
+    date: Annotated[Day | None, describe("day of the announcement; null: the latest one")] = None
+    types: Annotated[
+        list[AnnouncementType] | None, describe("types, in the categories if there are any")
+    ] = None
+    category: Annotated[list[str] | None, describe("categories; or one of `archive`")] = None
+    archive: Annotated[list[str] | None, describe("archives: `cs` matches all `cs.*`")] = None
 
 
 SortKey = tuple[int | float | str, ...]

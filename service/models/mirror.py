@@ -21,6 +21,18 @@ class Source(StrEnum):
     RSS = "rss"
 
 
+class AnnouncementType(StrEnum):
+    """Why a paper is announced; in the order of arXiv's lists."""
+
+    NEW = "new"
+    CROSS = "cross"
+    """Newly in a category other than its primary one."""
+    REPLACE = "replace"
+    """With a new version."""
+    REPLACE_CROSS = "replace-cross"
+    """With a new version, in a category other than its primary one."""
+
+
 class VersionRecord(Struct, frozen=True, gc=False):
     """A version in the history of a paper."""
 
@@ -81,8 +93,9 @@ PAPER_FIELDS = (
     "published",
     "updated",
     "authors",
+    "affiliations",
 )
-"""The fields of `papers` whose source is stored; that of `authors` applies to affiliations too."""
+"""The fields of `papers` whose source is stored."""
 DETAIL_FIELDS = "submitter", "license", "report_number", "msc_class", "acm_class", "versions"
 """The fields of `paper_details` whose source is stored."""
 
@@ -128,11 +141,25 @@ class SyncState(Struct, frozen=True, kw_only=True):
     metadata_prefix: str | None = None
     """The format of this list."""
     run_started: int | None = None
-    """When the current run began, in Unix seconds by the clock of the server."""
+    """When the first page of the current list was sent, in Unix seconds by the clock of the server:
+    what arXiv changed later is not part of the run."""
     run_records: int = 0
     """Records that the current run has received."""
+    skipped: list[date] = []
+    """Days of the current run for which arXiv sent no usable response."""
     error: str | None = None
     """Why the latest attempt failed."""
+
+
+class SyncStatus(Struct, frozen=True, kw_only=True):
+    """How current the mirror of all papers is."""
+
+    synced_at: int | None
+    covered_from: date | None
+    covered_until: date | None
+    running: bool
+    """Whether a sync is running, of any set."""
+    error: str | None
 
 
 class ImportState(Struct, frozen=True, kw_only=True):
@@ -151,6 +178,39 @@ class ImportState(Struct, frozen=True, kw_only=True):
     """Unix seconds."""
     finished: int | None = None
     """Unix seconds; None until all lines are stored."""
+
+
+class EarlierAnnouncement(Struct, frozen=True):
+    """An announcement of a version of a paper on an earlier day."""
+
+    arxiv_id: str
+    version: int
+    type: AnnouncementType
+
+
+class AnnouncementInsert(Struct, frozen=True, kw_only=True):
+    """A row of the table `announcements`, without its day."""
+
+    arxiv_id: str
+    version: int
+    type: AnnouncementType
+    primary_category: str
+    cross_categories: list[str]
+    """The others, without a second name of the primary one."""
+
+
+class FeedState(Struct, frozen=True, kw_only=True):
+    """A row of the table `announcement_feeds` after the feed was read, without its day."""
+
+    feed: str
+    """Archives or categories, joined by `+`."""
+    fetched: int
+    """Unix seconds."""
+    items: int
+    is_stale: bool
+    """Whether it has papers of another day."""
+    pause: float
+    """Seconds until it may be read again, if it is stale."""
 
 
 class PaperRows(Struct, frozen=True, gc=False, array_like=True):

@@ -1,5 +1,6 @@
 """Rows of the tables, as they are written, queued and read."""
 
+from datetime import date as Day  # noqa: N812 - fields have the name `date`
 from typing import Annotated, Any, Generic, TypeVar
 from uuid import UUID
 
@@ -8,6 +9,7 @@ from msgspec import Meta, Struct, field
 from .. import models
 from . import describe
 from .arxiv import MAX_RESULTS, Link, Moment, Outcome, Remarks, SentFields
+from .mirror import AnnouncementType
 
 INT2_MAX = 32_767
 INT4_MAX = 2_147_483_647
@@ -34,6 +36,15 @@ Version = Annotated[int | None, models.VERSION]
 Title = Annotated[str, models.TITLE]
 Url = Annotated[str | None, models.URL]
 Journal = Annotated[str | None, models.JOURNAL]
+
+
+AnnouncementDate = Annotated[
+    Day, describe("day of the announcement, in US Eastern time", "2026-11-24")
+]
+AnnouncementKind = Annotated[
+    AnnouncementType,
+    describe("why the paper was announced: new, cross, replace, replace-cross", "new"),
+]
 
 
 class PaperFields(Struct, Generic[Time], frozen=True):
@@ -192,6 +203,38 @@ class SimilarPaperRow(PaperRow, frozen=True, gc=False):
 
     shared_terms: list[str] = []
     """Significant words of both papers, the most significant first."""
+
+
+class AnnouncedPaperRow(PaperRow, frozen=True, gc=False):
+    """A paper that was announced on a day."""
+
+    date: Day = Day.min
+    type: AnnouncementType = AnnouncementType.NEW
+    type_rank: int = 1
+    """The position of the type in a list."""
+
+
+class Announcement(Struct, frozen=True):
+    """When a paper was announced."""
+
+    date: AnnouncementDate
+    type: AnnouncementKind
+    version: Annotated[int, describe("version that was announced", 2)]
+
+
+class AnnouncedDay(Struct, frozen=True):
+    """A day of announcements."""
+
+    date: Day | None
+    """None if none is stored."""
+    counts: dict[AnnouncementType, int]
+    previous: Day | None
+    """The day of announcements before it."""
+    next: Day | None
+    feeds: int
+    """Number of its feeds; 0 if none was to be read."""
+    missing_feeds: int
+    """How many of them could not be read, or have papers of another day."""
 
 
 PaperVersion = tuple[str, int]

@@ -12,7 +12,7 @@ from ..metadata.arxiv_ids import format_abs_url
 from ..metadata.atom_entries import create_links
 from . import describe, records
 from .arxiv import Entry, Link, Outcome
-from .mirror import DETAIL_FIELDS, PAPER_FIELDS, PaperDetails, Source
+from .mirror import DETAIL_FIELDS, PAPER_FIELDS, AnnouncementType, PaperDetails, Source
 
 
 class SearchSummary(Struct, kw_only=True, omit_defaults=True):
@@ -190,6 +190,10 @@ class PaperWithVersions(Paper, frozen=True):
     version_history: Annotated[
         list[PaperHistory], describe("all versions at arXiv; empty if unknown")
     ]
+    announcements: Annotated[
+        list[records.Announcement],
+        describe("when arXiv announced the paper, as far as known, the latest first"),
+    ]
     sources: Annotated[
         dict[str, Source],
         describe(
@@ -201,7 +205,12 @@ class PaperWithVersions(Paper, frozen=True):
 
     @classmethod
     def create(
-        cls, row: records.PaperRow, details: PaperDetails, versions: list[int], tz: tzinfo
+        cls,
+        row: records.PaperRow,
+        details: PaperDetails,
+        versions: list[int],
+        announcements: list[records.Announcement],
+        tz: tzinfo,
     ) -> Self:
         """Convert a stored paper with its details, with times in this zone."""
         history = [
@@ -223,6 +232,7 @@ class PaperWithVersions(Paper, frozen=True):
             msc_class=details.msc_class,
             acm_class=details.acm_class,
             version_history=history,
+            announcements=announcements,
             sources=_list_sources(details),
         )
 
@@ -234,6 +244,27 @@ def _list_sources(details: PaperDetails) -> dict[str, Source]:
         sources |= dict.fromkeys(DETAIL_FIELDS, details.source) | (details.other_sources or {})
         sources["version_history"] = sources.pop("versions")
     return sources
+
+
+class AnnouncedPaper(Paper, frozen=True):
+    """A paper that was announced, as returned by `/announcements`."""
+
+    date: records.AnnouncementDate
+    type: Annotated[
+        AnnouncementType,
+        describe(
+            "why it was announced in the requested categories (without them: in its primary one):"
+            " new, cross, replace, replace-cross",
+            "new",
+        ),
+    ]
+
+
+class AnnouncementDay(Struct, frozen=True, kw_only=True):
+    """Another day of announcements."""
+
+    date: records.AnnouncementDate
+    url: Annotated[str, describe("path of its list", "/announcements?date=2026-11-23")]
 
 
 class FoundPaper(Paper, frozen=True):
@@ -364,6 +395,21 @@ class IndexStatus(Struct, frozen=True, kw_only=True):
         return self.papers is not None
 
 
+class MirrorStatus(Struct, frozen=True, kw_only=True):
+    """How current the mirror of arXiv's metadata is."""
+
+    synced_at: Annotated[
+        str | None,
+        describe("time of arXiv's data that is complete in the mirror", "2026-11-24T03:31:12"),
+    ]
+    covered_from: Annotated[
+        str | None, describe("first day whose changed records are stored", "2005-09-16")
+    ]
+    covered_until: Annotated[str | None, describe("last such day", "2026-11-24")]
+    running: Annotated[bool, describe("whether a sync is running")]
+    error: Annotated[str | None, describe("why the latest sync failed")] = None
+
+
 class Health(Struct, frozen=True, kw_only=True):
     """The state of the service."""
 
@@ -377,6 +423,9 @@ class Health(Struct, frozen=True, kw_only=True):
     arxiv: Annotated[ArxivState | None, describe("state of the requests to arXiv")] = None
     index: Annotated[
         IndexStatus | None, describe("state of the search index, if the instance has one")
+    ] = None
+    mirror: Annotated[
+        MirrorStatus | None, describe("how current the mirror of arXiv's metadata is, if any")
     ] = None
 
 

@@ -26,6 +26,8 @@ MAX_WORDS = 300
 """Of all terms of a query."""
 MAX_WILDCARDS = 10
 """Words with a wildcard in a query: each of them stands for all words that begin so."""
+SHORT_PREFIX, SHORT_PREFIX_COST = 2, 5
+"""A word of so few letters before its wildcard stands for very many: it counts as several."""
 MAX_PREFIX = 100
 """Letters before a wildcard."""
 TEXT_FIELDS = {
@@ -219,11 +221,14 @@ class _Builder:
         words = [*_split_value(value)]
         self.words += len(words)
         prefixes = [word.text for word in words if word.is_prefix]
-        self.wildcards += len(prefixes)
+        self.wildcards += sum(map(_compute_cost, prefixes))
         if self.words > MAX_WORDS:
             raise InvalidQuery(f"the query has more than {MAX_WORDS} words")
         if self.wildcards > MAX_WILDCARDS:
-            raise InvalidQuery(f"the query has more than {MAX_WILDCARDS} words with a wildcard")
+            raise InvalidQuery(
+                f"the query has more than {MAX_WILDCARDS} words with a wildcard, of which one after"
+                f" at most {SHORT_PREFIX} letters counts as {SHORT_PREFIX_COST}"
+            )
         if any(len(prefix) > MAX_PREFIX for prefix in prefixes):
             raise InvalidQuery(f"a wildcard follows more than {MAX_PREFIX} letters")
         return words
@@ -243,6 +248,10 @@ def _check_wildcards(term: Term) -> None:
     is_literal = term.field == "id" and isinstance(term, QuotedTerm)
     if term.value[0] in "*?" and term.field in {"all", "doi", "id"} and not is_literal:
         raise InvalidQuery(f"{term.field}: cannot search for words with a wildcard at the start")
+
+
+def _compute_cost(prefix: str) -> int:
+    return SHORT_PREFIX_COST if len(prefix) <= SHORT_PREFIX else 1
 
 
 def _split_value(value: str) -> list[_Word]:

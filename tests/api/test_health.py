@@ -26,11 +26,11 @@ async def test_last_request_to_arxiv_is_reported(client: Gateway) -> None:
 
     assert arxiv["last_outcome"] == "ok"
     age = datetime.fromisoformat(arxiv["last_request"]) - started_at
-    assert 0 <= age.total_seconds() < 10
+    assert 0 <= age.total_seconds() < 600
 
 
 async def test_running_and_waiting_searches_are_reported(client: Gateway, arxiv: StandIn) -> None:
-    arxiv.delay = 3
+    arxiv.delay = 30
     searches = [asyncio.create_task(client.get(f"/arxiv?title=testing{n}")) for n in range(3)]
     state = {"waiting": 0, "asking": False}
     async with asyncio.timeout(arxiv.delay):

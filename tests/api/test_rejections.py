@@ -1,6 +1,7 @@
 """Responses that PostgreSQL cannot store, and recording while another search waits."""
 
 import asyncio
+from contextlib import suppress
 from time import monotonic
 from typing import Any
 
@@ -65,7 +66,7 @@ async def test_rejected_response_is_recorded_at_once_without_results(
 
     assert response.status_code == 502, response.text
     assert reason in response.json()["detail"]
-    assert taken < 5
+    assert taken < 25  # less than retries would take
     assert upstream.requests == 1
     [row] = db.execute("select query_id, outcome, num_entries, status from queries").fetchall()
     assert row == (response.json()["query_id"], "broken", 0, 200)
@@ -98,7 +99,7 @@ async def test_write_that_takes_too_long_is_not_repeated(
 
     assert response.status_code == 502
     assert "takes too long" in response.json()["detail"]
-    assert taken < 5
+    assert taken < 25
     assert upstream.requests == 1
     assert db.execute("select outcome from queries").fetchall() == [("broken",)]
 
@@ -123,31 +124,33 @@ async def test_only_the_first_attempt_to_record_delays_other_searches(
 ) -> None:
     insert = records_module.RecordStore._insert  # noqa: SLF001
     attempts: list[str] = []
+    other_came = asyncio.Event()
 
     async def fail(*arguments: Any) -> int:
         record = arguments[1]
         attempts.append(record.query)
         if "other" in record.query:
+            other_came.set()
             return await insert(*arguments)
         if lost and len(attempts) > 2:
             return await insert(*arguments)
         if not lost and len(attempts) > 4:
             return await insert(*arguments)
-        await asyncio.sleep(0.3)
+        if len(attempts) > 1:  # would be endless if the other search waited for this attempt
+            with suppress(TimeoutError):
+                await asyncio.wait_for(other_came.wait(), 20)
         raise psycopg.OperationalError if lost else psycopg.errors.DiskFull
 
     monkeypatch.setattr(records_module.RecordStore, "_insert", fail)
     async with gateway(httpx.MockTransport(Upstream())) as client:
         first = asyncio.create_task(client.get("/arxiv", params={"title": "first"}))
-        await asyncio.sleep(0.1)
-        started = monotonic()
+        while not attempts:  # noqa: ASYNC110 - no event tells it
+            await asyncio.sleep(0)
         other = await client.get("/arxiv", params={"title": "other"})
-        taken = monotonic() - started
         response = await first
 
     assert (response.status_code, other.status_code) == (200, 200)
     assert ["other" in query for query in attempts].index(True) <= 2
-    assert taken < 0.8
 
 
 HUGE: list[tuple[str, str, Any]] = [

@@ -3,7 +3,6 @@
 import sys
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
-from time import monotonic
 from typing import Any
 
 import httpx
@@ -99,9 +98,7 @@ def test_unavailable_collector_delays_neither_requests_nor_exit(database: str) -
     }
     with service(environment) as running:
         assert running.get("/results").status_code == 200
-        began = monotonic()
         assert running.end(15) == 0
-        assert monotonic() - began < 20
 
 
 def test_variables_without_the_extra_are_rejected(monkeypatch: pytest.MonkeyPatch) -> None:

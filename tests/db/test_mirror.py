@@ -213,6 +213,17 @@ async def test_names_of_the_format_arxiv_belong_to_the_version_of_the_same_day(
     assert await store.save([record(**names, affiliations=[["Here"]])]) == 1
     assert read(db)["authors"] == ["Ada Éxample"]
     assert read(db)["affiliations"] == [["Here"]]
+    assert read_sources(db) == ("arXivRaw", {"authors": "arXiv", "affiliations": "arXiv"})
+
+
+async def test_affiliations_remain_if_the_format_arxiv_has_none(
+    store: MirrorStore, db: psycopg.Connection
+) -> None:
+    await store.save([raw(affiliations=[["Here"], ["There"]])])
+    names: dict[str, Any] = {"source": Source.ARXIV, "version": None, "versions": []}
+    await store.save([record(**names, authors=["Ada Éxample", "Bo Sample"])])
+    assert read(db)["authors"] == ["Ada Éxample", "Bo Sample"]
+    assert read(db)["affiliations"] == [["Here"], ["There"]]
     assert read_sources(db) == ("arXivRaw", {"authors": "arXiv"})
 
 

@@ -4,12 +4,12 @@ import asyncio
 import random
 import signal
 import subprocess
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import AsyncExitStack, ExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, contextmanager
 from itertools import pairwise
 from pathlib import Path
 from time import monotonic, sleep
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import uuid4
 
 import httpx
@@ -19,14 +19,15 @@ import pytest
 from demo.arxiv import StandIn
 from service.db import rate_limiter as rate_limiter_module
 from service.db.pool import DatabasePools
-from service.db.rate_limiter import CacheProbe, Lease, RateLimiter
+from service.db.rate_limiter import CacheProbe, Lease, Priority, RateLimiter
 from service.db.records import RecordStore, create_record
 from service.errors import DatabaseUnavailable, QueueTooLong
 from service.models.arxiv import ArxivResponse
-from tests.conftest import Serve
+from tests.conftest import Serve, copied
 from tests.support.haproxy import pgbouncer
 from tests.support.process import service
 from tests.support.proxy import proxied
+from tests.support.waiting import wait_until
 
 HOLDER = "select holder from gate"
 TICKETS = "select count(*) from gate_queue"
@@ -35,12 +36,19 @@ COOLDOWN = "select extract(epoch from closed_until - clock_timestamp())::float8 
 
 @asynccontextmanager
 async def limiters(
-    url: str, number: int = 1, *, interval: float = 0.1, lease: float = 5.0
+    url: str,
+    number: int = 1,
+    *,
+    interval: float = 0.1,
+    lease: float = 5.0,
+    priority: Priority = Priority.SEARCH,
 ) -> AsyncIterator[list[RateLimiter]]:
     """Rate limiters with their own connections, as in as many processes."""
     async with AsyncExitStack() as stack:
         pools = [await stack.enter_async_context(DatabasePools(url)) for _ in range(number)]
-        yield [RateLimiter(each, interval=interval, lease=lease) for each in pools]
+        yield [
+            RateLimiter(each, interval=interval, lease=lease, priority=priority) for each in pools
+        ]
 
 
 def soon(seconds: float = 30) -> float:
@@ -48,14 +56,23 @@ def soon(seconds: float = 30) -> float:
 
 
 async def hold(
-    limiter: RateLimiter, log: list[tuple[float, float]] | None = None, seconds: float = 0.01
+    limiter: RateLimiter,
+    log: list[tuple[float, float]] | None = None,
+    seconds: float = 0.01,
+    patience: float = 30,
 ) -> None:
-    """Acquire the lease, hold it, and log when."""
-    async with limiter.acquire(soon()):
+    """Acquire the lease, hold it, and log when. Raises QueueTooLong after `patience` seconds."""
+    async with limiter.acquire(soon(patience)):
         started = monotonic()
         await asyncio.sleep(seconds)
         if log is not None:
             log.append((started, monotonic()))
+
+
+async def tickets_are(db: psycopg.Connection, number: int) -> None:
+    async with asyncio.timeout(60):
+        while db.execute(TICKETS).fetchone() != (number,):  # noqa: ASYNC110 - nothing signals it
+            await asyncio.sleep(0.02)
 
 
 async def cancel(*tasks: asyncio.Task[Any]) -> None:
@@ -90,24 +107,25 @@ async def test_leases_never_overlap_and_keep_the_interval(database: str) -> None
 
 
 async def test_searches_of_several_processes_are_served_in_order_of_arrival(
-    database: str,
+    database: str, db: psycopg.Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(rate_limiter_module, "RENEW_SECONDS", 0.2)
     order: list[int] = []
 
     async def search(limiter: RateLimiter, number: int) -> None:
-        async with limiter.acquire(soon()):
+        async with limiter.acquire(soon(1000)):
             order.append(number)
 
-    async with limiters(database, 3, interval=0.1) as opened:
-        for limiter in opened:  # opens the connections
-            await asyncio.gather(*(limiter.fetch_status() for _ in range(4)))
+    db.execute("update gate set free_at = clock_timestamp() + '900 s'")
+    async with limiters(database, 3, interval=0.3) as opened:
         tasks = []
-        for number in range(12):
+        for number in range(9):
             tasks.append(asyncio.create_task(search(opened[number % 3], number)))
-            await asyncio.sleep(0.1)
+            await tickets_are(db, min(number + 1, 3))
+        db.execute("update gate set free_at = clock_timestamp()")
         await asyncio.gather(*tasks)
 
-    assert order == list(range(12))
+    assert order == list(range(9))
 
 
 async def test_searches_of_one_process_are_served_in_order_of_arrival(database: str) -> None:
@@ -130,7 +148,7 @@ async def test_two_processes_alternate(database: str) -> None:
         async with opened["ab".index(name)].acquire(soon()):
             order.append(name)
 
-    async with limiters(database, 2, interval=0.05) as opened:
+    async with limiters(database, 2, interval=0.1) as opened:
         for limiter in opened:
             await asyncio.gather(*(limiter.fetch_status() for _ in range(8)))
         await asyncio.gather(*(search(name) for name in "aaaaaabbbbbb"))
@@ -141,10 +159,11 @@ async def test_two_processes_alternate(database: str) -> None:
 
 
 async def test_process_has_at_most_one_ticket(database: str, db: psycopg.Connection) -> None:
-    db.execute("update gate set free_at = clock_timestamp() + '20 s'")
+    db.execute("update gate set free_at = clock_timestamp() + '900 s'")
     async with limiters(database, 2, interval=0.1) as opened:
-        tasks = [asyncio.create_task(hold(opened[n % 2])) for n in range(10)]
-        await asyncio.sleep(0.5)
+        tasks = [asyncio.create_task(hold(opened[n % 2], patience=1000)) for n in range(10)]
+        await tickets_are(db, 2)
+        await asyncio.sleep(0.2)
         assert db.execute(TICKETS).fetchone() == (2,)
         status = await opened[0].fetch_status()
         await cancel(*tasks)
@@ -166,42 +185,243 @@ async def test_uncontended_lease_costs_two_round_trips(
         assert proxy.trips == 2
 
 
+# Background work
+
+
+@asynccontextmanager
+async def background_work(
+    limiters: list[RateLimiter], log: list[tuple[float, float]], seconds: float
+) -> AsyncIterator[None]:
+    """Let each of the rate limiters send one request after the other."""
+
+    async def repeat(limiter: RateLimiter) -> None:
+        while True:
+            await hold(limiter, log, seconds)
+
+    tasks = [asyncio.create_task(repeat(limiter)) for limiter in limiters]
+    try:
+        yield
+    finally:
+        await cancel(*tasks)
+
+
+def number_of_tickets(db: psycopg.Connection) -> int:
+    [number] = db.execute(TICKETS).fetchone() or [0]
+    return int(number)
+
+
+@pytest.mark.parametrize("processes", [1, 3])
+async def test_search_waits_for_at_most_one_background_request(
+    database: str, processes: int
+) -> None:
+    background: list[tuple[float, float]] = []
+    searches: list[tuple[float, float]] = []
+    async with (
+        limiters(database, processes, interval=0.05) as opened,
+        limiters(database, 2, interval=0.05, priority=Priority.BACKGROUND) as workers,
+        background_work(workers, background, 0.1),
+    ):
+        await wait_until(lambda: bool(background))
+        for burst in range(1, 4):
+            number, started = len(background), monotonic()
+            await asyncio.gather(*(hold(opened[n % processes], searches) for n in range(6)))
+            assert len(searches) == 6 * burst
+            ended = searches[-1][1]
+            begun = [request for request in background[number:] if request[0] < ended]
+            assert len([request for request in begun if request[0] > started]) <= 1
+            expected = len(background) + 1
+            await wait_until(lambda: len(background) >= expected)  # noqa: B023 - in this iteration only
+
+    assert min(gaps(background + searches)) >= 0.05
+
+
+async def test_search_in_the_same_process_has_its_own_place(
+    database: str, db: psycopg.Connection
+) -> None:
+    order: list[str] = []
+
+    async def wait(limiter: RateLimiter, name: str) -> None:
+        async with limiter.acquire(soon()):
+            order.append(name)
+
+    async with DatabasePools(database) as pools:
+        search, work = (
+            RateLimiter(pools, interval=0.05, lease=5, priority=priority) for priority in Priority
+        )
+        async with search.acquire(soon()):
+            tasks = [asyncio.create_task(wait(work, f"work {n}")) for n in range(3)]
+            await wait_until(lambda: number_of_tickets(db) == 1)
+            tasks += [asyncio.create_task(wait(search, f"search {n}")) for n in range(3)]
+            await wait_until(lambda: number_of_tickets(db) == 2)
+            status = await search.fetch_status()
+        await asyncio.gather(*tasks)
+
+    assert order == [f"{name} {n}" for name in ("search", "work") for n in range(3)]
+    assert status.waiting == 3
+
+
+async def test_background_work_of_several_processes_is_served_in_order_of_arrival(
+    database: str, db: psycopg.Connection
+) -> None:
+    order: list[int] = []
+
+    async def wait(limiter: RateLimiter, number: int) -> None:
+        async with limiter.acquire(soon()):
+            order.append(number)
+
+    async with (
+        limiters(database, interval=0.02) as [search],
+        limiters(database, 4, interval=0.02, priority=Priority.BACKGROUND) as workers,
+    ):
+        async with search.acquire(soon()):
+            tasks = []
+            for number in (2, 0, 3, 1):
+                tasks.append(asyncio.create_task(wait(workers[number], number)))
+                await wait_until(lambda: number_of_tickets(db) == len(tasks))
+        await asyncio.gather(*tasks)
+
+    assert order == [2, 0, 3, 1]
+
+
+async def test_background_work_does_not_delay_the_estimate_of_a_search(
+    database: str, db: psycopg.Connection
+) -> None:
+    async with (
+        limiters(database, interval=10) as [search],
+        limiters(database, interval=10, priority=Priority.BACKGROUND) as [work],
+    ):
+        db.execute("update gate set free_at = clock_timestamp() + '20 s'")
+        waiting = asyncio.create_task(hold(work))
+        await wait_until(lambda: number_of_tickets(db) == 1)
+        accepted = asyncio.create_task(hold(search))
+        await wait_until(lambda: number_of_tickets(db) == 2)
+        # 20 s, and the interval after the search; its ticket has not delayed it
+        with pytest.raises(QueueTooLong) as caught:
+            async with work.acquire(soon(25)):
+                pass
+        await cancel(waiting, accepted)
+
+    assert caught.value.detail.startswith("2 searches")
+    assert 38 <= (caught.value.retry_after or 0) <= 41
+
+
+async def test_search_counts_the_background_request_in_progress(database: str) -> None:
+    async with (
+        limiters(database, interval=10) as [search],
+        limiters(database, interval=10, priority=Priority.BACKGROUND) as [work],
+        work.acquire(soon()),
+    ):
+        with pytest.raises(QueueTooLong, match="1 searches are waiting") as caught:
+            async with search.acquire(soon(5)):
+                pass
+
+    assert caught.value.retry_after == 10
+
+
+async def test_time_of_background_requests_does_not_lengthen_estimates(
+    database: str, db: psycopg.Connection
+) -> None:
+    async with (
+        limiters(database, interval=0) as [search],
+        limiters(database, interval=0, priority=Priority.BACKGROUND) as [work],
+    ):
+        await hold(work, seconds=0.5)
+        assert db.execute("select request_time from gate").fetchone() == (0,)
+        await hold(search, seconds=0.1)
+        assert db.execute("select request_time > 0.02 from gate").fetchone() == (True,)
+
+
+async def test_background_ticket_of_a_dead_process_does_not_delay_the_next_one(
+    database: str, db: psycopg.Connection
+) -> None:
+    db.execute(
+        "insert into gate_queue (place, ticket, priority, expires) overriding system value"
+        " values (2::bigint << 61, %s, 1, clock_timestamp() + '0.5 s')",
+        [uuid4()],
+    )
+    async with (
+        limiters(database, interval=0) as [search],
+        limiters(database, interval=0, priority=Priority.BACKGROUND) as [work],
+    ):
+        await hold(search)
+        assert db.execute(TICKETS).fetchone() == (1,)
+        await hold(work)
+
+    assert db.execute(TICKETS).fetchone() == (0,)
+
+
+async def test_search_of_the_previous_release_goes_before_background_work(
+    database: str, db: psycopg.Connection
+) -> None:
+    """Both wait for each other otherwise, because that release knows only the order of places."""
+    ticket = uuid4()
+    enqueue = (
+        "insert into gate_queue (ticket, expires)"
+        " values (%s, clock_timestamp() + '10 s') returning place"
+    )
+    is_first = "select (select ticket from gate_queue order by place limit 1) = %s"
+    async with limiters(database, interval=0, priority=Priority.BACKGROUND) as [work]:
+        db.execute("update gate set holder = %s, held_until = clock_timestamp() + '9 s'", [uuid4()])
+        waiting = asyncio.create_task(hold(work))
+        await wait_until(lambda: number_of_tickets(db) == 1)
+        db.execute(enqueue, [ticket])
+        db.execute("update gate set holder = null")
+        await asyncio.sleep(0.5)
+        assert db.execute(HOLDER).fetchone() == (None,)
+        assert db.execute(is_first, [ticket]).fetchone() == (True,)
+        assert not waiting.done()
+        db.execute("delete from gate_queue where ticket = %s", [ticket])
+        await waiting
+
+
+async def test_cooldown_of_a_background_request_applies_to_searches(database: str) -> None:
+    async with (
+        limiters(database, interval=0) as [search],
+        limiters(database, interval=0, priority=Priority.BACKGROUND) as [work],
+    ):
+        await throttle(work, 100)
+        with pytest.raises(QueueTooLong, match="arXiv throttles"):
+            await hold(search)
+
+
 # Searches that would wait too long
 
 
 async def test_search_that_would_wait_too_long_fails_at_once_without_a_ticket(
     database: str, db: psycopg.Connection
 ) -> None:
-    async with limiters(database, interval=10) as [limiter]:
+    async with limiters(database, interval=600) as [limiter]:
         async with limiter.acquire(soon()):
             pass
         started = monotonic()
         with pytest.raises(QueueTooLong) as caught:
-            async with limiter.acquire(soon(5)):
+            async with limiter.acquire(soon(300)):
                 pass
 
-    assert monotonic() - started < 1
-    assert 8 <= (caught.value.retry_after or 0) <= 11
+    assert monotonic() - started < 60
+    assert 500 <= (caught.value.retry_after or 0) <= 601
     assert db.execute(TICKETS).fetchone() == (0,)
 
 
 async def test_estimate_counts_tickets_and_searches_without_one(
     database: str, db: psycopg.Connection
 ) -> None:
-    db.execute("update gate set free_at = clock_timestamp() + '2 s'")
-    async with limiters(database, 2, interval=10) as [limiter, other]:
-        tasks = [asyncio.create_task(hold(each)) for each in (limiter, other, limiter)]
-        await asyncio.sleep(0.5)
+    db.execute("update gate set free_at = clock_timestamp() + '200 s'")
+    async with limiters(database, 2, interval=1000) as [limiter, other]:
+        tasks = [
+            asyncio.create_task(hold(each, patience=9000)) for each in (limiter, other, limiter)
+        ]
+        await tickets_are(db, 2)
         started = monotonic()
-        # 2 s, and an interval for each of two tickets and for one search without
+        # 200 s, and an interval for each of two tickets and for one search without
         with pytest.raises(QueueTooLong) as caught:
-            async with limiter.acquire(soon(25)):
+            async with limiter.acquire(soon(2500)):
                 pass
-        assert monotonic() - started < 1
+        assert monotonic() - started < 60
         await cancel(*tasks)
 
     assert caught.value.detail.startswith("3 searches")
-    assert 30 <= (caught.value.retry_after or 0) <= 33
+    assert 3100 <= (caught.value.retry_after or 0) <= 3201
 
 
 async def test_search_without_a_ticket_ends_at_its_deadline(
@@ -210,34 +430,35 @@ async def test_search_without_a_ticket_ends_at_its_deadline(
     async with limiters(database, interval=0.1) as [limiter]:
         async with limiter.acquire(soon()):
             first = asyncio.create_task(hold(limiter))
-            await asyncio.sleep(0.2)
+            await tickets_are(db, 1)
             db.execute("update gate set free_at = clock_timestamp() + '0.5 s'")
             started = monotonic()
-            second = asyncio.create_task(limiter.acquire(soon(2)).__aenter__())
-            await asyncio.sleep(0.2)
+            second = asyncio.create_task(limiter.acquire(soon(4)).__aenter__())
+            await asyncio.sleep(1)
             db.execute("update gate set free_at = clock_timestamp() + '20 s'")
             with pytest.raises(QueueTooLong, match="took too long"):
                 await second
         waited = monotonic() - started
         await cancel(first)
 
-    assert 1.9 < waited < 3
+    assert 3.9 < waited < 60
 
 
 async def test_search_behind_a_cooldown_and_others_fails_at_once(
     database: str, db: psycopg.Connection
 ) -> None:
     db.execute(
-        "update gate set closed_until = clock_timestamp() + '3 s', request_time = 2, refusals = 1"
+        "update gate set closed_until = clock_timestamp() + '300 s', request_time = 200,"
+        " refusals = 1"
     )
-    async with limiters(database, interval=1) as [limiter]:
-        waiting = [asyncio.create_task(hold(limiter)) for _ in range(3)]
-        await asyncio.sleep(0.5)
+    async with limiters(database, interval=100) as [limiter]:
+        waiting = [asyncio.create_task(hold(limiter, patience=9000)) for _ in range(3)]
+        await tickets_are(db, 1)
         started = monotonic()
         with pytest.raises(QueueTooLong):
-            async with limiter.acquire(soon(8)):
+            async with limiter.acquire(soon(800)):
                 pass
-        assert monotonic() - started < 1
+        assert monotonic() - started < 60
         await cancel(*waiting)
 
 
@@ -245,26 +466,27 @@ async def test_cooldown_ends_all_waits_that_it_makes_too_long(
     database: str, db: psycopg.Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(rate_limiter_module, "RENEW_SECONDS", 0.2)
-    db.execute("update gate set free_at = clock_timestamp() + '4 s'")
+    db.execute("update gate set free_at = clock_timestamp() + '400 s'")
     async with limiters(database, interval=1) as [limiter]:
-        waiting = [asyncio.create_task(hold(limiter)) for _ in range(3)]
-        await asyncio.sleep(0.3)
-        db.execute("update gate set closed_until = clock_timestamp() + '100 s'")
+        waiting = [asyncio.create_task(hold(limiter, patience=900)) for _ in range(3)]
+        await tickets_are(db, 1)
+        db.execute("update gate set closed_until = clock_timestamp() + '9000 s'")
         started = monotonic()
         results = await asyncio.gather(*waiting, return_exceptions=True)
 
-    assert monotonic() - started < 2
+    assert monotonic() - started < 60
     assert [type(result) for result in results] == [QueueTooLong] * 3
 
 
 async def test_search_that_does_not_wait_for_cooldowns_fails_at_once(
     database: str, db: psycopg.Connection
 ) -> None:
-    db.execute("update gate set closed_until = clock_timestamp() + '2 s'")
+    db.execute("update gate set closed_until = clock_timestamp() + '900 s'")
     async with limiters(database) as [limiter]:
         with pytest.raises(QueueTooLong):
-            async with limiter.acquire(soon(), wait_for_cooldown=False):
+            async with limiter.acquire(soon(1000), wait_for_cooldown=False):
                 pass
+        db.execute("update gate set closed_until = clock_timestamp() + '0.5 s'")
         await hold(limiter)
 
 
@@ -272,12 +494,11 @@ async def test_search_that_does_not_wait_for_cooldowns_fails_at_once(
 
 
 async def test_cancelled_search_frees_its_ticket(database: str, db: psycopg.Connection) -> None:
-    async with limiters(database, interval=2) as [limiter]:
+    async with limiters(database, interval=900) as [limiter]:
         async with limiter.acquire(soon()):
             pass
-        waiting = asyncio.create_task(hold(limiter))
-        await asyncio.sleep(0.3)
-        assert db.execute(TICKETS).fetchone() == (1,)
+        waiting = asyncio.create_task(hold(limiter, patience=1000))
+        await tickets_are(db, 1)
         await cancel(waiting)
 
     assert db.execute(TICKETS).fetchone() == (0,)
@@ -293,7 +514,7 @@ async def test_cancelled_search_without_a_ticket_does_not_delay_the_others(
             tasks = [asyncio.create_task(hold(limiter, log)) for _ in range(5)]
             await asyncio.sleep(0.2)
             await cancel(tasks[2])
-        await asyncio.wait_for(asyncio.gather(*tasks, return_exceptions=True), 5)
+        await asyncio.wait_for(asyncio.gather(*tasks, return_exceptions=True), 60)
 
     assert len(log) == 4
 
@@ -305,7 +526,7 @@ async def test_cancelled_search_with_a_ticket_passes_the_lock_on(database: str) 
             tasks = [asyncio.create_task(hold(limiter)) for _ in range(2)]
             await asyncio.sleep(0.2)
             await cancel(tasks[0])
-        await asyncio.wait_for(tasks[1], 5)
+        await asyncio.wait_for(tasks[1], 60)
 
 
 @pytest.mark.parametrize("after", range(12))
@@ -346,14 +567,12 @@ async def test_rate_limiter_is_free_after_any_order_of_ends_and_cancellations(
 async def test_searches_of_one_process_follow_each_other_at_once(database: str) -> None:
     log: list[tuple[float, float]] = []
     async with limiters(database, interval=0) as [limiter]:
-        started = monotonic()
         tasks = [asyncio.create_task(hold(limiter, log)) for _ in range(20)]
         await asyncio.sleep(0.05)
         for task in tasks[::3]:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
-    assert monotonic() - started < 10
     assert len(log) >= 13
 
 
@@ -375,22 +594,22 @@ async def test_cancelled_release_wakes_the_next_search(
         monkeypatch.setattr(limiter, "_release", release_slowly)
         await asyncio.sleep(0.15)
         holding.cancel()
-        await asyncio.wait_for(waiting, 5)
+        await asyncio.wait_for(waiting, 60)
 
 
 # Expiry
 
 
 async def test_expired_ticket_is_skipped(database: str, db: psycopg.Connection) -> None:
+    started = monotonic()
     db.execute(
         "insert into gate_queue (ticket, expires) values (%s, clock_timestamp() + '0.5 s')",
         [uuid4()],
     )
-    started = monotonic()
     async with limiters(database) as [limiter]:
         await hold(limiter)
 
-    assert 0.4 < monotonic() - started < 2
+    assert monotonic() - started >= 0.5
 
 
 async def test_search_whose_ticket_expired_takes_another(
@@ -399,32 +618,24 @@ async def test_search_whose_ticket_expired_takes_another(
     async with limiters(database, 2, interval=0, lease=20) as [limiter, other]:
         async with other.acquire(soon()):
             tasks = [asyncio.create_task(hold(limiter)) for _ in range(3)]
-            await asyncio.sleep(0.2)
+            await tickets_are(db, 1)
             db.execute("delete from gate_queue")
-            await asyncio.sleep(0.5)
-            assert db.execute(TICKETS).fetchone() == (1,)
-        started = monotonic()
+            await tickets_are(db, 1)
         await asyncio.gather(*tasks)
-
-    assert monotonic() - started < 2
 
 
 async def test_lease_of_a_dead_process_expires(database: str, db: psycopg.Connection) -> None:
-    db.execute("update gate set holder = %s, held_until = clock_timestamp() + '1 s'", [uuid4()])
     started = monotonic()
+    db.execute("update gate set holder = %s, held_until = clock_timestamp() + '1 s'", [uuid4()])
     async with limiters(database, interval=0.3) as [limiter]:
         await hold(limiter)
 
-    assert 1.3 <= monotonic() - started < 2.5
+    assert monotonic() - started >= 1.3
 
 
 async def test_expired_lease_lets_searches_of_the_same_process_continue(database: str) -> None:
-    async with limiters(database, interval=0, lease=0.3) as [limiter]:
-        started = monotonic()
-        async with limiter.acquire(soon()):
-            await hold(limiter)
-
-    assert monotonic() - started < 1.5
+    async with limiters(database, interval=0, lease=0.3) as [limiter], limiter.acquire(soon()):
+        await hold(limiter)
 
 
 async def test_release_of_an_expired_lease_does_not_end_the_next_one(
@@ -510,12 +721,10 @@ async def test_record_of_another_process_ends_the_wait(database: str, ahead: int
         await asyncio.sleep(0.2)
         response = ArxivResponse(timestamp=1, status=200, num_results=0, query="x")
         query_id = await RecordStore(pools).insert(create_record(response, key))
-        started = monotonic()
         record = await waiting
         await cancel(*others)
 
     assert getattr(record, "query_id", None) == query_id
-    assert monotonic() - started < 1 + ahead  # no later than its turn
 
 
 # PostgreSQL fails
@@ -540,44 +749,40 @@ async def test_queue_survives_lost_connections(database: str, db: psycopg.Connec
 
 
 async def test_lease_whose_confirmation_is_lost_is_granted_again(database: str) -> None:
-    async with proxied(database) as (proxy, url), limiters(url, lease=20) as [limiter]:
+    async with proxied(database) as (proxy, url), limiters(url, lease=90) as [limiter]:
         async with limiter.acquire(soon()):
             pass
         await asyncio.sleep(0.2)
         waiting = asyncio.create_task(hold(limiter))
         await asyncio.sleep(0)
         proxy.cut_before_answer = True
-        started = monotonic()
         await asyncio.gather(waiting, return_exceptions=True)
-        await hold(limiter)
-
-    assert monotonic() - started < 8
+        await hold(limiter)  # long before the lease expires
 
 
-@pytest.fixture
-def short_timeouts(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
-    def shorten() -> None:
-        monkeypatch.setattr("service.db.pool.CALL_TIMEOUT", 0.5)
-        monkeypatch.setattr("service.db.pool.CHECKOUT_TIMEOUT", 0.2)
-
-    return shorten
+@contextmanager
+def short_timeouts() -> Iterator[None]:
+    """Let calls fail soon. A working database may take longer on a busy machine."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("service.db.pool.CALL_TIMEOUT", 0.5)
+        patch.setattr("service.db.pool.CHECKOUT_TIMEOUT", 0.2)
+        yield
 
 
 async def test_cooldown_is_not_lost_while_the_database_is_unavailable(
     database: str,
     db: psycopg.Connection,
-    short_timeouts: Callable[[], None],
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     async with proxied(database) as (proxy, url), limiters(url, interval=0, lease=1) as [limiter]:
-        await hold(limiter)  # opens a connection, however long that takes
-        short_timeouts()
-        async with limiter.acquire(soon()) as lease:
-            assert isinstance(lease, Lease)
-            lease.cooldown = 600
-            proxy.open.clear()
-        with pytest.raises(DatabaseUnavailable):
-            await hold(limiter)
+        with ExitStack() as stack:
+            async with limiter.acquire(soon()) as lease:
+                assert isinstance(lease, Lease)
+                lease.cooldown = 600
+                proxy.open.clear()
+                stack.enter_context(short_timeouts())
+            with pytest.raises(DatabaseUnavailable):
+                await hold(limiter)
         proxy.open.set()
         with pytest.raises(QueueTooLong, match="arXiv throttles"):
             await hold(limiter)
@@ -588,49 +793,48 @@ async def test_cooldown_is_not_lost_while_the_database_is_unavailable(
     assert "could not release the rate limiter, it is freed when its lease expires" in caplog.text
 
 
-async def test_lease_that_cannot_be_cancelled_expires(
-    database: str, short_timeouts: Callable[[], None]
-) -> None:
-    short_timeouts()
+async def test_lease_that_cannot_be_cancelled_expires(database: str) -> None:
     async with proxied(database) as (proxy, url), limiters(url, interval=0, lease=4) as [limiter]:
         await hold(limiter)
         # the confirmation of the lease is lost, and nothing more can be sent
         proxy.cut_before_answer = True
         waiting = asyncio.create_task(hold(limiter))
-        await asyncio.sleep(0.2)
-        assert not proxy.cut_before_answer
+        while proxy.cut_before_answer:  # noqa: ASYNC110 - nothing signals it
+            await asyncio.sleep(0.001)
         proxy.open.clear()
-        waiting.cancel()
-        await asyncio.wait([waiting])
+        with short_timeouts():
+            waiting.cancel()
+            await asyncio.wait([waiting])
         proxy.open.set()
-        started = monotonic()
         await hold(limiter)
 
-    assert monotonic() - started < 5
 
-
-async def test_unreachable_database_grants_no_lease(short_timeouts: Callable[[], None]) -> None:
-    short_timeouts()
-    async with limiters("host=127.0.0.1 port=9 dbname=x user=x") as [limiter]:
-        with pytest.raises(DatabaseUnavailable):
-            await hold(limiter)
+async def test_unreachable_database_grants_no_lease() -> None:
+    with short_timeouts():
+        async with limiters("host=127.0.0.1 port=9 dbname=x user=x") as [limiter]:
+            with pytest.raises(DatabaseUnavailable):
+                await hold(limiter)
 
 
 # Several processes
 
 
-@pytest.fixture
-def four(database: str, arxiv: StandIn, arxiv_server: tuple[StandIn, str]) -> Iterator[list[str]]:
+class Four(NamedTuple):
+    database: str
+    urls: list[str]
+
+
+@pytest.fixture(scope="module")
+def four(server: str, template: str, arxiv_server: tuple[StandIn, str]) -> Iterator[Four]:
     """The addresses of four services on one database, with an interval of 50 ms."""
-    environment = {
-        "ARXIV_DATABASE_URL": database,
-        "ARXIV_API_URL": arxiv_server[1],
-        "ARXIV_INTERVAL": "0.05",
-    }
-    arxiv.delay = 0.01
-    with ExitStack() as stack:
+    with copied(server, template) as url, ExitStack() as stack:
+        environment = {
+            "ARXIV_DATABASE_URL": url,
+            "ARXIV_API_URL": arxiv_server[1],
+            "ARXIV_INTERVAL": "0.05",
+        }
         running = [stack.enter_context(service(environment)) for _ in range(4)]
-        yield [each.url() for each in running]
+        yield Four(url, [each.url() for each in running])
 
 
 def upstream(arxiv: StandIn) -> tuple[int, float, int]:
@@ -646,11 +850,12 @@ async def get_all(urls: list[str]) -> list[httpx.Response]:
         return await asyncio.gather(*map(client.get, urls))
 
 
-async def test_four_processes_keep_the_interval(four: list[str], arxiv: StandIn) -> None:
+async def test_four_processes_keep_the_interval(four: Four, arxiv: StandIn) -> None:
+    arxiv.delay = 0.01
     words = ["testing", "neutrino", "graph", "quantum", "dark", "matter", "learning", "stars"]
-    searches = [f"title={words[n % 8]}&max_results={1 + n % 5}" for n in range(200)]
+    searches = [f"title={words[n % 8]}&max_results={1 + n % 5}" for n in range(120)]
     responses = await get_all(
-        [f"{four[n % 4]}/arxiv?{search}" for n, search in enumerate(searches)]
+        [f"{four.urls[n % 4]}/arxiv?{search}" for n, search in enumerate(searches)]
     )
 
     number, gap, overlaps = upstream(arxiv)
@@ -661,26 +866,27 @@ async def test_four_processes_keep_the_interval(four: list[str], arxiv: StandIn)
     assert gap >= 0.05
 
 
-async def test_five_hundred_identical_searches_cause_one_request(
-    four: list[str], arxiv: StandIn
-) -> None:
-    responses = await get_all([f"{four[n % 4]}/arxiv?title=testing" for n in range(500)])
+async def test_hundreds_of_identical_searches_cause_one_request(four: Four, arxiv: StandIn) -> None:
+    arxiv.delay = 0.01
+    responses = await get_all([f"{four.urls[n % 4]}/arxiv?any=testing" for n in range(200)])
 
     assert {response.status_code for response in responses} == {200}
     assert len({response.json()["query_id"] for response in responses}) == 1
     assert len(arxiv.requests) == 1
 
 
-def test_client_that_disconnects_frees_its_ticket(four: list[str], db: psycopg.Connection) -> None:
-    db.execute("update gate set free_at = clock_timestamp() + '20 s'")
-    with subprocess.Popen(["curl", "-s", f"{four[0]}/arxiv?title=testing"]) as client:
-        wait_for_tickets(db, 1)
-        client.kill()
-    wait_for_tickets(db, 0)
+def test_client_that_disconnects_frees_its_ticket(four: Four) -> None:
+    with psycopg.connect(four.database, autocommit=True) as db:
+        db.execute("update gate set free_at = clock_timestamp() + '20 s'")
+        with subprocess.Popen(["curl", "-s", f"{four.urls[0]}/arxiv?title=nothing"]) as client:
+            wait_for_tickets(db, 1)
+            client.kill()
+        wait_for_tickets(db, 0)
+        db.execute("update gate set free_at = clock_timestamp()")
 
 
 def wait_for_tickets(db: psycopg.Connection, number: int) -> None:
-    end = monotonic() + 10
+    end = monotonic() + 60
     while db.execute(TICKETS).fetchone() != (number,):
         assert monotonic() < end
         sleep(0.05)
@@ -697,14 +903,15 @@ def test_killed_process_frees_the_rate_limiter(
         "ARXIV_TIMEOUT": "2",
     }
     with service(environment) as first, service(environment) as second:
-        with subprocess.Popen(["curl", "-s", f"{first.url()}/arxiv?title=testing"]):
+        urls = [f"{each.url()}/arxiv?title=testing" for each in (first, second)]
+        began = monotonic()
+        with subprocess.Popen(["curl", "-s", urls[0]]):
             while not arxiv.requests:
                 sleep(0.05)
             first.end(signal.SIGKILL)
-        began = monotonic()
-        assert second.get("/arxiv", title="testing").status_code == 200
+        assert httpx.get(urls[1], timeout=60).status_code == 200
         # the lease of 3 seconds, the interval, and the request
-        assert 1.5 < monotonic() - began < 8
+        assert monotonic() - began >= 3 + 0.2 + arxiv.delay
     assert db.execute("select count(*) from queries").fetchone() == (1,)
 
 

@@ -218,14 +218,15 @@ async def test_dead_idle_connections_are_replaced(database: str, db: psycopg.Con
 async def test_unresponsive_database_times_out(
     database: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(connections_module, "CALL_TIMEOUT", 1.0)
     async with proxied(database) as (proxy, url), stored(url) as store:
         await store.fetch_results(1)
         proxy.open.clear()
         started = monotonic()
-        with pytest.raises(DatabaseUnavailable):
-            await store.fetch_results(1)
-        assert 0.9 < monotonic() - started < 2
+        with monkeypatch.context() as patch:
+            patch.setattr(connections_module, "CALL_TIMEOUT", 1.0)
+            with pytest.raises(DatabaseUnavailable):
+                await store.fetch_results(1)
+        assert 0.9 < monotonic() - started < 9
         proxy.open.set()
         assert await store.fetch_results(1) == []
 
@@ -240,13 +241,13 @@ async def test_exhausted_pool_rejects_further_callers(
         with db.transaction():
             db.execute("lock table results in access exclusive mode")
             callers = [asyncio.create_task(store.fetch_results(1)) for _ in range(8)]
-            await asyncio.sleep(0.5)
-            rejected = [caller for caller in callers if caller.done()]
+            while sum(caller.done() for caller in callers) < 3:  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
         found = await asyncio.gather(*callers, return_exceptions=True)
 
+    rejected = [each for each in found if isinstance(each, DatabaseUnavailable)]
     assert len(rejected) >= 3
-    assert all(isinstance(caller.exception(), DatabaseUnavailable) for caller in rejected)
-    assert found.count([]) == len(callers) - len(rejected)
+    assert found.count([]) == len(callers) - len(rejected) > 0
 
 
 async def test_concurrent_writers_get_distinct_query_ids(

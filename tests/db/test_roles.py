@@ -47,6 +47,8 @@ ON_TABLES = {
 OTHERS = {
     "select nextval('arxiv_sequence')": {"arxiv_rw", "arxiv_sequence"},
     "select setval('arxiv_sequence', 1)": set(),
+    "select nextval('gate_queue_place_seq')": {"arxiv_rw"},
+    "select setval('gate_queue_place_seq', 1)": set(),
     "alter sequence arxiv_sequence restart": set(),
     "select * from find_api_keys(array[''::bytea])": {"arxiv_rw", "arxiv_ro"},
     "select name, beginning, revoked from api_keys": {"arxiv_rw"},

@@ -34,7 +34,12 @@ def test_each_file_is_one_statement_with_a_comment() -> None:
     names = {path.stem.upper() for path in folder.glob("*.sql")}
     lists = {name for name in names if f"{name}_DESC" in STATEMENTS}
     assert names | {f"{name}_DESC" for name in lists} == set(STATEMENTS)
-    assert lists == {"SELECT_PAPERS", "SELECT_QUERIES", "SELECT_RESULTS"}
+    assert lists == {
+        "SELECT_ANNOUNCEMENTS",
+        "SELECT_PAPERS",
+        "SELECT_QUERIES",
+        "SELECT_RESULTS",
+    }
     for statement in STATEMENTS.values():
         assert statement.startswith(b"-- ")
         assert b";" not in re.sub(rb"--.*", b"", statement)
@@ -137,4 +142,4 @@ def test_only_the_database_layer_imports_the_driver_and_two_modules_open_http_co
     drivers = [name for name, text in sources.items() if driver.search(text)]
     clients = [name for name, text in sources.items() if "httpx.AsyncClient(" in text]
     assert {name.split("/")[0] for name in drivers} == {"db"}
-    assert sorted(clients) == ["arxiv_client.py", "backend/client.py"]
+    assert sorted(clients) == ["arxiv_http.py", "backend/client.py"]

@@ -240,7 +240,7 @@ def _opened_sandbox() -> Iterator[Sandbox]:
         finally:
             # the sandbox ends with its input, and with it everything inside
             process.stdin.close()
-            process.wait(timeout=10)
+            process.wait(timeout=60)
 
 
 @pytest.fixture(scope="module")
@@ -460,7 +460,7 @@ class TestTheContainers:
         self, stack: Stack
     ) -> None:
         stack.get("/arxiv?title=testing&max_results=3")
-        end = time.monotonic() + 30
+        end = time.monotonic() + 60
         while not (found := stack.get("/papers?q=title:testing")[1].get("papers")):
             assert time.monotonic() < end, stack.logs()
             time.sleep(0.2)
@@ -561,7 +561,7 @@ class TestTheContainers:
         before = time.monotonic()
         sandbox.podman("stop", "-t", "30", stack.name("service"))
 
-        assert time.monotonic() - before < 10
+        assert time.monotonic() - before < 25  # then it would be killed
         assert sandbox.inspect(stack.name("service"), "{{json .State.ExitCode}}") == 0
 
         sandbox.podman("start", stack.name("service"))
@@ -664,14 +664,14 @@ class TestKubernetes:
         self, sandbox: Sandbox, played: dict[str, str]
     ) -> None:
         for container in played.values():
-            end = time.monotonic() + 30
+            end = time.monotonic() + 60
             while not _fetch_inside(sandbox, container, "/health/ready").startswith("200\n"):
                 assert time.monotonic() < end, sandbox.podman("logs", container).stdout
                 time.sleep(0.5)
 
         assert _fetch_inside(sandbox, played["frontend"], "/results").startswith("200\n")
         assert _fetch_inside(sandbox, played["frontend"], "/read-queries").startswith("404\n")
-        end = time.monotonic() + 30
+        end = time.monotonic() + 60
         while '"index":{"state":"ready"' not in (
             health := _fetch_inside(sandbox, played["backend"], "/health/ready")
         ):

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from itertools import count
 from time import monotonic, sleep
 
 import psycopg
@@ -10,6 +11,7 @@ from psycopg.conninfo import make_conninfo
 
 from demo.arxiv import StandIn
 from tests.support.indexing import wait_until_searchable
+from tests.support.measure import retry
 from tests.support.process import Service, service
 
 TOKEN = "a token for the tests"  # noqa: S105
@@ -44,7 +46,7 @@ def recording(start: Start, database: str, arxiv_server: tuple[StandIn, str]) ->
 
 
 def wait_until_ready(instance: Service) -> None:
-    end = monotonic() + 20
+    end = monotonic() + 60
     while (response := instance.get("/health/ready")).status_code != 200:
         assert monotonic() < end, response.text
         sleep(0.05)
@@ -62,15 +64,19 @@ def test_new_paper_can_be_searched_on_every_machine_within_two_seconds(
     searching = [start(endpoints="papers", database_ro_url=ro_url) for _ in range(2)]
     for instance in searching:
         wait_until_ready(instance)
-    assert recording.get("/arxiv", title="testing").status_code == 200
-    recorded = monotonic()
+    numbers = count()
 
-    found: list[list[str]] = [[], []]
-    while not all(found):
-        assert monotonic() < recorded + VISIBLE_SECONDS
-        found = [find_papers(instance, "title:testing") for instance in searching]
+    def check() -> None:
+        start_at = {"start": next(numbers), "max_results": 1}
+        response = recording.get("/arxiv", title="testing", include="results", **start_at)
+        [paper] = response.raise_for_status().json()["results"]
+        recorded = monotonic()
+        found: list[list[str]] = [[], []]
+        while not all(found):
+            assert monotonic() < recorded + VISIBLE_SECONDS
+            found = [find_papers(instance, paper["arxiv_id"]) for instance in searching]
 
-    assert found[0] == found[1]
+    retry(check)
     # it searches no papers
     assert recording.get("/health/ready").json()["index"] is None
 

@@ -167,6 +167,13 @@ PATHS: dict[str, list[str]] = {
         *("/papers/suggest", "/papers/{paper}/similar", "/papers/{paper}v1/similar?author=a"),
         "/papers/{paper}/similar?versions=all&items_per_page=30&format=ris",
     ],
+    "announcements": [
+        *("/announcements", "/announcements?category=cs", "/announcements?category=stat.ML"),
+        *("/announcements?type=new&type=cross", "/announcements?date=2026-04-26"),
+        *("/announcements?items_per_page=2", "/announcements?items_per_page=2&page=1"),
+        *(f"/announcements?format={name}" for name in FORMATS),
+        *("/announcements/feed", "/announcements/feed?category=cs.LG", "/papers/2604.00001"),
+    ],
     "unknown": [
         *("/queries/7777", "/queries/0", "/queries/7777/changes", f"/queries/{2**70}/feed"),
         *("/papers/2101.00001/similar", "/papers/{paper}v99/similar", "/papers/none/similar"),
@@ -202,6 +209,21 @@ RequestParts = tuple[str, str, dict[str, str], Any]
 """Method, path, headers, and a body."""
 
 
+def announce_papers(conn: psycopg.Connection) -> None:
+    """Store six papers that were announced on two days."""
+    for number, kind in enumerate(("new", "cross", "replace", "replace-cross", "new", "new")):
+        arxiv_id, day = f"2604.{number:05}", f"2026-04-{27 - number % 2 * 3}"
+        conn.execute(
+            "insert into papers (arxiv_id, version, timestamp, title, authors, source)"
+            " values (%s, 1, 1, 'Title', array['A. Author'], 'rss')",
+            (arxiv_id,),
+        )
+        conn.execute(
+            "insert into announcements values (%s, %s, 1, %s, 'cs.LG', array['stat.ML'])",
+            (day, arxiv_id, kind),
+        )
+
+
 @pytest.fixture(scope="module")
 def filled_database(server: str, template: str, arxiv_server: tuple[StandIn, str]) -> Iterator[str]:
     """A database with several runs of a search, a failed search and old results."""
@@ -225,6 +247,8 @@ def filled_database(server: str, template: str, arxiv_server: tuple[StandIn, str
             ]
             results = {"query_id": 900, "timestamp": WRITTEN["timestamp"], "results": old}
             assert (await client.post("/write-results", json=results)).status_code == 201
+        with psycopg.connect(url) as conn:
+            announce_papers(conn)
 
     with psycopg.connect(server, autocommit=True) as admin:
         admin.execute(SQL("create database {} template {}").format(new, Identifier(template)))
@@ -328,6 +352,7 @@ async def test_split_handles_headers_and_bodies_like_single_service(both: list[G
         ("/papers?items_per_page=60", 4),
         ("/papers?q=test*&items_per_page=9", 3),
         ("/results?format=csv&items_per_page=90", 3),
+        ("/announcements?items_per_page=1", 3),
     ],
 )
 async def test_split_cursors_equal_single_service(
@@ -688,20 +713,20 @@ async def test_request_id_and_deadline_are_passed_on(path: str) -> None:
     silent = Silent()
     async with listening(silent) as url, client_of(make_app(frontend(url))) as client:
         begun = monotonic()
-        headers = {"request-timeout": "0.3", "x-request-id": "job-7"}
+        headers = {"request-timeout": "1.5", "x-request-id": "job-7"}
         response = await client.get(path, headers=headers)
         taken = monotonic() - begun
-        await asyncio.wait_for(silent.gone.wait(), 1)  # the call was cancelled with the request
+        await asyncio.wait_for(silent.gone.wait(), 20)  # the call was cancelled with the request
 
     assert response.status_code == 504
-    assert response.json()["detail"] == "the request took longer than its Request-Timeout of 0.3 s"
-    assert 0.25 < taken < 5  # far below the timeout of the backend, even on a busy machine
+    assert response.json()["detail"] == "the request took longer than its Request-Timeout of 1.5 s"
+    assert 1.4 < taken < 25  # below the timeout of the backend
     [head] = silent.heads
     assert "\r\nx-request-id: job-7\r\n" in head
     assert f"\r\nauthorization: bearer {TOKEN}\r\n" in head
     [seconds] = re.findall(r"\r\nrequest-timeout: ([0-9.]+)\r\n", head)
     # searches are shared with clients that may wait longer
-    assert float(seconds) > 60 if path == SEARCH else 0 < float(seconds) <= 0.3
+    assert float(seconds) > 60 if path == SEARCH else 0 < float(seconds) <= 1.5
 
 
 async def test_silent_backend_times_out(
@@ -795,15 +820,17 @@ async def test_identical_pages_keep_their_own_deadlines() -> None:
         assert (await client.get("/results")).json() == []
         waiting = [
             asyncio.create_task(client.get("/results", headers={"request-timeout": seconds}))
-            for seconds in ("0.2", "5")
+            for seconds in ("1.5", "60")
         ]
         assert (await waiting[0]).status_code == 504
-        await asyncio.wait_for(hung_up.acquire(), 1)
+        await asyncio.wait_for(hung_up.acquire(), 20)
         assert not waiting[1].done()
         waiting[1].cancel()
 
     timeouts = [float(re.findall(rb"request-timeout: ([0-9.]+)", head)[0]) for head in heads[1:]]
-    assert sorted(timeouts) == [pytest.approx(0.2, abs=0.1), pytest.approx(5, abs=0.5)]
+    short, long = sorted(timeouts)
+    assert 0 < short <= 1.5
+    assert 5 < long <= 60
 
 
 async def test_deadline_applies_in_single_service(gateway: Serve, arxiv: StandIn) -> None:
@@ -823,9 +850,9 @@ async def test_client_disconnect_cancels_backend_call() -> None:
     silent = Silent()
     async with listening(silent) as url, served(make_app(frontend(url))) as address:
         with pytest.raises(httpx.ReadTimeout):
-            async with httpx.AsyncClient(timeout=0.3) as client:
+            async with httpx.AsyncClient(timeout=1.5) as client:
                 await client.get(address + SEARCH)
-        await asyncio.wait_for(silent.gone.wait(), 1)
+        await asyncio.wait_for(silent.gone.wait(), 60)
 
 
 async def test_identical_searches_share_one_call(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -833,7 +860,7 @@ async def test_identical_searches_share_one_call(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(backend_client, "MAX_CONNECTIONS", 2)
     silent = Silent()
     async with listening(silent) as url, client_of(make_app(frontend(url))) as client:
-        headers = {"request-timeout": "0.3"}
+        headers = {"request-timeout": "1.5"}
         await asyncio.gather(*(client.get(SEARCH, headers=headers) for _ in range(20)))
 
     assert len(silent.heads) == 1

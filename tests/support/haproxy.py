@@ -125,7 +125,7 @@ def _changed(name: str, changes: Mapping[str, str]) -> str:
 
 def _wait_for(address: str, process: subprocess.Popen[bytes], log: Path) -> None:
     host, port = address.split(":")
-    end = monotonic() + 10
+    end = monotonic() + 60
     while True:
         try:
             socket.create_connection((host, int(port))).close()

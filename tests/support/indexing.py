@@ -11,7 +11,7 @@ from service.search_index import state
 from service.search_index.schema import open_index
 from tests.support.process import Service
 
-TIMEOUT = 20.0
+TIMEOUT = 60.0
 
 
 def wait_until_indexed(url: str, folder: Path) -> None:

@@ -82,7 +82,7 @@ class Replica:
 
     def wait_for(self, statement: str) -> None:
         """Wait until a statement returns a row."""
-        end = monotonic() + 20
+        end = monotonic() + 60
         while monotonic() < end:
             try:
                 with psycopg.connect(self.url) as conn:

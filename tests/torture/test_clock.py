@@ -15,6 +15,8 @@ from tests.support.process import service
 from tests.torture.conftest import Environment, Tally, rounds
 from tests.torture.load import searching
 
+pytestmark = pytest.mark.thorough
+
 LIBRARY = "faketime/libfaketime.so.1"
 STEPS = ("+1h", "-1h", "+1d", "-1d", "+0")
 INTERVAL = 0.1

@@ -20,6 +20,8 @@ from tests.torture import postgres
 from tests.torture.conftest import Environment, Tally, rounds, times
 from tests.torture.load import searching
 
+pytestmark = pytest.mark.thorough
+
 STOPS = {
     "stopped (fast) and started": signal.SIGINT,
     "stopped (immediate) and started": signal.SIGQUIT,
@@ -143,7 +145,7 @@ def test_full_disk_allows_reads_and_searches_recover(
                 load.wait_for_success(number=5)
                 failed = server.log.read_text().count("No space left")
                 with _filled(ballast):
-                    end = monotonic() + 30
+                    end = monotonic() + 60
                     while server.log.read_text().count("No space left") == failed:
                         assert monotonic() < end, load.statuses
                         sleep(0.02)

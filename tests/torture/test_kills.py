@@ -13,6 +13,8 @@ from tests.support.process import service
 from tests.torture.conftest import Environment, Tally, rounds
 from tests.torture.load import searching
 
+pytestmark = pytest.mark.thorough
+
 
 # two seeds, so that two CPUs are used
 @pytest.mark.parametrize("seed", [1, 2])

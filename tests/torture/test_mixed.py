@@ -23,6 +23,8 @@ from tests.support.process import Service, service
 from tests.torture.conftest import Environment, Tally, rounds, times
 from tests.torture.load import Load
 
+pytestmark = pytest.mark.thorough
+
 FATES = {"good": 940, "refuses": 10, "busy": 10, "garbage": 10, "cut": 15, "bomb": 10, "drips": 5}
 BOMB = gzip.compress(bytes(64 * 2**20))
 HEAD = b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Type: application/atom+xml\r\n"

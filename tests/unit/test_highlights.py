@@ -1,7 +1,6 @@
 """Highlights mark the words that a query finds, in texts that are otherwise unchanged."""
 
 import re
-import time
 from html import unescape
 
 import pytest
@@ -11,6 +10,7 @@ from hypothesis import strategies as st
 from service.highlights import highlight, highlight_names
 from service.paper_query import Words, find_terms, parse_query
 from service.search_index.analysis import locate_words, split_words, stem_words
+from tests.support.measure import assert_cpu_below
 
 
 def find_title_terms(q: str) -> list[Words]:
@@ -128,7 +128,7 @@ TEXTS = st.text(max_size=40) | st.lists(PIECES, max_size=20).map("".join)
 
 
 @given(TEXTS)
-@settings(max_examples=2000)
+@settings(max_examples=500)
 def test_located_words_are_those_of_the_index(text: str) -> None:
     spans = locate_words(text)
     words = split_words(text)
@@ -141,7 +141,7 @@ def test_located_words_are_those_of_the_index(text: str) -> None:
 
 
 @given(TEXTS)
-@settings(max_examples=500)
+@settings(max_examples=200)
 def test_text_without_marks_is_the_original(text: str) -> None:
     terms = find_title_terms('quark lepton a c fi 1 2 quar* boson "c++" 漢')
     original = f"{text} quark <lepton>{text}boson"
@@ -161,23 +161,13 @@ def test_text_without_marks_is_the_original(text: str) -> None:
 def test_long_texts_are_marked_quickly(piece: str) -> None:
     text = "matter " + piece * (20_000 // len(piece))
     terms = find_title_terms(f'matter "a a a" dark "漢漢漢" e ü {"gal* " * 10}')
-    times = []
-    for _ in range(5):
-        started = time.thread_time()
-        assert (highlight(text, terms) or "").startswith("<mark>matter</mark>")
-        times.append(time.thread_time() - started)
-
-    assert min(times) < 0.2
+    assert (highlight(text, terms) or "").startswith("<mark>matter</mark>")
+    assert_cpu_below(1, lambda: highlight(text, terms))
 
 
 @pytest.mark.parametrize("name", ["Ada Byron", "José Müller"])
 def test_long_lists_of_names_are_marked_quickly(name: str) -> None:
     names = [*[name] * 2999, "Eva Klein"]
     terms = find_terms(parse_query("klein"), "author")
-    times = []
-    for _ in range(5):
-        started = time.thread_time()
-        assert (highlight_names(names, terms) or "").endswith("<mark>Klein</mark>")
-        times.append(time.thread_time() - started)
-
-    assert min(times) < 0.05
+    assert (highlight_names(names, terms) or "").endswith("<mark>Klein</mark>")
+    assert_cpu_below(0.25, lambda: highlight_names(names, terms))

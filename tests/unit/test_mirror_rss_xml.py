@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from service.mirror.rss_xml import AnnouncementType, RssFeed, parse_feed
+from service.mirror.rss_xml import RssFeed, parse_feed
+from service.models.mirror import AnnouncementType
 from service.untrusted_xml import RECOVERED, InvalidResponse
 from tests.support.mirror_data import DATA, RSS, needs_data, read_rss
 

@@ -15,7 +15,7 @@ from service.errors import ConfigurationError
 from service.settings import ENDPOINTS, Settings
 
 PASSWORD = "correct-horse-battery"  # noqa: S105 - not a real one
-FRONTEND = {"arxiv", "api/query", "queries", "results", "papers"}
+FRONTEND = {"arxiv", "api/query", "queries", "results", "papers", "announcements"}
 ALL = (
     FRONTEND
     | {"arxiv-api", "get-sequence"}

@@ -95,8 +95,8 @@ async def read_archive(
 ) -> Response[Any]:
     """Return stored rows: a page of a list, or the rows of a search or a paper.
 
-    `type` selects what is read. `query` returns one search or null, `details` and `suggestions` an
-    object, all others a list.
+    `type` selects what is read. `query` returns one search or null, `details`, `day` and
+    `suggestions` an object, all others a list.
     """
     rows = await requests.execute(data, context.reader, context.paper_search)
     return Response(rows)

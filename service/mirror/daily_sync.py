@@ -1,0 +1,104 @@
+"""The daily sync of the mirror, within the service."""
+
+import asyncio
+import logging
+from collections.abc import Callable
+from time import time
+from typing import Self
+
+from .. import arxiv_schedule, metrics
+from ..backoff import Backoff
+from ..errors import ServiceError, SyncInProgress
+from ..logging import NOTICE
+from ..models.mirror import SyncState
+from .oai_client import OaiClient
+from .sync import Selection, SyncResult, SyncStore, sync
+
+logger = logging.getLogger(__name__)
+
+START_DELAY = 0.5
+"""Seconds before the first look: a start answers requests first."""
+POLL_SECONDS = 60.0
+"""Longest pause between two looks at the progress, which another process may change."""
+RETRY_PAUSE, MAX_RETRY_PAUSE = 60.0, 3600.0
+"""Seconds until a sync that failed is repeated: the first pause, and the longest."""
+SHUTDOWN_TIMEOUT = 1.0
+
+
+class DailySync:
+    """Syncs after each update of arXiv's OAI-PMH while its context is entered.
+
+    All processes of all instances take part; one of them syncs at a time.
+    """
+
+    def __init__(
+        self, store: SyncStore, client: OaiClient, clock: Callable[[], float] = time
+    ) -> None:
+        self._store, self._client, self._clock = store, client, clock
+        self._begun = clock()
+        self._backoff = Backoff(RETRY_PAUSE, MAX_RETRY_PAUSE)
+        self._task: asyncio.Task[None] | None = None
+
+    async def __aenter__(self) -> Self:
+        self._task = asyncio.create_task(self._run())
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        assert self._task  # noqa: S101 - see __aenter__
+        self._task.cancel()
+        await asyncio.wait([self._task], timeout=SHUTDOWN_TIMEOUT)
+
+    async def _run(self) -> None:
+        await asyncio.sleep(START_DELAY)
+        while True:
+            pause = await self._try_sync()
+            await asyncio.sleep(pause)
+
+    async def _try_sync(self) -> float:
+        """Sync if it is time; return the seconds until the next look."""
+        try:
+            state = await self._store.fetch_sync("")
+            show_metrics(state.synced_at, self._begun)
+            if (left := self._find_left(state)) > 0:
+                return min(left, POLL_SECONDS)
+            result = await sync(self._store, self._client, Selection(), pause=self._avoid_rush)
+        except SyncInProgress:
+            return POLL_SECONDS
+        except ServiceError as error:
+            return self._delay_retry(error)
+        return self._finish(result)
+
+    def _find_left(self, state: SyncState) -> float:
+        """Seconds until the next sync is due; at once if it was never complete."""
+        if state.synced_at is None:
+            return 0.0
+        return arxiv_schedule.next_oai_update(state.synced_at) - self._clock()
+
+    async def _avoid_rush(self) -> None:
+        if left := arxiv_schedule.find_rush_left(self._clock()):
+            await asyncio.sleep(left)
+
+    def _delay_retry(self, error: ServiceError) -> float:
+        pause = max(self._backoff.next_pause(), error.retry_after or 0)
+        logger.warning("the sync with arXiv failed, next attempt in %d s: %s", pause, error.detail)
+        return pause
+
+    def _finish(self, result: SyncResult) -> float:
+        show_metrics(result.state.synced_at, self._begun)
+        if self._find_left(result.state) <= 0:
+            # days are missing, or arXiv sent an old response
+            return self._backoff.next_pause()
+        self._backoff.reset()
+        logger.log(
+            NOTICE,
+            "the mirror is synced with arXiv: %d records, %d invalid",
+            result.records,
+            result.invalid,
+        )
+        return POLL_SECONDS
+
+
+def show_metrics(synced_at: int | None, begun: float) -> None:
+    """Set the metrics of the mirror's age. One that was never synced is due since `begun`."""
+    due = arxiv_schedule.next_oai_update(synced_at) if synced_at else begun
+    metrics.set_mirror_times(synced_at, due)
