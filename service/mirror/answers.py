@@ -68,15 +68,14 @@ class MirrorSearch:
         """
         if not request.parameters["search_query"]:
             return _create_page(request, await self._reader.fetch_papers(_parse_ids(request)))
+        requested = dict(_parse_ids(request))
         try:
-            tree = lax_query.parse_rewritten_query(
-                lax_query.rewrite_query(request.parameters["search_query"])
-            )
+            tree = lax_query.parse_rewritten_query(_rewrite_query(request))
             total, found = await find(
                 self._index,
                 await self._index.open_snapshot(),
                 tree,
-                arxiv_ids=[name for name, _ in _parse_ids(request)] or None,
+                arxiv_ids=requested or None,
                 sort_by=request.search.sort_by,
                 sort_order=request.search.sort_order,
                 start=request.search.start,
@@ -86,7 +85,8 @@ class MirrorSearch:
             if isinstance(request.search, ApiQuery):
                 raise InvalidApiQuery(str(error)) from None
             raise InvalidParameter("query", str(error)) from None
-        papers = await self._reader.fetch_papers([ArxivId(*paper) for paper in found])
+        keys = [ArxivId(name, requested.get(name) or version) for name, version in found]
+        papers = await self._reader.fetch_papers(keys)
         return _create_response(request, total, papers, tree)
 
     async def describe_age(self) -> str:
@@ -124,7 +124,7 @@ def _create_response(
     missing = arxiv_query.find_missing_ids(parameters, entries)
     if missing and not tree and not request.search.start and len(missing) < request.max_results:
         remarks["missing_ids"] = missing
-    query = lax_query.rewrite_query(parameters["search_query"])
+    query = _rewrite_query(request)
     return ArxivResponse(
         timestamp=int(time()),
         status=STATUS,
@@ -134,6 +134,12 @@ def _create_response(
         entries=entries,
         remarks=remarks,
     )
+
+
+def _rewrite_query(request: ArxivRequest) -> str:
+    """Return the query as arXiv corrects it, unless the request forbids this."""
+    query = request.parameters["search_query"]
+    return query if request.parameters.get("raw") == "1" else lax_query.rewrite_query(query)
 
 
 def _parse_ids(request: ArxivRequest) -> list[ArxivId]:

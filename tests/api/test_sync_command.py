@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from datetime import date, timedelta
+from time import sleep
 
 import psycopg
 import pytest
@@ -29,6 +30,7 @@ def environment(
         "ARXIV_DATABASE_URL": database,
         "ARXIV_API_URL": url,
         "ARXIV_OAI_URL": url.replace("/api/query", "/oai"),
+        "ARXIV_RSS_URL": url.removesuffix("/api/query"),
         "ARXIV_INTERVAL": "0",
     }
     arxiv.oai.max_records = 2500
@@ -72,8 +74,8 @@ def test_same_command_continues_after_an_interruption(
     arguments = "--from", SINCE.isoformat(), "--format", "arXivRaw"
     arxiv.delay = 0.2
     with start(environment, *arguments) as process:
-        while not count_papers(db) >= 5 and process.poll() is None:
-            pass
+        while count_papers(db) < 5 and process.poll() is None:
+            sleep(0.02)
         process.send_signal(how)
         output = process.communicate(timeout=30)
     arxiv.delay = 0
