@@ -27,7 +27,6 @@ REMEDY = (
 )
 
 _PIECE_BYTES = 256 * 2**10
-_PART_BYTES = 1024
 _HEAD_BYTES = 2**20
 """The beginning, which identifies a file together with its size."""
 _GZIP, _ZIP = b"\x1f\x8b", (b"PK\x03\x04", b"PK\x05\x06")
@@ -266,10 +265,11 @@ class SnapshotFile:
 
 
 def _inflate_undamaged(decoder: "zlib._Decompress", piece: bytes) -> Iterator[bytes]:
-    """Yield what comes before the damage in a piece, in small parts."""
+    """Yield what comes before the damage in a piece."""
     with suppress(zlib.error):
-        while not decoder.eof and (part := decoder.decompress(piece, _PART_BYTES)):
-            yield part
+        # byte by byte: what precedes an error in the same call is lost
+        while not decoder.eof and (byte := decoder.decompress(piece, 1)):
+            yield byte
             piece = decoder.unconsumed_tail
 
 
