@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import Awaitable
 from datetime import datetime
-from http import HTTPStatus
 from math import ceil
 from typing import Any, TypeVar
 from urllib.parse import urlencode
@@ -72,7 +71,7 @@ async def start_search(
 
 
 def _redirect(path: str) -> Redirect:
-    return Redirect(path, status_code=HTTPStatus.SEE_OTHER)
+    return Redirect(path, status_code=303)
 
 
 async def _describe_home(
@@ -82,19 +81,23 @@ async def _describe_home(
     zone = context.settings.zone
     midnight = datetime.now(zone).replace(hour=0, minute=0, second=0, microsecond=0)
     latest = ListSelection(QUERIES, QueryFilter(), newest=True)
-    recent, searches_today, day, arxiv, mirror, index, token = await asyncio.gather(
-        _try(context.reader.fetch_page(latest, Position(), RECENT_SEARCHES)),
-        _try(context.reader.count_runs(int(midnight.timestamp()))),
-        _try(context.reader.fetch_announced_day(AnnouncementFilter())),
-        _try(context.fetch_arxiv_state()),
-        _try(context.fetch_mirror_status()),
-        _try(context.fetch_index_status()),
+    (recent, searches_today, day), (arxiv, mirror, index), token = await asyncio.gather(
+        asyncio.gather(
+            _try(context.reader.fetch_page(latest, Position(), RECENT_SEARCHES)),
+            _try(context.reader.count_runs(int(midnight.timestamp()))),
+            _try(context.reader.fetch_announced_day(AnnouncementFilter())),
+        ),
+        asyncio.gather(
+            _try(context.fetch_arxiv_state()),
+            _try(context.fetch_mirror_status()),
+            _try(context.fetch_index_status()),
+        ),
         _try(create_token(request, context)),
     )
     return {
         "values": values,
         "token": token,
-        "recent": [_describe_run(row, context) for row in recent] if recent is not None else None,
+        "recent": None if recent is None else [_describe_run(row, context) for row in recent],
         "searches_today": searches_today,
         "index": index,
         "announced": _describe_announcements(day),
