@@ -40,7 +40,7 @@ from .middleware.request_log import RequestLogMiddleware
 from .middleware.request_timeout import RequestTimeoutMiddleware, TimeoutResponseMiddleware
 from .middleware.response_budget import ResponseBudgetMiddleware
 from .middleware.security_headers import SecurityHeadersMiddleware
-from .pages import home
+from .pages import home, paper
 from .pages.page import (
     create_static_router,
     create_template_config,
@@ -81,7 +81,7 @@ HANDLERS: dict[str, list[ControllerRouterHandler]] = {
     "find-keys": [internal.find_keys],
     "find-signing-key": [internal.find_signing_key],
 }
-PAGES: list[ControllerRouterHandler] = [home.show_home]
+PAGES: list[ControllerRouterHandler] = [home.show_home, paper.show_paper, paper.retrieve_paper]
 PAGE_EXCEPTION_HANDLERS = EXCEPTION_HANDLERS | {
     ServiceError: respond_to_service_error,
     HTTPException: respond_to_http_exception,
