@@ -12,6 +12,7 @@ from litestar import Response, get, post
 from litestar.di import NamedDependency
 from litestar.params import FromPath
 from litestar.response import Redirect, Template
+from litestar.status_codes import HTTP_303_SEE_OTHER, HTTP_308_PERMANENT_REDIRECT
 from msgspec import Struct, structs
 
 from ..arxiv_query import parse_id_parameter
@@ -60,7 +61,7 @@ async def show_paper(
     path = _create_path(name, version)
     if unquote(request.scope["raw_path"].decode("ascii")) != path:
         query = f"?{request.url.query}" if request.url.query else ""
-        return Redirect(f"{path}{query}", status_code=HTTPStatus.PERMANENT_REDIRECT)
+        return Redirect(f"{path}{query}", status_code=HTTP_308_PERMANENT_REDIRECT)
     rows = await context.reader.fetch_versions(name)
     row = _select_version(rows, version)
     if row is None:
@@ -82,7 +83,7 @@ async def retrieve_paper(
     reply = await context.search_service.search(Search(id_list=(full_name,)))
     if not reply.recorded.num_entries:
         raise NotFound(f"arXiv does not have a paper {full_name}")
-    return Redirect(_create_path(name, version), status_code=HTTPStatus.SEE_OTHER)
+    return Redirect(_create_path(name, version), status_code=HTTP_303_SEE_OTHER)
 
 
 def _create_path(name: str, version: int | None) -> str:

@@ -9,6 +9,7 @@ import pytest
 from bibtexparser.entrypoint import parse_string as parse_bibtex
 from lxml import html
 from psycopg.sql import SQL, Identifier, Placeholder
+from psycopg.types.json import Jsonb
 
 from demo.arxiv import StandIn
 from service.settings import Settings
@@ -268,6 +269,29 @@ async def test_hostile_texts_are_shown_as_text(
         for href in page.xpath("//main//a/@href")
     )
     assert read_facts(page)["Submitter"] == " ".join(text.split())
+
+
+async def test_static_files_of_the_page_are_served(client: Gateway, db: psycopg.Connection) -> None:
+    add_paper(db)
+    page = await fetch(client, "/abs/2101.00001")
+    paths = page.xpath("//script/@src | //link[@rel='stylesheet' or @rel='icon']/@href")
+    assert len(paths) == 3
+    for path in paths:
+        response = await client.get(path)
+        assert response.status_code == 200
+        assert "immutable" in response.headers["cache-control"]
+
+
+async def test_long_lists_of_authors_are_folded(client: Gateway, db: psycopg.Connection) -> None:
+    names = [f"Author {'X' * number}" for number in range(1, 41)]
+    add_paper(db, authors=names, affiliations=Jsonb([["Here & <there>"], *[[]] * 39]))
+    page = await fetch(client, "/abs/2101.00001")
+    shown, folded = page.find_class("paper-authors")
+    links = [link.text_content() for link in page.xpath("//*[@class='paper-authors']//a")]
+    assert links == names
+    assert len(shown.xpath(".//a")) == 30
+    assert folded.tag == "details"
+    assert "Author X: Here & <there>" in page.text_content()
 
 
 async def test_formulas_are_mathml(client: Gateway, db: psycopg.Connection) -> None:
