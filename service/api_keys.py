@@ -30,7 +30,7 @@ MAX_LOOKUP_KEYS = 1000
 MAX_CACHED_KEYS = 10_000
 """Including invalid ones."""
 
-_KEY_PATTERN = re.compile(rf"{PREFIX}[A-Za-z0-9_-]{{43}}")
+KEY_PATTERN = re.compile(rf"{PREFIX}[A-Za-z0-9_-]{{43}}")
 _RATE_PATTERN = re.compile(r"([1-9][0-9]{0,8})/(second|minute|hour|day)")
 _UNIT_SECONDS = {"second": 1, "minute": 60, "hour": 3600, "day": 86_400}
 
@@ -94,7 +94,7 @@ class ApiKeyCache:
 
     async def find(self, text: str) -> ApiKey | None:
         """Return the key, or None if it is not valid. Raises DatabaseUnavailable."""
-        return await self.find_digest(hash_key(text)) if _KEY_PATTERN.fullmatch(text) else None
+        return await self.find_digest(hash_key(text)) if KEY_PATTERN.fullmatch(text) else None
 
     async def find_digest(self, digest: bytes) -> ApiKey | None:
         """Return the key with this digest, or None. Raises DatabaseUnavailable."""

@@ -12,7 +12,7 @@ import httpx
 from litestar import Litestar, Router
 from litestar.datastructures import State
 from litestar.di import Provide
-from litestar.exceptions import HTTPException
+from litestar.handlers import HTTPRouteHandler
 from litestar.middleware import ASGIMiddleware
 from litestar.plugins.prometheus import PrometheusConfig
 from litestar.types import ASGIApp, ControllerRouterHandler
@@ -20,7 +20,6 @@ from litestar.types import ASGIApp, ControllerRouterHandler
 from . import openapi, tracing
 from .api_keys import Rate
 from .context import Context, create_context
-from .errors import ServiceError
 from .handlers import announcements, api_query, arxiv, health, papers, params, queries, results
 from .handlers.backend import arxiv_api, internal, records
 from .handlers.backend.auth import check_token
@@ -40,13 +39,9 @@ from .middleware.request_log import RequestLogMiddleware
 from .middleware.request_timeout import RequestTimeoutMiddleware, TimeoutResponseMiddleware
 from .middleware.response_budget import ResponseBudgetMiddleware
 from .middleware.security_headers import SecurityHeadersMiddleware
-from .pages import home, paper
-from .pages.page import (
-    create_static_router,
-    create_template_config,
-    respond_to_http_exception,
-    respond_to_service_error,
-)
+from .pages import home, paper, sign_in
+from .pages.errors import ErrorPages, PageErrorMiddleware
+from .pages.page import create_static_router, create_template_config
 from .problems import EXCEPTION_HANDLERS
 from .settings import ENDPOINTS, Settings
 
@@ -81,11 +76,18 @@ HANDLERS: dict[str, list[ControllerRouterHandler]] = {
     "find-keys": [internal.find_keys],
     "find-signing-key": [internal.find_signing_key],
 }
-PAGES: list[ControllerRouterHandler] = [home.show_home, paper.show_paper, paper.retrieve_paper]
-PAGE_EXCEPTION_HANDLERS = EXCEPTION_HANDLERS | {
-    ServiceError: respond_to_service_error,
-    HTTPException: respond_to_http_exception,
-}
+PAGES: list[HTTPRouteHandler] = [
+    home.show_home,
+    paper.show_paper,
+    paper.retrieve_paper,
+    sign_in.show_sign_in,
+    sign_in.sign_in,
+    sign_in.sign_out,
+]
+PAGE_SEGMENTS = frozenset(
+    path.strip("/").partition("/")[0] for handler in PAGES for path in handler.paths
+)
+"""The first segments of the paths of pages."""
 OPERATIONS = (health.get_liveness, health.get_readiness, show_metrics)
 MAX_BODY_BYTES = 16 * 2**20  # of a request to a backend endpoint; 2,000 results are about 1 MiB
 MAX_PUBLIC_BODY_BYTES = 64 * 2**10
@@ -99,7 +101,7 @@ def create_app(settings: Settings, transport: httpx.AsyncBaseTransport | None = 
     ConfigurationError if `database_url` is missing or malformed.
     """
     context = create_context(settings, transport)
-    pages = [*PAGES, create_static_router()] if settings.serves_pages else []
+    pages = [_create_page_router(), create_static_router()] if settings.serves_pages else []
     return Litestar(
         [*_create_routers(settings), *pages, *OPERATIONS, openapi.create_assets_router()],
         lifespan=[_get_context, _update_search_index, _sync_mirror],
@@ -108,7 +110,7 @@ def create_app(settings: Settings, transport: httpx.AsyncBaseTransport | None = 
             "search": Provide(params.provide_search, sync_to_thread=False),
             "params": Provide(params.SearchParams, sync_to_thread=False),
         },
-        exception_handlers=PAGE_EXCEPTION_HANDLERS if settings.serves_pages else EXCEPTION_HANDLERS,
+        exception_handlers=EXCEPTION_HANDLERS,
         template_config=create_template_config() if settings.serves_pages else None,
         middleware=[
             PrometheusConfig(app_name="arxiv-gateway", prefix="http", group_path=True).middleware,
@@ -177,6 +179,10 @@ def _create_routers(settings: Settings) -> list[Router]:
     ]
 
 
+def _create_page_router() -> Router:
+    return Router("/", route_handlers=PAGES, request_max_body_size=MAX_PUBLIC_BODY_BYTES)
+
+
 def add_outer_middleware(app: Litestar) -> ASGIApp:
     """Wrap an app of `create_app` in the middleware for all requests, here from the outside in."""
     context = _get_context(app)
@@ -189,11 +195,14 @@ def add_outer_middleware(app: Litestar) -> ASGIApp:
     ]
     if settings.origins:  # outside of everything that rejects requests: pages can read errors
         middleware.append(CorsMiddleware(settings.origins, allow_keys=uses_keys))
+    error_formats: list[ASGIMiddleware] = [ApiErrorMiddleware()]
+    if settings.serves_pages:
+        error_formats.insert(0, PageErrorMiddleware(create_error_pages(settings)))
     middleware += [
-        ApiErrorMiddleware(),  # for the errors of ResponseBudgetMiddleware
+        *error_formats,  # for the errors of ResponseBudgetMiddleware
         ResponseBudgetMiddleware(),
         ConditionalMiddleware(),
-        ApiErrorMiddleware(),  # for all others: it needs their bodies, uncompressed
+        *error_formats,  # for all others: they need their bodies, uncompressed
         RequestTimeoutMiddleware(),  # outside of everything that waits
         AllowedHostsMiddleware(settings.hosts, exempt_backend=bool(settings.tokens)),
     ]
@@ -207,7 +216,13 @@ def add_outer_middleware(app: Litestar) -> ASGIApp:
     return wrapped
 
 
+def create_error_pages(settings: Settings) -> ErrorPages:
+    """Create what renders errors as pages."""
+    return ErrorPages(settings, PAGE_SEGMENTS)
+
+
 def _create_key_middleware(settings: Settings, context: Context) -> ApiKeyMiddleware:
     is_optional = settings.api_keys == "optional"
     anonymous_rate = Rate.parse(settings.anonymous_rate) if is_optional else None
-    return ApiKeyMiddleware(context.api_keys, anonymous_rate)
+    sessions = context.sessions if settings.serves_pages else None
+    return ApiKeyMiddleware(context.api_keys, anonymous_rate, sessions, PAGE_SEGMENTS)

@@ -1,5 +1,6 @@
 """Errors of `/api/query` as arXiv's API reports them."""
 
+from collections.abc import Callable
 from datetime import UTC, datetime
 from http import HTTPStatus
 
@@ -11,6 +12,7 @@ from ..errors import REJECTED
 from ..formats.arxiv_feed import MEDIA_TYPE, render_error
 from ..models.responses import Problem
 from ..problems import MEDIA_TYPE as PROBLEM_TYPE
+from ..problems import Headers
 
 PATH = ["api", "query"]
 
@@ -24,39 +26,50 @@ class ApiErrorMiddleware(ASGIMiddleware):
 
     async def handle(self, scope: Scope, receive: Receive, send: Send, next_app: ASGIApp) -> None:
         if [*filter(None, scope["path"].split("/"))] == PATH:
-            send = _ErrorSender(send).send
+            send = ProblemSender(send, _render, MEDIA_TYPE).send
         await next_app(scope, receive, send)
 
 
-class _ErrorSender:
+Render = Callable[[Problem], tuple[int, bytes]]
+"""Returns the status and the body in place of a problem."""
+
+
+class ProblemSender:
     """Sends one response. The start of a problem is delayed until its body is there."""
 
-    def __init__(self, send: Send) -> None:
+    def __init__(
+        self, send: Send, render: Render, media_type: str, headers: Headers | None = None
+    ) -> None:
+        """`media_type` is that of the rendered problems, which also have these `headers`."""
         self._send = send
+        self._render = render
+        self._replaced = {b"content-type": media_type.encode()}
+        self._headers = headers or []
         self._start: HTTPResponseStartEvent | None = None
 
     async def send(self, message: Message) -> None:
+        """Send a message of the response."""
         if message["type"] == "http.response.start":
             if dict(message["headers"]).get(b"content-type") == PROBLEM_TYPE.encode():
                 self._start = message
                 return
         elif message["type"] == "http.response.body" and self._start:
             problem = msgspec.json.decode(message["body"], type=Problem)
-            message["body"] = _render(problem)
-            await self._send(_create_start(self._start, problem, len(message["body"])))
+            status, message["body"] = self._render(problem)
+            await self._send(self._create_start(self._start, status, len(message["body"])))
         await self._send(message)
 
+    def _create_start(
+        self, start: HTTPResponseStartEvent, status: int, length: int
+    ) -> HTTPResponseStartEvent:
+        replaced = self._replaced | {b"content-length": b"%d" % length}
+        headers = [(name, replaced.get(name, value)) for name, value in start["headers"]]
+        return {**start, "status": status, "headers": [*headers, *self._headers]}
 
-def _render(problem: Problem) -> bytes:
-    return render_error(problem.detail.removeprefix(REJECTED), datetime.now(UTC))
 
-
-def _create_start(
-    start: HTTPResponseStartEvent, problem: Problem, length: int
-) -> HTTPResponseStartEvent:
-    replaced = {b"content-type": MEDIA_TYPE.encode(), b"content-length": b"%d" % length}
-    headers = [(name, replaced.get(name, value)) for name, value in start["headers"]]
-    return {**start, "status": _get_status(problem), "headers": headers}
+def _render(problem: Problem) -> tuple[int, bytes]:
+    detail = problem.detail.removeprefix(REJECTED)
+    return _get_status(problem), render_error(detail, datetime.now(UTC))
 
 
 def _get_status(problem: Problem) -> int:

@@ -1,18 +1,23 @@
 """Authentication by API keys, and quotas."""
 
+import re
+from collections.abc import Iterable
+from http import HTTPStatus
 from ipaddress import IPv6Address, ip_address, ip_network
+from urllib.parse import quote
 
 from litestar.enums import HttpMethod
 from litestar.middleware import ASGIMiddleware
 from litestar.types import ASGIApp, Message, Receive, Scope, Send
 
-from ..api_keys import ApiKeyCache, Rate
+from ..api_keys import KEY_PATTERN, ApiKeyCache, Rate
 from ..errors import InvalidApiKey, InvalidProxyApiKey, ServiceError, TooManyRequests
 from ..logging import key_name
 from ..problems import reject_request
 from ..quotas import MAX_WINDOWS, QuotaCounter
+from ..sessions import COOKIE, Session, SessionStore, get_session, set_session
 from ..settings import ENDPOINTS
-from .credentials import find_key
+from .credentials import find_cookies, find_key
 from .scope import get_first_segment, has_absolute_target
 
 EXEMPT = frozenset(
@@ -20,8 +25,15 @@ EXEMPT = frozenset(
 )
 """First segments of paths without keys: for operators, the description, and the backend endpoints,
 which have their own token."""
+SIGN_IN = "sign-in"
+"""First segment of the path that accepts keys in a form."""
+SIGN_IN_RATE = Rate(20, 60)
+"""Of an address: a person needs one attempt, and each costs a lookup."""
 SITE_FACTOR = 16
 """How many times the quota of an address an IPv6 /48 has, the network of a whole site."""
+
+_LOCAL_TARGET = re.compile(r"/(?![/\\])[!-\[\]-~]{0,8000}")
+"""Browsers treat `\\` as `/`, and `//` begins the name of a host."""
 
 Limits = list[tuple[str, Rate]]
 
@@ -29,29 +41,47 @@ Limits = list[tuple[str, Rate]]
 class ApiKeyMiddleware(ASGIMiddleware):
     """Identify the API client, count its requests and add the RateLimit headers."""
 
-    def __init__(self, keys: ApiKeyCache, anonymous_rate: Rate | None) -> None:
-        """Without `anonymous_rate`, every client needs a key."""
+    def __init__(
+        self,
+        keys: ApiKeyCache,
+        anonymous_rate: Rate | None,
+        sessions: SessionStore | None = None,
+        page_segments: frozenset[str] = frozenset(),
+    ) -> None:
+        """Without `anonymous_rate`, every client needs a key.
+
+        With `sessions`, pages are served, whose paths begin with `page_segments`.
+        """
         self.keys = keys
+        self.sessions = sessions
+        self.page_segments = page_segments if sessions else frozenset()
+        self._sign_in = {SIGN_IN} & self.page_segments
         self.anonymous_rate = anonymous_rate
         # apart, so that requests without a key never affect the quotas of keys
         self.key_quotas = QuotaCounter()
         self.address_quotas = QuotaCounter(MAX_WINDOWS)
+        self.sign_in_quotas = QuotaCounter(MAX_WINDOWS)
 
     async def handle(self, scope: Scope, receive: Receive, send: Send, next_app: ASGIApp) -> None:
-        if scope.get("method") == HttpMethod.OPTIONS or get_first_segment(scope) in EXEMPT:
+        if self._is_exempt(scope):
             await next_app(scope, receive, send)
             return
         try:
             quotas, limits = await self._identify_client(scope)
         except ServiceError as error:
-            await reject_request(error, send)
+            if isinstance(error, InvalidApiKey) and self._needs_sign_in(scope):
+                await _redirect_to_sign_in(scope, send)
+            else:
+                await reject_request(error, send)
             return
+        is_private = get_session(scope) is not None
         quota, is_within = quotas.count(*limits)
         fields = quota.fields()
 
         async def send_with_quota(message: Message) -> None:
             if message["type"] == "http.response.start":
-                message["headers"] = [*message["headers"], *fields]
+                headers = _make_private(message["headers"]) if is_private else message["headers"]
+                message["headers"] = [*headers, *fields]
             await send(message)
 
         if is_within:
@@ -61,6 +91,17 @@ class ApiKeyMiddleware(ASGIMiddleware):
             seconds = quota.seconds_left
             exceeded = TooManyRequests(f"{detail} {seconds} seconds", retry_after=seconds)
             await reject_request(exceeded, send_with_quota)
+
+    def _is_exempt(self, scope: Scope) -> bool:
+        segment = get_first_segment(scope)
+        if scope.get("method") == HttpMethod.OPTIONS or segment in EXEMPT:
+            return True
+        return segment in self._sign_in and scope.get("method") != HttpMethod.POST
+
+    def _needs_sign_in(self, scope: Scope) -> bool:
+        """Return whether a browser asks for a page, rather than a program with a wrong key."""
+        is_page = get_first_segment(scope) in self.page_segments
+        return is_page and find_key(scope) is None and not has_absolute_target(scope)
 
     async def _identify_client(self, scope: Scope) -> tuple[QuotaCounter, Limits]:
         """Return where to count the request, and its limits. Raises InvalidApiKey."""
@@ -73,14 +114,72 @@ class ApiKeyMiddleware(ASGIMiddleware):
                 )
             key_name.set(key.name)
             return self.key_quotas, [(key.name, key.rate)]
+        if get_first_segment(scope) in self._sign_in:
+            return self.sign_in_quotas, get_limits(_get_address(scope), SIGN_IN_RATE)
+        if session := await self._find_session(scope):
+            set_session(scope, session)
+            key_name.set(session.key.name)
+            return self.key_quotas, [(session.key.name, session.key.rate)]
         if self.anonymous_rate is None:
             raise _create_error(
                 scope,
                 "an API key is required: send it as `Authorization: Bearer KEY`, or as the password"
                 " of HTTP Basic",
             )
-        client = scope.get("client")
-        return self.address_quotas, get_limits(client[0] if client else "", self.anonymous_rate)
+        return self.address_quotas, get_limits(_get_address(scope), self.anonymous_rate)
+
+    async def _find_session(self, scope: Scope) -> Session | None:
+        """Return the session of a request that a page of another site cannot misuse.
+
+        Such a page can read no response. It can send forms, so only pages accept a session by POST:
+        they check a token.
+        """
+        if self.sessions is None:
+            return None
+        is_safe = scope.get("method") in {HttpMethod.GET, HttpMethod.HEAD}
+        if is_safe or get_first_segment(scope) in self.page_segments:
+            return await self.sessions.find(find_cookies(scope, COOKIE))
+        return None
+
+
+def _get_address(scope: Scope) -> str:
+    client = scope.get("client")
+    return client[0] if client else ""
+
+
+def _make_private(headers: Iterable[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
+    """Keep shared caches from storing a response: they know this of Authorization only."""
+    fields = dict(headers)
+    control = fields.get(b"cache-control", b"no-cache")
+    return [*(fields | {b"cache-control": b"private, " + control}).items()]
+
+
+async def _redirect_to_sign_in(scope: Scope, send: Send) -> None:
+    location = f"/{SIGN_IN}"
+    if scope.get("method") != HttpMethod.POST and (target := _get_target(scope)):
+        location += f"?next={quote(target, safe='/')}"
+    headers = [
+        (b"location", location.encode()),
+        (b"cache-control", b"no-store"),
+        (b"content-length", b"0"),
+    ]
+    await send({"type": "http.response.start", "status": HTTPStatus.SEE_OTHER, "headers": headers})
+    await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+
+def _get_target(scope: Scope) -> str | None:
+    """Return the path and the query, unless they are of no use after signing in."""
+    query = b"?" + scope["query_string"] if scope["query_string"] else b""
+    target = (scope["raw_path"] + query).decode("latin-1")
+    return target if target != "/" and is_local_target(target) else None
+
+
+def is_local_target(target: str) -> bool:
+    """Return whether a target is a path of this service that a redirect may contain.
+
+    API keys that somebody has put into a URL are not repeated.
+    """
+    return bool(_LOCAL_TARGET.fullmatch(target)) and not KEY_PATTERN.search(target)
 
 
 def _create_error(scope: Scope, detail: str) -> InvalidApiKey:

@@ -137,5 +137,5 @@ def _check_origin(request: AnyRequest, settings: Settings) -> None:
 def _is_own_origin(request: AnyRequest, settings: Settings) -> bool:
     # with Referrer-Policy: no-referrer, browsers send `null` for all forms
     origin = request.headers.get("origin", "null")
-    own = {request.headers.get("host"), urlsplit(settings.public_url or "").netloc}
-    return origin == "null" or urlsplit(origin).netloc in own
+    own = {request.headers.get("host", ""), urlsplit(settings.public_url or "").netloc}
+    return origin == "null" or origin.partition("://")[2] in own - {""}

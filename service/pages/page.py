@@ -6,20 +6,17 @@ from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from litestar import Response, Router
+from litestar import Router
 from litestar.datastructures import CacheControlHeader
 from litestar.enums import MediaType
-from litestar.exceptions import HTTPException
 from litestar.plugins.jinja import JinjaTemplateEngine
 from litestar.response import Template
 from litestar.static_files import create_static_files_router
 from litestar.template import TemplateConfig
 from litestar.types import Scope
 
-from ..errors import ServiceError
-from ..formats.negotiation import parse_media_type, select_offer
 from ..middleware.query_params import IS_LENIENT
-from ..problems import AnyRequest, handle_http_exception, handle_service_error
+from ..problems import AnyRequest
 from ..sessions import get_session
 from ..settings import Settings
 from . import csrf
@@ -36,11 +33,6 @@ POLICY = (
 HEADERS = {"content-security-policy": POLICY, "vary": "Accept, Cookie"}
 PAGE = {**IS_LENIENT, "is_page": True}
 """The `opt` of handlers of pages: links from elsewhere have parameters of trackers."""
-
-_OFFERS = {
-    "json": [parse_media_type("application/json"), parse_media_type("application/problem+json")],
-    "html": [parse_media_type("text/html")],
-}
 
 
 def create_environment() -> Environment:
@@ -96,7 +88,7 @@ def create_page(
     private = {"cache-control": "private, no-cache"} if cookies else {}
     return Template(
         template,
-        context=_create_common_values(request.scope, settings) | values,
+        context=create_common_values(request.scope, settings) | values,
         status_code=status_code,
         headers={**HEADERS, **private, **(headers or {})},
         cookies=cookies,
@@ -104,37 +96,7 @@ def create_page(
     )
 
 
-def _create_common_values(scope: Scope, settings: Settings) -> dict[str, Any]:
+def create_common_values(scope: Scope, settings: Settings) -> dict[str, Any]:
     """Return the variables of `base.html`."""
     uses_keys = settings.api_keys != "off"
     return {"path": scope["path"], "session": get_session(scope), "uses_keys": uses_keys}
-
-
-def accepts_page(request: AnyRequest) -> bool:
-    """Return whether the client is a browser that shows a page to its user."""
-    handler = request.scope.get("route_handler")
-    if handler is not None and handler.opt.get("is_page"):
-        return True
-    return select_offer(request.headers.get("accept", ""), _OFFERS) == "html"
-
-
-def respond_to_service_error(request: AnyRequest, error: ServiceError) -> Response[Any]:
-    """Respond with a page to browsers, and otherwise as the API does."""
-    return _convert_problem(request, handle_service_error(request, error))
-
-
-def respond_to_http_exception(request: AnyRequest, error: HTTPException) -> Response[Any]:
-    """Respond with a page to browsers, and otherwise as the API does."""
-    return _convert_problem(request, handle_http_exception(request, error))
-
-
-def _convert_problem(request: AnyRequest, response: Response[Any]) -> Response[Any]:
-    if not accepts_page(request):
-        return response
-    return create_page(
-        request,
-        "error.html",
-        status_code=response.status_code or HTTPStatus.INTERNAL_SERVER_ERROR,
-        headers={name: value for name, value in response.headers.items() if name != "content-type"},
-        problem=response.content,
-    )

@@ -1,0 +1,19 @@
+"""What tests of the pages for browsers share."""
+
+import httpx
+from lxml import html
+
+BROWSER = {"accept": "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"}
+KEY_COOKIE, FORM_COOKIE = "arxiv-gateway-session", "arxiv-gateway-csrf"
+
+
+def parse(response: httpx.Response) -> html.HtmlElement:
+    """Return the document of a page."""
+    assert response.headers["content-type"] == "text/html; charset=utf-8"
+    return html.document_fromstring(response.text)
+
+
+def read_form(response: httpx.Response, action: str) -> dict[str, str]:
+    """Return the fields of the form in a page that is sent to this path."""
+    [form] = [form for form in parse(response).forms if form.action == action]
+    return {name: value or "" for name, value in form.form_values()}
