@@ -6,7 +6,7 @@ from datetime import tzinfo
 from http import HTTPStatus
 from itertools import pairwise
 from typing import Any
-from urllib.parse import parse_qs, unquote
+from urllib.parse import parse_qs, unquote_to_bytes
 
 from litestar import Response, get, post
 from litestar.di import NamedDependency
@@ -59,7 +59,7 @@ async def show_paper(
     """Return the page of a paper, redirect to its path, or offer to retrieve it from arXiv."""
     name, version = parse_id_parameter(arxiv_id.strip("/"), "arxiv_id")
     path = _create_path(name, version)
-    if unquote(request.scope["raw_path"].decode("ascii")) != path:
+    if unquote_to_bytes(request.scope["raw_path"]) != path.encode():
         query = f"?{request.url.query}" if request.url.query else ""
         return Redirect(f"{path}{query}", status_code=HTTP_308_PERMANENT_REDIRECT)
     rows = await context.reader.fetch_versions(name)

@@ -17,6 +17,7 @@ from tests.conftest import Gateway, Serve
 from tests.support.cases import case_transport
 from tests.support.indexing import papers_are_indexed
 from tests.support.mirror import fill_mirror
+from tests.support.pages import parse
 
 MakeSettings = Callable[..., Settings]
 VERSION_ROWS = "//div[@class='abs-table']//tbody/tr"
@@ -25,8 +26,7 @@ VERSION_ROWS = "//div[@class='abs-table']//tbody/tr"
 async def fetch(client: Gateway, path: str, status: int = 200) -> html.HtmlElement:
     response = await client.get(path)
     assert response.status_code == status, response.text
-    assert response.headers["content-type"] == "text/html; charset=utf-8"
-    return html.document_fromstring(response.text)
+    return parse(response)
 
 
 def read_meta(page: html.HtmlElement, name: str) -> list[str]:
@@ -102,6 +102,7 @@ async def test_everything_that_is_known_is_shown(
         ("2101.00001/", "/abs/2101.00001"),
         ("HEP-TH/9901001v2", "/abs/hep-th/9901001v2"),
         ("math.GT/0309136", "/abs/math/0309136"),
+        ("2101.00001%E2%80%8B", "/abs/2101.00001"),
         ("https://arxiv.org/abs/2101.00001?context=cs", "/abs/2101.00001?context=cs"),
     ],
 )
@@ -132,8 +133,9 @@ async def test_a_paper_has_the_same_path_as_on_arxiv(
     assert changes[0][2:] == ["title,", "withdrawal"]
 
 
-async def test_what_is_no_identifier_is_an_error_page(client: Gateway) -> None:
-    page = await fetch(client, "/abs/something", 400)
+@pytest.mark.parametrize("text", ["something", "%00", "%FF", "2101.00001v0", "x" * 5000, "<b>"])
+async def test_what_is_no_identifier_is_an_error_page(client: Gateway, text: str) -> None:
+    page = await fetch(client, f"/abs/{text}", 400)
     assert "is not an arXiv id" in page.text_content()
 
 
