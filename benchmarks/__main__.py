@@ -12,6 +12,7 @@ from textwrap import shorten
 
 from benchmarks import (
     image,
+    importing,
     paper_search,
     parsing,
     proxying,
@@ -53,6 +54,7 @@ PARTS: dict[str, Callable[[Bench], Iterator[Row]]] = {
     "queue": queueing.measure_rates,
     "readers": routing.measure_readers,
     "papers": paper_search.measure_paper_search,
+    "import": importing.measure_import,
     "workers": workers.measure_workers,
 }
 MARKS = ("<!-- table -->\n", "<!-- end of table -->\n")

@@ -7,8 +7,7 @@ without precedence. Feeds show both steps: the title has the rewritten text, the
 import calendar
 import itertools
 import re
-from enum import Enum
-from typing import NamedTuple, cast
+from typing import Literal, NamedTuple, cast
 from urllib.parse import urlencode
 
 from .arxiv_query_parser import (
@@ -36,12 +35,7 @@ EVERYTHING = Term("all", "")
 # Rewriting
 
 
-class _Kind(Enum):
-    PREFIX = "ti:"
-    OPEN = "("
-    CLOSE = ")"
-    OPERATOR = "AND"
-    TEXT = "text"
+_Kind = Literal["prefix", "(", ")", "operator", "text"]
 
 
 class _Token(NamedTuple):
@@ -49,10 +43,11 @@ class _Token(NamedTuple):
     text: str
 
 
-_END = _Token(_Kind.CLOSE, "")
+_END = _Token(")", "")
 """What follows the last token."""
 _OPERATOR_NAMES = ("ANDNOT", "AND", "OR", "NOT")
 _PREFIXES = {f"{name}:": f"{name}:" for name in FIELDS} | {"title:": "ti:"}
+_PARENTHESES: dict[str, _Kind] = {"(": "(", ")": ")"}
 _TOKEN = re.compile(
     r'"[^"]*"'  # quotes that are not closed belong to no token
     r"|[()]"
@@ -98,10 +93,10 @@ def _complete_date(date: str, *, is_end: bool) -> str:
 
 def _create_token(text: str) -> _Token:
     if text in _OPERATOR_NAMES:
-        return _Token(_Kind.OPERATOR, text)
+        return _Token("operator", text)
     if text in _PREFIXES:
-        return _Token(_Kind.PREFIX, _PREFIXES[text])
-    return _Token(_Kind(text) if text in {"(", ")"} else _Kind.TEXT, text)
+        return _Token("prefix", _PREFIXES[text])
+    return _Token(_PARENTHESES.get(text, "text"), text)
 
 
 def _replace_not(tokens: list[_Token]) -> list[_Token]:
@@ -129,14 +124,14 @@ def _distribute_prefixes(tokens: list[_Token]) -> list[_Token]:
     is_prefixed = False
     for token, following in itertools.pairwise([*tokens, _END]):
         if prefix is None:
-            is_prefixed = token.kind is _Kind.PREFIX and not is_prefixed
-            if is_prefixed and following.kind is _Kind.OPEN:
+            is_prefixed = token.kind == "prefix" and not is_prefixed
+            if is_prefixed and following.kind == "(":
                 prefix, is_prefixed = token, False
                 continue
-        elif token.kind in {_Kind.OPEN, _Kind.CLOSE}:
-            depth += 1 if token.kind is _Kind.OPEN else -1
+        elif token.kind in {"(", ")"}:
+            depth += 1 if token.kind == "(" else -1
             prefix = prefix if depth else None
-        elif token.kind is _Kind.TEXT and rewritten[-1].kind is not _Kind.PREFIX:
+        elif token.kind == "text" and rewritten[-1].kind != "prefix":
             rewritten.append(prefix)
         rewritten.append(token)
     return rewritten
@@ -146,9 +141,9 @@ def _add_prefixes(tokens: list[_Token]) -> list[_Token]:
     """Rewrite `a` to `all:a`."""
     rewritten: list[_Token] = []
     for token in tokens:
-        is_prefixed = bool(rewritten) and rewritten[-1].kind is _Kind.PREFIX
-        if token.kind is _Kind.TEXT and not is_prefixed:
-            rewritten.append(_Token(_Kind.PREFIX, "all:"))
+        is_prefixed = bool(rewritten) and rewritten[-1].kind == "prefix"
+        if token.kind == "text" and not is_prefixed:
+            rewritten.append(_Token("prefix", "all:"))
         rewritten.append(token)
     return rewritten
 
@@ -157,7 +152,7 @@ def _drop_repeated_operators(tokens: list[_Token]) -> list[_Token]:
     """Rewrite `a AND OR b` to `a OR b`."""
     rewritten: list[_Token] = []
     for token in tokens:
-        if token.kind is _Kind.OPERATOR and rewritten and rewritten[-1].kind is _Kind.OPERATOR:
+        if token.kind == "operator" and rewritten and rewritten[-1].kind == "operator":
             rewritten.pop()
         rewritten.append(token)
     return rewritten
@@ -168,16 +163,16 @@ def _add_operators(tokens: list[_Token]) -> list[_Token]:
     rewritten = tokens[:1]
     for previous, token in itertools.pairwise(tokens):
         if _lacks_operator(previous.kind, token.kind):
-            rewritten.append(_Token(_Kind.OPERATOR, "OR"))
+            rewritten.append(_Token("operator", "OR"))
         rewritten.append(token)
     return rewritten
 
 
 def _lacks_operator(previous: _Kind, kind: _Kind) -> bool:
-    if previous is _Kind.PREFIX:
-        return kind is _Kind.PREFIX
-    is_end = previous in {_Kind.TEXT, _Kind.CLOSE}
-    return is_end and kind in {_Kind.PREFIX, _Kind.OPEN, _Kind.TEXT}
+    if previous == "prefix":
+        return kind == "prefix"
+    is_end = previous in {"text", ")"}
+    return is_end and kind in {"prefix", "(", "text"}
 
 
 def _replace_underscores(tokens: list[_Token]) -> list[_Token]:
@@ -189,11 +184,11 @@ def _replace_underscores(tokens: list[_Token]) -> list[_Token]:
     if len(tokens) < len(["au:", "name"]) or "_" not in tokens[1].text:
         return tokens
     name = tokens[1].text.replace("_", " ")
-    author = _Token(_Kind.TEXT, name if '"' in name else f'"{name}"')
+    author = _Token("text", name if '"' in name else f'"{name}"')
     if tokens[0].text == "au:":
         return [tokens[0], author, *tokens[2:]]
     return tokens[:1] + [
-        author if previous.text == "au:" and token.kind is _Kind.TEXT else token
+        author if previous.text == "au:" and token.kind == "text" else token
         for previous, token in itertools.pairwise(tokens)
     ]
 
@@ -203,14 +198,14 @@ def _drop_unused_prefixes(tokens: list[_Token]) -> list[_Token]:
     return [
         token
         for token, following in itertools.pairwise([*tokens, _END])
-        if token.kind is not _Kind.PREFIX or following.kind is _Kind.TEXT
+        if token.kind != "prefix" or following.kind == "text"
     ]
 
 
 _WITHOUT_SPACE = {
-    (_Kind.OPEN, _Kind.PREFIX),
-    (_Kind.TEXT, _Kind.CLOSE),
-    (_Kind.PREFIX, _Kind.TEXT),
+    ("(", "prefix"),
+    ("text", ")"),
+    ("prefix", "text"),
 }
 
 

@@ -267,8 +267,8 @@ class LocalSearchService(SearchService):
         """
         request = self._encode(search, source)
         if request.source == "mirror":
-            return await self._mirror.search(request)
-        if request.source == "auto" and (found := await self._mirror.look_up(request)):
+            return await self._search_mirror(request)
+        if found := await self._look_up(request):
             return found
         try:
             send = partial(self._send_with_retries, request, None)
@@ -292,18 +292,14 @@ class LocalSearchService(SearchService):
     ) -> SearchReply:
         """Answer from the cache, the mirror, arXiv, an expired record, or the mirror again."""
         if request.source == "mirror":
-            return await self._record_mirrored(request, await self._mirror.search(request))
+            return await self._record_mirrored(request, await self._search_mirror(request))
         earlier = await self._records.find_latest(request.search_key)
         stored = earlier if use_cache else None
         if stored is not None and _is_fresh(stored):
             reply = _create_hit(stored)
             self._add_to_cache(request, reply)
             return reply
-        if (
-            request.source == "auto"
-            and use_cache
-            and (found := await self._mirror.look_up(request))
-        ):
+        if use_cache and (found := await self._look_up(request)):
             return await self._record_mirrored(request, found)
         forwarded = "fwd=request" if not use_cache else "fwd=stale" if stored else "fwd=uri-miss"
         record = partial(self._record_checked, request, earlier)
@@ -338,9 +334,29 @@ class LocalSearchService(SearchService):
         self._add_to_cache(request, reply)
         return reply
 
+    async def _search_mirror(self, request: ArxivRequest) -> ArxivResponse:
+        """Return the answer of the mirror, with a warning if papers may be missing."""
+        response = await self._mirror.search(request)
+        if await self._mirror.is_complete():
+            return response
+        age = await self._mirror.describe_age()
+        return _add_warning(response, f"the mirror does not have all papers of arXiv: {age}")
+
+    async def _look_up(self, request: ArxivRequest) -> ArxivResponse | None:
+        """Return what a current mirror has, if it may be used and has all that is requested."""
+        if request.source != "auto":
+            return None
+        with suppress(errors.DatabaseUnavailable):  # of the replica with the papers: ask arXiv
+            return await self._mirror.look_up(request)
+        return None
+
     async def _may_fall_back(self, request: ArxivRequest) -> bool:
         """Whether the mirror may answer in place of arXiv."""
-        return request.source == "auto" and await self._mirror.is_complete()
+        if request.source != "auto":
+            return False
+        with suppress(errors.DatabaseUnavailable):
+            return await self._mirror.is_complete()
+        return False
 
     async def _fall_back(
         self, request: ArxivRequest, error: errors.ServiceError
@@ -355,7 +371,7 @@ class LocalSearchService(SearchService):
             return None
         warning = f"arXiv cannot be asked ({error.detail}): this is the answer of the mirror, {age}"
         logger.warning("%s", warning)
-        return structs.replace(response, remarks=response.remarks | {"warnings": [warning]})
+        return _add_warning(response, warning)
 
     async def _send_with_retries(
         self,
@@ -448,12 +464,8 @@ class LocalSearchService(SearchService):
                 f" {earlier.query_id}): repeat the search later"
             )
             logger.warning("%s (%r)", warning, request.query)
-            warnings = [*response.remarks.get("warnings", ()), warning]
             response = structs.replace(
-                response,
-                outcome=Outcome.SUSPECT,
-                reason=warning,
-                remarks=response.remarks | {"warnings": warnings},
+                _add_warning(response, warning), outcome=Outcome.SUSPECT, reason=warning
             )
         return await self.record(response, before_retry, search_key=request.search_key)
 
@@ -539,6 +551,11 @@ async def wait_for_results(
             )
         await asyncio.sleep(QUEUE_POLL_SECONDS)
     return rows
+
+
+def _add_warning(response: ArxivResponse, warning: str) -> ArxivResponse:
+    warnings = [*response.remarks.get("warnings", ()), warning]
+    return structs.replace(response, remarks=response.remarks | {"warnings": warnings})
 
 
 def _create_error(response: ArxivResponse, recorded: RecordedSearch | None) -> errors.UpstreamError:

@@ -325,7 +325,7 @@ class RemoteReader(RecordReader):
         return {(row.arxiv_id, row.version): row for row in rows}
 
     async def fetch_announced_day(self, filters: AnnouncementFilter) -> AnnouncedDay:
-        return await self._read(requests.Day(filters), AnnouncedDay)
+        return await self._read(requests.AnnouncementsOfDay(filters), AnnouncedDay)
 
     async def fetch_announcements(self, arxiv_id: str) -> list[Announcement]:
         return await self._read(requests.Announcements(arxiv_id), list[Announcement])

@@ -152,7 +152,7 @@ class Corrections(_Request, frozen=True, tag="corrections"):
     filter: Annotated[PaperFilter, describe("the query and other filters")] = field(name="wanted")
 
 
-class Day(_Request, frozen=True, tag="day"):
+class AnnouncementsOfDay(_Request, frozen=True, tag="day"):
     """A day of announcements: their number by type, and the days before and after it."""
 
     filter: Annotated[AnnouncementFilter, describe("which announcements")] = field(name="wanted")
@@ -178,7 +178,7 @@ ReadRequest = (
     | SuggestionsFor
     | SimilarTo
     | Corrections
-    | Day
+    | AnnouncementsOfDay
     | Announcements
 )
 
@@ -218,7 +218,7 @@ async def execute(  # noqa: C901, PLR0911, PLR0912 - one each
             return await paper_search.find_similar(paper, filters, limit)
         case Corrections(filters):
             return await paper_search.correct_spelling(filters)
-        case Day(filters):
+        case AnnouncementsOfDay(filters):
             return await reader.fetch_announced_day(filters)
         case Announcements(arxiv_id):
             return await reader.fetch_announcements(arxiv_id)

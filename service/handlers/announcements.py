@@ -1,7 +1,8 @@
 """`/announcements`: which papers arXiv announced on a day, and a feed of the latest days."""
 
 from collections.abc import Iterable
-from datetime import date, datetime, time, tzinfo
+from datetime import date as Day  # noqa: N812 - a field has the name `date`
+from datetime import datetime, time, tzinfo
 from typing import Annotated, Any
 
 import msgspec
@@ -18,7 +19,7 @@ from ..middleware.response_budget import reserve_memory
 from ..models import describe
 from ..models.filters import AnnouncementFilter, Position
 from ..models.mirror import AnnouncementType
-from ..models.records import AnnouncedDay, AnnouncedPaperRow, AnnouncementDate
+from ..models.records import AnnouncedDay, AnnouncedPaperRow
 from ..models.responses import AnnouncedPaper, AnnouncementDay, Paper
 from ..problems import AnyRequest
 from .pagination import ROW_BYTES, ListResponse, ListView
@@ -29,10 +30,12 @@ FEED_DAYS, FEED_PAPERS = 5, 1000
 _ANNOUNCED_PAPERS = openapi.list_with_optional_fields(AnnouncedPaper)
 
 
-class Announcements(Struct, frozen=True, kw_only=True, omit_defaults=True):
+class AnnouncementList(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A page of the announcements of one day."""
 
-    date: AnnouncementDate | None
+    date: Annotated[
+        Day | None, describe("the day; null if no announcements are stored", "2026-11-24")
+    ]
     announcements: Annotated[
         _ANNOUNCED_PAPERS,  # type: ignore[valid-type]
         describe("the papers on this page: new, cross, replace, replace-cross"),
@@ -74,7 +77,7 @@ def create_view(tz: tzinfo, title: str = "announcements") -> ListView[AnnouncedP
 @get(
     "/announcements",
     summary="List the announcements of a day",
-    responses=openapi.describe_json(Announcements, "The matching announcements.")
+    responses=openapi.describe_json(AnnouncementList, "The matching announcements.")
     | openapi.NOT_ACCEPTABLE
     | openapi.FRONTEND_PROBLEMS,
     operation_class=openapi.ListOperation,
@@ -102,7 +105,7 @@ async def list_announcements(
     if response.format.name != "json":
         return await response.respond()
     rows, links = await response.fetch_page()
-    content = Announcements(
+    content = AnnouncementList(
         date=day.date,
         announcements=msgspec.Raw(await response.serialize(rows)),
         total=sum(day.counts.get(each, 0) for each in filters.types or AnnouncementType),
@@ -161,11 +164,11 @@ async def _fetch_latest(context: Context, filters: AnnouncementFilter) -> list[A
     return [*papers.values()][:FEED_PAPERS]
 
 
-def _get_midnight(day: date) -> int:
+def _get_midnight(day: Day) -> int:
     return int(datetime.combine(day, time(), ZONE).timestamp())
 
 
-def _link_day(response: ListResponse[Any], day: date | None) -> AnnouncementDay | None:
+def _link_day(response: ListResponse[Any], day: Day | None) -> AnnouncementDay | None:
     if day is None:
         return None
     return AnnouncementDay(date=day, url=response.format_url(date=day.isoformat()))

@@ -413,13 +413,13 @@ class AnnouncementsQuery(AnnouncementFeedQuery, PageQuery):
         param(
             "day of the announcement in US Eastern time; default: the latest one",
             "2026-11-24",
-            max_length=64,
+            schema_extra={"format": "date"},
         ),
     ] = None
 
     def build_filter(self) -> AnnouncementFilter:
         """Return the filter, with the date if it is given. Raises InvalidParameter."""
-        day = _parse_day(self.date.strip()) if self.date else None
+        day = None if self.date is None else _parse_day(self.date)
         return structs.replace(super().build_filter(), date=day)
 
 
@@ -429,7 +429,9 @@ def _parse_day(text: str) -> date:
             return date.fromisoformat(text)
     except ValueError:
         pass
-    raise InvalidParameter("date", f"{text!r} is not a day; use YYYY-MM-DD, such as 2026-11-24")
+    raise InvalidParameter(
+        "date", f"{text[:100]!r} is not a day; use YYYY-MM-DD, such as 2026-11-24"
+    )
 
 
 def _parse_type(text: str) -> AnnouncementType:

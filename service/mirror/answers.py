@@ -18,6 +18,7 @@ from ..models.mirror import SyncState
 from ..models.records import PaperInsert
 from ..search_index.arxiv_queries import find
 from ..search_index.paper_index import PaperIndex
+from .sync_state import is_complete
 
 STATUS = 200
 """The HTTP status of an answer, that of a successful response of arXiv."""
@@ -35,7 +36,7 @@ class MirrorSearch:
 
     async def is_complete(self) -> bool:
         """Whether all papers of arXiv are in the mirror. Raises DatabaseUnavailable."""
-        return any(not sync.set_spec and sync.covered_until for sync in await self._fetch_syncs())
+        return any(not sync.set_spec and is_complete(sync) for sync in await self._fetch_syncs())
 
     async def look_up(self, request: ArxivRequest) -> ArxivResponse | None:
         """Return the answer to a search for identifiers; None if arXiv may know more.
@@ -50,7 +51,7 @@ class MirrorSearch:
         current = {
             sync.set_spec
             for sync in await self._fetch_syncs()
-            if sync.synced_at and sync.synced_at >= latest_update
+            if is_complete(sync) and (sync.synced_at or 0) >= latest_update
         }
         if not current:
             return None
@@ -67,15 +68,14 @@ class MirrorSearch:
         """
         if not request.parameters["search_query"]:
             return _create_page(request, await self._reader.fetch_papers(_parse_ids(request)))
+        requested = dict(_parse_ids(request))
         try:
-            tree = lax_query.parse_rewritten_query(
-                lax_query.rewrite_query(request.parameters["search_query"])
-            )
+            tree = lax_query.parse_rewritten_query(_rewrite_query(request))
             total, found = await find(
                 self._index,
                 await self._index.open_snapshot(),
                 tree,
-                arxiv_ids=[name for name, _ in _parse_ids(request)] or None,
+                arxiv_ids=requested or None,
                 sort_by=request.search.sort_by,
                 sort_order=request.search.sort_order,
                 start=request.search.start,
@@ -85,7 +85,8 @@ class MirrorSearch:
             if isinstance(request.search, ApiQuery):
                 raise InvalidApiQuery(str(error)) from None
             raise InvalidParameter("query", str(error)) from None
-        papers = await self._reader.fetch_papers([ArxivId(*paper) for paper in found])
+        keys = [ArxivId(name, requested.get(name) or version) for name, version in found]
+        papers = await self._reader.fetch_papers(keys)
         return _create_response(request, total, papers, tree)
 
     async def describe_age(self) -> str:
@@ -123,7 +124,7 @@ def _create_response(
     missing = arxiv_query.find_missing_ids(parameters, entries)
     if missing and not tree and not request.search.start and len(missing) < request.max_results:
         remarks["missing_ids"] = missing
-    query = lax_query.rewrite_query(parameters["search_query"])
+    query = _rewrite_query(request)
     return ArxivResponse(
         timestamp=int(time()),
         status=STATUS,
@@ -133,6 +134,12 @@ def _create_response(
         entries=entries,
         remarks=remarks,
     )
+
+
+def _rewrite_query(request: ArxivRequest) -> str:
+    """Return the query as arXiv corrects it, unless the request forbids this."""
+    query = request.parameters["search_query"]
+    return query if request.parameters.get("raw") == "1" else lax_query.rewrite_query(query)
 
 
 def _parse_ids(request: ArxivRequest) -> list[ArxivId]:

@@ -4,6 +4,8 @@ Before each line, which is as it was, a line has its number and the reason. So t
 can be imported in turn.
 """
 
+import fcntl
+import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -31,6 +33,7 @@ class RejectedLines:
         with self._map_errors():
             self._file = path.open("a+b")
             self._file.seek(0)
+            self._lock()
         if self._file.read(len(NOTE)) not in {b"", NOTE}:
             self._file.close()
             raise InvalidParameter("--rejected", f"{path} has other content: give another path")
@@ -39,10 +42,9 @@ class RejectedLines:
         return self
 
     def __exit__(self, *_: object) -> None:
-        with self._map_errors():
-            self._file.close()
-            if self.path.stat().st_size == 0:
-                self.path.unlink()
+        with self._map_errors(), self._file:
+            if self._file.seek(0, os.SEEK_END) == 0:
+                self.path.unlink(missing_ok=True)
 
     def keep_until(self, number: int) -> None:
         """Remove the lines after this one, which will be read again."""
@@ -62,6 +64,14 @@ class RejectedLines:
                 text = " ".join(reason.split()).encode(errors="backslashreplace")
                 self._file.write(b"%b%d: %b\n%b\n" % (NOTE, number, text, line))
             self._file.flush()
+
+    def _lock(self) -> None:
+        try:
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            self._file.close()
+            reason = f"another import writes to {self.path}: wait until it ends"
+            raise InvalidParameter("--rejected", reason) from error
 
     @contextmanager
     def _map_errors(self) -> Iterator[None]:

@@ -6,7 +6,7 @@ import stat
 import zipfile
 import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from io import FileIO
 from struct import Struct
 from typing import NamedTuple
@@ -29,7 +29,7 @@ REMEDY = (
 _PIECE_BYTES = 256 * 2**10
 _HEAD_BYTES = 2**20
 """The beginning, which identifies a file together with its size."""
-_GZIP, _ZIP = b"\x1f\x8b", b"PK\x03\x04"
+_GZIP, _ZIP = b"\x1f\x8b", (b"PK\x03\x04", b"PK\x05\x06")
 _GZIP_BITS, _DEFLATE_BITS = 31, -15
 """How zlib reads a gzip file, and a member of a ZIP archive."""
 _LOCAL_HEADER = Struct("<8xH16xHH")
@@ -189,7 +189,8 @@ class SnapshotFile:
 
     def _inflate(self, pieces: Iterator[bytes], bits: int) -> Iterator[bytes]:
         """Yield what was compressed: all members of a gzip file, or one of a ZIP archive."""
-        decoder = zlib.decompressobj(bits)
+        decoder = last = zlib.decompressobj(bits)
+        piece = b""
         try:
             for compressed in pieces:
                 piece = compressed
@@ -199,11 +200,13 @@ class SnapshotFile:
                     if decoder.eof and not (piece := piece.lstrip(b"\0")):
                         break
                     decoder = zlib.decompressobj(bits) if decoder.eof else decoder
+                    last = decoder.copy()
                     yield decoder.decompress(piece, _PIECE_BYTES)
                     piece = decoder.unconsumed_tail or decoder.unused_data
             while not decoder.eof and (rest := decoder.decompress(b"", _PIECE_BYTES)):
                 yield rest
         except zlib.error as error:
+            yield from _inflate_undamaged(last, piece)
             raise self._report_damage(error) from error
         if not decoder.eof:
             raise self._report_truncation()
@@ -259,6 +262,15 @@ class SnapshotFile:
             f"{self.name} is damaged ({error}): all lines before that are stored; download it again"
             " and import it again"
         )
+
+
+def _inflate_undamaged(decoder: "zlib._Decompress", piece: bytes) -> Iterator[bytes]:
+    """Yield what comes before the damage in a piece."""
+    with suppress(zlib.error):
+        # byte by byte: what precedes an error in the same call is lost
+        while not decoder.eof and (byte := decoder.decompress(piece, 1)):
+            yield byte
+            piece = decoder.unconsumed_tail
 
 
 def _read_head(stream: FileIO) -> bytes:

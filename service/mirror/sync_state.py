@@ -87,6 +87,11 @@ def is_received(state: SyncState) -> bool:
     return bool(state.run_until and state.run_next and state.run_next > state.run_until)
 
 
+def is_complete(state: SyncState) -> bool:
+    """Whether all records of the set are stored up to those of the latest complete run."""
+    return state.covered_from == EARLIEST and state.synced_at is not None
+
+
 def complete_window(state: SyncState) -> SyncState:
     """Go on to the next window."""
     end = state.window_until

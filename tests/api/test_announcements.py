@@ -654,6 +654,7 @@ async def test_unchanged_response_is_304(client: Gateway, path: str) -> None:
         ("date=yesterday", "date", "YYYY-MM-DD"),
         ("date=2026-02-30", "date", "YYYY-MM-DD"),
         ("date=20260427", "date", "YYYY-MM-DD"),
+        ("date=", "date", "YYYY-MM-DD"),
         ("date=2026-W18-1", "date", "YYYY-MM-DD"),
         ("date=0000-00-00", "date", "YYYY-MM-DD"),
         ("date=2026-04-27&date=2026-04-28", "date", "give it once"),

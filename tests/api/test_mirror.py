@@ -2,11 +2,12 @@
 
 from collections.abc import Callable
 from time import time
-from typing import Any
+from typing import Any, LiteralString
 
 import httpx
 import psycopg
 import pytest
+from psycopg.sql import SQL
 
 from demo.arxiv import StandIn
 from service.arxiv_xml import parse_feed
@@ -174,6 +175,7 @@ async def test_any_search_can_be_answered_by_the_mirror(
     local = await search(client, **params, source="mirror")
     arxiv = await search(client, **params, source="arxiv")
     assert local.headers["cache-status"].endswith("; detail=mirror")
+    assert "warnings" not in local.json()
     assert len(mirrored.requests) == 1
     assert local.json()["num_results"] == arxiv.json()["num_results"] > 0
     assert {*list_ids(local)} == {*list_ids(arxiv)} or local.json()["num_results"] > 50
@@ -241,6 +243,35 @@ async def test_a_mirror_of_some_papers_does_not_answer_in_place_of_arxiv(
     async with gateway() as client:
         response = await client.get("/arxiv", params={"title": "network"})
     assert response.status_code == 503
+
+
+@pytest.mark.parametrize(
+    "gap",
+    [
+        "covered_from = '2026-01-01'",  # sync --from 2026-01-01
+        "covered_until = '2005-10-16', synced_at = null",  # the first sync has begun
+    ],
+)
+async def test_a_mirror_with_a_gap_does_not_answer_in_place_of_arxiv(
+    gateway: Serve,
+    mirrored: StandIn,
+    database: str,
+    settings: MakeSettings,
+    db: psycopg.Connection,
+    gap: LiteralString,
+) -> None:
+    db.execute(SQL("update mirror_syncs set {}").format(SQL(gap)))
+    async with gateway() as client:
+        await papers_are_indexed(database, settings().index_path)
+        response = await search(client, id_list=mirrored.papers[0].arxiv_id)
+        assert "mirror" not in response.headers["cache-status"]
+        mirrored.retry_after = 60
+        response = await client.get("/arxiv", params={"title": "network"})
+        assert response.status_code == 503
+        await papers_are_indexed(database, settings().index_path)
+        response = await search(client, title="network", source="mirror")
+    [warning] = response.json()["warnings"]
+    assert "does not have all papers" in warning
 
 
 async def test_arxiv_api_answers_from_the_mirror_too(client: Gateway, mirrored: StandIn) -> None:

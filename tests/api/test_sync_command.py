@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from datetime import date, timedelta
+from time import sleep
 
 import psycopg
 import pytest
@@ -15,7 +16,8 @@ from tests.support.process import ROOT, run_command
 
 SINCE = date(2025, 9, 1)
 """The stand-in changed the last papers in January 2026."""
-PAPERS = "select count(distinct arxiv_id) from papers"
+PAPERS = "select count(*) from paper_details"
+"""Papers of OAI-PMH; the command also stores those of the feeds."""
 
 
 @pytest.fixture
@@ -29,6 +31,7 @@ def environment(
         "ARXIV_DATABASE_URL": database,
         "ARXIV_API_URL": url,
         "ARXIV_OAI_URL": url.replace("/api/query", "/oai"),
+        "ARXIV_RSS_URL": url.removesuffix("/api/query"),
         "ARXIV_INTERVAL": "0",
     }
     arxiv.oai.max_records = 2500
@@ -72,8 +75,8 @@ def test_same_command_continues_after_an_interruption(
     arguments = "--from", SINCE.isoformat(), "--format", "arXivRaw"
     arxiv.delay = 0.2
     with start(environment, *arguments) as process:
-        while not count_papers(db) >= 5 and process.poll() is None:
-            pass
+        while count_papers(db) < 5 and process.poll() is None:
+            sleep(0.02)
         process.send_signal(how)
         output = process.communicate(timeout=30)
     arxiv.delay = 0

@@ -135,7 +135,9 @@ async def test_service_with_a_daily_sync_fills_its_mirror(
     monkeypatch.setattr(arxiv_schedule, "find_rush_left", lambda _: 0.0)
     monkeypatch.setattr("service.mirror.sync_state.EARLIEST", TODAY)
     del arxiv
-    async with gateway(sync="daily", oai_url=oai_url, rss_url=oai_url) as client:
+    async with gateway(
+        sync="daily", oai_url=oai_url, rss_url=oai_url.removesuffix("/oai")
+    ) as client:
         await wait_until(lambda: synced_at(db) > 0)
         health = (await client.get("/health/ready")).json()
         metrics = (await client.get("/metrics")).text

@@ -369,6 +369,7 @@ async def test_search_of_the_previous_release_goes_before_background_work(
         await asyncio.sleep(0.5)
         assert db.execute(HOLDER).fetchone() == (None,)
         assert db.execute(is_first, [ticket]).fetchone() == (True,)
+        assert not waiting.done()
         db.execute("delete from gate_queue where ticket = %s", [ticket])
         await waiting
 

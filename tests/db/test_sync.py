@@ -349,31 +349,33 @@ async def test_process_that_lost_its_right_stores_nothing_more(
 
 
 async def test_days_that_are_unavailable_are_skipped_and_reported(
-    papers: StandIn, mirror: Mirror, db: psycopg.Connection
+    papers: StandIn, mirror: Mirror, db: psycopg.Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    days = sorted(set(datestamps(papers)))
-    missing = {days[100], days[200]}
-    papers.oai.unavailable_dates = missing
-    result = await mirror.sync(formats=FORMATS[:1])
+    monkeypatch.setattr(sync_state, "WINDOW", timedelta(days=31))
+    days = [day for day in sorted(set(datestamps(papers))) if day > TODAY - timedelta(days=500)]
+    since, first, second = days[0], days[3], days[9]
+    changed = [day for day in datestamps(papers) if day >= since]
+    papers.oai.unavailable_dates = {first, second}
+    result = await mirror.sync(since=since, formats=FORMATS[:1])
 
     state = await mirror.state()
     assert not result.is_complete
-    assert {*state.skipped} == missing
-    assert state.covered_until == days[100] - DAY
+    assert state.skipped == [first, second]
+    assert (state.covered_from, state.covered_until) == (since, first - DAY)
     assert state.synced_at is None
-    assert days[100].isoformat() in (state.error or "")
-    assert count_papers(db) == sum(day not in missing for day in datestamps(papers))
+    assert first.isoformat() in (state.error or "")
+    assert count_papers(db) == sum(day not in {first, second} for day in changed)
 
     papers.oai.unavailable_dates = set()
     papers.requests.clear()
-    result = await mirror.sync(formats=FORMATS[:1])
+    result = await mirror.sync(since=since, formats=FORMATS[:1])
 
     state = await mirror.state()
     assert result.is_complete
     assert (state.covered_until, state.skipped, state.error) == (TODAY, [], None)
     assert state.synced_at
-    assert count_papers(db) == len(papers.papers)
-    assert len(lists(papers)) < 10  # not everything again
+    assert count_papers(db) == len(changed)
+    assert len(lists(papers)) == 3  # today and both days
 
 
 async def test_unavailable_arxiv_ends_the_sync_after_a_few_days(
