@@ -79,8 +79,11 @@ def encode_search(
 
 
 def get_mirror_key(request: ArxivRequest) -> UUID:
-    """Return the key of the answers of the mirror to a search."""
-    return _compute_digest("mirror", request.parameters)
+    """Return the key of the answers of the mirror to a search.
+
+    Those of a current mirror, for `auto`, have another key than those of any age.
+    """
+    return _compute_digest(f"mirror, source={request.source}", request.parameters)
 
 
 def _compute_digest(url: str, params: dict[str, str]) -> UUID:

@@ -35,11 +35,12 @@ from .mirror.answers import MirrorSearch
 from .mirror.daily_announcements import DailyAnnouncements
 from .mirror.daily_sync import DailySync, show_metrics
 from .mirror.oai_client import OaiClient
-from .models.responses import ArxivState, Health, MirrorStatus
+from .models.responses import ArxivState, IndexStatus, MirrorStatus
 from .paper_search import LocalPaperSearch, PaperSearch
 from .search import LocalSearchService, SearchService
 from .search_index.indexer import Indexer
 from .search_index.paper_index import PaperIndex
+from .search_index.state import read_status
 from .sessions import SessionStore
 from .settings import READING, Settings
 from .signing import SigningKey
@@ -82,11 +83,6 @@ class Context(ABC):
         self._resources = resources
         self._exit_stack = AsyncExitStack()
 
-    @property
-    def backend_health(self) -> Health | None:
-        """The latest readiness response of the backend, if there is one."""
-        return None
-
     @abstractmethod
     async def fetch_arxiv_state(self) -> ArxivState | None:
         """Return the state of the requests to arXiv if known. Raises DatabaseUnavailable."""
@@ -94,6 +90,14 @@ class Context(ABC):
     @abstractmethod
     async def fetch_mirror_status(self) -> MirrorStatus | None:
         """Return how current the mirror is, if there is one. Raises DatabaseUnavailable."""
+
+    @abstractmethod
+    async def fetch_index_status(self) -> IndexStatus | None:
+        """Return the state of the search index, if it is known."""
+
+    @abstractmethod
+    async def fetch_queue_status(self) -> str | None:
+        """Return whether RabbitMQ is connected or away, if it is used and this is known."""
 
     async def __aenter__(self) -> Self:
         for resource in self._resources:
@@ -205,6 +209,17 @@ class LocalContext(Context):
             error=status.error,
         )
 
+    async def fetch_index_status(self) -> IndexStatus | None:
+        """Return the state of the index of this machine."""
+        settings = self.settings
+        return read_status(settings.index_path) if settings.searches_papers else None
+
+    async def fetch_queue_status(self) -> str | None:
+        """Return whether this process is connected to the queue."""
+        if self.queue is None:
+            return None
+        return "connected" if self.queue.connected else "away"
+
 
 def _check_database_settings(settings: Settings) -> None:
     if settings.only_reads and settings.sync == "daily":
@@ -235,18 +250,25 @@ class RemoteContext(Context):
         self._exit_stack.push_async_callback(backend.connections.close_idle)
         self._backend = backend
 
-    @property
-    def backend_health(self) -> Health | None:
-        """The latest readiness response of the backend."""
-        return self._backend.health
-
     async def fetch_arxiv_state(self) -> ArxivState | None:
         """Return the state from the backend's latest readiness response."""
-        return self._backend.health.arxiv if self._backend.health else None
+        health = await self._backend.fetch_health()
+        return health.arxiv if health else None
 
     async def fetch_mirror_status(self) -> MirrorStatus | None:
         """Return the status from the backend's latest readiness response."""
-        return self._backend.health.mirror if self._backend.health else None
+        health = await self._backend.fetch_health()
+        return health.mirror if health else None
+
+    async def fetch_index_status(self) -> IndexStatus | None:
+        """Return the state of the backend's index."""
+        health = await self._backend.fetch_health()
+        return health.index if health else None
+
+    async def fetch_queue_status(self) -> str | None:
+        """Return whether the backend is connected to its queue."""
+        health = await self._backend.fetch_health()
+        return health.queue if health else None
 
 
 def create_context(
