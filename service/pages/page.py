@@ -20,6 +20,7 @@ from ..problems import AnyRequest
 from ..sessions import get_session
 from ..settings import Settings
 from . import csrf
+from .filters import FILTERS
 
 FOLDER = Path(__file__).parent
 STATIC_PATH = "/static"
@@ -43,6 +44,7 @@ def create_environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    environment.filters |= FILTERS
     environment.globals["static"] = {
         path.name: f"{STATIC_PATH}/{path.name}?{_compute_digest(path)}"
         for path in (FOLDER / "static").iterdir()
