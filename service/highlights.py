@@ -31,8 +31,8 @@ def highlight(text: str, terms: Sequence[Words]) -> str | None:
     return _mark(text, [words[place] for place in sorted(places)])
 
 
-def highlight_names(names: Sequence[str], terms: Sequence[Words]) -> str | None:
-    """Return names, separated by commas, as HTML like `highlight`.
+def highlight_names(names: Sequence[str], terms: Sequence[Words]) -> list[str] | None:
+    """Return names as HTML like `highlight`.
 
     Words match exactly, and several words match within one name.
     """
@@ -45,7 +45,7 @@ def highlight_names(names: Sequence[str], terms: Sequence[Words]) -> str | None:
     if not any(html):
         return None
     shown = (marked or escape(text) for marked, text in zip(html, texts, strict=True))
-    return _NAME_END.join(shown).replace(_NAME_END, ", ")
+    return _NAME_END.join(shown).split(_NAME_END)
 
 
 def _is_divided(text: str, spans: Sequence[Span]) -> bool:

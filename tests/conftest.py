@@ -221,7 +221,7 @@ class IndexedTransport(httpx.AsyncBaseTransport):
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """Wait, then send the request."""
-        if request.url.path.startswith("/papers"):
+        if request.url.path.startswith(("/papers", "/search", "/abs")):
             await papers_are_indexed(self._url, self._folder)
         return await self._wire.handle_async_request(request)
 

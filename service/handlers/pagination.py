@@ -115,19 +115,19 @@ class ListResponse(Generic[T]):
             return self.create_response(await self.serialize(rows), links)
         return await self._export()
 
-    async def fetch_page(self) -> tuple[list[T], str]:
-        """Read the rows of the requested page, with the Link header (RFC 8288) to other pages."""
+    async def fetch_page(self) -> tuple[list[T], dict[str, str]]:
+        """Read the rows of the requested page, with the paths of other pages by relation."""
         size, position, definition = self._size, self._position, self._view.definition
         reserve_memory(size * ROW_BYTES)
         # the extra row shows whether there is another page
         rows = await self._source.fetch_page(self._selection, position, size + 1)
         has_more = len(rows) > size
         rows = rows[-size:] if position.back else rows[:size]
-        links = [self._url.format_link("first")]
+        links = {"first": self._url.replace()}
         if rows and (has_more or position.back):
-            links.append(self._url.format_link("next", after=self._encode_cursor(rows[-1])))
+            links["next"] = self._url.replace(after=self._encode_cursor(rows[-1]))
         if self._query.page:
-            links.append(self._url.format_link("prev", page=self._query.page - 1))
+            links["prev"] = self._url.replace(page=self._query.page - 1)
         elif (
             rows
             and position.key
@@ -135,8 +135,8 @@ class ListResponse(Generic[T]):
             and (has_more or not position.back)
         ):
             cursor = self._encode_cursor(rows[0], back=True)
-            links.append(self._url.format_link("prev", after=cursor))
-        return rows, ", ".join(links)
+            links["prev"] = self._url.replace(after=cursor)
+        return rows, links
 
     def _encode_cursor(self, row: T, *, back: bool = False) -> str:
         return encode_cursor(self._view.definition.get_key(row), self._url.list_id, back=back)
@@ -150,10 +150,12 @@ class ListResponse(Generic[T]):
         """Return the path of this list with other values of parameters, from its beginning."""
         return self._url.replace(**parameters)
 
-    def create_response(self, content: bytes, links: str | None) -> Response[bytes]:
-        """Return a complete file. Raises TooManyResponses."""
+    def create_response(self, content: bytes, links: Mapping[str, str] | None) -> Response[bytes]:
+        """Return a complete file, with links as a header (RFC 8288). Raises TooManyResponses."""
         reserve_memory(len(content))
-        headers = self._create_headers() | ({"link": links} if links else {})
+        headers = self._create_headers()
+        if links:
+            headers["link"] = ", ".join(f'<{url}>; rel="{rel}"' for rel, url in links.items())
         return Response(content, headers=headers)
 
     async def _export(self) -> Response[Any]:
@@ -272,10 +274,6 @@ class _ListUrl:
         if "items_per_page" not in dict(pairs):
             # without it, most formats would return the whole list
             self._pairs.append(("items_per_page", str(size)))
-
-    def format_link(self, rel: str, **position: str | int) -> str:
-        """Return a link to the page at this position."""
-        return f'<{self.replace(**position)}>; rel="{rel}"'
 
     def replace(self, **parameters: str | int) -> str:
         """Return the path with these parameters in place of those of the same name."""

@@ -96,12 +96,11 @@ def create_view(
     def convert_rows(rows: Iterable[PaperRow]) -> list[Paper]:
         if q is None:
             return [Paper.from_row(row, tz) for row in rows]
-        return [FoundPaper.from_row(row, tz, highlights=_highlight(row, terms)) for row in rows]
+        return [FoundPaper.from_row(row, tz, highlights=_format_highlights(row, q)) for row in rows]
 
     async def create_references(rows: Iterable[PaperRow]) -> list[Reference]:
         return [Reference.from_paper(row) for row in rows]
 
-    terms = _list_terms(q) if q else []
     columns = (Paper if q is None else FoundPaper).__struct_fields__
     definition: ListDefinition[Any] = RANKED if ranked else PAPERS
     return ListView(definition, "papers", file_name, columns, convert_rows, create_references)
@@ -126,27 +125,45 @@ async def list_papers(
     matches, in total, by category and by year. The other formats contain all matching papers,
     newest first, unless a page is requested.
     """
-    query, tz = list_query, context.settings.zone
+    filters = list_query.build_filter(context.settings.zone)
+    response = create_papers_response(request, context, list_query, filters)
+    if response.format.name != "json":
+        return await response.respond()
+    rows, links, details = await find_papers(context, response, list_query, filters)
+    content = {"papers": msgspec.Raw(await response.serialize(rows))} | details
+    return response.create_response(msgspec.json.encode(content), links)
+
+
+def create_papers_response(
+    request: AnyRequest, context: Context, query: PapersQuery, filters: PaperFilter
+) -> ListResponse[Any]:
+    """Return the response to a request for a list of papers. Raises InvalidParameter."""
     is_json = select_format(query.format, request.headers.get("accept")).name == "json"
-    filters = query.build_filter(tz)
     is_page = is_json or query.page is not None or query.items_per_page is not None
     order = _select_order(query.order, is_full_text=bool(filters.q), is_page=is_page)
     # rows in JSON have highlights, which are empty without a query
-    view = create_view(tz, ranked=order == "relevance", q=filters.q or "" if is_json else None)
-    response = ListResponse(request, context, view, replace(query, order=order), filters)
-    if not is_json:
-        return await response.respond()
+    q = filters.q or "" if is_json else None
+    view = create_view(context.settings.zone, ranked=order == "relevance", q=q)
+    return ListResponse(request, context, view, replace(query, order=order), filters)
+
+
+async def find_papers(
+    context: Context, response: ListResponse[Any], query: PapersQuery, filters: PaperFilter
+) -> tuple[list[PaperRow], dict[str, str], dict[str, Any]]:
+    """Return the papers of a page, the paths of other pages, and the other fields of `Papers`.
+
+    Raises ServiceError.
+    """
     is_first = not (query.after or query.page)
-    (rows, links), counts = await asyncio.gather(
+    (rows, links), details = await asyncio.gather(
         response.fetch_page(), _count(context, filters if is_first else None)
     )
-    content: dict[str, Any] = {"papers": msgspec.Raw(await response.serialize(rows))} | counts
-    if counts.get("total") == 0:
+    if details.get("total") == 0:
         warnings = suggest_list_corrections(query.q, query.author, query.title, query.journal)
         corrections = await context.paper_search.correct_spelling(filters) if filters.q else []
-        content |= {"warnings": warnings} if warnings else {}
-        content |= {"did_you_mean": corrections} if corrections else {}
-    return response.create_response(msgspec.json.encode(content), links)
+        details |= {"warnings": warnings} if warnings else {}
+        details |= {"did_you_mean": corrections} if corrections else {}
+    return rows, links, details
 
 
 @get(
@@ -311,16 +328,17 @@ async def _count(context: Context, filters: PaperFilter | None) -> dict[str, Any
     return {"total": total, "total_is_exact": True, "facets": Facets(**facets)}
 
 
-def _list_terms(q: str) -> list[list[paper_query.Words]]:
-    """Return what a query searches for in each field."""
-    query = paper_query.parse_query(q)
-    return [paper_query.find_terms(query, field) for field in paper_query.SEARCHED_FIELDS]
+def find_highlights(row: PaperRow, q: str) -> dict[str, Any]:
+    """Return what a query matches in a paper, as HTML by field; a list of names for `authors`.
 
-
-def _highlight(row: PaperRow, terms: list[list[paper_query.Words]]) -> dict[str, str]:
-    if not terms:
+    Raises InvalidParameter.
+    """
+    if not q:
         return {}
-    title, authors, abstract, note = terms
+    query = paper_query.parse_query(q)
+    title, authors, abstract, note = (
+        paper_query.find_terms(query, field) for field in paper_query.SEARCHED_FIELDS
+    )
     found = {
         "title": highlight(row.title, title),
         "authors": highlight_names(row.authors, authors),
@@ -329,3 +347,10 @@ def _highlight(row: PaperRow, terms: list[list[paper_query.Words]]) -> dict[str,
         "journal": highlight(row.journal or "", note),
     }
     return {name: html for name, html in found.items() if html}
+
+
+def _format_highlights(row: PaperRow, q: str) -> dict[str, str]:
+    highlights = find_highlights(row, q)
+    if names := highlights.get("authors"):
+        highlights["authors"] = ", ".join(names)
+    return highlights

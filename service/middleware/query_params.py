@@ -51,7 +51,7 @@ class QueryParamsMiddleware(ASGIMiddleware):
             _check_body_headers(scope)
         if query := scope["query_string"]:
             parameters = self.get_parameters(scope["route_handler"])
-            _check_parameters(_parse_query(query), parameters, scope["path_template"])
+            _check_parameters(parse_query_string(query), parameters, scope["path_template"])
 
 
 def _check_body_headers(scope: Scope) -> None:
@@ -63,7 +63,8 @@ def _check_body_headers(scope: Scope) -> None:
         raise UnsupportedEncoding("send the body without Content-Encoding")
 
 
-def _parse_query(query: bytes) -> list[tuple[str, str]]:
+def parse_query_string(query: bytes) -> list[tuple[str, str]]:
+    """Return the names and values of parameters, in order. Raises InvalidParameter."""
     try:
         text = query.decode("ascii")
         if text.count("&") >= MAX_PARAMETERS:
@@ -81,13 +82,18 @@ def _check_parameters(
         if name not in known:
             takes = ", ".join(known) or "no parameters"
             raise InvalidParameter(name[:100], f"no such parameter; {path} takes {takes}")
-        if known[name].max_items is None and (count := names.count(name)) > 1:
-            raise InvalidParameter(name, f"is given {count} times; give it once")
-        if "\0" in value:
-            position = value.index("\0") + 1
-            raise InvalidParameter(name, f"contains a NUL character, at character {position}")
-        if known[name].ge is not None and not _INTEGER.fullmatch(value):
-            raise InvalidParameter(name, "is not a whole number in decimal digits")
+        check_parameter(name, value, known[name], names.count(name))
+
+
+def check_parameter(name: str, value: str, definition: QueryParameter, count: int) -> None:
+    """Check a value of a parameter that is given `count` times. Raises InvalidParameter."""
+    if definition.max_items is None and count > 1:
+        raise InvalidParameter(name, f"is given {count} times; give it once")
+    if "\0" in value:
+        position = value.index("\0") + 1
+        raise InvalidParameter(name, f"contains a NUL character, at character {position}")
+    if definition.ge is not None and not _INTEGER.fullmatch(value):
+        raise InvalidParameter(name, "is not a whole number in decimal digits")
 
 
 def _check_path_numbers(scope: Scope) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from litestar import Router
+from litestar import Response, Router
 from litestar.datastructures import CacheControlHeader
 from litestar.enums import MediaType
 from litestar.plugins.jinja import JinjaTemplateEngine
@@ -99,3 +99,20 @@ def create_common_values(scope: Scope, settings: Settings) -> dict[str, Any]:
     """Return the variables of `base.html`."""
     uses_keys = settings.api_keys != "off"
     return {"path": scope["path"], "session": get_session(scope), "uses_keys": uses_keys}
+
+
+def create_problem_page(
+    request: AnyRequest,
+    response: Response[Any],
+    template: str,
+    **values: Any,  # noqa: ANN401 - of any template
+) -> Template:
+    """Return a page with the problem in a response of the API."""
+    return create_page(
+        request,
+        template,
+        status_code=response.status_code or HTTPStatus.INTERNAL_SERVER_ERROR,
+        headers={name: value for name, value in response.headers.items() if name != "content-type"},
+        problem=response.content,
+        **values,
+    )

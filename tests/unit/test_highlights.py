@@ -104,15 +104,16 @@ def test_excluded_words_and_those_of_other_fields_are_not_marked() -> None:
 )
 def test_words_are_marked_within_names(q: str, html: str | None) -> None:
     terms = find_terms(parse_query(q), "author")
-    assert highlight_names(["Ada Byron", "José <Klein>", "Eva Bakers"], terms) == html
+    names = highlight_names(["Ada Byron", "José <Klein>", "Eva Bakers"], terms)
+    assert (names and ", ".join(names)) == html
 
 
 def test_all_names_of_a_long_list_are_shown() -> None:
     names = [f"Ada Author{number}" for number in range(3000)]
     html = highlight_names(names, find_terms(parse_query("author7 author2950"), "author"))
     assert html
-    assert re.sub("</?mark>", "", html) == ", ".join(names)
-    assert re.findall("<mark>(.*?)</mark>", html) == ["Author7", "Author2950"]
+    assert [re.sub("</?mark>", "", name) for name in html] == names
+    assert re.findall("<mark>(.*?)</mark>", "".join(html)) == ["Author7", "Author2950"]
     assert highlight_names([], find_title_terms("x")) is None
 
 
@@ -169,5 +170,5 @@ def test_long_texts_are_marked_quickly(piece: str) -> None:
 def test_long_lists_of_names_are_marked_quickly(name: str) -> None:
     names = [*[name] * 2999, "Eva Klein"]
     terms = find_terms(parse_query("klein"), "author")
-    assert (highlight_names(names, terms) or "").endswith("<mark>Klein</mark>")
+    assert (highlight_names(names, terms) or [""])[-1].endswith("<mark>Klein</mark>")
     assert_cpu_below(0.25, lambda: highlight_names(names, terms))

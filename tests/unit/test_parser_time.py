@@ -539,7 +539,7 @@ def mark_words(text: str) -> str | None:
     return highlight(text, TERMS)
 
 
-def mark_names(text: str) -> str | None:
+def mark_names(text: str) -> list[str] | None:
     return highlight_names(text.split(","), TERMS)
 
 

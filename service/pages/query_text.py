@@ -1,0 +1,33 @@
+"""Searches of arXiv in the words of their users."""
+
+import re
+
+from ..metadata.arxiv_ids import ArxivId, find_paper_reference
+from ..models.arxiv import Search
+
+_PLAIN_WORDS = re.compile(r'[^"():]+')
+_RECORDED = re.compile(r"search_query=(.*?)&id_list=([^&]*)&start=", re.DOTALL)
+"""The query that arXiv executed: its values are not encoded."""
+_OPERATOR = re.compile(r"\b(?:AND|OR|ANDNOT|NOT)\b")
+
+
+def create_search(q: str) -> Search:
+    """Return the search of arXiv for a text: plain words, an identifier, or arXiv's own language.
+
+    All of the words must match.
+    """
+    match find_paper_reference(q):
+        case ArxivId(name, version):
+            return Search(id_list=(f"{name}v{version}" if version else name,))
+        case str(doi):
+            return Search(query=f'doi:"{doi}"')
+    if _PLAIN_WORDS.fullmatch(q) and not _OPERATOR.search(q):
+        return Search(query=" AND ".join(q.split()))
+    return Search(query=q)
+
+
+def describe_query(query: str) -> str:
+    """Return what a recorded search looks for, without the parameters that select its page."""
+    if match := _RECORDED.match(query):
+        return " in ".join(filter(None, match.groups()))
+    return query

@@ -1,0 +1,205 @@
+"""`/search`: the stored papers that match a query and filters, with facets and a histogram."""
+
+from typing import Any
+from urllib.parse import urlencode
+
+from litestar import get
+from litestar.di import NamedDependency
+from litestar.response import Template
+from msgspec import Struct
+
+from ..context import Context
+from ..errors import IndexUnavailable, InvalidParameter
+from ..formats import FORMATS
+from ..handlers.papers import create_papers_response, find_highlights, find_papers
+from ..handlers.params import PapersQuery
+from ..metadata.categories import get_title, spell_category
+from ..models.records import PaperRow
+from ..models.responses import FacetCount, Facets, Paper
+from ..problems import AnyRequest, handle_service_error
+from .forms import Values, parse_values, place_errors, read_values
+from .page import PAGE, create_page, create_problem_page
+
+FILTERS = "author", "title", "journal", "category", "since", "until", "versions"
+LIST_PARAMETERS = ("q", *FILTERS)
+"""The parameters that select papers, whatever their order."""
+PARAMETERS = (*LIST_PARAMETERS, "order", "items_per_page", "after")
+FIELDS = ("q", *FILTERS[:-1])
+"""The fields that have a place for an error; the others are lists of choices."""
+FEED_PAPERS = 50
+MIN_BARS = 12
+"""Places in a histogram: a single year does not fill it."""
+BAR_HEIGHT = 100
+LABELS = {
+    "author": "Author",
+    "title": "Title",
+    "journal": "Journal",
+    "category": "Category",
+    "since": "Submitted from",
+    "until": "Submitted until",
+    "versions": "Versions",
+}
+ORDERS = {"relevance": "Relevance", "newest": "Newest", "oldest": "Oldest"}
+
+
+class Choice(Struct, frozen=True):
+    """A link that changes the list."""
+
+    text: str
+    url: str
+    is_chosen: bool = False
+    count: int | None = None
+    title: str | None = None
+
+
+class Bar(Struct, frozen=True):
+    """A year in the histogram; coordinates are those of its drawing."""
+
+    year: str
+    count: int
+    url: str
+    x: int
+    y: float
+    height: float
+
+
+class Histogram(Struct, frozen=True):
+    """The number of papers by year."""
+
+    bars: list[Bar]
+    width: int
+
+
+@get("/search", opt=PAGE, include_in_schema=False)
+async def show_search(request: AnyRequest, context: NamedDependency[Context]) -> Template:
+    """Return the papers that match, or the form with the error."""
+    values = read_values(request, PARAMETERS)
+    try:
+        query = parse_values(request, context, PapersQuery, PARAMETERS)
+        query.format = "json"  # whose pages have highlights and counts
+        filters = query.build_filter(context.settings.zone)
+        response = create_papers_response(request, context, query, filters)
+        rows, links, details = await find_papers(context, response, query, filters)
+    except (InvalidParameter, IndexUnavailable) as error:
+        problem = handle_service_error(request, error)
+        errors = place_errors(error, FIELDS)
+        return create_problem_page(
+            request, problem, "search.html", errors=errors, **_describe_list(values)
+        )
+    return create_page(
+        request,
+        "search.html",
+        problem=None,
+        errors={},
+        papers=[_present(row, filters.q or "", context) for row in rows],
+        links=links,
+        canonical=_get_base_url(request, context) + _link(values),
+        **_describe_list(values),
+        **_describe_matches(values, details),
+    )
+
+
+def _get_base_url(request: AnyRequest, context: Context) -> str:
+    return (context.settings.public_url or str(request.base_url)).rstrip("/")
+
+
+def _present(row: PaperRow, q: str, context: Context) -> tuple[Paper, dict[str, Any]]:
+    return Paper.from_row(row, context.settings.zone), find_highlights(row, q)
+
+
+def _describe_list(values: Values) -> dict[str, Any]:
+    """Return the variables of the form, and the links to the same list in other forms."""
+    orders = ORDERS if values.get("q") else {name: ORDERS[name] for name in ("newest", "oldest")}
+    chosen = values.get("order", [next(iter(orders))])[0]
+    return {
+        "values": values,
+        "has_filters": any(name in values for name in FILTERS),
+        "removals": list(_list_removals(values)),
+        "orders": [
+            Choice(ORDERS[name], _link(values, order=name), name == chosen) for name in orders
+        ],
+        "exports": [Choice(name, _link_export(values, name)) for name in FORMATS],
+        "feed": _link_export(values | {"order": ["newest"]}, "atom", items_per_page=FEED_PAPERS),
+        "arxiv_url": f"/?{urlencode({'mode': 'arxiv', 'q': values.get('q', [''])[0]})}",
+    }
+
+
+def _describe_matches(values: Values, details: dict[str, Any]) -> dict[str, Any]:
+    """Return the variables of what only the first page has."""
+    facets: Facets | None = details.get("facets")
+    has_years = "since" in values or "until" in values
+    return {
+        "total": details.get("total"),
+        "warnings": details.get("warnings", []),
+        "corrections": [Choice(q, _link(values, q=q)) for q in details.get("did_you_mean", [])],
+        "categories": _list_categories(values, facets.category) if facets else [],
+        "histogram": _create_histogram(values, facets.year) if facets and facets.year else None,
+        "all_years": _link(values, since=None, until=None) if has_years else None,
+    }
+
+
+def _list_removals(values: Values) -> list[Choice]:
+    return [
+        Choice(text, _link_without(values, name, text), title=LABELS[name])
+        for name in FILTERS
+        for text in values.get(name, ())
+    ]
+
+
+def _list_categories(values: Values, counts: list[FacetCount]) -> list[Choice]:
+    """Return the categories of the papers that match, those that are chosen first."""
+    chosen = {spell_category(text): text for text in values.get("category", ())}
+    numbers = {each.value: each.count for each in counts}
+    return [
+        *(_unchoose(values, name, numbers.get(name, 0)) for name in chosen),
+        *(_choose(values, each) for each in counts if each.value not in chosen),
+    ]
+
+
+def _unchoose(values: Values, category: str, count: int) -> Choice:
+    others = [text for text in values["category"] if spell_category(text) != category]
+    url = _link(values, category=others)
+    return Choice(category, url, is_chosen=True, count=count, title=get_title(category))
+
+
+def _choose(values: Values, count: FacetCount) -> Choice:
+    categories = [*values.get("category", ()), count.value]
+    url = _link(values, category=categories)
+    return Choice(count.value, url, count=count.count, title=count.name)
+
+
+def _create_histogram(values: Values, counts: list[FacetCount]) -> Histogram:
+    numbers = {int(each.value): each.count for each in counts}
+    highest, years = max(numbers.values()), range(min(numbers), max(numbers) + 1)
+    bars = []
+    for place, year in enumerate(years):
+        count = numbers.get(year, 0)
+        # a year with one paper is visible next to one with a million
+        height = max(count * BAR_HEIGHT / highest, 1.5) if count else 0.0
+        url = _link(values, since=f"{year}-01-01", until=f"{year}-12-31")
+        bars.append(Bar(str(year), count, url, 10 * place, BAR_HEIGHT - height, height))
+    return Histogram(bars, 10 * max(len(bars), MIN_BARS))
+
+
+def _link(values: Values, **changes: str | list[str] | None) -> str:
+    """Return the path of a list with other parameters, from its beginning; None removes one."""
+    changed = {**values, **{name: _to_list(value) for name, value in changes.items()}}
+    pairs = {name: changed[name] for name in PARAMETERS if name != "after" and changed.get(name)}
+    return f"/search?{urlencode(pairs, doseq=True)}" if pairs else "/search"
+
+
+def _link_without(values: Values, name: str, text: str) -> str:
+    return _link(values, **{name: [each for each in values[name] if each != text]})
+
+
+def _to_list(value: str | list[str] | None) -> list[str]:
+    if value is None:
+        return []
+    return [value] if isinstance(value, str) else value
+
+
+def _link_export(values: Values, format_name: str, **parameters: str | int) -> str:
+    pairs: dict[str, Any] = {name: values[name] for name in LIST_PARAMETERS if name in values}
+    if values.get("order", ["relevance"]) != ["relevance"]:  # exports are sorted by time
+        pairs["order"] = values["order"]
+    return f"/papers?{urlencode(pairs | parameters | {'format': format_name}, doseq=True)}"
