@@ -84,6 +84,12 @@ class Runs(_Request, frozen=True, tag="runs"):
     limit: Limit
 
 
+class NextRun(_Request, frozen=True, tag="next-run"):
+    """The first successful run of the same search after this one."""
+
+    run: OneRun
+
+
 class Results(_Request, frozen=True, tag="results"):
     """The results of a search."""
 
@@ -161,6 +167,7 @@ ReadRequest = (
     Page
     | QueryById
     | Runs
+    | NextRun
     | Results
     | Feed
     | Versions
@@ -178,7 +185,7 @@ ReadRequest = (
 async def execute(  # noqa: C901, PLR0911, PLR0912 - one each
     request: ReadRequest, reader: RecordReader, paper_search: PaperSearch
 ) -> Any:  # noqa: ANN401
-    """Return the requested rows; one row or None for QueryById; a struct for three other types."""
+    """Return the requested rows; of QueryById and NextRun a row or None, of three others a struct."""
     match request:
         case Page(name, PaperFilter() as filters, position, limit, newest):
             selection = ListSelection(LISTS[name][0], filters, newest)
@@ -190,6 +197,8 @@ async def execute(  # noqa: C901, PLR0911, PLR0912 - one each
             return await reader.fetch_run(query_id)
         case Runs(run, limit):
             return await reader.fetch_runs(run, limit)
+        case NextRun(run):
+            return await reader.fetch_next_run(run)
         case Results(run):
             return await reader.fetch_results(run)
         case Feed(runs):
