@@ -78,6 +78,7 @@ HANDLERS: dict[str, list[ControllerRouterHandler]] = {
 }
 PAGES: list[HTTPRouteHandler] = [
     home.show_home,
+    home.start_search,
     search.show_search,
     new.show_new_papers,
     searches.list_searches,

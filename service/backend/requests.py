@@ -21,6 +21,7 @@ from ..db.reader import (
     RecordReader,
 )
 from ..models import describe
+from ..models.arxiv import Moment
 from ..models.filters import (
     AnnouncementFilter,
     PaperFilter,
@@ -75,6 +76,12 @@ class QueryById(_Request, frozen=True, tag="query"):
     """One search."""
 
     query_id: Annotated[QueryId, describe("number of the search")]
+
+
+class RunCount(_Request, frozen=True, tag="run-count"):
+    """The number of runs from a time on."""
+
+    since: Annotated[Moment, describe("earliest time of a run, in Unix seconds")]
 
 
 class Runs(_Request, frozen=True, tag="runs"):
@@ -166,6 +173,7 @@ class Announcements(_Request, frozen=True, tag="announcements"):
 ReadRequest = (
     Page
     | QueryById
+    | RunCount
     | Runs
     | NextRun
     | Results
@@ -185,7 +193,7 @@ ReadRequest = (
 async def execute(  # noqa: C901, PLR0911, PLR0912 - one each
     request: ReadRequest, reader: RecordReader, paper_search: PaperSearch
 ) -> Any:  # noqa: ANN401
-    """Return the requested rows; of QueryById and NextRun a row or None, of three others a struct."""
+    """Return the requested rows; for a single run, one row or None; for three types, a struct."""
     match request:
         case Page(name, PaperFilter() as filters, position, limit, newest):
             selection = ListSelection(LISTS[name][0], filters, newest)
@@ -195,6 +203,8 @@ async def execute(  # noqa: C901, PLR0911, PLR0912 - one each
             return await reader.fetch_page(selection, position, limit)
         case QueryById(query_id):
             return await reader.fetch_run(query_id)
+        case RunCount(since):
+            return await reader.count_runs(since)
         case Runs(run, limit):
             return await reader.fetch_runs(run, limit)
         case NextRun(run):

@@ -192,6 +192,13 @@ class RecordReader:
         rows = await self._fetch(Run, sql.SELECT_QUERY, {"query_id": query_id}, "queries")
         return rows[0] if rows else None
 
+    async def count_runs(self, since: int) -> int:
+        """The number of runs from a time on, in Unix seconds."""
+        values = {"since": since, "read_delay": self._read_delay}
+        read = self._pools.reader
+        [number] = await fetch(partial(read, "queries"), scalar_row, sql.COUNT_QUERIES, values)
+        return int(number)
+
     async def fetch_runs(self, run: Run, limit: int) -> list[Run]:
         """Successful runs of the same search up to this one, the latest first."""
         values = structs.asdict(run) | {"limit": limit}

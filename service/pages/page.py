@@ -16,6 +16,7 @@ from litestar.template import TemplateConfig
 from litestar.types import Scope
 
 from ..middleware.query_params import IS_LENIENT
+from ..models.responses import Problem
 from ..problems import AnyRequest
 from ..sessions import get_session
 from ..settings import Settings
@@ -103,11 +104,11 @@ def create_common_values(scope: Scope, settings: Settings) -> dict[str, Any]:
 
 def create_problem_page(
     request: AnyRequest,
-    response: Response[Any],
+    response: Response[Problem],
     template: str,
     **values: Any,  # noqa: ANN401 - of any template
 ) -> Template:
-    """Return a page with the problem in a response of the API."""
+    """Return a page with the problem in a response of the API, and with its status and headers."""
     return create_page(
         request,
         template,

@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Sequence
-from time import monotonic
 from typing import Any
 
 from litestar import get, post
@@ -33,9 +32,8 @@ PARAMETERS = (*FIELDS, "order", "items_per_page", "after")
 PAGE_SIZE = 50
 MAX_CHANGES = 100
 """Papers of each kind that are shown; a search may have 2,000."""
-VISIBILITY_TIMEOUT = 3.0
-"""Seconds to wait until a search that was just recorded can be read: from a queue or a replica."""
-VISIBILITY_POLL_SECONDS = 0.1
+VISIBILITY_POLL_SECONDS, VISIBILITY_CHECKS = 0.1, 30
+"""How long to wait until a search that was just recorded can be read: from a queue or a replica."""
 
 OUTCOMES: dict[str, tuple[str, str]] = {
     Outcome.OK: ("✓", "complete"),
@@ -140,8 +138,9 @@ async def _fetch_run(context: Context, query_id: int) -> Run:
 
 async def redirect_to_search(context: Context, query_id: int) -> Redirect:
     """Redirect to the page of a search that was just recorded, as soon as it can be read."""
-    deadline = monotonic() + VISIBILITY_TIMEOUT
-    while await context.reader.fetch_run(query_id) is None and monotonic() < deadline:
+    for _ in range(VISIBILITY_CHECKS):
+        if await context.reader.fetch_run(query_id):
+            break
         await asyncio.sleep(VISIBILITY_POLL_SECONDS)
     return Redirect(f"/searches/{query_id}", status_code=303)
 
