@@ -40,7 +40,7 @@ from .middleware.request_timeout import RequestTimeoutMiddleware, TimeoutRespons
 from .middleware.response_budget import ResponseBudgetMiddleware
 from .middleware.security_headers import SecurityHeadersMiddleware
 from .pages import home, new, search, searches, sign_in
-from .pages.errors import PageErrorMiddleware
+from .pages.errors import ErrorPages, PageErrorMiddleware
 from .pages.page import create_static_router, create_template_config
 from .problems import EXCEPTION_HANDLERS
 from .settings import ENDPOINTS, Settings
@@ -201,7 +201,7 @@ def add_outer_middleware(app: Litestar) -> ASGIApp:
         middleware.append(CorsMiddleware(settings.origins, allow_keys=uses_keys))
     error_formats: list[ASGIMiddleware] = [ApiErrorMiddleware()]
     if settings.serves_pages:
-        error_formats.insert(0, PageErrorMiddleware(settings, PAGE_SEGMENTS))
+        error_formats.insert(0, PageErrorMiddleware(create_error_pages(settings)))
     middleware += [
         *error_formats,  # for the errors of ResponseBudgetMiddleware
         ResponseBudgetMiddleware(),
@@ -218,6 +218,11 @@ def add_outer_middleware(app: Litestar) -> ASGIApp:
     for wrap in reversed(middleware):
         wrapped = wrap(wrapped)
     return wrapped
+
+
+def create_error_pages(settings: Settings) -> ErrorPages:
+    """Create what renders errors as pages."""
+    return ErrorPages(settings, PAGE_SEGMENTS)
 
 
 def _create_key_middleware(settings: Settings, context: Context) -> ApiKeyMiddleware:

@@ -5,6 +5,7 @@ tests/unit/test_library_internals.py lists what this relies on: uvicorn does not
 
 import asyncio
 import socket
+from collections.abc import Callable
 from typing import Any
 
 import httptools
@@ -12,7 +13,8 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResp
 
 from .errors import LimitExceeded
 from .http_conformance import check_expect, check_framing, create_unchunked_send
-from .problems import create_rejection
+from .models.responses import Problem
+from .problems import Headers, create_rejection
 from .request_target import ABSOLUTE_TARGET, NOT_A_PROXY, begins_for_proxy, resolve_target
 
 MAX_HEADER_BYTES = 64 * 2**10  # with the request line; six terms of 500 characters have 30 KiB
@@ -25,6 +27,8 @@ BODY_TIMEOUT = 60.0
 READ_TIMEOUT = 120_000  # milliseconds, for clients that read nothing
 LINGER_TIMEOUT = 1.0  # after a rejection, data is discarded: unread, it would reset the connection
 MALFORMED = LimitExceeded(400, "the request is not valid HTTP/1.1")
+CreatePage = Callable[[bytes, Headers, Problem], tuple[Headers, bytes] | None]
+"""Takes the target and the headers of a request, as far as they are known, and the problem."""
 
 
 class LimitedHttpProtocol(HttpToolsProtocol):
@@ -39,11 +43,16 @@ class LimitedHttpProtocol(HttpToolsProtocol):
         self,
         *args: Any,  # noqa: ANN401 - those of uvicorn's class
         own_hosts: frozenset[str] = frozenset(),
+        create_page: CreatePage | None = None,
         **kwargs: Any,  # noqa: ANN401
     ) -> None:
-        """Extends uvicorn's. Absolute targets can have `own_hosts`, and arXiv's for its API."""
+        """Extends uvicorn's. Absolute targets can have `own_hosts`, and arXiv's for its API.
+
+        `create_page` returns the headers and the body of an error for browsers.
+        """
         super().__init__(*args, **kwargs)
         self._own_hosts = own_hosts
+        self._create_page = create_page
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Extends uvicorn's, which sets `transport` and `flow`, and counts in `connections`."""
@@ -178,7 +187,7 @@ class LimitedHttpProtocol(HttpToolsProtocol):
         if self._is_rejected or self.transport.is_closing():
             return
         self._is_rejected = True
-        response = create_rejection(error, self.server_state.default_headers)
+        response = create_rejection(error, self.server_state.default_headers, self._render)
         running = self._running
         if running is None or running.response_complete or not running.response_started:
             self.transport.write(response)
@@ -186,6 +195,11 @@ class LimitedHttpProtocol(HttpToolsProtocol):
         self.flow.resume_reading()
         self.transport.write_eof()
         self._restart_timer()
+
+    def _render(self, problem: Problem) -> tuple[Headers, bytes] | None:
+        if self._create_page is None:
+            return None
+        return self._create_page(self.url, self.headers or [], problem)
 
     def _disconnect_running(self) -> None:
         """Notify the running request; uvicorn notifies the latest one, which may be pipelined."""

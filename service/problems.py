@@ -1,6 +1,7 @@
 """Exceptions -> application/problem+json (RFC 9457)."""
 
 import logging
+from collections.abc import Callable
 from http import HTTPStatus
 from typing import Any
 from uuid import uuid4
@@ -102,15 +103,26 @@ def _encode_problem(error: ServiceError) -> tuple[Headers, bytes]:
     return [(name.encode(), value.encode()) for name, value in headers.items()], body
 
 
-def create_rejection(error: ServiceError, server_headers: Headers) -> bytes:
-    """Log and count a request that does not reach the application; return the whole response."""
+def create_rejection(
+    error: ServiceError,
+    server_headers: Headers,
+    create_page: Callable[[Problem], tuple[Headers, bytes] | None] = lambda _: None,
+) -> bytes:
+    """Log and count a request that does not reach the application; return the whole response.
+
+    `create_page` returns the headers and the body in place of those of the problem, if any.
+    """
     own_id = uuid4().hex
     token = request_id.set(own_id)
     logger.log(NOTICE, "rejected with %d: %s", error.status_code, error.detail)
     metrics.REJECTED.labels(error.status_code).inc()
     headers, body = _encode_problem(error)
-    request_id.reset(token)
     headers += [*server_headers, *SECURITY_HEADERS, DEFAULT_POLICY]
+    if page := create_page(_create_problem(error)):
+        own_headers, body = page
+        length = (b"content-length", b"%d" % len(body))
+        headers = [*(dict(headers) | dict([*own_headers, length])).items()]
+    request_id.reset(token)
     headers += [(b"connection", b"close"), (b"x-request-id", own_id.encode())]
     lines = [f"HTTP/1.1 {error.status_code} {error.title}".encode()]
     lines += [b"%s: %s" % header for header in headers]

@@ -23,7 +23,7 @@ from uvicorn.config import STARTUP_FAILURE
 from uvicorn.supervisors import Multiprocess
 
 from . import http_limits, metrics
-from .app import add_outer_middleware, create_app
+from .app import add_outer_middleware, create_app, create_error_pages
 from .logging import NOTICE, start_logging
 from .search import SearchService
 from .settings import ENDPOINTS, GUARDED, Settings
@@ -49,6 +49,7 @@ def run(settings: Settings) -> None:
 
 def create_config(app: Litestar | str, settings: Settings) -> uvicorn.Config:
     """Create uvicorn's configuration for an application, or for the import string of a factory."""
+    create_page = create_error_pages(settings).create_rejection if settings.serves_pages else None
     return uvicorn.Config(
         add_outer_middleware(app) if isinstance(app, Litestar) else app,
         factory=isinstance(app, str),
@@ -58,7 +59,11 @@ def create_config(app: Litestar | str, settings: Settings) -> uvicorn.Config:
         # uvicorn calls it as it calls the class
         http=cast(
             "type[http_limits.LimitedHttpProtocol]",
-            partial(http_limits.LimitedHttpProtocol, own_hosts=settings.hosts),
+            partial(
+                http_limits.LimitedHttpProtocol,
+                own_hosts=settings.hosts,
+                create_page=create_page,
+            ),
         ),
         ws="none",
         log_config=None,

@@ -1,6 +1,8 @@
 """Errors as pages for browsers, also of requests that do not reach a handler."""
 
 from functools import partial
+from http import HTTPStatus
+from typing import cast
 
 from litestar.middleware import ASGIMiddleware
 from litestar.types import ASGIApp, Receive, Scope, Send
@@ -9,6 +11,7 @@ from ..formats.negotiation import parse_media_type, select_offer
 from ..middleware.api_errors import ProblemSender
 from ..middleware.scope import get_first_segment, get_header
 from ..models.responses import Problem
+from ..problems import Headers
 from ..settings import Settings
 from .page import HEADERS, create_common_values, create_environment
 
@@ -21,11 +24,8 @@ _OFFERS = {
 _HEADERS = [(name.encode(), value.encode()) for name, value in HEADERS.items()]
 
 
-class PageErrorMiddleware(ASGIMiddleware):
-    """Turn problems into pages for the paths of pages, and for clients that prefer HTML.
-
-    This is outside of everything that rejects requests.
-    """
+class ErrorPages:
+    """Renders problems as pages."""
 
     def __init__(self, settings: Settings, segments: frozenset[str]) -> None:
         """`segments` are the first segments of the paths of pages."""
@@ -33,16 +33,53 @@ class PageErrorMiddleware(ASGIMiddleware):
         self._segments = segments
         self._template = create_environment().get_template("error.html")
 
+    def is_wanted(self, scope: Scope) -> bool:
+        """Return whether a browser shows the response to its user."""
+        return get_first_segment(scope) in self._segments or _prefers_html(scope)
+
+    def render(self, scope: Scope, problem: Problem) -> bytes:
+        """Return the page."""
+        values = create_common_values(scope, self._settings)
+        return self._template.render(values, problem=problem).encode()
+
+    def create_rejection(
+        self, target: bytes, headers: Headers, problem: Problem
+    ) -> tuple[Headers, bytes] | None:
+        """Return the headers and the body for a request that does not reach the application.
+
+        None if no page is wanted. Target and headers can be incomplete.
+        """
+        scope = cast("Scope", {"path": _decode_path(target), "headers": headers})
+        # the path counts only for targets that are too long: their headers are not read
+        is_too_long = problem.status == HTTPStatus.REQUEST_URI_TOO_LONG
+        if not (self.is_wanted(scope) if is_too_long else _prefers_html(scope)):
+            return None
+        return [(b"content-type", MEDIA_TYPE.encode()), *_HEADERS], self.render(scope, problem)
+
+
+class PageErrorMiddleware(ASGIMiddleware):
+    """Turn problems into pages for the paths of pages, and for clients that prefer HTML.
+
+    This is outside of everything that rejects requests.
+    """
+
+    def __init__(self, pages: ErrorPages) -> None:
+        """Take what renders the pages."""
+        self._pages = pages
+
     async def handle(self, scope: Scope, receive: Receive, send: Send, next_app: ASGIApp) -> None:
         """Pass the request on, and its response or a page."""
-        if get_first_segment(scope) in self._segments or _prefers_html(scope):
+        if self._pages.is_wanted(scope):
             render = partial(self._render, scope)
             send = ProblemSender(send, render, MEDIA_TYPE, _HEADERS).send
         await next_app(scope, receive, send)
 
     def _render(self, scope: Scope, problem: Problem) -> tuple[int, bytes]:
-        values = create_common_values(scope, self._settings)
-        return problem.status, self._template.render(values, problem=problem).encode()
+        return problem.status, self._pages.render(scope, problem)
+
+
+def _decode_path(target: bytes) -> str:
+    return target.partition(b"?")[0].decode("latin-1")
 
 
 def _prefers_html(scope: Scope) -> bool:

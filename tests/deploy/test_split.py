@@ -66,6 +66,7 @@ from tests.api.test_rejections import (  # noqa: F401 - run with a frontend and 
 )
 from tests.conftest import Gateway, Serve, listening, make_app
 from tests.support.indexing import papers_are_indexed
+from tests.support.pages import KEY_COOKIE, parse, read_form
 from tests.support.process import service
 
 TOKEN = "the token of the tests"  # noqa: S105
@@ -1010,3 +1011,41 @@ def test_database_commands_are_rejected_on_frontend(check: Callable[[Settings], 
 
 def test_frontend_serves_frontend_endpoints() -> None:
     assert frontend("http://backend").served == set(ENDPOINTS["frontend"])
+
+
+@pytest.mark.parametrize("endpoints", ["backend", "read-archive,find-keys,find-signing-key"])
+async def test_frontend_has_sessions_with_the_signing_key_of_its_backend(
+    backend_settings: Make, endpoints: str
+) -> None:
+    behind = backend_settings()
+    key = api_keys.generate_key()
+    async with create_pools(behind) as pools:
+        await ApiKeyStore(pools).add(ApiKey("team-a", Rate(7, 60)), api_keys.hash_key(key), "")
+    only_reads = endpoints != "backend"
+    changes = {"database_url": None} if only_reads else {}
+    async with backend(backend_settings(endpoints=endpoints, **changes)) as url:
+        made = frontend(url, api_keys="required")
+        async with client_of(make_app(made)) as client:
+            form = read_form(await client.get("/sign-in"), "/sign-in")
+            entered = await client.post("/sign-in", data=form | {"key": key})
+            assert entered.status_code == 303
+            cookie = f"{KEY_COOKIE}={client.cookies[KEY_COOKIE]}"
+        async with client_of(make_app(made)) as other:
+            page = await other.get("/", headers={"cookie": cookie})
+            assert "team-a" in parse(page).text_content()
+            left = await other.post(
+                "/sign-out", data=read_form(page, "/sign-out"), headers={"cookie": cookie}
+            )
+            assert left.status_code == 303
+
+
+async def test_sign_in_says_why_it_is_impossible(
+    backend_settings: Make, db: psycopg.Connection
+) -> None:
+    db.execute("delete from signing_keys")
+    async with backend(backend_settings()) as url:
+        made = frontend(url, api_keys="required")
+        async with client_of(make_app(made)) as client:
+            response = await client.get("/sign-in")
+    assert response.status_code == 503
+    assert "the table signing_keys is empty" in parse(response).text_content()

@@ -1,8 +1,16 @@
 """Errors are pages for browsers, and problems for programs, wherever a request is rejected."""
 
-import pytest
+import asyncio
+from collections.abc import Callable
 
-from tests.conftest import Gateway, Serve
+import httpx
+import pytest
+import uvicorn
+
+from service.middleware import response_budget
+from service.server import create_config
+from service.settings import Settings
+from tests.conftest import Gateway, Serve, make_app, undelayed
 from tests.support.pages import BROWSER, parse
 
 
@@ -80,3 +88,51 @@ async def test_without_pages_all_errors_are_problems(gateway: Serve) -> None:
             response = await client.get(path, headers=BROWSER)
             assert response.status_code == 404
             assert response.headers["content-type"] == "application/problem+json"
+
+
+async def test_requests_that_do_not_reach_the_application_get_pages(
+    settings: Callable[..., Settings],
+) -> None:
+    made = settings()
+    server = uvicorn.Server(create_config(make_app(made), made))
+    listener = undelayed()
+    serving = asyncio.create_task(server.serve([listener]))
+    async with httpx.AsyncClient() as client:
+        client.base_url = httpx.URL(f"http://127.0.0.1:{listener.getsockname()[1]}")
+        try:
+            for path, headers, status in (
+                ("/sign-in?next=" + "a" * 60_000, {}, 414),
+                ("/papers", {"x-large": "a" * 70_000, "accept": BROWSER["accept"]}, 431),
+                ("/?q=a", {"x-large": "a" * 70_000, "accept": "text/html"}, 431),
+            ):
+                response = await client.get(path, headers=headers)
+                assert response.status_code == status
+                assert f"Status {status}" in parse(response).text_content()
+                assert int(response.headers["content-length"]) == len(response.content)
+                [policy] = response.headers.get_list("content-security-policy")
+                assert "style-src 'self'" in policy
+            for path in ("/papers?q=" + "a" * 60_000, "/nowhere/" + "a" * 60_000):
+                response = await client.get(path)
+                assert response.status_code == 414
+                assert response.headers["content-type"] == "application/problem+json"
+        finally:
+            server.should_exit = True
+            await serving
+
+
+async def test_too_many_large_responses_are_reported_as_a_page(
+    client: Gateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reserve = response_budget.ResponseBudgetMiddleware.reserve
+
+    def reject(self: response_budget.ResponseBudgetMiddleware, size: int) -> None:
+        monkeypatch.setattr(response_budget, "MAX_RESERVED_BYTES", 0)
+        self._reserved = 1
+        reserve(self, size)
+
+    monkeypatch.setattr(response_budget.ResponseBudgetMiddleware, "reserve", reject)
+    monkeypatch.setattr(response_budget, "PIECE_BYTES", 100)
+    response = await client.get("/queries", headers=BROWSER)
+    assert response.status_code == 503
+    assert "too many large responses" in parse(response).text_content()
+    assert response.headers["retry-after"] == "5"

@@ -2,14 +2,13 @@
 
 from collections.abc import Callable
 from datetime import date
-from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import psycopg
 import pytest
 
 from service.settings import Settings
-from tests.conftest import Gateway, Serve
+from tests.conftest import Gateway, Serve, served
 from tests.support.pages import parse, read_links, read_text
 from tests.support.papers import create_paper, store_papers
 
@@ -163,7 +162,11 @@ async def test_other_invalid_parameters_are_rejected(client: Gateway, query: str
 
 
 @pytest.mark.usefixtures("announced")
-async def test_frontend_without_a_database_shows_the_same(gateway: Serve, served: Any) -> None:
-    async with gateway(backend_url=served, database_url=None, database_ro_url=None) as client:
-        page = parse(await client.get("/new"))
+async def test_frontend_without_a_database_shows_the_same(
+    gateway: Serve, settings: Callable[..., Settings]
+) -> None:
+    remote = {"database_url": None, "database_ro_url": None}
+    with served(settings()) as url:
+        async with gateway(backend_url=url, **remote) as client:
+            page = parse(await client.get("/new"))
     assert len(page.cssselect("article")) == 5

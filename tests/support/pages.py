@@ -17,3 +17,14 @@ def read_form(response: httpx.Response, action: str) -> dict[str, str]:
     """Return the fields of the form in a page that is sent to this path."""
     [form] = [form for form in parse(response).forms if form.action == action]
     return {name: value or "" for name, value in form.form_values()}
+
+
+def read_text(page: html.HtmlElement, selector: str) -> list[str]:
+    """Return the text of each element, with single spaces."""
+    return [" ".join(element.text_content().split()) for element in page.cssselect(selector)]
+
+
+def read_links(page: html.HtmlElement) -> dict[str, str]:
+    """Return the targets of the links in the content of a page by their text."""
+    links = page.cssselect("main a[href]")
+    return {" ".join(link.text_content().split()): link.get("href") for link in links}

@@ -69,6 +69,8 @@ DEFAULTS = {
     "backend_token_also": None,
     "api_keys": "off",
     "anonymous_rate": "60/minute",
+    "pages": "on",
+    "public_url": None,
     "allowed_hosts": None,
     "cors_origins": None,
     "log_level": "NOTICE",
@@ -129,6 +131,9 @@ READ = [
     ("backend_token_also", "0123456789abcdef", "0123456789abcdef"),
     *(("api_keys", word, word) for word in ("off", "optional", "required")),
     ("anonymous_rate", "5/second", "5/second"),
+    *(("pages", word, word) for word in ("on", "off")),
+    ("public_url", "https://papers.example.org", "https://papers.example.org"),
+    ("public_url", "http://example.org:8000/below/", "http://example.org:8000/below/"),
     ("allowed_hosts", "example.org", "example.org"),
     ("cors_origins", "*", "*"),
     *(("log_level", level, level) for level in ("DEBUG", "INFO", "NOTICE", "WARNING", "ERROR")),
@@ -190,6 +195,9 @@ BAD = [
     ),
     *(("backend_url", text) for text in ("backend", "ftp://b", "http://b?x=1", "http://u:p@b")),
     *(("api_keys", text) for text in ("on", "Off", "true", "1")),
+    *(("pages", text) for text in ("On", "true", "1", "required")),
+    *(("public_url", text) for text in ("example.org", "ftp://e.org", "https://", "//e.org")),
+    *(("public_url", text) for text in ("https://e.org?x=1", "https://e.org#x", "https://e:x/")),
     *(("anonymous_rate", text) for text in ("60", "0/minute", "1/week", "-1/day", "1 / day")),
     *(
         ("allowed_hosts", text)
