@@ -14,7 +14,7 @@ from ..context import Context
 from ..errors import InvalidParameter, NotFound, QueueTooLong, UpstreamError
 from ..formats import FORMATS
 from ..handlers.pagination import ListResponse
-from ..handlers.params import PageQuery, QueriesQuery
+from ..handlers.params import PageQuery, QueriesQuery, QueryIdPath
 from ..handlers.queries import compare_runs, create_view, fetch_run, find_previous_run
 from ..handlers.results import pair_with_papers
 from ..models.arxiv import Outcome, is_mirrored
@@ -98,7 +98,7 @@ async def list_searches(request: AnyRequest, context: NamedDependency[Context]) 
 
 @get("/searches/{query_id:int}", opt=PAGE, include_in_schema=False)
 async def show_recorded_search(
-    request: AnyRequest, context: NamedDependency[Context], query_id: int
+    request: AnyRequest, context: NamedDependency[Context], query_id: QueryIdPath
 ) -> Template:
     """Return a recorded search with its results."""
     run = await _fetch_run(context, query_id)
@@ -109,7 +109,7 @@ async def show_recorded_search(
 
 @post("/searches/{query_id:int}/runs", opt=PAGE, include_in_schema=False)
 async def repeat_search(
-    request: AnyRequest, context: NamedDependency[Context], query_id: int
+    request: AnyRequest, context: NamedDependency[Context], query_id: QueryIdPath
 ) -> Redirect | Template:
     """Run a search again, and redirect to the new run, or show why it failed."""
     await csrf.check_token(request, context, await csrf.read_form(request))

@@ -161,7 +161,7 @@ async def test_links_of_a_search_work(client: Gateway, runs: Runs) -> None:
 @pytest.mark.parametrize("name", ["0", "7", "x", "99999999999999999999"])
 async def test_unknown_search_is_404(client: Gateway, name: str) -> None:
     response = await client.get(f"/searches/{name}")
-    assert response.status_code in {404} if name != "99999999999999999999" else {400, 404}
+    assert response.status_code == 404
     assert parse(response).cssselect("h1")
 
 
@@ -250,9 +250,14 @@ def test_search_that_arxiv_has_corrected_is_sent_as_recorded() -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["", "x", "search_query=&id_list=&start=0&max_results=10", "search_query=x\0&id_list="]
-    + ["search_query=x&id_list=&start=" + "9" * 5000 + "&max_results=1"]
-    + ["search_query=x&id_list=&start=0&max_results=5000"],
+    [
+        "",
+        "x",
+        "search_query=&id_list=&start=0&max_results=10",
+        "search_query=x\0&id_list=",
+        f"search_query=x&id_list=&start={'9' * 5000}&max_results=1",
+        "search_query=x&id_list=&start=0&max_results=5000",
+    ],
 )
 def test_text_that_is_not_a_search_is_not_restored(text: str) -> None:
     assert parse_recorded_query(text) is None
