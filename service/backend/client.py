@@ -38,6 +38,7 @@ from ..models.records import (
     Count,
     PaperRow,
     PaperVersion,
+    QueryRow,
     ResultRow,
     Run,
     SimilarPaperRow,
@@ -328,6 +329,9 @@ class RemoteReader(RecordReader):
 
     async def fetch_feed_papers(self, runs: Sequence[Run]) -> list[PaperRow]:
         return await self._read(requests.Feed(list(runs)), list[PaperRow])
+
+    async def fetch_finding_runs(self, arxiv_id: str, limit: int) -> list[QueryRow]:
+        return await self._read(requests.FindingRuns(arxiv_id, limit), list[QueryRow])
 
     async def fetch_versions(self, arxiv_id: str) -> list[PaperRow]:
         return await self._read(requests.Versions(arxiv_id), list[PaperRow])

@@ -109,6 +109,13 @@ class Feed(_Request, frozen=True, tag="feed"):
     runs: Annotated[list[Run], describe("the runs, latest first", min_length=1)]
 
 
+class FindingRuns(_Request, frozen=True, tag="finding-runs"):
+    """The latest runs that found a paper in any version."""
+
+    arxiv_id: Annotated[str, describe("arXiv identifier without a version")]
+    limit: Limit
+
+
 class Versions(_Request, frozen=True, tag="versions"):
     """The versions of one paper."""
 
@@ -178,6 +185,7 @@ ReadRequest = (
     | NextRun
     | Results
     | Feed
+    | FindingRuns
     | Versions
     | Details
     | PapersById
@@ -213,6 +221,8 @@ async def execute(  # noqa: C901, PLR0911, PLR0912 - one each
             return await reader.fetch_results(run)
         case Feed(runs):
             return await reader.fetch_feed_papers(runs)
+        case FindingRuns(arxiv_id, limit):
+            return await reader.fetch_finding_runs(arxiv_id, limit)
         case Versions(arxiv_id):
             return await reader.fetch_versions(arxiv_id)
         case Details(paper):

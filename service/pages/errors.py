@@ -83,5 +83,6 @@ def _decode_path(target: bytes) -> str:
 
 
 def _prefers_html(scope: Scope) -> bool:
-    accept = get_header(scope, b"accept") or b""
-    return select_offer(accept.decode("latin-1"), _OFFERS) == "html"
+    accept = (get_header(scope, b"accept") or b"").decode("latin-1")
+    # most programs send */*, and this is called for each request
+    return "text/" in accept.lower() and select_offer(accept, _OFFERS) == "html"

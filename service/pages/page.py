@@ -69,6 +69,7 @@ def create_static_router() -> Router:
         [FOLDER / "static"],
         name="static",
         include_in_schema=False,
+        opt=IS_LENIENT,
         # the URL changes with the content
         cache_control=CacheControlHeader(public=True, max_age=YEAR, immutable=True),
     )

@@ -79,11 +79,14 @@ async def test_schema_is_json_for_programs_and_a_page_for_browsers(client: Gatew
         assert (await client.get("/schema/openapi.json", headers=headers)).json() == schema
 
 
-async def test_unknown_path_below_schema_is_a_problem(client: Gateway) -> None:
-    response = await client.get("/schema/nowhere", headers={"accept": "text/html"})
-
-    assert response.status_code == 404
-    assert response.headers["content-type"] == "application/problem+json"
+async def test_unknown_path_below_schema_is_an_error(client: Gateway) -> None:
+    for accept, media_type in (
+        ("text/html", "text/html; charset=utf-8"),
+        ("application/json", "application/problem+json"),
+    ):
+        response = await client.get("/schema/nowhere", headers={"accept": accept})
+        assert response.status_code == 404
+        assert response.headers["content-type"] == media_type
 
 
 async def test_every_operation_has_a_summary_in_words_and_a_description(client: Gateway) -> None:

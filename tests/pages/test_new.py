@@ -9,7 +9,7 @@ import pytest
 
 from service.settings import Settings
 from tests.conftest import Gateway, Serve, served
-from tests.support.pages import parse, read_links, read_text
+from tests.support.pages import parse, read_links, read_texts, select
 from tests.support.papers import create_paper, store_papers
 
 MONDAY, TUESDAY = date(2026, 4, 27), date(2026, 4, 28)
@@ -50,17 +50,20 @@ def announce(db: psycopg.Connection, day: date, number: int, kind: str, category
 @pytest.mark.usefixtures("announced")
 async def test_latest_day_is_shown_in_sections(client: Gateway) -> None:
     page = parse(await client.get("/new"))
-    assert read_text(page, "h1, .new-day") == ["New papers", "Tuesday, 28 April 2026"]
-    assert read_text(page, "section h2") == [
+    assert read_texts(page, "*[self::h1 or @class='new-day']") == [
+        "New papers",
+        "Tuesday, 28 April 2026",
+    ]
+    assert read_texts(page, "section/h2") == [
         "New submissions (2)",
         "Cross-lists (1)",
         "Replacements (2)",
     ]
-    assert [article.get("data-paper") for article in page.cssselect("article")] == [
+    assert [article.get("data-paper") for article in select(page, "article")] == [
         f"2611.{number:05}v1" for number in range(61, 66)
     ]
-    assert page.cssselect("article math")
-    assert read_text(page, "nav[aria-label=Sections] li") == [
+    assert select(page, "article//math")
+    assert read_texts(page, "nav[@aria-label='Sections']//li") == [
         "All 5",
         "New submissions 2",
         "Cross-lists 1",
@@ -72,8 +75,8 @@ async def test_latest_day_is_shown_in_sections(client: Gateway) -> None:
 async def test_section_link_leads_to_its_papers(client: Gateway) -> None:
     links = read_links(parse(await client.get("/new", params={"category": "math"})))
     page = parse(await client.get(links["Replacements"]))
-    assert read_text(page, "section h2") == ["Replacements (1)"]
-    assert read_text(page, "nav[aria-label=Sections] [aria-current]") == ["Replacements"]
+    assert read_texts(page, "section/h2") == ["Replacements (1)"]
+    assert read_texts(page, "nav[@aria-label='Sections']//a[@aria-current]") == ["Replacements"]
     assert page.xpath("//input[@name='category']/@value") == ["math", ""]
 
 
@@ -82,7 +85,7 @@ async def test_other_days_keep_the_category(client: Gateway) -> None:
     links = read_links(parse(await client.get("/new", params={"category": "cs.SE"})))
     assert "Next day" not in " ".join(links)
     page = parse(await client.get(links["Previous day, Monday, 27 April 2026"]))
-    assert read_text(page, ".new-day") == ["Monday, 27 April 2026"]
+    assert read_texts(page, "h2.new-day") == ["Monday, 27 April 2026"]
     assert page.xpath("//input[@name='category']/@value") == ["cs.SE", ""]
     assert "Next day, Tuesday, 28 April 2026" in read_links(page)
 
@@ -91,12 +94,12 @@ async def test_other_days_keep_the_category(client: Gateway) -> None:
 async def test_long_day_is_divided_into_pages(client: Gateway) -> None:
     first = parse(await client.get("/new", params={"date": "2026-04-27"}))
     second = parse(await client.get(read_links(first)["Next page"]))
-    numbers = [article.get("data-paper") for article in first.cssselect("article")]
-    numbers += [article.get("data-paper") for article in second.cssselect("article")]
+    numbers = [article.get("data-paper") for article in select(first, "article")]
+    numbers += [article.get("data-paper") for article in select(second, "article")]
     assert numbers == [f"2611.{number:05}v1" for number in range(1, 61)]
-    assert read_text(second, "section h2") == ["New submissions (60), continued"]
+    assert read_texts(second, "section/h2") == ["New submissions (60), continued"]
     back = parse(await client.get(read_links(second)["Previous page"]))
-    assert len(back.cssselect("article")) == 50
+    assert len(select(back, "article")) == 50
 
 
 @pytest.mark.usefixtures("announced")
@@ -113,7 +116,7 @@ async def test_feed_and_exports_have_the_same_filters(client: Gateway) -> None:
 async def test_without_announcements_the_page_says_how_to_get_them(client: Gateway) -> None:
     page = parse(await client.get("/new"))
     assert "ARXIV_SYNC=daily" in page.text_content()
-    assert not page.cssselect("article")
+    assert not select(page, "article")
 
 
 @pytest.mark.usefixtures("announced")
@@ -133,7 +136,7 @@ async def test_day_without_papers_says_why(client: Gateway, day: str, text: str)
 async def test_missing_feeds_are_a_warning(client: Gateway, db: psycopg.Connection) -> None:
     db.execute("insert into announcement_feeds (date, feed) values (%s, 'cs')", [TUESDAY])
     page = parse(await client.get("/new"))
-    [warning] = read_text(page, ".warning")
+    [warning] = read_texts(page, "p.warning")
     assert warning.startswith("Papers may be missing: 1 of 1 feeds of 2026-04-28")
 
 
@@ -148,10 +151,12 @@ async def test_error_is_shown_at_the_field_with_its_value(
     response = await client.get("/new", params={name: value})
     assert response.status_code == api.status_code == 400
     page = parse(response)
-    invalid = page.cssselect("[aria-invalid=true]")[0]
+    invalid = select(page, "input[@aria-invalid='true']")[0]
     assert (invalid.get("name"), invalid.get("value")) == (name, value)
-    assert read_text(page, "#error") == [f"Error: {' '.join(api.json()['detail'].split())}"]
-    assert not page.cssselect("main script")
+    assert read_texts(page, "*[@id='error']") == [
+        f"Error: {' '.join(api.json()['detail'].split())}"
+    ]
+    assert not select(page, "main//script")
 
 
 @pytest.mark.parametrize("query", ["after=x", "type=x", "items_per_page=0", "date=%FF", "date=%00"])
@@ -169,4 +174,4 @@ async def test_frontend_without_a_database_shows_the_same(
     with served(settings()) as url:
         async with gateway(backend_url=url, **remote) as client:
             page = parse(await client.get("/new"))
-    assert len(page.cssselect("article")) == 5
+    assert len(select(page, "article")) == 5

@@ -16,7 +16,7 @@ from service.models.records import Run
 from service.pages.recorded_query import parse_recorded_query, restore_search
 from service.settings import Settings
 from tests.conftest import Gateway, Serve, served
-from tests.support.pages import parse, read_form, read_links, read_text
+from tests.support.pages import parse, read_form, read_links, read_texts, select
 from tests.support.runs import Runs
 
 HOSTILE = '</bdi><script>alert(1)</script>"\u202e'
@@ -40,8 +40,8 @@ async def test_searches_are_listed_latest_first(client: Gateway, runs: Runs) -> 
     runs.add("2611.00001v1", query="search_query=ti:first&id_list=&start=0&max_results=10")
     runs.add(outcome="timeout", query="search_query=&id_list=2611.00002&start=20&max_results=10")
     page = parse(await client.get("/searches"))
-    assert read_text(page, ".searches .query") == ["2611.00002", "ti:first"]
-    failed, complete = read_text(page, ".searches .note")
+    assert read_texts(page, "ol.searches//p.query") == ["2611.00002", "ti:first"]
+    failed, complete = read_texts(page, "ol.searches//p.note")
     assert "✗ no response in time" in failed
     assert "from result 21" in failed
     assert "✓ complete · 1 found, 1 stored" in complete
@@ -53,10 +53,10 @@ async def test_history_is_filtered_and_divided_into_pages(client: Gateway, runs:
         runs.add(query=f"search_query=ti:{'even' if number % 2 else 'odd'}&id_list=")
     first = parse(await client.get("/searches"))
     second = parse(await client.get(read_links(first)["Next page"]))
-    assert len(first.cssselect(".searches li")) == 50
-    assert len(second.cssselect(".searches li")) == 10
+    assert len(select(first, "ol.searches/li")) == 50
+    assert len(select(second, "ol.searches/li")) == 10
     found = parse(await client.get("/searches", params={"text": "TI:EVEN", "order": "oldest"}))
-    assert len(found.cssselect(".searches li")) == 30
+    assert len(select(found, "ol.searches/li")) == 30
     assert read_links(found)["ti:even"]
     none = parse(await client.get("/searches", params={"status": "404"}))
     assert "No search matches." in none.text_content()
@@ -83,9 +83,9 @@ async def test_error_is_shown_at_the_field_with_its_value(
     response = await client.get("/searches", params={name: value})
     assert response.status_code == 400
     page = parse(response)
-    [invalid] = page.cssselect("[aria-invalid=true]")
+    [invalid] = select(page, "input[@aria-invalid='true']")
     assert (invalid.get("name"), invalid.get("value")) == (name, value)
-    assert f"{name}: " in read_text(page, "#error")[0]
+    assert f"{name}: " in read_texts(page, "*[@id='error']")[0]
 
 
 # One search
@@ -96,7 +96,7 @@ async def test_changes_since_the_previous_run_are_shown(client: Gateway, runs: R
     second = runs.add("2611.00004v1", "2611.00001v2", "2611.00002v1")
     third = runs.add("2611.00004v1", "2611.00001v2", "2611.00002v1")
     page = parse(await client.get(f"/searches/{second}"))
-    assert read_text(page, "details[open] > summary")[:4] == [
+    assert read_texts(page, "details[@open]/summary")[:4] == [
         "Added: 1",
         "Gone: 1",
         "New versions: 1",
@@ -109,15 +109,15 @@ async def test_changes_since_the_previous_run_are_shown(client: Gateway, runs: R
     same = parse(await client.get(f"/searches/{third}"))
     assert "None: the same papers in the same order." in same.text_content()
     alone = parse(await client.get(f"/searches/{first}"))
-    assert not alone.cssselect("#changes")
+    assert not select(alone, "*[@id='changes']")
 
 
 async def test_results_are_papers_or_what_is_known_of_them(client: Gateway, runs: Runs) -> None:
     query_id = runs.add("2611.00001v1", HOSTILE, query="search_query=x&id_list=&start=10")
     page = parse(await client.get(f"/searches/{query_id}"))
-    assert read_text(page, "article h3") == ["On 2611.00001", f"On {HOSTILE}"]
-    assert read_text(page, "article h3 a") == ["On 2611.00001"]
-    assert not page.cssselect("main script")
+    assert read_texts(page, "article//h3") == ["On 2611.00001", f"On {HOSTILE}"]
+    assert read_texts(page, "article//h3//a") == ["On 2611.00001"]
+    assert not select(page, "main//script")
 
 
 async def test_results_are_divided_into_pages(client: Gateway, runs: Runs) -> None:
@@ -142,7 +142,7 @@ async def test_warnings_and_missing_papers_are_shown(
     remarks = '{"warnings": ["<b>too few"], "differences": ["other"], "missing_ids": ["2611.1"]}'
     db.execute("update queries set remarks = %s", [remarks])
     page = parse(await client.get(f"/searches/{query_id}"))
-    assert read_text(page, ".warning") == ["other", "<b>too few", "arXiv did not return 2611.1."]
+    assert read_texts(page, "p.warning") == ["other", "<b>too few", "arXiv did not return 2611.1."]
     assert "! incomplete" in " ".join(page.text_content().split())
 
 
@@ -162,7 +162,7 @@ async def test_links_of_a_search_work(client: Gateway, runs: Runs) -> None:
 async def test_unknown_search_is_404(client: Gateway, name: str) -> None:
     response = await client.get(f"/searches/{name}")
     assert response.status_code == 404
-    assert parse(response).cssselect("h1")
+    assert select(parse(response), "h1")
 
 
 # Run again
@@ -179,7 +179,7 @@ async def test_search_is_run_again_and_compared(client: Gateway, arxiv: StandIn)
     assert second != f"/searches/{first}"
     page = parse(await client.get(second))
     assert read_links(page)["Previous run"] == f"/searches/{first}"
-    assert "newest first" in read_text(page, ".search-facts dd")
+    assert "newest first" in read_texts(page, "dl.search-facts/dd")
 
 
 async def test_form_without_a_token_runs_nothing(client: Gateway, arxiv: StandIn) -> None:
@@ -196,10 +196,10 @@ async def test_failed_run_is_explained_on_the_page(client: Gateway, arxiv: Stand
     response = await run_again(client, f"/searches/{query_id}")
     assert response.status_code >= 400
     page = parse(response)
-    assert read_text(page, "#error")
+    assert read_texts(page, "*[@id='error']")
     [record] = [url for text, url in read_links(page).items() if "failed run" in text]
     failed = parse(await client.get(record))
-    assert "✗" in read_text(failed, ".outcome")[0]
+    assert "✗" in read_texts(failed, "span.outcome")[0]
 
 
 async def test_search_of_an_operator_cannot_be_run_again(client: Gateway, runs: Runs) -> None:
@@ -273,4 +273,4 @@ async def test_frontend_without_a_database_shows_the_same(
             page = parse(await client.get(f"/searches/{first}"))
             assert read_links(page)["Next run"] == f"/searches/{second}"
             listed = parse(await client.get("/searches"))
-    assert len(listed.cssselect(".searches li")) == 2
+    assert len(select(listed, "ol.searches/li")) == 2

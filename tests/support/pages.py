@@ -1,5 +1,7 @@
 """What tests of the pages for browsers share."""
 
+import re
+
 import httpx
 from lxml import html
 
@@ -19,12 +21,18 @@ def read_form(response: httpx.Response, action: str) -> dict[str, str]:
     return {name: value or "" for name, value in form.form_values()}
 
 
-def read_text(page: html.HtmlElement, selector: str) -> list[str]:
-    """Return the text of each element, with single spaces."""
-    return [" ".join(element.text_content().split()) for element in page.cssselect(selector)]
+def select(element: html.HtmlElement, path: str) -> list[html.HtmlElement]:
+    """Return the elements of an XPath in this one; `.name` after a tag is a class."""
+    classes = r"[contains(concat(' ', normalize-space(@class), ' '), ' \1 ')]"
+    return list(element.xpath(".//" + re.sub(r"(?<=[a-z*])\.([a-z-]+)", classes, path)))
+
+
+def read_texts(element: html.HtmlElement, path: str) -> list[str]:
+    """Return the texts of the elements of an XPath, with single spaces."""
+    return [" ".join(each.text_content().split()) for each in select(element, path)]
 
 
 def read_links(page: html.HtmlElement) -> dict[str, str]:
     """Return the targets of the links in the content of a page by their text."""
-    links = page.cssselect("main a[href]")
+    links = select(page, "main//a[@href]")
     return {" ".join(link.text_content().split()): link.get("href") for link in links}
