@@ -353,7 +353,7 @@ def _add_record(paper: Paper, seed: int) -> Paper:
 
 
 def _propagate_affiliations(authors: tuple[Author, ...]) -> tuple[Author, ...]:
-    """Give authors without affiliation those of the next author who has some, as arXiv does."""
+    """Give authors without affiliation those of the next author with any, as arXiv does."""
     last: tuple[str, ...] = ()
     reversed_authors = []
     for author in reversed(authors):

@@ -242,7 +242,7 @@ def _escape(text: str) -> str:
 def _render_rss(
     day: date, names: str, title: str, description: str, items: Sequence[Item] | None
 ) -> bytes:
-    """Render a feed, or an error if there is no list of items."""
+    """Render a feed; without a list of items, an error."""
     link = f"http://rss.arxiv.org/rss/{names}"
     published = f"{_get_midnight(day):%a, %d %b %Y %H:%M:%S %z}"
     lines = [

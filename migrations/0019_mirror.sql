@@ -135,20 +135,17 @@ select not exists (select from migrations where name = '0019_mirror') as pending
         'the other categories, without a second name of the primary one';
     create index if not exists announcements_arxiv_id on announcements (arxiv_id);
     create or replace function announced_type(
-        type text, primary_category text, cross_categories text[], categories text[], archives text[]
+        type text, primary_category text, cross_categories text[], categories text[]
     ) returns text
         language sql immutable parallel safe
         return case
             when categories is null then type
-            when type in ('new', 'replace') and (
-                primary_category = any(categories) or split_part(primary_category, '.', 1) = any(archives)
-            ) then type
-            when cross_categories && categories or exists (
-                select from unnest(cross_categories) as name where split_part(name, '.', 1) = any(archives)
-            ) then case type when 'new' then 'cross' when 'replace' then 'replace-cross' else type end
+            when type in ('new', 'replace') and primary_category = any(categories) then type
+            when cross_categories && categories
+                then case type when 'new' then 'cross' when 'replace' then 'replace-cross' else type end
         end;
     comment on function announced_type is
-        'the type of an announcement in these categories and archives; null if it was not announced there';
+        'the type of an announcement in these categories; null if it was not announced there';
     create table if not exists announcement_feeds (
         date date not null,
         feed text not null,

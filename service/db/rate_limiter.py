@@ -45,7 +45,7 @@ MAX_COOLDOWN = 6 * 3600.0
 
 
 class Priority(IntEnum):
-    """Who is served first; tickets of one priority are served in the order of their arrival."""
+    """Lower numbers are served first; tickets of one priority in the order of their arrival."""
 
     SEARCH = 0
     BACKGROUND = 1

@@ -395,13 +395,13 @@ class AnnouncementFeedQuery:
     def build_filter(self) -> AnnouncementFilter:
         """Return the filter. Raises InvalidParameter."""
         names, archives = parse_categories(self.category)
-        for archive in (
-            archives or ()
-        ):  # math has all papers of math.MP, whose other name is math-ph
-            others = map(get_other_name, list_subject_classes(archive))
-            names = [*(names or ()), *filter(None, others)]
+        for archive in archives or ():
+            classes = list_subject_classes(archive)
+            # math has all papers of math.MP, whose other name is math-ph
+            others = filter(None, map(get_other_name, classes))
+            names = [*(names or ()), archive, *classes, *others]
         types = [_parse_type(text) for text in self.type or () if text.strip()]
-        return AnnouncementFilter(types=types or None, category=names, archive=archives)
+        return AnnouncementFilter(types=types or None, category=names)
 
 
 @dataclass(kw_only=True)

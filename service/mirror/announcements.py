@@ -146,24 +146,24 @@ async def read_announcements(
     QueueTooLong or DatabaseUnavailable; the next call continues.
     """
     await store.plan_feeds(day, FEEDS)
-    num_papers = num_feeds = 0
-    failures = []
+    announced: set[str] = set()
+    num_feeds, failures = 0, []
     while feed := await store.claim_feed(day, CLAIM_SECONDS):
         try:
-            num_papers += await _read_feed(store, papers, client, day, feed)
+            announced |= await _read_feed(store, papers, client, day, feed)
             num_feeds += 1
         except (ArxivFailure, RecordRejected) as error:
             failures.append(f"{feed}: {error}")
             logger.warning("cannot read the announcements of %s: %s", feed, error)
     await store.mark_empty_feeds(day, STALE_PAUSE)
     is_complete = await store.fetch_pause(day) is None
-    return AnnouncementResult(day, num_papers, num_feeds, failures, is_complete)
+    return AnnouncementResult(day, len(announced), num_feeds, failures, is_complete)
 
 
 async def _read_feed(
     store: AnnouncementStore, papers: MirrorStore, client: FeedClient, day: date, feed: str
-) -> int:
-    """Read a feed; return how many papers were announced."""
+) -> set[str]:
+    """Read a feed; return which papers were announced."""
     parsed = await client.fetch(feed, day)
     _log_invalid(feed, parsed)
     items = [item for item in parsed.items if item.version is not None]
@@ -189,7 +189,7 @@ async def _read_feed(
     )
     announcements = create_announcements(fresh)
     await store.save_feed(day, state, announcements, parts)
-    return len(announcements)
+    return {announcement.arxiv_id for announcement in announcements}
 
 
 def _log_invalid(feed: str, parsed: RssFeed) -> None:

@@ -42,7 +42,7 @@ class BackgroundHttp:
         Raises QueueTooLong or DatabaseUnavailable without the lease, and ArxivFailure.
         """
         async with self._rate_limiter.acquire(deadline) as lease:
-            assert isinstance(lease, Lease)  # noqa: S101 - there is no probe
+            assert isinstance(lease, Lease)  # noqa: S101 - the other results need a probe
             end = min(lease.expires_at, asyncio.get_running_loop().time() + self._timeout)
             try:
                 response = await self._http.fetch(url, parameters, end)

@@ -75,7 +75,7 @@ class OaiClient:
     async def list_records(self, request: ListRequest) -> OaiPage:
         """Request one page of a list, which may be an error of OAI-PMH.
 
-        Raises ArxivFailure if there is no usable response to this request, and QueueTooLong or
+        Raises ArxivFailure if arXiv sends no usable response to this request, and QueueTooLong or
         DatabaseUnavailable if it could not be sent.
         """
         deadline = asyncio.get_running_loop().time() + MAX_WAIT

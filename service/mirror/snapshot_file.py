@@ -267,10 +267,9 @@ class SnapshotFile:
 def _inflate_undamaged(decoder: "zlib._Decompress", piece: bytes) -> Iterator[bytes]:
     """Yield what comes before the damage in a piece."""
     with suppress(zlib.error):
-        # byte by byte: what precedes an error in the same call is lost
-        while not decoder.eof and (byte := decoder.decompress(piece, 1)):
-            yield byte
-            piece = decoder.unconsumed_tail
+        # what precedes an error in the same call is lost
+        for position in range(len(piece)):
+            yield decoder.decompress(piece[position : position + 1])
 
 
 def _read_head(stream: FileIO) -> bytes:

@@ -28,6 +28,8 @@ RETRY_SECONDS = 300.0
 """How long an import waits for an unavailable database."""
 SAMPLE_LINES = 100
 """If none of the first lines can be read, the file is not a snapshot."""
+MAX_WORKERS = 4
+"""Processes that parse; more would wait for PostgreSQL, which stores one block at a time."""
 BLOCKS_AHEAD = 2
 """Blocks for each worker that are read before they are needed."""
 
@@ -215,7 +217,8 @@ async def _parse_blocks(
     file: SnapshotFile, position: int
 ) -> AsyncGenerator[tuple[Block, ParsedBlock], None]:
     """Yield all blocks with their content. Raises ImportFailed."""
-    loop, num_workers = asyncio.get_running_loop(), os.cpu_count() or 1
+    loop = asyncio.get_running_loop()
+    num_workers = min(MAX_WORKERS, os.cpu_count() or 1)
     blocks: asyncio.Queue[_Parsing | Exception | None] = asyncio.Queue()
     slots = Semaphore(num_workers * BLOCKS_AHEAD)
 

@@ -56,7 +56,7 @@ RETRY_PAUSE, MAX_RETRY_PAUSE = 3.0, 60.0
 MAX_RESTARTS = 3
 """How often a list is requested again because its token has expired."""
 MAX_REPEATS = 2
-"""Pages in a row without new records, after which a list is given up."""
+"""Pages in a row without new records, after which a list counts as endless."""
 MAX_SKIPPED, MAX_SKIPPED_IN_A_ROW = 30, 5
 """Days without a usable response, after which the sync ends: arXiv is unavailable."""
 SAVED_AT_ONCE = 500

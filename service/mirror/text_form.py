@@ -345,7 +345,7 @@ def _resolve_marks(affiliations: tuple[str, ...], places: dict[str, str]) -> tup
 def parse_time(text: str, name: str, latest: float) -> int:
     """Return the Unix seconds of a time like `Fri, 17 Jul 2009 03:36:56 GMT`.
 
-    Raises InvalidRecord if there is no such time, or if it is after `latest`.
+    Raises InvalidRecord if this time does not exist, or if it is after `latest`.
     """
     if match := _HTTP_DATE.fullmatch(text):
         day, month, year, hour, minute, second = match.groups()
@@ -358,7 +358,7 @@ def parse_time(text: str, name: str, latest: float) -> int:
 def parse_day(text: str, name: str, latest: float) -> int:
     """Return the Unix seconds of the start of a day like `2009-07-17` in UTC.
 
-    Raises InvalidRecord if there is no such day, or if it is after `latest`.
+    Raises InvalidRecord if this day does not exist, or if it is after `latest`.
     """
     return _bound_time(_read_day(text, name), text, name, latest)
 

@@ -67,8 +67,7 @@ class AnnouncementFilter(
     types: Annotated[
         list[AnnouncementType] | None, describe("types, in the categories if there are any")
     ] = None
-    category: Annotated[list[str] | None, describe("categories; or one of `archive`")] = None
-    archive: Annotated[list[str] | None, describe("archives: `cs` matches all `cs.*`")] = None
+    category: Annotated[list[str] | None, describe("categories")] = None
 
 
 SortKey = tuple[int | float | str, ...]

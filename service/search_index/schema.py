@@ -25,7 +25,7 @@ MAX_SUGGESTED_AUTHORS = 100
 MAX_SHORT_NAME = 4
 """Words of a name whose combinations are all indexed."""
 MAX_LONG_NAMES = 4
-"""Longer names of a paper that are told apart; the words of further ones are like one name."""
+"""Longer names of a paper that are distinguished; the words of further ones are like one name."""
 
 _NUMBER_BITS, _VERSION_BITS = 24, 6
 _MAX_MOMENT, _MAX_VERSION = (1 << 33) - 1, (1 << _VERSION_BITS) - 1

@@ -9,9 +9,10 @@ select
         select coalesce(jsonb_object_agg(type, number), '{}') from (
             select relative.type, count(*) as number
             from announcements
-            cross join lateral announced_type(
-                announcements.type, primary_category, cross_categories,
-                %(category)s::text[], %(archive)s::text[]
+            cross join lateral (
+                select announced_type(
+                    announcements.type, primary_category, cross_categories, %(category)s::text[]
+                )
             ) as relative (type)
             where announcements.date = day.date and relative.type is not null
             group by 1

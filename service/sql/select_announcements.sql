@@ -2,9 +2,10 @@
 with page as (
     select date, arxiv_id, version, relative.type, type_rank
     from announcements
-    cross join lateral announced_type(
-        announcements.type, primary_category, cross_categories,
-        %(category)s::text[], %(archive)s::text[]
+    cross join lateral (
+        select announced_type(
+            announcements.type, primary_category, cross_categories, %(category)s::text[]
+        )
     ) as relative (type)
     cross join lateral (
         select array_position(

@@ -498,6 +498,29 @@ async def test_service_reads_the_feeds_of_working_days_in_new_york(
     assert len(count_requests(arxiv)) == (len(FEEDS) if day else 0)
 
 
+async def test_service_reads_announcements_daily_only_if_it_is_set(
+    arxiv: StandIn,
+    arxiv_server: tuple[StandIn, str],
+    db: psycopg.Connection,
+    gateway: Serve,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("service.mirror.daily_announcements.START_DELAY", 0)
+    monkeypatch.setattr("service.arxiv_schedule.find_feed_day", lambda _: MONDAY)
+    announce(arxiv, MONDAY, *MIXED)
+    async with gateway() as client:
+        await asyncio.sleep(0.3)
+        assert (await client.get("/announcements")).json()["date"] is None
+
+    url = arxiv_server[1].removesuffix("/api/query")
+    async with gateway(sync="daily", oai_url=f"{url}/oai") as client:
+        for _ in range(600):
+            if len(stored(db, MONDAY)) == len(MIXED):
+                break
+            await asyncio.sleep(0.05)
+        assert (await client.get("/announcements")).json()["total"] == len(MIXED)
+
+
 # Lists
 
 

@@ -512,7 +512,7 @@ def write_large_file(path: Path, count: int) -> None:
     with path.open("wb") as file:
         for number in range(count):
             text = " ".join(rng.choices(["lattice", "spin", "quantum", "proof", "graph"], k=150))
-            bad = number % 5000 == 77
+            bad = number % 3000 == 77
             line = create_line(number, abstract=text, id=f"{1501 + number // 40000}.{number:05}")
             file.write((line[:-20] if bad else line) + b"\n")
 
@@ -522,7 +522,7 @@ def test_import_that_is_killed_at_any_time_resumes(
     environment: dict[str, str], db: psycopg.Connection, tmp_path: Path, *, compressed: bool
 ) -> None:
     path = tmp_path / "snapshot.json"
-    write_large_file(path, 20_000)
+    write_large_file(path, 10_000)
     if compressed:
         path = pack_gzip(path)
     assert start_and_wait(environment, path) == 1
@@ -530,7 +530,7 @@ def test_import_that_is_killed_at_any_time_resumes(
     clear_tables(db)
 
     rng, resumed = Random(2), False
-    for _ in range(8):
+    for _ in range(5):
         process = start_command(environment, str(path))
         before = count_lines(db)
         while process.poll() is None and count_lines(db) == before:

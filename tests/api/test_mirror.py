@@ -181,6 +181,16 @@ async def test_any_search_can_be_answered_by_the_mirror(
     assert {*list_ids(local)} == {*list_ids(arxiv)} or local.json()["num_results"] > 50
 
 
+async def test_an_answer_for_the_source_mirror_is_not_used_for_others(
+    client: Gateway, mirrored: StandIn, database: str, settings: MakeSettings
+) -> None:
+    await papers_are_indexed(database, settings().index_path)
+    await search(client, title="network", source="mirror")
+    response = await search(client, title="network")
+    assert "mirror" not in response.headers["cache-status"]
+    assert len(mirrored.requests) == 1
+
+
 async def test_pages_of_the_mirror_go_beyond_those_of_arxiv(
     client: Gateway, mirrored: StandIn, database: str, settings: MakeSettings
 ) -> None:

@@ -6,12 +6,13 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from datetime import date, timedelta
-from time import sleep
+from time import sleep, time
 
 import psycopg
 import pytest
 
 from demo.arxiv import StandIn
+from service.arxiv_schedule import find_feed_day
 from tests.support.process import ROOT, run_command
 
 SINCE = date(2025, 9, 1)
@@ -66,6 +67,23 @@ def test_sync_reports_what_it_has_received(
     assert f"{count_changed(arxiv)} records received" in ran.stdout
     assert f"the mirror has all changes from {SINCE} to " in ran.stdout
     assert count_papers(db) == count_changed(arxiv) > 20
+
+
+@pytest.mark.parametrize("is_whole", [True, False])
+def test_sync_of_all_papers_up_to_now_reads_the_announcements_of_today(
+    environment: dict[str, str], arxiv: StandIn, db: psycopg.Connection, *, is_whole: bool
+) -> None:
+    day = find_feed_day(time())
+    arguments = () if is_whole else ("--set", "cs")
+
+    ran = run_command(environment, "sync", "--from", SINCE.isoformat(), *arguments)
+
+    assert ran.returncode == 0, ran.stderr
+    [number] = db.execute("select count(*) from announcements").fetchone() or [None]
+    is_read = is_whole and day is not None
+    assert (f"{number} announcements of {day} in 4 feeds" in ran.stdout) == is_read
+    assert bool(number) == is_read
+    assert len([each for each in arxiv.requests if each.path.startswith("/rss/")]) == 4 * is_read
 
 
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])

@@ -43,6 +43,7 @@ def test_former_name_of_a_function_gives_the_same(
         ("normalize_text(title) = 'x'", "normalize_text"),
         ("contains_normalized(title, 'x')", "contains_normalized"),
         ("first_timestamp <= visible_until(60)", "visible_until"),
+        ("announced_type(title, source, categories, array['cs.AI']) = 'new'", "announced_type"),
     ],
 )
 def test_planner_inlines_the_function(

@@ -59,10 +59,10 @@ async def hold(
     limiter: RateLimiter,
     log: list[tuple[float, float]] | None = None,
     seconds: float = 0.01,
-    patience: float = 30,
+    max_wait: float = 30,
 ) -> None:
-    """Acquire the lease, hold it, and log when. Raises QueueTooLong after `patience` seconds."""
-    async with limiter.acquire(soon(patience)):
+    """Acquire the lease, hold it, and log when. Raises QueueTooLong after `max_wait` seconds."""
+    async with limiter.acquire(soon(max_wait)):
         started = monotonic()
         await asyncio.sleep(seconds)
         if log is not None:
@@ -161,7 +161,7 @@ async def test_two_processes_alternate(database: str) -> None:
 async def test_process_has_at_most_one_ticket(database: str, db: psycopg.Connection) -> None:
     db.execute("update gate set free_at = clock_timestamp() + '900 s'")
     async with limiters(database, 2, interval=0.1) as opened:
-        tasks = [asyncio.create_task(hold(opened[n % 2], patience=1000)) for n in range(10)]
+        tasks = [asyncio.create_task(hold(opened[n % 2], max_wait=1000)) for n in range(10)]
         await tickets_are(db, 2)
         await asyncio.sleep(0.2)
         assert db.execute(TICKETS).fetchone() == (2,)
@@ -409,7 +409,7 @@ async def test_estimate_counts_tickets_and_searches_without_one(
     db.execute("update gate set free_at = clock_timestamp() + '200 s'")
     async with limiters(database, 2, interval=1000) as [limiter, other]:
         tasks = [
-            asyncio.create_task(hold(each, patience=9000)) for each in (limiter, other, limiter)
+            asyncio.create_task(hold(each, max_wait=9000)) for each in (limiter, other, limiter)
         ]
         await tickets_are(db, 2)
         started = monotonic()
@@ -452,7 +452,7 @@ async def test_search_behind_a_cooldown_and_others_fails_at_once(
         " refusals = 1"
     )
     async with limiters(database, interval=100) as [limiter]:
-        waiting = [asyncio.create_task(hold(limiter, patience=9000)) for _ in range(3)]
+        waiting = [asyncio.create_task(hold(limiter, max_wait=9000)) for _ in range(3)]
         await tickets_are(db, 1)
         started = monotonic()
         with pytest.raises(QueueTooLong):
@@ -468,7 +468,7 @@ async def test_cooldown_ends_all_waits_that_it_makes_too_long(
     monkeypatch.setattr(rate_limiter_module, "RENEW_SECONDS", 0.2)
     db.execute("update gate set free_at = clock_timestamp() + '400 s'")
     async with limiters(database, interval=1) as [limiter]:
-        waiting = [asyncio.create_task(hold(limiter, patience=900)) for _ in range(3)]
+        waiting = [asyncio.create_task(hold(limiter, max_wait=900)) for _ in range(3)]
         await tickets_are(db, 1)
         db.execute("update gate set closed_until = clock_timestamp() + '9000 s'")
         started = monotonic()
@@ -497,7 +497,7 @@ async def test_cancelled_search_frees_its_ticket(database: str, db: psycopg.Conn
     async with limiters(database, interval=900) as [limiter]:
         async with limiter.acquire(soon()):
             pass
-        waiting = asyncio.create_task(hold(limiter, patience=1000))
+        waiting = asyncio.create_task(hold(limiter, max_wait=1000))
         await tickets_are(db, 1)
         await cancel(waiting)
 

@@ -9,12 +9,13 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from benchmarks import paper_search, paper_writing
+from benchmarks import importing, measuring, paper_search, paper_writing
 from benchmarks.measuring import Bench
 from benchmarks.paper_baselines import FormerSearch, SqliteSearch
 from benchmarks.paper_corpus import Corpus, GeneratedPaper, copy_papers
 from benchmarks.paper_queries import Search, create_searches
 from benchmarks.paper_topics import TOPICS, compute_reciprocal_rank, create_topics
+from service.mirror.snapshot import parse_line
 from service.search_index.queries import build_query
 from service.search_index.schema import IndexedPaper, create_documents, create_index
 
@@ -137,3 +138,27 @@ def test_part_measures_everything_with_few_papers(
     assert all(row.seen for row in rows if "wrk" not in row.detail)
     for measured in ("building the index", "maximum", "clients", "memory", "recording", "rank"):
         assert measured in names
+
+
+def test_import_is_measured_with_few_lines(
+    server: str, arxiv_server: tuple[object, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(importing, "Corpus", partial(Corpus, words=4000, names=2000))
+    monkeypatch.setattr(importing, "LINES", COUNT)
+    monkeypatch.setattr(measuring, "ROUNDS", 1)
+    with psycopg.connect(server, autocommit=True) as conn:
+        conn.execute("drop database if exists import")
+        try:
+            rows = list(importing.measure_import(Bench(server, arxiv_server[1], tmp_path)))
+        finally:
+            conn.execute("drop database if exists import with (force)")
+
+    assert [len(row.seen) for row in rows] == [1, 1, 1]
+
+
+def test_lines_of_a_generated_snapshot_can_be_read(papers: list[GeneratedPaper]) -> None:
+    for paper in papers[:200]:
+        record = parse_line(importing.create_line(paper))
+        assert (record.arxiv_id, record.title) == (paper.arxiv_id, paper.title)
+        assert (record.authors, record.abstract) == (paper.authors, paper.abstract)
+        assert (record.published, record.categories) == (paper.published, paper.categories)

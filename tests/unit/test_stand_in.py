@@ -913,7 +913,7 @@ async def test_cancelled_request_has_end_without_status() -> None:
     stand_in.delay = 30
     async with client(stand_in) as http:
         request = asyncio.create_task(http.get(URL, params={"search_query": "ti:plain"}))
-        while not stand_in.requests:  # noqa: ASYNC110 - there is no event for it
+        while not stand_in.requests:  # noqa: ASYNC110 - nothing announces a request
             await asyncio.sleep(0)
         request.cancel()
         await asyncio.gather(request, return_exceptions=True)
