@@ -68,29 +68,36 @@ def encode_search(
 ) -> ArxivRequest:
     """Encode a search for arXiv or the mirror. Raises InvalidParameter."""
     if isinstance(search, ApiQuery):
-        params = _build_api_params(search)
+        params = build_api_params(search)
     else:
         params = build_params(search, default_max_results, source)
         search = structs.replace(search, max_results=int(params["max_results"]))
-    request = ArxivRequest(search, params, _compute_digest(api_url, params), source)
+    request = ArxivRequest(search, params, compute_search_key(api_url, params), source)
     if source == "mirror":
         return structs.replace(request, search_key=get_mirror_key(request))
     return request
 
 
 def get_mirror_key(request: ArxivRequest) -> UUID:
-    """Return the key of the answers of the mirror to a search.
+    """Return the key of the answers of the mirror to a search."""
+    return compute_mirror_key(request.parameters, request.source)
+
+
+def compute_mirror_key(params: dict[str, str], source: SearchSource) -> UUID:
+    """Return the key of the answers of the mirror to these parameters.
 
     Those of a current mirror, for `auto`, have another key than those of any age.
     """
-    return _compute_digest(f"mirror, source={request.source}", request.parameters)
+    return compute_search_key(f"mirror, source={source}", params)
 
 
-def _compute_digest(url: str, params: dict[str, str]) -> UUID:
+def compute_search_key(url: str, params: dict[str, str]) -> UUID:
+    """Return the key of the answers of arXiv at this URL to these parameters."""
     return UUID(bytes=sha256(f"{url}?{urlencode(params)}".encode()).digest()[:16])
 
 
-def _build_api_params(query: ApiQuery) -> dict[str, str]:
+def build_api_params(query: ApiQuery) -> dict[str, str]:
+    """Return the parameters to send to arXiv."""
     params = _create_params(
         query.search_query, query.id_list, query.start, query.max_results, query
     )

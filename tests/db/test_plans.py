@@ -231,6 +231,12 @@ AFTER_PAPER = {"after_arxiv_id": "2005.00000", "after_version": 1, "limit": 11}
             8,
         ),
         (
+            sql.SELECT_NEXT_RUN,
+            {"query_id": 1, "search_key": None, "query": "x"},
+            "queries_unkeyed",
+            8,
+        ),
+        (
             sql.SELECT_QUERY_RESULTS,
             {"query_ids": [7, 99_999]},
             "results_query_id_result_number_key",
@@ -320,6 +326,14 @@ def test_earlier_runs_are_found_by_search_key(million: psycopg.Connection) -> No
     indexes, pages, rows = run(million, sql.SELECT_RUNS, parameters)
 
     assert (indexes, rows) == ("queries_search_key", 2)
+    assert pages <= 12
+
+
+def test_next_run_is_found_by_search_key(million: psycopg.Connection) -> None:
+    parameters = {"query_id": 7, "search_key": SEVENTH, "query": "x"}
+    indexes, pages, rows = run(million, sql.SELECT_NEXT_RUN, parameters)
+
+    assert (indexes, rows) == ("queries_search_key", 1)
     assert pages <= 12
 
 
