@@ -27,6 +27,7 @@ from .db.reader import RecordReader
 from .db.reconcile import Reconciler
 from .db.records import RecordStore
 from .db.signing_keys import SigningKeyStore
+from .db.statistics import SearchStatistics
 from .errors import ConfigurationError
 from .feeds import FeedService
 from .mirror.announcements import FeedClient
@@ -94,6 +95,10 @@ class Context(ABC):
     async def fetch_index_status(self) -> IndexStatus | None:
         """Return the state of the search index, if it is known."""
 
+    @abstractmethod
+    async def fetch_queue_status(self) -> str | None:
+        """Return whether RabbitMQ is connected or away, if it is used and this is known."""
+
     async def __aenter__(self) -> Self:
         for resource in self._resources:
             await self._exit_stack.enter_async_context(resource)
@@ -135,12 +140,14 @@ class LocalContext(Context):
         self.reconciler = Reconciler(pools)
         index = PaperIndex(settings.index_path)
         self._mirror_reader = MirrorReader(pools)
+        statistics = SearchStatistics(pools)
         self.search_service = LocalSearchService(
             settings,
             self.arxiv,
             self.records,
             self.rate_limiter,
             MirrorSearch(self._mirror_reader, index),
+            statistics,
         )
         self.api_key_store = ApiKeyStore(pools)
         self.api_keys = ApiKeyCache(self.api_key_store.find)
@@ -156,6 +163,7 @@ class LocalContext(Context):
             reader,
             paper_search,
             pools,
+            statistics,
             *queues,
             self.arxiv,
             self.oai,
@@ -183,6 +191,7 @@ class LocalContext(Context):
             asking=status.in_progress,
             waiting=status.waiting,
             closed_until=timestamps.format_iso(closed_until, zone) if closed_until else None,
+            interval=self.settings.interval,
         )
 
     async def fetch_mirror_status(self) -> MirrorStatus | None:
@@ -204,6 +213,12 @@ class LocalContext(Context):
         """Return the state of the index of this machine."""
         settings = self.settings
         return read_status(settings.index_path) if settings.searches_papers else None
+
+    async def fetch_queue_status(self) -> str | None:
+        """Return whether this process is connected to the queue."""
+        if self.queue is None:
+            return None
+        return "connected" if self.queue.connected else "away"
 
 
 def _check_database_settings(settings: Settings) -> None:
@@ -249,6 +264,11 @@ class RemoteContext(Context):
         """Return the state of the backend's index."""
         health = await self._backend.fetch_health()
         return health.index if health else None
+
+    async def fetch_queue_status(self) -> str | None:
+        """Return whether the backend is connected to its queue."""
+        health = await self._backend.fetch_health()
+        return health.queue if health else None
 
 
 def create_context(

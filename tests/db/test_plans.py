@@ -179,6 +179,12 @@ ONE_FILTER: dict[str, Any] = {  # each matches few rows or none, so the search f
 }
 
 
+def test_latest_responses_read_few_pages(million: psycopg.Connection) -> None:
+    indexes, pages, rows = run(million, sql.SELECT_LATEST_RESPONSES, {"limit": 20})
+    assert (indexes, rows) == ("queries_timestamp", 20)
+    assert pages < 100
+
+
 @pytest.mark.parametrize("kind", [QUERIES, RESULTS])
 @pytest.mark.parametrize("order", ["oldest", "newest"])
 def test_every_filter_has_an_index_or_shares_the_limit_of_slow_reads(
