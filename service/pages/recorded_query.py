@@ -20,7 +20,7 @@ from ..models.records import Run
 
 _RECORDED = re.compile(
     r"search_query=(?P<search_query>.*)&id_list=(?P<id_list>[^&]*)"
-    r"(?:&start=(?P<start>[0-9]+)&max_results=(?P<max_results>[0-9]+))?"
+    r"(?:&start=(?P<start>[0-9]+))?(?:&max_results=(?P<max_results>[0-9]+))?"
     r"(?:&sortBy=(?P<sortBy>[A-Za-z]+)&sortOrder=(?P<sortOrder>[a-z]+))?(?:&raw=(?P<raw>.*))?",
     re.DOTALL,
 )
