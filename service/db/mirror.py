@@ -46,6 +46,8 @@ MERGED_AT_ONCE = 50
 """Records that are merged before other requests run; they take a few milliseconds."""
 _CONFLICTS = errors.UniqueViolation, errors.DeadlockDetected
 _PERMANENT = errors.DiskFull, errors.InvalidPassword, errors.InvalidAuthorizationSpecification
+_OUTDATED = errors.ReadOnlySqlTransaction, errors.FeatureNotSupported
+"""After a failover or a migration; the pool opens other connections."""
 _encode = msgspec.json.Encoder().encode
 
 
@@ -60,7 +62,8 @@ class ImportMoved(Exception):
 def is_temporary(error: DatabaseUnavailable) -> bool:
     """Return whether the database may be available again after some time, without a change."""
     cause = error.__cause__
-    return isinstance(cause, psycopg.OperationalError | psycopg.InterfaceError) and not (
+    temporary = psycopg.OperationalError, psycopg.InterfaceError, *_OUTDATED
+    return isinstance(cause, temporary) and not (
         isinstance(cause, (*_PERMANENT, errors.QueryCanceled))
     )
 

@@ -66,6 +66,9 @@ class DailySync:
             return POLL_SECONDS
         except ServiceError as error:
             return self._delay_retry(error)
+        except Exception:
+            logger.exception("the sync with arXiv failed unexpectedly")
+            return self._backoff.next_pause()
         return self._finish(result)
 
     def _find_left(self, state: SyncState) -> float:

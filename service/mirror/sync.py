@@ -31,7 +31,7 @@ from ..errors import (
 )
 from ..models.arxiv import Outcome
 from ..models.mirror import MirrorRecord, SyncState
-from .oai_client import ListRequest, OaiClient
+from .oai_client import NO_RECORDS, ListRequest, OaiClient
 from .oai_xml import MetadataPrefix, OaiError, OaiPage
 from .sync_state import (
     add_import,
@@ -310,12 +310,17 @@ class _Run:
         while True:
             page = await self._fetch_page(request)
             error = page.error
+            is_empty = error is not None and error.code == NO_RECORDS
+            if is_empty and request.token is not None:
+                # an empty page is no end of a list that has further ones
+                error = OaiError("badResumptionToken", "no records for its own token")
+                is_empty = False
             if error and error.code == "badResumptionToken" and restarts < MAX_RESTARTS:
-                logger.info("the resumption token has expired: the list begins again")
+                logger.info("the resumption token is not valid any more: the list begins again")
                 restarts += 1
                 request, progress = structs.replace(request, token=None), _ListProgress()
                 continue
-            if error and error.code != "noRecordsMatch":
+            if error and not is_empty:
                 raise self._create_rejection(error, page, request)
             self._today = min(self._today, to_day(page.response_date))
             if page.token is not None:

@@ -451,6 +451,30 @@ async def test_truncated_response_is_requested_again(
     assert count_papers(db) == len(papers.papers)
 
 
+async def test_empty_response_to_a_token_does_not_end_the_list(
+    papers: StandIn, open_mirror: Opening, db: psycopg.Connection
+) -> None:
+    real = httpx.AsyncHTTPTransport()
+    failures = [1]
+
+    async def lose_records(request: httpx.Request) -> httpx.Response:
+        """The response to the first token is an error that means an empty list."""
+        response = await real.handle_async_request(request)
+        body = await response.aread()
+        if "resumptionToken" in request.url.params and failures:
+            failures.pop()
+            start, end = body.index(b"<ListRecords>"), body.index(b"</ListRecords>") + 14
+            error = b'<error code="noRecordsMatch">none</error>'
+            body = body[:start] + error + body[end:]
+        return httpx.Response(response.status_code, content=body)
+
+    async with real, open_mirror(httpx.MockTransport(lose_records)) as mirror:
+        await mirror.sync(formats=FORMATS[:1])
+
+    assert not failures
+    assert count_papers(db) == len(papers.papers)
+
+
 async def test_unknown_set_is_a_clear_error(papers: StandIn, mirror: Mirror) -> None:
     with pytest.raises(UpstreamRejected, match="Set does not exist"):
         await mirror.sync(set_spec="moo")
