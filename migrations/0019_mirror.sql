@@ -110,7 +110,9 @@ select not exists (select from migrations where name = '0019_mirror') as pending
         rejected bigint not null,
         newest_datestamp bigint not null,
         started bigint not null,
-        finished bigint
+        finished bigint,
+        tail_digest text not null default '',
+        is_whole boolean not null default false
     );
     comment on table mirror_imports is 'progress of imports of snapshots, by file';
     comment on column mirror_imports.digest is 'of the size and the beginning of the file';
@@ -118,6 +120,9 @@ select not exists (select from migrations where name = '0019_mirror') as pending
     comment on column mirror_imports.position is 'bytes of these lines';
     comment on column mirror_imports.newest_datestamp is 'Unix seconds: the newest update_date';
     comment on column mirror_imports.finished is 'Unix seconds: null until all lines are stored';
+    comment on column mirror_imports.tail_digest is 'of the last bytes before position';
+    comment on column mirror_imports.is_whole is
+        'whether the file has all papers, so that the next sync continues from it';
 
     create table if not exists announcements (
         date date not null,

@@ -121,7 +121,7 @@ class MirrorStore:
         return rows[0] if rows else None
 
     async def fetch_newest_import(self) -> int | None:
-        """The datestamp of the newest record in all snapshots that were imported completely."""
+        """The datestamp up to which the whole snapshots that were imported are complete."""
         newest: list[int | None] = await fetch(self._writer, scalar_row, sql.SELECT_NEWEST_IMPORT)
         return newest[0]
 

@@ -79,7 +79,7 @@ class SyncStore(Protocol):
         """Return the progress of the sync of a set."""
 
     async def fetch_newest_import(self) -> int | None:
-        """Return the newest datestamp of all snapshots that were imported."""
+        """Return the datestamp up to which the snapshots that were imported are complete."""
 
     async def acquire_sync(self, holder: UUID, seconds: float) -> bool:
         """Take or renew the right to sync."""

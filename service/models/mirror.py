@@ -178,6 +178,10 @@ class ImportState(Struct, frozen=True, kw_only=True):
     """Unix seconds."""
     finished: int | None = None
     """Unix seconds; None until all lines are stored."""
+    tail_digest: str = ""
+    """Of the last bytes before `position`, which show whether the file is still the same."""
+    is_whole: bool = False
+    """Whether the file has all papers, so that the next sync continues from it."""
 
 
 class EarlierAnnouncement(Struct, frozen=True):

@@ -232,10 +232,10 @@ async def test_sync_continues_after_an_import(
 ) -> None:
     newest = datestamps(papers)[900]
     seconds = int(datetime(newest.year, newest.month, newest.day, tzinfo=UTC).timestamp())
-    db.execute(
-        "insert into mirror_imports values ('a', 'snapshot', 1, 1, 0, %(newest)s, 1, 2)",
-        {"newest": seconds},
-    )
+    insert = "insert into mirror_imports values (%s, 'f', 1, 1, 0, %s, %s, 2, '', %s)"
+    for is_whole in (True, False):
+        newest_of_file = seconds if is_whole else seconds + 86_400
+        db.execute(insert, [str(is_whole), newest_of_file, int(time()), is_whole])
     await mirror.sync()
 
     state = await mirror.state()
