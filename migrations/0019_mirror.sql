@@ -86,7 +86,9 @@ select not exists (select from migrations where name = '0019_mirror') as pending
         skipped date[] not null default '{}',
         error text,
         holder uuid,
-        held_until timestamptz not null default '-infinity'
+        held_until timestamptz not null default '-infinity',
+        run_invalid bigint not null default 0,
+        retry_at timestamptz not null default '-infinity'
     );
     comment on table mirror_syncs is 'progress of the sync with OAI-PMH, by set';
     comment on column mirror_syncs.set_spec is 'the set; empty: all papers';
@@ -101,6 +103,10 @@ select not exists (select from migrations where name = '0019_mirror') as pending
     comment on column mirror_syncs.skipped is
         'days of the current run for which arXiv sent no usable response';
     comment on column mirror_syncs.holder is 'the process that syncs, until held_until';
+    comment on column mirror_syncs.run_invalid is
+        'records of the latest run that could not be used';
+    comment on column mirror_syncs.retry_at is
+        'when a sync that failed may be repeated, by any process';
 
     create table if not exists mirror_imports (
         digest text primary key,

@@ -136,6 +136,17 @@ class MirrorStore:
             async with self._writer() as conn:
                 await conn.execute(sql.RELEASE_SYNC, {"holder": holder})
 
+    async def delay_sync(self, seconds: float) -> None:
+        """Let no process repeat a sync that failed before this time has passed."""
+        with map_db_errors():
+            async with self._writer() as conn:
+                await conn.execute(sql.DELAY_SYNC, {"seconds": seconds})
+
+    async def fetch_sync_pause(self) -> float:
+        """The seconds until a sync that failed may be repeated."""
+        rows: list[float] = await fetch(self._writer, scalar_row, sql.SELECT_SYNC_PAUSE)
+        return max(rows[0], 0.0) if rows else 0.0
+
     async def _fetch(
         self, row_type: type[T], statement: bytes, values: Mapping[str, object]
     ) -> list[T]:

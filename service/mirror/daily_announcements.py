@@ -63,7 +63,10 @@ class DailyAnnouncements:
         if day is None:
             return POLL_SECONDS
         try:
-            _report(await read_announcements(self._store, self._papers, self._client, day))
+            result = await read_announcements(
+                self._store, self._papers, self._client, day, self._avoid_rush
+            )
+            _report(result)
             pause = await self._store.fetch_pause(day)
         except (QueueTooLong, DatabaseUnavailable) as error:
             logger.warning("cannot read arXiv's announcements: %s", error.detail)
@@ -73,6 +76,11 @@ class DailyAnnouncements:
             return self._backoff.next_pause()
         self._backoff.reset()
         return POLL_SECONDS if pause is None else min(pause, POLL_SECONDS)
+
+    async def _avoid_rush(self) -> None:
+        """Wait while arXiv publishes its announcement: retries of feeds may be due then."""
+        if left := arxiv_schedule.find_rush_left(self._clock()):
+            await asyncio.sleep(left)
 
 
 def _report(result: AnnouncementResult) -> None:

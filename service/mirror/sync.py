@@ -87,6 +87,12 @@ class SyncStore(Protocol):
     async def release_sync(self, holder: UUID) -> None:
         """Give the right to sync back."""
 
+    async def delay_sync(self, seconds: float) -> None:
+        """Let no process repeat a sync that failed before this time has passed."""
+
+    async def fetch_sync_pause(self) -> float:
+        """Return the seconds until a sync that failed may be repeated."""
+
 
 class Selection(Struct, frozen=True):
     """Which records a sync receives."""
@@ -119,14 +125,14 @@ class SyncResult(Struct, frozen=True):
 
     records: int
     invalid: int
-    """Records that could not be used."""
+    """Records that could not be used; `state` has the number of the whole run."""
     pages: int
     state: SyncState
 
     @property
     def is_complete(self) -> bool:
-        """Whether no record is missing."""
-        return not self.invalid and not self.state.skipped
+        """Whether no record of the run is missing."""
+        return not self.state.run_invalid and not self.state.skipped
 
 
 Report = Callable[[SyncProgress], None]
@@ -197,12 +203,15 @@ class _Run:
         self._split_until: date | None = None
         """Up to this day, windows are single days."""
         self._records = self._invalid = self._pages = 0
+        self._earlier_invalid = 0
+        """Invalid records of the same run before this call."""
 
     async def run(self) -> SyncResult:
         since, until = self._selection.since, self._selection.until
         stored = await self._store.fetch_sync(self._state.set_spec)
         stored = add_import(stored, await self._store.fetch_newest_import())
         self._state = start_run(stored, since, until, self._today)
+        self._earlier_invalid = self._state.run_invalid
         await self._save_state()
         await self._receive_windows()
         await self._retry_skipped()
@@ -371,10 +380,14 @@ class _Run:
             for start in range(0, len(page.records), SAVED_AT_ONCE)
         ] or [[]]
         for chunk in chunks:
-            await self._save_records(chunk, state if chunk is chunks[-1] else None)
-        self._state = state
+            await self._save_records(chunk, self._count_in(state) if chunk is chunks[-1] else None)
+        self._state = self._count_in(state)
         self._pages += 1
         self._report_progress()
+
+    def _count_in(self, state: SyncState) -> SyncState:
+        """Return the progress with the number of invalid records."""
+        return structs.replace(state, run_invalid=self._earlier_invalid + self._invalid)
 
     async def _save_records(self, records: Sequence[MirrorRecord], state: SyncState | None) -> None:
         try:
@@ -382,7 +395,7 @@ class _Run:
         except RecordRejected:
             for record in records:
                 await self._save_alone(record)
-            await self._save([], state)
+            await self._save([], state and self._count_in(state))
         else:
             self._records += len(records)
             metrics.MIRROR_RECORDS.labels("stored").inc(len(records))

@@ -66,6 +66,7 @@ def start_run(state: SyncState, since: date | None, until: date | None, today: d
         metadata_prefix=None,
         run_started=None,
         run_records=0,
+        run_invalid=0,
         skipped=[],
     )
 

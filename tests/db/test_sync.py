@@ -513,6 +513,7 @@ async def test_invalid_record_is_counted_and_the_others_are_stored(
 ) -> None:
     days = datestamps(papers)
     since = days[-40]
+    papers.oai.max_records = 2500
     real = httpx.AsyncHTTPTransport()
 
     async def damage(request: httpx.Request) -> httpx.Response:
@@ -529,7 +530,24 @@ async def test_invalid_record_is_counted_and_the_others_are_stored(
     assert (result.invalid, result.is_complete) == (1, False)
     assert count_papers(db) == result.records == sum(day >= since for day in days) - 1
     assert state.covered_until == days[-1]
+    assert state.run_invalid == 1
     assert "is invalid: " in caplog.text
+
+
+async def test_invalid_records_before_an_interruption_belong_to_the_run(
+    papers: StandIn, mirror: Mirror, db: psycopg.Connection
+) -> None:
+    name = papers.papers[0].arxiv_id
+    db.execute(f"alter table papers add constraint bad check (arxiv_id <> '{name}')".encode())
+    papers.oai.max_records = 200
+    await stop_after(mirror, 1, formats=FORMATS[:1])
+    while (await mirror.state()).run_invalid == 0:
+        await stop_after(mirror, 1, formats=FORMATS[:1])
+    await mirror.sync(formats=FORMATS[:1])
+
+    assert (await mirror.state()).run_invalid == 1
+    await mirror.sync(formats=FORMATS[:1])
+    assert (await mirror.state()).run_invalid == 0
 
 
 # Searches during a sync

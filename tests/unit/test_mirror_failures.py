@@ -98,3 +98,32 @@ async def test_daily_tasks_go_on_after_any_error(
         assert store.calls > 1
     assert "the sync with arXiv failed unexpectedly" in caplog.text
     assert "OverflowError: plan_feeds" in caplog.text
+
+
+class EmptyStore:
+    """Has one feed to read, and counts the claims."""
+
+    def __init__(self) -> None:
+        self.claims = 0
+
+    async def plan_feeds(self, *_: object) -> None:
+        pass
+
+    mark_empty_feeds = plan_feeds
+    fetch_pause = plan_feeds
+
+    async def claim_feed(self, *_: object) -> None:
+        self.claims += 1
+
+
+async def test_no_feed_is_requested_around_the_announcement(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(daily_announcements, "START_DELAY", 0)
+    store: Any = EmptyStore()
+    for clock, expected in ("20:00", 0), ("20:16", 1):
+        moment = datetime.fromisoformat(f"2026-11-30T{clock}").replace(tzinfo=arxiv_schedule.ZONE)
+        daily = DailyAnnouncements(store, store, store, moment.timestamp)
+        async with daily:
+            await asyncio.sleep(0.05)
+        assert store.claims == expected
