@@ -539,10 +539,10 @@ async def test_invalid_records_before_an_interruption_belong_to_the_run(
 ) -> None:
     name = papers.papers[0].arxiv_id
     db.execute(f"alter table papers add constraint bad check (arxiv_id <> '{name}')".encode())
-    papers.oai.max_records = 200
+    papers.delay = 0.1
     await stop_after(mirror, 1, formats=FORMATS[:1])
-    while (await mirror.state()).run_invalid == 0:
-        await stop_after(mirror, 1, formats=FORMATS[:1])
+    papers.delay = 0
+    assert (await mirror.state()).run_invalid == 1
     await mirror.sync(formats=FORMATS[:1])
 
     assert (await mirror.state()).run_invalid == 1
