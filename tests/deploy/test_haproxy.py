@@ -396,6 +396,16 @@ async def test_list_of_2000_identifiers_is_accepted_by_post(router: Router, arxi
     assert [request.params["id_list"] for request in arxiv.requests] == [ids]
 
 
+@pytest.mark.usefixtures("arxiv")
+async def test_search_by_a_form_leads_to_its_results(router: Router) -> None:
+    async with client_of(router) as client:
+        form = read_form(await client.get("/"), "/") | {"q": "testing", "mode": "arxiv"}
+        found = await client.post("/", data=form, headers=BROWSER)
+        page = await client.get(found.headers["location"])
+
+    assert (found.status_code, page.status_code) == (303, 200)
+
+
 async def test_haproxy_can_be_the_http_proxy_for_the_api(
     router: Router, instances: Instances, arxiv: StandIn
 ) -> None:
@@ -604,52 +614,6 @@ async def test_search_that_bypasses_cache_is_not_retried(
 
     assert (lost.status_code, sent) == (502, 1)
     assert [response.status_code for response in responses] == [200, 200]
-
-
-@pytest.mark.parametrize("kind", ["new", "repeated"])
-async def test_search_by_a_form_is_not_retried(
-    router: Router, instances: Instances, arxiv: StandIn, kind: str
-) -> None:
-    async with client_of(router) as client:
-        form = read_form(await client.get("/"), "/") | {"mode": "arxiv"}
-        found = await client.post("/", data=form | {"q": f"testing {kind}"})
-        page = await client.get(found.headers["location"])
-        path, fields = "/", form | {"q": f"survival {kind}"}
-        if kind == "repeated":
-            path = f"{found.headers['location']}/runs"
-            fields = read_form(page, path)
-        arxiv.delay = 0.5
-        before = len(arxiv.requests)
-        pending = asyncio.create_task(client.post(path, data=fields))
-        await until(lambda: len(arxiv.requests) > before)
-        victim = await asyncio.to_thread(find_searching_instance, router)
-        await asyncio.to_thread(instances.running[victim].end, signal.SIGKILL)
-        lost = await pending
-
-    assert (found.status_code, page.status_code) == (303, 200)
-    assert (lost.status_code, len(arxiv.requests) - before) == (502, 1)
-
-
-@pytest.mark.parametrize(
-    ("method", "path", "pool"),
-    [
-        ("POST", "/", "frontends_search"),
-        ("POST", "/abs/2101.00001", "frontends_search"),
-        ("POST", "/searches/1/runs", "frontends_search"),
-        ("POST", "/sign-in", "frontends_pages"),
-        ("POST", "/sign-out", "frontends_pages"),
-        ("GET", "/abs/2101.00001", "frontends_pages"),
-        ("HEAD", "/", "frontends_pages"),
-    ],
-)
-async def test_only_forms_that_search_get_the_time_of_a_search(
-    router: Router, method: str, path: str, pool: str
-) -> None:
-    async with client_of(router) as client:
-        response = await client.request(method, path, headers=BROWSER)
-
-    request_ids = [response.headers["x-request-id"]]
-    assert (await until(lambda: _logged(router, request_ids)))[request_ids[0]]["pool"] == pool
 
 
 def find_searching_instance(router: Router, pool: str = "frontends_search") -> str:
