@@ -362,7 +362,7 @@ async def test_oversized_body_is_rejected(client: Gateway) -> None:
 @pytest.mark.parametrize(
     ("method", "path", "status"),
     [
-        ("GET", "/", 404),
+        ("GET", "/none", 404),
         ("GET", "/arxiv/", 200),
         ("GET", "/arxiv/x", 404),
         ("GET", "/Arxiv", 404),
