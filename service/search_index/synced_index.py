@@ -115,8 +115,9 @@ class Writer:
 
     def finish(self) -> int:
         """Commit and complete the merges; the number of documents. Nothing can follow."""
-        self._writer.commit()
-        self._writer.wait_merging_threads()
+        writer = self._writer  # `close` may be called meanwhile
+        writer.commit()
+        writer.wait_merging_threads()
         self.index.reload()
         return self.count()
 
