@@ -149,5 +149,5 @@ def test_every_response_matches_the_schema(contract: schemathesis.BaseSchema) ->
             ]
         elif isinstance(event, NonFatalError | FatalError):
             failures.append(repr(event))
-    assert sent > 1000
+    assert sent > 300
     assert not failures, "\n\n".join(failures)
