@@ -39,7 +39,7 @@ from .middleware.request_log import RequestLogMiddleware
 from .middleware.request_timeout import RequestTimeoutMiddleware, TimeoutResponseMiddleware
 from .middleware.response_budget import ResponseBudgetMiddleware
 from .middleware.security_headers import SecurityHeadersMiddleware
-from .pages import home, search, sign_in
+from .pages import home, paper, search, sign_in
 from .pages.errors import ErrorPages, PageErrorMiddleware
 from .pages.page import create_static_router, create_template_config
 from .problems import EXCEPTION_HANDLERS
@@ -78,6 +78,9 @@ HANDLERS: dict[str, list[ControllerRouterHandler]] = {
 }
 PAGES: list[HTTPRouteHandler] = [
     home.show_home,
+    home.start_search,
+    paper.show_paper,
+    paper.retrieve_paper,
     search.show_search,
     sign_in.show_sign_in,
     sign_in.sign_in,

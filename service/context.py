@@ -34,11 +34,12 @@ from .mirror.answers import MirrorSearch
 from .mirror.daily_announcements import DailyAnnouncements
 from .mirror.daily_sync import DailySync, show_metrics
 from .mirror.oai_client import OaiClient
-from .models.responses import ArxivState, MirrorStatus
+from .models.responses import ArxivState, IndexStatus, MirrorStatus
 from .paper_search import LocalPaperSearch, PaperSearch
 from .search import LocalSearchService, SearchService
 from .search_index.indexer import Indexer
 from .search_index.paper_index import PaperIndex
+from .search_index.state import read_status
 from .sessions import SessionStore
 from .settings import READING, Settings
 from .signing import SigningKey
@@ -88,6 +89,10 @@ class Context(ABC):
     @abstractmethod
     async def fetch_mirror_status(self) -> MirrorStatus | None:
         """Return how current the mirror is, if there is one. Raises DatabaseUnavailable."""
+
+    @abstractmethod
+    async def fetch_index_status(self) -> IndexStatus | None:
+        """Return the state of the search index, if it is known."""
 
     async def __aenter__(self) -> Self:
         for resource in self._resources:
@@ -195,6 +200,11 @@ class LocalContext(Context):
             error=status.error,
         )
 
+    async def fetch_index_status(self) -> IndexStatus | None:
+        """Return the state of the index of this machine."""
+        settings = self.settings
+        return read_status(settings.index_path) if settings.searches_papers else None
+
 
 def _check_database_settings(settings: Settings) -> None:
     if settings.only_reads and settings.sync == "daily":
@@ -227,11 +237,18 @@ class RemoteContext(Context):
 
     async def fetch_arxiv_state(self) -> ArxivState | None:
         """Return the state from the backend's latest readiness response."""
-        return self._backend.health.arxiv if self._backend.health else None
+        health = await self._backend.fetch_health()
+        return health.arxiv if health else None
 
     async def fetch_mirror_status(self) -> MirrorStatus | None:
         """Return the status from the backend's latest readiness response."""
-        return self._backend.health.mirror if self._backend.health else None
+        health = await self._backend.fetch_health()
+        return health.mirror if health else None
+
+    async def fetch_index_status(self) -> IndexStatus | None:
+        """Return the state of the backend's index."""
+        health = await self._backend.fetch_health()
+        return health.index if health else None
 
 
 def create_context(

@@ -3,8 +3,11 @@
 import asyncio
 import logging
 from collections.abc import Collection, Sequence
+from contextlib import suppress
 from datetime import tzinfo
 from http import HTTPStatus
+from math import inf
+from time import monotonic
 from typing import Any, NamedTuple, TypeVar
 
 import httpx
@@ -35,6 +38,7 @@ from ..models.records import (
     Count,
     PaperRow,
     PaperVersion,
+    QueryRow,
     ResultRow,
     Run,
     SimilarPaperRow,
@@ -56,6 +60,8 @@ CONNECT_TIMEOUT = 3.0
 """Seconds to wait for a free connection, and to connect."""
 READ_TIMEOUT = 2 * (SLOW_READ_TIMEOUT + CALL_TIMEOUT) + 2.0
 """Seconds for two coalesced reads; later than the backend, whose error explains more."""
+HEALTH_SECONDS = 3.0
+"""How long the state of the backend is kept in memory."""
 MAX_RESPONSE_BYTES = 2**26
 """64 KiB for each of the 1,000 papers of the longest page; 1,000 authors take 20 KiB."""
 
@@ -82,8 +88,8 @@ class BackendClient:
         self._url = url.rstrip("/")
         self._token = settings.backend_token
         self._ssl_context = ssl_context()
-        self.health: Health | None = None
-        """The latest readiness response."""
+        self._health: Health | None = None
+        self._checked_at = -inf
         self.connections = HTTPConnectionPool(self._create_client, MAX_CONNECTIONS, CONNECT_TIMEOUT)
 
     async def call(
@@ -101,10 +107,18 @@ class BackendClient:
 
     async def check_ready(self) -> None:
         """Raise DatabaseUnavailable if the backend is not ready."""
+        self._health = None
         response = await self._send("/health/ready", None)
-        self.health = _decode(response, Health)
+        self._health, self._checked_at = _decode(response, Health), monotonic()
         if response.status != HTTPStatus.OK:
-            raise DatabaseUnavailable(self.health.detail or "the backend is not ready")
+            raise DatabaseUnavailable(self._health.detail or "the backend is not ready")
+
+    async def fetch_health(self) -> Health | None:
+        """Return the state of the backend, which is at most a few seconds old; None if unknown."""
+        if monotonic() - self._checked_at > HEALTH_SECONDS:
+            with suppress(ServiceError):
+                await self.check_ready()
+        return self._health
 
     async def _send(
         self, path: str, body: bytes | None, time_limit: float | None = None, *, retry: bool = True
@@ -301,6 +315,9 @@ class RemoteReader(RecordReader):
     async def fetch_run(self, query_id: int) -> Run | None:
         return await self._read(requests.QueryById(query_id), _OPTIONAL_RUN)
 
+    async def count_runs(self, since: int) -> int:
+        return await self._read(requests.RunCount(since), int)
+
     async def fetch_runs(self, run: Run, limit: int) -> list[Run]:
         return await self._read(requests.Runs(run, limit), list[Run])
 
@@ -309,6 +326,9 @@ class RemoteReader(RecordReader):
 
     async def fetch_feed_papers(self, runs: Sequence[Run]) -> list[PaperRow]:
         return await self._read(requests.Feed(list(runs)), list[PaperRow])
+
+    async def fetch_finding_runs(self, arxiv_id: str, limit: int) -> list[QueryRow]:
+        return await self._read(requests.FindingRuns(arxiv_id, limit), list[QueryRow])
 
     async def fetch_versions(self, arxiv_id: str) -> list[PaperRow]:
         return await self._read(requests.Versions(arxiv_id), list[PaperRow])

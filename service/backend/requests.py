@@ -21,6 +21,7 @@ from ..db.reader import (
     RecordReader,
 )
 from ..models import describe
+from ..models.arxiv import Moment
 from ..models.filters import (
     AnnouncementFilter,
     PaperFilter,
@@ -77,6 +78,12 @@ class QueryById(_Request, frozen=True, tag="query"):
     query_id: Annotated[QueryId, describe("number of the search")]
 
 
+class RunCount(_Request, frozen=True, tag="run-count"):
+    """The number of runs from a time on."""
+
+    since: Annotated[Moment, describe("earliest time of a run, in Unix seconds")]
+
+
 class Runs(_Request, frozen=True, tag="runs"):
     """The successful runs of the same search up to this one, latest first."""
 
@@ -94,6 +101,13 @@ class Feed(_Request, frozen=True, tag="feed"):
     """The papers found by these runs of a search, latest run first."""
 
     runs: Annotated[list[Run], describe("the runs, latest first", min_length=1)]
+
+
+class FindingRuns(_Request, frozen=True, tag="finding-runs"):
+    """The latest runs that found a paper in any version."""
+
+    arxiv_id: Annotated[str, describe("arXiv identifier without a version")]
+    limit: Limit
 
 
 class Versions(_Request, frozen=True, tag="versions"):
@@ -160,9 +174,11 @@ class Announcements(_Request, frozen=True, tag="announcements"):
 ReadRequest = (
     Page
     | QueryById
+    | RunCount
     | Runs
     | Results
     | Feed
+    | FindingRuns
     | Versions
     | Details
     | PapersById
@@ -188,12 +204,16 @@ async def execute(  # noqa: C901, PLR0911, PLR0912 - one each
             return await reader.fetch_page(selection, position, limit)
         case QueryById(query_id):
             return await reader.fetch_run(query_id)
+        case RunCount(since):
+            return await reader.count_runs(since)
         case Runs(run, limit):
             return await reader.fetch_runs(run, limit)
         case Results(run):
             return await reader.fetch_results(run)
         case Feed(runs):
             return await reader.fetch_feed_papers(runs)
+        case FindingRuns(arxiv_id, limit):
+            return await reader.fetch_finding_runs(arxiv_id, limit)
         case Versions(arxiv_id):
             return await reader.fetch_versions(arxiv_id)
         case Details(paper):

@@ -45,6 +45,7 @@ from ..models.records import (
     Announcement,
     PaperRow,
     PaperVersion,
+    QueryRow,
     ResultRow,
     Run,
     Text,
@@ -192,6 +193,13 @@ class RecordReader:
         rows = await self._fetch(Run, sql.SELECT_QUERY, {"query_id": query_id}, "queries")
         return rows[0] if rows else None
 
+    async def count_runs(self, since: int) -> int:
+        """The number of runs from a time on, in Unix seconds."""
+        values = {"since": since, "read_delay": self._read_delay}
+        read = self._pools.reader
+        [number] = await fetch(partial(read, "queries"), scalar_row, sql.COUNT_QUERIES, values)
+        return int(number)
+
     async def fetch_runs(self, run: Run, limit: int) -> list[Run]:
         """Successful runs of the same search up to this one, the latest first."""
         values = structs.asdict(run) | {"limit": limit}
@@ -211,6 +219,15 @@ class RecordReader:
             raise DatabaseUnavailable(f"{missing} have not been replicated yet")
         primary = partial(self._pools.writer, "results")
         return await self._fetch(ResultRow, sql.SELECT_QUERY_RESULTS, values, source=primary)
+
+    async def fetch_finding_runs(self, arxiv_id: str, limit: int) -> list[QueryRow]:
+        """The latest runs that found a paper in any version."""
+        values = {"arxiv_id": arxiv_id, "limit": limit, "read_delay": self._read_delay}
+        query_ids = await fetch(
+            partial(self._pools.reader, "results"), scalar_row, sql.SELECT_FINDING_RUN_IDS, values
+        )
+        found = {"query_ids": query_ids}
+        return await self._fetch(QueryRow, sql.SELECT_QUERIES_BY_ID, found, "queries")
 
     async def fetch_feed_papers(self, runs: Sequence[Run]) -> list[PaperRow]:
         """The papers of these runs of a search, dated by the first run with each; newest first."""

@@ -1,7 +1,9 @@
 """Filters of the templates: texts, dates and categories as HTML."""
 
+import re
 from collections.abc import Callable
 from typing import Any
+from urllib.parse import quote
 
 from ..metadata import categories
 from .formulas import render_math, render_plain
@@ -17,9 +19,42 @@ def category_name(category: str) -> str:
     return categories.get_title(category) or category
 
 
+_CREATIVE_COMMONS = re.compile(
+    r"https?://creativecommons\.org/(?:licenses|publicdomain)/([a-z-]{2,12})(?:/([0-9.]{1,5}))?/?"
+)
+_ARXIV_LICENSES = re.compile(
+    r"https?://arxiv\.org/licenses/(nonexclusive-distrib/1\.0|assumed-1991-2003)/?"
+)
+
+
+def license_name(url: str) -> str:
+    """Return the name of a license, or its URL if it is unknown."""
+    if match := _CREATIVE_COMMONS.fullmatch(url):
+        name, version = match.groups()
+        name = {"zero": "CC0", "publicdomain": "Public domain"}.get(name, f"CC {name.upper()}")
+        return f"{name} {version or ''}".strip()
+    if match := _ARXIV_LICENSES.fullmatch(url):
+        assumed = "assumed, 1991 to 2003" if match[1].startswith("assumed") else "1.0"
+        return f"arXiv.org non-exclusive license to distribute ({assumed})"
+    return url
+
+
+def web_url(text: str) -> str | None:
+    """Return a text if it is a URL of the web, to which a link is safe."""
+    return text if re.match("https?://", text) else None
+
+
+def doi_url(doi: str) -> str:
+    """Return the URL of a DOI."""
+    return f"https://doi.org/{quote(doi)}"
+
+
 FILTERS: dict[str, Callable[..., Any]] = {
     "math": render_math,
     "plain": render_plain,
     "date": date,
     "category_name": category_name,
+    "license_name": license_name,
+    "web_url": web_url,
+    "doi_url": doi_url,
 }

@@ -7,7 +7,6 @@ from html import escape, unescape
 from unicodedata import lookup
 from xml.etree.ElementTree import Element
 
-from latex2mathml import commands
 from latex2mathml.converter import convert_to_element
 from markupsafe import Markup
 
@@ -43,7 +42,12 @@ _FORBIDDEN = re.compile(
     # attributes, and characters by number
     r"|style|class|href|unicode|rule|verb|f?colorbox)(?![a-z])"
 )
-_ENVIRONMENT = re.compile(r"\\begin\s*\{([^{}]*)\}")
+_ENVIRONMENTS = frozenset(
+    {"matrix", "pmatrix", "bmatrix", "Bmatrix", "vmatrix", "Vmatrix", "smallmatrix"}
+    | {"array", "cases", "split", "align", "align*"}
+)
+"""The environments that latex2mathml supports: it leaves out the markup of others."""
+_BEGIN = re.compile(r"\\begin\s*\{([^{}]*)\}")
 _LOSSES = re.compile(rf"[\\\ufdd0\ufdd1{XML_FORBIDDEN}{INVISIBLE}]")
 """An unknown command, or characters that HTML cannot have or that nobody can see."""
 _REFERENCE = re.compile(r"&#x([0-9A-Fa-f]{1,6});")
@@ -187,7 +191,7 @@ def _create_mathml(tex: str, display: str) -> str:
 def _check_tex(tex: str) -> None:
     if not tex or len(tex) > MAX_FORMULA_LENGTH or _FORBIDDEN.search(tex):
         raise UnsupportedFormula
-    if any(f"\\{name}" not in commands.MATRICES for name in _ENVIRONMENT.findall(tex)):
+    if any(name not in _ENVIRONMENTS for name in _BEGIN.findall(tex)):
         raise UnsupportedFormula
     depth = 0
     for character in re.sub(r"\\[{}]", "", tex):

@@ -1,13 +1,168 @@
-"""`/`: the search box, and where to go from it."""
+"""`/`: the search box, for the stored papers or for arXiv, and what happened lately."""
 
-from litestar import get
-from litestar.response import Template
+import asyncio
+from collections.abc import Awaitable
+from datetime import datetime
+from math import ceil
+from typing import Any, TypeVar
+from urllib.parse import urlencode
 
-from ..problems import AnyRequest
-from .page import PAGE, create_page
+from litestar import get, post
+from litestar.di import NamedDependency
+from litestar.response import Redirect, Template
+from msgspec import Struct
+
+from .. import timestamps
+from ..context import Context
+from ..db.reader import QUERIES, ListSelection
+from ..errors import InvalidParameter, QueueTooLong, ServiceError, UpstreamError
+from ..models.filters import AnnouncementFilter, Position, QueryFilter
+from ..models.records import AnnouncedDay, QueryRow
+from ..models.responses import ArxivState, IndexStatus, MirrorStatus
+from ..problems import AnyRequest, handle_service_error
+from .csrf import check_token, create_token, read_form
+from .forms import read_values
+from .page import PAGE, create_page, create_problem_page
+from .query_text import create_search, describe_query
+
+RECENT_SEARCHES = 10
+REQUEST_SECONDS = 2
+"""How long a request to arXiv usually takes."""
+
+T = TypeVar("T")
+
+
+class RecentSearch(Struct, frozen=True):
+    """A search in the list of the latest ones."""
+
+    url: str
+    text: str
+    time: str
+    outcome: str
+    num_results: int
 
 
 @get("/", opt=PAGE, include_in_schema=False)
-async def show_home(request: AnyRequest) -> Template:
-    """Return the start page."""
-    return create_page(request, "home.html")
+async def show_home(request: AnyRequest, context: NamedDependency[Context]) -> Template:
+    """Return the start page; its form may be filled in."""
+    values = {name: texts[0] for name, texts in read_values(request, ("q", "mode")).items()}
+    return create_page(
+        request, "home.html", problem=None, **await _describe_home(request, context, values)
+    )
+
+
+@post("/", opt=PAGE, include_in_schema=False)
+async def start_search(
+    request: AnyRequest, context: NamedDependency[Context]
+) -> Redirect | Template:
+    """Search the stored papers or arXiv, and redirect to the results when they are there."""
+    form = await read_form(request)
+    q = form.get("q", "")
+    if form.get("mode") != "arxiv":
+        return _redirect(f"/search?{urlencode({'q': q})}" if q.strip() else "/search")
+    await check_token(request, context, form)
+    try:
+        reply = await context.search_service.search(create_search(q))
+    except (InvalidParameter, QueueTooLong, UpstreamError) as error:
+        problem = handle_service_error(request, error)
+        values = await _describe_home(request, context, {"q": q, "mode": "arxiv"})
+        return create_problem_page(request, problem, "home.html", **values)
+    return _redirect(f"/searches/{reply.recorded.query_id}")
+
+
+def _redirect(path: str) -> Redirect:
+    return Redirect(path, status_code=303)
+
+
+async def _describe_home(
+    request: AnyRequest, context: Context, values: dict[str, str]
+) -> dict[str, Any]:
+    """Return the variables of the page; what cannot be read is None."""
+    zone = context.settings.zone
+    midnight = datetime.now(zone).replace(hour=0, minute=0, second=0, microsecond=0)
+    latest = ListSelection(QUERIES, QueryFilter(), newest=True)
+    (recent, searches_today, day), (arxiv, mirror, index), token = await asyncio.gather(
+        asyncio.gather(
+            _try(context.reader.fetch_page(latest, Position(), RECENT_SEARCHES)),
+            _try(context.reader.count_runs(int(midnight.timestamp()))),
+            _try(context.reader.fetch_announced_day(AnnouncementFilter())),
+        ),
+        asyncio.gather(
+            _try(context.fetch_arxiv_state()),
+            _try(context.fetch_mirror_status()),
+            _try(context.fetch_index_status()),
+        ),
+        _try(create_token(request, context)),
+    )
+    return {
+        "values": values,
+        "token": token,
+        "recent": None if recent is None else [_describe_run(row, context) for row in recent],
+        "searches_today": searches_today,
+        "index": index,
+        "announced": _describe_announcements(day),
+        "status": _describe_status(arxiv, mirror, index),
+        "wait": _estimate_wait(arxiv, context),
+    }
+
+
+async def _try(reading: Awaitable[T]) -> T | None:
+    try:
+        return await reading
+    except ServiceError:
+        return None  # the search box is useful without it
+
+
+def _describe_run(row: QueryRow, context: Context) -> RecentSearch:
+    return RecentSearch(
+        f"/searches/{row.query_id}",
+        describe_query(row.query),
+        timestamps.format_iso(row.timestamp, context.settings.zone),
+        row.outcome,
+        row.num_results,
+    )
+
+
+def _describe_announcements(day: AnnouncedDay | None) -> tuple[str, int] | None:
+    """Return the latest day of announcements and their number, if any are stored."""
+    if day is None or day.date is None:
+        return None
+    return day.date.isoformat(), sum(day.counts.values())
+
+
+def _describe_status(
+    arxiv: ArxivState | None, mirror: MirrorStatus | None, index: IndexStatus | None
+) -> list[str]:
+    """Return the state of the service as short sentences."""
+    sentences = [_describe_arxiv(arxiv)] if arxiv else []
+    if mirror and mirror.synced_at:
+        sentences.append(f"The mirror has arXiv's data of {mirror.synced_at.replace('T', ' ')}.")
+    if index and index.state != "ready":
+        sentences.append(
+            "The search index is being built."
+            if index.state == "building"
+            else "The search index cannot be updated."
+        )
+    return sentences
+
+
+def _describe_arxiv(arxiv: ArxivState) -> str:
+    if arxiv.closed_until:
+        return f"arXiv throttles requests until {arxiv.closed_until.replace('T', ' ')}."
+    if arxiv.waiting:
+        return f"{arxiv.waiting} searches wait for arXiv."
+    if arxiv.asking:
+        return "A request to arXiv is in progress."
+    if arxiv.last_outcome is None:
+        return "This instance has not sent a request to arXiv yet."
+    if arxiv.last_outcome == "ok":
+        return "arXiv responds."
+    return f"The last request to arXiv failed: {arxiv.last_outcome}."
+
+
+def _estimate_wait(arxiv: ArxivState | None, context: Context) -> int | None:
+    """Return after how many seconds arXiv probably answers; None during a cooldown."""
+    if arxiv is None or arxiv.closed_until:
+        return None
+    ahead = arxiv.waiting + arxiv.asking
+    return ceil(ahead * (context.settings.interval + REQUEST_SECONDS) + REQUEST_SECONDS)

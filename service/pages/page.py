@@ -16,6 +16,7 @@ from litestar.template import TemplateConfig
 from litestar.types import Scope
 
 from ..middleware.query_params import IS_LENIENT
+from ..models.responses import Problem
 from ..problems import AnyRequest
 from ..sessions import get_session
 from ..settings import Settings
@@ -68,6 +69,7 @@ def create_static_router() -> Router:
         [FOLDER / "static"],
         name="static",
         include_in_schema=False,
+        opt=IS_LENIENT,
         # the URL changes with the content
         cache_control=CacheControlHeader(public=True, max_age=YEAR, immutable=True),
     )
@@ -103,11 +105,11 @@ def create_common_values(scope: Scope, settings: Settings) -> dict[str, Any]:
 
 def create_problem_page(
     request: AnyRequest,
-    response: Response[Any],
-    template: str = "error.html",
+    response: Response[Problem],
+    template: str,
     **values: Any,  # noqa: ANN401 - of any template
 ) -> Template:
-    """Return a page with the problem in a response of the API."""
+    """Return a page with the problem in a response of the API, and with its status and headers."""
     return create_page(
         request,
         template,

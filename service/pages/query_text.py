@@ -2,6 +2,7 @@
 
 import re
 
+from ..errors import InvalidParameter
 from ..metadata.arxiv_ids import ArxivId, find_paper_reference
 from ..models.arxiv import Search
 
@@ -14,8 +15,10 @@ _OPERATOR = re.compile(r"\b(?:AND|OR|ANDNOT|NOT)\b")
 def create_search(q: str) -> Search:
     """Return the search of arXiv for a text: plain words, an identifier, or arXiv's own language.
 
-    All of the words must match.
+    All of the words must match. Raises InvalidParameter.
     """
+    if not q.strip():
+        raise InvalidParameter("q", "it does not contain a word to search for")
     match find_paper_reference(q):
         case ArxivId(name, version):
             return Search(id_list=(f"{name}v{version}" if version else name,))

@@ -217,6 +217,7 @@ AFTER_PAPER = {"after_arxiv_id": "2005.00000", "after_version": 1, "limit": 11}
     ("statement", "parameters", "index", "most"),
     [
         (sql.SELECT_QUERY, {"query_id": 50_000}, "queries_query_id_key", 8),
+        (sql.COUNT_QUERIES, {"since": 1600000000 + 4 * 86_400}, "queries_timestamp", 8),
         (
             sql.SELECT_RUNS,
             {"query_id": 99_999, "search_key": None, "query": "x", "limit": 2},
@@ -230,6 +231,13 @@ AFTER_PAPER = {"after_arxiv_id": "2005.00000", "after_version": 1, "limit": 11}
             30,
         ),
         (sql.SELECT_VERSIONS, {"arxiv_id": "2001.00000"}, "papers_pkey", 8),
+        (
+            sql.SELECT_FINDING_RUN_IDS,
+            {"arxiv_id": "2001.00000", "limit": 10},
+            "results_paper",
+            60,
+        ),
+        (sql.SELECT_QUERIES_BY_ID, {"query_ids": [7, 99_999]}, "queries_query_id_key", 12),
         (
             sql.SELECT_PAPERS_BY_ID,
             {"arxiv_ids": ["2001.00000", "x"], "versions": [1, 2]},

@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator
 from random import Random
+from time import time
 
 import psycopg
 import pytest
@@ -22,6 +23,32 @@ ONE_RESULT = (
 async def reader(database: str) -> AsyncIterator[RecordReader]:
     async with DatabasePools(make_conninfo(database, user="arxiv_ro")) as pools:
         yield RecordReader(pools)
+
+
+async def test_searches_that_found_a_paper_are_the_latest_that_are_old_enough(
+    database: str, db: psycopg.Connection
+) -> None:
+    now = int(time())
+    times = {1: now - 300, 2: now - 400, 3: now - 200, 4: now - 500, 5: now}
+    for query_id, timestamp in times.items():
+        db.execute(
+            "insert into results"
+            " (query_id, timestamp, result_number, author, title, arxiv_id, version)"
+            " values (%s, %s, 0, 'A', 'T', %s, %s)",
+            [query_id, timestamp, "2101.00002" if query_id == 4 else "2101.00001", query_id],
+        )
+        db.execute(
+            "insert into queries (query_id, timestamp, status, num_results, num_entries, query,"
+            " recorded) values (%s, %s, 200, 1, 1, 'x', %s)",
+            [query_id, timestamp, timestamp],
+        )
+    async with DatabasePools(make_conninfo(database, user="arxiv_ro")) as pools:
+        delayed = RecordReader(pools, read_delay=60)
+        runs = await delayed.fetch_finding_runs("2101.00001", 2)
+        assert [run.query_id for run in runs] == [3, 1]
+        runs = await RecordReader(pools).fetch_finding_runs("2101.00001", 10)
+        assert [run.query_id for run in runs] == [5, 3, 1, 2]
+        assert await delayed.fetch_finding_runs("2101.00009", 2) == []
 
 
 @pytest.mark.parametrize("newest", [False, True])

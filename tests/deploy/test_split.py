@@ -65,6 +65,11 @@ from tests.api.test_rejections import (  # noqa: F401 - run with a frontend and 
     test_tsquery_that_is_too_large_is_rejected,
 )
 from tests.conftest import Gateway, Serve, listening, make_app
+from tests.pages.test_paper import (  # noqa: F401 - run with a frontend and a backend
+    test_everything_that_is_known_is_shown,
+    test_searches_that_found_a_paper_are_listed_latest_first,
+    test_unknown_paper_can_be_retrieved_from_arxiv,
+)
 from tests.support.indexing import papers_are_indexed
 from tests.support.pages import KEY_COOKIE, parse, read_form
 from tests.support.process import service

@@ -1,5 +1,7 @@
 """What tests of the pages for browsers share."""
 
+import re
+
 import httpx
 from lxml import html
 
@@ -17,3 +19,14 @@ def read_form(response: httpx.Response, action: str) -> dict[str, str]:
     """Return the fields of the form in a page that is sent to this path."""
     [form] = [form for form in parse(response).forms if form.action == action]
     return {name: value or "" for name, value in form.form_values()}
+
+
+def select(element: html.HtmlElement, path: str) -> list[html.HtmlElement]:
+    """Return the elements of an XPath in this one; `.name` after a tag is a class."""
+    classes = r"[contains(concat(' ', normalize-space(@class), ' '), ' \1 ')]"
+    return list(element.xpath(".//" + re.sub(r"(?<=[a-z*])\.([a-z-]+)", classes, path)))
+
+
+def read_texts(element: html.HtmlElement, path: str) -> list[str]:
+    """Return the texts of the elements of an XPath, with single spaces."""
+    return [" ".join(each.text_content().split()) for each in select(element, path)]

@@ -39,3 +39,43 @@ function createCopyButton(link) {
   group.append(button, status);
   return group;
 }
+
+// A bar of the histogram shows its year and number.
+for (const bar of document.querySelectorAll("svg a[data-label]")) {
+  const title = document.createElementNS("http://www.w3.org/2000/svg", "title");
+  title.textContent = bar.dataset.label;
+  bar.prepend(title);
+}
+
+// A search of arXiv shows that it waits, then its result, or the error below the form.
+const searchForm = document.querySelector("form.search[method=post]");
+if (searchForm) {
+  searchForm.addEventListener("submit", (event) => {
+    if (searchForm.elements.mode.value === "arxiv") {
+      event.preventDefault();
+      searchArxiv(searchForm);
+    }
+  });
+}
+
+async function searchArxiv(form) {
+  const progress = form.querySelector(".search-progress");
+  const button = form.querySelector("button[type=submit]");
+  const wait = form.dataset.wait;
+  progress.textContent = wait ? `Waiting for arXiv, about ${wait} seconds` : "Waiting for arXiv";
+  button.disabled = true;
+  try {
+    const body = new URLSearchParams(new FormData(form));
+    const response = await fetch(form.action, { method: "POST", body });
+    if (response.redirected) {
+      location.assign(response.url);
+      return;
+    }
+    const page = new DOMParser().parseFromString(await response.text(), "text/html");
+    const error = page.querySelector("#error, main p");
+    progress.textContent = error ? error.textContent : `status ${response.status}`;
+  } catch (error) {
+    progress.textContent = `The search failed: ${error.message}`;
+  }
+  button.disabled = false;
+}

@@ -1,0 +1,204 @@
+"""`/abs/{arxiv_id}`: a paper, at the same path as on arxiv.org."""
+
+import asyncio
+from collections.abc import Iterator, Sequence
+from datetime import tzinfo
+from http import HTTPStatus
+from itertools import pairwise
+from typing import Any
+from urllib.parse import parse_qs, unquote_to_bytes
+
+from litestar import Response, get, post
+from litestar.di import NamedDependency
+from litestar.params import FromPath
+from litestar.response import Redirect, Template
+from litestar.status_codes import HTTP_303_SEE_OTHER, HTTP_308_PERMANENT_REDIRECT
+from msgspec import Struct, structs
+
+from ..arxiv_query import parse_id_parameter
+from ..context import Context
+from ..errors import NotFound, ServiceError
+from ..formats import Reference
+from ..metadata.arxiv_ids import ArxivId, format_versioned_id
+from ..models.arxiv import Search
+from ..models.filters import PaperFilter
+from ..models.records import PaperRow
+from ..models.responses import PaperHistory, PaperWithVersions, Query, SimilarPaper
+from ..problems import AnyRequest
+from ..timestamps import format_iso
+from . import csrf
+from .citations import create_json_ld, list_citation_tags
+from .page import PAGE, create_page
+
+SIMILAR_PAPERS = 5
+FINDING_RUNS = 10
+COMPARED_FIELDS = {
+    "title": "title", "authors": "authors", "abstract": "abstract", "comment": "comment",
+    "journal": "journal reference", "dois": "DOI", "categories": "categories",
+    "withdrawn": "withdrawal",
+}  # fmt: skip
+"""The fields whose changes between versions are named, with their names."""
+
+
+class VersionRow(Struct, frozen=True, kw_only=True):
+    """A version in the table of versions."""
+
+    version: int
+    submitted: str | None = None
+    size_kb: int | None = None
+    is_withdrawal: bool = False
+    is_stored: bool = False
+    changes: list[str] = []
+    """Names of what differs from the stored version before it."""
+
+
+@get("/abs/{arxiv_id:path}", opt=PAGE, include_in_schema=False)
+async def show_paper(
+    request: AnyRequest, context: NamedDependency[Context], arxiv_id: FromPath[str]
+) -> Template | Response[None]:
+    """Return the page of a paper, redirect to its path, or offer to retrieve it from arXiv."""
+    name, version = parse_id_parameter(arxiv_id.strip("/"), "arxiv_id")
+    path = _create_path(name, version)
+    if unquote_to_bytes(request.scope["raw_path"]) != path.encode():
+        query = f"?{request.url.query}" if request.url.query else ""
+        return Redirect(f"{path}{query}", status_code=HTTP_308_PERMANENT_REDIRECT)
+    rows = await context.reader.fetch_versions(name)
+    row = _select_version(rows, version)
+    if row is None:
+        return await _create_missing_page(request, context, ArxivId(name, version), rows)
+    return await _create_paper_page(request, context, row, rows)
+
+
+@post("/abs/{arxiv_id:path}", opt=PAGE, include_in_schema=False)
+async def retrieve_paper(
+    request: AnyRequest, context: NamedDependency[Context], arxiv_id: FromPath[str]
+) -> Response[None]:
+    """Retrieve a paper from arXiv, then redirect to its page.
+
+    Raises NotFound if arXiv does not have it.
+    """
+    name, version = parse_id_parameter(arxiv_id.strip("/"), "arxiv_id")
+    await csrf.check_token(request, context, await csrf.read_form(request))
+    full_name = format_versioned_id(name, version)
+    reply = await context.search_service.search(Search(id_list=(full_name,)))
+    if not reply.recorded.num_entries:
+        raise NotFound(f"arXiv does not have a paper {full_name}")
+    return Redirect(_create_path(name, version), status_code=HTTP_303_SEE_OTHER)
+
+
+def _create_path(name: str, version: int | None) -> str:
+    return f"/abs/{format_versioned_id(name, version)}"
+
+
+def _select_version(rows: Sequence[PaperRow], version: int | None) -> PaperRow | None:
+    return next((row for row in rows if version in {None, row.version}), None)
+
+
+async def _create_missing_page(
+    request: AnyRequest, context: Context, arxiv_id: ArxivId, rows: Sequence[PaperRow]
+) -> Template:
+    return create_page(
+        request,
+        "paper_missing.html",
+        status_code=HTTPStatus.NOT_FOUND,
+        name=arxiv_id.name,
+        version=arxiv_id.version,
+        full_name=format_versioned_id(*arxiv_id),
+        stored=[row.version for row in rows if row.version],
+        token=await csrf.create_token(request, context),
+    )
+
+
+async def _create_paper_page(
+    request: AnyRequest, context: Context, row: PaperRow, rows: Sequence[PaperRow]
+) -> Template:
+    details, announcements, similar, searches = await asyncio.gather(
+        context.reader.fetch_details((row.arxiv_id, row.version)),
+        context.reader.fetch_announcements(row.arxiv_id),
+        _find_similar(context, row),
+        _find_searches(context, row),
+    )
+    numbers = sorted(each.version for each in rows if each.version)
+    paper = PaperWithVersions.create(row, details, numbers, announcements, context.settings.zone)
+    base_url = (context.settings.public_url or str(request.base_url)).rstrip("/")
+    # an older version is another document; the latest one has two paths
+    canonical = base_url + _create_path(row.arxiv_id, row.version if row is not rows[0] else None)
+    reference = Reference.from_paper(row)
+    return create_page(
+        request,
+        "paper.html",
+        paper=paper,
+        full_name=format_versioned_id(row.arxiv_id, row.version),
+        latest=rows[0].version if row is not rows[0] else None,
+        versions=_list_versions(paper, rows, context.settings.zone),
+        similar=similar,
+        searches=searches,
+        canonical=canonical,
+        citation_tags=list_citation_tags(reference),
+        json_ld=create_json_ld(reference, canonical, paper.license),
+    )
+
+
+async def _find_similar(context: Context, row: PaperRow) -> list[SimilarPaper] | None:
+    """Return similar papers, or None if the index cannot be used."""
+    paper = row.arxiv_id, row.version
+    try:
+        rows = await context.paper_search.find_similar(paper, PaperFilter(), SIMILAR_PAPERS)
+    except ServiceError:
+        return None
+    return [SimilarPaper.from_row(each, context.settings.zone) for each in rows]
+
+
+async def _find_searches(context: Context, row: PaperRow) -> list[Query] | None:
+    """Return the latest searches that found a paper, or None if they cannot be read."""
+    try:
+        runs = await context.reader.fetch_finding_runs(row.arxiv_id, FINDING_RUNS)
+    except ServiceError:
+        return None
+    zone = context.settings.zone
+    return [Query.from_row(structs.replace(run, query=_shorten(run.query)), zone) for run in runs]
+
+
+def _shorten(query: str) -> str:
+    """Return what a search was for, without the parameters that every search has."""
+    parameters = parse_qs(query)
+    values = [*parameters.get("search_query", []), *parameters.get("id_list", [])]
+    return ", ".join(values) or query
+
+
+def _list_versions(
+    paper: PaperWithVersions, rows: Sequence[PaperRow], tz: tzinfo
+) -> list[VersionRow]:
+    """Return the versions that are known, the latest first."""
+    dates = {
+        row.version: None if row.updated is None else format_iso(row.updated, tz)
+        for row in rows
+        if row.version
+    }
+    history = {entry.version: entry for entry in paper.version_history}
+    changes = dict(_compare_versions(rows))
+    return [
+        VersionRow(
+            version=number,
+            submitted=entry.submitted or dates.get(number),
+            size_kb=entry.size_kb,
+            is_withdrawal=entry.source_type == "I",
+            is_stored=number in dates,
+            changes=changes.get(number, []),
+        )
+        for number in sorted(dates.keys() | history.keys(), reverse=True)
+        for entry in [history.get(number, PaperHistory(number, None, None, None))]
+    ]
+
+
+def _compare_versions(rows: Sequence[PaperRow]) -> Iterator[tuple[int, list[str]]]:
+    """Yield the number of each stored version, and what differs from the one before it."""
+    for row, previous in pairwise(rows):
+        yield row.version, [*_compare(row, previous)]
+
+
+def _compare(row: PaperRow, previous: PaperRow) -> Iterator[str]:
+    for field, name in COMPARED_FIELDS.items():
+        values: list[Any] = [getattr(each, field) for each in (row, previous)]
+        if values[0] != values[1]:
+            yield name

@@ -1,0 +1,5 @@
+-- The number of runs from a time on, without those younger than the read delay.
+select count(*)
+from queries
+where timestamp between %(since)s::bigint and visible_until(%(read_delay)s::float8)
+    and recorded <= visible_until(%(read_delay)s::float8)
