@@ -39,7 +39,7 @@ from .middleware.request_log import RequestLogMiddleware
 from .middleware.request_timeout import RequestTimeoutMiddleware, TimeoutResponseMiddleware
 from .middleware.response_budget import ResponseBudgetMiddleware
 from .middleware.security_headers import SecurityHeadersMiddleware
-from .pages import home, paper, search, sign_in
+from .pages import home, new, paper, search, searches, sign_in
 from .pages.errors import ErrorPages, PageErrorMiddleware
 from .pages.page import create_static_router, create_template_config
 from .problems import EXCEPTION_HANDLERS
@@ -82,6 +82,10 @@ PAGES: list[HTTPRouteHandler] = [
     paper.show_paper,
     paper.retrieve_paper,
     search.show_search,
+    new.show_new_papers,
+    searches.list_searches,
+    searches.show_recorded_search,
+    searches.repeat_search,
     sign_in.show_sign_in,
     sign_in.sign_in,
     sign_in.sign_out,

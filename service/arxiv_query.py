@@ -43,6 +43,9 @@ FIELDS = {
 SEARCH_PARAMS = (*FIELDS, "category", "id_list", "query", "submitted_from", "submitted_to")
 """A search needs at least one of these parameters."""
 
+MIRROR = "mirror"
+"""In place of the URL of arXiv in the keys of what the mirror has answered."""
+
 _EARLIEST = 662_688_000  # 1991-01-01T00:00:00 UTC
 _LATEST = 4_102_444_740  # 2099-12-31T23:59:00 UTC
 
@@ -68,11 +71,11 @@ def encode_search(
 ) -> ArxivRequest:
     """Encode a search for arXiv or the mirror. Raises InvalidParameter."""
     if isinstance(search, ApiQuery):
-        params = _build_api_params(search)
+        params = build_api_params(search)
     else:
         params = build_params(search, default_max_results, source)
         search = structs.replace(search, max_results=int(params["max_results"]))
-    request = ArxivRequest(search, params, _compute_digest(api_url, params), source)
+    request = ArxivRequest(search, params, compute_search_key(api_url, params), source)
     if source == "mirror":
         return structs.replace(request, search_key=get_mirror_key(request))
     return request
@@ -83,14 +86,16 @@ def get_mirror_key(request: ArxivRequest) -> UUID:
 
     Those of a current mirror, for `auto`, have another key than those of any age.
     """
-    return _compute_digest(f"mirror, source={request.source}", request.parameters)
+    return compute_search_key(f"{MIRROR}, source={request.source}", request.parameters)
 
 
-def _compute_digest(url: str, params: dict[str, str]) -> UUID:
+def compute_search_key(url: str, params: dict[str, str]) -> UUID:
+    """Return the key of the answers of arXiv at a URL, or of `MIRROR`, to these parameters."""
     return UUID(bytes=sha256(f"{url}?{urlencode(params)}".encode()).digest()[:16])
 
 
-def _build_api_params(query: ApiQuery) -> dict[str, str]:
+def build_api_params(query: ApiQuery) -> dict[str, str]:
+    """Return the parameters to send to arXiv."""
     params = _create_params(
         query.search_query, query.id_list, query.start, query.max_results, query
     )

@@ -321,6 +321,9 @@ class RemoteReader(RecordReader):
     async def fetch_runs(self, run: Run, limit: int) -> list[Run]:
         return await self._read(requests.Runs(run, limit), list[Run])
 
+    async def fetch_next_run(self, run: Run) -> Run | None:
+        return await self._read(requests.NextRun(run), _OPTIONAL_RUN)
+
     async def fetch_results(self, run: Run) -> list[ResultRow]:
         return await self._read(requests.Results(run), list[ResultRow])
 

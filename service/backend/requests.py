@@ -91,6 +91,12 @@ class Runs(_Request, frozen=True, tag="runs"):
     limit: Limit
 
 
+class NextRun(_Request, frozen=True, tag="next-run"):
+    """The first successful run of the same search after this one."""
+
+    run: OneRun
+
+
 class Results(_Request, frozen=True, tag="results"):
     """The results of a search."""
 
@@ -176,6 +182,7 @@ ReadRequest = (
     | QueryById
     | RunCount
     | Runs
+    | NextRun
     | Results
     | Feed
     | FindingRuns
@@ -194,7 +201,7 @@ ReadRequest = (
 async def execute(  # noqa: C901, PLR0911, PLR0912 - one each
     request: ReadRequest, reader: RecordReader, paper_search: PaperSearch
 ) -> Any:  # noqa: ANN401
-    """Return the requested rows; one row or None for QueryById; a struct for three other types."""
+    """Return the requested rows; for a single run, one row or None; for three types, a struct."""
     match request:
         case Page(name, PaperFilter() as filters, position, limit, newest):
             selection = ListSelection(LISTS[name][0], filters, newest)
@@ -208,6 +215,8 @@ async def execute(  # noqa: C901, PLR0911, PLR0912 - one each
             return await reader.count_runs(since)
         case Runs(run, limit):
             return await reader.fetch_runs(run, limit)
+        case NextRun(run):
+            return await reader.fetch_next_run(run)
         case Results(run):
             return await reader.fetch_results(run)
         case Feed(runs):

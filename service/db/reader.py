@@ -205,6 +205,11 @@ class RecordReader:
         values = structs.asdict(run) | {"limit": limit}
         return await self._fetch(Run, sql.SELECT_RUNS, values, "queries")
 
+    async def fetch_next_run(self, run: Run) -> Run | None:
+        """The first successful run of the same search after this one."""
+        rows = await self._fetch(Run, sql.SELECT_NEXT_RUN, structs.asdict(run), "queries")
+        return rows[0] if rows else None
+
     async def fetch_results(self, run: Run) -> list[ResultRow]:
         """The results of a run, in their order; from the primary if a standby lacks some of them.
 

@@ -74,6 +74,21 @@ def create_view(tz: tzinfo, title: str = "announcements") -> ListView[AnnouncedP
     )
 
 
+def create_day_response(
+    request: AnyRequest,
+    context: Context,
+    list_query: AnnouncementsQuery,
+    filters: AnnouncementFilter,
+    day: AnnouncedDay,
+) -> ListResponse[AnnouncedPaperRow]:
+    """Return the response for the announcements of a day. Raises InvalidParameter."""
+    view = create_view(context.settings.zone)
+    # cursors and links keep the day when the next one is announced
+    defaults = {"date": day.date.isoformat()} if day.date else {}
+    filters = structs.replace(filters, date=day.date)
+    return ListResponse(request, context, view, list_query, filters, **defaults)
+
+
 @get(
     "/announcements",
     summary="List the announcements of a day",
@@ -97,11 +112,7 @@ async def list_announcements(
     """
     filters = list_query.build_filter()
     day = await context.reader.fetch_announced_day(filters)
-    filters = structs.replace(filters, date=day.date)
-    view = create_view(context.settings.zone)
-    # cursors and links keep the day when the next one is announced
-    defaults = {"date": day.date.isoformat()} if day.date else {}
-    response = ListResponse(request, context, view, list_query, filters, **defaults)
+    response = create_day_response(request, context, list_query, filters, day)
     if response.format.name != "json":
         return await response.respond()
     rows, links = await response.fetch_page()
@@ -112,7 +123,7 @@ async def list_announcements(
         counts={each: day.counts.get(each, 0) for each in AnnouncementType},
         previous=_link_day(response, day.previous),
         next=_link_day(response, day.next),
-        warnings=[warning] if (warning := _describe_missing(day)) else None,
+        warnings=[warning] if (warning := describe_missing(day)) else None,
     )
     return response.create_response(msgspec.json.encode(content), links)
 
@@ -174,7 +185,7 @@ def _link_day(response: ListResponse[Any], day: Day | None) -> AnnouncementDay |
     return AnnouncementDay(date=day, url=response.format_url(date=day.isoformat()))
 
 
-def _describe_missing(day: AnnouncedDay) -> str | None:
+def describe_missing(day: AnnouncedDay) -> str | None:
     """Return why announcements of a day may be missing."""
     if day.date is None:
         return "no announcements are stored; ARXIV_SYNC=daily retrieves those of each day"

@@ -16,7 +16,7 @@ from ..errors import NotComparable, NotFound
 from ..formats import FORMATS, FeedHead, Reference
 from ..formats.atom import Atom
 from ..models.arxiv import Outcome
-from ..models.records import INT8_MAX, QueryRow, Run
+from ..models.records import INT8_MAX, QueryRow, ResultRow, Run
 from ..models.requests import QueryRange
 from ..models.responses import Changes, Query, QueryWithResults, Result
 from ..problems import AnyRequest
@@ -100,7 +100,7 @@ async def list_queries(
 )
 async def get_query(context: NamedDependency[Context], query_id: QueryIdPath) -> QueryWithResults:
     """Return a recorded search with its results."""
-    run = await _fetch_run(context.reader, query_id)
+    run = await fetch_run(context.reader, query_id)
     results = await context.reader.fetch_results(run)
     tz = context.settings.zone
     return QueryWithResults.from_row(run, tz, results=Result.from_rows(results, tz))
@@ -121,16 +121,28 @@ async def get_query_changes(context: NamedDependency[Context], query_id: QueryId
     The same search is the same page of the same query in the same order. Only runs with the
     outcome `ok` are compared. Without a previous run, `previous` is null and the lists are empty.
     """
-    run = await _fetch_run(context.reader, query_id)
+    run = await fetch_run(context.reader, query_id)
     if run.outcome != Outcome.OK:
         raise NotComparable(
             f"search {query_id} has the outcome {run.outcome}; only those with the outcome ok can"
             " be compared"
         )
-    runs = await context.reader.fetch_runs(run, 2)
-    # a replica that lags behind may not have this run yet
-    previous = next((other for other in runs if other.query_id < run.query_id), None)
+    previous = await find_previous_run(context.reader, run)
     now = await context.reader.fetch_results(run)
+    return await compare_runs(context, run, previous, now)
+
+
+async def find_previous_run(reader: RecordReader, run: Run) -> Run | None:
+    """Return the latest successful run of the same search before this one."""
+    runs = await reader.fetch_runs(run, 2)
+    # a replica that lags behind may not have this run yet
+    return next((other for other in runs if other.query_id < run.query_id), None)
+
+
+async def compare_runs(
+    context: Context, run: Run, previous: Run | None, now: Sequence[ResultRow]
+) -> Changes:
+    """Return the differences of the results `now` of a run from those of the previous one."""
     before = await context.reader.fetch_results(previous) if previous else now
     tz = context.settings.zone
     return Changes(
@@ -161,7 +173,7 @@ async def get_query_feed(
     at most 100 paper versions, newest first. `published` and `updated` are the time of the run that
     first found the version.
     """
-    run = await _fetch_run(context.reader, query_id)
+    run = await fetch_run(context.reader, query_id)
     runs = await context.reader.fetch_runs(replace(run, query_id=INT8_MAX), FEED_RUNS)
     if not runs:
         raise NotComparable(f"no run of search {query_id} has the outcome ok; repeat the search")
@@ -180,7 +192,8 @@ async def get_query_feed(
     return Response(content, media_type=FORMATS["atom"].media_type)
 
 
-async def _fetch_run(reader: RecordReader, query_id: int) -> Run:
+async def fetch_run(reader: RecordReader, query_id: int) -> Run:
+    """Return a run. Raises NotFound."""
     run = await reader.fetch_run(query_id) if 0 < query_id <= INT8_MAX else None
     if run is None:
         raise NotFound(f"no search {query_id} is recorded; see /queries for the recorded ones")

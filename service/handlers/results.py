@@ -9,9 +9,9 @@ from litestar.di import NamedDependency, Provide
 
 from .. import openapi
 from ..context import Context
-from ..db.reader import RESULTS
+from ..db.reader import RESULTS, RecordReader
 from ..formats import Reference
-from ..models.records import ResultRow
+from ..models.records import PaperRow, ResultRow
 from ..models.responses import Result, StoredResult
 from ..problems import AnyRequest
 from .pagination import ListResponse, ListView
@@ -27,11 +27,9 @@ def create_view(
 
     async def create_references(rows: Sequence[ResultRow]) -> list[Reference]:
         """Return each paper once per file, even if several searches found it."""
-        versions = {(row.arxiv_id, row.version or 0) for row in rows if row.arxiv_id}
-        papers = await context.reader.fetch_papers(versions)
         references = []
-        for row in rows:
-            if paper := papers.get((row.arxiv_id or "", row.version or 0)):
+        for row, paper in await pair_with_papers(context.reader, rows):
+            if paper:
                 reference = Reference.from_paper(paper)
             else:
                 reference = Reference.from_result(row, base_url)
@@ -45,6 +43,15 @@ def create_view(
 
     columns = Result.__struct_fields__
     return ListView(RESULTS, "results", "results", columns, convert_rows, create_references)
+
+
+async def pair_with_papers(
+    reader: RecordReader, rows: Sequence[ResultRow]
+) -> list[tuple[ResultRow, PaperRow | None]]:
+    """Return each result with its paper, if that is stored."""
+    versions = {(row.arxiv_id, row.version or 0) for row in rows if row.arxiv_id}
+    papers = await reader.fetch_papers(versions)
+    return [(row, papers.get((row.arxiv_id or "", row.version or 0))) for row in rows]
 
 
 @get(

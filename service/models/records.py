@@ -178,6 +178,9 @@ class Run(QueryRow, frozen=True):
     """A row of the table `queries`, with the key that identifies its search."""
 
     search_key: Annotated[UUID | None, describe("digest that identical searches share")]
+    remarks: Annotated[
+        Remarks | None, describe("peculiarities of the response; null in lists of runs")
+    ] = None
 
 
 class PaperRow(PaperFields[int], frozen=True, gc=False):

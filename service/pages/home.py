@@ -24,6 +24,7 @@ from .csrf import check_token, create_token, read_form
 from .forms import read_values
 from .page import PAGE, create_page, create_problem_page
 from .query_text import create_search, describe_query
+from .searches import redirect_to_search
 
 RECENT_SEARCHES = 10
 REQUEST_SECONDS = 2
@@ -67,7 +68,7 @@ async def start_search(
         problem = handle_service_error(request, error)
         values = await _describe_home(request, context, {"q": q, "mode": "arxiv"})
         return create_problem_page(request, problem, "home.html", **values)
-    return _redirect(f"/searches/{reply.recorded.query_id}")
+    return await redirect_to_search(context, reply.recorded.query_id)
 
 
 def _redirect(path: str) -> Redirect:

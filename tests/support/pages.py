@@ -30,3 +30,9 @@ def select(element: html.HtmlElement, path: str) -> list[html.HtmlElement]:
 def read_texts(element: html.HtmlElement, path: str) -> list[str]:
     """Return the texts of the elements of an XPath, with single spaces."""
     return [" ".join(each.text_content().split()) for each in select(element, path)]
+
+
+def read_links(page: html.HtmlElement) -> dict[str, str]:
+    """Return the targets of the links in the content of a page by their text."""
+    links = select(page, "main//a[@href]")
+    return {" ".join(link.text_content().split()): link.get("href") for link in links}

@@ -5,7 +5,7 @@
 document.addEventListener("keydown", (event) => {
   const box = document.querySelector("input[type=search]");
   const isTyping = event.target.closest("input, textarea, select, [contenteditable]");
-  if (event.key === "/" && box && !isTyping && !event.ctrlKey && !event.metaKey && !event.altKey) {
+  if (event.key === "/" && box && !isTyping && isShortcut(event)) {
     event.preventDefault();
     box.focus();
     box.select();
@@ -78,4 +78,125 @@ async function searchArxiv(form) {
     progress.textContent = `The search failed: ${error.message}`;
   }
   button.disabled = false;
+}
+
+// Keys of one character can be switched off, as WCAG 2.1.4 requires.
+function isShortcut(event) {
+  const hasModifier = event.ctrlKey || event.metaKey || event.altKey;
+  return !hasModifier && read("shortcuts") !== "off";
+}
+
+// Browsers can be set to store nothing.
+function read(name) {
+  try {
+    return localStorage.getItem(name);
+  } catch {
+    return null;
+  }
+}
+
+function store(name, value) {
+  try {
+    localStorage.setItem(name, value);
+  } catch {
+    // what is not stored is valid for this page only
+  }
+}
+
+// A form remembers a field, and fills it in where the address has no parameters.
+for (const form of document.querySelectorAll("form[data-remember]")) {
+  const name = form.dataset.remember;
+  const key = `${form.getAttribute("action")} ${name}`;
+  form.addEventListener("submit", () => {
+    const values = new FormData(form).getAll(name).filter((value) => value.trim());
+    store(key, new URLSearchParams(values.map((value) => [name, value])).toString());
+  });
+  if (!location.search && read(key)) {
+    location.replace(`${location.pathname}?${read(key)}`);
+  }
+}
+
+// Lists of new papers: marks for papers that were read, and keys to move between them.
+const MAX_READ = 5000;
+const list = document.querySelector("[data-reading]");
+if (list) {
+  const papers = [...list.querySelectorAll(".paper")];
+  const known = new Set(readMarks());
+  const setRead = (paper, isRead) => {
+    const marks = new Set(readMarks());
+    marks.delete(paper.dataset.paper);
+    if (isRead) marks.add(paper.dataset.paper);
+    store("read", JSON.stringify([...marks].slice(-MAX_READ)));
+    showMark(paper, isRead);
+  };
+  for (const paper of papers) {
+    paper.querySelector(".paper-links").append(createMarkButton(paper, setRead));
+    showMark(paper, known.has(paper.dataset.paper));
+    for (const type of ["click", "auxclick"]) {
+      paper.querySelector(".paper-title a").addEventListener(type, () => setRead(paper, true));
+    }
+  }
+  document.addEventListener("keydown", (event) => moveByKey(event, papers));
+  showReadingTools(papers, setRead);
+}
+
+function readMarks() {
+  try {
+    const marks = JSON.parse(read("read"));
+    return Array.isArray(marks) ? marks : [];
+  } catch {
+    return [];
+  }
+}
+
+function createMarkButton(paper, setRead) {
+  const item = document.createElement("li");
+  const button = document.createElement("button");
+  button.type = "button";
+  button.className = "read-button";
+  button.addEventListener("click", () => setRead(paper, !paper.classList.contains("is-read")));
+  item.append(button);
+  return item;
+}
+
+function showMark(paper, isRead) {
+  paper.classList.toggle("is-read", isRead);
+  paper.querySelector(".read-mark")?.remove();
+  if (isRead) {
+    const mark = document.createElement("span");
+    mark.className = "read-mark";
+    mark.textContent = "✓ Read";
+    paper.querySelector(".paper-title").append(" ", mark);
+  }
+  const name = document.createElement("span");
+  name.className = "visually-hidden";
+  name.textContent = `: ${paper.dataset.paper}`;
+  paper.querySelector(".read-button").replaceChildren(
+    isRead ? "Mark as unread" : "Mark as read",
+    name,
+  );
+}
+
+function moveByKey(event, papers) {
+  const isTyping = event.target.closest("input, textarea, select, [contenteditable]");
+  if (isTyping || !isShortcut(event)) return;
+  const step = { j: 1, k: -1, o: 0 }[event.key];
+  if (step === undefined) return;
+  const current = papers.findIndex((paper) => paper.contains(document.activeElement));
+  // before the first paper, only j leads somewhere: to the first one
+  const link = papers[current + step]?.querySelector(".paper-title a");
+  if (step === 0) link?.click();
+  else link?.focus();
+}
+
+function showReadingTools(papers, setRead) {
+  const tools = document.querySelector(".reading");
+  if (!tools) return;
+  tools.querySelector("[data-mark-all]").addEventListener("click", () => {
+    for (const paper of papers) setRead(paper, true);
+  });
+  const box = tools.querySelector("[data-shortcuts]");
+  box.checked = read("shortcuts") !== "off";
+  box.addEventListener("change", () => store("shortcuts", box.checked ? "on" : "off"));
+  tools.hidden = false;
 }

@@ -1,0 +1,222 @@
+"""`/searches` and below: recorded searches, one with its results and changes, and run again."""
+
+import asyncio
+from collections.abc import Sequence
+from typing import Any
+
+from litestar import get, post
+from litestar.di import NamedDependency
+from litestar.response import Redirect, Template
+from msgspec import Struct
+
+from .. import timestamps
+from ..context import Context
+from ..errors import InvalidParameter, NotFound, QueueTooLong, UpstreamError
+from ..formats import FORMATS
+from ..handlers.pagination import ListResponse
+from ..handlers.params import PageQuery, QueriesQuery, QueryIdPath
+from ..handlers.queries import compare_runs, create_view, fetch_run, find_previous_run
+from ..handlers.results import pair_with_papers
+from ..models.arxiv import Outcome, is_mirrored
+from ..models.records import QueryRow, ResultRow, Run
+from ..models.responses import Changes, Paper
+from ..problems import AnyRequest, handle_service_error
+from . import csrf
+from .forms import parse_values, place_errors, read_values
+from .page import PAGE, create_page, create_problem_page
+from .query_text import describe_query
+from .recorded_query import parse_recorded_query, restore_search
+
+FIELDS = "text", "start_timestamp", "end_timestamp", "status"
+PARAMETERS = (*FIELDS, "order", "items_per_page", "after")
+PAGE_SIZE = 50
+MAX_CHANGES = 100
+"""Papers of each kind that are shown; a search may have 2,000."""
+VISIBILITY_POLL_SECONDS, VISIBILITY_CHECKS = 0.1, 30
+"""How long to wait until a search that was just recorded can be read: from a queue or a replica."""
+
+OUTCOMES: dict[str, tuple[str, str]] = {
+    Outcome.OK: ("✓", "complete"),
+    Outcome.SUSPECT: ("!", "incomplete"),
+    Outcome.REFUSED: ("✗", "rejected by arXiv"),
+    Outcome.BUSY: ("✗", "arXiv was overloaded"),
+    Outcome.UNREACHABLE: ("✗", "arXiv was unreachable"),
+    Outcome.TIMEOUT: ("✗", "no response in time"),
+    Outcome.BROKEN: ("✗", "invalid response"),
+    Outcome.INTERRUPTED: ("✗", "interrupted"),
+}
+"""A mark and a text for each outcome."""
+
+
+class RecordedSearch(Struct, frozen=True):
+    """A search in the history."""
+
+    query_id: int
+    text: str
+    time: str
+    mark: str
+    outcome: str
+    num_results: int
+    num_entries: int
+    first: int
+    """Position of its first result, from 1."""
+
+
+class ShownResult(Struct, frozen=True):
+    """A result with its paper, if that is stored."""
+
+    row: ResultRow
+    paper: Paper | None
+
+
+@get("/searches", opt=PAGE, include_in_schema=False)
+async def list_searches(request: AnyRequest, context: NamedDependency[Context]) -> Template:
+    """Return recorded searches, or the form with the error."""
+    values = read_values(request, PARAMETERS)
+    zone = context.settings.zone
+    try:
+        query = parse_values(request, context, QueriesQuery, PARAMETERS)
+        query.format, query.items_per_page = "json", query.items_per_page or PAGE_SIZE
+        if "order" not in values:
+            query.order = "newest"
+        view, filters = create_view(request, zone), query.build_filter(zone)
+        rows, links = await ListResponse(request, context, view, query, filters).fetch_page()
+    except InvalidParameter as error:
+        problem = handle_service_error(request, error)
+        errors = place_errors(error, FIELDS)
+        return create_problem_page(request, problem, "searches.html", errors=errors, values=values)
+    return create_page(
+        request,
+        "searches.html",
+        problem=None,
+        errors={},
+        values=values,
+        links=links,
+        searches=[_describe_run(row, context) for row in rows],
+    )
+
+
+@get("/searches/{query_id:int}", opt=PAGE, include_in_schema=False)
+async def show_recorded_search(
+    request: AnyRequest, context: NamedDependency[Context], query_id: QueryIdPath
+) -> Template:
+    """Return a recorded search with its results."""
+    run = await _fetch_run(context, query_id)
+    number = parse_values(request, context, PageQuery, ("page",)).page or 0
+    values = await _describe_search(request, context, run, number)
+    return create_page(request, "recorded_search.html", problem=None, **values)
+
+
+@post("/searches/{query_id:int}/runs", opt=PAGE, include_in_schema=False)
+async def repeat_search(
+    request: AnyRequest, context: NamedDependency[Context], query_id: QueryIdPath
+) -> Redirect | Template:
+    """Run a search again, and redirect to the new run, or show why it failed."""
+    await csrf.check_token(request, context, await csrf.read_form(request))
+    run = await _fetch_run(context, query_id)
+    restored = restore_search(run, context.settings.api_url)
+    if restored is None:
+        raise InvalidParameter("query_id", f"search {query_id} was not sent to arXiv's API")
+    try:
+        reply = await context.search_service.search(
+            restored.query, bypass_cache=True, source=restored.source
+        )
+    except (InvalidParameter, QueueTooLong, UpstreamError) as error:
+        problem = handle_service_error(request, error)
+        values = await _describe_search(request, context, run, 0)
+        return create_problem_page(request, problem, "recorded_search.html", **values)
+    return await redirect_to_search(context, reply.recorded.query_id)
+
+
+async def _fetch_run(context: Context, query_id: int) -> Run:
+    try:
+        return await fetch_run(context.reader, query_id)
+    except NotFound:
+        reason = "see /searches for the recorded ones, or wait if it has just ended"
+        raise NotFound(f"no search {query_id} is recorded: {reason}") from None
+
+
+async def redirect_to_search(context: Context, query_id: int) -> Redirect:
+    """Redirect to the page of a search that was just recorded, as soon as it can be read."""
+    for _ in range(VISIBILITY_CHECKS):
+        if await context.reader.fetch_run(query_id):
+            break
+        await asyncio.sleep(VISIBILITY_POLL_SECONDS)
+    return Redirect(f"/searches/{query_id}", status_code=303)
+
+
+async def _describe_search(
+    request: AnyRequest, context: Context, run: Run, number: int
+) -> dict[str, Any]:
+    """Return the variables of a search, with a page of its results."""
+    reader = context.reader
+    results, previous, following, token = await asyncio.gather(
+        reader.fetch_results(run),
+        find_previous_run(reader, run),
+        reader.fetch_next_run(run),
+        csrf.create_token(request, context),
+    )
+    start = number * PAGE_SIZE
+    shown = results[start : start + PAGE_SIZE]
+    return {
+        "search": _describe_run(run, context),
+        "restored": restore_search(run, context.settings.api_url),
+        "is_mirrored": is_mirrored(run.remarks),
+        "warnings": _list_warnings(run),
+        "missing_ids": (run.remarks or {}).get("missing_ids", []),
+        "previous": _describe_run(previous, context) if previous else None,
+        "following": _describe_run(following, context) if following else None,
+        "changes": await _find_changes(context, run, previous, results),
+        "max_changes": MAX_CHANGES,
+        "results": await _describe_results(context, shown),
+        "pages": _list_pages(run, number, len(results)),
+        "exports": [name for name in FORMATS if name != "json"],
+        "token": token,
+        "max_wait": round(context.settings.max_wait),
+    }
+
+
+def _describe_run(row: QueryRow, context: Context) -> RecordedSearch:
+    mark, outcome = OUTCOMES.get(row.outcome, ("✗", row.outcome))
+    query = parse_recorded_query(row.query)
+    return RecordedSearch(
+        query_id=row.query_id,
+        text=describe_query(row.query),
+        time=timestamps.format_iso(row.timestamp, context.settings.zone),
+        mark=mark,
+        outcome=outcome,
+        num_results=row.num_results,
+        num_entries=row.num_entries,
+        first=query.start + 1 if query else 1,
+    )
+
+
+def _list_warnings(run: Run) -> list[str]:
+    remarks = run.remarks or {}
+    return [*remarks.get("differences", ()), *remarks.get("warnings", ())]
+
+
+async def _find_changes(
+    context: Context, run: Run, previous: Run | None, results: list[ResultRow]
+) -> Changes | None:
+    """Return the changes since the previous run; None without one, and of a run that failed."""
+    if previous is None or run.outcome != Outcome.OK:
+        return None
+    return await compare_runs(context, run, previous, results)
+
+
+async def _describe_results(context: Context, rows: Sequence[ResultRow]) -> list[ShownResult]:
+    zone = context.settings.zone
+    return [
+        ShownResult(row, Paper.from_row(paper, zone) if paper else None)
+        for row, paper in await pair_with_papers(context.reader, rows)
+    ]
+
+
+def _list_pages(run: Run, number: int, total: int) -> list[tuple[str, str, str]]:
+    """Return the links to other pages of the results: relation, text and path."""
+    path = f"/searches/{run.query_id}"
+    pages = [("prev", "Previous page", number - 1)] if number else []
+    if (number + 1) * PAGE_SIZE < total:
+        pages.append(("next", "Next page", number + 1))
+    return [(rel, text, f"{path}?page={page}" if page else path) for rel, text, page in pages]
