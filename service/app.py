@@ -39,7 +39,7 @@ from .middleware.request_log import RequestLogMiddleware
 from .middleware.request_timeout import RequestTimeoutMiddleware, TimeoutResponseMiddleware
 from .middleware.response_budget import ResponseBudgetMiddleware
 from .middleware.security_headers import SecurityHeadersMiddleware
-from .pages import home, new, paper, search, searches, sign_in
+from .pages import home, new, paper, search, searches, sign_in, status
 from .pages.errors import ErrorPages, PageErrorMiddleware
 from .pages.page import create_static_router, create_template_config
 from .problems import EXCEPTION_HANDLERS
@@ -89,6 +89,7 @@ PAGES: list[HTTPRouteHandler] = [
     sign_in.show_sign_in,
     sign_in.sign_in,
     sign_in.sign_out,
+    status.show_status,
 ]
 PAGE_SEGMENTS = frozenset(
     path.strip("/").partition("/")[0] for handler in PAGES for path in handler.paths

@@ -27,6 +27,7 @@ from .db.reader import RecordReader
 from .db.reconcile import Reconciler
 from .db.records import RecordStore
 from .db.signing_keys import SigningKeyStore
+from .db.statistics import SearchStatistics
 from .errors import ConfigurationError
 from .feeds import FeedService
 from .mirror.announcements import FeedClient
@@ -34,7 +35,7 @@ from .mirror.answers import MirrorSearch
 from .mirror.daily_announcements import DailyAnnouncements
 from .mirror.daily_sync import DailySync, show_metrics
 from .mirror.oai_client import OaiClient
-from .models.responses import ArxivState, IndexStatus, MirrorStatus
+from .models.responses import ArxivState, Health, IndexStatus, MirrorStatus
 from .paper_search import LocalPaperSearch, PaperSearch
 from .search import LocalSearchService, SearchService
 from .search_index.indexer import Indexer
@@ -81,6 +82,11 @@ class Context(ABC):
         """Limits how many exports take turns in the event loop: other requests run in between."""
         self._resources = resources
         self._exit_stack = AsyncExitStack()
+
+    @property
+    def backend_health(self) -> Health | None:
+        """The latest readiness response of the backend, if there is one."""
+        return None
 
     @abstractmethod
     async def fetch_arxiv_state(self) -> ArxivState | None:
@@ -135,12 +141,14 @@ class LocalContext(Context):
         self.reconciler = Reconciler(pools)
         index = PaperIndex(settings.index_path)
         self._mirror_reader = MirrorReader(pools)
+        statistics = SearchStatistics(pools)
         self.search_service = LocalSearchService(
             settings,
             self.arxiv,
             self.records,
             self.rate_limiter,
             MirrorSearch(self._mirror_reader, index),
+            statistics,
         )
         self.api_key_store = ApiKeyStore(pools)
         self.api_keys = ApiKeyCache(self.api_key_store.find)
@@ -156,6 +164,7 @@ class LocalContext(Context):
             reader,
             paper_search,
             pools,
+            statistics,
             *queues,
             self.arxiv,
             self.oai,
@@ -183,6 +192,7 @@ class LocalContext(Context):
             asking=status.in_progress,
             waiting=status.waiting,
             closed_until=timestamps.format_iso(closed_until, zone) if closed_until else None,
+            interval=self.settings.interval,
         )
 
     async def fetch_mirror_status(self) -> MirrorStatus | None:
@@ -234,6 +244,11 @@ class RemoteContext(Context):
         super().__init__(settings, reader, paper_search, self.search_service)
         self._exit_stack.push_async_callback(backend.connections.close_idle)
         self._backend = backend
+
+    @property
+    def backend_health(self) -> Health | None:
+        """The latest readiness response of the backend."""
+        return self._backend.health
 
     async def fetch_arxiv_state(self) -> ArxivState | None:
         """Return the state from the backend's latest readiness response."""

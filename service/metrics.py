@@ -9,12 +9,13 @@ files in PROMETHEUS_MULTIPROC_DIR, and `create_registry` adds them up.
 import os
 from asyncio import CancelledError
 from collections import Counter as Totals
-from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping, Sequence
+from contextvars import ContextVar
 from functools import partial, wraps
 from http import HTTPStatus
 from pathlib import Path
 from time import time
-from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Protocol, TypeVar
 from weakref import WeakKeyDictionary
 
 import prometheus_client as prometheus
@@ -177,26 +178,50 @@ for _metric, _series in _INITIAL_SERIES.items():
         _metric.labels(*_labels.split())
 
 
+class SearchCounter(Protocol):
+    """What has methods that search."""
+
+    def count_search(self, outcome: str, answered_by: str, waits: Sequence[float]) -> None:
+        """Count a search that waited for the rate limiter this often and long."""
+
+
 P = ParamSpec("P")
+S = TypeVar("S", bound=SearchCounter)
 T = TypeVar("T", bound="SearchReply | RecordedSearch | ArxivResponse")
 
+_waits: ContextVar[list[float]] = ContextVar("waits")
+"""The waits of a search. The task that runs the search inherits the list."""
 
-def count_searches(search: Callable[P, Awaitable[T]]) -> Callable[P, Coroutine[Any, Any, T]]:
+
+def count_searches(
+    search: Callable[Concatenate[S, P], Awaitable[T]],
+) -> Callable[Concatenate[S, P], Coroutine[Any, Any, T]]:
     """Decorate a method that searches, to count its calls except those with invalid parameters."""
 
     @wraps(search)
-    async def counting(*args: P.args, **kwargs: P.kwargs) -> T:
+    async def counting(self: S, /, *args: P.args, **kwargs: P.kwargs) -> T:
+        waits: list[float] = []
+        token = _waits.set(waits)
         try:
-            result = await search(*args, **kwargs)
+            result = await search(self, *args, **kwargs)
         except errors.InvalidParameter:
             raise
         except BaseException as error:
-            SEARCHES.labels(FAILURE_OUTCOMES.get(type(error), "failed"), "nobody").inc()
+            self.count_search(FAILURE_OUTCOMES.get(type(error), "failed"), "nobody", waits)
             raise
-        SEARCHES.labels(result.outcome, getattr(result, "answered_by", "arxiv")).inc()
+        finally:
+            _waits.reset(token)
+        self.count_search(result.outcome, getattr(result, "answered_by", "arxiv"), waits)
         return result
 
     return counting
+
+
+def count_wait(seconds: float) -> None:
+    """Count the time that the current search has waited for the rate limiter."""
+    RATE_LIMITER_WAIT.observe(seconds)
+    if (waits := _waits.get(None)) is not None:
+        waits.append(seconds)
 
 
 def count_upstream_request(response: ArxivResponse, seconds: float) -> None:

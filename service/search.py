@@ -12,7 +12,7 @@ import asyncio
 import logging
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, suppress
 from functools import partial
 from itertools import chain
@@ -33,6 +33,7 @@ from .backoff import Backoff
 from .corrections import suggest_corrections
 from .db.rate_limiter import CacheProbe, Lease, RateLimiter
 from .db.records import BeforeRetry, RecordStore, create_record, do_nothing
+from .db.statistics import SearchStatistics
 from .mirror.answers import MirrorSearch
 from .models import describe
 from .models.arxiv import (
@@ -178,7 +179,7 @@ class SearchService(ABC):
         self._cache.expire()  # the cache itself does so only when it is changed
         use_cache = self._settings.cache == "on" and not bypass_cache
         if use_cache and (recorded := self._find_cached(request)):
-            metrics.SEARCHES.labels("ok", "process").inc()
+            self.count_search("ok", "process")
             return _create_hit(recorded)
         return await self._join_or_start(request, use_cache=use_cache)
 
@@ -202,6 +203,10 @@ class SearchService(ABC):
         self, request: ArxivRequest, flight: InFlight[SearchReply], *, use_cache: bool
     ) -> SearchReply:
         """Run a search that is not cached in this process."""
+
+    def count_search(self, outcome: str, answered_by: str, waits: Sequence[float] = ()) -> None:  # noqa: ARG002 - metrics of waits are elsewhere
+        """Count a search in the metrics."""
+        metrics.SEARCHES.labels(outcome, answered_by).inc()
 
     def _encode(
         self, search: Search | ApiQuery, source: SearchSource | None = None
@@ -250,12 +255,19 @@ class LocalSearchService(SearchService):
         records: RecordStore,
         rate_limiter: RateLimiter,
         mirror: MirrorSearch,
+        statistics: SearchStatistics,
     ) -> None:
         super().__init__(settings)
         self._arxiv = arxiv
         self._records = records
         self._rate_limiter = rate_limiter
         self._mirror = mirror
+        self._statistics = statistics
+
+    def count_search(self, outcome: str, answered_by: str, waits: Sequence[float] = ()) -> None:
+        """Count a search in the metrics, and for the statistics in the database."""
+        super().count_search(outcome, answered_by, waits)
+        self._statistics.count(outcome, answered_by, waits)
 
     @metrics.count_searches
     async def search_arxiv(

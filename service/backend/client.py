@@ -31,16 +31,18 @@ from ..http_pool import HTTPConnectionPool, create_cookie_jar, ssl_context
 from ..logging import request_id
 from ..models.arxiv import ArxivRequest, Entry
 from ..models.filters import AnnouncementFilter, PaperFilter, Position
-from ..models.mirror import PaperDetails
+from ..models.mirror import ImportState, PaperDetails
 from ..models.records import (
     AnnouncedDay,
     Announcement,
     Count,
+    DatabaseStatus,
     PaperRow,
     PaperVersion,
     QueryRow,
     ResultRow,
     Run,
+    SearchCount,
     SimilarPaperRow,
 )
 from ..models.requests import ApiKeysRequest, ResultsRequest, SearchRequest
@@ -348,6 +350,18 @@ class RemoteReader(RecordReader):
 
     async def fetch_announcements(self, arxiv_id: str) -> list[Announcement]:
         return await self._read(requests.Announcements(arxiv_id), list[Announcement])
+
+    async def fetch_latest_responses(self, limit: int) -> list[QueryRow]:
+        return await self._read(requests.LatestResponses(limit), list[QueryRow])
+
+    async def count_searches(self, starts: list[int]) -> list[SearchCount]:
+        return await self._read(requests.SearchCounts(starts), list[SearchCount])
+
+    async def fetch_imports(self, limit: int) -> list[ImportState]:
+        return await self._read(requests.Imports(limit), list[ImportState])
+
+    async def fetch_database_status(self) -> list[DatabaseStatus]:
+        return await self._read(requests.DatabaseState(), list[DatabaseStatus])
 
 
 class RemotePaperSearch(PaperSearch):

@@ -16,6 +16,7 @@ from ..db.reader import (
     QUERIES,
     RANKED,
     RESULTS,
+    BigInt,
     ListDefinition,
     ListSelection,
     RecordReader,
@@ -177,6 +178,36 @@ class Announcements(_Request, frozen=True, tag="announcements"):
     arxiv_id: Annotated[str, describe("arXiv identifier without a version")]
 
 
+class LatestResponses(_Request, frozen=True, tag="responses"):
+    """The latest responses of arXiv."""
+
+    limit: Limit
+
+
+class SearchCounts(_Request, frozen=True, tag="searches"):
+    """The number of searches in consecutive periods, by outcome and source of the response."""
+
+    starts: Annotated[
+        list[BigInt],
+        describe("when the periods begin, in Unix seconds", min_length=1, max_length=100),
+    ]
+
+    def __post_init__(self) -> None:
+        """Raise ValueError unless they are in order."""
+        if self.starts != sorted(self.starts):
+            raise ValueError("starts: are not in order")
+
+
+class Imports(_Request, frozen=True, tag="imports"):
+    """The progress of the latest imports of snapshot files."""
+
+    limit: Limit
+
+
+class DatabaseState(_Request, frozen=True, tag="database"):
+    """The version and the size of each PostgreSQL that is read."""
+
+
 ReadRequest = (
     Page
     | QueryById
@@ -195,6 +226,10 @@ ReadRequest = (
     | Corrections
     | AnnouncementsOfDay
     | Announcements
+    | LatestResponses
+    | SearchCounts
+    | Imports
+    | DatabaseState
 )
 
 
@@ -241,3 +276,11 @@ async def execute(  # noqa: C901, PLR0911, PLR0912 - one each
             return await reader.fetch_announced_day(filters)
         case Announcements(arxiv_id):
             return await reader.fetch_announcements(arxiv_id)
+        case LatestResponses(limit):
+            return await reader.fetch_latest_responses(limit)
+        case SearchCounts(starts):
+            return await reader.count_searches(starts)
+        case Imports(limit):
+            return await reader.fetch_imports(limit)
+        case DatabaseState():
+            return await reader.fetch_database_status()

@@ -106,6 +106,13 @@ class DatabasePools:
         """Connections to everything this process needs, by name."""
         return {pool.name: partial(_checkout, pool) for pool in self._pools.values()}
 
+    @property
+    def read_systems(self) -> list[ReadSystem]:
+        """The systems that are read, each PostgreSQL once."""
+        if self._readers["queries"] is self._readers["results"]:
+            return ["queries"]
+        return ["queries", "results"]
+
     def writer(self, system: System = "queries") -> AbstractAsyncContextManager[Connection]:
         """A working connection for at most CALL_TIMEOUT seconds."""
         return _checkout(self._writers[system])

@@ -177,7 +177,7 @@ class RateLimiter:
             lease = await self._wait(waiter)
         acquired = _now()
         if is_search:
-            metrics.RATE_LIMITER_WAIT.observe(acquired - started)
+            metrics.count_wait(acquired - started)
         if isinstance(lease, RecordedSearch):
             yield lease
             return

@@ -22,7 +22,7 @@ from typing import Annotated, Any, Generic, TypeVar, cast
 
 from msgspec import Meta, Struct, convert, structs
 from psycopg import DataError, errors
-from psycopg.rows import dict_row, scalar_row, tuple_row
+from psycopg.rows import class_row, dict_row, scalar_row, tuple_row
 
 from .. import sql
 from ..errors import DatabaseUnavailable, InvalidParameter
@@ -35,7 +35,7 @@ from ..models.filters import (
     ResultFilter,
     SortKey,
 )
-from ..models.mirror import PaperDetails
+from ..models.mirror import ImportState, PaperDetails
 from ..models.records import (
     INT2_MAX,
     INT4_MAX,
@@ -43,11 +43,15 @@ from ..models.records import (
     AnnouncedDay,
     AnnouncedPaperRow,
     Announcement,
+    DatabaseServer,
+    DatabaseStatus,
     PaperRow,
     PaperVersion,
     QueryRow,
     ResultRow,
     Run,
+    SearchCount,
+    TableSize,
     Text,
 )
 from ..singleflight import SingleFlight, mark_retrieved
@@ -274,6 +278,34 @@ class RecordReader:
         """When a paper was announced, the latest first."""
         values = {"arxiv_id": arxiv_id}
         return await self._fetch(Announcement, sql.SELECT_PAPER_ANNOUNCEMENTS, values)
+
+    async def fetch_latest_responses(self, limit: int) -> list[QueryRow]:
+        """The latest responses of arXiv, the last one first."""
+        values = {"limit": limit}
+        return await self._fetch(QueryRow, sql.SELECT_LATEST_RESPONSES, values, "queries")
+
+    async def count_searches(self, starts: list[int]) -> list[SearchCount]:
+        """The searches in the periods that begin at these times; the last one is open."""
+        values = {"starts": starts}
+        return await self._fetch(SearchCount, sql.SELECT_SEARCH_STATISTICS, values, "queries")
+
+    async def fetch_imports(self, limit: int) -> list[ImportState]:
+        """The progress of the latest imports, the last one first."""
+        values = {"limit": limit}
+        with map_db_errors():
+            async with self._pools.reader("results") as conn:
+                cursor = conn.cursor(row_factory=class_row(ImportState))
+                await cursor.execute(sql.SELECT_IMPORTS, values)
+                return await cursor.fetchall()
+
+    async def fetch_database_status(self) -> list[DatabaseStatus]:
+        """The version and the size of each PostgreSQL that is read."""
+        return [await self._fetch_status_of(system) for system in self._pools.read_systems]
+
+    async def _fetch_status_of(self, system: ReadSystem) -> DatabaseStatus:
+        [server] = await self._fetch(DatabaseServer, sql.SELECT_DATABASE_STATUS, {}, system)
+        tables = await self._fetch(TableSize, sql.SELECT_TABLE_SIZES, {}, system)
+        return DatabaseStatus(system, server, tables)
 
     @asynccontextmanager
     async def _limit_slow_reads(self) -> AsyncGenerator[None, None]:

@@ -22,12 +22,13 @@ T = TypeVar("T")
 CHECK_TIMEOUT = 2.0
 """Seconds per check: probes do not wait long."""
 TIMED_OUT = f"no response within {CHECK_TIMEOUT:g} seconds"
+READY = "ready"
 NO_STORE = CacheControlHeader(no_store=True)
 USES_RATE_LIMITER = frozenset({"arxiv", "arxiv-api"})
 """Endpoints that send requests to arXiv. Without them, an instance cannot even read the table of
 the rate limiter."""
 EXAMPLE = Health(
-    status="ready",
+    status=READY,
     arxiv=ArxivState(
         last_request="2026-11-23T20:15:00", last_outcome=Outcome.OK, asking=False, waiting=0
     ),
@@ -66,6 +67,12 @@ async def get_readiness(context: NamedDependency[Context]) -> Response[Health]:
     not ready without one. `mirror` is how current the mirror of arXiv's metadata is, if there is
     one. If a database has migrations of a newer release, `detail` lists them.
     """
+    health = await check_health(context)
+    return Response(health, status_code=200 if health.status == READY else 503)
+
+
+async def check_health(context: Context) -> Health:
+    """Return the state of the service, which is READY or not."""
     settings = context.settings
     checks = await asyncio.gather(
         *(_check_system(context, system) for system in context.records.systems)
@@ -78,22 +85,20 @@ async def get_readiness(context: NamedDependency[Context]) -> Response[Health]:
     if index and not index.is_usable and settings.served - {"find-keys"} == {"papers"}:
         problems.append("the search index is not complete yet")
     if detail := "; ".join(problems):
-        health = Health(status="not ready", detail=detail, queue=queue, index=index)
-        return Response(health, status_code=503)
+        return Health(status="not ready", detail=detail, queue=queue, index=index)
     detail = "; ".join(note for _, note in checks if note)
     arxiv = None
     if settings.served & USES_RATE_LIMITER:
         arxiv = await _read_state(context.fetch_arxiv_state)
     mirror = await _read_state(context.fetch_mirror_status)
-    health = Health(
-        status="ready",
+    return Health(
+        status=READY,
         detail=detail or None,
         arxiv=arxiv,
         queue=queue,
         index=index,
         mirror=mirror,
     )
-    return Response(health)
 
 
 async def _check_system(context: Context, system: str) -> tuple[str, str]:

@@ -252,6 +252,46 @@ class Count(Struct, frozen=True):
     count: int
 
 
+class SearchCount(Struct, frozen=True):
+    """The number of searches in a period with an outcome and a source of the response."""
+
+    period: int
+    outcome: str
+    answered_by: str
+    searches: int
+    waited: int
+    """Searches that waited for the rate limiter."""
+    wait_seconds: float
+    longest_wait: float
+
+
+class TableSize(Struct, frozen=True):
+    """The size of a table with its indexes."""
+
+    name: str
+    bytes: int
+    rows: int | None
+    """An estimate; None before the first vacuum or analyze."""
+
+
+class DatabaseServer(Struct, frozen=True):
+    """A PostgreSQL that is read."""
+
+    version: str
+    is_replica: bool
+    migration: str | None
+    """The latest one."""
+    bytes: int
+
+
+class DatabaseStatus(Struct, frozen=True):
+    """A PostgreSQL that is read, and its tables, the largest first."""
+
+    system: str
+    server: DatabaseServer
+    tables: list[TableSize]
+
+
 class Gap(Struct, frozen=True, kw_only=True):
     """A row of the table `harvest_gaps`: papers that a harvest skipped."""
 

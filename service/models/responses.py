@@ -370,6 +370,9 @@ class ArxivState(Struct, frozen=True, kw_only=True):
     closed_until: Annotated[
         str | None, describe("end of the current cooldown", "2026-11-23T20:16:00")
     ] = None
+    interval: Annotated[
+        float | None, describe("seconds between two requests to arXiv (ARXIV_INTERVAL)", 3.0)
+    ] = None
 
 
 class IndexStatus(Struct, frozen=True, kw_only=True):

@@ -16,7 +16,10 @@ IDLE = {"asking": False, "waiting": 0, "last_request": None, "last_outcome": Non
 
 
 async def test_arxiv_state_is_empty_before_the_first_search(client: Gateway) -> None:
-    assert (await client.get("/health/ready")).json()["arxiv"] == IDLE | {"closed_until": None}
+    assert (await client.get("/health/ready")).json()["arxiv"] == IDLE | {
+        "closed_until": None,
+        "interval": 0.0,
+    }
 
 
 async def test_last_request_to_arxiv_is_reported(client: Gateway) -> None:

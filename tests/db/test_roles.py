@@ -22,6 +22,7 @@ TABLES = {
             "mirror_imports",
             "announcements",
             "announcement_feeds",
+            "search_statistics",
         )
     },
     "gate": {"arxiv_rw": "select update"},
