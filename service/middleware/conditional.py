@@ -15,6 +15,8 @@ from .scope import get_header
 
 MIN_COMPRESSED_BYTES = 500  # smaller bodies are not compressed: it would save nothing
 
+_KEPT_BY_304 = b"content-location", b"content-security-policy"
+"""What a 304 has of the headers that begin with `Content-`. Its policy replaces the stored one."""
 _COMPRESSED_TYPES = (b"image/", b"audio/", b"video/", b"font/")
 _ETAG = re.compile(rb'(?:W/)?("[^"]*")')
 
@@ -95,7 +97,7 @@ class _ResponseSender:
             self._headers = {
                 name: value
                 for name, value in self._headers.items()
-                if not name.startswith(b"content-") or name == b"content-location"
+                if not name.startswith(b"content-") or name in _KEPT_BY_304
             }
 
     async def _start_stream(self) -> None:
