@@ -43,9 +43,6 @@ FIELDS = {
 SEARCH_PARAMS = (*FIELDS, "category", "id_list", "query", "submitted_from", "submitted_to")
 """A search needs at least one of these parameters."""
 
-MIRROR = "mirror"
-"""In place of the URL of arXiv in the keys of what the mirror has answered."""
-
 _EARLIEST = 662_688_000  # 1991-01-01T00:00:00 UTC
 _LATEST = 4_102_444_740  # 2099-12-31T23:59:00 UTC
 
@@ -82,15 +79,20 @@ def encode_search(
 
 
 def get_mirror_key(request: ArxivRequest) -> UUID:
-    """Return the key of the answers of the mirror to a search.
+    """Return the key of the answers of the mirror to a search."""
+    return compute_mirror_key(request.parameters, request.source)
+
+
+def compute_mirror_key(params: dict[str, str], source: SearchSource) -> UUID:
+    """Return the key of the answers of the mirror to these parameters.
 
     Those of a current mirror, for `auto`, have another key than those of any age.
     """
-    return compute_search_key(f"{MIRROR}, source={request.source}", request.parameters)
+    return compute_search_key(f"mirror, source={source}", params)
 
 
 def compute_search_key(url: str, params: dict[str, str]) -> UUID:
-    """Return the key of the answers of arXiv at a URL, or of `MIRROR`, to these parameters."""
+    """Return the key of the answers of arXiv at this URL to these parameters."""
     return UUID(bytes=sha256(f"{url}?{urlencode(params)}".encode()).digest()[:16])
 
 

@@ -42,14 +42,29 @@ def has_feeds(day: date) -> bool:
     return (day.weekday() - 1) % 7 in ANNOUNCEMENT_DAYS
 
 
-def latest_oai_update(seconds: float) -> int:
-    """Return when OAI-PMH was updated last before this time, in Unix seconds."""
+def find_announced_update(seconds: float) -> int:
+    """Return when OAI-PMH has what was announced last before this time, in Unix seconds.
+
+    This may be up to 2.5 hours later than the time.
+    """
     moment = datetime.fromtimestamp(seconds, UTC)
     day = moment.astimezone(ZONE).date()
     while True:
-        update = datetime.combine(day, OAI_TIME, ZONE)
-        if day.weekday() in ANNOUNCEMENT_DAYS and update <= moment:
-            return int(update.timestamp())
+        announcement = datetime.combine(day, ANNOUNCEMENT_TIME, ZONE)
+        if day.weekday() in ANNOUNCEMENT_DAYS and announcement <= moment:
+            return int(datetime.combine(day, OAI_TIME, ZONE).timestamp())
+        day -= timedelta(days=1)
+
+
+def latest_publication(seconds: float) -> int:
+    """Return since when search results of this time may be unchanged, in Unix seconds."""
+    moment = datetime.fromtimestamp(seconds, UTC)
+    day = moment.astimezone(ZONE).date()
+    while True:
+        if day.weekday() in ANNOUNCEMENT_DAYS:
+            announcement = datetime.combine(day, ANNOUNCEMENT_TIME, ZONE).astimezone(UTC)
+            if announcement + INDEX_LAG <= moment:
+                return int((announcement + INDEX_LAG).timestamp())
         day -= timedelta(days=1)
 
 

@@ -35,7 +35,7 @@ from .mirror.answers import MirrorSearch
 from .mirror.daily_announcements import DailyAnnouncements
 from .mirror.daily_sync import DailySync, show_metrics
 from .mirror.oai_client import OaiClient
-from .models.responses import ArxivState, Health, IndexStatus, MirrorStatus
+from .models.responses import ArxivState, IndexStatus, MirrorStatus
 from .paper_search import LocalPaperSearch, PaperSearch
 from .search import LocalSearchService, SearchService
 from .search_index.indexer import Indexer
@@ -83,11 +83,6 @@ class Context(ABC):
         self._resources = resources
         self._exit_stack = AsyncExitStack()
 
-    @property
-    def backend_health(self) -> Health | None:
-        """The latest readiness response of the backend, if there is one."""
-        return None
-
     @abstractmethod
     async def fetch_arxiv_state(self) -> ArxivState | None:
         """Return the state of the requests to arXiv if known. Raises DatabaseUnavailable."""
@@ -99,6 +94,10 @@ class Context(ABC):
     @abstractmethod
     async def fetch_index_status(self) -> IndexStatus | None:
         """Return the state of the search index, if it is known."""
+
+    @abstractmethod
+    async def fetch_queue_status(self) -> str | None:
+        """Return whether RabbitMQ is connected or away, if it is used and this is known."""
 
     async def __aenter__(self) -> Self:
         for resource in self._resources:
@@ -215,6 +214,12 @@ class LocalContext(Context):
         settings = self.settings
         return read_status(settings.index_path) if settings.searches_papers else None
 
+    async def fetch_queue_status(self) -> str | None:
+        """Return whether this process is connected to the queue."""
+        if self.queue is None:
+            return None
+        return "connected" if self.queue.connected else "away"
+
 
 def _check_database_settings(settings: Settings) -> None:
     if settings.only_reads and settings.sync == "daily":
@@ -245,11 +250,6 @@ class RemoteContext(Context):
         self._exit_stack.push_async_callback(backend.connections.close_idle)
         self._backend = backend
 
-    @property
-    def backend_health(self) -> Health | None:
-        """The latest readiness response of the backend."""
-        return self._backend.health
-
     async def fetch_arxiv_state(self) -> ArxivState | None:
         """Return the state from the backend's latest readiness response."""
         health = await self._backend.fetch_health()
@@ -264,6 +264,11 @@ class RemoteContext(Context):
         """Return the state of the backend's index."""
         health = await self._backend.fetch_health()
         return health.index if health else None
+
+    async def fetch_queue_status(self) -> str | None:
+        """Return whether the backend is connected to its queue."""
+        health = await self._backend.fetch_health()
+        return health.queue if health else None
 
 
 def create_context(

@@ -37,6 +37,7 @@ from .db.statistics import SearchStatistics
 from .mirror.answers import MirrorSearch
 from .models import describe
 from .models.arxiv import (
+    MIRRORED,
     ApiQuery,
     ArxivRequest,
     ArxivResponse,
@@ -68,6 +69,8 @@ SAVE_PAUSES = 0.5, 2.0
 """Seconds between two attempts to record a response: the first pause, and the longest."""
 ZERO_SECONDS = 3600
 """How long a search without results stays fresh: arXiv sometimes counts none by mistake."""
+MIRROR_SECONDS = 60
+"""How long an answer of the mirror stays fresh that the next sync may change."""
 QUEUE_TIMEOUT = 2.0
 """How long to wait for results that are still in the queue."""
 QUEUE_POLL_SECONDS = 0.1
@@ -584,9 +587,11 @@ def _create_error(response: ArxivResponse, recorded: RecordedSearch | None) -> e
 def _expires_at(recorded: RecordedSearch) -> int:
     """When arXiv publishes new papers (Unix seconds), by our clock rather than arXiv's.
 
-    A search without results expires earlier.
+    A search without results expires earlier, and so does an answer of a mirror of any age.
     """
     recorded_at = min(recorded.recorded_at, int(time()))
+    if (recorded.remarks or {}).get("source") == MIRRORED["source"]:
+        return recorded_at + MIRROR_SECONDS
     publication = arxiv_schedule.next_publication(recorded_at)
     return publication if recorded.num_results else min(publication, recorded_at + ZERO_SECONDS)
 

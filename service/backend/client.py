@@ -115,11 +115,6 @@ class BackendClient:
         if response.status != HTTPStatus.OK:
             raise DatabaseUnavailable(self._health.detail or "the backend is not ready")
 
-    @property
-    def health(self) -> Health | None:
-        """The latest readiness response; None if it was not requested yet."""
-        return self._health
-
     async def fetch_health(self) -> Health | None:
         """Return the state of the backend, which is at most a few seconds old; None if unknown."""
         if monotonic() - self._checked_at > HEALTH_SECONDS:

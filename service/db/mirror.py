@@ -139,6 +139,20 @@ class MirrorStore:
         return await fetch(self._writer, class_row(row_type), statement, values)
 
 
+class MirroredPaper(PaperInsert, frozen=True):
+    """A stored paper."""
+
+    is_mirrored: bool = False
+    """Whether a source with versions has it."""
+
+
+def _build_names(names: Sequence[ArxivId]) -> dict[str, object]:
+    return {
+        "arxiv_ids": [name.name for name in names],
+        "versions": [name.version for name in names],
+    }
+
+
 class MirrorReader:
     """Reads what answers from the mirror need."""
 
@@ -154,17 +168,30 @@ class MirrorReader:
         rows = await fetch(self._reader, class_row(SyncStatus), sql.SELECT_SYNC_STATUS)
         return rows[0] if rows else None
 
-    async def fetch_papers(self, names: Sequence[ArxivId]) -> list[PaperInsert]:
+    async def fetch_papers(self, names: Sequence[ArxivId]) -> list[MirroredPaper]:
         """The papers with these identifiers, in their order; unknown ones are left out.
 
         Without a version, this is the latest one that arXiv has.
         """
-        values = {
-            "arxiv_ids": [name.name for name in names],
-            "versions": [name.version for name in names],
-        }
+        values = _build_names(names)
         rows = await fetch(self._reader, dict_row, sql.SELECT_MIRRORED_PAPERS, values)
-        return msgspec.convert(rows, list[PaperInsert])
+        return msgspec.convert(rows, list[MirroredPaper])
+
+    async def fetch_with_syncs(
+        self, names: Sequence[ArxivId]
+    ) -> tuple[list[MirroredPaper], list[SyncState]]:
+        """The same and the progress of all syncs, both as of one moment on one server."""
+        with map_db_errors():
+            async with self._reader() as conn:
+                syncs = conn.cursor(row_factory=class_row(SyncState))
+                papers = conn.cursor(row_factory=dict_row)
+                async with conn.pipeline():
+                    await conn.execute(sql.BEGIN_SNAPSHOT)
+                    await syncs.execute(sql.SELECT_SYNCS)
+                    await papers.execute(sql.SELECT_MIRRORED_PAPERS, _build_names(names))
+                    await conn.execute(sql.COMMIT)
+                rows = await papers.fetchall()
+                return msgspec.convert(rows, list[MirroredPaper]), await syncs.fetchall()
 
 
 async def _save_rows(

@@ -1,7 +1,5 @@
 """`/api/query`: arXiv's own API, for programs that are written for it."""
 
-import re
-
 from litestar import Response, get, post
 from litestar.di import NamedDependency
 
@@ -11,9 +9,8 @@ from ..context import Context
 from ..errors import UnsupportedMediaType
 from ..formats.arxiv_feed import MEDIA_TYPE
 from ..middleware.query_params import IS_LENIENT
-from ..models.records import RecordedSearch
 from ..problems import AnyRequest
-from .cache_headers import bypasses_cache, create_cache_headers
+from .cache_headers import bypasses_cache, create_cache_headers, create_warning_header
 
 FORM_TYPE = "application/x-www-form-urlencoded"
 
@@ -68,17 +65,5 @@ async def _respond(
     query = parse_api_query(parameters, context.settings.source)
     reply = await context.search_service.search(query, bypass_cache=bypasses_cache(request))
     feed = await context.feeds.fetch_feed(query, reply.recorded)
-    headers = create_cache_headers(reply) | _create_warning_header(reply.recorded)
+    headers = create_cache_headers(reply) | create_warning_header(reply.recorded.remarks)
     return Response(feed, headers=headers, media_type=MEDIA_TYPE)
-
-
-def _create_warning_header(recorded: RecordedSearch) -> dict[str, str]:
-    """Return what is peculiar about the response in a header: the feed has no place for it.
-
-    RFC 9111 declares it obsolete without a replacement (RFC 7234, 5.5 defines it).
-    """
-    warnings = (recorded.remarks or {}).get("warnings", [])
-    # visible ASCII without quotes and backslashes
-    texts = (re.sub(r"[^ !#-\[\]-~]", "?", warning) for warning in warnings)
-    value = ", ".join(f'199 arxiv-gateway "{text}"' for text in texts)
-    return {"warning": value} if value else {}

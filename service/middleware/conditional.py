@@ -15,9 +15,10 @@ from .scope import get_header
 
 MIN_COMPRESSED_BYTES = 500  # smaller bodies are not compressed: it would save nothing
 
-_KEPT_BY_304 = b"content-location", b"content-security-policy"
-"""What a 304 has of the headers that begin with `Content-`. Its policy replaces the stored one."""
 _COMPRESSED_TYPES = (b"image/", b"audio/", b"video/", b"font/")
+_KEPT = {b"content-location", b"content-security-policy"}
+"""Of the headers whose names begin with `content-`, those of a 304. Browsers replace the policy of
+the response in their cache by that of the 304."""
 _ETAG = re.compile(rb'(?:W/)?("[^"]*")')
 
 
@@ -97,7 +98,7 @@ class _ResponseSender:
             self._headers = {
                 name: value
                 for name, value in self._headers.items()
-                if not name.startswith(b"content-") or name in _KEPT_BY_304
+                if not name.startswith(b"content-") or name in _KEPT
             }
 
     async def _start_stream(self) -> None:

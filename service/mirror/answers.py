@@ -1,6 +1,6 @@
 """Answers searches from the mirror, as arXiv's API would."""
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from datetime import UTC, datetime
 from time import time
 
@@ -8,12 +8,20 @@ from cachetools import TTLCache
 
 from .. import arxiv_query, arxiv_schedule, lax_query
 from ..arxiv_query_parser import InvalidQuery, Node
-from ..db.mirror import MirrorReader
+from ..db.mirror import MirroredPaper, MirrorReader
 from ..db.records import create_entry
 from ..errors import InvalidApiQuery, InvalidParameter
 from ..metadata.arxiv_ids import ArxivId, parse_arxiv_id
 from ..metadata.categories import get_set_spec
-from ..models.arxiv import MIRRORED, ApiQuery, ArxivRequest, ArxivResponse, Remarks, SortBy
+from ..models.arxiv import (
+    CURRENT_MIRROR,
+    MIRRORED,
+    ApiQuery,
+    ArxivRequest,
+    ArxivResponse,
+    Remarks,
+    SortBy,
+)
 from ..models.mirror import SyncState
 from ..models.records import PaperInsert
 from ..search_index.arxiv_queries import find
@@ -45,20 +53,15 @@ class MirrorSearch:
         synced after arXiv's latest update. Raises DatabaseUnavailable.
         """
         names = _parse_ids(request)
-        if not names or request.parameters["search_query"]:
+        if request.parameters["search_query"] or not names or None in names:
             return None
-        latest_update = arxiv_schedule.latest_oai_update(time())
-        current = {
-            sync.set_spec
-            for sync in await self._fetch_syncs()
-            if is_complete(sync) and (sync.synced_at or 0) >= latest_update
-        }
-        if not current:
+        if not _list_current_sets(await self._fetch_syncs()):
             return None
-        papers = await self._reader.fetch_papers(names)
-        if len(papers) < len(names) or not all(_is_in_sets(paper, current) for paper in papers):
+        papers, syncs = await self._reader.fetch_with_syncs([name for name in names if name])
+        current = _list_current_sets(syncs)
+        if len(papers) < len(names) or not all(_is_current(paper, current) for paper in papers):
             return None
-        return _create_page(request, papers)
+        return _create_page(request, papers, CURRENT_MIRROR)
 
     async def search(self, request: ArxivRequest) -> ArxivResponse:
         """Return the answer to any search, whatever the age of the mirror.
@@ -67,15 +70,16 @@ class MirrorSearch:
         or DatabaseUnavailable.
         """
         if not request.parameters["search_query"]:
-            return _create_page(request, await self._reader.fetch_papers(_parse_ids(request)))
-        requested = dict(_parse_ids(request))
+            names = [name for name in _parse_ids(request) if name]
+            return _create_page(request, await self._reader.fetch_papers(names))
+        requested = dict(filter(None, _parse_ids(request)))
         try:
             tree = lax_query.parse_rewritten_query(_rewrite_query(request))
             total, found = await find(
                 self._index,
                 await self._index.open_snapshot(),
                 tree,
-                arxiv_ids=requested or None,
+                arxiv_ids=requested if request.parameters["id_list"] else None,
                 sort_by=request.search.sort_by,
                 sort_order=request.search.sort_order,
                 start=request.search.start,
@@ -102,7 +106,19 @@ class MirrorSearch:
         return syncs
 
 
-def _create_page(request: ArxivRequest, papers: Sequence[PaperInsert]) -> ArxivResponse:
+def _list_current_sets(syncs: Iterable[SyncState]) -> set[str]:
+    """Return the sets that have what arXiv announced last."""
+    announced = arxiv_schedule.find_announced_update(time())
+    return {
+        sync.set_spec
+        for sync in syncs
+        if is_complete(sync) and sync.synced_at and sync.synced_at >= announced
+    }
+
+
+def _create_page(
+    request: ArxivRequest, papers: Sequence[PaperInsert], source: Remarks = MIRRORED
+) -> ArxivResponse:
     """Sort papers that were looked up, each once, and return the page that was requested."""
     search = request.search
     unique = {(paper.arxiv_id, paper.version): paper for paper in papers}
@@ -111,16 +127,20 @@ def _create_page(request: ArxivRequest, papers: Sequence[PaperInsert]) -> ArxivR
     if (search.sort_by == "relevance") != (search.sort_order == "descending"):
         ordered.reverse()
     page = ordered[search.start : search.start + request.max_results]
-    return _create_response(request, len(ordered), page, None)
+    return _create_response(request, len(ordered), page, None, source)
 
 
 def _create_response(
-    request: ArxivRequest, total: int, papers: Sequence[PaperInsert], tree: Node | None
+    request: ArxivRequest,
+    total: int,
+    papers: Sequence[PaperInsert],
+    tree: Node | None,
+    source: Remarks = MIRRORED,
 ) -> ArxivResponse:
     parameters = request.parameters
     entries = list(map(create_entry, papers))
     page = parameters["id_list"], request.search.start, request.max_results
-    remarks: Remarks = dict(MIRRORED)
+    remarks = dict(source)
     missing = arxiv_query.find_missing_ids(parameters, entries)
     if missing and not tree and not request.search.start and len(missing) < request.max_results:
         remarks["missing_ids"] = missing
@@ -142,15 +162,15 @@ def _rewrite_query(request: ArxivRequest) -> str:
     return query if request.parameters.get("raw") == "1" else lax_query.rewrite_query(query)
 
 
-def _parse_ids(request: ArxivRequest) -> list[ArxivId]:
-    """Return the identifiers in a search; none if one of them is not valid."""
-    items = [item for item in request.parameters["id_list"].split(",") if item]
-    names = [name for item in items if (name := parse_arxiv_id(item))]
-    return names if len(names) == len(items) else []
+def _parse_ids(request: ArxivRequest) -> list[ArxivId | None]:
+    """Return the identifiers in a search, with None for those that are not valid."""
+    return [parse_arxiv_id(item) for item in request.parameters["id_list"].split(",") if item]
 
 
-def _is_in_sets(paper: PaperInsert, set_specs: Collection[str]) -> bool:
-    """Whether one of the sets of OAI-PMH (empty: that of all papers) has the paper."""
+def _is_current(paper: MirroredPaper, set_specs: Collection[str]) -> bool:
+    """Whether the paper is in one of these sets of OAI-PMH; an empty name stands for all papers."""
+    if not paper.is_mirrored:
+        return False
     if "" in set_specs:
         return True
     paths = [f"{get_set_spec(category)}:" for category in paper.categories]

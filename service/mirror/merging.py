@@ -11,6 +11,7 @@ from typing import Any
 
 from msgspec import Struct, convert, structs
 
+from ..arxiv_schedule import latest_publication
 from ..models.arxiv import SentFields
 from ..models.mirror import (
     DETAIL_FIELDS,
@@ -35,6 +36,7 @@ _TEXTS = "title", "abstract", "comment", "journal"
 _LISTS = "dois", "categories", "primary_category"
 _TIMES = "published", "updated"
 _NAMES = "authors", "affiliations", "group_authors"
+_FORM = dict.fromkeys(map(ord, " \t\n\\{}$~"))
 _MISSING_FIELDS = {Source.SNAPSHOT: ("msc_class", "acm_class")}
 """What a source does not have at all."""
 
@@ -82,10 +84,7 @@ def create_details(record: MirrorRecord) -> StoredDetails:
 
 def merge_paper(stored: StoredPaper, record: MirrorRecord) -> StoredPaper:
     """Return the row after a record of the same version has arrived."""
-    # the times within the day are unknown
-    if record.source == Source.RSS or (
-        stored.source != Source.RSS and record.datestamp < stored.timestamp // DAY * DAY
-    ):
+    if record.source == Source.RSS or record.datestamp < _find_content_day(stored, record):
         return stored
     sources = expand_sources(stored, PAPER_FIELDS)
     rank = RANKS[record.source]
@@ -99,8 +98,8 @@ def merge_paper(stored: StoredPaper, record: MirrorRecord) -> StoredPaper:
             sources[name] = record.source
     if rank >= RANKS[sources["authors"]] or not stored.authors:
         changes |= _take_names(stored, record, sources)
-    if "comment" in changes:
-        changes["withdrawn"] = record.withdrawn
+    # a version of a withdrawn paper remains one, whichever source shows it
+    changes["withdrawn"] = stored.withdrawn or record.withdrawn
     if changes.get("dois", stored.dois) != stored.dois:
         changes["links"] = None
     source, other_sources = compress_sources(sources)
@@ -112,6 +111,20 @@ def merge_paper(stored: StoredPaper, record: MirrorRecord) -> StoredPaper:
         source=source,
         other_sources=other_sources,
     )
+
+
+def _find_content_day(stored: StoredPaper, record: MirrorRecord) -> int:
+    """Return the day from which on a record has newer content than a row, in Unix seconds.
+
+    The times within the day are unknown. Search results of the API are those of the latest
+    announcement, which OAI-PMH may be ahead of.
+    """
+    if stored.source == Source.RSS:
+        return 0
+    moment = stored.timestamp
+    if stored.source == Source.API and record.source != Source.SNAPSHOT:
+        moment = latest_publication(moment)
+    return moment // DAY * DAY
 
 
 def merge_authors(stored: StoredPaper, record: MirrorRecord) -> StoredPaper:
@@ -186,7 +199,7 @@ def _drop_sent(sent: SentFields, changes: Collection[str]) -> SentFields | None:
 
 
 def _fold(value: object) -> object:
-    """Return what remains of a value without its form."""
+    """Return what remains of a value without its form: TeX, accents, case and white space."""
     if isinstance(value, str):
-        return "".join(filter(str.isalnum, fold_text(value)))
+        return fold_text(value).translate(_FORM)
     return sorted(value) if isinstance(value, list) else value

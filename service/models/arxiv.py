@@ -187,7 +187,9 @@ Remarks = dict[str, list[str]]
 """Peculiarities of a response: `differences`, `warnings` (both sentences) and `missing_ids`, each
 only if there are any; `source` if it is not arXiv's."""
 MIRRORED: Remarks = {"source": ["mirror"]}
-"""Of a response of the mirror."""
+"""Of a response of the mirror, whatever its age."""
+CURRENT_MIRROR: Remarks = {"source": ["current mirror"]}
+"""Of a response of the mirror that is as good as that of arXiv."""
 
 
 def is_mirrored(remarks: Remarks | None) -> bool:

@@ -23,7 +23,7 @@ T = TypeVar("T")
 Values = dict[str, list[str]]
 """The values of parameters by name."""
 
-_CONTROLS = dict.fromkeys({*range(32), 127} - {9, 10, 13}, "�")
+CONTROLS = dict.fromkeys({*range(32), 127} - {9, 10, 13}, "�")
 """Characters that HTML cannot contain."""
 
 
@@ -32,7 +32,7 @@ def read_values(request: AnyRequest, names: Collection[str]) -> Values:
     query = request.scope["query_string"].decode("ascii", "replace")
     values = parse_qs(query, errors="replace")
     shown = {
-        name: [text.translate(_CONTROLS) for text in texts if text.strip()]
+        name: [text.translate(CONTROLS) for text in texts if text.strip()]
         for name, texts in values.items()
         if name in names
     }

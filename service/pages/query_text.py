@@ -5,10 +5,10 @@ import re
 from ..errors import InvalidParameter
 from ..metadata.arxiv_ids import ArxivId, find_paper_reference
 from ..models.arxiv import Search
+from .forms import CONTROLS
+from .recorded_query import parse_recorded_query
 
 _PLAIN_WORDS = re.compile(r'[^"():]+')
-_RECORDED = re.compile(r"search_query=(.*?)&id_list=([^&]*)&start=", re.DOTALL)
-"""The query that arXiv executed: its values are not encoded."""
 _OPERATOR = re.compile(r"\b(?:AND|OR|ANDNOT|NOT)\b")
 
 
@@ -31,6 +31,7 @@ def create_search(q: str) -> Search:
 
 def describe_query(query: str) -> str:
     """Return what a recorded search looks for, without the parameters that select its page."""
-    if match := _RECORDED.match(query):
-        return " in ".join(filter(None, match.groups()))
-    return query
+    recorded = parse_recorded_query(query)
+    if recorded is None:
+        return query.translate(CONTROLS)
+    return " in ".join(filter(None, (recorded.search_query, recorded.id_list))).translate(CONTROLS)

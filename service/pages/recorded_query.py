@@ -8,22 +8,24 @@ import re
 from collections.abc import Iterator
 from itertools import product
 from typing import get_args
+from uuid import UUID
 
 from msgspec import Struct, structs
 
 from ..api_query import parse_api_query
-from ..arxiv_query import MIRROR, build_api_params, compute_search_key
+from ..arxiv_query import build_api_params, compute_mirror_key, compute_search_key
 from ..errors import InvalidApiQuery
 from ..models.arxiv import ApiQuery, SearchSource, SortBy, SortOrder
 from ..models.records import Run
 
 _RECORDED = re.compile(
     r"search_query=(?P<search_query>.*)&id_list=(?P<id_list>[^&]*)"
-    r"(?:&start=(?P<start>[0-9]+)&max_results=(?P<max_results>[0-9]+))?"
+    r"(?:&start=(?P<start>[0-9]+))?(?:&max_results=(?P<max_results>[0-9]+))?"
     r"(?:&sortBy=(?P<sortBy>[A-Za-z]+)&sortOrder=(?P<sortOrder>[a-z]+))?(?:&raw=(?P<raw>.*))?",
     re.DOTALL,
 )
 _DATES = re.compile(r'submittedDate:"([0-9]+ TO [0-9]+)"')
+_NO_KEY = UUID(int=0)
 _ORDERS = {
     ("relevance", "descending"): "by relevance",
     ("relevance", "ascending"): "by relevance, the least relevant first",
@@ -38,8 +40,8 @@ class RestoredSearch(Struct, frozen=True):
     """A recorded search that can be run again."""
 
     query: ApiQuery
-    source: SearchSource | None
-    """What answers it; None for the default."""
+    source: SearchSource
+    """What answers it; `auto` if it was a mirror that was current."""
     is_same: bool
     """Whether its runs have the key of the recorded one; otherwise its order is unknown."""
 
@@ -71,11 +73,14 @@ def restore_search(run: Run, api_url: str) -> RestoredSearch | None:
         return None
     for query in _list_candidates(recorded):
         params = build_api_params(query)
-        if compute_search_key(api_url, params) == run.search_key:
-            return RestoredSearch(query, None, is_same=True)
-        if compute_search_key(f"{MIRROR}, source=mirror", params) == run.search_key:
-            return RestoredSearch(query, "mirror", is_same=True)
-    return RestoredSearch(recorded, None, is_same=False)
+        keys: dict[UUID, SearchSource] = {
+            compute_search_key(api_url, params): "arxiv",
+            compute_mirror_key(params, "mirror"): "mirror",
+            compute_mirror_key(params, "auto"): "auto",
+        }
+        if source := keys.get(run.search_key or _NO_KEY):
+            return RestoredSearch(query, source, is_same=True)
+    return RestoredSearch(recorded, "arxiv", is_same=False)
 
 
 def _list_candidates(recorded: ApiQuery) -> Iterator[ApiQuery]:

@@ -113,7 +113,6 @@ def _describe_list(values: Values) -> dict[str, Any]:
     chosen = values.get("order", [next(iter(orders))])[0]
     return {
         "values": values,
-        "has_filters": any(name in values for name in FILTERS),
         "removals": list(_list_removals(values)),
         "orders": [
             Choice(ORDERS[name], _link(values, order=name), name == chosen) for name in orders

@@ -118,8 +118,9 @@ async def repeat_search(
     if restored is None:
         raise InvalidParameter("query_id", f"search {query_id} was not sent to arXiv's API")
     try:
+        # a search that a current mirror has answered stays one that the mirror may answer
         reply = await context.search_service.search(
-            restored.query, bypass_cache=True, source=restored.source
+            restored.query, bypass_cache=restored.source != "auto", source=restored.source
         )
     except (InvalidParameter, QueueTooLong, UpstreamError) as error:
         problem = handle_service_error(request, error)

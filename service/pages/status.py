@@ -15,7 +15,7 @@ from msgspec import Struct, structs
 from .. import __version__, timestamps
 from ..context import Context
 from ..errors import ServiceError
-from ..handlers.health import READY, check_health
+from ..handlers.health import check_health
 from ..models.arxiv import Outcome
 from ..models.records import SearchCount
 from ..models.responses import Health
@@ -102,12 +102,10 @@ async def _read_part(part: Awaitable[T]) -> Part[T]:
 
 
 async def _fetch_health(context: Context) -> Health:
-    """Return the state of the service; that of the backend where it knows more."""
+    """Return the state of the service; a frontend shows the index and the queue of its backend."""
     health = await check_health(context)
-    backend = context.backend_health
-    if backend is None or health.status != READY:
-        return health
-    return structs.replace(health, queue=backend.queue, index=backend.index, arxiv=backend.arxiv)
+    index, queue = await context.fetch_index_status(), await context.fetch_queue_status()
+    return structs.replace(health, index=index, queue=queue)
 
 
 async def _create_charts(context: Context, days: list[datetime]) -> list[Chart]:

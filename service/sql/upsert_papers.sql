@@ -1,6 +1,8 @@
 -- Stores the papers that searches found. A row is updated only by the data of a later search, and
 -- only if something differs; in the order of the key, so that two searches with the same papers do
--- not deadlock. Data without an abstract is incomplete: it adds a row, but never changes one.
+-- not deadlock. Data without an abstract is incomplete: it adds a row, but never changes one. Rows from
+-- OAI-PMH are replaced by searches that are four days later: arXiv's search results may have the data of
+-- three days before. A withdrawal that another source shows remains.
 with sent as (
     select distinct on (arxiv_id, coalesce(version, 0))
         arxiv_id, coalesce(version, 0) as version, timestamp,
@@ -31,7 +33,12 @@ from sent
 left join papers on papers.arxiv_id = sent.arxiv_id and papers.version = sent.version
 where papers.arxiv_id is null
     or sent.abstract is not null
-    and (papers.abstract is null or papers.timestamp <= sent.timestamp)
+    and (
+        papers.abstract is null
+        or sent.source <> 'api'
+        or papers.timestamp + case when papers.source like 'arXiv%%' then 345600 else 0 end
+            <= sent.timestamp
+    )
     and (
         sent.title, sent.authors, sent.affiliations, sent.abstract, sent.journal, sent.comment,
         sent.published, sent.updated, sent.dois, sent.primary_category, sent.categories,
@@ -56,10 +63,16 @@ on conflict (arxiv_id, version) do update set
     primary_category = excluded.primary_category,
     categories = excluded.categories,
     links = excluded.links,
-    withdrawn = excluded.withdrawn,
+    withdrawn = excluded.withdrawn
+        or (papers.withdrawn and papers.comment is not distinct from excluded.comment),
     group_authors = excluded.group_authors,
     sent = excluded.sent,
     source = excluded.source,
     other_sources = excluded.other_sources
 where excluded.abstract is not null
-    and (papers.abstract is null or papers.timestamp <= excluded.timestamp)
+    and (
+        papers.abstract is null
+        or excluded.source <> 'api'
+        or papers.timestamp + case when papers.source like 'arXiv%%' then 345600 else 0 end
+            <= excluded.timestamp
+    )

@@ -53,6 +53,10 @@ READS: list[dict[str, Any]] = [
     {"type": "versions", "arxiv_id": "2101.00001"},
     {"type": "papers", "names": [["2101.00001", 1]]},
     {"type": "counts", "wanted": {"type": "papers"}, "zone": "UTC"},
+    {"type": "responses", "limit": 3},
+    {"type": "searches", "starts": [1, 2]},
+    {"type": "imports", "limit": 3},
+    {"type": "database"},
 ]
 SEEDS: dict[str, list[dict[str, Any]]] = {path: [body] for path, body in BODIES.items()}
 SEEDS["/queries"].append({"start_timestamp": "2026-11-23", "status": 200, "order": "newest"})

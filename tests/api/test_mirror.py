@@ -126,6 +126,39 @@ async def test_papers_that_the_mirror_lacks_are_requested(
     assert len(arxiv.requests) == 1
 
 
+async def test_a_paper_without_a_record_of_the_mirror_is_requested(
+    client: Gateway, mirrored: StandIn, db: psycopg.Connection
+) -> None:
+    paper = mirrored.papers[7]
+    db.execute("delete from paper_details where arxiv_id = %s", [paper.arxiv_id])
+    response = await search(client, id_list=paper.arxiv_id)
+    assert "mirror" not in response.headers["cache-status"]
+    response = await search(client, id_list=paper.arxiv_id, source="mirror")
+    assert len(list_ids(response)) == 1
+
+
+async def test_a_paper_of_a_feed_only_is_requested(
+    client: Gateway, mirrored: StandIn, db: psycopg.Connection
+) -> None:
+    paper = mirrored.papers[7]
+    db.execute(
+        "update papers set source = 'rss', published = null where arxiv_id = %s", [paper.arxiv_id]
+    )
+    response = await search(client, id_list=paper.arxiv_id)
+    assert "mirror" not in response.headers["cache-status"]
+
+
+async def test_invalid_identifiers_of_a_query_find_nothing_in_the_mirror(
+    gateway: Serve, mirrored: StandIn, database: str, settings: MakeSettings
+) -> None:
+    params = {"search_query": "cat:cs* OR cat:math*", "id_list": "xcond-mat/9506001"}
+    async with gateway(source="mirror") as client:
+        await papers_are_indexed(database, settings().index_path)
+        response = await client.get("/api/query", params=params)
+    assert parse_feed(response.content, 2000).total == 0
+    assert mirrored.requests == []
+
+
 async def test_earlier_versions_are_requested(client: Gateway, mirrored: StandIn) -> None:
     paper = next(paper for paper in mirrored.papers if paper.version > 1)
     latest = await search(client, id_list=f"{paper.arxiv_id}v{paper.version}")
@@ -176,6 +209,7 @@ async def test_any_search_can_be_answered_by_the_mirror(
     arxiv = await search(client, **params, source="arxiv")
     assert local.headers["cache-status"].endswith("; detail=mirror")
     assert "warnings" not in local.json()
+    assert int(local.headers["cache-control"].removeprefix("max-age=")) <= 60
     assert len(mirrored.requests) == 1
     assert local.json()["num_results"] == arxiv.json()["num_results"] > 0
     assert {*list_ids(local)} == {*list_ids(arxiv)} or local.json()["num_results"] > 50
@@ -237,6 +271,9 @@ async def test_the_mirror_answers_while_arxiv_throttles(
         assert content["num_entries"] > 0
         [warning] = content["warnings"]
         assert warning.startswith("arXiv cannot be asked")
+        response = await client.get("/arxiv-api", params={"title": "network"})
+        assert response.headers["cache-status"] == "arxiv-gateway; fwd=miss; detail=mirror"
+        assert "arXiv cannot be asked" in response.headers["warning"]
         response = await client.get("/arxiv", params={"title": "network", "source": "arxiv"})
         assert response.status_code == 503
         db.execute("update gate set closed_until = '-infinity', refusals = 0")
@@ -288,6 +325,7 @@ async def test_arxiv_api_answers_from_the_mirror_too(client: Gateway, mirrored: 
     paper = mirrored.papers[0]
     response = await client.get("/arxiv-api", params={"id_list": paper.arxiv_id})
     assert response.headers["cache-status"] == "arxiv-gateway; hit; detail=mirror"
+    assert "warning" not in response.headers
     assert response.json()["data"][0]["title"] == paper.title
     assert mirrored.requests == []
     response = await client.get("/arxiv-api", params={"id_list": paper.arxiv_id, "source": "arxiv"})

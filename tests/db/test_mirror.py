@@ -14,8 +14,8 @@ from service.db.pool import DatabasePools
 from service.db.records import RecordStore
 from service.metadata.arxiv_ids import ArxivId
 from service.models.mirror import ImportState, MirrorRecord, Source, SyncState, VersionRecord
+from tests.support.papers import NOON, create_search_record
 from tests.support.papers import create_paper as create_entry
-from tests.support.papers import create_search_record
 
 DAY = 86_400
 FIRST_DAY = 19_000 * DAY
@@ -79,12 +79,12 @@ def read_sources(db: psycopg.Connection) -> tuple[str, dict[str, str]]:
     return row["source"], row["other_sources"] or {}
 
 
-async def search(pools: DatabasePools, **changes: Any) -> None:
+async def search(pools: DatabasePools, timestamp: int = NOON, **changes: Any) -> None:
     """Store the paper as a search of arXiv found it."""
     found = structs.replace(
         create_entry(0, "On searches"), arxiv_id="2101.00001", version=2, **changes
     )
-    await RecordStore(pools).insert(create_search_record(found))
+    await RecordStore(pools).insert(create_search_record(found, timestamp=timestamp))
 
 
 async def test_a_record_is_stored_with_its_details(
@@ -155,6 +155,41 @@ async def test_another_form_of_a_poorer_source_changes_nothing(
     await store.save([raw(title="Café tests")])
     await store.save([record(title=title, datestamp=FIRST_DAY + DAY)])
     assert read(db)["title"] == "Café tests"
+
+
+@pytest.mark.parametrize(("old", "new"), [("p < 0.05", "p > 0.05"), ("a + b", "a - b")])
+async def test_other_signs_are_other_content(
+    store: MirrorStore, db: psycopg.Connection, old: str, new: str
+) -> None:
+    await store.save([raw(abstract=old)])
+    await store.save([record(abstract=new, datestamp=FIRST_DAY + DAY)])
+    assert read(db)["abstract"] == new
+
+
+async def test_a_withdrawal_that_only_one_source_shows_remains(
+    store: MirrorStore, pools: DatabasePools, db: psycopg.Connection
+) -> None:
+    await search(pools, comment="9 pages")
+    later = read(db)["timestamp"] // DAY * DAY + DAY
+    await store.save([raw(datestamp=later, withdrawn=True)])
+    assert read(db)["withdrawn"]
+    await search(pools, later + 9 * DAY, title="On searches again", comment="9 pages")
+    assert read(db)["title"] == "On searches again"
+    assert read(db)["withdrawn"]
+
+
+async def test_search_results_have_the_content_of_the_latest_announcement(
+    store: MirrorStore, pools: DatabasePools, db: psycopg.Connection
+) -> None:
+    monday = NOON // DAY * DAY
+    night = monday + DAY + 3600  # two hours before the search results change
+    await search(pools, night)
+    await store.save([raw(datestamp=monday - DAY, journal="Too old")])
+    assert read(db)["journal"] is None
+    await store.save([raw(datestamp=monday, journal="J. Tests 1")])
+    assert read(db)["journal"] == "J. Tests 1"
+    await search(pools, night, title="Without the journal")
+    assert read(db)["journal"] == "J. Tests 1"
 
 
 async def test_fields_that_the_poorer_source_lacks_are_kept(

@@ -179,6 +179,12 @@ ONE_FILTER: dict[str, Any] = {  # each matches few rows or none, so the search f
 }
 
 
+def test_latest_responses_read_few_pages(million: psycopg.Connection) -> None:
+    indexes, pages, rows = run(million, sql.SELECT_LATEST_RESPONSES, {"limit": 20})
+    assert (indexes, rows) == ("queries_timestamp", 20)
+    assert pages < 100
+
+
 @pytest.mark.parametrize("kind", [QUERIES, RESULTS])
 @pytest.mark.parametrize("order", ["oldest", "newest"])
 def test_every_filter_has_an_index_or_shares_the_limit_of_slow_reads(
@@ -221,6 +227,12 @@ AFTER_PAPER = {"after_arxiv_id": "2005.00000", "after_version": 1, "limit": 11}
         (
             sql.SELECT_RUNS,
             {"query_id": 99_999, "search_key": None, "query": "x", "limit": 2},
+            "queries_unkeyed",
+            8,
+        ),
+        (
+            sql.SELECT_NEXT_RUN,
+            {"query_id": 1, "search_key": None, "query": "x"},
             "queries_unkeyed",
             8,
         ),
@@ -314,6 +326,14 @@ def test_earlier_runs_are_found_by_search_key(million: psycopg.Connection) -> No
     indexes, pages, rows = run(million, sql.SELECT_RUNS, parameters)
 
     assert (indexes, rows) == ("queries_search_key", 2)
+    assert pages <= 12
+
+
+def test_next_run_is_found_by_search_key(million: psycopg.Connection) -> None:
+    parameters = {"query_id": 7, "search_key": SEVENTH, "query": "x"}
+    indexes, pages, rows = run(million, sql.SELECT_NEXT_RUN, parameters)
+
+    assert (indexes, rows) == ("queries_search_key", 1)
     assert pages <= 12
 
 

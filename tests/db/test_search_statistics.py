@@ -1,7 +1,9 @@
 """How searches end is counted by hour, in PostgreSQL, for all processes together."""
 
 import asyncio
+import re
 from functools import partial
+from time import time
 
 import httpx
 import psycopg
@@ -14,6 +16,7 @@ from service.db.pool import DatabasePools
 from service.db.statistics import SearchStatistics
 from service.errors import DatabaseUnavailable
 from tests.conftest import Serve
+from tests.support.process import ROOT
 from tests.support.waiting import wait_until
 
 BY_KIND = """
@@ -104,6 +107,18 @@ async def test_counts_that_cannot_be_stored_are_kept(database: str, db: psycopg.
         db.execute("alter table away rename to search_statistics")
     row = db.execute("select sum(searches)::int, max(longest_wait) from search_statistics")
     assert row.fetchone() == (2, 2.0)
+
+
+def test_old_counts_are_deleted_as_documented(db: psycopg.Connection) -> None:
+    document = (ROOT / "docs" / "operations.md").read_text()
+    [statement] = re.findall(r"```sql\n(delete from search_statistics.*?)```", document, re.DOTALL)
+    now = int(time())
+    for days_ago in (1, 360, 370):
+        hour = now - days_ago * 86_400
+        db.execute("insert into search_statistics values (%s, 'ok', 'arxiv', 1, 0, 0, 0)", [hour])
+    db.execute(statement.encode())
+    left = db.execute("select hour from search_statistics order by hour desc").fetchall()
+    assert [(now - hour) // 86_400 for (hour,) in left] == [1, 360]
 
 
 async def test_searches_succeed_if_they_cannot_be_counted(

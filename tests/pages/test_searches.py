@@ -10,7 +10,7 @@ import psycopg
 import pytest
 
 from demo.arxiv import StandIn
-from service.arxiv_query import encode_search
+from service.arxiv_query import encode_search, get_mirror_key
 from service.models.arxiv import ApiQuery, Search
 from service.models.records import Run
 from service.pages.recorded_query import parse_recorded_query, restore_search
@@ -57,7 +57,7 @@ async def test_history_is_filtered_and_divided_into_pages(client: Gateway, runs:
     assert len(select(second, "ol.searches/li")) == 10
     found = parse(await client.get("/searches", params={"text": "TI:EVEN", "order": "oldest"}))
     assert len(select(found, "ol.searches/li")) == 30
-    assert read_links(found)["ti:even"]
+    assert {*read_texts(found, "ol.searches//p.query")} == {"ti:even"}
     none = parse(await client.get("/searches", params={"status": "404"}))
     assert "No search matches." in none.text_content()
 
@@ -165,6 +165,22 @@ async def test_unknown_search_is_404(client: Gateway, name: str) -> None:
     assert select(parse(response), "h1")
 
 
+async def test_hostile_texts_are_shown_as_text(
+    client: Gateway, runs: Runs, db: psycopg.Connection
+) -> None:
+    query = f"search_query=all:{HOSTILE} \x1b{'x' * 100_000}&id_list=&start=0&max_results=10"
+    query_id = runs.add("2611.00001v1", query=query)
+    title = f"{HOSTILE} $\\frac{{$ {'$x$ ' * 25_000}"
+    db.execute("update papers set title = %s, authors = %s", [title, [HOSTILE] * 3000])
+    for path in ("/searches", f"/searches/{query_id}"):
+        response = await client.get(path)
+        assert response.status_code == 200
+        page = parse(response)
+        assert not select(page, "main//script")
+        assert HOSTILE in page.text_content()
+        assert "\x1b" not in response.text
+
+
 # Run again
 
 
@@ -223,7 +239,7 @@ def create_run(text: str, key: UUID | None) -> Run:
         ApiQuery(id_list="2611.00002,2611.00001v2"),
     ],
 )
-@pytest.mark.parametrize("source", ["arxiv", "mirror"])
+@pytest.mark.parametrize("source", ["arxiv", "mirror", "auto"])
 def test_recorded_search_is_restored_with_its_order(search: Search | ApiQuery, source: Any) -> None:
     request = encode_search(search, URL, 10, source)
     parameters = request.parameters
@@ -232,11 +248,12 @@ def test_recorded_search_is_restored_with_its_order(search: Search | ApiQuery, s
     shown["search_query"] = shown["search_query"].replace("Date:[", 'Date:"').replace("]", '"')
     for values in (parameters, shown):
         text = "&".join(f"{name}={value}" for name, value in values.items())
-        restored = restore_search(create_run(text, request.search_key), URL)
+        key = request.search_key if source == "arxiv" else get_mirror_key(request)
+        restored = restore_search(create_run(text, key), URL)
         assert restored is not None
         assert restored.is_same
         assert encode_search(restored.query, URL, 10).parameters == parameters
-        assert restored.source == ("mirror" if source == "mirror" else None)
+        assert restored.source == source
 
 
 def test_search_that_arxiv_has_corrected_is_sent_as_recorded() -> None:

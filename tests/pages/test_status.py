@@ -220,6 +220,13 @@ async def test_part_that_cannot_be_read_does_not_hide_the_others(
     assert "State ready" in read(page, "service")
 
 
+async def test_frontends_cannot_request_periods_without_an_order(client: Gateway) -> None:
+    for starts in ([2, 1], [], [2**63]):
+        response = await client.post("/read-archive", json={"type": "searches", "starts": starts})
+        assert response.status_code == 400
+        assert "starts" in response.json()["detail"]
+
+
 async def test_page_is_served_without_a_database(gateway: Serve) -> None:
     url = "postgresql://nobody@127.0.0.1:1/none"
     async with gateway(database_url=url, database_ro_url=url) as client:

@@ -7,7 +7,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.arxiv_schedule import INDEX_LAG, next_publication
+from service.arxiv_schedule import (
+    INDEX_LAG,
+    find_announced_update,
+    latest_publication,
+    next_publication,
+)
 
 EASTERN = ZoneInfo("America/New_York")
 
@@ -48,3 +53,28 @@ def test_next_publication_is_within_three_days(seconds: int) -> None:
     assert (announced.hour, announced.minute) == (20, 0)
     assert announced.strftime("%a") in {"Sun", "Mon", "Tue", "Wed", "Thu"}
     assert next_publication(change) > change
+
+
+@pytest.mark.parametrize(
+    ("moment", "update"),
+    [
+        # Monday to Thursday at 20:00 US Eastern time, which is one o'clock UTC in winter
+        ("2026-11-24T00:59:59", "2026-11-23T03:30:00"),
+        ("2026-11-24T01:00:00", "2026-11-24T03:30:00"),
+        ("2026-11-24T04:00:00", "2026-11-24T03:30:00"),
+        ("2026-11-28T12:00:00", "2026-11-27T03:30:00"),  # Saturday
+        ("2026-07-07T00:00:00", "2026-07-07T02:30:00"),  # in summer
+    ],
+)
+def test_the_update_of_an_announcement_follows_it_by_hours(moment: str, update: str) -> None:
+    seconds, expected = (
+        int(datetime.fromisoformat(f"{text}+00:00").timestamp()) for text in (moment, update)
+    )
+    assert find_announced_update(seconds) == expected
+
+
+@pytest.mark.parametrize("seconds", range(1_795_000_000, 1_795_900_000, 40_000))
+def test_search_results_are_those_of_the_latest_publication(seconds: int) -> None:
+    latest = latest_publication(seconds)
+    assert latest <= seconds
+    assert next_publication(latest) == next_publication(seconds)

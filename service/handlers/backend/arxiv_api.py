@@ -7,6 +7,7 @@ from ... import openapi
 from ...context import LocalContext
 from ...models.arxiv import Search, is_mirrored
 from ...models.responses import ArxivApiResponse
+from ..cache_headers import create_warning_header
 from ..params import SourceName
 
 
@@ -34,6 +35,9 @@ async def search_arxiv_api(
         num_entries=len(response.entries),
         query=response.query,
     )
+    headers = create_warning_header(response.remarks)
     if is_mirrored(response.remarks):
-        return Response(content, headers={"cache-status": "arxiv-gateway; hit; detail=mirror"})
-    return Response(content)
+        # with a warning, it stands in for arXiv's response
+        status = "fwd=miss" if headers else "hit"
+        headers["cache-status"] = f"arxiv-gateway; {status}; detail=mirror"
+    return Response(content, headers=headers)
