@@ -13,6 +13,7 @@ from playwright.sync_api import (
     Page,
     Request,
     ViewportSize,
+    expect,
     sync_playwright,
 )
 
@@ -21,7 +22,9 @@ from tests.support.site import run_site
 
 CHROMIUM = Path("/usr/bin/chromium")
 """That of Debian: the browsers that Playwright downloads are not available everywhere."""
-TIMEOUT = 30_000
+TIMEOUT = 60_000
+"""Milliseconds. Other programs may use the processors too."""
+expect.set_options(timeout=TIMEOUT)
 NARROW, WIDE = 360, 1280
 Scheme = Literal["light", "dark"]
 Visit = Callable[..., Page]
