@@ -86,7 +86,9 @@ select not exists (select from migrations where name = '0019_mirror') as pending
         skipped date[] not null default '{}',
         error text,
         holder uuid,
-        held_until timestamptz not null default '-infinity'
+        held_until timestamptz not null default '-infinity',
+        run_invalid bigint not null default 0,
+        retry_at timestamptz not null default '-infinity'
     );
     comment on table mirror_syncs is 'progress of the sync with OAI-PMH, by set';
     comment on column mirror_syncs.set_spec is 'the set; empty: all papers';
@@ -101,6 +103,10 @@ select not exists (select from migrations where name = '0019_mirror') as pending
     comment on column mirror_syncs.skipped is
         'days of the current run for which arXiv sent no usable response';
     comment on column mirror_syncs.holder is 'the process that syncs, until held_until';
+    comment on column mirror_syncs.run_invalid is
+        'records of the latest run that could not be used';
+    comment on column mirror_syncs.retry_at is
+        'when a sync that failed may be repeated, by any process';
 
     create table if not exists mirror_imports (
         digest text primary key,
@@ -110,7 +116,9 @@ select not exists (select from migrations where name = '0019_mirror') as pending
         rejected bigint not null,
         newest_datestamp bigint not null,
         started bigint not null,
-        finished bigint
+        finished bigint,
+        tail_digest text not null default '',
+        is_whole boolean not null default false
     );
     comment on table mirror_imports is 'progress of imports of snapshots, by file';
     comment on column mirror_imports.digest is 'of the size and the beginning of the file';
@@ -118,6 +126,9 @@ select not exists (select from migrations where name = '0019_mirror') as pending
     comment on column mirror_imports.position is 'bytes of these lines';
     comment on column mirror_imports.newest_datestamp is 'Unix seconds: the newest update_date';
     comment on column mirror_imports.finished is 'Unix seconds: null until all lines are stored';
+    comment on column mirror_imports.tail_digest is 'of the last bytes before position';
+    comment on column mirror_imports.is_whole is
+        'whether the file has all papers, so that the next sync continues from it';
 
     create table if not exists announcements (
         date date not null,

@@ -207,6 +207,7 @@ class LocalContext(Context):
             covered_until=status.covered_until.isoformat() if status.covered_until else None,
             running=status.running,
             error=status.error,
+            invalid=status.invalid,
         )
 
     async def fetch_index_status(self) -> IndexStatus | None:

@@ -16,7 +16,8 @@ from ..errors import InvalidParameter
 from ..escaping import escape_hidden
 from ..mirror.rejected_lines import RejectedLines
 from ..mirror.snapshot_file import STANDARD_INPUT, SnapshotFile, open_snapshot
-from ..mirror.snapshot_import import ImportProgress, SnapshotImport
+from ..mirror.snapshot_import import MIN_PAPERS, ImportProgress, SnapshotImport
+from ..mirror.sync_state import add_import
 from ..models.mirror import ImportState
 from ..settings import Settings
 from .common import require_primary, run_interactive, sanitize_text
@@ -46,7 +47,13 @@ REPORT_SECONDS = 10.0
 @click.option(
     "--restart", is_flag=True, help="Begin with the first line if an earlier import was stopped."
 )
-def import_snapshot(file: str, rejected: Path | None, *, restart: bool) -> None:
+@click.option(
+    "--complete",
+    is_flag=True,
+    help="The file has all papers of arXiv, although it has fewer than a million: the next sync"
+    " receives only what has changed since.",
+)
+def import_snapshot(file: str, rejected: Path | None, *, restart: bool, complete: bool) -> None:
     """Store all papers of FILE, arXiv's metadata as published on Kaggle.
 
     FILE is arxiv-metadata-oai-snapshot.json, plain, .gz or .zip; - is standard input. Newer data in
@@ -59,25 +66,46 @@ def import_snapshot(file: str, rejected: Path | None, *, restart: bool) -> None:
         if file != STANDARD_INPUT and path.exists() and path.samefile(file):
             raise InvalidParameter("--rejected", "this is the file to import: give another path")
         with RejectedLines(path) as lines:
-            run_interactive(partial(run_import, snapshot, lines, restart=restart), require_primary)
+            run = partial(run_import, snapshot, lines, restart=restart, is_whole=complete)
+            run_interactive(run, require_primary)
 
 
 async def run_import(
-    file: SnapshotFile, rejected: RejectedLines, settings: Settings, *, restart: bool
+    file: SnapshotFile,
+    rejected: RejectedLines,
+    settings: Settings,
+    *,
+    restart: bool,
+    is_whole: bool,
 ) -> None:
     """Import a file, and show the progress. Exits with REJECTED if lines could not be read.
 
     Raises ServiceError.
     """
     async with create_pools(settings) as pools:
-        snapshot_import = SnapshotImport(MirrorStore(pools), file, rejected)
-        with closing(_Report(file, await snapshot_import.start(restart=restart))) as report:
+        store = MirrorStore(pools)
+        snapshot_import = SnapshotImport(store, file, rejected)
+        start = await snapshot_import.start(restart=restart, is_whole=is_whole)
+        with closing(_Report(file, start)) as report:
             async for progress in snapshot_import.run():
                 report.show(progress)
-    report.print_summary()
+        report.print_summary()
+        await _print_next_sync(store, progress.state)
     if progress.state.rejected:
         click.echo(f"the rejected lines are in {escape_hidden(str(rejected.path))}", err=True)
         sys.exit(REJECTED)
+
+
+async def _print_next_sync(store: MirrorStore, state: ImportState) -> None:
+    """Print whether the next sync continues from the file."""
+    if not state.is_whole:
+        click.echo(
+            f"the next sync does not continue from this file: it has fewer than {MIN_PAPERS:,}"
+            " papers. If it is a whole snapshot, import it again with --complete"
+        )
+        return
+    covered = add_import(await store.fetch_sync(""), await store.fetch_newest_import())
+    click.echo(f"the next sync continues with the changes of {covered.covered_until}")
 
 
 class _Report:
@@ -108,6 +136,9 @@ class _Report:
 
     def show(self, progress: ImportProgress) -> None:
         """Show the progress, and the first lines that were rejected."""
+        if progress.state.lines < self._start.lines:
+            self._print("the file has changed since: beginning with line 1")
+            self._start = progress.state
         self._progress = progress
         self._bar.update(
             self._task, completed=progress.bytes_read, description=self._describe_rate()

@@ -89,7 +89,8 @@ def sync(
     Then reads today's announcements. Searches of a running service go first. Can be interrupted at
     any time: the same command continues.
 
-    Exits with 1 if any records are missing; the same command requests them again.
+    Exits with 1 if any records are missing. The same command requests days again that arXiv did not
+    send. Records that are invalid are received again only when arXiv changes them, or with --from.
     """
     _check_days(since, until)
     formats = (metadata_format,) if metadata_format else FORMATS
@@ -139,8 +140,9 @@ async def run_sync(selection: Selection, settings: Settings) -> None:
                 report=report,
                 max_wait=LEASE_SECONDS + 5,
             )
+        # before the feeds, which may fail
+        _print_result(result)
         announcements = await _read_announcements(context, selection)
-    _print_result(result)
     _print_announcements(announcements)
     if not result.is_complete or (announcements and announcements.failures):
         sys.exit(INCOMPLETE)
@@ -163,8 +165,8 @@ def _print_result(result: SyncResult) -> None:
     click.echo(f"{result.records} records received in {result.pages} responses")
     if state.covered_until:
         click.echo(f"the mirror has all changes from {state.covered_from} to {state.covered_until}")
-    if result.invalid:
-        click.echo(f"{result.invalid} records are invalid and were left out", err=True)
+    if state.run_invalid:
+        click.echo(f"{state.run_invalid} records are invalid and were left out", err=True)
     if state.skipped:
         days = ", ".join(map(str, state.skipped[:MAX_DAYS]))
         others = len(state.skipped) - MAX_DAYS

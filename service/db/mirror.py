@@ -46,6 +46,8 @@ MERGED_AT_ONCE = 50
 """Records that are merged before other requests run; they take a few milliseconds."""
 _CONFLICTS = errors.UniqueViolation, errors.DeadlockDetected
 _PERMANENT = errors.DiskFull, errors.InvalidPassword, errors.InvalidAuthorizationSpecification
+_OUTDATED = errors.ReadOnlySqlTransaction, errors.FeatureNotSupported
+"""After a failover or a migration; the pool opens other connections."""
 _encode = msgspec.json.Encoder().encode
 
 
@@ -60,7 +62,8 @@ class ImportMoved(Exception):
 def is_temporary(error: DatabaseUnavailable) -> bool:
     """Return whether the database may be available again after some time, without a change."""
     cause = error.__cause__
-    return isinstance(cause, psycopg.OperationalError | psycopg.InterfaceError) and not (
+    temporary = psycopg.OperationalError, psycopg.InterfaceError, *_OUTDATED
+    return isinstance(cause, temporary) and not (
         isinstance(cause, (*_PERMANENT, errors.QueryCanceled))
     )
 
@@ -118,7 +121,7 @@ class MirrorStore:
         return rows[0] if rows else None
 
     async def fetch_newest_import(self) -> int | None:
-        """The datestamp of the newest record in all snapshots that were imported completely."""
+        """The datestamp up to which the whole snapshots that were imported are complete."""
         newest: list[int | None] = await fetch(self._writer, scalar_row, sql.SELECT_NEWEST_IMPORT)
         return newest[0]
 
@@ -132,6 +135,17 @@ class MirrorStore:
         with map_db_errors():
             async with self._writer() as conn:
                 await conn.execute(sql.RELEASE_SYNC, {"holder": holder})
+
+    async def delay_sync(self, seconds: float) -> None:
+        """Let no process repeat a sync that failed before this time has passed."""
+        with map_db_errors():
+            async with self._writer() as conn:
+                await conn.execute(sql.DELAY_SYNC, {"seconds": seconds})
+
+    async def fetch_sync_pause(self) -> float:
+        """The seconds until a sync that failed may be repeated."""
+        rows: list[float] = await fetch(self._writer, scalar_row, sql.SELECT_SYNC_PAUSE)
+        return max(rows[0], 0.0) if rows else 0.0
 
     async def _fetch(
         self, row_type: type[T], statement: bytes, values: Mapping[str, object]

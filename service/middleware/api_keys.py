@@ -177,7 +177,7 @@ def _get_target(scope: Scope) -> str | None:
 def is_local_target(target: str) -> bool:
     """Return whether a target is a path of this service that a redirect may contain.
 
-    API keys that somebody has put into a URL are not repeated.
+    API keys in a URL are not repeated.
     """
     return bool(_LOCAL_TARGET.fullmatch(target)) and not KEY_PATTERN.search(target)
 

@@ -7,7 +7,7 @@ read, so several processes share the work, and each feed is read once.
 
 import asyncio
 import logging
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
 from datetime import UTC, date, datetime, time
 from http import HTTPStatus
 from time import monotonic
@@ -137,10 +137,23 @@ def _parse(response: HttpResponse) -> RssFeed:
     return feed
 
 
+Pause = Callable[[], Awaitable[None]]
+
+
+async def _pause_never() -> None:
+    pass
+
+
 async def read_announcements(
-    store: AnnouncementStore, papers: MirrorStore, client: FeedClient, day: date
+    store: AnnouncementStore,
+    papers: MirrorStore,
+    client: FeedClient,
+    day: date,
+    pause: Pause = _pause_never,
 ) -> AnnouncementResult:
     """Read the feeds of a day that have not been read, and store their announcements.
+
+    `pause` is awaited before each feed.
 
     A feed that cannot be read, or has papers of another day, is left for a later call. Raises
     QueueTooLong or DatabaseUnavailable; the next call continues.
@@ -148,7 +161,11 @@ async def read_announcements(
     await store.plan_feeds(day, FEEDS)
     announced: set[str] = set()
     num_feeds, failures = 0, []
-    while feed := await store.claim_feed(day, CLAIM_SECONDS):
+    while True:
+        await pause()
+        feed = await store.claim_feed(day, CLAIM_SECONDS)
+        if feed is None:
+            break
         try:
             announced |= await _read_feed(store, papers, client, day, feed)
             num_feeds += 1

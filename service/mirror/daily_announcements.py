@@ -7,6 +7,7 @@ from time import time
 from typing import Self
 
 from .. import arxiv_schedule
+from ..backoff import Backoff
 from ..db.announcements import AnnouncementStore
 from ..db.mirror import MirrorStore
 from ..errors import DatabaseUnavailable, QueueTooLong
@@ -19,6 +20,8 @@ START_DELAY = 0.5
 """Seconds before the first look: a start answers requests first."""
 POLL_SECONDS = 300.0
 """Longest pause between two looks at what is to be read, which another process may change."""
+RETRY_PAUSE, MAX_RETRY_PAUSE = 60.0, 3600.0
+"""Seconds after an unexpected error: the first pause, and the longest."""
 SHUTDOWN_TIMEOUT = 1.0
 
 
@@ -36,6 +39,7 @@ class DailyAnnouncements:
         clock: Callable[[], float] = time,
     ) -> None:
         self._store, self._papers, self._client, self._clock = store, papers, client, clock
+        self._backoff = Backoff(RETRY_PAUSE, MAX_RETRY_PAUSE)
         self._task: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Self:
@@ -59,12 +63,24 @@ class DailyAnnouncements:
         if day is None:
             return POLL_SECONDS
         try:
-            _report(await read_announcements(self._store, self._papers, self._client, day))
+            result = await read_announcements(
+                self._store, self._papers, self._client, day, self._avoid_rush
+            )
+            _report(result)
             pause = await self._store.fetch_pause(day)
         except (QueueTooLong, DatabaseUnavailable) as error:
             logger.warning("cannot read arXiv's announcements: %s", error.detail)
             return POLL_SECONDS
+        except Exception:
+            logger.exception("arXiv's announcements cannot be read, for an unexpected reason")
+            return self._backoff.next_pause()
+        self._backoff.reset()
         return POLL_SECONDS if pause is None else min(pause, POLL_SECONDS)
+
+    async def _avoid_rush(self) -> None:
+        """Wait while arXiv publishes its announcement: retries of feeds may be due then."""
+        if left := arxiv_schedule.find_rush_left(self._clock()):
+            await asyncio.sleep(left)
 
 
 def _report(result: AnnouncementResult) -> None:

@@ -59,14 +59,26 @@ class DailySync:
         try:
             state = await self._store.fetch_sync("")
             show_metrics(state.synced_at, self._begun)
-            if (left := self._find_left(state)) > 0:
+            left = max(self._find_left(state), await self._store.fetch_sync_pause())
+            if left > 0:
                 return min(left, POLL_SECONDS)
             result = await sync(self._store, self._client, Selection(), pause=self._avoid_rush)
         except SyncInProgress:
             return POLL_SECONDS
         except ServiceError as error:
-            return self._delay_retry(error)
-        return self._finish(result)
+            pause = max(self._backoff.next_pause(), error.retry_after or 0)
+            logger.warning(
+                "the sync with arXiv failed, next attempt in %d s: %s", pause, error.detail
+            )
+        except Exception:
+            pause = self._backoff.next_pause()
+            logger.exception("the sync with arXiv failed unexpectedly")
+        else:
+            if self._is_finished(result):
+                return POLL_SECONDS
+            # days are missing, or arXiv sent an old response
+            pause = self._backoff.next_pause()
+        return await self._delay_retry(pause)
 
     def _find_left(self, state: SyncState) -> float:
         """Seconds until the next sync is due; at once if it was never complete."""
@@ -78,24 +90,30 @@ class DailySync:
         if left := arxiv_schedule.find_rush_left(self._clock()):
             await asyncio.sleep(left)
 
-    def _delay_retry(self, error: ServiceError) -> float:
-        pause = max(self._backoff.next_pause(), error.retry_after or 0)
-        logger.warning("the sync with arXiv failed, next attempt in %d s: %s", pause, error.detail)
-        return pause
+    async def _delay_retry(self, pause: float) -> float:
+        """Keep all processes from another attempt for so long; return the pause of this one."""
+        try:
+            await self._store.delay_sync(pause)
+        except ServiceError:
+            return pause  # the database is unavailable, so no process can sync
+        except Exception:
+            logger.exception("the next attempt to sync cannot be stored")
+            return pause
+        return min(pause, POLL_SECONDS)
 
-    def _finish(self, result: SyncResult) -> float:
+    def _is_finished(self, result: SyncResult) -> bool:
+        """Whether no other sync is due until arXiv's next update."""
         show_metrics(result.state.synced_at, self._begun)
         if self._find_left(result.state) <= 0:
-            # days are missing, or arXiv sent an old response
-            return self._backoff.next_pause()
+            return False
         self._backoff.reset()
         logger.log(
             NOTICE,
             "the mirror is synced with arXiv: %d records, %d invalid",
             result.records,
-            result.invalid,
+            result.state.run_invalid,
         )
-        return POLL_SECONDS
+        return True
 
 
 def show_metrics(synced_at: int | None, begun: float) -> None:

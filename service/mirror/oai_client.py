@@ -23,6 +23,8 @@ VERB: Literal["ListRecords"] = "ListRecords"
 MAX_WAIT = 3600.0
 """Longest wait for the rate limiter in seconds, for example during a cooldown."""
 PARSE_TIMEOUT = 60.0
+NO_RECORDS = "noRecordsMatch"
+"""The error that means an empty list."""
 
 
 class ListRequest(Struct, frozen=True):
@@ -112,11 +114,11 @@ def _parse(response: HttpResponse, metadata_prefix: MetadataPrefix) -> OaiPage:
 def _check_request(page: OaiPage, request: ListRequest) -> None:
     """Fail if the page is the response to another request, as from a broken cache.
 
-    Some errors do not repeat the arguments. In the first page of a list, arXiv's server repeats the
-    `from` of the next page instead of that of the request.
+    Errors need not repeat the arguments, except the one that means an empty list. In the first page
+    of a list, arXiv's server repeats the `from` of the next page instead of that of the request.
     """
     sent, repeated = request.arguments, dict(page.request)
-    if page.error and not repeated:
+    if page.error and page.error.code != NO_RECORDS and not repeated:
         return
     if page.token and "from" in sent and repeated.get("from", "") > sent["from"]:
         repeated["from"] = sent["from"]

@@ -19,6 +19,8 @@ from ..metadata.withdrawal import is_withdrawn
 from ..models.mirror import MirrorRecord, Source, VersionRecord
 from ..untrusted_xml import ChildReader, InvalidResponse, get_name, get_text, parse_or_repair
 from .text_form import (
+    EARLIEST,
+    FUTURE_SECONDS,
     InvalidRecord,
     Person,
     clean_abstract,
@@ -304,4 +306,7 @@ def _parse_response_date(root: etree._Element) -> int:
         moment = datetime.strptime(text, "%Y-%m-%dT%H:%M:%S%z")
     except ValueError as error:
         raise InvalidResponse(f"responseDate is {text!r}, not a time") from error
-    return int(moment.timestamp())
+    seconds = int(moment.timestamp())
+    if not EARLIEST <= seconds <= time.time() + FUTURE_SECONDS:
+        raise InvalidResponse(f"responseDate is {text!r}, which is not the present time")
+    return seconds

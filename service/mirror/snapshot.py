@@ -9,6 +9,7 @@ from ..metadata.withdrawal import is_withdrawn
 from ..models.mirror import MirrorRecord, Source, VersionRecord
 from ..untrusted_xml import MAX_ITEM_BYTES
 from .text_form import (
+    FUTURE_SECONDS,
     InvalidRecord,
     Person,
     clean_abstract,
@@ -68,7 +69,8 @@ def parse_line(line: bytes) -> MirrorRecord:
     return MirrorRecord(
         source=Source.SNAPSHOT,
         arxiv_id=parse_id(data.id),
-        datestamp=parse_day(data.update_date, "update_date", latest),
+        # the next sync continues from the newest: it must not be in the future
+        datestamp=parse_day(data.update_date, "update_date", latest - FUTURE_SECONDS),
         version=versions[-1].version,
         title=clean_title(data.title),
         authors=authors.names,

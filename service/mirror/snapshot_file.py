@@ -29,6 +29,8 @@ REMEDY = (
 _PIECE_BYTES = 256 * 2**10
 _HEAD_BYTES = 2**20
 """The beginning, which identifies a file together with its size."""
+_TAIL_BYTES = 64 * 2**10
+"""What comes before the place at which an import stopped; it shows whether the file is the same."""
 _GZIP, _ZIP = b"\x1f\x8b", (b"PK\x03\x04", b"PK\x05\x06")
 _GZIP_BITS, _DEFLATE_BITS = 31, -15
 """How zlib reads a gzip file, and a member of a ZIP archive."""
@@ -52,8 +54,14 @@ class Block(NamedTuple):
     """The position after them; compressed bytes are not counted."""
     bytes_read: int
     """How much of the file has been read."""
+    tail_digest: str
+    """Of the last bytes before `end`."""
     has_end: bool = True
     """Whether the last line has a line end; false only at the end of a file."""
+
+
+class SnapshotChanged(ImportFailed):
+    """The file is another one than that whose import has stopped."""
 
 
 class SnapshotFile:
@@ -72,6 +80,7 @@ class SnapshotFile:
         self.digest = hashlib.sha256(f"{self.size}\n".encode() + self._head).hexdigest()
         """Identifies the file."""
         self._bytes_read = 0
+        self._tail = b""
 
     def _check_format(self) -> None:
         if not self._head:
@@ -85,13 +94,15 @@ class SnapshotFile:
                 " file, or use unzip -p FILE | arxiv-gateway import -"
             )
 
-    def read_blocks(self, position: int) -> Iterator[Block]:
+    def read_blocks(self, position: int, tail_digest: str) -> Iterator[Block]:
         """Yield all lines from the end of an earlier block on.
 
-        Raises ImportFailed if the file is truncated or damaged, after all lines before that.
+        Raises SnapshotChanged if it was the block of another file, and ImportFailed if the file is
+        truncated or damaged, after all lines before that.
         """
-        pieces = self._open_pieces(position)
-        lines = bytearray()
+        tail_size = min(position, _TAIL_BYTES)
+        pieces = self._open_pieces(position - tail_size)
+        lines = self._read_tail(pieces, tail_size, tail_digest)
         try:
             for piece in pieces:
                 lines += piece
@@ -103,14 +114,41 @@ class SnapshotFile:
             raise
         yield from self._take_rest(lines, position)
 
+    def _read_tail(self, pieces: Iterator[bytes], size: int, digest: str) -> bytearray:
+        """Read what comes before the first block; return the beginning of the block."""
+        self._tail = b""
+        if not size:
+            return bytearray()
+        read = bytearray()
+        for piece in pieces:
+            read += piece
+            if len(read) >= size:
+                break
+        self._add_to_tail(read[:size])
+        if len(read) < size or self._get_tail_digest() != digest:
+            raise self._report_change()
+        return read[size:]
+
+    def _add_to_tail(self, content: bytes | bytearray) -> None:
+        self._tail = (self._tail + content[-_TAIL_BYTES:])[-_TAIL_BYTES:]
+
+    def _get_tail_digest(self) -> str:
+        return hashlib.sha256(self._tail).hexdigest()
+
+    def _create_block(
+        self, data: bytes, num_lines: int, end: int, *, has_end: bool = True
+    ) -> Block:
+        digest = self._get_tail_digest()
+        return Block(data, num_lines, end, self._get_bytes_read(), digest, has_end)
+
     def _take_rest(self, lines: bytearray, position: int) -> Iterator[Block]:
         while b"\n" in lines:
             block = self._take_lines(lines, position)
             position = block.end
             yield block
         if lines:
-            end = position + len(lines)
-            yield Block(bytes(lines), 1, end, self._get_bytes_read(), has_end=False)
+            self._add_to_tail(lines)
+            yield self._create_block(bytes(lines), 1, position + len(lines), has_end=False)
 
     def _take(self, lines: bytearray, position: int, pieces: Iterator[bytes]) -> Block | None:
         """Remove a block from the lines; None if a line is incomplete."""
@@ -120,7 +158,7 @@ class SnapshotFile:
             return None
         beginning = bytes(lines[: MAX_LINE_BYTES + 1])
         end = position + self._skip_line(lines, pieces)
-        return Block(beginning, 1, end, self._get_bytes_read())
+        return self._create_block(beginning, 1, end)
 
     def _take_lines(self, lines: bytearray, position: int) -> Block:
         size = lines.rfind(b"\n") + 1
@@ -131,13 +169,16 @@ class SnapshotFile:
             size = len(lines) - len(rest)
         data = bytes(lines[:size])
         del lines[:size]
-        return Block(data, num_lines, position + size, self._get_bytes_read())
+        self._add_to_tail(data)
+        return self._create_block(data, num_lines, position + size)
 
     def _skip_line(self, lines: bytearray, pieces: Iterator[bytes]) -> int:
         """Replace the lines by what follows the next line end; return how much was skipped."""
         skipped = len(lines)
+        self._add_to_tail(lines)
         for piece in pieces:
             line_end = piece.find(b"\n") + 1
+            self._add_to_tail(piece[:line_end] if line_end else piece)
             if line_end:
                 lines[:] = piece[line_end:]
                 return skipped + line_end
@@ -182,10 +223,7 @@ class SnapshotFile:
             else:
                 position -= len(piece)
         if position:
-            raise ImportFailed(
-                f"{self.name} ends before the line at which its import stopped: it has changed, so"
-                " use --restart"
-            )
+            raise self._report_change()
 
     def _inflate(self, pieces: Iterator[bytes], bits: int) -> Iterator[bytes]:
         """Yield what was compressed: all members of a gzip file, or one of a ZIP archive."""
@@ -249,6 +287,11 @@ class SnapshotFile:
         raise ImportFailed(
             f"{self.name} contains {len(files)} files, {len(snapshots)} of them .json ({names}):"
             " unpack it, and give the path of the snapshot"
+        )
+
+    def _report_change(self) -> SnapshotChanged:
+        return SnapshotChanged(
+            f"{self.name} has changed since its import was stopped: use --restart"
         )
 
     def _report_truncation(self) -> ImportFailed:

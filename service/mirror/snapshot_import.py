@@ -20,7 +20,7 @@ from ..models.mirror import ImportState, MirrorRecord, PaperRows, ParsedBlock
 from .rejected_lines import RejectedLine, RejectedLines
 from .snapshot import parse_line
 from .snapshot_blocks import BlockParser, decode_block, split_lines
-from .snapshot_file import REMEDY, Block, SnapshotFile
+from .snapshot_file import REMEDY, Block, SnapshotChanged, SnapshotFile
 
 logger = logging.getLogger(__name__)
 
@@ -30,6 +30,8 @@ SAMPLE_LINES = 100
 """If none of the first lines can be read, the file is not a snapshot."""
 MAX_WORKERS = 4
 """Processes that parse; more would wait for PostgreSQL, which stores one block at a time."""
+MIN_PAPERS = 1_000_000
+"""Of a file that counts as a whole snapshot; arXiv had so many in 2014, before the first one."""
 BLOCKS_AHEAD = 2
 """Blocks for each worker that are read before they are needed."""
 
@@ -54,34 +56,64 @@ class SnapshotImport:
         self._file = file
         self._rejected = rejected
         self._state = ImportState(digest=file.digest, file_name=file.name, started=0)
+        self._is_whole = False
         self._has_papers = False
         """Whether any line could be read; its file is a snapshot then."""
 
-    async def start(self, *, restart: bool = False) -> ImportState:
+    async def start(self, *, restart: bool = False, is_whole: bool = False) -> ImportState:
         """Return the progress with which `run` continues.
 
-        That is none if `restart` is set, or if the file has been imported completely. Raises
-        InvalidParameter if the file of rejected lines cannot be written, and DatabaseUnavailable.
+        That is none if `restart` is set, or if the file has been imported completely. `is_whole`
+        states that the file has all papers, however few they are. Raises InvalidParameter if the
+        file of rejected lines cannot be written, and DatabaseUnavailable.
         """
+        self._is_whole = is_whole
         stored = await self._store.fetch_import(self._file.digest)
         if stored and not stored.finished and not restart:
             self._state = structs.replace(stored, file_name=self._file.name)
         else:
-            self._state = structs.replace(self._state, started=int(time.time()))
-            await self._store.save([], self._state)
+            await self._begin()
         self._has_papers = self._state.lines > self._state.rejected
         self._rejected.keep_until(self._state.lines)
         return self._state
 
+    async def _begin(self) -> None:
+        """Store that the import begins with the first line."""
+        self._state = ImportState(
+            digest=self._file.digest, file_name=self._file.name, started=int(time.time())
+        )
+        await self._store.save([], self._state)
+
     async def run(self) -> AsyncIterator[ImportProgress]:
         """Import all further lines; yield the progress after each block.
 
-        Raises ImportFailed if the file is not a snapshot, truncated, damaged, or imported by
+        A file that has changed since its import was stopped is imported from its beginning, after
+        a progress without lines; standard input cannot be read twice, so ImportFailed is raised.
+
+        Also raises ImportFailed if the file is not a snapshot, truncated, damaged, or imported by
         another process too, InvalidParameter if rejected lines cannot be written, and
         DatabaseUnavailable.
         """
+        try:
+            async with aclosing(self._import_rest()) as steps:
+                async for progress in steps:
+                    yield progress
+        except SnapshotChanged:
+            if self._file.size is None:
+                raise
+        else:
+            return
+        await self._begin()
+        self._has_papers = False
+        self._rejected.keep_until(0)
+        yield ImportProgress(self._state)
+        async with aclosing(self._import_rest()) as steps:
+            async for progress in steps:
+                yield progress
+
+    async def _import_rest(self) -> AsyncGenerator[ImportProgress, None]:
         papers = 0
-        async with aclosing(_parse_blocks(self._file, self._state.position)) as blocks:
+        async with aclosing(_parse_blocks(self._file, self._state)) as blocks:
             async for block, parsed in blocks:
                 self._check_content(block, parsed)
                 rejected = _list_rejected(block, parsed, self._state.lines)
@@ -89,7 +121,12 @@ class SnapshotImport:
                 yield ImportProgress(self._state, papers, block.bytes_read, rejected)
         if not self._has_papers:
             raise ImportFailed(f"{self._file.name} contains no papers: {REMEDY}")
-        finished = structs.replace(self._state, finished=int(time.time()))
+        num_papers = self._state.lines - self._state.rejected
+        finished = structs.replace(
+            self._state,
+            finished=int(time.time()),
+            is_whole=self._is_whole or num_papers >= MIN_PAPERS,
+        )
         await self._save_rows([], _BlockLines(b""), finished)
         self._state = finished
         yield ImportProgress(finished, papers, self._file.size or 0)
@@ -138,6 +175,7 @@ class SnapshotImport:
             self._state,
             lines=self._state.lines + block.num_lines,
             position=block.end,
+            tail_digest=block.tail_digest,
             rejected=self._state.rejected + num_rejected,
             newest_datestamp=max(self._state.newest_datestamp, parsed.newest_datestamp),
         )
@@ -214,9 +252,9 @@ def _list_rejected(block: Block, parsed: ParsedBlock, num_before: int) -> list[R
 
 
 async def _parse_blocks(
-    file: SnapshotFile, position: int
+    file: SnapshotFile, state: ImportState
 ) -> AsyncGenerator[tuple[Block, ParsedBlock], None]:
-    """Yield all blocks with their content. Raises ImportFailed."""
+    """Yield all further blocks with their content. Raises ImportFailed."""
     loop = asyncio.get_running_loop()
     num_workers = min(MAX_WORKERS, os.cpu_count() or 1)
     blocks: asyncio.Queue[_Parsing | Exception | None] = asyncio.Queue()
@@ -228,7 +266,7 @@ async def _parse_blocks(
 
     with closing(BlockParser(num_workers)) as parser:
         # a thread that waits for standard input must not delay the end of the process
-        Thread(target=_read, args=(file, position, parser, slots, send), daemon=True).start()
+        Thread(target=_read, args=(file, state, parser, slots, send), daemon=True).start()
         while item := await blocks.get():
             if isinstance(item, Exception):
                 raise item
@@ -245,14 +283,14 @@ class _Parsing(NamedTuple):
 
 def _read(
     file: SnapshotFile,
-    position: int,
+    state: ImportState,
     parser: BlockParser,
     slots: Semaphore,
     send: Callable[[_Parsing | Exception | None], None],
 ) -> None:
     """Read blocks when there are slots for them, and send them; at the end an error or None."""
     try:
-        for block in file.read_blocks(position):
+        for block in file.read_blocks(state.position, state.tail_digest):
             slots.acquire()
             send(_Parsing(block, parser.submit(block.data)))
         send(None)

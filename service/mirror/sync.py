@@ -31,7 +31,7 @@ from ..errors import (
 )
 from ..models.arxiv import Outcome
 from ..models.mirror import MirrorRecord, SyncState
-from .oai_client import ListRequest, OaiClient
+from .oai_client import NO_RECORDS, ListRequest, OaiClient
 from .oai_xml import MetadataPrefix, OaiError, OaiPage
 from .sync_state import (
     add_import,
@@ -79,13 +79,19 @@ class SyncStore(Protocol):
         """Return the progress of the sync of a set."""
 
     async def fetch_newest_import(self) -> int | None:
-        """Return the newest datestamp of all snapshots that were imported."""
+        """Return the datestamp up to which the snapshots that were imported are complete."""
 
     async def acquire_sync(self, holder: UUID, seconds: float) -> bool:
         """Take or renew the right to sync."""
 
     async def release_sync(self, holder: UUID) -> None:
         """Give the right to sync back."""
+
+    async def delay_sync(self, seconds: float) -> None:
+        """Let no process repeat a sync that failed before this time has passed."""
+
+    async def fetch_sync_pause(self) -> float:
+        """Return the seconds until a sync that failed may be repeated."""
 
 
 class Selection(Struct, frozen=True):
@@ -119,14 +125,14 @@ class SyncResult(Struct, frozen=True):
 
     records: int
     invalid: int
-    """Records that could not be used."""
+    """Records that could not be used; `state` has the number of the whole run."""
     pages: int
     state: SyncState
 
     @property
     def is_complete(self) -> bool:
-        """Whether no record is missing."""
-        return not self.invalid and not self.state.skipped
+        """Whether no record of the run is missing."""
+        return not self.state.run_invalid and not self.state.skipped
 
 
 Report = Callable[[SyncProgress], None]
@@ -197,12 +203,15 @@ class _Run:
         self._split_until: date | None = None
         """Up to this day, windows are single days."""
         self._records = self._invalid = self._pages = 0
+        self._earlier_invalid = 0
+        """Invalid records of the same run before this call."""
 
     async def run(self) -> SyncResult:
         since, until = self._selection.since, self._selection.until
         stored = await self._store.fetch_sync(self._state.set_spec)
         stored = add_import(stored, await self._store.fetch_newest_import())
         self._state = start_run(stored, since, until, self._today)
+        self._earlier_invalid = self._state.run_invalid
         await self._save_state()
         await self._receive_windows()
         await self._retry_skipped()
@@ -310,12 +319,17 @@ class _Run:
         while True:
             page = await self._fetch_page(request)
             error = page.error
+            is_empty = error is not None and error.code == NO_RECORDS
+            if is_empty and request.token is not None:
+                # an empty page is no end of a list that has further ones
+                error = OaiError("badResumptionToken", "no records for its own token")
+                is_empty = False
             if error and error.code == "badResumptionToken" and restarts < MAX_RESTARTS:
-                logger.info("the resumption token has expired: the list begins again")
+                logger.info("the resumption token is not valid any more: the list begins again")
                 restarts += 1
                 request, progress = structs.replace(request, token=None), _ListProgress()
                 continue
-            if error and error.code != "noRecordsMatch":
+            if error and not is_empty:
                 raise self._create_rejection(error, page, request)
             self._today = min(self._today, to_day(page.response_date))
             if page.token is not None:
@@ -366,10 +380,14 @@ class _Run:
             for start in range(0, len(page.records), SAVED_AT_ONCE)
         ] or [[]]
         for chunk in chunks:
-            await self._save_records(chunk, state if chunk is chunks[-1] else None)
-        self._state = state
+            await self._save_records(chunk, self._count_in(state) if chunk is chunks[-1] else None)
+        self._state = self._count_in(state)
         self._pages += 1
         self._report_progress()
+
+    def _count_in(self, state: SyncState) -> SyncState:
+        """Return the progress with the number of invalid records."""
+        return structs.replace(state, run_invalid=self._earlier_invalid + self._invalid)
 
     async def _save_records(self, records: Sequence[MirrorRecord], state: SyncState | None) -> None:
         try:
@@ -377,7 +395,7 @@ class _Run:
         except RecordRejected:
             for record in records:
                 await self._save_alone(record)
-            await self._save([], state)
+            await self._save([], state and self._count_in(state))
         else:
             self._records += len(records)
             metrics.MIRROR_RECORDS.labels("stored").inc(len(records))

@@ -33,7 +33,9 @@ def add_import(state: SyncState, newest: int | None) -> SyncState:
     if imported.covered_from == EARLIEST:
         return imported
     # there is a gap between the snapshot and what was synced: the next run closes it
-    return structs.replace(state, covered_from=EARLIEST, covered_until=to_day(newest))
+    return structs.replace(
+        state, covered_from=EARLIEST, covered_until=to_day(newest), synced_at=None
+    )
 
 
 def start_run(state: SyncState, since: date | None, until: date | None, today: date) -> SyncState:
@@ -64,6 +66,7 @@ def start_run(state: SyncState, since: date | None, until: date | None, today: d
         metadata_prefix=None,
         run_started=None,
         run_records=0,
+        run_invalid=0,
         skipped=[],
     )
 
@@ -89,7 +92,13 @@ def is_received(state: SyncState) -> bool:
 
 def is_complete(state: SyncState) -> bool:
     """Whether all records of the set are stored up to those of the latest complete run."""
-    return state.covered_from == EARLIEST and state.synced_at is not None
+    covered, synced = state.covered_until, state.synced_at
+    return bool(
+        state.covered_from == EARLIEST
+        and covered is not None
+        and synced is not None
+        and covered >= to_day(synced)
+    )
 
 
 def complete_window(state: SyncState) -> SyncState:
@@ -123,17 +132,26 @@ def end_run(state: SyncState) -> SyncState:
         more = f" and {others} other days" if others > 0 else ""
         error = f"arXiv sent no usable records of {days}{more}"
         return structs.replace(state, error=error)
-    started, covered = state.run_started or 0, state.covered_until
-    is_current = bool(started and covered and covered >= to_day(started))
+    started = state.run_started or 0
     return structs.replace(
         state,
-        synced_at=max(started, state.synced_at or 0) if is_current else state.synced_at,
+        synced_at=max(started, state.synced_at or 0) if _is_current(state) else state.synced_at,
         run_from=None,
         run_until=None,
         run_next=None,
         run_started=None,
         error=None,
     )
+
+
+def _is_current(state: SyncState) -> bool:
+    """Whether the run has covered the days up to its beginning."""
+    first, last, covered = state.run_from, state.run_until, state.covered_until
+    if not (first and last and covered and state.run_started):
+        return False
+    # a run with an end has requested nothing of today; a clock may be behind
+    started = to_day(state.run_started)
+    return last >= max(first, started) and covered >= started
 
 
 def _go_on(state: SyncState, last_day: date) -> SyncState:

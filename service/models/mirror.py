@@ -145,6 +145,8 @@ class SyncState(Struct, frozen=True, kw_only=True):
     what arXiv changed later is not part of the run."""
     run_records: int = 0
     """Records that the current run has received."""
+    run_invalid: int = 0
+    """Records of the current run, or of the latest one, that could not be used."""
     skipped: list[date] = []
     """Days of the current run for which arXiv sent no usable response."""
     error: str | None = None
@@ -160,6 +162,8 @@ class SyncStatus(Struct, frozen=True, kw_only=True):
     running: bool
     """Whether a sync is running, of any set."""
     error: str | None
+    invalid: int
+    """Records of the latest run that could not be used."""
 
 
 class ImportState(Struct, frozen=True, kw_only=True):
@@ -178,6 +182,10 @@ class ImportState(Struct, frozen=True, kw_only=True):
     """Unix seconds."""
     finished: int | None = None
     """Unix seconds; None until all lines are stored."""
+    tail_digest: str = ""
+    """Of the last bytes before `position`, which show whether the file is still the same."""
+    is_whole: bool = False
+    """Whether the file has all papers, so that the next sync continues from it."""
 
 
 class EarlierAnnouncement(Struct, frozen=True):

@@ -411,6 +411,7 @@ class MirrorStatus(Struct, frozen=True, kw_only=True):
     covered_until: Annotated[str | None, describe("last such day", "2026-11-24")]
     running: Annotated[bool, describe("whether a sync is running")]
     error: Annotated[str | None, describe("why the latest sync failed")] = None
+    invalid: Annotated[int, describe("records of the latest sync that could not be used", 0)] = 0
 
 
 class Health(Struct, frozen=True, kw_only=True):

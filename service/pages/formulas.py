@@ -49,7 +49,7 @@ _ENVIRONMENTS = frozenset(
 """The environments that latex2mathml supports: it leaves out the markup of others."""
 _BEGIN = re.compile(r"\\begin\s*\{([^{}]*)\}")
 _LOSSES = re.compile(rf"[\\\ufdd0\ufdd1{XML_FORBIDDEN}{INVISIBLE}]")
-"""An unknown command, or characters that HTML cannot have or that nobody can see."""
+"""An unknown command, or characters that HTML cannot have or that are invisible."""
 _REFERENCE = re.compile(r"&#x([0-9A-Fa-f]{1,6});")
 
 _ELEMENTS = frozenset(

@@ -1,12 +1,12 @@
 -- Stores the progress of a sync.
 insert into mirror_syncs (
     set_spec, covered_from, covered_until, synced_at, run_from, run_until, run_next, window_until,
-    token, metadata_prefix, run_started, run_records, skipped, error
+    token, metadata_prefix, run_started, run_records, run_invalid, skipped, error
 )
 values (
     %(set_spec)s, %(covered_from)s, %(covered_until)s, %(synced_at)s, %(run_from)s, %(run_until)s,
     %(run_next)s, %(window_until)s, %(token)s, %(metadata_prefix)s, %(run_started)s,
-    %(run_records)s, %(skipped)s, %(error)s
+    %(run_records)s, %(run_invalid)s, %(skipped)s, %(error)s
 )
 on conflict (set_spec) do update set
     covered_from = excluded.covered_from,
@@ -20,5 +20,6 @@ on conflict (set_spec) do update set
     metadata_prefix = excluded.metadata_prefix,
     run_started = excluded.run_started,
     run_records = excluded.run_records,
+    run_invalid = excluded.run_invalid,
     skipped = excluded.skipped,
     error = excluded.error

@@ -11,7 +11,7 @@ import subprocess
 import sys
 import time
 import zipfile
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from io import BytesIO
 from pathlib import Path
@@ -195,6 +195,62 @@ async def test_stopped_import_resumes_where_it_stopped(
     assert stops > 3
     assert progress.state.rejected == 2
     assert (read_tables(db), Path(f"{path}.rejected").read_bytes()) == expected
+
+
+@pytest.mark.usefixtures("small_blocks")
+async def test_file_that_was_replaced_meanwhile_is_imported_from_its_beginning(
+    settings: Settle,
+    db: psycopg.Connection,
+    write: Any,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(snapshot_file, "_HEAD_BYTES", 80)
+    path = write([*create_lines(9), b"junk", *create_lines(60)[9:]])
+    async with opened_import(settings(), path) as importing:
+        async for progress in importing.run():
+            if progress.state.lines > 20:
+                break
+    newer = [create_line(n, title=f"Other {n}", update_date="2021-02-04") for n in range(1, 61)]
+    write([newer[0], b"junk", *newer[1:]], path.name)
+    async with opened_import(settings(), path) as importing:
+        steps = [progress async for progress in importing.run()]
+
+    assert steps[0].state.lines == 0
+    assert (steps[-1].state.lines, steps[-1].state.rejected) == (61, 1)
+    assert db.execute("select count(*) from papers where title ~ 'Other'").fetchone() == (60,)
+    assert Path(f"{path}.rejected").read_bytes().startswith(b"# line 2: ")
+
+
+class Pipe(BytesIO):
+    """Content that can be read once."""
+
+    def fileno(self) -> int:
+        return os.pipe()[0]
+
+
+@pytest.mark.usefixtures("small_blocks")
+@pytest.mark.parametrize("changed", [b"", b"Paper 35", b"Paper 3"])
+def test_standard_input_resumes_only_the_same_file(
+    monkeypatch: pytest.MonkeyPatch, changed: bytes
+) -> None:
+    monkeypatch.setattr(snapshot_file, "_HEAD_BYTES", 500)
+    content = b"\n".join(create_lines(60))
+    stop = list(read_pipe(content, 0, ""))[9]
+    assert b"Paper 35" in content[: stop.end]
+    other = content.replace(changed, changed.replace(b"Paper", b"Other")) if changed else content
+
+    blocks = read_pipe(other, stop.end, stop.tail_digest)
+
+    if changed:
+        with pytest.raises(ImportFailed, match=r"has changed .* use --restart"):
+            next(blocks)
+    else:
+        assert b"".join(block.data for block in blocks) == content[stop.end :]
+
+
+def read_pipe(content: bytes, position: int, tail_digest: str) -> Iterator[snapshot_file.Block]:
+    stream: Any = Pipe(content)
+    return snapshot_file.SnapshotFile(stream, "-").read_blocks(position, tail_digest)
 
 
 async def test_second_import_changes_nothing(
@@ -443,7 +499,29 @@ def test_command_prints_a_summary(environment: dict[str, str], write: Any) -> No
     assert finished.returncode == 0, finished.stderr
     assert finished.stderr == ""
     assert finished.stdout.startswith("30 lines; 30 papers new or changed, 0 lines rejected; ")
-    assert finished.stdout.endswith(" lines/s\n")
+    assert " lines/s\n" in finished.stdout
+
+
+def test_next_sync_continues_only_from_a_whole_snapshot(
+    environment: dict[str, str], write: Any
+) -> None:
+    path = str(write(create_lines(3)))
+    finished = run_command(environment, "import", path)
+    assert "the next sync does not continue from this file" in finished.stdout
+    assert "--complete" in finished.stdout
+
+    finished = run_command(environment, "import", path, "--complete")
+    assert finished.stdout.endswith("the next sync continues with the changes of 2021-02-03\n")
+
+
+async def test_file_with_very_many_papers_is_a_whole_snapshot(
+    settings: Settle, write: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("service.mirror.snapshot_import.MIN_PAPERS", 30)
+    lines = create_lines(30)
+    assert (await import_file(settings(), write(lines, "all"))).state.is_whole
+    lines[3] = b"junk"
+    assert not (await import_file(settings(), write(lines, "fewer"))).state.is_whole
 
 
 def test_command_shows_the_first_rejected_lines(environment: dict[str, str], write: Any) -> None:

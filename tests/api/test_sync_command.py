@@ -4,8 +4,8 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
-from datetime import date, timedelta
+from collections.abc import Callable, Iterator
+from datetime import UTC, date, datetime, timedelta
 from time import sleep, time
 
 import psycopg
@@ -13,6 +13,10 @@ import pytest
 
 from demo.arxiv import StandIn
 from service.arxiv_schedule import find_feed_day
+from service.cli.sync import run_sync
+from service.errors import QueueTooLong
+from service.mirror.sync import FORMATS, Selection
+from service.settings import Settings
 from tests.support.process import ROOT, run_command
 
 SINCE = date(2025, 9, 1)
@@ -84,6 +88,28 @@ def test_sync_of_all_papers_up_to_now_reads_the_announcements_of_today(
     assert (f"{number} announcements of {day} in 4 feeds" in ran.stdout) == is_read
     assert bool(number) == is_read
     assert len([each for each in arxiv.requests if each.path.startswith("/rss/")]) == 4 * is_read
+
+
+async def test_result_is_printed_although_the_feeds_cannot_be_requested(
+    settings: Callable[..., Settings],
+    arxiv: StandIn,
+    arxiv_server: tuple[StandIn, str],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    async def fail(*_: object) -> None:
+        raise QueueTooLong("a cooldown", retry_after=1)
+
+    module = sys.modules[run_sync.__module__]
+    monkeypatch.setattr(module, "read_announcements", fail)
+    monkeypatch.setattr(module, "find_feed_day", lambda _: SINCE)
+    url = arxiv_server[1].replace("/api/query", "/oai")
+    selection = Selection(datetime.now(UTC).date(), formats=FORMATS[:1])
+    with pytest.raises(QueueTooLong):
+        await run_sync(selection, settings(oai_url=url, interval=0))
+
+    assert "0 records received in 1 responses" in capsys.readouterr().out
+    assert len(arxiv.requests) == 1
 
 
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])

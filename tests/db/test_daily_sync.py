@@ -114,6 +114,29 @@ async def test_failed_sync_is_repeated(
         await wait_until(lambda: synced_at(db) > time() - 60)
 
 
+async def test_failed_sync_is_repeated_by_one_process_and_not_by_each(
+    contexts: list[LocalContext],
+    arxiv: StandIn,
+    db: psycopg.Connection,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(daily_module, "RETRY_PAUSE", 77.0)
+    arxiv.oai.unavailable_dates = {TODAY}
+    async with AsyncExitStack() as stack:
+        for context in contexts:
+            await stack.enter_async_context(create_daily(context, quiet_clock))
+        await wait_until(lambda: len(requests(arxiv)) >= sync_module.MAX_ATTEMPTS)
+        await asyncio.sleep(0.7)
+        number = len(requests(arxiv))
+        left = "select extract(epoch from retry_at - now()) from mirror_syncs"
+        [seconds] = db.execute(left).fetchone() or [0]
+        db.execute("update mirror_syncs set retry_at = now()")
+        await wait_until(lambda: len(requests(arxiv)) > sync_module.MAX_ATTEMPTS)
+
+    assert number == sync_module.MAX_ATTEMPTS
+    assert 30 < seconds < 120
+
+
 async def test_shutdown_interrupts_a_sync_within_a_second(
     contexts: list[LocalContext], arxiv: StandIn, db: psycopg.Connection
 ) -> None:
@@ -161,9 +184,12 @@ async def test_service_without_a_mirror_shows_none(gateway: Serve) -> None:
 
 
 async def test_error_of_the_latest_sync_is_shown(gateway: Serve, db: psycopg.Connection) -> None:
-    db.execute("insert into mirror_syncs (set_spec, error) values ('', 'arXiv is away')")
+    db.execute(
+        "insert into mirror_syncs (set_spec, error, run_invalid) values ('', 'arXiv is away', 3)"
+    )
     async with gateway() as client:
         health = (await client.get("/health/ready")).json()
 
     assert health["mirror"]["error"] == "arXiv is away"
+    assert health["mirror"]["invalid"] == 3
     assert health["status"] == "ready"

@@ -311,12 +311,29 @@ async def test_progress_is_stored_with_the_records_or_not_at_all(
 
 
 async def test_progress_of_an_import_is_stored(store: MirrorStore) -> None:
-    state = ImportState(digest="d", file_name="f", started=1, lines=5, newest_datestamp=DAY)
+    state = ImportState(digest="d", file_name="f", started=9 * DAY, lines=5, newest_datestamp=DAY)
     await store.save([], state)
     assert await store.fetch_import("d") == state
     assert await store.fetch_newest_import() is None
     await store.save([], structs.replace(state, finished=2))
+    assert await store.fetch_newest_import() is None
+    whole = structs.replace(state, finished=2, is_whole=True, tail_digest="t")
+    await store.save([], whole)
+    assert await store.fetch_import("d") == whole
     assert await store.fetch_newest_import() == DAY
+
+
+async def test_days_after_an_import_are_not_covered_by_it(store: MirrorStore) -> None:
+    state = ImportState(
+        digest="d",
+        file_name="f",
+        started=9 * DAY + 5,
+        finished=10 * DAY,
+        newest_datestamp=11 * DAY,
+        is_whole=True,
+    )
+    await store.save([], state)
+    assert await store.fetch_newest_import() == 8 * DAY + 5
 
 
 async def test_papers_are_read_as_entries_in_the_order_requested(

@@ -232,10 +232,10 @@ async def test_sync_continues_after_an_import(
 ) -> None:
     newest = datestamps(papers)[900]
     seconds = int(datetime(newest.year, newest.month, newest.day, tzinfo=UTC).timestamp())
-    db.execute(
-        "insert into mirror_imports values ('a', 'snapshot', 1, 1, 0, %(newest)s, 1, 2)",
-        {"newest": seconds},
-    )
+    insert = "insert into mirror_imports values (%s, 'f', 1, 1, 0, %s, %s, 2, '', %s)"
+    for is_whole in (True, False):
+        newest_of_file = seconds if is_whole else seconds + 86_400
+        db.execute(insert, [str(is_whole), newest_of_file, int(time()), is_whole])
     await mirror.sync()
 
     state = await mirror.state()
@@ -451,6 +451,30 @@ async def test_truncated_response_is_requested_again(
     assert count_papers(db) == len(papers.papers)
 
 
+async def test_empty_response_to_a_token_does_not_end_the_list(
+    papers: StandIn, open_mirror: Opening, db: psycopg.Connection
+) -> None:
+    real = httpx.AsyncHTTPTransport()
+    failures = [1]
+
+    async def lose_records(request: httpx.Request) -> httpx.Response:
+        """The response to the first token is an error that means an empty list."""
+        response = await real.handle_async_request(request)
+        body = await response.aread()
+        if "resumptionToken" in request.url.params and failures:
+            failures.pop()
+            start, end = body.index(b"<ListRecords>"), body.index(b"</ListRecords>") + 14
+            error = b'<error code="noRecordsMatch">none</error>'
+            body = body[:start] + error + body[end:]
+        return httpx.Response(response.status_code, content=body)
+
+    async with real, open_mirror(httpx.MockTransport(lose_records)) as mirror:
+        await mirror.sync(formats=FORMATS[:1])
+
+    assert not failures
+    assert count_papers(db) == len(papers.papers)
+
+
 async def test_unknown_set_is_a_clear_error(papers: StandIn, mirror: Mirror) -> None:
     with pytest.raises(UpstreamRejected, match="Set does not exist"):
         await mirror.sync(set_spec="moo")
@@ -489,6 +513,7 @@ async def test_invalid_record_is_counted_and_the_others_are_stored(
 ) -> None:
     days = datestamps(papers)
     since = days[-40]
+    papers.oai.max_records = 2500
     real = httpx.AsyncHTTPTransport()
 
     async def damage(request: httpx.Request) -> httpx.Response:
@@ -505,7 +530,24 @@ async def test_invalid_record_is_counted_and_the_others_are_stored(
     assert (result.invalid, result.is_complete) == (1, False)
     assert count_papers(db) == result.records == sum(day >= since for day in days) - 1
     assert state.covered_until == days[-1]
+    assert state.run_invalid == 1
     assert "is invalid: " in caplog.text
+
+
+async def test_invalid_records_before_an_interruption_belong_to_the_run(
+    papers: StandIn, mirror: Mirror, db: psycopg.Connection
+) -> None:
+    name = papers.papers[0].arxiv_id
+    db.execute(f"alter table papers add constraint bad check (arxiv_id <> '{name}')".encode())
+    papers.delay = 0.1
+    await stop_after(mirror, 1, formats=FORMATS[:1])
+    papers.delay = 0
+    assert (await mirror.state()).run_invalid == 1
+    await mirror.sync(formats=FORMATS[:1])
+
+    assert (await mirror.state()).run_invalid == 1
+    await mirror.sync(formats=FORMATS[:1])
+    assert (await mirror.state()).run_invalid == 0
 
 
 # Searches during a sync

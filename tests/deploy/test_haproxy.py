@@ -24,13 +24,16 @@ from psycopg.conninfo import make_conninfo
 from psycopg.sql import SQL, Identifier
 
 from demo.arxiv import StandIn
+from service.app import PAGE_SEGMENTS
 from service.backend.client import READ_TIMEOUT
+from service.pages.page import STATIC_PATH
 from service.search import QUEUE_TIMEOUT, SAVE_RETRY_SECONDS
 from service.settings import ENDPOINTS, Settings
 from tests.api.test_exports import until
 from tests.conftest import listening
 from tests.support.haproxy import NOBODY, Router, free_port, haproxy
 from tests.support.indexing import wait_until_searchable
+from tests.support.pages import BROWSER, read_form
 from tests.support.process import ROOT, Service, service
 
 ROWS = 20_000
@@ -39,7 +42,7 @@ TOKEN = "a token for the tests"  # noqa: S105
 EXPORT = "/results?format=ndjson&until=1971-01-01"
 PLAIN = {"accept-encoding": "identity"}
 SEARCHING = {
-    "ARXIV_ENDPOINTS": "arxiv,api/query,backend",
+    "ARXIV_ENDPOINTS": "frontend,backend",
     "ARXIV_BACKEND_TOKEN": TOKEN,
     "ARXIV_TIMEOUT": "1",
 }
@@ -155,12 +158,12 @@ def single(instances: Instances, tmp_path: Path) -> Iterator[Router]:
 def _restart_instances(instances: Instances, router: Router) -> Iterator[None]:
     """Restart stopped instances after each test, and wait until HAProxy detects them.
 
-    Three of the six pools have no health checks.
+    Three of the seven pools have no health checks.
     """
     yield
     instances.restart_stopped()
     end = monotonic() + 60
-    while len(re.findall(ALL_UP, httpx.get(f"{router.inside}/metrics").text)) < 6:
+    while len(re.findall(ALL_UP, httpx.get(f"{router.inside}/metrics").text)) < 7:
         assert monotonic() < end
         sleep(0.05)
 
@@ -191,12 +194,13 @@ def test_haproxy_routes_every_endpoint() -> None:
     text = (ROOT / "deploy" / "haproxy.cfg").read_text()
     opened = {
         path.strip("/")
-        for acl in re.findall(r"acl (?:read|search)_path path(?:_beg)? (.*)", text)
+        for acl in re.findall(r"acl (?:read|search|page)_path path(?:_beg)? (.*)", text)
         for path in acl.split()
     }
     backing = re.findall(r"acl backend_path path (.*)", text)
 
-    assert opened == {*ENDPOINTS["frontend"], "schema", "schema-assets"}
+    pages = PAGE_SEGMENTS | {STATIC_PATH.strip("/")}
+    assert opened == {*ENDPOINTS["frontend"], "schema", "schema-assets", *pages}
     assert sorted(" ".join(backing).split()) == sorted(f"/{name}" for name in ENDPOINTS["backend"])
 
 
@@ -216,6 +220,16 @@ def test_haproxy_routes_every_endpoint() -> None:
         ("/announcements/feed", "READ", 200),
         ("/schema", "READ", 200),
         ("/schema/openapi.json", "READ", 200),
+        ("/", "FRONTEND", 200),
+        ("/search", "FRONTEND", 200),
+        ("/search/?order=newest", "FRONTEND", 200),
+        ("/abs/hep-th/9901001v1", "FRONTEND", 404),
+        ("/new", "FRONTEND", 200),
+        ("/searches?items_per_page=1", "FRONTEND", 200),
+        ("/searches/1", "FRONTEND", 404),
+        ("/status", "FRONTEND", 200),
+        ("/sign-in", "FRONTEND", 404),
+        ("/static/style.css", "FRONTEND", 200),
     ],
 )
 def test_path_is_routed_to_its_pool(
@@ -294,7 +308,8 @@ def _wait_until_unready(router: Router, pool: str) -> None:
         *("/metrics", "/metrics/", "//metrics", "/%6detrics", "/./metrics", "/health/live"),
         *("/api", "/api/queries", "/api/query/metrics", "/api/query/../metrics", "/find-entries"),
         *("/queries/../metrics", "/queries/%2e%2e/metrics", "/papers/.%2E/get-sequence"),
-        *("/get-sequence", "/GET-SEQUENCE", "/write-queries", "/read-results?page=1", "/"),
+        *("/abs/../metrics", "/static/%2e./metrics", "/searching", "/new/x", "//"),
+        *("/get-sequence", "/GET-SEQUENCE", "/write-queries", "/read-results?page=1"),
     ],
 )
 def test_internal_paths_are_not_found_outside(
@@ -379,6 +394,16 @@ async def test_list_of_2000_identifiers_is_accepted_by_post(router: Router, arxi
 
     assert (response.status_code, in_url.status_code) == (200, 400)
     assert [request.params["id_list"] for request in arxiv.requests] == [ids]
+
+
+@pytest.mark.usefixtures("arxiv")
+async def test_search_by_a_form_leads_to_its_results(router: Router) -> None:
+    async with client_of(router) as client:
+        form = read_form(await client.get("/"), "/") | {"q": "testing", "mode": "arxiv"}
+        found = await client.post("/", data=form, headers=BROWSER)
+        page = await client.get(found.headers["location"])
+
+    assert (found.status_code, page.status_code) == (303, 200)
 
 
 async def test_haproxy_can_be_the_http_proxy_for_the_api(

@@ -10,6 +10,8 @@ import kubernetes_validate
 import pytest
 import yaml
 
+from service.app import PAGE_SEGMENTS
+from service.pages.page import STATIC_PATH
 from service.settings import ENDPOINTS, Settings
 from tests.support.process import ROOT
 
@@ -212,8 +214,11 @@ def test_ingress_exposes_only_the_frontend() -> None:
     [rule] = ingress["spec"]["rules"]
     paths = rule["http"]["paths"]
     opened = {path["path"].strip("/") for path in paths}
+    pages = PAGE_SEGMENTS | {STATIC_PATH.strip("/")}
 
-    assert opened == {*ENDPOINTS["frontend"], "schema", "schema-assets"}
+    assert opened == {*ENDPOINTS["frontend"], "schema", "schema-assets", *pages}
+    # a prefix `/` would expose the backend endpoints and /metrics
+    assert {path["path"]: path["pathType"] for path in paths}["/"] == "Exact"
     assert {path["backend"]["service"]["name"] for path in paths} == {"frontend"}
 
 

@@ -65,6 +65,13 @@ def test_versions_give_the_dates() -> None:
     assert record.datestamp == 1227657600
 
 
+def test_update_date_in_the_future_is_rejected() -> None:
+    days = [time.strftime("%Y-%m-%d", time.gmtime(time.time() + n * 86_400)) for n in (0, 1)]
+    assert parse(update_date=days[0]).datestamp % 86_400 == 0
+    with pytest.raises(InvalidRecord, match="update_date"):
+        parse(update_date=days[1])
+
+
 def test_order_and_repetition_of_versions_do_not_matter() -> None:
     first, second = LINE["versions"]
     assert parse(versions=[second, first, second]) == parse()
