@@ -1,6 +1,6 @@
 # `make` alone lists the targets.
 .DEFAULT_GOAL := help
-.PHONY: help run demo test test-thorough clients torture fuzz bench check audit format lock clean
+.PHONY: help run demo test test-thorough clients browser screenshots torture fuzz bench check audit format lock clean
 
 PYTHON ?= python3
 # not the scripts in .venv/bin: they do not start from a directory whose path contains a space
@@ -18,15 +18,23 @@ demo: .venv/embedded ## run it with a simulated arXiv, for use without internet
 # More processes than cores: the tests wait half of the time. The many short unit tests run last, so
 # that no process waits for a long file.
 test: .venv/dev ## run all tests except the thorough ones
-	@PYTHONDONTWRITEBYTECODE= $(PY) -m pytest --ignore tests/clients -m "not thorough" \
-		--numprocesses 4 --dist loadfile --no-loadscope-reorder
+	@PYTHONDONTWRITEBYTECODE= $(PY) -m pytest --ignore tests/clients --ignore tests/browser \
+		-m "not thorough" --numprocesses 4 --dist loadfile --no-loadscope-reorder
 
 test-thorough: .venv/dev ## run the slow tests of faults and random input, each in a short form
-	@$(PY) -m pytest --ignore tests/clients -m thorough --numprocesses 4 --dist worksteal
+	@$(PY) -m pytest --ignore tests/clients --ignore tests/browser -m thorough --numprocesses 4 --dist worksteal
 
 CLIENTS := arxiv-2 arxiv-3 arxiv-4 paperscraper pubs npm
 clients: .venv/dev $(CLIENTS:%=.venv-clients/%/installed) ## compare what real arXiv clients get from arXiv and from the service
 	@$(PY) -m pytest tests/clients --numprocesses 2 --dist worksteal
+
+browser: .venv/dev .venv-clients/pages-npm/installed ## test the pages in Chromium, their HTML and their accessibility
+	@$(PY) -m pytest tests/browser --numprocesses 2 --dist loadfile
+
+screenshots: .venv/dev ## take the screenshots in docs/images again
+	@$(PY) -m pytest --quiet tests/browser/screenshots.py
+	@if command -v pngquant >/dev/null; then pngquant --force --ext .png --strip docs/images/*.png; \
+	else echo "pngquant is missing: the files are larger than necessary"; fi
 
 torture: .venv/dev ## inject hundreds of faults: kills, cut connections, restarts (ten minutes at most)
 	@TORTURE=long $(PY) -m pytest tests/torture --numprocesses 4 --dist worksteal
@@ -36,7 +44,7 @@ fuzz: .venv/fuzz ## search for input that breaks the service (a quarter of an ho
 		--hypothesis-profile=long
 	@$(PY) -m fuzz.arxiv_xml -runs=1000000
 
-bench: .venv/dev ## measure the cost of the service relative to its parts (ten minutes at most)
+bench: .venv/dev .venv-clients/datasette/installed ## measure the cost of the service relative to its parts (ten minutes at most)
 	@$(PY) -m benchmarks
 
 check: .venv/dev ## check formatting, lints and types
@@ -74,11 +82,11 @@ lock: ## pin the newest versions of the dependencies, with the hashes of their f
 	lock pyproject.toml $$all -o requirements/dev.txt; \
 	lock pyproject.toml $$all --group fuzz -o requirements/fuzz.txt; \
 	lock --group audit -o requirements/audit.txt; \
-	for name in arxiv-2 arxiv-3 arxiv-4 paperscraper pubs build; do \
+	for name in arxiv-2 arxiv-3 arxiv-4 paperscraper pubs datasette build; do \
 		lock --group clients-$$name -o requirements/clients-$$name.txt; \
 	done
-	@cd requirements/clients-npm && npm update --package-lock-only --ignore-scripts --silent \
-		--omit-lockfile-registry-resolved
+	@for name in clients pages; do npm update --prefix requirements/$$name-npm --package-lock-only \
+		--ignore-scripts --silent --omit-lockfile-registry-resolved; done
 
 clean: ## remove the virtual environments; data stays
 	rm -rf .venv .venv-clients
@@ -103,7 +111,9 @@ clean: ## remove the virtual environments; data stays
 	@touch $@
 
 .venv-clients/npm/installed: requirements/clients-npm/package.json requirements/clients-npm/package-lock.json
+.venv-clients/pages-npm/installed: requirements/pages-npm/package.json requirements/pages-npm/package-lock.json
+.venv-clients/npm/installed .venv-clients/pages-npm/installed:
 	@mkdir -p $(@D) && cp $^ $(@D)
 	@if command -v npm >/dev/null; then echo "installing the packages of $<"; \
 		npm ci --prefix $(@D) --ignore-scripts --silent && touch $@; \
-	else echo "npm is missing: the clients written in JavaScript are not tested"; fi
+	else echo "npm is missing: tests that need the packages of $< are skipped"; fi

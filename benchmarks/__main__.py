@@ -13,6 +13,7 @@ from textwrap import shorten
 from benchmarks import (
     image,
     importing,
+    pages,
     paper_search,
     parsing,
     proxying,
@@ -54,6 +55,7 @@ PARTS: dict[str, Callable[[Bench], Iterator[Row]]] = {
     "queue": queueing.measure_rates,
     "readers": routing.measure_readers,
     "papers": paper_search.measure_paper_search,
+    "pages": pages.measure_pages,
     "import": importing.measure_import,
     "workers": workers.measure_workers,
 }

@@ -89,7 +89,7 @@ def measure_paper_search(bench: Bench) -> Iterator[Row]:
         run_service(settings, {"ARXIV_INDEX_DIR": str(folder)}) as (address, pid),
         httpx.Client(base_url=address, timeout=60) as client,
     ):
-        _wait_for_index(client)
+        wait_for_index(client)
         times = _measure_searches(client, folder, searches)
         yield from _compare_times(times)
         yield _measure_similar(client, corpus)
@@ -116,7 +116,8 @@ def _store_papers(url: str, corpus: Corpus, topics: Sequence[Topic]) -> None:
         conn.execute("vacuum (analyze) papers")
 
 
-def _wait_for_index(client: httpx.Client) -> None:
+def wait_for_index(client: httpx.Client) -> None:
+    """Return when papers can be searched."""
     while client.get("/papers?q=the").status_code != httpx.codes.OK:
         time.sleep(0.1)
 
