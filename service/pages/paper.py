@@ -29,6 +29,7 @@ from ..timestamps import format_iso
 from . import csrf
 from .citations import create_json_ld, list_citation_tags
 from .page import PAGE, create_page
+from .waiting import wait_until_visible
 
 SIMILAR_PAPERS = 5
 FINDING_RUNS = 10
@@ -62,7 +63,7 @@ async def show_paper(
     if unquote_to_bytes(request.scope["raw_path"]) != path.encode():
         query = f"?{request.url.query}" if request.url.query else ""
         return Redirect(f"{path}{query}", status_code=HTTP_308_PERMANENT_REDIRECT)
-    rows = await context.reader.fetch_versions(name)
+    rows = await context.reader.fetch_versions(name, at_once=True)
     row = _select_version(rows, version)
     if row is None:
         return await _create_missing_page(request, context, ArxivId(name, version), rows)
@@ -83,6 +84,11 @@ async def retrieve_paper(
     reply = await context.search_service.search(Search(id_list=(full_name,)))
     if not reply.recorded.num_entries:
         raise NotFound(f"arXiv does not have a paper {full_name}")
+
+    async def read() -> PaperRow | None:
+        return _select_version(await context.reader.fetch_versions(name, at_once=True), version)
+
+    await wait_until_visible(read, context.settings.settle)
     return Redirect(_create_path(name, version), status_code=HTTP_303_SEE_OTHER)
 
 
