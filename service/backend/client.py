@@ -109,15 +109,18 @@ class BackendClient:
 
     async def check_ready(self) -> None:
         """Raise DatabaseUnavailable if the backend is not ready."""
-        self._health = None
-        response = await self._send("/health/ready", None)
+        try:
+            response = await self._send("/health/ready", None)
+        except ServiceError:
+            self._health = None
+            raise
         self._health, self._checked_at = _decode(response, Health), monotonic()
         if response.status != HTTPStatus.OK:
             raise DatabaseUnavailable(self._health.detail or "the backend is not ready")
 
     async def fetch_health(self) -> Health | None:
         """Return the state of the backend, which is at most a few seconds old; None if unknown."""
-        if monotonic() - self._checked_at > HEALTH_SECONDS:
+        if self._health is None or monotonic() - self._checked_at > HEALTH_SECONDS:
             with suppress(ServiceError):
                 await self.check_ready()
         return self._health

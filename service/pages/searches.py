@@ -23,7 +23,7 @@ from ..models.records import QueryRow, ResultRow, Run
 from ..models.responses import Changes, Paper
 from ..problems import AnyRequest, handle_service_error
 from . import csrf
-from .forms import parse_values, place_errors, read_values
+from .forms import choose_page_size, parse_values, place_errors, read_values
 from .page import PAGE, create_page, create_problem_page
 from .query_text import describe_query
 from .recorded_query import parse_recorded_query, restore_search
@@ -76,7 +76,8 @@ async def list_searches(request: AnyRequest, context: NamedDependency[Context]) 
     zone = context.settings.zone
     try:
         query = parse_values(request, context, QueriesQuery, PARAMETERS)
-        query.format, query.items_per_page = "json", query.items_per_page or PAGE_SIZE
+        query.format = "json"
+        query.items_per_page = choose_page_size(query.items_per_page, PAGE_SIZE)
         if "order" not in values:
             query.order = "newest"
         view, filters = create_view(request, zone), query.build_filter(zone)
