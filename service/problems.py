@@ -24,6 +24,7 @@ MEDIA_TYPE = "application/problem+json"
 AnyRequest = Request[Any, Any, Any]
 Headers = list[tuple[bytes, bytes]]
 
+BEARER = 'Bearer realm="arxiv-gateway"'
 _BASIC = 'Basic realm="arxiv-gateway", charset="UTF-8"'
 """After other schemes: urllib before Python 3.8.3 reads only the last one in a header."""
 _LOGGED_AS_WARNING = (
@@ -156,7 +157,7 @@ def _create_headers(error: ServiceError) -> dict[str, str]:
     if isinstance(error, errors.InvalidProxyApiKey):
         headers["proxy-authenticate"] = _BASIC
     elif isinstance(error, errors.Unauthorized):
-        headers["www-authenticate"] = f'Bearer realm="arxiv-gateway", {_BASIC}'
+        headers["www-authenticate"] = f"{BEARER}, {_BASIC}"
     if isinstance(error, errors.UnsupportedEncoding):
         headers["accept-encoding"] = "identity"  # RFC 9110, 12.5.3
     return headers

@@ -184,7 +184,9 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
             if token is not None and not _TOKEN.fullmatch(token):
                 yield f"{_get_variable(name)}: use printable ASCII, without a space at either end"
         if self.public_url is not None:
-            _parse_url("public_url", self.public_url)
+            url = _parse_url("public_url", self.public_url)
+            if url.path not in {"", "/"}:
+                yield "ARXIV_PUBLIC_URL: remove the path; pages work at the root of a host only"
         for name in ("oai_url", "rss_url"):
             _parse_url(name, getattr(self, name))
             if self.sync == "daily":

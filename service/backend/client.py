@@ -109,15 +109,18 @@ class BackendClient:
 
     async def check_ready(self) -> None:
         """Raise DatabaseUnavailable if the backend is not ready."""
-        self._health = None
-        response = await self._send("/health/ready", None)
+        try:
+            response = await self._send("/health/ready", None)
+        except ServiceError:
+            self._health = None
+            raise
         self._health, self._checked_at = _decode(response, Health), monotonic()
         if response.status != HTTPStatus.OK:
             raise DatabaseUnavailable(self._health.detail or "the backend is not ready")
 
     async def fetch_health(self) -> Health | None:
         """Return the state of the backend, which is at most a few seconds old; None if unknown."""
-        if monotonic() - self._checked_at > HEALTH_SECONDS:
+        if self._health is None or monotonic() - self._checked_at > HEALTH_SECONDS:
             with suppress(ServiceError):
                 await self.check_ready()
         return self._health
@@ -314,8 +317,8 @@ class RemoteReader(RecordReader):
 
     _fetch_page = fetch_page
 
-    async def fetch_run(self, query_id: int) -> Run | None:
-        return await self._read(requests.QueryById(query_id), _OPTIONAL_RUN)
+    async def fetch_run(self, query_id: int, *, at_once: bool = False) -> Run | None:
+        return await self._read(requests.QueryById(query_id, at_once), _OPTIONAL_RUN)
 
     async def count_runs(self, since: int) -> int:
         return await self._read(requests.RunCount(since), int)
@@ -335,8 +338,8 @@ class RemoteReader(RecordReader):
     async def fetch_finding_runs(self, arxiv_id: str, limit: int) -> list[QueryRow]:
         return await self._read(requests.FindingRuns(arxiv_id, limit), list[QueryRow])
 
-    async def fetch_versions(self, arxiv_id: str) -> list[PaperRow]:
-        return await self._read(requests.Versions(arxiv_id), list[PaperRow])
+    async def fetch_versions(self, arxiv_id: str, *, at_once: bool = False) -> list[PaperRow]:
+        return await self._read(requests.Versions(arxiv_id, at_once), list[PaperRow])
 
     async def fetch_details(self, paper: PaperVersion) -> PaperDetails:
         return await self._read(requests.Details(paper), PaperDetails)

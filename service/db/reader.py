@@ -192,9 +192,10 @@ class RecordReader:
         fetch_page = partial(self._fetch_page, selection)
         return BatchReader(fetch_page, selection.definition, position, max_rows)
 
-    async def fetch_run(self, query_id: int) -> Run | None:
-        """One run of a search."""
-        rows = await self._fetch(Run, sql.SELECT_QUERY, {"query_id": query_id}, "queries")
+    async def fetch_run(self, query_id: int, *, at_once: bool = False) -> Run | None:
+        """One run of a search. `at_once`: without the read delay, which only lists need."""
+        values = {"query_id": query_id, **_read_at_once(at_once)}
+        rows = await self._fetch(Run, sql.SELECT_QUERY, values, "queries")
         return rows[0] if rows else None
 
     async def count_runs(self, since: int) -> int:
@@ -246,9 +247,10 @@ class RecordReader:
         values = {"query_ids": query_ids, "all_query_ids": all_query_ids, "limit": FEED_PAPERS}
         return await self._fetch(PaperRow, sql.SELECT_FEED_PAPERS, values)
 
-    async def fetch_versions(self, arxiv_id: str) -> list[PaperRow]:
-        """The versions of a paper, the latest first."""
-        return await self._fetch(PaperRow, sql.SELECT_VERSIONS, {"arxiv_id": arxiv_id})
+    async def fetch_versions(self, arxiv_id: str, *, at_once: bool = False) -> list[PaperRow]:
+        """The versions of a paper, the latest first. `at_once`: without the read delay."""
+        values = {"arxiv_id": arxiv_id, **_read_at_once(at_once)}
+        return await self._fetch(PaperRow, sql.SELECT_VERSIONS, values)
 
     async def fetch_details(self, paper: PaperVersion) -> PaperDetails:
         """What the API does not have of a paper, and the sources of its fields."""
@@ -406,6 +408,10 @@ class BatchReader(Generic[Row]):
             self._reading.add_done_callback(mark_retrieved)
             self._reading.cancel()
             self._reading = None
+
+
+def _read_at_once(at_once: bool) -> dict[str, float]:  # noqa: FBT001
+    return {"read_delay": 0.0} if at_once else {}
 
 
 def _is_slow(filters: Filter) -> bool:

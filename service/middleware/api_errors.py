@@ -1,6 +1,6 @@
 """Errors of `/api/query` as arXiv's API reports them."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from http import HTTPStatus
 
@@ -26,7 +26,7 @@ class ApiErrorMiddleware(ASGIMiddleware):
 
     async def handle(self, scope: Scope, receive: Receive, send: Send, next_app: ASGIApp) -> None:
         if [*filter(None, scope["path"].split("/"))] == PATH:
-            send = ProblemSender(send, _render, MEDIA_TYPE).send
+            send = ProblemSender(send, _render, {b"content-type": MEDIA_TYPE.encode()}).send
         await next_app(scope, receive, send)
 
 
@@ -38,12 +38,16 @@ class ProblemSender:
     """Sends one response. The start of a problem is delayed until its body is there."""
 
     def __init__(
-        self, send: Send, render: Render, media_type: str, headers: Headers | None = None
+        self,
+        send: Send,
+        render: Render,
+        replaced: Mapping[bytes, bytes],
+        headers: Headers | None = None,
     ) -> None:
-        """`media_type` is that of the rendered problems, which also have these `headers`."""
+        """`replaced` are the new values of headers of problems, which also get these `headers`."""
         self._send = send
         self._render = render
-        self._replaced = {b"content-type": media_type.encode()}
+        self._replaced = replaced
         self._headers = headers or []
         self._start: HTTPResponseStartEvent | None = None
 
@@ -62,7 +66,7 @@ class ProblemSender:
     def _create_start(
         self, start: HTTPResponseStartEvent, status: int, length: int
     ) -> HTTPResponseStartEvent:
-        replaced = self._replaced | {b"content-length": b"%d" % length}
+        replaced = {**self._replaced, b"content-length": b"%d" % length}
         headers = [(name, replaced.get(name, value)) for name, value in start["headers"]]
         return {**start, "status": status, "headers": [*headers, *self._headers]}
 

@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterable
 from http import HTTPStatus
 from ipaddress import IPv6Address, ip_address, ip_network
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 from litestar.enums import HttpMethod
 from litestar.middleware import ASGIMiddleware
@@ -18,7 +18,7 @@ from ..quotas import MAX_WINDOWS, QuotaCounter
 from ..sessions import COOKIE, Session, SessionStore, get_session, set_session
 from ..settings import ENDPOINTS
 from .credentials import find_cookies, find_key
-from .scope import get_first_segment, has_absolute_target
+from .scope import get_first_segment, get_header, has_absolute_target
 
 EXEMPT = frozenset(
     {"health", "metrics", "schema", "schema-assets", "static", *ENDPOINTS["backend"]}
@@ -27,6 +27,8 @@ EXEMPT = frozenset(
 which have their own token."""
 SIGN_IN = "sign-in"
 """First segment of the path that accepts keys in a form."""
+_ASKING = frozenset({"arxiv", "api"})
+"""First segments of the paths whose GET sends a request to arXiv."""
 SIGN_IN_RATE = Rate(20, 60)
 """Of an address: a person needs one attempt, and each costs a lookup."""
 SITE_FACTOR = 16
@@ -132,9 +134,13 @@ class ApiKeyMiddleware(ASGIMiddleware):
         """Return the session of a request that a page of another site cannot misuse.
 
         Such a page can read no response. It can send forms, so only pages accept a session by POST:
-        they check a token.
+        they check a token. It can link to searches of arXiv, so the browser must state that the
+        link is not from there.
         """
-        if self.sessions is None:
+        if self.sessions is None or (
+            get_first_segment(scope) in _ASKING
+            and get_header(scope, b"sec-fetch-site") not in {b"same-origin", b"none"}
+        ):
             return None
         is_safe = scope.get("method") in {HttpMethod.GET, HttpMethod.HEAD}
         if is_safe or get_first_segment(scope) in self.page_segments:
@@ -177,9 +183,13 @@ def _get_target(scope: Scope) -> str | None:
 def is_local_target(target: str) -> bool:
     """Return whether a target is a path of this service that a redirect may contain.
 
-    API keys in a URL are not repeated.
+    API keys in a URL are not repeated, and searches of arXiv not begun.
     """
-    return bool(_LOCAL_TARGET.fullmatch(target)) and not KEY_PATTERN.search(target)
+    if not _LOCAL_TARGET.fullmatch(target) or KEY_PATTERN.search(target):
+        return False
+    segments = [*filter(None, unquote(re.split("[?#]", target)[0]).split("/"))]
+    # browsers resolve dots, so another path may follow
+    return _ASKING.isdisjoint(segments[:1]) and {".", ".."}.isdisjoint(segments)
 
 
 def _create_error(scope: Scope, detail: str) -> InvalidApiKey:

@@ -11,7 +11,7 @@ from ..formats.negotiation import parse_media_type, select_offer
 from ..middleware.api_errors import ProblemSender
 from ..middleware.scope import get_first_segment, get_header
 from ..models.responses import Problem
-from ..problems import Headers
+from ..problems import BEARER, Headers
 from ..settings import Settings
 from .page import HEADERS, create_common_values, create_environment
 
@@ -22,6 +22,12 @@ _OFFERS = {
     "html": [parse_media_type("text/html")],
 }
 _HEADERS = [(name.encode(), value.encode()) for name, value in HEADERS.items()]
+
+_REPLACED = {
+    b"content-type": MEDIA_TYPE.encode(),
+    # with Basic, a browser would ask for a password before it shows the page with *Sign in*
+    b"www-authenticate": BEARER.encode(),
+}
 
 
 class ErrorPages:
@@ -58,7 +64,7 @@ class ErrorPages:
 
 
 class PageErrorMiddleware(ASGIMiddleware):
-    """Turn problems into pages for the paths of pages, and for clients that prefer HTML.
+    """Turn problems into pages for the paths of pages, and for browsers.
 
     This is outside of everything that rejects requests.
     """
@@ -71,7 +77,7 @@ class PageErrorMiddleware(ASGIMiddleware):
         """Pass the request on, and its response or a page."""
         if self._pages.is_wanted(scope):
             render = partial(self._render, scope)
-            send = ProblemSender(send, render, MEDIA_TYPE, _HEADERS).send
+            send = ProblemSender(send, render, _REPLACED, _HEADERS).send
         await next_app(scope, receive, send)
 
     def _render(self, scope: Scope, problem: Problem) -> tuple[int, bytes]:
@@ -83,6 +89,8 @@ def _decode_path(target: bytes) -> str:
 
 
 def _prefers_html(scope: Scope) -> bool:
+    """Return whether a browser opens the path. Java and others also name `text/html` first."""
+    if get_header(scope, b"sec-fetch-dest") == b"document":
+        return True
     accept = (get_header(scope, b"accept") or b"").decode("latin-1")
-    # most programs send */*, and this is called for each request
-    return "text/" in accept.lower() and select_offer(accept, _OFFERS) == "html"
+    return "application/xhtml+xml" in accept.lower() and select_offer(accept, _OFFERS) == "html"

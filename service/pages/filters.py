@@ -54,6 +54,7 @@ FILTERS: dict[str, Callable[..., Any]] = {
     "plain": render_plain,
     "date": date,
     "category_name": category_name,
+    "is_category": categories.is_known,
     "license_name": license_name,
     "web_url": web_url,
     "doi_url": doi_url,

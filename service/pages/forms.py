@@ -23,6 +23,7 @@ T = TypeVar("T")
 Values = dict[str, list[str]]
 """The values of parameters by name."""
 
+MAX_PAGE_SIZE = 100
 CONTROLS = dict.fromkeys({*range(32), 127} - {9, 10, 13}, "�")
 """Characters that HTML cannot contain."""
 
@@ -60,6 +61,16 @@ def parse_values(
         reason, _, path = str(error).partition(" - at `$.")
         raise InvalidParameter(path.strip("`").partition("[")[0], reason) from None
     return query_type(context=context, **structs.asdict(converted))
+
+
+def choose_page_size(chosen: int | None, default: int) -> int:
+    """Return the number of papers on a page, whose rendering blocks other requests.
+
+    Raises InvalidParameter.
+    """
+    if chosen and chosen > MAX_PAGE_SIZE:
+        raise InvalidParameter("items_per_page", f"pages have at most {MAX_PAGE_SIZE}")
+    return chosen or min(default, MAX_PAGE_SIZE)
 
 
 def place_errors(error: ServiceError, names: Collection[str]) -> dict[str, str]:

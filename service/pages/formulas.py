@@ -1,6 +1,7 @@
 """TeX in the texts of papers as HTML: formulas as MathML, accents as characters."""
 
 import re
+import sys
 from collections.abc import Iterator
 from functools import lru_cache
 from html import escape, unescape
@@ -41,6 +42,8 @@ _FORBIDDEN = re.compile(
     r"\\(?:(?:re|provide)?newcommand|def|newenvironment|DeclareMathOperator|sideset|mathchoice"
     # attributes, and characters by number
     r"|style|class|href|unicode|rule|verb|f?colorbox)(?![a-z])"
+    # references, which are those of latex2mathml only
+    r"|&#"
 )
 _ENVIRONMENTS = frozenset(
     {"matrix", "pmatrix", "bmatrix", "Bmatrix", "vmatrix", "Vmatrix", "smallmatrix"}
@@ -48,8 +51,15 @@ _ENVIRONMENTS = frozenset(
 )
 """The environments that latex2mathml supports: it leaves out the markup of others."""
 _BEGIN = re.compile(r"\\begin\s*\{([^{}]*)\}")
-_LOSSES = re.compile(rf"[\\\ufdd0\ufdd1{XML_FORBIDDEN}{INVISIBLE}]")
+_OPEN, _CLOSE = "\ufdd0", "\ufdd1"
+"""Stand for <mark> and </mark>; Unicode has no characters here."""
+_LOSSES = re.compile(rf"[\\{_OPEN}{_CLOSE}{XML_FORBIDDEN}{INVISIBLE}]")
 """An unknown command, or characters that HTML cannot have or that are invisible."""
+_UNSAFE = re.compile(
+    f"[{_OPEN}{_CLOSE}\x01-\x08\x0b-\x1f\ud800-\udfff\ufffe\uffff"
+    "\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]"
+)
+"""What references must not stand for; latex2mathml itself uses backslashes and spaces."""
 _REFERENCE = re.compile(r"&#x([0-9A-Fa-f]{1,6});")
 
 _ELEMENTS = frozenset(
@@ -77,8 +87,6 @@ _VARIANTS = {
 _EXCEPTIONS = {"DOUBLE-STRUCK": "DOUBLE-STRUCK", "FRAKTUR": "BLACK-LETTER", "SCRIPT": "SCRIPT"}
 """The letters that had a character before the others, by the beginning of its name."""
 
-_OPEN, _CLOSE = "\ufdd0", "\ufdd1"
-"""Stand for <mark> and </mark>; Unicode has no characters here."""
 _SENTINELS = str.maketrans({_OPEN: None, _CLOSE: None})
 
 
@@ -227,6 +235,8 @@ def _list_attributes(element: Element) -> Iterator[str]:
 
 def _resolve(match: re.Match[str]) -> str:
     code = int(match[1], 16)
+    if code > sys.maxunicode or _UNSAFE.match(chr(code)):
+        raise UnsupportedFormula
     return chr(code) if code != 0 else ""
 
 

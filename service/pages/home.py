@@ -27,6 +27,8 @@ from .query_text import create_search, describe_query
 from .searches import redirect_to_search
 
 RECENT_SEARCHES = 10
+READ_SECONDS = 2.0
+"""How long the page waits for what is shown below the search box."""
 REQUEST_SECONDS = 2
 """How long a request to arXiv usually takes."""
 
@@ -109,8 +111,9 @@ async def _describe_home(
 
 async def _try(reading: Awaitable[T]) -> T | None:
     try:
-        return await reading
-    except ServiceError:
+        async with asyncio.timeout(READ_SECONDS):
+            return await reading
+    except (ServiceError, TimeoutError):
         return None  # the search box is useful without it
 
 
@@ -166,4 +169,6 @@ def _estimate_wait(arxiv: ArxivState | None, context: Context) -> int | None:
     if arxiv is None or arxiv.closed_until:
         return None
     ahead = arxiv.waiting + arxiv.asking
-    return ceil(ahead * (context.settings.interval + REQUEST_SECONDS) + REQUEST_SECONDS)
+    # that of the backend, which may have another one than its frontends
+    interval = context.settings.interval if arxiv.interval is None else arxiv.interval
+    return ceil(ahead * (interval + REQUEST_SECONDS) + REQUEST_SECONDS)

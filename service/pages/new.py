@@ -22,7 +22,7 @@ from ..models.mirror import AnnouncementType
 from ..models.records import AnnouncedDay, AnnouncedPaperRow
 from ..models.responses import Paper
 from ..problems import AnyRequest, handle_service_error
-from .forms import Values, parse_values, place_errors, read_values
+from .forms import Values, choose_page_size, parse_values, place_errors, read_values
 from .page import PAGE, create_page, create_problem_page
 
 LIST_PARAMETERS = "category", "type", "date"
@@ -63,7 +63,8 @@ async def show_new_papers(request: AnyRequest, context: NamedDependency[Context]
     values = read_values(request, PARAMETERS)
     try:
         query = parse_values(request, context, AnnouncementsQuery, PARAMETERS)
-        query.format, query.items_per_page = "json", query.items_per_page or PAGE_SIZE
+        query.format = "json"
+        query.items_per_page = choose_page_size(query.items_per_page, PAGE_SIZE)
         filters = query.build_filter()
         day = await context.reader.fetch_announced_day(filters)
         response = create_day_response(request, context, query, filters, day)

@@ -7,13 +7,13 @@ from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from litestar import Response, Router
-from litestar.datastructures import CacheControlHeader
 from litestar.enums import MediaType
+from litestar.middleware import ASGIMiddleware
 from litestar.plugins.jinja import JinjaTemplateEngine
 from litestar.response import Template
 from litestar.static_files import create_static_files_router
 from litestar.template import TemplateConfig
-from litestar.types import Scope
+from litestar.types import ASGIApp, Message, Receive, Scope, Send
 
 from ..middleware.query_params import IS_LENIENT
 from ..models.responses import Problem
@@ -25,7 +25,18 @@ from .filters import FILTERS
 
 FOLDER = Path(__file__).parent
 STATIC_PATH = "/static"
-YEAR = 31_536_000
+IMMUTABLE = b"public, max-age=31536000, immutable"
+
+
+def _compute_digest(path: Path) -> str:
+    return blake2b(path.read_bytes(), digest_size=8).hexdigest()
+
+
+STATIC_URLS = {
+    path.name: f"{STATIC_PATH}/{path.name}?{_compute_digest(path)}"
+    for path in (FOLDER / "static").iterdir()
+}
+"""The URLs of the static files by name."""
 POLICY = (
     "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; connect-src 'self';"
     " form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
@@ -46,15 +57,8 @@ def create_environment() -> Environment:
         lstrip_blocks=True,
     )
     environment.filters |= FILTERS
-    environment.globals["static"] = {
-        path.name: f"{STATIC_PATH}/{path.name}?{_compute_digest(path)}"
-        for path in (FOLDER / "static").iterdir()
-    }
+    environment.globals["static"] = STATIC_URLS
     return environment
-
-
-def _compute_digest(path: Path) -> str:
-    return blake2b(path.read_bytes(), digest_size=8).hexdigest()
 
 
 def create_template_config() -> TemplateConfig[JinjaTemplateEngine]:
@@ -70,9 +74,27 @@ def create_static_router() -> Router:
         name="static",
         include_in_schema=False,
         opt=IS_LENIENT,
-        # the URL changes with the content
-        cache_control=CacheControlHeader(public=True, max_age=YEAR, immutable=True),
+        middleware=[_StaticCacheMiddleware()],
     )
+
+
+class _StaticCacheMiddleware(ASGIMiddleware):
+    """Let a file be cached for as long as possible, since its URL changes with its content.
+
+    During an update, an instance may get the URL of another release: its own file is not stored
+    under it.
+    """
+
+    async def handle(self, scope: Scope, receive: Receive, send: Send, next_app: ASGIApp) -> None:
+        target = f"{scope['path']}?{scope['query_string'].decode('latin-1')}"
+        control = IMMUTABLE if target in STATIC_URLS.values() else b"no-cache"
+
+        async def send_with_cache(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                message["headers"] = [*message["headers"], (b"cache-control", control)]
+            await send(message)
+
+        await next_app(scope, receive, send_with_cache)
 
 
 def create_page(

@@ -6,7 +6,7 @@ from datetime import tzinfo
 from http import HTTPStatus
 from itertools import pairwise
 from typing import Any
-from urllib.parse import parse_qs, unquote_to_bytes
+from urllib.parse import unquote_to_bytes
 
 from litestar import Response, get, post
 from litestar.di import NamedDependency
@@ -29,6 +29,8 @@ from ..timestamps import format_iso
 from . import csrf
 from .citations import create_json_ld, list_citation_tags
 from .page import PAGE, create_page
+from .query_text import describe_query
+from .waiting import wait_until_visible
 
 SIMILAR_PAPERS = 5
 FINDING_RUNS = 10
@@ -62,7 +64,7 @@ async def show_paper(
     if unquote_to_bytes(request.scope["raw_path"]) != path.encode():
         query = f"?{request.url.query}" if request.url.query else ""
         return Redirect(f"{path}{query}", status_code=HTTP_308_PERMANENT_REDIRECT)
-    rows = await context.reader.fetch_versions(name)
+    rows = await context.reader.fetch_versions(name, at_once=True)
     row = _select_version(rows, version)
     if row is None:
         return await _create_missing_page(request, context, ArxivId(name, version), rows)
@@ -83,6 +85,11 @@ async def retrieve_paper(
     reply = await context.search_service.search(Search(id_list=(full_name,)))
     if not reply.recorded.num_entries:
         raise NotFound(f"arXiv does not have a paper {full_name}")
+
+    async def read() -> PaperRow | None:
+        return _select_version(await context.reader.fetch_versions(name, at_once=True), version)
+
+    await wait_until_visible(read, context.settings.settle)
     return Redirect(_create_path(name, version), status_code=HTTP_303_SEE_OTHER)
 
 
@@ -156,14 +163,9 @@ async def _find_searches(context: Context, row: PaperRow) -> list[Query] | None:
     except ServiceError:
         return None
     zone = context.settings.zone
-    return [Query.from_row(structs.replace(run, query=_shorten(run.query)), zone) for run in runs]
-
-
-def _shorten(query: str) -> str:
-    """Return what a search was for, without the parameters that every search has."""
-    parameters = parse_qs(query)
-    values = [*parameters.get("search_query", []), *parameters.get("id_list", [])]
-    return ", ".join(values) or query
+    return [
+        structs.replace(Query.from_row(run, zone), query=describe_query(run.query)) for run in runs
+    ]
 
 
 def _list_versions(

@@ -17,7 +17,7 @@ from ..metadata.categories import get_title, spell_category
 from ..models.records import PaperRow
 from ..models.responses import FacetCount, Facets, Paper
 from ..problems import AnyRequest, handle_service_error
-from .forms import Values, parse_values, place_errors, read_values
+from .forms import Values, choose_page_size, parse_values, place_errors, read_values
 from .page import PAGE, create_page, create_problem_page
 
 FILTERS = "author", "title", "journal", "category", "since", "until", "versions"
@@ -77,6 +77,8 @@ async def show_search(request: AnyRequest, context: NamedDependency[Context]) ->
     try:
         query = parse_values(request, context, PapersQuery, PARAMETERS)
         query.format = "json"  # whose pages have highlights and counts
+        default = context.settings.items_per_page
+        query.items_per_page = choose_page_size(query.items_per_page, default)
         filters = query.build_filter(context.settings.zone)
         response = create_papers_response(request, context, query, filters)
         rows, links, details = await find_papers(context, response, query, filters)
@@ -162,8 +164,8 @@ def _unchoose(values: Values, category: str, count: int) -> Choice:
 
 
 def _choose(values: Values, count: FacetCount) -> Choice:
-    categories = [*values.get("category", ()), count.value]
-    url = _link(values, category=categories)
+    # with the others it would have more papers than its number says: any of them may match
+    url = _link(values, category=count.value)
     return Choice(count.value, url, count=count.count, title=count.name)
 
 

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 from litestar import get, post
@@ -22,18 +23,17 @@ from ..models.records import QueryRow, ResultRow, Run
 from ..models.responses import Changes, Paper
 from ..problems import AnyRequest, handle_service_error
 from . import csrf
-from .forms import parse_values, place_errors, read_values
+from .forms import choose_page_size, parse_values, place_errors, read_values
 from .page import PAGE, create_page, create_problem_page
 from .query_text import describe_query
 from .recorded_query import parse_recorded_query, restore_search
+from .waiting import wait_until_visible
 
 FIELDS = "text", "start_timestamp", "end_timestamp", "status"
 PARAMETERS = (*FIELDS, "order", "items_per_page", "after")
 PAGE_SIZE = 50
 MAX_CHANGES = 100
 """Papers of each kind that are shown; a search may have 2,000."""
-VISIBILITY_POLL_SECONDS, VISIBILITY_CHECKS = 0.1, 30
-"""How long to wait until a search that was just recorded can be read: from a queue or a replica."""
 
 OUTCOMES: dict[str, tuple[str, str]] = {
     Outcome.OK: ("✓", "complete"),
@@ -76,7 +76,8 @@ async def list_searches(request: AnyRequest, context: NamedDependency[Context]) 
     zone = context.settings.zone
     try:
         query = parse_values(request, context, QueriesQuery, PARAMETERS)
-        query.format, query.items_per_page = "json", query.items_per_page or PAGE_SIZE
+        query.format = "json"
+        query.items_per_page = choose_page_size(query.items_per_page, PAGE_SIZE)
         if "order" not in values:
             query.order = "newest"
         view, filters = create_view(request, zone), query.build_filter(zone)
@@ -131,7 +132,7 @@ async def repeat_search(
 
 async def _fetch_run(context: Context, query_id: int) -> Run:
     try:
-        return await fetch_run(context.reader, query_id)
+        return await fetch_run(context.reader, query_id, at_once=True)
     except NotFound:
         reason = "see /searches for the recorded ones, or wait if it has just ended"
         raise NotFound(f"no search {query_id} is recorded: {reason}") from None
@@ -139,10 +140,8 @@ async def _fetch_run(context: Context, query_id: int) -> Run:
 
 async def redirect_to_search(context: Context, query_id: int) -> Redirect:
     """Redirect to the page of a search that was just recorded, as soon as it can be read."""
-    for _ in range(VISIBILITY_CHECKS):
-        if await context.reader.fetch_run(query_id):
-            break
-        await asyncio.sleep(VISIBILITY_POLL_SECONDS)
+    read = partial(context.reader.fetch_run, query_id, at_once=True)
+    await wait_until_visible(read, context.settings.settle)
     return Redirect(f"/searches/{query_id}", status_code=303)
 
 

@@ -1,5 +1,7 @@
 """`/`: the search box with two modes, the latest searches and the state of the service."""
 
+import asyncio
+from types import SimpleNamespace
 from typing import Any, cast
 
 import httpx
@@ -9,6 +11,9 @@ from lxml.html import HtmlElement
 
 from demo.arxiv import StandIn
 from service.app import add_outer_middleware
+from service.models.responses import ArxivState
+from service.pages.home import _estimate_wait
+from service.settings import Settings
 from tests.conftest import Gateway, Serve, make_app, running, served
 from tests.support.pages import BROWSER, parse, read_form, read_texts, select
 
@@ -175,3 +180,20 @@ async def test_frontend_without_a_database_shows_the_same(
             assert "arXiv responds." in read_texts(page, "p.service-status")[0]
             assert len(select(page, "ol.recent//li")) == 1
             assert (await client.get("/search?order=newest", headers=BROWSER)).status_code == 200
+
+
+async def test_page_does_not_wait_for_what_hangs(
+    client: Gateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def hang(*_: object) -> None:
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr("service.pages.home.READ_SECONDS", 0.05)
+    monkeypatch.setattr("service.db.reader.RecordReader.count_runs", hang)
+    assert select(await fetch(client), "form.search")
+
+
+def test_expected_wait_is_that_of_the_backend() -> None:
+    context = SimpleNamespace(settings=Settings(interval=3))
+    arxiv = ArxivState(asking=True, waiting=1, interval=10)
+    assert _estimate_wait(arxiv, cast("Any", context)) == 2 * (10 + 2) + 2

@@ -12,12 +12,15 @@ from psycopg.sql import SQL, Identifier, Placeholder
 from psycopg.types.json import Jsonb
 
 from demo.arxiv import StandIn
+from service.db.reader import RecordReader
+from service.models.records import PaperRow
 from service.settings import Settings
 from tests.conftest import Gateway, Serve
 from tests.support.cases import case_transport
 from tests.support.indexing import papers_are_indexed
 from tests.support.mirror import fill_mirror
-from tests.support.pages import parse
+from tests.support.pages import parse, read_form
+from tests.support.runs import Runs
 
 MakeSettings = Callable[..., Settings]
 VERSION_ROWS = "//div[@class='abs-table']//tbody/tr"
@@ -312,3 +315,43 @@ async def test_unusual_metadata_is_shown(gateway: Serve, db: psycopg.Connection)
         for arxiv_id, version in db.execute("select arxiv_id, version from papers").fetchall():
             suffix = f"v{version}" if version else ""
             await fetch(client, f"/abs/{arxiv_id}{suffix}")
+
+
+async def test_retrieved_paper_is_shown_as_soon_as_it_can_be_read(
+    gateway: Serve, arxiv: StandIn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fetch_versions, path = RecordReader.fetch_versions, f"/abs/{arxiv.papers[0].arxiv_id}"
+    late = iter(range(5))
+
+    async def fetch_late(self: RecordReader, arxiv_id: str, **options: Any) -> list[PaperRow]:
+        is_late = is_retrieved and next(late, None) is not None
+        return [] if is_late else await fetch_versions(self, arxiv_id, **options)
+
+    async with gateway(settle=60) as client:
+        is_retrieved = False
+        monkeypatch.setattr(RecordReader, "fetch_versions", fetch_late)
+        form = read_form(await client.get(path), path)
+        is_retrieved = True
+        response = await client.post(path, data=form)
+        assert response.status_code == 303
+        assert (await client.get(response.headers["location"])).status_code == 200
+
+
+async def test_classes_of_other_schemes_are_no_links(
+    client: Gateway, db: psycopg.Connection
+) -> None:
+    add_paper(db, primary_category="I.2.7", categories=["I.2.7", "math.DG"])
+    for path in ("/abs/2101.00001", "/search?order=newest"):
+        links = (await fetch(client, path)).xpath("//main//a/@href")
+        assert not [link for link in links if "category=I.2.7" in link]
+
+
+async def test_searches_that_found_it_are_shown_as_recorded(
+    client: Gateway, db: psycopg.Connection
+) -> None:
+    add_paper(db)
+    runs = Runs(db)
+    runs.add("2101.00001v1", query='search_query=all:"a+b" AND ti:100%25&id_list=')
+    page = await fetch(client, "/abs/2101.00001")
+    [code] = page.xpath("//ul[@class='abs-searches']//code")
+    assert code.text_content() == 'all:"a+b" AND ti:100%25'

@@ -10,6 +10,8 @@ import pytest
 from lxml.html import HtmlElement
 
 from service.formats import FORMATS
+from service.models.responses import FacetCount
+from service.pages.search import _choose
 from service.search_index.state import BuildProgress, IndexLock, write_progress
 from service.settings import Settings
 from tests.conftest import Gateway, Serve, running
@@ -341,3 +343,16 @@ async def test_index_that_is_built_is_explained(settings: Make) -> None:
         assert select(page, "input[@name='title']")[0].get("value") == "x"
         assert not select(await fetch(client), "*[@aria-label='Categories']")
     lock.release()
+
+
+@pytest.mark.parametrize("path", ["/search", "/new", "/searches"])
+async def test_pages_are_limited_to_100_items(client: Gateway, path: str) -> None:
+    assert (await client.get(f"{path}?items_per_page=100")).status_code == 200
+    response = await client.get(f"{path}?items_per_page=101")
+    assert response.status_code == 400
+    assert "at most 100" in response.text
+
+
+def test_category_replaces_the_chosen_ones() -> None:
+    choice = _choose({"category": ["cs.LG"]}, FacetCount("cs.AI", 3, "Artificial Intelligence"))
+    assert choice.url == "/search?category=cs.AI"

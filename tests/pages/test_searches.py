@@ -11,6 +11,7 @@ import pytest
 
 from demo.arxiv import StandIn
 from service.arxiv_query import encode_search, get_mirror_key
+from service.db.reader import RecordReader
 from service.models.arxiv import ApiQuery, Search
 from service.models.records import Run
 from service.pages.recorded_query import parse_recorded_query, restore_search
@@ -291,3 +292,33 @@ async def test_frontend_without_a_database_shows_the_same(
             assert read_links(page)["Next run"] == f"/searches/{second}"
             listed = parse(await client.get("/searches"))
     assert len(select(listed, "ol.searches/li")) == 2
+
+
+async def test_new_search_is_shown_in_spite_of_the_read_delay(
+    gateway: Serve, settings: Callable[..., Settings]
+) -> None:
+    with served(settings(settle=60, interval=0)) as url:
+        remote = {"database_url": None, "database_ro_url": None, "backend_url": url}
+        for options in ({}, remote):
+            async with gateway(settle=60, **options) as client:
+                form = read_form(await client.get("/"), "/")
+                response = await client.post("/", data=form | {"q": "star", "mode": "arxiv"})
+                assert response.status_code == 303
+                assert (await client.get(response.headers["location"])).status_code == 200
+
+
+async def test_page_of_a_search_waits_until_it_is_recorded(
+    client: Gateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fetch_run, delays = RecordReader.fetch_run, iter(range(40))
+
+    async def fetch_late(self: RecordReader, query_id: int, **options: Any) -> Run | None:
+        return (
+            None if next(delays, None) is not None else await fetch_run(self, query_id, **options)
+        )
+
+    monkeypatch.setattr("service.pages.waiting.POLL_SECONDS", 0.001)
+    monkeypatch.setattr(RecordReader, "fetch_run", fetch_late)
+    form = read_form(await client.get("/"), "/")
+    response = await client.post("/", data=form | {"q": "star", "mode": "arxiv"})
+    assert (await client.get(response.headers["location"])).status_code == 200

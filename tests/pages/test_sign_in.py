@@ -4,11 +4,13 @@ import re
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import AsyncIterator, Callable
 from time import time
+from urllib.parse import quote
 
 import httpx
 import psycopg
 import pytest
 
+from demo.arxiv import StandIn
 from service import api_keys, sessions
 from service.api_keys import generate_key, hash_key
 from service.middleware.api_keys import SIGN_IN_RATE
@@ -300,7 +302,7 @@ async def test_signing_in_again_replaces_the_session(private: Gateway, add: Add)
 
 async def test_session_is_accepted_where_a_key_is_by_get(private: Gateway, add: Add) -> None:
     await sign_in(private, add())
-    for path in ("/queries", "/papers?format=bibtex", "/results?format=csv", "/api/query"):
+    for path in ("/queries", "/papers?format=bibtex", "/results?format=csv"):
         assert (await private.get(path)).status_code != 401
         assert (await private.head(path)).status_code != 401
     assert (await private.post("/api/query", data={"id_list": "1"})).status_code == 401
@@ -323,7 +325,7 @@ async def test_response_to_a_session_is_not_stored_by_shared_caches(
     key = add()
     await sign_in(private, key)
     for path in ("/", "/queries", "/arxiv?title=electron"):
-        response = await private.get(path)
+        response = await private.get(path, headers={"sec-fetch-site": "none"})
         assert response.headers["cache-control"].startswith("private")
     private.cookies.clear()
     response = await private.get("/queries", headers={"authorization": f"Bearer {key}"})
@@ -403,3 +405,31 @@ async def test_secrets_are_in_no_log_line(
     for secret in (key, private.cookies.get(FORM_COOKIE), row[0].hex(), hash_key(key).hex()):
         assert secret
         assert secret not in "\n".join(lines)
+
+
+@pytest.mark.parametrize("path", ["/arxiv?title=star", "/api/query?search_query=all:star"])
+async def test_pages_of_other_sites_cannot_begin_a_search(
+    private: Gateway, add: Add, arxiv: StandIn, path: str
+) -> None:
+    await sign_in(private, add("alice"))
+    for site in ("cross-site", "same-site", None):
+        headers = {"sec-fetch-site": site} if site else {}
+        assert (await private.get(path, headers=headers)).status_code == 401
+    assert not arxiv.requests
+    for site in ("same-origin", "none"):
+        assert (await private.get(path, headers={"sec-fetch-site": site})).status_code == 200
+
+
+@pytest.mark.parametrize(
+    "target",
+    [
+        "/arxiv?title=x",
+        "/%61rxiv?title=x",
+        "/./arxiv?title=x",
+        "/new/%2e%2e/api/query",
+        "/api/query",
+    ],
+)
+async def test_signing_in_begins_no_search(private: Gateway, add: Add, target: str) -> None:
+    response = await sign_in(private, add("alice"), f"/sign-in?next={quote(target)}")
+    assert response.headers["location"] == "/"

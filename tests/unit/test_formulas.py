@@ -2,6 +2,7 @@
 
 import re
 from time import perf_counter
+from xml.etree import ElementTree as ET
 
 import pytest
 from lxml import html
@@ -9,6 +10,7 @@ from lxml import html
 from service.pages.formulas import (
     MAX_FORMULA_LENGTH,
     MAX_FORMULAS_LENGTH,
+    render_formula,
     render_math,
     render_plain,
 )
@@ -176,3 +178,22 @@ def test_text_that_looks_like_a_mark_is_text() -> None:
     rendered = render_math("", "&lt;mark&gt; \ufdd0 <mark>a</mark>")
     assert rendered == "&lt;mark&gt;  <mark>a</mark>"
     assert render_math("\ufdd0<mark>") == "&lt;mark&gt;"
+
+
+@pytest.mark.parametrize("code", ["FFFFFF", "D800", "202e", "fdd0", "fdd1", "1", "41"])
+def test_character_references_in_tex_are_text(code: str) -> None:
+    text = f"We bound $\\text{{&#x{code};}}$ rates."
+    assert not list_formulas(text)
+    assert parse(render_math(text)).text_content() == text
+
+
+@pytest.mark.parametrize("code", ["FFFFFF", "D800", "202E", "FDD0"])
+def test_characters_that_html_cannot_have_make_a_formula_unsupported(
+    monkeypatch: pytest.MonkeyPatch, code: str
+) -> None:
+    math = ET.Element("math")
+    ET.SubElement(math, "mtext").text = f"&#x{code};"
+    monkeypatch.setattr("service.pages.formulas.convert_to_element", lambda *_, **__: math)
+    render_formula.cache_clear()
+    assert render_formula("$x$") is None
+    render_formula.cache_clear()

@@ -499,3 +499,9 @@ def test_invalid_setting_ends_the_program_with_one_line() -> None:
     assert finished.returncode == 2
     assert finished.stdout == ""
     assert finished.stderr == "python -m service: ARXIV_PORT: Expected `int`, got `str`\n"
+
+
+def test_public_url_has_no_path() -> None:
+    assert Settings(public_url="https://example.org/").public_url
+    with pytest.raises(ValueError, match="ARXIV_PUBLIC_URL"):
+        Settings(public_url="https://example.org/arxiv")

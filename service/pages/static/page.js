@@ -27,7 +27,10 @@ function createCopyButton(link) {
   status.setAttribute("role", "status");
   button.addEventListener("click", async () => {
     try {
-      const response = await fetch(link.href);
+      // like a page: otherwise the browser asks for a password if the session has ended
+      const headers = { Accept: "text/html,application/xhtml+xml" };
+      const response = await fetch(link.href, { headers });
+      if (response.status === 401) throw new Error("sign in");
       if (!response.ok) throw new Error(`status ${response.status}`);
       await navigator.clipboard.writeText(await response.text());
       status.textContent = ` ${link.dataset.copy} copied`;
