@@ -1,9 +1,10 @@
 """Errors as pages for browsers, also of requests that do not reach a handler."""
 
-from functools import partial
+from functools import cached_property, partial
 from http import HTTPStatus
 from typing import cast
 
+from jinja2 import Template
 from litestar.middleware import ASGIMiddleware
 from litestar.types import ASGIApp, Receive, Scope, Send
 
@@ -37,7 +38,11 @@ class ErrorPages:
         """`segments` are the first segments of the paths of pages."""
         self._settings = settings
         self._segments = segments
-        self._template = create_environment().get_template("error.html")
+
+    @cached_property
+    def _template(self) -> Template:
+        """Loaded when it is needed: workers receive this object from their supervisor."""
+        return create_environment().get_template("error.html")
 
     def is_wanted(self, scope: Scope) -> bool:
         """Return whether a browser shows the response to its user."""
