@@ -36,7 +36,7 @@ where papers.arxiv_id is null
     and (
         papers.abstract is null
         or sent.source <> 'api'
-        or papers.timestamp + case when papers.source like 'arXiv%%' then 345600 else 0 end
+        or papers.timestamp + case when papers.source in ('arXiv', 'arXivRaw') then 345600 else 0 end
             <= sent.timestamp
     )
     and (
@@ -73,6 +73,6 @@ where excluded.abstract is not null
     and (
         papers.abstract is null
         or excluded.source <> 'api'
-        or papers.timestamp + case when papers.source like 'arXiv%%' then 345600 else 0 end
+        or papers.timestamp + case when papers.source in ('arXiv', 'arXivRaw') then 345600 else 0 end
             <= excluded.timestamp
     )

@@ -142,8 +142,6 @@ async def test_sync_stores_all_papers_in_both_formats(
     assert (state.run_from, state.token, state.error) == (None, None, None)
     prefixes = {each.get("metadataPrefix") for each in lists(papers)} - {None}
     assert prefixes == {*FORMATS}
-    authors = db.execute("select count(*) from papers where other_sources ? 'authors'").fetchone()
-    assert authors != (0,)
 
 
 async def test_long_ranges_are_split_into_windows_and_the_last_has_no_end(
