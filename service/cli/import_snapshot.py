@@ -48,12 +48,11 @@ REPORT_SECONDS = 10.0
     "--restart", is_flag=True, help="Begin with the first line if an earlier import was stopped."
 )
 @click.option(
-    "--complete",
+    "--part",
     is_flag=True,
-    help="The file has all papers of arXiv, although it has fewer than a million: the next sync"
-    " receives only what has changed since.",
+    help="The file has only a part of arXiv's papers: the next sync does not continue from it.",
 )
-def import_snapshot(file: str, rejected: Path | None, *, restart: bool, complete: bool) -> None:
+def import_snapshot(file: str, rejected: Path | None, *, restart: bool, part: bool) -> None:
     """Store all papers of FILE, arXiv's metadata as published on Kaggle.
 
     FILE is arxiv-metadata-oai-snapshot.json, plain, .gz or .zip; - is standard input. Newer data in
@@ -66,7 +65,7 @@ def import_snapshot(file: str, rejected: Path | None, *, restart: bool, complete
         if file != STANDARD_INPUT and path.exists() and path.samefile(file):
             raise InvalidParameter("--rejected", "this is the file to import: give another path")
         with RejectedLines(path) as lines:
-            run = partial(run_import, snapshot, lines, restart=restart, is_whole=complete)
+            run = partial(run_import, snapshot, lines, restart=restart, is_whole=not part)
             run_interactive(run, require_primary)
 
 
@@ -99,13 +98,15 @@ async def run_import(
 async def _print_next_sync(store: MirrorStore, state: ImportState) -> None:
     """Print whether the next sync continues from the file."""
     if not state.is_whole:
-        click.echo(
-            f"the next sync does not continue from this file: it has fewer than {MIN_PAPERS:,}"
-            " papers. If it is a whole snapshot, import it again with --complete"
-        )
+        click.echo("the next sync does not continue from this part of the papers")
         return
     covered = add_import(await store.fetch_sync(""), await store.fetch_newest_import())
     click.echo(f"the next sync continues with the changes of {covered.covered_until}")
+    if state.lines - state.rejected < MIN_PAPERS:
+        click.echo(
+            "arXiv has more papers than this file. If it is only a part, import it again with"
+            " --part: otherwise the mirror counts as complete without the others"
+        )
 
 
 class _Report:

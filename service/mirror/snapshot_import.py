@@ -31,7 +31,7 @@ SAMPLE_LINES = 100
 MAX_WORKERS = 4
 """Processes that parse; more would wait for PostgreSQL, which stores one block at a time."""
 MIN_PAPERS = 1_000_000
-"""Of a file that counts as a whole snapshot; arXiv had so many in 2014, before the first one."""
+"""A file with fewer is probably a part: arXiv has over three million."""
 BLOCKS_AHEAD = 2
 """Blocks for each worker that are read before they are needed."""
 
@@ -56,15 +56,15 @@ class SnapshotImport:
         self._file = file
         self._rejected = rejected
         self._state = ImportState(digest=file.digest, file_name=file.name, started=0)
-        self._is_whole = False
+        self._is_whole = True
         self._has_papers = False
         """Whether any line could be read; its file is a snapshot then."""
 
-    async def start(self, *, restart: bool = False, is_whole: bool = False) -> ImportState:
+    async def start(self, *, restart: bool = False, is_whole: bool = True) -> ImportState:
         """Return the progress with which `run` continues.
 
         That is none if `restart` is set, or if the file has been imported completely. `is_whole`
-        states that the file has all papers, however few they are. Raises InvalidParameter if the
+        states whether the file has all papers. Raises InvalidParameter if the
         file of rejected lines cannot be written, and DatabaseUnavailable.
         """
         self._is_whole = is_whole
@@ -121,12 +121,7 @@ class SnapshotImport:
                 yield ImportProgress(self._state, papers, block.bytes_read, rejected)
         if not self._has_papers:
             raise ImportFailed(f"{self._file.name} contains no papers: {REMEDY}")
-        num_papers = self._state.lines - self._state.rejected
-        finished = structs.replace(
-            self._state,
-            finished=int(time.time()),
-            is_whole=self._is_whole or num_papers >= MIN_PAPERS,
-        )
+        finished = structs.replace(self._state, finished=int(time.time()), is_whole=self._is_whole)
         await self._save_rows([], _BlockLines(b""), finished)
         self._state = finished
         yield ImportProgress(finished, papers, self._file.size or 0)

@@ -502,26 +502,17 @@ def test_command_prints_a_summary(environment: dict[str, str], write: Any) -> No
     assert " lines/s\n" in finished.stdout
 
 
-def test_next_sync_continues_only_from_a_whole_snapshot(
+def test_next_sync_continues_from_a_snapshot_but_not_from_a_part(
     environment: dict[str, str], write: Any
 ) -> None:
     path = str(write(create_lines(3)))
+    finished = run_command(environment, "import", path, "--part")
+    assert "the next sync does not continue from this part" in finished.stdout
+
     finished = run_command(environment, "import", path)
-    assert "the next sync does not continue from this file" in finished.stdout
-    assert "--complete" in finished.stdout
-
-    finished = run_command(environment, "import", path, "--complete")
-    assert finished.stdout.endswith("the next sync continues with the changes of 2021-02-03\n")
-
-
-async def test_file_with_very_many_papers_is_a_whole_snapshot(
-    settings: Settle, write: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("service.mirror.snapshot_import.MIN_PAPERS", 30)
-    lines = create_lines(30)
-    assert (await import_file(settings(), write(lines, "all"))).state.is_whole
-    lines[3] = b"junk"
-    assert not (await import_file(settings(), write(lines, "fewer"))).state.is_whole
+    assert "\nthe next sync continues with the changes of 2021-02-03\n" in finished.stdout
+    assert "arXiv has more papers than this file" in finished.stdout
+    assert "--part" in finished.stdout
 
 
 def test_command_shows_the_first_rejected_lines(environment: dict[str, str], write: Any) -> None:
