@@ -72,18 +72,9 @@ def encode_search(
     else:
         params = build_params(search, default_max_results, source)
         search = structs.replace(search, max_results=int(params["max_results"]))
-    request = ArxivRequest(search, params, _compute_digest(api_url, params), source)
-    if source == "mirror":
-        return structs.replace(request, search_key=get_mirror_key(request))
-    return request
-
-
-def get_mirror_key(request: ArxivRequest) -> UUID:
-    """Return the key of the answers of the mirror to a search.
-
-    Those of a current mirror, for `auto`, have another key than those of any age.
-    """
-    return _compute_digest(f"mirror, source={request.source}", request.parameters)
+    mirror_key = _compute_digest(f"mirror, source={source}", params)
+    search_key = mirror_key if source == "mirror" else _compute_digest(api_url, params)
+    return ArxivRequest(search, params, search_key, mirror_key, source)
 
 
 def _compute_digest(url: str, params: dict[str, str]) -> UUID:
