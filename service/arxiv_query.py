@@ -72,15 +72,9 @@ def encode_search(
     else:
         params = build_params(search, default_max_results, source)
         search = structs.replace(search, max_results=int(params["max_results"]))
-    request = ArxivRequest(search, params, compute_search_key(api_url, params), source)
-    if source == "mirror":
-        return structs.replace(request, search_key=get_mirror_key(request))
-    return request
-
-
-def get_mirror_key(request: ArxivRequest) -> UUID:
-    """Return the key of the answers of the mirror to a search."""
-    return compute_mirror_key(request.parameters, request.source)
+    mirror_key = compute_mirror_key(params, source)
+    search_key = mirror_key if source == "mirror" else compute_search_key(api_url, params)
+    return ArxivRequest(search, params, search_key, mirror_key, source)
 
 
 def compute_mirror_key(params: dict[str, str], source: SearchSource) -> UUID:

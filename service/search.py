@@ -223,7 +223,7 @@ class SearchService(ABC):
         """Return a fresh record in the memory of this process."""
         keys = [request.search_key]
         if request.source == "auto":
-            keys.append(arxiv_query.get_mirror_key(request))
+            keys.append(request.mirror_key)
         records = (self._cache.get(key) for key in keys)
         return next((record for record in records if record and _is_fresh(record)), None)
 
@@ -234,7 +234,7 @@ class SearchService(ABC):
         return flight
 
     def _add_to_cache(self, request: ArxivRequest, reply: SearchReply) -> None:
-        key = arxiv_query.get_mirror_key(request) if reply.is_mirrored else request.search_key
+        key = request.mirror_key if reply.is_mirrored else request.search_key
         if reply.max_age and self._settings.cache == "on":
             with suppress(ValueError):  # it is too large
                 self._cache[key] = reply.recorded
@@ -343,8 +343,7 @@ class LocalSearchService(SearchService):
         return reply
 
     async def _record_mirrored(self, request: ArxivRequest, response: ArxivResponse) -> SearchReply:
-        search_key = arxiv_query.get_mirror_key(request)
-        recorded = await self.record(response, do_nothing, search_key=search_key)
+        recorded = await self.record(response, do_nothing, search_key=request.mirror_key)
         reply = _create_hit(recorded)
         self._add_to_cache(request, reply)
         return reply

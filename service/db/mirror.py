@@ -35,7 +35,7 @@ from ..models.mirror import (
 )
 from ..models.records import PaperInsert
 from .binary_rows import SIGNATURE, TRAILER, format_details, format_paper
-from .pool import Connection, DatabasePools, fetch, map_db_errors
+from .pool import OUTDATED, Connection, DatabasePools, fetch, map_db_errors
 from .records import map_rejections
 
 T = TypeVar("T")
@@ -46,8 +46,6 @@ MERGED_AT_ONCE = 50
 """Records that are merged before other requests run; they take a few milliseconds."""
 _CONFLICTS = errors.UniqueViolation, errors.DeadlockDetected
 _PERMANENT = errors.DiskFull, errors.InvalidPassword, errors.InvalidAuthorizationSpecification
-_OUTDATED = errors.ReadOnlySqlTransaction, errors.FeatureNotSupported
-"""After a failover or a migration; the pool opens other connections."""
 _encode = msgspec.json.Encoder().encode
 
 
@@ -62,7 +60,7 @@ class ImportMoved(Exception):
 def is_temporary(error: DatabaseUnavailable) -> bool:
     """Return whether the database may be available again after some time, without a change."""
     cause = error.__cause__
-    temporary = psycopg.OperationalError, psycopg.InterfaceError, *_OUTDATED
+    temporary = psycopg.OperationalError, psycopg.InterfaceError, *OUTDATED
     return isinstance(cause, temporary) and not (
         isinstance(cause, (*_PERMANENT, errors.QueryCanceled))
     )
@@ -254,25 +252,26 @@ async def _save(
         changes.add(record)
         if number % MERGED_AT_ONCE == 0:
             await asyncio.sleep(0)
-    new_details = [format_details(each, each.other_sources) for each in changes.new_details]
-    new_papers = [
-        format_paper(each, each.timestamp, each.other_sources) for each in changes.new_papers
-    ]
-    await _copy(conn, sql.COPY_DETAILS, [row.details for row in rows] + new_details)
-    await _copy(conn, sql.COPY_PAPERS, [row.paper for row in rows] + new_papers)
-    updated_details, updated_papers = changes.updated_details, changes.updated_papers
+    new_papers, updated_papers = changes.new_papers, changes.updated_papers
+    updated_details = changes.updated_details
+    details = [row.details for row in rows]
+    details += [format_details(each, each.other_sources) for each in changes.new_details]
+    papers = [row.paper for row in rows]
+    papers += [format_paper(each, each.timestamp, each.other_sources) for each in new_papers]
+    await _copy(conn, sql.COPY_DETAILS, details)
+    await _copy(conn, sql.COPY_PAPERS, papers)
     if updated_details:
         values = {"details": _encode(updated_details).decode()}
         await conn.execute(sql.UPSERT_DETAILS, values)
     if updated_papers:
         await conn.execute(sql.UPSERT_PAPERS, {"papers": _encode(updated_papers).decode()})
-    if changes.touched:
-        await conn.execute(sql.TOUCH_PAPERS, {"arxiv_ids": changes.touched})
+    if touched := changes.list_touched([*new_papers, *updated_papers]):
+        await conn.execute(sql.TOUCH_PAPERS, {"arxiv_ids": touched})
     if isinstance(progress, SyncState):
         await conn.execute(sql.UPSERT_SYNC, structs.asdict(progress))
     elif progress:
         await conn.execute(sql.UPSERT_IMPORT, structs.asdict(progress))
-    num_papers = len(rows) + len(new_papers) + len(updated_papers)
+    num_papers = len(papers) + len(updated_papers)
     metrics.count_rows(papers=num_papers)
     return num_papers
 
@@ -332,10 +331,9 @@ class _Changes:
     def updated_papers(self) -> list[StoredPaper]:
         return _select_updated(self._papers, self._stored_papers)
 
-    @property
-    def touched(self) -> list[str]:
-        """Papers of which only the report number has changed, which the search index contains."""
-        written = {paper.arxiv_id for paper in (*self.new_papers, *self.updated_papers)}
+    def list_touched(self, papers: Sequence[StoredPaper]) -> list[str]:
+        """Papers other than these whose report number, which the index has, has changed."""
+        written = {paper.arxiv_id for paper in papers}
         return sorted(
             arxiv_id
             for arxiv_id, details in self._details.items()

@@ -47,7 +47,7 @@ Configure = Callable[[Connection], Coroutine[Any, Any, None]]
 _NO_CONNECTION = PoolTimeout, TooManyRequests
 _CANCELED = errors.QueryCanceled, errors.TransactionTimeout
 # the server has become a standby, or a migration changed the result type of a prepared statement
-_OUTDATED = errors.ReadOnlySqlTransaction, errors.FeatureNotSupported
+OUTDATED = errors.ReadOnlySqlTransaction, errors.FeatureNotSupported
 
 T = TypeVar("T")
 
@@ -162,7 +162,7 @@ async def _checkout(pool: Pool | None) -> AsyncGenerator[Connection, None]:
     try:
         async with conn:  # rolls back after an exception
             yield conn
-    except _OUTDATED:
+    except OUTDATED:
         await conn.close()
         raise
     finally:

@@ -32,8 +32,7 @@ from ..models.mirror import (
     Source,
 )
 from ..settings import Settings
-from ..untrusted_xml import InvalidResponse
-from .background_http import BackgroundHttp
+from .background_http import BackgroundHttp, map_parse_errors
 from .rss_xml import RssFeed, RssItem, parse_feed
 
 logger = logging.getLogger(__name__)
@@ -122,16 +121,8 @@ class FeedClient:
 
 
 def _parse(response: HttpResponse) -> RssFeed:
-    try:
+    with map_parse_errors(response):
         feed = parse_feed(response.body, monotonic() + PARSE_TIMEOUT)
-    except InvalidResponse as error:
-        reason = f"the response of arXiv is not valid: {error}"
-        if response.status != HTTPStatus.OK:
-            reason = f"arXiv responded with status {response.status}"
-        raise ArxivFailure(Outcome.BROKEN, reason) from error
-    except TimeoutError as error:
-        reason = "the response of arXiv takes too long to parse"
-        raise ArxivFailure(Outcome.TIMEOUT, reason) from error
     if feed.error is not None or response.status != HTTPStatus.OK:
         raise ArxivFailure(Outcome.REFUSED, f"arXiv rejects the request: {feed.error}")
     return feed

@@ -1,7 +1,8 @@
-"""Requests to arXiv that let all searches go first."""
+"""Requests to arXiv that let all searches go first, and what their responses have in common."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from http import HTTPStatus
 from typing import Self
 
@@ -11,6 +12,7 @@ from ..arxiv_http import ArxivFailure, ArxivHttp, ArxivService, HttpResponse
 from ..db.rate_limiter import Lease, RateLimiter
 from ..models.arxiv import Outcome
 from ..settings import Settings
+from ..untrusted_xml import InvalidResponse
 
 
 class BackgroundHttp:
@@ -51,6 +53,21 @@ class BackgroundHttp:
                 raise
             lease.answered = response.status == HTTPStatus.OK
         return response
+
+
+@contextmanager
+def map_parse_errors(response: HttpResponse) -> Iterator[None]:
+    """Turn the errors of a parser into ArxivFailure, which has the status if it is the reason."""
+    try:
+        yield
+    except InvalidResponse as error:
+        reason = f"the response of arXiv is not valid: {error}"
+        if response.status != HTTPStatus.OK:
+            reason = f"arXiv responded with status {response.status}"
+        raise ArxivFailure(Outcome.BROKEN, reason) from error
+    except TimeoutError as error:
+        reason = "the response of arXiv takes too long to parse"
+        raise ArxivFailure(Outcome.TIMEOUT, reason) from error
 
 
 def _get_cooldown(failure: ArxivFailure) -> float:

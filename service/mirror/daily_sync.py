@@ -1,31 +1,24 @@
 """The daily sync of the mirror, within the service."""
 
-import asyncio
 import logging
 from collections.abc import Callable
 from time import time
-from typing import Self
 
 from .. import arxiv_schedule, metrics
-from ..backoff import Backoff
 from ..errors import ServiceError, SyncInProgress
 from ..logging import NOTICE
 from ..models.mirror import SyncState
+from .daily_task import DailyTask
 from .oai_client import OaiClient
 from .sync import Selection, SyncResult, SyncStore, sync
 
 logger = logging.getLogger(__name__)
 
-START_DELAY = 0.5
-"""Seconds before the first look: a start answers requests first."""
 POLL_SECONDS = 60.0
 """Longest pause between two looks at the progress, which another process may change."""
-RETRY_PAUSE, MAX_RETRY_PAUSE = 60.0, 3600.0
-"""Seconds until a sync that failed is repeated: the first pause, and the longest."""
-SHUTDOWN_TIMEOUT = 1.0
 
 
-class DailySync:
+class DailySync(DailyTask):
     """Syncs after each update of arXiv's OAI-PMH while its context is entered.
 
     All processes of all instances take part; one of them syncs at a time.
@@ -34,27 +27,11 @@ class DailySync:
     def __init__(
         self, store: SyncStore, client: OaiClient, clock: Callable[[], float] = time
     ) -> None:
-        self._store, self._client, self._clock = store, client, clock
+        super().__init__(clock)
+        self._store, self._client = store, client
         self._begun = clock()
-        self._backoff = Backoff(RETRY_PAUSE, MAX_RETRY_PAUSE)
-        self._task: asyncio.Task[None] | None = None
 
-    async def __aenter__(self) -> Self:
-        self._task = asyncio.create_task(self._run())
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        assert self._task  # noqa: S101 - see __aenter__
-        self._task.cancel()
-        await asyncio.wait([self._task], timeout=SHUTDOWN_TIMEOUT)
-
-    async def _run(self) -> None:
-        await asyncio.sleep(START_DELAY)
-        while True:
-            pause = await self._try_sync()
-            await asyncio.sleep(pause)
-
-    async def _try_sync(self) -> float:
+    async def _look(self) -> float:
         """Sync if it is time; return the seconds until the next look."""
         try:
             state = await self._store.fetch_sync("")
@@ -85,10 +62,6 @@ class DailySync:
         if state.synced_at is None:
             return 0.0
         return arxiv_schedule.next_oai_update(state.synced_at) - self._clock()
-
-    async def _avoid_rush(self) -> None:
-        if left := arxiv_schedule.find_rush_left(self._clock()):
-            await asyncio.sleep(left)
 
     async def _delay_retry(self, pause: float) -> float:
         """Keep all processes from another attempt for so long; return the pause of this one."""

@@ -2,7 +2,6 @@
 
 import asyncio
 from datetime import date
-from http import HTTPStatus
 from time import monotonic
 from typing import Literal, Self
 
@@ -14,8 +13,7 @@ from ..arxiv_http import ArxivFailure, ArxivService, HttpResponse, run_in_new_th
 from ..db.rate_limiter import RateLimiter
 from ..models.arxiv import Outcome
 from ..settings import Settings
-from ..untrusted_xml import InvalidResponse
-from .background_http import BackgroundHttp
+from .background_http import BackgroundHttp, map_parse_errors
 from .oai_xml import MetadataPrefix, OaiPage, parse_page
 
 OAI = ArxivService("arXiv's OAI-PMH", "ARXIV_OAI_URL", "text/xml")
@@ -93,22 +91,13 @@ class OaiClient:
 
 
 def _parse(response: HttpResponse, metadata_prefix: MetadataPrefix) -> OaiPage:
-    try:
+    with map_parse_errors(response):
         return parse_page(
             response.body,
             verb=VERB,
             metadata_prefix=metadata_prefix,
             deadline=monotonic() + PARSE_TIMEOUT,
         )
-    except InvalidResponse as error:
-        reason = f"the response of arXiv is not valid: {error}"
-        if response.status != HTTPStatus.OK:
-            reason = f"arXiv responded with status {response.status}"
-        raise ArxivFailure(Outcome.BROKEN, reason) from error
-    except TimeoutError as error:
-        raise ArxivFailure(
-            Outcome.TIMEOUT, "the response of arXiv takes too long to parse"
-        ) from error
 
 
 def _check_request(page: OaiPage, request: ListRequest) -> None:

@@ -64,8 +64,8 @@ class SnapshotImport:
         """Return the progress with which `run` continues.
 
         That is none if `restart` is set, or if the file has been imported completely. `is_whole`
-        states whether the file has all papers. Raises InvalidParameter if the
-        file of rejected lines cannot be written, and DatabaseUnavailable.
+        states whether the file has all papers. Raises InvalidParameter if the file of rejected
+        lines cannot be written, and DatabaseUnavailable.
         """
         self._is_whole = is_whole
         stored = await self._store.fetch_import(self._file.digest)
@@ -116,8 +116,12 @@ class SnapshotImport:
         async with aclosing(_parse_blocks(self._file, self._state)) as blocks:
             async for block, parsed in blocks:
                 self._check_content(block, parsed)
-                rejected = _list_rejected(block, parsed, self._state.lines)
-                papers += await self._store_block(block, parsed, rejected)
+                lines = _BlockLines(block.data)
+                rejected = [
+                    RejectedLine(self._state.lines + number + 1, reason, lines[number])
+                    for number, reason in parsed.rejected
+                ]
+                papers += await self._store_block(block, parsed, lines, rejected)
                 yield ImportProgress(self._state, papers, block.bytes_read, rejected)
         if not self._has_papers:
             raise ImportFailed(f"{self._file.name} contains no papers: {REMEDY}")
@@ -145,14 +149,17 @@ class SnapshotImport:
         self._has_papers = bool(parsed.rows)
 
     async def _store_block(
-        self, block: Block, parsed: ParsedBlock, rejected: list[RejectedLine]
+        self,
+        block: Block,
+        parsed: ParsedBlock,
+        lines: "_BlockLines",
+        rejected: list[RejectedLine],
     ) -> int:
         """Store a block and the progress; return how many papers are new or changed.
 
         Lines whose content PostgreSQL rejects are added to `rejected`.
         """
         self._rejected.add(rejected)
-        lines = _BlockLines(block.data)
         state = self._advance(block, parsed, len(rejected))
         try:
             papers = await self._save_rows(parsed.rows, lines, state)
@@ -234,16 +241,6 @@ class _BlockLines:
     def parse(self, row: PaperRows) -> MirrorRecord:
         """Return the record of a row."""
         return parse_line(self[row.line])
-
-
-def _list_rejected(block: Block, parsed: ParsedBlock, num_before: int) -> list[RejectedLine]:
-    if not parsed.rejected:
-        return []
-    lines = split_lines(block.data)
-    return [
-        RejectedLine(num_before + number + 1, reason, lines[number])
-        for number, reason in parsed.rejected
-    ]
 
 
 async def _parse_blocks(

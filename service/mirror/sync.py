@@ -321,7 +321,7 @@ class _Run:
             error = page.error
             is_empty = error is not None and error.code == NO_RECORDS
             if is_empty and request.token is not None:
-                # an empty page is no end of a list that has further ones
+                # a list that has further pages does not end with an empty one
                 error = OaiError("badResumptionToken", "no records for its own token")
                 is_empty = False
             if error and error.code == "badResumptionToken" and restarts < MAX_RESTARTS:

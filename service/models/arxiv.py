@@ -156,6 +156,9 @@ class ArxivRequest(Struct, frozen=True):
     search_key: UUID
     """A digest of the URL and the parameters: identical searches have the same key."""
 
+    mirror_key: UUID
+    """The same for the answers of the mirror. Those of a current mirror, for `auto`, have another
+    key than those of any age."""
     source: SearchSource = "auto"
     """What may answer it."""
 

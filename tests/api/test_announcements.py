@@ -478,7 +478,7 @@ async def test_service_reads_the_feeds_of_working_days_in_new_york(
     moment: str,
     day: date | None,
 ) -> None:
-    monkeypatch.setattr("service.mirror.daily_announcements.START_DELAY", 0)
+    monkeypatch.setattr("service.mirror.daily_task.START_DELAY", 0)
     now = datetime.fromisoformat(moment).replace(tzinfo=ZONE)
     announce(arxiv, now.date(), *MIXED)
 
@@ -505,7 +505,7 @@ async def test_service_reads_announcements_daily_only_if_it_is_set(
     gateway: Serve,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("service.mirror.daily_announcements.START_DELAY", 0)
+    monkeypatch.setattr("service.mirror.daily_task.START_DELAY", 0)
     monkeypatch.setattr("service.arxiv_schedule.find_feed_day", lambda _: MONDAY)
     announce(arxiv, MONDAY, *MIXED)
     async with gateway() as client:

@@ -14,6 +14,7 @@ from demo.arxiv import StandIn
 from service import arxiv_schedule
 from service.context import LocalContext
 from service.mirror import daily_sync as daily_module
+from service.mirror import daily_task
 from service.mirror import sync as sync_module
 from service.mirror.daily_sync import DailySync
 from service.settings import Settings
@@ -49,8 +50,9 @@ async def contexts(
 
 @pytest.fixture(autouse=True)
 def _short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("START_DELAY", "POLL_SECONDS", "RETRY_PAUSE"):
-        monkeypatch.setattr(daily_module, name, 0.05)
+    monkeypatch.setattr(daily_module, "POLL_SECONDS", 0.05)
+    for name in ("START_DELAY", "RETRY_PAUSE"):
+        monkeypatch.setattr(daily_task, name, 0.05)
     monkeypatch.setattr(sync_module, "RETRY_PAUSE", 0.001)
 
 
@@ -120,7 +122,7 @@ async def test_failed_sync_is_repeated_by_one_process_and_not_by_each(
     db: psycopg.Connection,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(daily_module, "RETRY_PAUSE", 77.0)
+    monkeypatch.setattr(daily_task, "RETRY_PAUSE", 77.0)
     arxiv.oai.unavailable_dates = {TODAY}
     async with AsyncExitStack() as stack:
         for context in contexts:

@@ -10,7 +10,7 @@ import psycopg
 import pytest
 
 from demo.arxiv import StandIn
-from service.arxiv_query import encode_search, get_mirror_key
+from service.arxiv_query import encode_search
 from service.db.reader import RecordReader
 from service.models.arxiv import ApiQuery, Search
 from service.models.records import Run
@@ -249,7 +249,7 @@ def test_recorded_search_is_restored_with_its_order(search: Search | ApiQuery, s
     shown["search_query"] = shown["search_query"].replace("Date:[", 'Date:"').replace("]", '"')
     for values in (parameters, shown):
         text = "&".join(f"{name}={value}" for name, value in values.items())
-        key = request.search_key if source == "arxiv" else get_mirror_key(request)
+        key = request.search_key if source == "arxiv" else request.mirror_key
         restored = restore_search(create_run(text, key), URL)
         assert restored is not None
         assert restored.is_same

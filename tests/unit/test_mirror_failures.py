@@ -12,7 +12,7 @@ from service import arxiv_schedule
 from service.arxiv_http import ArxivFailure
 from service.db.mirror import is_temporary
 from service.errors import DatabaseUnavailable
-from service.mirror import daily_announcements, daily_sync
+from service.mirror import daily_task
 from service.mirror.daily_announcements import DailyAnnouncements
 from service.mirror.daily_sync import DailySync
 from service.mirror.oai_client import ListRequest, _check_request
@@ -85,9 +85,8 @@ class BrokenStore:
 async def test_daily_tasks_go_on_after_any_error(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    for module in (daily_sync, daily_announcements):
-        monkeypatch.setattr(module, "START_DELAY", 0)
-        monkeypatch.setattr(module, "RETRY_PAUSE", 0.001)
+    monkeypatch.setattr(daily_task, "START_DELAY", 0)
+    monkeypatch.setattr(daily_task, "RETRY_PAUSE", 0.001)
     monkeypatch.setattr(arxiv_schedule, "find_feed_day", lambda _: date(2026, 11, 24))
     store: Any = BrokenStore()
     nothing: Any = None
@@ -119,7 +118,7 @@ class EmptyStore:
 async def test_no_feed_is_requested_around_the_announcement(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(daily_announcements, "START_DELAY", 0)
+    monkeypatch.setattr(daily_task, "START_DELAY", 0)
     store: Any = EmptyStore()
     for clock, expected in ("20:00", 0), ("20:16", 1):
         moment = datetime.fromisoformat(f"2026-11-30T{clock}").replace(tzinfo=arxiv_schedule.ZONE)
