@@ -111,9 +111,11 @@ async def check_token(request: AnyRequest, context: Context, form: dict[str, str
     elif secret := _find_secret(request):
         token = await create_form_token(context.signing_key, secret)
     else:
-        raise FormRejected("the form has expired, or cookies are disabled: reload the page")
+        raise FormRejected(
+            "the form has expired, or cookies are disabled: send it again from its page"
+        )
     if not hmac.compare_digest(token.encode(), form.get(FIELD, "").encode()):
-        raise FormRejected("the form has expired: reload the page")
+        raise FormRejected("the form has expired: send it again from its page")
 
 
 def _find_secret(request: AnyRequest) -> str | None:

@@ -24,8 +24,8 @@ Values = dict[str, list[str]]
 """The values of parameters by name."""
 
 MAX_PAGE_SIZE = 100
-CONTROLS = dict.fromkeys({*range(32), 127} - {9, 10, 13}, "�")
-"""Characters that HTML cannot contain."""
+
+_CONTROLS = dict.fromkeys({*range(32), 127} - {9, 10, 13}, "�")
 
 
 def read_values(request: AnyRequest, names: Collection[str]) -> Values:
@@ -33,11 +33,16 @@ def read_values(request: AnyRequest, names: Collection[str]) -> Values:
     query = request.scope["query_string"].decode("ascii", "replace")
     values = parse_qs(query, errors="replace")
     shown = {
-        name: [text.translate(CONTROLS) for text in texts if text.strip()]
+        name: [replace_controls(text) for text in texts if text.strip()]
         for name, texts in values.items()
         if name in names
     }
     return {name: texts for name, texts in shown.items() if texts}
+
+
+def replace_controls(text: str) -> str:
+    """Replace the characters that HTML cannot contain."""
+    return text.translate(_CONTROLS)
 
 
 def parse_values(

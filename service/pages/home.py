@@ -15,17 +15,20 @@ from msgspec import Struct
 from .. import timestamps
 from ..context import Context
 from ..db.reader import QUERIES, ListSelection
-from ..errors import InvalidParameter, QueueTooLong, ServiceError, UpstreamError
+from ..errors import FormRejected, InvalidParameter, QueueTooLong, ServiceError, UpstreamError
 from ..models.filters import AnnouncementFilter, Position, QueryFilter
 from ..models.records import AnnouncedDay, QueryRow
 from ..models.responses import ArxivState, IndexStatus, MirrorStatus
+from ..paper_query import parse_query
 from ..problems import AnyRequest, handle_service_error
 from .csrf import check_token, create_token, read_form
-from .forms import read_values
+from .forms import read_values, replace_controls
 from .page import PAGE, create_page, create_problem_page
 from .query_text import create_search, describe_query
 from .searches import redirect_to_search
 
+MAX_FORM_BYTES = 2**20
+"""A text that is too long for a search is shown again, with the error."""
 RECENT_SEARCHES = 10
 READ_SECONDS = 2.0
 """How long the page waits for what is shown below the search box."""
@@ -54,27 +57,31 @@ async def show_home(request: AnyRequest, context: NamedDependency[Context]) -> T
     )
 
 
-@post("/", opt=PAGE, include_in_schema=False)
+@post("/", opt=PAGE, include_in_schema=False, request_max_body_size=MAX_FORM_BYTES)
 async def start_search(
     request: AnyRequest, context: NamedDependency[Context]
 ) -> Redirect | Template:
     """Search the stored papers or arXiv, and redirect to the results when they are there."""
     form = await read_form(request)
-    q = form.get("q", "")
-    if form.get("mode") != "arxiv":
-        return _redirect(f"/search?{urlencode({'q': q})}" if q.strip() else "/search")
-    await check_token(request, context, form)
+    q, mode = form.get("q", ""), form.get("mode", "")
     try:
+        if mode != "arxiv":
+            return _redirect_to_papers(q)
+        await check_token(request, context, form)
         reply = await context.search_service.search(create_search(q))
-    except (InvalidParameter, QueueTooLong, UpstreamError) as error:
+    except (FormRejected, InvalidParameter, QueueTooLong, UpstreamError) as error:
         problem = handle_service_error(request, error)
-        values = await _describe_home(request, context, {"q": q, "mode": "arxiv"})
+        values = await _describe_home(request, context, {"q": replace_controls(q), "mode": mode})
         return create_problem_page(request, problem, "home.html", **values)
     return await redirect_to_search(context, reply.recorded.query_id)
 
 
-def _redirect(path: str) -> Redirect:
-    return Redirect(path, status_code=303)
+def _redirect_to_papers(q: str) -> Redirect:
+    """Redirect to the stored papers that match. Raises InvalidParameter."""
+    if not q.strip():
+        return Redirect("/search", status_code=303)
+    parse_query(q)  # a text that is too long for it may be too long for a URL
+    return Redirect(f"/search?{urlencode({'q': q})}", status_code=303)
 
 
 async def _describe_home(

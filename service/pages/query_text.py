@@ -5,7 +5,7 @@ import re
 from ..errors import InvalidParameter
 from ..metadata.arxiv_ids import ArxivId, find_paper_reference
 from ..models.arxiv import Search
-from .forms import CONTROLS
+from .forms import replace_controls
 from .recorded_query import parse_recorded_query
 
 _PLAIN_WORDS = re.compile(r'[^"():]+')
@@ -33,5 +33,5 @@ def describe_query(query: str) -> str:
     """Return what a recorded search looks for, without the parameters that select its page."""
     recorded = parse_recorded_query(query)
     if recorded is None:
-        return query.translate(CONTROLS)
-    return " in ".join(filter(None, (recorded.search_query, recorded.id_list))).translate(CONTROLS)
+        return replace_controls(query)
+    return replace_controls(" in ".join(filter(None, (recorded.search_query, recorded.id_list))))

@@ -15,6 +15,7 @@ from service.formats import FORMATS
 from service.handlers import params
 from service.settings import Settings
 from tests.conftest import Gateway, Serve, served
+from tests.support.pages import BROWSER
 
 CHROMIUM = shutil.which("chromium")
 
@@ -81,7 +82,7 @@ async def test_schema_is_json_for_programs_and_a_page_for_browsers(client: Gatew
 
 async def test_unknown_path_below_schema_is_an_error(client: Gateway) -> None:
     for accept, media_type in (
-        ("text/html", "text/html; charset=utf-8"),
+        (BROWSER["accept"], "text/html; charset=utf-8"),
         ("application/json", "application/problem+json"),
     ):
         response = await client.get("/schema/nowhere", headers={"accept": accept})

@@ -118,8 +118,8 @@ async def test_lagging_replica_finds_the_previous_run(
     first, second = runs.add("2611.00001v1"), runs.add("2611.00002v1")
     known = RecordReader.fetch_run
 
-    async def query(reader: RecordReader, query_id: int) -> Run | None:
-        found = await known(reader, query_id)
+    async def query(reader: RecordReader, query_id: int, **options: bool) -> Run | None:
+        found = await known(reader, query_id, **options)
         db.execute("update queries set query_id = 99 where query_id = %s", (query_id,))
         return found
 

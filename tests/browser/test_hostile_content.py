@@ -79,8 +79,19 @@ def test_long_texts_stay_in_the_page(visit: Visit, width: int) -> None:
 def test_search_at_arxiv_shows_a_hostile_query_as_text(visit: Visit) -> None:
     page = visit(f"/?{urlencode({'mode': 'arxiv', 'q': f'all:xyzzyx AND ti:{MARKUP}'})}")
     page.get_by_role("button", name="Search").click()
-    page.wait_for_function(
-        "location.pathname != '/' || document.querySelector('.search-progress')"
-        ".textContent.match(/^(?!Waiting)./)"
-    )
+    page.wait_for_function("location.pathname != '/' || document.querySelector('#error')")
+    assert count_active_content(page) == 0
+
+
+@views
+@pytest.mark.parametrize("mode", ["local", "arxiv"])
+def test_long_text_is_shown_again_with_the_error(
+    visit: Visit, mode: str, *, has_script: bool
+) -> None:
+    page = visit(f"/?mode={mode}", java_script_enabled=has_script)
+    text = f"{MARKUP}{'Ω' * 100_000}"
+    page.get_by_role("searchbox").fill(text)
+    page.get_by_role("button", name="Search").click()
+    expect(page.locator("#error")).to_contain_text("longer than")
+    assert page.get_by_role("searchbox").input_value() == text
     assert count_active_content(page) == 0

@@ -158,8 +158,13 @@ def test_search_runs_at_arxiv_and_shows_changes(
 def test_rejected_search_shows_why_and_keeps_the_text(visit: Visit, view: View) -> None:
     page = visit("/", **view)
     search(page, "all:testing AND (", "arXiv")
-    expect(page.get_by_role("searchbox")).to_have_value("all:testing AND (")
-    expect(page.locator("#error, .search-progress:not(:empty)").first).to_be_visible()
+    expect(page.locator("#error")).to_contain_text("query: ")
+    box = page.get_by_role("searchbox")
+    expect(box).to_have_value("all:testing AND (")
+    expect(box).to_have_attribute("aria-invalid", "true")
+    # the form in the page with the error works like the first one
+    search(page, "all:testing", "arXiv")
+    page.wait_for_url("**/searches/*")
 
 
 @pytest.fixture(scope="session")

@@ -94,15 +94,15 @@ def test_wheel_has_one_top_level_package_with_all_files(wheel: Path) -> None:
         "arxiv_gateway",
         f"arxiv_gateway-{__version__}.dist-info",
     }
-    modules = {
+    files = {
         f"arxiv_gateway/{path.relative_to(ROOT / 'service')}"
-        for suffix in ("py", "sql", "toml", "typed")
+        for suffix in ("py", "sql", "toml", "typed", "html", "css", "js", "svg")
         for path in (ROOT / "service").rglob(f"*.{suffix}")
     }
     migrations = {
         f"arxiv_gateway/migrations/{path.name}" for path in (ROOT / "migrations").glob("*.sql")
     }
-    assert {name for name in names if name.startswith("arxiv_gateway/")} == modules | migrations
+    assert {name for name in names if name.startswith("arxiv_gateway/")} == files | migrations
 
 
 def test_source_distribution_builds_from_the_same_files(dist: Path) -> None:

@@ -43,7 +43,7 @@ async def test_form_without_its_token_or_cookie_is_rejected(private: Gateway) ->
     for token in ("", "x", "ü", cookie, form["csrf_token"][:-1], form["csrf_token"] + "A"):
         changed = await private.post("/sign-in", data=form | {"csrf_token": token})
         assert changed.status_code == 403
-        assert "the form has expired: reload the page" in parse(changed).text_content()
+        assert "the form has expired: send it again from its page" in parse(changed).text_content()
     del form["csrf_token"]
     assert (await private.post("/sign-in", data=form)).status_code == 403
     for value in ("", "x", "A" * 43, "A" * 20_000, cookie[:-1]):

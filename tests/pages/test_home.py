@@ -110,6 +110,24 @@ async def test_search_that_arxiv_does_not_answer_is_explained(gateway: Serve) ->
 async def test_search_of_arxiv_needs_the_token_of_the_form(client: Gateway, arxiv: StandIn) -> None:
     response = await client.post("/", data={"q": "dark", "mode": "arxiv"}, headers=BROWSER)
     assert response.status_code == 403
+    assert "send it again" in read_texts(parse(response), "*[@id='error']")[0]
+    assert not arxiv.requests
+    form = read_form(response, "/")
+    assert (form["q"], form["mode"]) == ("dark", "arxiv")
+    assert (await client.post("/", data=form, headers=BROWSER)).status_code == 303
+    assert len(arxiv.requests) == 1
+
+
+@pytest.mark.parametrize("mode", ["local", "arxiv"])
+async def test_text_that_is_too_long_is_shown_again(
+    client: Gateway, arxiv: StandIn, mode: str
+) -> None:
+    q = "Ω\x1b" * 50_000
+    response = await send(client, q=q, mode=mode)
+    assert response.status_code == 400
+    assert "longer than" in read_texts(parse(response), "*[@id='error']")[0]
+    fields = read_form(response, "/")
+    assert (fields["q"], fields["mode"]) == (q.replace("\x1b", "�"), mode)
     assert not arxiv.requests
 
 

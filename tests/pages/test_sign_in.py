@@ -294,7 +294,7 @@ async def test_signing_in_again_replaces_the_session(private: Gateway, add: Add)
     assert "second" in parse(await private.get("/")).text_content()
     stale = await private.post("/sign-out", data=form)  # from a tab of the first session
     assert stale.status_code == 403
-    assert "the form has expired: reload the page" in parse(stale).text_content()
+    assert "the form has expired: send it again from its page" in parse(stale).text_content()
 
 
 # What a session is accepted for

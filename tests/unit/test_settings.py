@@ -133,7 +133,7 @@ READ = [
     ("anonymous_rate", "5/second", "5/second"),
     *(("pages", word, word) for word in ("on", "off")),
     ("public_url", "https://papers.example.org", "https://papers.example.org"),
-    ("public_url", "http://example.org:8000/below/", "http://example.org:8000/below/"),
+    ("public_url", "http://example.org:8000/", "http://example.org:8000/"),
     ("allowed_hosts", "example.org", "example.org"),
     ("cors_origins", "*", "*"),
     *(("log_level", level, level) for level in ("DEBUG", "INFO", "NOTICE", "WARNING", "ERROR")),

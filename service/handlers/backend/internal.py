@@ -80,8 +80,8 @@ async def find_entries(
     status_code=200,
     summary="Read stored rows for a frontend",
     responses=openapi.describe_json(
-        list[dict[str, Any]] | dict[str, Any] | None,
-        "The rows, or one row, or null.",
+        list[dict[str, Any]] | dict[str, Any] | int | None,
+        "The rows, or one row, or null, or a number.",
         example=openapi.create_example(list[ResultRow]),
     )
     | PROBLEMS,
@@ -96,8 +96,8 @@ async def read_archive(
 ) -> Response[Any]:
     """Return stored rows: a page of a list, or the rows of a search or a paper.
 
-    `type` selects what is read. `query` returns one search or null, `details`, `day` and
-    `suggestions` an object, all others a list.
+    `type` selects what is read. `query` and `next-run` return one search or null, `run-count` a
+    number, `details`, `day` and `suggestions` an object, all others a list.
     """
     rows = await requests.execute(data, context.reader, context.paper_search)
     return Response(rows)

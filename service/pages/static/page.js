@@ -50,16 +50,14 @@ for (const bar of document.querySelectorAll("svg a[data-label]")) {
   bar.prepend(title);
 }
 
-// A search of arXiv shows that it waits, then its result, or the error below the form.
-const searchForm = document.querySelector("form.search[method=post]");
-if (searchForm) {
-  searchForm.addEventListener("submit", (event) => {
-    if (searchForm.elements.mode.value === "arxiv") {
-      event.preventDefault();
-      searchArxiv(searchForm);
-    }
-  });
-}
+// A search of arXiv shows that it waits, then its result, or the page with the error.
+document.addEventListener("submit", (event) => {
+  const form = event.target;
+  if (form.matches("form.search[method=post]") && form.elements.mode.value === "arxiv") {
+    event.preventDefault();
+    searchArxiv(form);
+  }
+});
 
 async function searchArxiv(form) {
   const progress = form.querySelector(".search-progress");
@@ -75,12 +73,12 @@ async function searchArxiv(form) {
       return;
     }
     const page = new DOMParser().parseFromString(await response.text(), "text/html");
-    const error = page.querySelector("#error, main p");
-    progress.textContent = error ? error.textContent : `status ${response.status}`;
+    document.querySelector("main").replaceWith(page.querySelector("main"));
+    document.querySelector("[aria-invalid], main").focus();
   } catch (error) {
     progress.textContent = `The search failed: ${error.message}`;
+    button.disabled = false;
   }
-  button.disabled = false;
 }
 
 // Keys of one character can be switched off, as WCAG 2.1.4 requires.
