@@ -138,11 +138,11 @@ def _build_query(search: Search) -> str:
     """Return a query in which all parameters must match."""
     nodes: list[Node] = []
     if search.query and search.query.strip():
-        nodes.append(_parse_query(search.query))
+        nodes.append(parse_query(search.query))
     for name, field in FIELDS.items():
         text = getattr(search, name)
         if text and text.strip():
-            nodes.append(Term(field, _clean_words(name, text)))
+            nodes.append(Term(field, clean_words(name, text)))
     if categories := _parse_categories(search.category):
         nodes.append(parser.join_nodes(categories, ["OR"] * (len(categories) - 1)))
     if search.submitted_from is not None or search.submitted_to is not None:
@@ -155,7 +155,7 @@ def _build_query(search: Search) -> str:
     return f"({text})" if "_" in text and not text.startswith("(") else text
 
 
-def _clean_words(name: str, text: str) -> str:
+def clean_words(name: str, text: str) -> str:
     """Return what a parameter searches for. Raises InvalidParameter."""
     text = straighten_quotes(convert_markup(text))
     if name == "author":
@@ -165,7 +165,8 @@ def _clean_words(name: str, text: str) -> str:
     raise InvalidParameter(name, "has no characters that arXiv can search for")
 
 
-def _parse_query(text: str) -> Node:
+def parse_query(text: str) -> Node:
+    """Parse a query in arXiv's own language. Raises InvalidParameter."""
     if len(text) > MAX_QUERY_LENGTH:
         raise InvalidParameter("query", f"is longer than {MAX_QUERY_LENGTH} characters")
     try:

@@ -317,8 +317,8 @@ class RemoteReader(RecordReader):
 
     _fetch_page = fetch_page
 
-    async def fetch_run(self, query_id: int, *, at_once: bool = False) -> Run | None:
-        return await self._read(requests.QueryById(query_id, at_once), _OPTIONAL_RUN)
+    async def fetch_run(self, query_id: int, *, ignore_read_delay: bool = False) -> Run | None:
+        return await self._read(requests.QueryById(query_id, ignore_read_delay), _OPTIONAL_RUN)
 
     async def count_runs(self, since: int) -> int:
         return await self._read(requests.RunCount(since), int)
@@ -338,8 +338,10 @@ class RemoteReader(RecordReader):
     async def fetch_finding_runs(self, arxiv_id: str, limit: int) -> list[QueryRow]:
         return await self._read(requests.FindingRuns(arxiv_id, limit), list[QueryRow])
 
-    async def fetch_versions(self, arxiv_id: str, *, at_once: bool = False) -> list[PaperRow]:
-        return await self._read(requests.Versions(arxiv_id, at_once), list[PaperRow])
+    async def fetch_versions(
+        self, arxiv_id: str, *, ignore_read_delay: bool = False
+    ) -> list[PaperRow]:
+        return await self._read(requests.Versions(arxiv_id, ignore_read_delay), list[PaperRow])
 
     async def fetch_details(self, paper: PaperVersion) -> PaperDetails:
         return await self._read(requests.Details(paper), PaperDetails)

@@ -73,7 +73,7 @@ class Page(_Request, frozen=True, tag="page"):
             msgspec.convert(self.position.key, tuple.__class_getitem__(key_types))
 
 
-ReadAtOnce = Annotated[bool, describe("whether to read rows younger than the read delay, too")]
+IgnoreReadDelay = Annotated[bool, describe("whether to read rows younger than the read delay, too")]
 
 
 # backends of the previous release do not know the new key
@@ -81,7 +81,7 @@ class QueryById(_Request, frozen=True, omit_defaults=True, tag="query"):
     """One search."""
 
     query_id: Annotated[QueryId, describe("number of the search")]
-    at_once: ReadAtOnce = False
+    ignore_read_delay: IgnoreReadDelay = False
 
 
 class RunCount(_Request, frozen=True, tag="run-count"):
@@ -126,7 +126,7 @@ class Versions(_Request, frozen=True, omit_defaults=True, tag="versions"):
     """The versions of one paper."""
 
     arxiv_id: Annotated[str, describe("arXiv identifier without a version")]
-    at_once: ReadAtOnce = False
+    ignore_read_delay: IgnoreReadDelay = False
 
 
 class Details(_Request, frozen=True, tag="details"):
@@ -250,8 +250,8 @@ async def execute(  # noqa: C901, PLR0911, PLR0912 - one each
         case Page(name, filters, position, limit, newest):
             selection = ListSelection(LISTS[name][0], filters, newest)
             return await reader.fetch_page(selection, position, limit)
-        case QueryById(query_id, at_once):
-            return await reader.fetch_run(query_id, at_once=at_once)
+        case QueryById(query_id, ignore_read_delay):
+            return await reader.fetch_run(query_id, ignore_read_delay=ignore_read_delay)
         case RunCount(since):
             return await reader.count_runs(since)
         case Runs(run, limit):
@@ -264,8 +264,8 @@ async def execute(  # noqa: C901, PLR0911, PLR0912 - one each
             return await reader.fetch_feed_papers(runs)
         case FindingRuns(arxiv_id, limit):
             return await reader.fetch_finding_runs(arxiv_id, limit)
-        case Versions(arxiv_id, at_once):
-            return await reader.fetch_versions(arxiv_id, at_once=at_once)
+        case Versions(arxiv_id, ignore_read_delay):
+            return await reader.fetch_versions(arxiv_id, ignore_read_delay=ignore_read_delay)
         case Details(paper):
             return await reader.fetch_details(paper)
         case PapersById(names):

@@ -192,9 +192,9 @@ class RecordReader:
         fetch_page = partial(self._fetch_page, selection)
         return BatchReader(fetch_page, selection.definition, position, max_rows)
 
-    async def fetch_run(self, query_id: int, *, at_once: bool = False) -> Run | None:
-        """One run of a search. `at_once`: without the read delay, which only lists need."""
-        values = {"query_id": query_id, **_read_at_once(at_once)}
+    async def fetch_run(self, query_id: int, *, ignore_read_delay: bool = False) -> Run | None:
+        """One run of a search."""
+        values = {"query_id": query_id, **_get_read_delay(ignore_read_delay)}
         rows = await self._fetch(Run, sql.SELECT_QUERY, values, "queries")
         return rows[0] if rows else None
 
@@ -247,9 +247,11 @@ class RecordReader:
         values = {"query_ids": query_ids, "all_query_ids": all_query_ids, "limit": FEED_PAPERS}
         return await self._fetch(PaperRow, sql.SELECT_FEED_PAPERS, values)
 
-    async def fetch_versions(self, arxiv_id: str, *, at_once: bool = False) -> list[PaperRow]:
-        """The versions of a paper, the latest first. `at_once`: without the read delay."""
-        values = {"arxiv_id": arxiv_id, **_read_at_once(at_once)}
+    async def fetch_versions(
+        self, arxiv_id: str, *, ignore_read_delay: bool = False
+    ) -> list[PaperRow]:
+        """The versions of a paper, the latest first."""
+        values = {"arxiv_id": arxiv_id, **_get_read_delay(ignore_read_delay)}
         return await self._fetch(PaperRow, sql.SELECT_VERSIONS, values)
 
     async def fetch_details(self, paper: PaperVersion) -> PaperDetails:
@@ -410,8 +412,8 @@ class BatchReader(Generic[Row]):
             self._reading = None
 
 
-def _read_at_once(at_once: bool) -> dict[str, float]:  # noqa: FBT001
-    return {"read_delay": 0.0} if at_once else {}
+def _get_read_delay(ignore_read_delay: bool) -> dict[str, float]:  # noqa: FBT001
+    return {"read_delay": 0.0} if ignore_read_delay else {}
 
 
 def _is_slow(filters: Filter) -> bool:

@@ -8,6 +8,7 @@ from time import time
 from typing import Self
 
 import msgspec
+import psycopg
 from msgspec import Struct
 
 from .. import sql
@@ -105,5 +106,5 @@ class SearchStatistics:
     async def _try_flush(self) -> None:
         try:
             await self.flush()
-        except DatabaseUnavailable as error:
+        except (DatabaseUnavailable, psycopg.Error) as error:
             logger.info("could not store the statistics of searches yet: %s", error)

@@ -192,10 +192,14 @@ async def get_query_feed(
     return Response(content, media_type=FORMATS["atom"].media_type)
 
 
-async def fetch_run(reader: RecordReader, query_id: int, *, at_once: bool = False) -> Run:
-    """Return a run. Raises NotFound. `at_once`: without the read delay."""
+async def fetch_run(reader: RecordReader, query_id: int, *, ignore_read_delay: bool = False) -> Run:
+    """Return a run. Raises NotFound."""
     is_possible = 0 < query_id <= INT8_MAX
-    run = await reader.fetch_run(query_id, at_once=at_once) if is_possible else None
+    run = (
+        await reader.fetch_run(query_id, ignore_read_delay=ignore_read_delay)
+        if is_possible
+        else None
+    )
     if run is None:
         raise NotFound(f"no search {query_id} is recorded; see /queries for the recorded ones")
     return run

@@ -73,6 +73,16 @@ def select_categories(texts: Iterable[str]) -> CategorySelection:
     return CategorySelection(sorted(names), sorted(archives))
 
 
+def find_unknown(texts: Iterable[str]) -> int | None:
+    """Return the position of the first text that `select_categories` rejects."""
+    for position, text in enumerate(texts):
+        try:
+            select_categories([text])
+        except UnknownCategory:
+            return position
+    return None
+
+
 def _parse_category(text: str) -> str:
     name = text.lower()
     if name in _SPELLINGS:

@@ -1,16 +1,13 @@
 """Authentication by API keys, and quotas."""
 
-import re
 from collections.abc import Iterable
-from http import HTTPStatus
 from ipaddress import IPv6Address, ip_address, ip_network
-from urllib.parse import quote, unquote
 
 from litestar.enums import HttpMethod
 from litestar.middleware import ASGIMiddleware
 from litestar.types import ASGIApp, Message, Receive, Scope, Send
 
-from ..api_keys import KEY_PATTERN, ApiKeyCache, Rate
+from ..api_keys import ApiKeyCache, Rate
 from ..errors import InvalidApiKey, InvalidProxyApiKey, ServiceError, TooManyRequests
 from ..logging import key_name
 from ..problems import reject_request
@@ -19,23 +16,19 @@ from ..sessions import COOKIE, Session, SessionStore, get_session, set_session
 from ..settings import ENDPOINTS
 from .credentials import find_cookies, find_key
 from .scope import get_first_segment, get_header, has_absolute_target
+from .sign_in import SEARCHES_ARXIV, SIGN_IN, redirect_to_sign_in
 
 EXEMPT = frozenset(
     {"health", "metrics", "schema", "schema-assets", "static", *ENDPOINTS["backend"]}
 )
 """First segments of paths without keys: for operators, the description, and the backend endpoints,
 which have their own token."""
-SIGN_IN = "sign-in"
-"""First segment of the path that accepts keys in a form."""
-_ASKING = frozenset({"arxiv", "api"})
-"""First segments of the paths whose GET sends a request to arXiv."""
 SIGN_IN_RATE = Rate(20, 60)
 """Of an address: a person needs one attempt, and each costs a lookup."""
 SITE_FACTOR = 16
 """How many times the quota of an address an IPv6 /48 has, the network of a whole site."""
 
-_LOCAL_TARGET = re.compile(r"/(?![/\\])[!-\[\]-~]{0,8000}")
-"""Browsers treat `\\` as `/`, and `//` begins the name of a host."""
+INVALID_KEY = "invalid or revoked API key: ask the operator for a new one"
 
 Limits = list[tuple[str, Rate]]
 
@@ -72,7 +65,7 @@ class ApiKeyMiddleware(ASGIMiddleware):
             quotas, limits = await self._identify_client(scope)
         except ServiceError as error:
             if isinstance(error, InvalidApiKey) and self._needs_sign_in(scope):
-                await _redirect_to_sign_in(scope, send)
+                await redirect_to_sign_in(scope, receive, send)
             else:
                 await reject_request(error, send)
             return
@@ -111,9 +104,7 @@ class ApiKeyMiddleware(ASGIMiddleware):
         if text is not None:
             key = await self.keys.find(text)
             if key is None:
-                raise _create_error(
-                    scope, "invalid or revoked API key: ask the operator for a new one"
-                )
+                raise _create_error(scope, INVALID_KEY)
             key_name.set(key.name)
             return self.key_quotas, [(key.name, key.rate)]
         if get_first_segment(scope) in self._sign_in:
@@ -138,7 +129,7 @@ class ApiKeyMiddleware(ASGIMiddleware):
         link is not from there.
         """
         if self.sessions is None or (
-            get_first_segment(scope) in _ASKING
+            get_first_segment(scope) in SEARCHES_ARXIV
             and get_header(scope, b"sec-fetch-site") not in {b"same-origin", b"none"}
         ):
             return None
@@ -156,40 +147,8 @@ def _get_address(scope: Scope) -> str:
 def _make_private(headers: Iterable[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
     """Keep shared caches from storing a response: they know this of Authorization only."""
     fields = dict(headers)
-    control = fields.get(b"cache-control", b"no-cache")
+    control = fields.get(b"cache-control", b"no-cache").removeprefix(b"private, ")
     return [*(fields | {b"cache-control": b"private, " + control}).items()]
-
-
-async def _redirect_to_sign_in(scope: Scope, send: Send) -> None:
-    location = f"/{SIGN_IN}"
-    if scope.get("method") != HttpMethod.POST and (target := _get_target(scope)):
-        location += f"?next={quote(target, safe='/')}"
-    headers = [
-        (b"location", location.encode()),
-        (b"cache-control", b"no-store"),
-        (b"content-length", b"0"),
-    ]
-    await send({"type": "http.response.start", "status": HTTPStatus.SEE_OTHER, "headers": headers})
-    await send({"type": "http.response.body", "body": b"", "more_body": False})
-
-
-def _get_target(scope: Scope) -> str | None:
-    """Return the path and the query, unless they are of no use after signing in."""
-    query = b"?" + scope["query_string"] if scope["query_string"] else b""
-    target = (scope["raw_path"] + query).decode("latin-1")
-    return target if target != "/" and is_local_target(target) else None
-
-
-def is_local_target(target: str) -> bool:
-    """Return whether a target is a path of this service that a redirect may contain.
-
-    API keys in a URL are not repeated, and searches of arXiv not begun.
-    """
-    if not _LOCAL_TARGET.fullmatch(target) or KEY_PATTERN.search(target):
-        return False
-    segments = [*filter(None, unquote(re.split("[?#]", target)[0]).split("/"))]
-    # browsers resolve dots, so another path may follow
-    return _ASKING.isdisjoint(segments[:1]) and {".", ".."}.isdisjoint(segments)
 
 
 def _create_error(scope: Scope, detail: str) -> InvalidApiKey:

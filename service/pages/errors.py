@@ -11,6 +11,7 @@ from litestar.types import ASGIApp, Receive, Scope, Send
 from ..formats.negotiation import parse_media_type, select_offer
 from ..middleware.api_errors import ProblemSender
 from ..middleware.scope import get_first_segment, get_header
+from ..middleware.sign_in import create_sign_in_url, get_target
 from ..models.responses import Problem
 from ..problems import BEARER, Headers
 from ..settings import Settings
@@ -51,7 +52,8 @@ class ErrorPages:
     def render(self, scope: Scope, problem: Problem) -> bytes:
         """Return the page."""
         values = create_common_values(scope, self._settings)
-        return self._template.render(values, problem=problem).encode()
+        url = create_sign_in_url(get_target(scope))
+        return self._template.render(values, problem=problem, sign_in_url=url).encode()
 
     def create_rejection(
         self, target: bytes, headers: Headers, problem: Problem
@@ -60,7 +62,10 @@ class ErrorPages:
 
         None if no page is wanted. Target and headers can be incomplete.
         """
-        scope = cast("Scope", {"path": _decode_path(target), "headers": headers})
+        path, _, query = target.partition(b"?")
+        text = path.decode("latin-1")
+        fields = {"path": text, "raw_path": path, "query_string": query, "headers": headers}
+        scope = cast("Scope", fields)
         # the path counts only for targets that are too long: their headers are not read
         is_too_long = problem.status == HTTPStatus.REQUEST_URI_TOO_LONG
         if not (self.is_wanted(scope) if is_too_long else _prefers_html(scope)):
@@ -87,10 +92,6 @@ class PageErrorMiddleware(ASGIMiddleware):
 
     def _render(self, scope: Scope, problem: Problem) -> tuple[int, bytes]:
         return problem.status, self._pages.render(scope, problem)
-
-
-def _decode_path(target: bytes) -> str:
-    return target.partition(b"?")[0].decode("latin-1")
 
 
 def _prefers_html(scope: Scope) -> bool:

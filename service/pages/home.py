@@ -161,7 +161,8 @@ def _describe_arxiv(arxiv: ArxivState) -> str:
     if arxiv.closed_until:
         return f"arXiv throttles requests until {arxiv.closed_until.replace('T', ' ')}."
     if arxiv.waiting:
-        return f"{arxiv.waiting} searches wait for arXiv."
+        noun = "search waits" if arxiv.waiting == 1 else "searches wait"
+        return f"{arxiv.waiting} {noun} for arXiv."
     if arxiv.asking:
         return "A request to arXiv is in progress."
     if arxiv.last_outcome is None:

@@ -17,7 +17,7 @@ from ..errors import InvalidParameter
 from ..formats import FORMATS
 from ..handlers.announcements import create_day_response, describe_missing
 from ..handlers.params import AnnouncementsQuery
-from ..metadata.categories import CATEGORIES, get_title
+from ..metadata.categories import CATEGORIES, find_unknown, get_title
 from ..models.mirror import AnnouncementType
 from ..models.records import AnnouncedDay, AnnouncedPaperRow
 from ..models.responses import Paper
@@ -90,6 +90,8 @@ async def show_new_papers(request: AnyRequest, context: NamedDependency[Context]
 def _describe_form(values: Values) -> dict[str, Any]:
     return {
         "values": values,
+        "invalid_category": find_unknown(values.get("category", ())) or 0,
+        "types": [text for text in values.get("type", ()) if text.strip().lower() in _NAMES],
         "categories": [(name, get_title(name)) for name in CATEGORIES],
         "feed": _link("/announcements/feed", values, date=[]),
     }

@@ -107,22 +107,24 @@ def create_page(
 ) -> Template:
     """Return a page; `values` are the variables of its template."""
     settings = request.app.state.context.settings
-    cookies = csrf.create_cookies(request, settings)
-    private = {"cache-control": "private, no-cache"} if cookies else {}
+    private = {"cache-control": "private, no-cache"} if values.get("token") else {}
     return Template(
         template,
         context=create_common_values(request.scope, settings) | values,
         status_code=status_code,
         headers={**HEADERS, **private, **(headers or {})},
-        cookies=cookies,
+        cookies=csrf.create_cookies(request, settings),
         media_type=MediaType.HTML,
     )
 
 
 def create_common_values(scope: Scope, settings: Settings) -> dict[str, Any]:
     """Return the variables of `base.html`."""
-    uses_keys = settings.api_keys != "off"
-    return {"path": scope["path"], "session": get_session(scope), "uses_keys": uses_keys}
+    return {
+        "path": scope["path"],
+        "session": get_session(scope),
+        "uses_keys": settings.api_keys != "off",
+    }
 
 
 def create_problem_page(

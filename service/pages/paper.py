@@ -64,7 +64,7 @@ async def show_paper(
     if unquote_to_bytes(request.scope["raw_path"]) != path.encode():
         query = f"?{request.url.query}" if request.url.query else ""
         return Redirect(f"{path}{query}", status_code=HTTP_308_PERMANENT_REDIRECT)
-    rows = await context.reader.fetch_versions(name, at_once=True)
+    rows = await context.reader.fetch_versions(name, ignore_read_delay=True)
     row = _select_version(rows, version)
     if row is None:
         return await _create_missing_page(request, context, ArxivId(name, version), rows)
@@ -82,12 +82,15 @@ async def retrieve_paper(
     name, version = parse_id_parameter(arxiv_id.strip("/"), "arxiv_id")
     await csrf.check_token(request, context, await csrf.read_form(request))
     full_name = format_versioned_id(name, version)
-    reply = await context.search_service.search(Search(id_list=(full_name,)))
+    # the mirror does not have it either
+    reply = await context.search_service.search(Search(id_list=(full_name,)), source="arxiv")
     if not reply.recorded.num_entries:
         raise NotFound(f"arXiv does not have a paper {full_name}")
 
     async def read() -> PaperRow | None:
-        return _select_version(await context.reader.fetch_versions(name, at_once=True), version)
+        return _select_version(
+            await context.reader.fetch_versions(name, ignore_read_delay=True), version
+        )
 
     await wait_until_visible(read, context.settings.settle)
     return Redirect(_create_path(name, version), status_code=HTTP_303_SEE_OTHER)

@@ -2,30 +2,38 @@
 
 import re
 
+from ..arxiv_query import parse_query
+from ..arxiv_query_parser import format_query
+from ..arxiv_query_translation import translate_query
 from ..errors import InvalidParameter
-from ..metadata.arxiv_ids import ArxivId, find_paper_reference
+from ..metadata.arxiv_ids import ArxivId, find_paper_reference, format_versioned_id
 from ..models.arxiv import Search
 from .forms import replace_controls
 from .recorded_query import parse_recorded_query
 
-_PLAIN_WORDS = re.compile(r'[^"():]+')
-_OPERATOR = re.compile(r"\b(?:AND|OR|ANDNOT|NOT)\b")
+_ARXIV_FIELD = re.compile(
+    r"\b(?:co|jr|cat|rn|id|doi|all|submittedDate|lastUpdatedDate):", re.IGNORECASE
+)
+"""A field that queries of the stored papers do not have."""
 
 
 def create_search(q: str) -> Search:
-    """Return the search of arXiv for a text: plain words, an identifier, or arXiv's own language.
+    """Return the search of arXiv for a text.
 
-    All of the words must match. Raises InvalidParameter.
+    The text is the identifier of a paper, a query in arXiv's own language, or a query as for the
+    stored papers. Raises InvalidParameter.
     """
-    if not q.strip():
-        raise InvalidParameter("q", "it does not contain a word to search for")
     match find_paper_reference(q):
         case ArxivId(name, version):
-            return Search(id_list=(f"{name}v{version}" if version else name,))
+            return Search(id_list=(format_versioned_id(name, version),))
         case str(doi):
             return Search(query=f'doi:"{doi}"')
-    if _PLAIN_WORDS.fullmatch(q) and not _OPERATOR.search(q):
-        return Search(query=" AND ".join(q.split()))
+    try:
+        parse_query(q)
+    except InvalidParameter:
+        if _ARXIV_FIELD.search(q):
+            raise
+        return Search(query=format_query(translate_query(q)))
     return Search(query=q)
 
 

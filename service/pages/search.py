@@ -13,7 +13,7 @@ from ..errors import IndexUnavailable, InvalidParameter
 from ..formats import FORMATS
 from ..handlers.papers import create_papers_response, find_highlights, find_papers
 from ..handlers.params import PapersQuery
-from ..metadata.categories import get_title, spell_category
+from ..metadata.categories import find_unknown, get_title, spell_category
 from ..models.records import PaperRow
 from ..models.responses import FacetCount, Facets, Paper
 from ..problems import AnyRequest, handle_service_error
@@ -68,6 +68,8 @@ class Histogram(Struct, frozen=True):
 
     bars: list[Bar]
     width: int
+    is_full: bool
+    """Whether the bars fill the width."""
 
 
 @get("/search", opt=PAGE, include_in_schema=False)
@@ -115,6 +117,7 @@ def _describe_list(values: Values) -> dict[str, Any]:
     chosen = values.get("order", [next(iter(orders))])[0]
     return {
         "values": values,
+        "invalid_category": find_unknown(values.get("category", ())) or 0,
         "removals": list(_list_removals(values)),
         "orders": [
             Choice(ORDERS[name], _link(values, order=name), name == chosen) for name in orders
@@ -152,21 +155,22 @@ def _list_categories(values: Values, counts: list[FacetCount]) -> list[Choice]:
     chosen = {spell_category(text): text for text in values.get("category", ())}
     numbers = {each.value: each.count for each in counts}
     return [
-        *(_unchoose(values, name, numbers.get(name, 0)) for name in chosen),
+        *(_unchoose(values, name, numbers.get(name)) for name in chosen),
         *(_choose(values, each) for each in counts if each.value not in chosen),
     ]
 
 
-def _unchoose(values: Values, category: str, count: int) -> Choice:
+def _unchoose(values: Values, category: str, count: int | None) -> Choice:
     others = [text for text in values["category"] if spell_category(text) != category]
     url = _link(values, category=others)
     return Choice(category, url, is_chosen=True, count=count, title=get_title(category))
 
 
-def _choose(values: Values, count: FacetCount) -> Choice:
-    # with the others it would have more papers than its number says: any of them may match
-    url = _link(values, category=count.value)
-    return Choice(count.value, url, count=count.count, title=count.name)
+def _choose(values: Values, facet: FacetCount) -> Choice:
+    # in place of others it has more papers than were counted among theirs
+    count = None if "category" in values else facet.count
+    url = _link(values, category=facet.value)
+    return Choice(facet.value, url, count=count, title=facet.name)
 
 
 def _create_histogram(values: Values, counts: list[FacetCount]) -> Histogram:
@@ -179,7 +183,7 @@ def _create_histogram(values: Values, counts: list[FacetCount]) -> Histogram:
         height = max(count * BAR_HEIGHT / highest, 1.5) if count else 0.0
         url = _link(values, since=f"{year}-01-01", until=f"{year}-12-31")
         bars.append(Bar(str(year), count, url, 10 * place, BAR_HEIGHT - height, height))
-    return Histogram(bars, 10 * max(len(bars), MIN_BARS))
+    return Histogram(bars, 10 * max(len(bars), MIN_BARS), len(bars) >= MIN_BARS)
 
 
 def _link(values: Values, **changes: str | list[str] | None) -> str:

@@ -132,7 +132,7 @@ async def repeat_search(
 
 async def _fetch_run(context: Context, query_id: int) -> Run:
     try:
-        return await fetch_run(context.reader, query_id, at_once=True)
+        return await fetch_run(context.reader, query_id, ignore_read_delay=True)
     except NotFound:
         reason = "see /searches for the recorded ones, or wait if it has just ended"
         raise NotFound(f"no search {query_id} is recorded: {reason}") from None
@@ -140,7 +140,7 @@ async def _fetch_run(context: Context, query_id: int) -> Run:
 
 async def redirect_to_search(context: Context, query_id: int) -> Redirect:
     """Redirect to the page of a search that was just recorded, as soon as it can be read."""
-    read = partial(context.reader.fetch_run, query_id, at_once=True)
+    read = partial(context.reader.fetch_run, query_id, ignore_read_delay=True)
     await wait_until_visible(read, context.settings.settle)
     return Redirect(f"/searches/{query_id}", status_code=303)
 

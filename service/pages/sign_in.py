@@ -9,7 +9,9 @@ from litestar.response import Redirect, Template
 from .. import sessions
 from ..context import Context
 from ..errors import NotFound
-from ..middleware.api_keys import SIGN_IN, is_local_target
+from ..middleware.api_keys import INVALID_KEY
+from ..middleware.credentials import find_cookies
+from ..middleware.sign_in import SIGN_IN, is_local_target
 from ..problems import AnyRequest
 from ..sessions import get_session
 from . import csrf
@@ -19,10 +21,14 @@ START = "/"
 
 
 @get("/sign-in", opt=PAGE, include_in_schema=False)
-async def show_sign_in(request: AnyRequest, context: NamedDependency[Context]) -> Template:
-    """Return the form that accepts an API key."""
+async def show_sign_in(
+    request: AnyRequest, context: NamedDependency[Context]
+) -> Template | Redirect:
+    """Return the form that accepts an API key, or redirect to its target if it is not needed."""
     _check_keys_are_used(context)
     target = _choose_target(request.query_params.get("next", START))
+    if await context.sessions.find(find_cookies(request.scope, sessions.COOKIE)):
+        return Redirect(target, status_code=303, headers={"cache-control": "no-store"})
     return await _create_form(request, context, target)
 
 
@@ -37,7 +43,7 @@ async def sign_in(
     target = _choose_target(form.get("next", START))
     value = await context.sessions.create(form.get("key", "").strip())
     if value is None:
-        return await _create_form(request, context, target, has_failed=True)
+        return await _create_form(request, context, target, error=INVALID_KEY)
     return _redirect(request, context, target, value, sessions.LIFETIME)
 
 
@@ -61,15 +67,15 @@ def _choose_target(target: str) -> str:
 
 
 async def _create_form(
-    request: AnyRequest, context: Context, target: str, *, has_failed: bool = False
+    request: AnyRequest, context: Context, target: str, *, error: str | None = None
 ) -> Template:
     return create_page(
         request,
         "sign_in.html",
-        status_code=HTTPStatus.BAD_REQUEST if has_failed else HTTPStatus.OK,
+        status_code=HTTPStatus.BAD_REQUEST if error else HTTPStatus.OK,
         token=await csrf.create_token(request, context),
         target=target,
-        has_failed=has_failed,
+        error=error,
         is_required=context.settings.api_keys == "required",
         days=sessions.LIFETIME // 86_400,
     )

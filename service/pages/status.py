@@ -29,6 +29,7 @@ from .charts import (
     format_seconds,
 )
 from .page import PAGE, create_page
+from .query_text import describe_query
 
 DAYS = 14
 RESPONSES = 20
@@ -87,7 +88,7 @@ async def show_status(request: AnyRequest, context: NamedDependency[Context]) ->
         num_days=DAYS,
         format_time=partial(timestamps.format_iso, tz=zone),
         format_bytes=format_bytes,
-        shorten=_shorten,
+        describe_query=_describe_query,
     )
 
 
@@ -188,5 +189,6 @@ def format_bytes(size: float) -> str:
     return f"{size:,.3g} GB" if size < 1000 else f"{size:,.0f} GB"  # noqa: PLR2004
 
 
-def _shorten(query: str) -> str:
-    return query if len(query) <= MAX_QUERY_CHARS else f"{query[:MAX_QUERY_CHARS]}…"
+def _describe_query(query: str) -> str:
+    text = describe_query(query)
+    return text if len(text) <= MAX_QUERY_CHARS else f"{text[:MAX_QUERY_CHARS]}…"

@@ -43,7 +43,10 @@ def browser() -> Iterator[Browser]:
     if not CHROMIUM.exists():
         pytest.skip(f"{CHROMIUM} is missing")
     with sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=str(CHROMIUM))
+        # users have this cache, so pages are shown again as they were left
+        chromium = playwright.chromium.launch(
+            executable_path=str(CHROMIUM), ignore_default_args=["--disable-back-forward-cache"]
+        )
         yield chromium
         chromium.close()
 

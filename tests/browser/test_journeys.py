@@ -154,11 +154,29 @@ def test_search_runs_at_arxiv_and_shows_changes(
     expect(page.locator("ol.searches p.query").first).to_contain_text(word)
 
 
+def test_start_page_can_be_used_again_after_going_back(visit: Visit) -> None:
+    page = visit("/")
+    search(page, "all:testing", "arXiv")
+    page.wait_for_url("**/searches/*")
+    page.go_back(wait_until="commit")  # the document of before has no other event
+    expect(page.get_by_role("button", name="Search")).to_be_enabled()
+    expect(page.locator(".search-progress")).to_have_text("")
+    search(page, "cat:math.*", "arXiv")
+    page.wait_for_url("**/searches/*")
+
+
+def test_search_of_arxiv_shows_that_it_waits(visit: Visit) -> None:
+    page = visit("/")
+    page.evaluate("document.addEventListener('submit', event => event.preventDefault())")
+    search(page, "all:testing", "arXiv")
+    expect(page.get_by_role("status")).to_contain_text("Waiting for arXiv, about 2 seconds")
+
+
 @in_all_views
 def test_rejected_search_shows_why_and_keeps_the_text(visit: Visit, view: View) -> None:
     page = visit("/", **view)
     search(page, "all:testing AND (", "arXiv")
-    expect(page.locator("#error")).to_contain_text("query: ")
+    expect(page.locator("#error")).to_contain_text("a term is missing after (")
     box = page.get_by_role("searchbox")
     expect(box).to_have_value("all:testing AND (")
     expect(box).to_have_attribute("aria-invalid", "true")

@@ -61,13 +61,15 @@ def test_keys_move_between_new_papers_and_open_one(visit: Visit) -> None:
     expect(titles.nth(0)).to_be_focused()
     page.keyboard.press("o")
     page.wait_for_url("**/abs/*")
-    page.go_back()
+    page.go_back(wait_until="commit")  # the document of before has no other event
     expect(page.locator("article").nth(0)).to_contain_text("✓ Read")
     expect(page.locator("article").nth(1)).not_to_contain_text("✓ Read")
 
 
-def test_keys_can_be_switched_off(visit: Visit) -> None:
-    page = visit("/new")
+def test_keys_can_be_switched_off_on_every_page(visit: Visit) -> None:
+    page = visit("/status")
+    expect(page.get_by_label("Keys:")).to_be_checked()
+    page.goto("/new")
     page.get_by_label("Keys:").uncheck()
     page.locator("h1").click()
     page.keyboard.press("j")
@@ -84,6 +86,11 @@ def test_chosen_category_is_remembered(visit: Visit) -> None:
     page.goto("/new")
     page.wait_for_url("**category=math*")
     expect(page.get_by_label("Category or archive")).to_have_value("math")
+    page.get_by_label("Category or archive").fill("nonsense")
+    page.keyboard.press("Enter")
+    expect(page.locator("#error")).to_be_visible()
+    page.goto("/new")
+    page.wait_for_url("**category=math*")
 
 
 def test_all_papers_are_marked_as_read(visit: Visit) -> None:

@@ -17,6 +17,7 @@ from service.settings import Settings
 from tests.conftest import Gateway, Serve, make_app, running, served
 from tests.support.pages import BROWSER, parse, read_form, read_texts, select
 
+WORDS = 'all:"galaxies" AND all:"dark" AND all:"matter"'
 HOSTILE = '<script>alert(1)</script>"\u202e{{ 7 * 7 }}'
 
 
@@ -48,6 +49,11 @@ async def test_form_searches_the_stored_papers_by_default(client: Gateway, arxiv
             'ti:"dark matter" ANDNOT cat:hep-ph',
             {"search_query": 'ti:"dark matter" ANDNOT cat:hep-ph'},
         ),
+        ("galaxies and dark matter", {"search_query": WORDS}),
+        (
+            'author:"Emmy Noether" -"ideal theory"',
+            {"search_query": 'au:"Emmy Noether" ANDNOT all:"ideal theory"'},
+        ),
         ("2101.00001v2", {"id_list": "2101.00001v2"}),
         ("https://arxiv.org/abs/hep-th/9901001", {"id_list": "hep-th/9901001"}),
     ],
@@ -71,10 +77,12 @@ async def test_form_searches_arxiv_and_leads_to_the_recorded_search(
 @pytest.mark.parametrize(
     ("q", "detail"),
     [
-        ("dark (matter", "query: an operator is missing before ("),
-        ("au:noether OR", "query: a term is missing after OR"),
+        ("dark (matter", "q: at character 6: the ( is not closed"),
+        ("au:noether OR", ": a word is missing at the end"),
         (" ", "q: it does not contain a word to search for"),
-        ("x:y", "query: x: is not a field"),
+        ("x:y", "q: at character 1: x is not a field"),
+        ("cat:hep-ph dark", "query: an operator is missing before dark"),
+        ("-dark", "q: at character 2: it would match nearly every paper"),
     ],
 )
 async def test_error_of_a_search_is_shown_at_the_input(

@@ -175,3 +175,14 @@ async def test_frontend_without_a_database_shows_the_same(
         async with gateway(backend_url=url, **remote) as client:
             page = parse(await client.get("/new"))
     assert len(select(page, "article")) == 5
+
+
+@pytest.mark.usefixtures("announced")
+async def test_invalid_values_are_marked_and_can_be_replaced(client: Gateway) -> None:
+    response = await client.get("/new?category=cs.SE&category=xx.yy")
+    assert response.status_code == 400
+    page = parse(response)
+    [field] = select(page, "*[@aria-invalid]")
+    assert field.get("value") == "xx.yy"
+    page = parse(await client.get("/new?type=bad&type=new"))
+    assert [each.get("value") for each in select(page, "input[@name='type']")] == ["new"]

@@ -138,6 +138,17 @@ async def test_facet_adds_a_category_and_removes_it(client: Gateway) -> None:
 
 
 @pytest.mark.usefixtures("_papers")
+async def test_number_of_a_category_is_that_of_its_link(client: Gateway) -> None:
+    for category, expected in (
+        ("cs.SE", ["cs.SE (remove) 2", "cs.LG"]),
+        ("cs.*", ["cs.* (remove)", "cs.SE", "cs.LG"]),
+    ):
+        page = await fetch(client, {"q": "flaky", "category": category})
+        links = read_texts(page, "nav[@aria-label='Categories']//li")
+        assert [text.replace("\N{MULTIPLICATION SIGN}", "") for text in links] == expected
+
+
+@pytest.mark.usefixtures("_papers")
 async def test_histogram_narrows_to_a_year_and_back(client: Gateway) -> None:
     page = await fetch(client, {"q": "flaky", "order": "newest"})
     assert read_texts(page, "*.histogram//tbody//tr") == ["20191", "20212"]
@@ -235,6 +246,12 @@ INVALID = [
     ({"after": "x"}, None),
     ([("q", "a"), ("q", "b")], "q"),
 ]
+
+
+async def test_error_is_at_the_category_that_is_invalid(client: Gateway) -> None:
+    params = [("category", "cs.SE"), ("category", "xx.yy")]
+    page = await fetch(client, params, status=400)
+    assert [each.get("value") for each in select(page, "*[@aria-invalid]")] == ["xx.yy"]
 
 
 @pytest.mark.parametrize(("params", "field"), INVALID)

@@ -70,6 +70,40 @@ async def test_page_leads_to_the_form_and_back(private: Gateway, add: Add) -> No
     assert "Sign out team-a" in " ".join(parse(page).text_content().split())
 
 
+async def test_search_is_not_lost_if_the_session_has_ended(private: Gateway, add: Add) -> None:
+    key = add()
+    await sign_in(private, key)
+    form = read_form(await private.get("/"), "/")
+    private.cookies.delete(KEY_COOKIE)
+    response = await private.post("/", data=form | {"q": "dark & matter", "mode": "arxiv"})
+    accepted = await sign_in(private, key, response.headers["location"])
+    page = await private.get(accepted.headers["location"])
+    again = read_form(page, "/")
+    assert (again["q"], again["mode"]) == ("dark & matter", "arxiv")
+
+
+@pytest.mark.parametrize(
+    ("path", "fields", "location"),
+    [
+        ("/", {"q": "x" * 9000}, "/sign-in"),
+        ("/", {"other": "x"}, "/sign-in"),
+        ("/searches/7/runs", {}, "/sign-in?next=/searches/7"),
+        ("/abs/2101.00001", {}, "/sign-in?next=/abs/2101.00001"),
+    ],
+)
+async def test_other_forms_lead_back_to_their_page(
+    private: Gateway, path: str, fields: dict[str, str], location: str
+) -> None:
+    response = await private.post(path, data=fields, headers=BROWSER)
+    assert (response.status_code, response.headers["location"]) == (303, location)
+
+
+async def test_form_is_skipped_with_a_session(private: Gateway, add: Add) -> None:
+    await sign_in(private, add())
+    response = await private.get("/sign-in?next=/status")
+    assert (response.status_code, response.headers["location"]) == (303, "/status")
+
+
 async def test_start_page_is_not_named_as_the_next_one(private: Gateway) -> None:
     assert (await private.get("/")).headers["location"] == "/sign-in"
 
@@ -232,6 +266,7 @@ def create_invalid_cookies(valid: str, other: str) -> list[str]:
 async def test_invalid_cookies_are_no_session(private: Gateway, add: Add) -> None:
     await sign_in(private, add("team-b"))
     other = private.cookies[KEY_COOKIE]
+    await sign_out(private)
     await sign_in(private, add())
     valid = private.cookies[KEY_COOKIE]
     private.cookies.clear()
@@ -285,10 +320,11 @@ async def test_session_counts_on_the_quota_of_its_key(private: Gateway, add: Add
 
 
 async def test_signing_in_again_replaces_the_session(private: Gateway, add: Add) -> None:
+    other_tab = read_form(await private.get("/sign-in"), "/sign-in")
     await sign_in(private, add("first"))
     before = private.cookies[KEY_COOKIE]
     form = read_form(await private.get("/"), "/sign-out")
-    await sign_in(private, add("second"))
+    await private.post("/sign-in", data=other_tab | {"key": add("second")})
 
     assert private.cookies[KEY_COOKIE] != before
     assert "second" in parse(await private.get("/")).text_content()
@@ -338,7 +374,10 @@ async def test_api_clients_without_a_key_are_not_redirected(private: Gateway) ->
     assert response.headers["content-type"] == "application/problem+json"
     page = await private.get("/papers", headers=BROWSER)
     assert page.status_code == 401
-    assert [link.get("href") for link in parse(page).xpath("//main//a")] == ["/sign-in", "/"]
+    assert [link.get("href") for link in parse(page).xpath("//main//a")] == [
+        "/sign-in?next=/papers",
+        "/",
+    ]
 
 
 async def test_page_with_an_invalid_key_is_not_redirected(private: Gateway) -> None:

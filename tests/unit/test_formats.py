@@ -322,9 +322,9 @@ def test_batch_boundaries_do_not_change_the_file(name: str) -> None:
     reference_format = FORMATS[name]
     assert isinstance(reference_format, ReferenceFormat)
     create = reference_format.create_serializer
-    at_once = write_file(create(HEAD), [FULL, BARE])
+    ignore_read_delay = write_file(create(HEAD), [FULL, BARE])
 
-    assert write_file(create(HEAD), [], [FULL], [], [BARE], []) == at_once
+    assert write_file(create(HEAD), [], [FULL], [], [BARE], []) == ignore_read_delay
 
 
 def read_bibtex(file: bytes) -> dict[str, Entry]:

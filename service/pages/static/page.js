@@ -50,35 +50,22 @@ for (const bar of document.querySelectorAll("svg a[data-label]")) {
   bar.prepend(title);
 }
 
-// A search of arXiv shows that it waits, then its result, or the page with the error.
-document.addEventListener("submit", (event) => {
-  const form = event.target;
-  if (form.matches("form.search[method=post]") && form.elements.mode.value === "arxiv") {
-    event.preventDefault();
-    searchArxiv(form);
-  }
-});
-
-async function searchArxiv(form) {
-  const progress = form.querySelector(".search-progress");
-  const button = form.querySelector("button[type=submit]");
-  const wait = form.dataset.wait;
-  progress.textContent = wait ? `Waiting for arXiv, about ${wait} seconds` : "Waiting for arXiv";
-  button.disabled = true;
-  try {
-    const body = new URLSearchParams(new FormData(form));
-    const response = await fetch(form.action, { method: "POST", body });
-    if (response.redirected) {
-      location.assign(response.url);
-      return;
-    }
-    const page = new DOMParser().parseFromString(await response.text(), "text/html");
-    document.querySelector("main").replaceWith(page.querySelector("main"));
-    document.querySelector("[aria-invalid], main").focus();
-  } catch (error) {
-    progress.textContent = `The search failed: ${error.message}`;
+// A search of arXiv shows that it waits, until the browser has the page with the result.
+const searchForm = document.querySelector("form.search[method=post]");
+if (searchForm) {
+  const progress = searchForm.querySelector(".search-progress");
+  const button = searchForm.querySelector("button[type=submit]");
+  searchForm.addEventListener("submit", () => {
+    if (searchForm.elements.mode.value !== "arxiv") return;
+    const wait = searchForm.dataset.wait;
+    progress.textContent = wait ? `Waiting for arXiv, about ${wait} seconds` : "Waiting for arXiv";
+    button.disabled = true;
+  });
+  // the browser shows the same document again after "back"
+  addEventListener("pageshow", () => {
+    progress.textContent = "";
     button.disabled = false;
-  }
+  });
 }
 
 // Keys of one character can be switched off, as WCAG 2.1.4 requires.
@@ -104,18 +91,28 @@ function store(name, value) {
   }
 }
 
-// A form remembers a field, and fills it in where the address has no parameters.
+// A form remembers the valid values of a field, and fills them in where the address has none.
 for (const form of document.querySelectorAll("form[data-remember]")) {
   const name = form.dataset.remember;
   const key = `${form.getAttribute("action")} ${name}`;
-  form.addEventListener("submit", () => {
-    const values = new FormData(form).getAll(name).filter((value) => value.trim());
+  const parameters = new URLSearchParams(location.search);
+  if (parameters.has(name) && !form.querySelector("[aria-invalid]")) {
+    const values = parameters.getAll(name).filter((value) => value.trim());
     store(key, new URLSearchParams(values.map((value) => [name, value])).toString());
-  });
+  }
   if (!location.search && read(key)) {
     location.replace(`${location.pathname}?${read(key)}`);
   }
 }
+
+// The keys of one character can be switched off.
+const shortcuts = document.querySelector(".shortcuts");
+const shortcutsBox = shortcuts.querySelector("input");
+shortcutsBox.checked = read("shortcuts") !== "off";
+shortcutsBox.addEventListener("change", () => {
+  store("shortcuts", shortcutsBox.checked ? "on" : "off");
+});
+shortcuts.hidden = false;
 
 // Lists of new papers: marks for papers that were read, and keys to move between them.
 const MAX_READ = 5000;
@@ -196,8 +193,5 @@ function showReadingTools(papers, setRead) {
   tools.querySelector("[data-mark-all]").addEventListener("click", () => {
     for (const paper of papers) setRead(paper, true);
   });
-  const box = tools.querySelector("[data-shortcuts]");
-  box.checked = read("shortcuts") !== "off";
-  box.addEventListener("change", () => store("shortcuts", box.checked ? "on" : "off"));
   tools.hidden = false;
 }
