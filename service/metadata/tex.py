@@ -91,12 +91,16 @@ _TOKEN = re.compile(
 )
 
 
+_PLAIN = re.compile(r"[^\\${}`'~^_-]*")
+"""A text that is a single token, as most names are."""
+
+
 def tex_to_text(text: str) -> str:
     """Return the text with TeX accents and simple commands as characters.
 
     Formulas and commands that are not known stay as they are.
     """
-    return _Converter().convert(text)
+    return text if _PLAIN.fullmatch(text) else _Converter().convert(text)
 
 
 def strip_tex(text: str) -> str:

@@ -44,6 +44,12 @@ def web_url(text: str) -> str | None:
     return text if re.match("https?://", text) else None
 
 
+def author_url(name: str) -> str:
+    """Return the path of the papers of an author."""
+    words = name.replace('"', " ")
+    return f"/search?q=author:%22{quote(words)}%22"
+
+
 def doi_url(doi: str) -> str:
     """Return the URL of a DOI."""
     return f"https://doi.org/{quote(doi)}"
@@ -57,5 +63,6 @@ FILTERS: dict[str, Callable[..., Any]] = {
     "is_category": categories.is_known,
     "license_name": license_name,
     "web_url": web_url,
+    "author_url": author_url,
     "doi_url": doi_url,
 }

@@ -1,10 +1,13 @@
 """What all pages have in common: the template engine, the headers, errors as pages."""
 
+from collections.abc import Callable
 from hashlib import blake2b
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
+import msgspec
+from cachetools import LRUCache, cached
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from litestar import Response, Router
 from litestar.enums import MediaType
@@ -14,6 +17,7 @@ from litestar.response import Template
 from litestar.static_files import create_static_files_router
 from litestar.template import TemplateConfig
 from litestar.types import ASGIApp, Message, Receive, Scope, Send
+from markupsafe import Markup
 
 from ..middleware.query_params import IS_LENIENT
 from ..models.responses import Problem
@@ -43,6 +47,8 @@ POLICY = (
 )
 """Everything comes from the service itself, and nothing is inline."""
 HEADERS = {"content-security-policy": POLICY, "vary": "Accept, Cookie"}
+MAX_CACHED_BYTES = 8 * 2**20
+"""Size of the rendered papers in memory; one has about three kilobytes."""
 PAGE = {**IS_LENIENT, "is_page": True}
 """The `opt` of handlers of pages: links from elsewhere have parameters of trackers."""
 
@@ -55,10 +61,22 @@ def create_environment() -> Environment:
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
+        auto_reload=False,  # the templates of a running service do not change
     )
     environment.filters |= FILTERS
     environment.globals["static"] = STATIC_URLS
+    render_paper = environment.get_template("_paper.html").module.paper  # type: ignore[attr-defined]
+    environment.globals["render_paper"] = _keep_results(render_paper)
     return environment
+
+
+def _keep_results(render_paper: Callable[..., Markup]) -> Callable[..., Markup]:
+    """Keep rendered papers in memory: rendering them takes most of the time of a page."""
+
+    def encode(*arguments: object) -> bytes:
+        return msgspec.msgpack.encode(arguments)
+
+    return cached(LRUCache(MAX_CACHED_BYTES, getsizeof=len), key=encode)(render_paper)
 
 
 def create_template_config() -> TemplateConfig[JinjaTemplateEngine]:

@@ -1,7 +1,8 @@
 """`/search`: the stored papers that match a query and filters, with facets and a histogram."""
 
+from collections.abc import Iterator
 from typing import Any
-from urllib.parse import urlencode
+from urllib.parse import quote_plus, urlencode
 
 from litestar import get
 from litestar.di import NamedDependency
@@ -48,25 +49,26 @@ class Choice(Struct, frozen=True):
     text: str
     url: str
     is_chosen: bool = False
-    count: int | None = None
+    count: str = ""
     title: str | None = None
 
 
 class Bar(Struct, frozen=True):
-    """A year in the histogram; coordinates are those of its drawing."""
+    """A year in the histogram; `x` is its left end in the drawing."""
 
-    year: str
-    count: int
+    year: int
+    count: str
     url: str
     x: int
-    y: float
-    height: float
 
 
 class Histogram(Struct, frozen=True):
     """The number of papers by year."""
 
     bars: list[Bar]
+    """Those that are not empty."""
+    path: str
+    """The bars as an SVG path."""
     width: int
     is_full: bool
     """Whether the bars fill the width."""
@@ -154,36 +156,43 @@ def _list_categories(values: Values, counts: list[FacetCount]) -> list[Choice]:
     """Return the categories of the papers that match, those that are chosen first."""
     chosen = {spell_category(text): text for text in values.get("category", ())}
     numbers = {each.value: each.count for each in counts}
+    others = [each for each in counts if each.value not in chosen]
     return [
         *(_unchoose(values, name, numbers.get(name)) for name in chosen),
-        *(_choose(values, each) for each in counts if each.value not in chosen),
+        *_choose(values, others),
     ]
 
 
 def _unchoose(values: Values, category: str, count: int | None) -> Choice:
     others = [text for text in values["category"] if spell_category(text) != category]
+    text = "" if count is None else f"{count:,}"
     url = _link(values, category=others)
-    return Choice(category, url, is_chosen=True, count=count, title=get_title(category))
+    return Choice(category, url, is_chosen=True, count=text, title=get_title(category))
 
 
-def _choose(values: Values, facet: FacetCount) -> Choice:
-    # in place of others it has more papers than were counted among theirs
-    count = None if "category" in values else facet.count
-    url = _link(values, category=facet.value)
-    return Choice(facet.value, url, count=count, title=facet.name)
+def _choose(values: Values, facets: list[FacetCount]) -> Iterator[Choice]:
+    list_url = _link(values, category=None)
+    for facet in facets:
+        url = _extend(list_url, f"category={quote_plus(facet.value)}")
+        # in place of others it has more papers than were counted among theirs
+        count = "" if "category" in values else f"{facet.count:,}"
+        yield Choice(facet.value, url, count=count, title=facet.name)
 
 
 def _create_histogram(values: Values, counts: list[FacetCount]) -> Histogram:
     numbers = {int(each.value): each.count for each in counts}
-    highest, years = max(numbers.values()), range(min(numbers), max(numbers) + 1)
-    bars = []
-    for place, year in enumerate(years):
-        count = numbers.get(year, 0)
+    first, last, highest = min(numbers), max(numbers), max(numbers.values())
+    list_url = _link(values, since=None, until=None)
+    bars, path = [], []
+    for year, count in sorted(numbers.items()):
+        url = _extend(list_url, f"since={year}-01-01&until={year}-12-31")
+        x = 10 * (year - first)
         # a year with one paper is visible next to one with a million
-        height = max(count * BAR_HEIGHT / highest, 1.5) if count else 0.0
-        url = _link(values, since=f"{year}-01-01", until=f"{year}-12-31")
-        bars.append(Bar(str(year), count, url, 10 * place, BAR_HEIGHT - height, height))
-    return Histogram(bars, 10 * max(len(bars), MIN_BARS), len(bars) >= MIN_BARS)
+        height = max(count * BAR_HEIGHT / highest, 1.5)
+        bars.append(Bar(year, f"{count:,}", url, x))
+        path.append(f"M{x + 1},{BAR_HEIGHT}v{-height:.1f}h8v{height:.1f}")
+    years = last - first + 1
+    return Histogram(bars, "".join(path), 10 * max(years, MIN_BARS), years >= MIN_BARS)
 
 
 def _link(values: Values, **changes: str | list[str] | None) -> str:
@@ -191,6 +200,10 @@ def _link(values: Values, **changes: str | list[str] | None) -> str:
     changed = {**values, **{name: _to_list(value) for name, value in changes.items()}}
     pairs = {name: changed[name] for name in PARAMETERS if name != "after" and changed.get(name)}
     return f"/search?{urlencode(pairs, doseq=True)}" if pairs else "/search"
+
+
+def _extend(url: str, parameters: str) -> str:
+    return f"{url}{'&' if '?' in url else '?'}{parameters}"
 
 
 def _link_without(values: Values, name: str, text: str) -> str:
