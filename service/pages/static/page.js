@@ -106,13 +106,20 @@ for (const form of document.querySelectorAll("form[data-remember]")) {
 }
 
 // The keys of one character can be switched off.
-const shortcuts = document.querySelector(".shortcuts");
-const shortcutsBox = shortcuts.querySelector("input");
-shortcutsBox.checked = read("shortcuts") !== "off";
-shortcutsBox.addEventListener("change", () => {
-  store("shortcuts", shortcutsBox.checked ? "on" : "off");
-});
-shortcuts.hidden = false;
+document.querySelector("footer").prepend(createShortcutSwitch());
+
+function createShortcutSwitch() {
+  const box = document.createElement("input");
+  box.type = "checkbox";
+  box.checked = read("shortcuts") !== "off";
+  box.addEventListener("change", () => store("shortcuts", box.checked ? "on" : "off"));
+  const label = document.createElement("label");
+  label.append(box, " Keys: / search box; in lists of new papers j next, k previous, o open");
+  const paragraph = document.createElement("p");
+  paragraph.className = "shortcuts";
+  paragraph.append(label);
+  return paragraph;
+}
 
 // Lists of new papers: marks for papers that were read, and keys to move between them.
 const MAX_READ = 5000;
@@ -135,7 +142,7 @@ if (list) {
     }
   }
   document.addEventListener("keydown", (event) => moveByKey(event, papers));
-  showReadingTools(papers, setRead);
+  if (papers.length) list.before(createMarkAllButton(papers, setRead));
 }
 
 function readMarks() {
@@ -187,11 +194,14 @@ function moveByKey(event, papers) {
   else link?.focus();
 }
 
-function showReadingTools(papers, setRead) {
-  const tools = document.querySelector(".reading");
-  if (!tools) return;
-  tools.querySelector("[data-mark-all]").addEventListener("click", () => {
+function createMarkAllButton(papers, setRead) {
+  const button = document.createElement("button");
+  button.type = "button";
+  button.textContent = "Mark all on this page as read";
+  button.addEventListener("click", () => {
     for (const paper of papers) setRead(paper, true);
   });
-  tools.hidden = false;
+  const paragraph = document.createElement("p");
+  paragraph.append(button);
+  return paragraph;
 }
