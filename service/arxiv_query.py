@@ -22,7 +22,7 @@ from .metadata.arxiv_ids import ArxivId, parse_arxiv_id, split_arxiv_ids
 from .metadata.categories import UnknownCategory, select_categories
 from .metadata.person_names import format_given_first
 from .metadata.tex import convert_markup
-from .metadata.unicode_text import straighten_quotes
+from .metadata.unicode_text import remove_invisible, straighten_quotes
 from .models.arxiv import ApiQuery, ArxivRequest, Entry, Feed, Search, SearchSource
 
 QUERY_PREFIX = re.compile(r"^arxiv query:\s*", re.IGNORECASE)
@@ -157,7 +157,7 @@ def _build_query(search: Search) -> str:
 
 def clean_words(name: str, text: str) -> str:
     """Return what a parameter searches for. Raises InvalidParameter."""
-    text = straighten_quotes(convert_markup(text))
+    text = straighten_quotes(convert_markup(remove_invisible(text)))
     if name == "author":
         text = format_given_first(text)
     if value := parser.clean_value(text, strip_wildcards=True):

@@ -1,12 +1,13 @@
 """Queries in the language of `/papers?q=`, translated to arXiv's."""
 
+import re
 from collections.abc import Iterable
 from typing import NamedTuple
 
 from . import arxiv_query_parser as arxiv
 from . import paper_query
 from .arxiv_query import clean_words
-from .paper_query import And, Field, Not, Or, Reference, Words
+from .paper_query import And, Field, Not, Or, Words
 
 _FIELDS: dict[Field | None, tuple[str, ...]] = {
     "title": ("ti",),
@@ -30,39 +31,42 @@ class _Translation(NamedTuple):
     """Whether the papers that do not match are meant, which arXiv's language cannot express."""
 
 
-def translate_query(q: str) -> arxiv.Node:
-    """Return a query in arXiv's language.
+def translate_query(q: str, query: paper_query.Node) -> arxiv.Node:
+    """Return a query in arXiv's language; `query` is what `paper_query` reads in `q`.
 
-    Raises InvalidParameter if it is not a query, or if arXiv cannot search for one of its words.
+    Raises InvalidParameter if arXiv cannot search for one of the words.
     """
-    # the parser rejects queries that only exclude papers
-    return _translate(q, paper_query.parse_query(q)).node
+    # the parser rejects queries that only exclude papers, so this is not negated
+    return _translate(q, query).node
 
 
-def _translate(q: str, query: paper_query.Query) -> _Translation:
+def _translate(q: str, query: paper_query.Node) -> _Translation:
     match query:
         case Words():
             return _Translation(_translate_words(q, query), is_negated=False)
-        case Reference(arxiv_id, _, doi):
-            term = arxiv.Term("doi", doi) if doi else arxiv.Term("id", arxiv_id or "")
-            return _Translation(term, is_negated=False)
         case Not(operand):
-            node, is_negated = _translate(q, operand)
-            return _Translation(node, not is_negated)
+            return _negate(_translate(q, operand))
         case And(operands):
-            restricting = [each for each in operands if not _is_stop_word(each)]
-            return _intersect([_translate(q, each) for each in restricting or operands])
+            return _intersect(_omit_stop_words(q, operands))
         case Or(operands):
             # by De Morgan's laws
-            negated = _intersect([_negate(_translate(q, each)) for each in operands])
-            return _negate(negated)
+            return _negate(_intersect([_negate(_translate(q, each)) for each in operands]))
+
+
+def _omit_stop_words(q: str, operands: Iterable[paper_query.Node]) -> list[_Translation]:
+    """Translate operands, without stop words if others say what to find."""
+    pairs = [(_translate(q, each), _is_stop_word(each)) for each in operands]
+    others = [each for each, is_stop_word in pairs if not is_stop_word]
+    if all(each.is_negated for each in others):
+        return [each for each, _ in pairs]
+    return others
 
 
 def _negate(translation: _Translation) -> _Translation:
     return _Translation(translation.node, not translation.is_negated)
 
 
-def _intersect(translations: Iterable[_Translation]) -> _Translation:
+def _intersect(translations: list[_Translation]) -> _Translation:
     """Combine translations all of which must match."""
     included = [node for node, is_negated in translations if not is_negated]
     excluded = [node for node, is_negated in translations if is_negated]
@@ -81,16 +85,16 @@ def _join(nodes: list[arxiv.Node], operator: arxiv.Operator) -> arxiv.Node:
 def _is_stop_word(query: paper_query.Node) -> bool:
     return (
         isinstance(query, Words)
-        and query.field is None
+        and query.field != "author"  # some are names
         and not (query.is_exact or query.is_prefix)
         and _STOP_WORDS.issuperset(query.words)
     )
 
 
 def _translate_words(q: str, words: Words) -> arxiv.Node:
-    text = q[words.position - 1 : words.end].strip('"“”„')
-    name = words.field or "any"
-    value = clean_words(name, text).rstrip("*?")
+    # arXiv allows wildcards at the end of a word only
+    text = re.sub(r"[*?]", " ", q[words.position - 1 : words.end]).strip(' "“”„')
+    value = clean_words(words.field or "any", text)
     if words.is_prefix:
         value += "*"
     return _join([arxiv.Term(field, value) for field in _FIELDS[words.field]], "OR")

@@ -179,7 +179,7 @@ for _metric, _series in _INITIAL_SERIES.items():
 
 
 class SearchCounter(Protocol):
-    """What has methods that search."""
+    """An object whose searches are counted."""
 
     def count_search(self, outcome: str, answered_by: str, waits: Sequence[float]) -> None:
         """Count a search that waited for the rate limiter this often and long."""

@@ -81,7 +81,7 @@ async def create_form_token(signing_key: SigningKey, secret: str) -> str:
 
 
 def set_session(scope: Scope, session: Session) -> None:
-    """Note the session of a request."""
+    """Store the session of a request in its scope."""
     scope.setdefault("state", {})[_STATE] = session
 
 

@@ -320,8 +320,8 @@ class RemoteReader(RecordReader):
     async def fetch_run(self, query_id: int, *, ignore_read_delay: bool = False) -> Run | None:
         return await self._read(requests.QueryById(query_id, ignore_read_delay), _OPTIONAL_RUN)
 
-    async def count_runs(self, since: int) -> int:
-        return await self._read(requests.RunCount(since), int)
+    async def count_runs(self, since: int, limit: int) -> int:
+        return await self._read(requests.RunCount(since, limit), int)
 
     async def fetch_runs(self, run: Run, limit: int) -> list[Run]:
         return await self._read(requests.Runs(run, limit), list[Run])

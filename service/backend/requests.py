@@ -85,9 +85,10 @@ class QueryById(_Request, frozen=True, omit_defaults=True, tag="query"):
 
 
 class RunCount(_Request, frozen=True, tag="run-count"):
-    """The number of runs from a time on."""
+    """The number of runs from a time on, or the limit if it is smaller."""
 
     since: Annotated[Moment, describe("earliest time of a run, in Unix seconds")]
+    limit: Limit
 
 
 class Runs(_Request, frozen=True, tag="runs"):
@@ -252,8 +253,8 @@ async def execute(  # noqa: C901, PLR0911, PLR0912 - one each
             return await reader.fetch_page(selection, position, limit)
         case QueryById(query_id, ignore_read_delay):
             return await reader.fetch_run(query_id, ignore_read_delay=ignore_read_delay)
-        case RunCount(since):
-            return await reader.count_runs(since)
+        case RunCount(since, limit):
+            return await reader.count_runs(since, limit)
         case Runs(run, limit):
             return await reader.fetch_runs(run, limit)
         case NextRun(run):

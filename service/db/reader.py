@@ -198,9 +198,9 @@ class RecordReader:
         rows = await self._fetch(Run, sql.SELECT_QUERY, values, "queries")
         return rows[0] if rows else None
 
-    async def count_runs(self, since: int) -> int:
-        """The number of runs from a time on, in Unix seconds."""
-        values = {"since": since, "read_delay": self._read_delay}
+    async def count_runs(self, since: int, limit: int) -> int:
+        """The number of runs from a time on, in Unix seconds, or the limit if it is smaller."""
+        values = {"since": since, "limit": limit, "read_delay": self._read_delay}
         read = self._pools.reader
         [number] = await fetch(partial(read, "queries"), scalar_row, sql.COUNT_QUERIES, values)
         return int(number)

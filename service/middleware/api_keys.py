@@ -124,9 +124,9 @@ class ApiKeyMiddleware(ASGIMiddleware):
     async def _find_session(self, scope: Scope) -> Session | None:
         """Return the session of a request that a page of another site cannot misuse.
 
-        Such a page can read no response. It can send forms, so only pages accept a session by POST:
-        they check a token. It can link to searches of arXiv, so the browser must state that the
-        link is not from there.
+        Such a page cannot read responses. It can send forms, so only pages accept a session by
+        POST: they check a token. It can link to searches of arXiv, so the browser must state that
+        the link is not from there.
         """
         if self.sessions is None or (
             get_first_segment(scope) in SEARCHES_ARXIV
@@ -146,9 +146,13 @@ def _get_address(scope: Scope) -> str:
 
 def _make_private(headers: Iterable[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
     """Keep shared caches from storing a response: they know this of Authorization only."""
-    fields = dict(headers)
-    control = fields.get(b"cache-control", b"no-cache").removeprefix(b"private, ")
-    return [*(fields | {b"cache-control": b"private, " + control}).items()]
+    fields = [*headers]
+    controls = [value for name, value in fields if name == b"cache-control"] or [b"no-cache"]
+    directives = [each.strip() for each in b",".join(controls).split(b",")]
+    kept = [each for each in directives if each not in {b"private", b"public"}]
+    control = b", ".join([b"private", *kept])
+    others = [(name, value) for name, value in fields if name != b"cache-control"]
+    return [*others, (b"cache-control", control)]
 
 
 def _create_error(scope: Scope, detail: str) -> InvalidApiKey:

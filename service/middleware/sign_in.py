@@ -14,6 +14,7 @@ SIGN_IN = "sign-in"
 SEARCHES_ARXIV = frozenset({"arxiv", "api"})
 """First segments of the paths whose GET sends a request to arXiv."""
 
+_NOT_REPEATED = SEARCHES_ARXIV | {SIGN_IN, "sign-out"}
 _LOCAL_TARGET = re.compile(r"/(?![/\\])[!-\[\]-~]{0,8000}")
 """Browsers treat `\\` as `/`, and `//` begins the name of a host."""
 _MAX_FORM_BYTES = 8000
@@ -22,13 +23,13 @@ _MAX_FORM_BYTES = 8000
 def is_local_target(target: str) -> bool:
     """Return whether a target is a path of this service that a redirect may contain.
 
-    API keys in a URL are not repeated, and searches of arXiv not begun.
+    API keys in a URL are not repeated, searches of arXiv not begun, and sessions not ended.
     """
     if not _LOCAL_TARGET.fullmatch(target) or KEY_PATTERN.search(target):
         return False
     segments = [*filter(None, unquote(re.split("[?#]", target)[0]).split("/"))]
     # browsers resolve dots, so another path may follow
-    return SEARCHES_ARXIV.isdisjoint(segments[:1]) and {".", ".."}.isdisjoint(segments)
+    return _NOT_REPEATED.isdisjoint(segments[:1]) and {".", ".."}.isdisjoint(segments)
 
 
 def create_sign_in_url(target: str) -> str:

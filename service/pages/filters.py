@@ -6,6 +6,7 @@ from typing import Any
 from urllib.parse import quote
 
 from ..metadata import categories
+from ..metadata.tex import tex_to_text
 from .formulas import render_math, render_plain
 
 
@@ -46,7 +47,7 @@ def web_url(text: str) -> str | None:
 
 def author_url(name: str) -> str:
     """Return the path of the papers of an author."""
-    words = name.replace('"', " ")
+    words = tex_to_text(name).replace('"', " ")
     return f"/search?q=author:%22{quote(words)}%22"
 
 

@@ -104,7 +104,9 @@ def render_math(text: str, highlighted: str | None = None) -> Markup:
         return Markup(_render(text.translate(_SENTINELS)))  # noqa: S704 - escaped by _render
     parts = re.split("(</?mark>)", highlighted.translate(_SENTINELS))
     signs = {"<mark>": _OPEN, "</mark>": _CLOSE}
-    html = _render("".join(signs.get(part) or unescape(part) for part in parts))
+    text = "".join(signs.get(part) or unescape(part) for part in parts)
+    # a mark inside a command begins before it
+    html = _render(text.replace(f"\\{_OPEN}", f"{_OPEN}\\"))
     html = html.replace(_OPEN, "<mark>").replace(_CLOSE, "</mark>").replace("<mark></mark>", "")
     return Markup(html)  # noqa: S704 - escaped by _render
 

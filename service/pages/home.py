@@ -10,42 +10,33 @@ from urllib.parse import urlencode
 from litestar import get, post
 from litestar.di import NamedDependency
 from litestar.response import Redirect, Template
-from msgspec import Struct
 
-from .. import timestamps
 from ..context import Context
 from ..db.reader import QUERIES, ListSelection
 from ..errors import FormRejected, InvalidParameter, QueueTooLong, ServiceError, UpstreamError
 from ..models.filters import AnnouncementFilter, Position, QueryFilter
-from ..models.records import AnnouncedDay, QueryRow
+from ..models.records import AnnouncedDay
 from ..models.responses import ArxivState, IndexStatus, MirrorStatus
 from ..paper_query import parse_query
 from ..problems import AnyRequest, handle_service_error
 from .csrf import check_token, create_token, read_form
 from .forms import read_values, replace_controls
+from .history import describe_run
 from .page import PAGE, create_page, create_problem_page
-from .query_text import create_search, describe_query
+from .query_text import create_search
 from .searches import redirect_to_search
 
 MAX_FORM_BYTES = 2**20
 """A text that is too long for a search is shown again, with the error."""
 RECENT_SEARCHES = 10
+MAX_COUNT = 10_001
+"""Searches of the day that are counted."""
 READ_SECONDS = 2.0
 """How long the page waits for what is shown below the search box."""
 REQUEST_SECONDS = 2
 """How long a request to arXiv usually takes."""
 
 T = TypeVar("T")
-
-
-class RecentSearch(Struct, frozen=True):
-    """A search in the list of the latest ones."""
-
-    url: str
-    text: str
-    time: str
-    outcome: str
-    num_results: int
 
 
 @get("/", opt=PAGE, include_in_schema=False)
@@ -93,22 +84,22 @@ async def _describe_home(
     latest = ListSelection(QUERIES, QueryFilter(), newest=True)
     (recent, searches_today, day), (arxiv, mirror, index), token = await asyncio.gather(
         asyncio.gather(
-            _try(context.reader.fetch_page(latest, Position(), RECENT_SEARCHES)),
-            _try(context.reader.count_runs(int(midnight.timestamp()))),
-            _try(context.reader.fetch_announced_day(AnnouncementFilter())),
+            _read_or_none(context.reader.fetch_page(latest, Position(), RECENT_SEARCHES)),
+            _read_or_none(context.reader.count_runs(int(midnight.timestamp()), MAX_COUNT)),
+            _read_or_none(context.reader.fetch_announced_day(AnnouncementFilter())),
         ),
         asyncio.gather(
-            _try(context.fetch_arxiv_state()),
-            _try(context.fetch_mirror_status()),
-            _try(context.fetch_index_status()),
+            _read_or_none(context.fetch_arxiv_state()),
+            _read_or_none(context.fetch_mirror_status()),
+            _read_or_none(context.fetch_index_status()),
         ),
-        _try(create_token(request, context)),
+        _read_or_none(create_token(request, context)),
     )
     return {
         "values": values,
         "token": token,
-        "recent": None if recent is None else [_describe_run(row, context) for row in recent],
-        "searches_today": searches_today,
+        "recent": None if recent is None else [describe_run(row, context) for row in recent],
+        "searches_today": _format_count(searches_today),
         "index": index,
         "announced": _describe_announcements(day),
         "status": _describe_status(arxiv, mirror, index),
@@ -116,7 +107,7 @@ async def _describe_home(
     }
 
 
-async def _try(reading: Awaitable[T]) -> T | None:
+async def _read_or_none(reading: Awaitable[T]) -> T | None:
     try:
         async with asyncio.timeout(READ_SECONDS):
             return await reading
@@ -124,14 +115,10 @@ async def _try(reading: Awaitable[T]) -> T | None:
         return None  # the search box is useful without it
 
 
-def _describe_run(row: QueryRow, context: Context) -> RecentSearch:
-    return RecentSearch(
-        f"/searches/{row.query_id}",
-        describe_query(row.query),
-        timestamps.format_iso(row.timestamp, context.settings.zone),
-        row.outcome,
-        row.num_results,
-    )
+def _format_count(count: int | None) -> str | None:
+    if count is None:
+        return None
+    return f"{count:,}" if count < MAX_COUNT else f"more than {MAX_COUNT - 1:,}"
 
 
 def _describe_announcements(day: AnnouncedDay | None) -> tuple[str, int] | None:

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from hashlib import blake2b
 from http import HTTPStatus
 from pathlib import Path
+from sys import getsizeof
 from typing import Any
 
 import msgspec
@@ -19,6 +20,7 @@ from litestar.template import TemplateConfig
 from litestar.types import ASGIApp, Message, Receive, Scope, Send
 from markupsafe import Markup
 
+from ..context import Context
 from ..middleware.query_params import IS_LENIENT
 from ..models.responses import Problem
 from ..problems import AnyRequest
@@ -48,7 +50,7 @@ POLICY = (
 """Everything comes from the service itself, and nothing is inline."""
 HEADERS = {"content-security-policy": POLICY, "vary": "Accept, Cookie"}
 MAX_CACHED_BYTES = 8 * 2**20
-"""Size of the rendered papers in memory; one has about three kilobytes."""
+"""Size of the rendered papers in memory; one takes about three kilobytes."""
 PAGE = {**IS_LENIENT, "is_page": True}
 """The `opt` of handlers of pages: links from elsewhere have parameters of trackers."""
 
@@ -66,17 +68,17 @@ def create_environment() -> Environment:
     environment.filters |= FILTERS
     environment.globals["static"] = STATIC_URLS
     render_paper = environment.get_template("_paper.html").module.paper  # type: ignore[attr-defined]
-    environment.globals["render_paper"] = _keep_results(render_paper)
+    environment.globals["render_paper"] = _cache_rendered(render_paper)
     return environment
 
 
-def _keep_results(render_paper: Callable[..., Markup]) -> Callable[..., Markup]:
+def _cache_rendered(render_paper: Callable[..., Markup]) -> Callable[..., Markup]:
     """Keep rendered papers in memory: rendering them takes most of the time of a page."""
 
-    def encode(*arguments: object) -> bytes:
-        return msgspec.msgpack.encode(arguments)
+    def compute_digest(*arguments: object) -> bytes:
+        return blake2b(msgspec.msgpack.encode(arguments), digest_size=16).digest()
 
-    return cached(LRUCache(MAX_CACHED_BYTES, getsizeof=len), key=encode)(render_paper)
+    return cached(LRUCache(MAX_CACHED_BYTES, getsizeof=getsizeof), key=compute_digest)(render_paper)
 
 
 def create_template_config() -> TemplateConfig[JinjaTemplateEngine]:
@@ -134,6 +136,11 @@ def create_page(
         cookies=csrf.create_cookies(request, settings),
         media_type=MediaType.HTML,
     )
+
+
+def get_base_url(request: AnyRequest, context: Context) -> str:
+    """Return the URL under which users reach the service, without a slash at its end."""
+    return (context.settings.public_url or str(request.base_url)).rstrip("/")
 
 
 def create_common_values(scope: Scope, settings: Settings) -> dict[str, Any]:

@@ -28,7 +28,7 @@ from ..problems import AnyRequest
 from ..timestamps import format_iso
 from . import csrf
 from .citations import create_json_ld, list_citation_tags
-from .page import PAGE, create_page
+from .page import PAGE, create_page, get_base_url
 from .query_text import describe_query
 from .waiting import wait_until_visible
 
@@ -130,8 +130,8 @@ async def _create_paper_page(
     )
     numbers = sorted(each.version for each in rows if each.version)
     paper = PaperWithVersions.create(row, details, numbers, announcements, context.settings.zone)
-    base_url = (context.settings.public_url or str(request.base_url)).rstrip("/")
     # an older version is another document; the latest one has two paths
+    base_url = get_base_url(request, context)
     canonical = base_url + _create_path(row.arxiv_id, row.version if row is not rows[0] else None)
     reference = Reference.from_paper(row)
     return create_page(

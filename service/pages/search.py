@@ -19,7 +19,7 @@ from ..models.records import PaperRow
 from ..models.responses import FacetCount, Facets, Paper
 from ..problems import AnyRequest, handle_service_error
 from .forms import Values, choose_page_size, parse_values, place_errors, read_values
-from .page import PAGE, create_page, create_problem_page
+from .page import PAGE, create_page, create_problem_page, get_base_url
 
 FILTERS = "author", "title", "journal", "category", "since", "until", "versions"
 LIST_PARAMETERS = ("q", *FILTERS)
@@ -53,7 +53,7 @@ class Choice(Struct, frozen=True):
     title: str | None = None
 
 
-class Bar(Struct, frozen=True):
+class YearBar(Struct, frozen=True):
     """A year in the histogram; `x` is its left end in the drawing."""
 
     year: int
@@ -65,7 +65,7 @@ class Bar(Struct, frozen=True):
 class Histogram(Struct, frozen=True):
     """The number of papers by year."""
 
-    bars: list[Bar]
+    bars: list[YearBar]
     """Those that are not empty."""
     path: str
     """The bars as an SVG path."""
@@ -99,14 +99,10 @@ async def show_search(request: AnyRequest, context: NamedDependency[Context]) ->
         errors={},
         papers=[_present(row, filters.q or "", context) for row in rows],
         links=links,
-        canonical=_get_base_url(request, context) + _link(values),
+        canonical=get_base_url(request, context) + _link(values),
         **_describe_list(values),
         **_describe_matches(values, details),
     )
-
-
-def _get_base_url(request: AnyRequest, context: Context) -> str:
-    return (context.settings.public_url or str(request.base_url)).rstrip("/")
 
 
 def _present(row: PaperRow, q: str, context: Context) -> tuple[Paper, dict[str, Any]]:
@@ -158,22 +154,22 @@ def _list_categories(values: Values, counts: list[FacetCount]) -> list[Choice]:
     numbers = {each.value: each.count for each in counts}
     others = [each for each in counts if each.value not in chosen]
     return [
-        *(_unchoose(values, name, numbers.get(name)) for name in chosen),
-        *_choose(values, others),
+        *(_link_removal(values, name, numbers.get(name)) for name in chosen),
+        *_link_categories(values, others),
     ]
 
 
-def _unchoose(values: Values, category: str, count: int | None) -> Choice:
+def _link_removal(values: Values, category: str, count: int | None) -> Choice:
     others = [text for text in values["category"] if spell_category(text) != category]
     text = "" if count is None else f"{count:,}"
     url = _link(values, category=others)
     return Choice(category, url, is_chosen=True, count=text, title=get_title(category))
 
 
-def _choose(values: Values, facets: list[FacetCount]) -> Iterator[Choice]:
+def _link_categories(values: Values, facets: list[FacetCount]) -> Iterator[Choice]:
     list_url = _link(values, category=None)
     for facet in facets:
-        url = _extend(list_url, f"category={quote_plus(facet.value)}")
+        url = _append_parameters(list_url, f"category={quote_plus(facet.value)}")
         # in place of others it has more papers than were counted among theirs
         count = "" if "category" in values else f"{facet.count:,}"
         yield Choice(facet.value, url, count=count, title=facet.name)
@@ -185,11 +181,11 @@ def _create_histogram(values: Values, counts: list[FacetCount]) -> Histogram:
     list_url = _link(values, since=None, until=None)
     bars, path = [], []
     for year, count in sorted(numbers.items()):
-        url = _extend(list_url, f"since={year}-01-01&until={year}-12-31")
+        url = _append_parameters(list_url, f"since={year}-01-01&until={year}-12-31")
         x = 10 * (year - first)
         # a year with one paper is visible next to one with a million
         height = max(count * BAR_HEIGHT / highest, 1.5)
-        bars.append(Bar(year, f"{count:,}", url, x))
+        bars.append(YearBar(year, f"{count:,}", url, x))
         path.append(f"M{x + 1},{BAR_HEIGHT}v{-height:.1f}h8v{height:.1f}")
     years = last - first + 1
     return Histogram(bars, "".join(path), 10 * max(years, MIN_BARS), years >= MIN_BARS)
@@ -202,7 +198,7 @@ def _link(values: Values, **changes: str | list[str] | None) -> str:
     return f"/search?{urlencode(pairs, doseq=True)}" if pairs else "/search"
 
 
-def _extend(url: str, parameters: str) -> str:
+def _append_parameters(url: str, parameters: str) -> str:
     return f"{url}{'&' if '?' in url else '?'}{parameters}"
 
 

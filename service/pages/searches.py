@@ -10,7 +10,6 @@ from litestar.di import NamedDependency
 from litestar.response import Redirect, Template
 from msgspec import Struct
 
-from .. import timestamps
 from ..context import Context
 from ..errors import InvalidParameter, NotFound, QueueTooLong, UpstreamError
 from ..formats import FORMATS
@@ -19,14 +18,14 @@ from ..handlers.params import PageQuery, QueriesQuery, QueryIdPath
 from ..handlers.queries import compare_runs, create_view, fetch_run, find_previous_run
 from ..handlers.results import pair_with_papers
 from ..models.arxiv import Outcome, is_mirrored
-from ..models.records import QueryRow, ResultRow, Run
+from ..models.records import ResultRow, Run
 from ..models.responses import Changes, Paper
 from ..problems import AnyRequest, handle_service_error
 from . import csrf
 from .forms import choose_page_size, parse_values, place_errors, read_values
+from .history import describe_run
 from .page import PAGE, create_page, create_problem_page
-from .query_text import describe_query
-from .recorded_query import parse_recorded_query, restore_search
+from .recorded_query import restore_search
 from .waiting import wait_until_visible
 
 FIELDS = "text", "start_timestamp", "end_timestamp", "status"
@@ -34,32 +33,6 @@ PARAMETERS = (*FIELDS, "order", "items_per_page", "after")
 PAGE_SIZE = 50
 MAX_CHANGES = 100
 """Papers of each kind that are shown; a search may have 2,000."""
-
-OUTCOMES: dict[str, tuple[str, str]] = {
-    Outcome.OK: ("✓", "complete"),
-    Outcome.SUSPECT: ("!", "incomplete"),
-    Outcome.REFUSED: ("✗", "rejected by arXiv"),
-    Outcome.BUSY: ("✗", "arXiv was overloaded"),
-    Outcome.UNREACHABLE: ("✗", "arXiv was unreachable"),
-    Outcome.TIMEOUT: ("✗", "no response in time"),
-    Outcome.BROKEN: ("✗", "invalid response"),
-    Outcome.INTERRUPTED: ("✗", "interrupted"),
-}
-"""A mark and a text for each outcome."""
-
-
-class RecordedSearch(Struct, frozen=True):
-    """A search in the history."""
-
-    query_id: int
-    text: str
-    time: str
-    mark: str
-    outcome: str
-    num_results: int
-    num_entries: int
-    first: int
-    """Position of its first result, from 1."""
 
 
 class ShownResult(Struct, frozen=True):
@@ -93,7 +66,7 @@ async def list_searches(request: AnyRequest, context: NamedDependency[Context]) 
         errors={},
         values=values,
         links=links,
-        searches=[_describe_run(row, context) for row in rows],
+        searches=[describe_run(row, context) for row in rows],
     )
 
 
@@ -159,13 +132,13 @@ async def _describe_search(
     start = number * PAGE_SIZE
     shown = results[start : start + PAGE_SIZE]
     return {
-        "search": _describe_run(run, context),
+        "search": describe_run(run, context),
         "restored": restore_search(run, context.settings.api_url),
         "is_mirrored": is_mirrored(run.remarks),
         "warnings": _list_warnings(run),
         "missing_ids": (run.remarks or {}).get("missing_ids", []),
-        "previous": _describe_run(previous, context) if previous else None,
-        "following": _describe_run(following, context) if following else None,
+        "previous": describe_run(previous, context) if previous else None,
+        "following": describe_run(following, context) if following else None,
         "changes": await _find_changes(context, run, previous, results),
         "max_changes": MAX_CHANGES,
         "results": await _describe_results(context, shown),
@@ -174,21 +147,6 @@ async def _describe_search(
         "token": token,
         "max_wait": round(context.settings.max_wait),
     }
-
-
-def _describe_run(row: QueryRow, context: Context) -> RecordedSearch:
-    mark, outcome = OUTCOMES.get(row.outcome, ("✗", row.outcome))
-    query = parse_recorded_query(row.query)
-    return RecordedSearch(
-        query_id=row.query_id,
-        text=describe_query(row.query),
-        time=timestamps.format_iso(row.timestamp, context.settings.zone),
-        mark=mark,
-        outcome=outcome,
-        num_results=row.num_results,
-        num_entries=row.num_entries,
-        first=query.start + 1 if query else 1,
-    )
 
 
 def _list_warnings(run: Run) -> list[str]:

@@ -166,9 +166,10 @@ def _name_outcome(outcome: str) -> str:
 
 
 def _compute_hit_ratio(counts: list[SearchCount]) -> float | None:
-    answered = sum(count.searches for count in counts if count.answered_by != "nobody")
-    cached = sum(count.searches for count in counts if count.answered_by in CACHED)
-    return 100 * cached / answered if answered else None
+    answered = [count for count in counts if count.outcome == Outcome.OK]
+    cached = sum(count.searches for count in answered if count.answered_by in CACHED)
+    requested = sum(count.searches for count in answered if count.answered_by == "arxiv")
+    return 100 * cached / (cached + requested) if cached or requested else None
 
 
 def _compute_mean_wait(counts: list[SearchCount]) -> float | None:

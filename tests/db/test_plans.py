@@ -223,7 +223,12 @@ AFTER_PAPER = {"after_arxiv_id": "2005.00000", "after_version": 1, "limit": 11}
     ("statement", "parameters", "index", "most"),
     [
         (sql.SELECT_QUERY, {"query_id": 50_000}, "queries_query_id_key", 8),
-        (sql.COUNT_QUERIES, {"since": 1600000000 + 4 * 86_400}, "queries_timestamp", 8),
+        (
+            sql.COUNT_QUERIES,
+            {"since": 1600000000 + 4 * 86_400, "limit": 10_001},
+            "queries_timestamp",
+            8,
+        ),
         (
             sql.SELECT_RUNS,
             {"query_id": 99_999, "search_key": None, "query": "x", "limit": 2},

@@ -12,7 +12,7 @@ from lxml.html import HtmlElement
 
 from service.formats import FORMATS
 from service.models.responses import FacetCount
-from service.pages.search import _choose
+from service.pages.search import _link_categories
 from service.search_index.state import BuildProgress, IndexLock, write_progress
 from service.settings import Settings
 from tests.conftest import Gateway, Serve, running
@@ -375,7 +375,7 @@ async def test_pages_are_limited_to_100_items(client: Gateway, path: str) -> Non
 
 def test_category_replaces_the_chosen_ones() -> None:
     facets = [FacetCount("cs.AI", 3, "Artificial Intelligence")]
-    [choice] = _choose({"category": ["cs.LG"]}, facets)
+    [choice] = _link_categories({"category": ["cs.LG"]}, facets)
     assert choice.url == "/search?category=cs.AI"
 
 

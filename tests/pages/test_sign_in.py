@@ -98,6 +98,16 @@ async def test_other_forms_lead_back_to_their_page(
     assert (response.status_code, response.headers["location"]) == (303, location)
 
 
+@pytest.mark.parametrize("path", ["/sign-out", "/sign-in"])
+async def test_signing_in_does_not_lead_to_signing_out(
+    private: Gateway, add: Add, path: str
+) -> None:
+    response = await private.post("/sign-out", headers=BROWSER)
+    assert (response.status_code, response.headers["location"]) == (303, "/sign-in")
+    accepted = await sign_in(private, add(), f"/sign-in?next={path}")
+    assert accepted.headers["location"] == "/"
+
+
 async def test_form_is_skipped_with_a_session(private: Gateway, add: Add) -> None:
     await sign_in(private, add())
     response = await private.get("/sign-in?next=/status")

@@ -137,7 +137,7 @@ async def test_charts_show_the_recorded_days(client: Gateway, db: psycopg.Connec
     assert last[1:] == ["10", "0", "4", "0"]
     assert [row[1:] for row in between] == [["0"] * 4] * 12
     assert last[0] == f"{datetime.now(UTC).day} {datetime.now(UTC):%b}"
-    assert [row[1] for row in read_table(page, "Cache hit ratio")[1:]] == [NOTHING] * 13 + ["60 %"]
+    assert [row[1] for row in read_table(page, "Cache hit ratio")[1:]] == [NOTHING] * 13 + ["75 %"]
     waits = read_table(page, "Waiting time for arXiv")
     assert (waits[0], waits[1][1:], waits[-1][1:]) == (
         ["Day", "mean", "longest"],

@@ -197,3 +197,10 @@ def test_characters_that_html_cannot_have_make_a_formula_unsupported(
     render_formula.cache_clear()
     assert render_formula("$x$") is None
     render_formula.cache_clear()
+
+
+def test_mark_of_a_command_is_that_of_its_character() -> None:
+    html = render_math(
+        r"Emission of \alpha particles", r"Emission of \<mark>alpha</mark> particles"
+    )
+    assert html == "Emission of <mark>\N{GREEK SMALL LETTER ALPHA}</mark> particles"
