@@ -1,6 +1,6 @@
 # `make` alone lists the targets.
 .DEFAULT_GOAL := help
-.PHONY: help run demo test test-thorough clients browser screenshots torture fuzz bench check audit format lock clean
+.PHONY: help run demo test test-thorough containers clients browser screenshots torture fuzz bench check audit format lock clean
 
 PYTHON ?= python3
 # not the scripts in .venv/bin: they do not start from a directory whose path contains a space
@@ -17,12 +17,15 @@ demo: .venv/embedded ## run it with a simulated arXiv, for use without internet
 
 # More processes than cores: the tests wait half of the time. The many short unit tests run last, so
 # that no process waits for a long file.
-test: .venv/dev ## run all tests except the thorough ones
+test: .venv/dev ## run all tests that need seconds, not minutes, and no containers
 	@PYTHONDONTWRITEBYTECODE= $(PY) -m pytest --ignore tests/clients --ignore tests/browser \
-		-m "not thorough" --numprocesses 4 --dist loadfile --no-loadscope-reorder
+		-m "not thorough and not containers" --numprocesses 4 --dist loadfile --no-loadscope-reorder
 
 test-thorough: .venv/dev ## run the slow tests of faults and random input, each in a short form
 	@$(PY) -m pytest --ignore tests/clients --ignore tests/browser -m thorough --numprocesses 4 --dist worksteal
+
+containers: .venv/dev ## build the image and test the containers (needs podman and root)
+	@$(PY) -m pytest tests/deploy -m containers
 
 CLIENTS := arxiv-2 arxiv-3 arxiv-4 paperscraper pubs npm
 clients: .venv/dev $(CLIENTS:%=.venv-clients/%/installed) ## compare what real arXiv clients get from arXiv and from the service

@@ -36,9 +36,14 @@ class HistoryEntry(Struct, frozen=True):
     """Position of its first result, from 1."""
 
 
+def describe_outcome(outcome: str) -> tuple[str, str]:
+    """Return a mark and a text."""
+    return OUTCOMES.get(outcome, ("✗", outcome))
+
+
 def describe_run(row: QueryRow, context: Context) -> HistoryEntry:
     """Return what lists show of a run."""
-    mark, outcome = OUTCOMES.get(row.outcome, ("✗", row.outcome))
+    mark, outcome = describe_outcome(row.outcome)
     query = parse_recorded_query(row.query)
     return HistoryEntry(
         query_id=row.query_id,

@@ -28,6 +28,7 @@ from .charts import (
     format_percent,
     format_seconds,
 )
+from .history import describe_outcome
 from .page import PAGE, create_page
 from .query_text import describe_query
 
@@ -40,7 +41,7 @@ TIMED_OUT = f"no response within {TIMEOUT:g} seconds"
 MAX_QUERY_CHARS = 200
 CACHED = frozenset({"process", "database", "flight", "stale"})
 """The sources that need no request to arXiv; as in the dashboard of Grafana."""
-OUTCOMES: dict[str, frozenset[str]] = {
+OUTCOME_GROUPS: dict[str, frozenset[str]] = {
     "answered": frozenset({Outcome.OK}),
     "incomplete": frozenset({Outcome.SUSPECT}),
     "failed at arXiv": frozenset(
@@ -89,6 +90,7 @@ async def show_status(request: AnyRequest, context: NamedDependency[Context]) ->
         format_time=partial(timestamps.format_iso, tz=zone),
         format_bytes=format_bytes,
         describe_query=_describe_query,
+        describe_outcome=describe_outcome,
     )
 
 
@@ -153,7 +155,7 @@ def create_charts(labels: list[str], counts: list[SearchCount]) -> list[Chart]:
 def _create_outcome_series(by_period: list[list[SearchCount]]) -> list[Series]:
     return [
         Series(name, style, [_count_outcome(counts, name) for counts in by_period])
-        for style, name in enumerate((*OUTCOMES, OTHER))
+        for style, name in enumerate((*OUTCOME_GROUPS, OTHER))
     ]
 
 
@@ -162,7 +164,7 @@ def _count_outcome(counts: list[SearchCount], name: str) -> int:
 
 
 def _name_outcome(outcome: str) -> str:
-    return next((name for name, outcomes in OUTCOMES.items() if outcome in outcomes), OTHER)
+    return next((name for name, outcomes in OUTCOME_GROUPS.items() if outcome in outcomes), OTHER)
 
 
 def _compute_hit_ratio(counts: list[SearchCount]) -> float | None:

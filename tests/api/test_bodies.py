@@ -108,6 +108,7 @@ def connection(settings: Callable[..., Settings], arxiv: StandIn) -> Iterator[ht
         yield client
 
 
+@pytest.mark.thorough
 @hypothesis_settings(
     max_examples=2000 if LONG else 60,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],

@@ -277,6 +277,7 @@ def create_environment(database: str, api_url: str) -> dict[str, str]:
     }
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
 def test_killed_harvest_resumes(database: str, db: psycopg.Connection, how: signal.Signals) -> None:
     papers = generate(1000)
@@ -311,6 +312,7 @@ def kill_harvest(
     assert running.returncode == {signal.SIGINT: 130, signal.SIGTERM: 143}.get(how, -how)
 
 
+@pytest.mark.thorough
 def test_killed_harvest_resumes_in_the_middle_of_a_page(
     database: str, db: psycopg.Connection
 ) -> None:

@@ -586,6 +586,7 @@ def write_large_file(path: Path, count: int) -> None:
             file.write((line[:-20] if bad else line) + b"\n")
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("compressed", [False, True], ids=["plain", "gzip"])
 def test_import_that_is_killed_at_any_time_resumes(
     environment: dict[str, str], db: psycopg.Connection, tmp_path: Path, *, compressed: bool

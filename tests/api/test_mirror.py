@@ -261,7 +261,7 @@ async def test_the_mirror_answers_while_arxiv_throttles(
     gateway: Serve, mirrored: StandIn, database: str, settings: MakeSettings, db: psycopg.Connection
 ) -> None:
     mirrored.retry_after = 60
-    async with gateway() as client:
+    async with gateway(max_wait=1) as client:
         await papers_are_indexed(database, settings().index_path)
         response = await search(client, title="network")
         content = response.json()

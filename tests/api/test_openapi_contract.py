@@ -135,6 +135,7 @@ def contract(
         yield described
 
 
+@pytest.mark.thorough
 def test_every_response_matches_the_schema(contract: schemathesis.BaseSchema) -> None:
     failures, sent = [], 0
     for event in from_schema(contract).execute():

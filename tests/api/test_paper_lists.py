@@ -137,6 +137,7 @@ def create_papers(count: int = 90) -> list[Paper]:
     ]
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("deletes", [False, True], ids=["kept", "deleted"])
 @pytest.mark.parametrize(
     "params",

@@ -199,6 +199,7 @@ def test_port_in_use_is_reported(folder: dict[str, str]) -> None:
     assert find_postgres(folder) == []
 
 
+@pytest.mark.thorough
 def test_service_starts_before_its_database_and_recovers(
     arxiv_server: tuple[StandIn, str], quick_path: Path
 ) -> None:

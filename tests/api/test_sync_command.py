@@ -112,6 +112,7 @@ async def test_result_is_printed_although_the_feeds_cannot_be_requested(
     assert len(arxiv.requests) == 1
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])
 def test_same_command_continues_after_an_interruption(
     environment: dict[str, str], arxiv: StandIn, db: psycopg.Connection, how: signal.Signals

@@ -413,6 +413,7 @@ async def test_feed_is_complete_whichever_backend_recorded_its_search(whole: Sta
     assert [each.content for each in again] == [each.content for each in found]
 
 
+@pytest.mark.thorough
 async def test_records_in_the_queue_survive_a_crash_of_rabbitmq(whole: Stack) -> None:
     if whole.queue is None:
         pytest.skip("not installed: rabbitmq-server")
@@ -432,6 +433,7 @@ async def test_records_in_the_queue_survive_a_crash_of_rabbitmq(whole: Stack) ->
     assert load.refused + load.failed == []
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("synchronous", [True, False], ids=["synchronous", "asynchronous"])
 async def test_failover_loses_only_what_was_not_replicated(
     whole: Stack, *, synchronous: bool
@@ -452,6 +454,7 @@ async def test_failover_loses_only_what_was_not_replicated(
     assert load.seconds_to_recovery() < 60
 
 
+@pytest.mark.thorough
 async def test_lagging_standby_shows_no_search_without_its_results(whole: Stack) -> None:
     async with under_load(whole) as load:
         whole.pair.set(whole.pair.standby, recovery_min_apply_delay=f"{LAG}s")

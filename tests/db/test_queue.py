@@ -158,6 +158,7 @@ async def connected(client: Gateway) -> None:
         await asyncio.sleep(0.02)
 
 
+@pytest.mark.thorough
 async def test_killed_workers_lose_and_duplicate_nothing(
     broker: Broker, database: str, db: psycopg.Connection
 ) -> None:
@@ -294,6 +295,7 @@ async def test_query_id_used_by_operator_is_skipped(broker: Broker, database: st
         assert await store.insert(answer(1)) == first + 2
 
 
+@pytest.mark.thorough
 async def test_broker_killed_under_load_loses_and_blocks_nothing(
     broker: Broker, database: str, db: psycopg.Connection
 ) -> None:

@@ -273,6 +273,7 @@ def run_older_server(programs: Path, folder: Path) -> Iterator[str]:
         subprocess.run([*control, "-m", "fast", "stop"], check=True, **quiet, **identity)
 
 
+@pytest.mark.thorough
 def test_data_of_older_postgresql_is_rejected_and_migrated_with_a_dump(
     run: Callable[..., str], check_restored: Callable[..., None], work: Path
 ) -> None:

@@ -83,7 +83,7 @@ async def test_responses_of_arxiv_are_listed_with_the_last_one_first(client: Gat
         await client.get("/arxiv", params={"title": title})
     page = await fetch(client)
     rows = page.xpath("//section[@aria-labelledby='responses']//tbody/tr")
-    assert [row.xpath("string(td[2])") for row in rows] == ["ok"] * 3
+    assert [row.xpath("string(td[2])") for row in rows] == ["✓ complete"] * 3
     queries = [row.xpath("string(td[5]//bdi)") for row in rows]
     assert ["testing" in query for query in queries] == [False, False, True]
     links = [row.xpath("string(td[5]/a/@href)") for row in rows]
@@ -98,7 +98,7 @@ async def test_cooldown_and_failed_responses_are_shown(gateway: Serve) -> None:
         page = await fetch(client)
     assert "arXiv has asked for a pause: no requests until 20" in read(page, "limiter")
     assert "Interval 3 seconds between two requests" in read(page, "limiter")
-    assert "busy 429 0 of 0" in read(page, "responses")
+    assert "arXiv was overloaded 429 0 of 0" in read(page, "responses")
 
 
 async def test_only_the_latest_responses_are_listed_and_none_of_the_mirror(

@@ -239,6 +239,7 @@ def check_cancellation(
         assert "Traceback" not in running.output, read
 
 
+@pytest.mark.thorough
 def test_every_read_ends_when_its_client_disconnects(
     database: str, db: psycopg.Connection, environment: Environment
 ) -> None:
@@ -259,6 +260,7 @@ def test_read_ends_if_its_client_disconnects_before_it_is_watched(
         assert count_active(db) == 0
 
 
+@pytest.mark.thorough
 def test_every_read_of_a_frontend_ends_when_its_client_disconnects(
     database: str, db: psycopg.Connection, environment: Environment
 ) -> None:
@@ -269,6 +271,7 @@ def test_every_read_of_a_frontend_ends_when_its_client_disconnects(
         assert backend.output.count(" 499 in ") == len(PUBLIC_READS)
 
 
+@pytest.mark.thorough
 def test_slow_filters_leave_connections_for_other_reads(
     database: str, db: psycopg.Connection, environment: Environment
 ) -> None:

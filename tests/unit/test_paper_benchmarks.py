@@ -119,6 +119,7 @@ def test_reciprocal_rank_is_that_of_the_first_answer(corpus: Corpus) -> None:
     assert compute_reciprocal_rank(topic, ["2101.00001"]) == 0
 
 
+@pytest.mark.thorough
 def test_part_measures_everything_with_few_papers(
     server: str, arxiv_server: tuple[object, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -140,6 +141,7 @@ def test_part_measures_everything_with_few_papers(
         assert measured in names
 
 
+@pytest.mark.thorough
 def test_import_is_measured_with_few_lines(
     server: str, arxiv_server: tuple[object, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
