@@ -103,8 +103,15 @@ async def test_exports_work_with_pgbouncer(pooled: Gateway, kind: str) -> None:
 
 
 async def test_concurrent_clients_on_three_connections_mix_nothing_up(
-    bouncer: str, db: psycopg.Connection, arxiv: StandIn, pooled: Gateway
+    bouncer: str,
+    db: psycopg.Connection,
+    arxiv: StandIn,
+    pooled: Gateway,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    # on a busy machine, the last of 400 writes waits for long
+    monkeypatch.setattr("service.db.pool.CHECKOUT_TIMEOUT", 60.0)
+
     async def read() -> None:
         for page in range(40):
             assert (await pooled.get(f"/results?page={page}")).status_code == 200
