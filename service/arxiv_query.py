@@ -138,7 +138,7 @@ def _build_query(search: Search) -> str:
     """Return a query in which all parameters must match."""
     nodes: list[Node] = []
     if search.query and search.query.strip():
-        nodes.append(parse_query(search.query))
+        nodes.append(_parse_query(search.query))
     for name, field in FIELDS.items():
         text = getattr(search, name)
         if text and text.strip():
@@ -165,8 +165,7 @@ def clean_words(name: str, text: str) -> str:
     raise InvalidParameter(name, "has no characters that arXiv can search for")
 
 
-def parse_query(text: str) -> Node:
-    """Parse a query in arXiv's own language. Raises InvalidParameter."""
+def _parse_query(text: str) -> Node:
     if len(text) > MAX_QUERY_LENGTH:
         raise InvalidParameter("query", f"is longer than {MAX_QUERY_LENGTH} characters")
     try:

@@ -13,7 +13,7 @@ from litestar.di import NamedDependency
 from litestar.params import FromPath
 from litestar.response import Redirect, Template
 from litestar.status_codes import HTTP_303_SEE_OTHER, HTTP_308_PERMANENT_REDIRECT
-from msgspec import Struct, structs
+from msgspec import Struct
 
 from ..arxiv_query import parse_id_parameter
 from ..context import Context
@@ -23,13 +23,13 @@ from ..metadata.arxiv_ids import ArxivId, format_versioned_id
 from ..models.arxiv import Search
 from ..models.filters import PaperFilter
 from ..models.records import PaperRow
-from ..models.responses import PaperHistory, PaperWithVersions, Query, SimilarPaper
+from ..models.responses import PaperHistory, PaperWithVersions, SimilarPaper
 from ..problems import AnyRequest
 from ..timestamps import format_iso
 from . import csrf
 from .citations import create_json_ld, list_citation_tags
+from .history import HistoryEntry, describe_run
 from .page import PAGE, create_page, get_base_url
-from .query_text import describe_query
 from .waiting import wait_until_visible
 
 SIMILAR_PAPERS = 5
@@ -159,16 +159,13 @@ async def _find_similar(context: Context, row: PaperRow) -> list[SimilarPaper] |
     return [SimilarPaper.from_row(each, context.settings.zone) for each in rows]
 
 
-async def _find_searches(context: Context, row: PaperRow) -> list[Query] | None:
+async def _find_searches(context: Context, row: PaperRow) -> list[HistoryEntry] | None:
     """Return the latest searches that found a paper, or None if they cannot be read."""
     try:
         runs = await context.reader.fetch_finding_runs(row.arxiv_id, FINDING_RUNS)
     except ServiceError:
         return None
-    zone = context.settings.zone
-    return [
-        structs.replace(Query.from_row(run, zone), query=describe_query(run.query)) for run in runs
-    ]
+    return [describe_run(run, context) for run in runs]
 
 
 def _list_versions(

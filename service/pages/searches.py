@@ -142,7 +142,7 @@ async def _describe_search(
         "changes": await _find_changes(context, run, previous, results),
         "max_changes": MAX_CHANGES,
         "results": await _describe_results(context, shown),
-        "pages": _list_pages(run, number, len(results)),
+        "pages": _link_pages(run, number, len(results)),
         "exports": [name for name in FORMATS if name != "json"],
         "token": token,
         "max_wait": round(context.settings.max_wait),
@@ -171,10 +171,10 @@ async def _describe_results(context: Context, rows: Sequence[ResultRow]) -> list
     ]
 
 
-def _list_pages(run: Run, number: int, total: int) -> list[tuple[str, str, str]]:
-    """Return the links to other pages of the results: relation, text and path."""
+def _link_pages(run: Run, number: int, total: int) -> dict[str, str]:
+    """Return the paths of the other pages of the results by their relation."""
     path = f"/searches/{run.query_id}"
-    pages = [("prev", "Previous page", number - 1)] if number else []
+    pages = {"prev": number - 1} if number else {}
     if (number + 1) * PAGE_SIZE < total:
-        pages.append(("next", "Next page", number + 1))
-    return [(rel, text, f"{path}?page={page}" if page else path) for rel, text, page in pages]
+        pages["next"] = number + 1
+    return {rel: f"{path}?page={page}" if page else path for rel, page in pages.items()}
