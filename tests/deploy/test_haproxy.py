@@ -7,7 +7,6 @@ import re
 import signal
 import socket
 from collections.abc import AsyncIterator, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -31,7 +30,7 @@ from service.search import QUEUE_TIMEOUT, SAVE_RETRY_SECONDS
 from service.settings import ENDPOINTS, Settings
 from tests.api.test_exports import until
 from tests.conftest import listening
-from tests.support.haproxy import NOBODY, Router, free_port, haproxy
+from tests.support.haproxy import NOBODY, Router, free_port, haproxy, run_in_thread
 from tests.support.indexing import wait_until_searchable
 from tests.support.pages import BROWSER, read_form
 from tests.support.process import ROOT, Service, service
@@ -274,20 +273,13 @@ class Building(BaseHTTPRequestHandler):
 def test_search_instance_without_an_index_reports_its_progress(
     instances: Instances, tmp_path: Path
 ) -> None:
-    with (
-        ThreadingHTTPServer(("127.0.0.1", 0), Building) as server,
-        ThreadPoolExecutor() as pool,
-    ):
-        pool.submit(server.serve_forever)
-        try:
-            address = f"127.0.0.1:{server.server_port}"
-            with haproxy(tmp_path, instances.pools | dict.fromkeys(SEARCHERS, address)) as running:
-                _wait_until_unready(running, "paper_search")
-                search = httpx.get(f"{running.outside}/papers?q=testing", timeout=20)
-                papers = httpx.get(f"{running.outside}/papers", timeout=20)
-                results = httpx.get(f"{running.outside}/results?items_per_page=1", timeout=20)
-        finally:
-            server.shutdown()
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Building)
+    pools = instances.pools | dict.fromkeys(SEARCHERS, f"127.0.0.1:{server.server_port}")
+    with run_in_thread(server), haproxy(tmp_path, pools) as running:
+        _wait_until_unready(running, "paper_search")
+        search = httpx.get(f"{running.outside}/papers?q=testing", timeout=20)
+        papers = httpx.get(f"{running.outside}/papers", timeout=20)
+        results = httpx.get(f"{running.outside}/results?items_per_page=1", timeout=20)
 
     assert (search.status_code, search.headers.get("x-reason")) == (503, "building")
     assert papers.status_code == 200

@@ -5,13 +5,13 @@ from collections.abc import Iterator
 from contextlib import ExitStack, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from threading import Event, Thread
+from threading import Event
 from time import monotonic
 from urllib.parse import urlsplit
 
 import pytest
 
-from tests.support.haproxy import POOLS, Router, haproxy
+from tests.support.haproxy import POOLS, Router, haproxy, run_in_thread
 
 REQUEST = b"GET /results HTTP/1.1\r\nhost: x\r\n\r\n"
 
@@ -59,12 +59,9 @@ class _Handler(BaseHTTPRequestHandler):
 
 @pytest.fixture
 def instance() -> Iterator[Instance]:
-    with Instance() as server:
-        thread = Thread(target=server.serve_forever)
-        thread.start()
+    server = Instance()
+    with run_in_thread(server):
         yield server
-        server.shutdown()
-        thread.join()
 
 
 @pytest.fixture

@@ -4,14 +4,13 @@ import json
 from collections.abc import Iterator
 from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from threading import Thread
 from time import monotonic, sleep
 from uuid import uuid4
 
 import httpx
 import pytest
 
-from tests.support.haproxy import POOLS, Router, haproxy
+from tests.support.haproxy import POOLS, Router, haproxy, run_in_thread
 
 FORMS = ("/", "/abs/hep-th/9901001", "/searches/1/runs", "/sign-in", "/sign-out")
 
@@ -49,12 +48,9 @@ class _Handler(BaseHTTPRequestHandler):
 
 @pytest.fixture(scope="module")
 def running_instance() -> Iterator[Instance]:
-    with Instance() as server:
-        thread = Thread(target=server.serve_forever)
-        thread.start()
+    server = Instance()
+    with run_in_thread(server):
         yield server
-        server.shutdown()
-        thread.join()
 
 
 @pytest.fixture(scope="module")

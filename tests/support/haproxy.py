@@ -9,7 +9,9 @@ import subprocess
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from http.server import ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 from time import monotonic, sleep
 from typing import Any
 
@@ -21,6 +23,19 @@ from tests.support.process import ROOT
 NOBODY = "127.0.0.1:1"
 """An address without a listener."""
 POOLS = ("FRONTEND1", "FRONTEND2", "READ1", "READ2", "BACKEND1", "BACKEND2")
+
+
+@contextmanager
+def run_in_thread(server: ThreadingHTTPServer) -> Iterator[None]:
+    """Run a server that stands for instances, and close it at the end."""
+    with server:
+        thread = Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            yield
+        finally:
+            server.shutdown()
+            thread.join()
 
 
 def program(name: str) -> str:
