@@ -10,7 +10,7 @@ from ..logging import NOTICE
 from ..models.mirror import SyncState
 from .daily_task import DailyTask
 from .oai_client import OaiClient
-from .sync import Selection, SyncResult, SyncStore, sync
+from .sync import CheckHold, Selection, SyncResult, SyncStore, hold_sync, sync_held
 
 logger = logging.getLogger(__name__)
 
@@ -34,14 +34,35 @@ class DailySync(DailyTask):
     async def _look(self) -> float:
         """Sync if it is time; return the seconds until the next look."""
         try:
-            state = await self._store.fetch_sync("")
-            show_metrics(state.synced_at, self._begun)
-            left = max(self._find_left(state), await self._store.fetch_sync_pause())
-            if left > 0:
+            if (left := await self._find_pause()) > 0:
                 return min(left, POLL_SECONDS)
-            result = await sync(self._store, self._client, Selection(), pause=self._avoid_rush)
+            async with hold_sync(self._store) as check_hold:
+                # another process may have synced, or failed, since
+                if (left := await self._find_pause()) > 0:
+                    return min(left, POLL_SECONDS)
+                return await self._sync(check_hold)
         except SyncInProgress:
             return POLL_SECONDS
+        except ServiceError as error:
+            logger.warning("the sync with arXiv is not possible: %s", error.detail)
+        except Exception:
+            logger.exception("the sync with arXiv failed unexpectedly")
+        return self._backoff.next_pause()
+
+    async def _find_pause(self) -> float:
+        """Seconds until the next attempt to sync, of any process."""
+        state = await self._store.fetch_sync("")
+        show_metrics(state.synced_at, self._begun)
+        return max(self._find_left(state), await self._store.fetch_sync_pause())
+
+    async def _sync(self, check_hold: CheckHold) -> float:
+        """Sync; return the seconds until the next look."""
+        try:
+            result = await sync_held(
+                self._store, self._client, Selection(), check_hold, pause=self._avoid_rush
+            )
+        except SyncInProgress:
+            raise
         except ServiceError as error:
             pause = max(self._backoff.next_pause(), error.retry_after or 0)
             logger.warning(
@@ -55,6 +76,7 @@ class DailySync(DailyTask):
                 return POLL_SECONDS
             # days are missing, or arXiv sent an old response
             pause = self._backoff.next_pause()
+        # before another process can take the right to sync
         return await self._delay_retry(pause)
 
     def _find_left(self, state: SyncState) -> float:

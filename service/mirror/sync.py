@@ -137,6 +137,8 @@ class SyncResult(Struct, frozen=True):
 
 Report = Callable[[SyncProgress], None]
 Pause = Callable[[], Awaitable[None]]
+CheckHold = Callable[[], Awaitable[None]]
+"""Renews the right to sync; raises SyncInProgress if it was lost."""
 
 
 async def _pause_never() -> None:
@@ -149,24 +151,38 @@ async def sync(
     selection: Selection,
     *,
     report: Report = lambda _: None,
-    pause: Pause = _pause_never,
     max_wait: float = 0.0,
 ) -> SyncResult:
     """Receive all records that arXiv changed, and store them.
 
-    `pause` is awaited before each request. If another process syncs, it waits for its end for
-    `max_wait` seconds.
+    If another process syncs, it waits for its end for `max_wait` seconds.
 
     Raises SyncInProgress, UpstreamError if arXiv sends no usable response, QueueTooLong during a
     long cooldown, or DatabaseUnavailable. The next call continues.
     """
-    async with _hold(store, max_wait) as check_hold:
-        run = _Run(store, client, selection, report, pause, check_hold)
-        try:
-            return await run.run()
-        except (UpstreamError, QueueTooLong) as error:
-            await run.note_error(error.detail)
-            raise
+    async with hold_sync(store, max_wait) as check_hold:
+        return await sync_held(store, client, selection, check_hold, report=report)
+
+
+async def sync_held(
+    store: SyncStore,
+    client: OaiClient,
+    selection: Selection,
+    check_hold: CheckHold,
+    *,
+    report: Report = lambda _: None,
+    pause: Pause = _pause_never,
+) -> SyncResult:
+    """Sync as `sync` does, with the right to sync from `hold_sync`.
+
+    `pause` is awaited before each request.
+    """
+    run = _Run(store, client, selection, report, pause, check_hold)
+    try:
+        return await run.run()
+    except (UpstreamError, QueueTooLong) as error:
+        await run.note_error(error.detail)
+        raise
 
 
 class _ListFailed(Exception):
@@ -193,7 +209,7 @@ class _Run:
         selection: Selection,
         report: Report,
         pause: Pause,
-        check_hold: Callable[[], Awaitable[None]],
+        check_hold: CheckHold,
     ) -> None:
         self._store, self._client = store, client
         self._selection, self._formats = selection, selection.formats
@@ -475,8 +491,11 @@ class _ListProgress:
 
 
 @asynccontextmanager
-async def _hold(store: SyncStore, max_wait: float) -> AsyncIterator[Callable[[], Awaitable[None]]]:
-    """Hold the right to sync; yields a function that raises SyncInProgress if it was lost."""
+async def hold_sync(store: SyncStore, max_wait: float = 0.0) -> AsyncIterator[CheckHold]:
+    """Hold the right to sync, after at most `max_wait` seconds.
+
+    Raises SyncInProgress if another process has it, or DatabaseUnavailable.
+    """
     holder = uuid4()
     loop = asyncio.get_running_loop()
     deadline = loop.time() + max_wait

@@ -6,6 +6,7 @@ from contextlib import AsyncExitStack
 from datetime import UTC, datetime
 from time import monotonic, time
 from typing import Any
+from uuid import UUID
 
 import psycopg
 import pytest
@@ -70,6 +71,13 @@ def synced_at(db: psycopg.Connection) -> int:
     return int(seconds or 0)
 
 
+def retry_pause(db: psycopg.Connection) -> float:
+    """Seconds until a sync that failed may be repeated."""
+    pause = "select extract(epoch from retry_at - now()) from mirror_syncs where retry_at > now()"
+    [seconds] = db.execute(pause).fetchone() or [0]
+    return float(seconds)
+
+
 def requests(arxiv: StandIn) -> list[Any]:
     return [request for request in arxiv.requests if request.path == "/oai"]
 
@@ -130,13 +138,33 @@ async def test_failed_sync_is_repeated_by_one_process_and_not_by_each(
         await wait_until(lambda: len(requests(arxiv)) >= sync_module.MAX_ATTEMPTS)
         await asyncio.sleep(0.7)
         number = len(requests(arxiv))
-        left = "select extract(epoch from retry_at - now()) from mirror_syncs"
-        [seconds] = db.execute(left).fetchone() or [0]
+        seconds = retry_pause(db)
         db.execute("update mirror_syncs set retry_at = now()")
         await wait_until(lambda: len(requests(arxiv)) > sync_module.MAX_ATTEMPTS)
 
     assert number == sync_module.MAX_ATTEMPTS
     assert 30 < seconds < 120
+
+
+async def test_pause_that_another_process_has_just_stored_is_kept(
+    contexts: list[LocalContext],
+    arxiv: StandIn,
+    db: psycopg.Connection,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    store = contexts[0].mirror_store
+    acquire = store.acquire_sync
+
+    async def fail_elsewhere_and_acquire(holder: UUID, seconds: float) -> bool:
+        db.execute("update mirror_syncs set retry_at = now() + interval '1 hour'")
+        return await acquire(holder, seconds)
+
+    monkeypatch.setattr(store, "acquire_sync", fail_elsewhere_and_acquire)
+    async with create_daily(contexts[0], quiet_clock):
+        await wait_until(lambda: retry_pause(db) > 0)
+        await asyncio.sleep(0.5)
+
+    assert not requests(arxiv)
 
 
 async def test_shutdown_interrupts_a_sync_within_a_second(
