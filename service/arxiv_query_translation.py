@@ -1,4 +1,4 @@
-"""Queries in the language of `/papers?q=`, translated to arXiv's."""
+"""Queries in the language of `/papers?q=`, translated to searches of arXiv."""
 
 import re
 from collections.abc import Iterable
@@ -7,7 +7,9 @@ from typing import NamedTuple
 from . import arxiv_query_parser as arxiv
 from . import paper_query
 from .arxiv_query import clean_words
-from .paper_query import And, Field, Not, Or, Words
+from .metadata.arxiv_ids import format_versioned_id
+from .models.arxiv import Search
+from .paper_query import And, Field, Not, Or, Reference, Words
 
 _FIELDS: dict[Field | None, tuple[str, ...]] = {
     "title": ("ti",),
@@ -23,12 +25,32 @@ _STOP_WORDS = frozenset(
     | {"they", "this", "to", "was", "will", "with"}
 )
 """Those of Lucene: a search engine that does not index them finds no paper that has them all."""
+_PHRASE = re.compile('"[^"]*"')
+_ARXIV_FIELD = re.compile(
+    r"\b(?:co|jr|cat|rn|id|doi|all|submittedDate|lastUpdatedDate):(?=\S)", re.IGNORECASE
+)
+"""A field that `/papers?q=` does not have."""
 
 
 class _Translation(NamedTuple):
     node: arxiv.Node
     is_negated: bool
     """Whether the papers that do not match are meant, which arXiv's language cannot express."""
+
+
+def create_search(q: str) -> Search:
+    """Return the search of arXiv for a query as for the stored papers.
+
+    With a field that only arXiv has, the query is in arXiv's own language. Raises InvalidParameter.
+    """
+    if _ARXIV_FIELD.search(_PHRASE.sub('""', q)):
+        return Search(query=q)
+    query = paper_query.parse_query(q)
+    if not isinstance(query, Reference):
+        return Search(query=arxiv.format_query(translate_query(q, query)))
+    if query.arxiv_id:
+        return Search(id_list=(format_versioned_id(query.arxiv_id, query.version),))
+    return Search(query=f'doi:"{query.doi}"')
 
 
 def translate_query(q: str, query: paper_query.Node) -> arxiv.Node:

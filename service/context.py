@@ -37,6 +37,8 @@ from .mirror.daily_sync import DailySync, show_metrics
 from .mirror.oai_client import OaiClient
 from .models.responses import ArxivState, IndexStatus, MirrorStatus
 from .paper_search import LocalPaperSearch, PaperSearch
+from .papers import PaperService
+from .runs import RunService
 from .search import LocalSearchService, SearchService
 from .search_index.indexer import Indexer
 from .search_index.paper_index import PaperIndex
@@ -76,6 +78,8 @@ class Context(ABC):
         self.settings = settings
         self.reader = reader
         self.paper_search = paper_search
+        self.papers = PaperService(reader, paper_search, settings.zone)
+        self.runs = RunService(reader, settings.zone)
         self.feeds = FeedService(self.records)
         self.sessions = SessionStore(self.signing_key, self.api_keys)
         self.serializations = asyncio.Semaphore(MAX_SERIALIZATIONS)

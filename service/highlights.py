@@ -3,8 +3,10 @@
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property, lru_cache
 from html import escape
+from typing import Any
 
-from .paper_query import Words
+from .models.records import PaperRow
+from .paper_query import SEARCHED_FIELDS, Words, find_terms, parse_query
 from .search_index.analysis import locate_words, split_words, stem_words
 
 _NAME_END = "\x1f"
@@ -46,6 +48,33 @@ def highlight_names(names: Sequence[str], terms: Sequence[Words]) -> list[str] |
         return None
     shown = (marked or escape(text) for marked, text in zip(html, texts, strict=True))
     return _NAME_END.join(shown).split(_NAME_END)
+
+
+def find_highlights(row: PaperRow, q: str) -> dict[str, Any]:
+    """Return what a query matches in a paper, as HTML by field; a list of names for `authors`.
+
+    Raises InvalidParameter.
+    """
+    if not q:
+        return {}
+    query = parse_query(q)
+    title, authors, abstract, note = (find_terms(query, field) for field in SEARCHED_FIELDS)
+    found = {
+        "title": highlight(row.title, title),
+        "authors": highlight_names(row.authors, authors),
+        "abstract": highlight(row.abstract or "", abstract),
+        "comment": highlight(row.comment or "", note),
+        "journal": highlight(row.journal or "", note),
+    }
+    return {name: html for name, html in found.items() if html}
+
+
+def format_highlights(row: PaperRow, q: str) -> dict[str, str]:
+    """Return what a query matches in a paper, as HTML by field. Raises InvalidParameter."""
+    highlights = find_highlights(row, q)
+    if names := highlights.get("authors"):
+        highlights["authors"] = ", ".join(names)
+    return highlights
 
 
 def _is_divided(text: str, spans: Sequence[Span]) -> bool:

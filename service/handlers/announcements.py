@@ -11,18 +11,20 @@ from litestar.di import NamedDependency, Provide
 from msgspec import Struct, structs
 
 from .. import openapi
-from ..arxiv_schedule import ZONE, has_feeds
+from ..arxiv_schedule import ZONE
 from ..context import Context
 from ..db.reader import ANNOUNCEMENTS, ListSelection
 from ..formats import Reference
+from ..lists import ROW_BYTES
 from ..middleware.response_budget import reserve_memory
+from ..mirror.announcements import describe_missing
 from ..models import describe
 from ..models.filters import AnnouncementFilter, Position
 from ..models.mirror import AnnouncementType
-from ..models.records import AnnouncedDay, AnnouncedPaperRow
+from ..models.records import AnnouncedPaperRow
 from ..models.responses import AnnouncedPaper, AnnouncementDay, Paper
 from ..problems import AnyRequest
-from .pagination import ROW_BYTES, ListResponse, ListView
+from .pagination import ListResponse, ListView
 from .params import AnnouncementFeedQuery, AnnouncementsQuery, PageQuery
 
 FEED_DAYS, FEED_PAPERS = 5, 1000
@@ -74,21 +76,6 @@ def create_view(tz: tzinfo, title: str = "announcements") -> ListView[AnnouncedP
     )
 
 
-def create_day_response(
-    request: AnyRequest,
-    context: Context,
-    list_query: AnnouncementsQuery,
-    filters: AnnouncementFilter,
-    day: AnnouncedDay,
-) -> ListResponse[AnnouncedPaperRow]:
-    """Return the response for the announcements of a day. Raises InvalidParameter."""
-    view = create_view(context.settings.zone)
-    # cursors and links keep the day when the next one is announced
-    defaults = {"date": day.date.isoformat()} if day.date else {}
-    filters = structs.replace(filters, date=day.date)
-    return ListResponse(request, context, view, list_query, filters, **defaults)
-
-
 @get(
     "/announcements",
     summary="List the announcements of a day",
@@ -112,10 +99,14 @@ async def list_announcements(
     """
     filters = list_query.build_filter()
     day = await context.reader.fetch_announced_day(filters)
-    response = create_day_response(request, context, list_query, filters, day)
+    filters = structs.replace(filters, date=day.date)
+    view = create_view(context.settings.zone)
+    # cursors and links keep the day when the next one is announced
+    defaults = {"date": day.date.isoformat()} if day.date else {}
+    response = ListResponse(request, context, view, list_query, filters, **defaults)
     if response.format.name != "json":
         return await response.respond()
-    rows, links = await response.fetch_page()
+    rows, links = await response.list.fetch_page()
     content = AnnouncementList(
         date=day.date,
         announcements=msgspec.Raw(await response.serialize(rows)),
@@ -182,16 +173,4 @@ def _get_midnight(day: Day) -> int:
 def _link_day(response: ListResponse[Any], day: Day | None) -> AnnouncementDay | None:
     if day is None:
         return None
-    return AnnouncementDay(date=day, url=response.format_url(date=day.isoformat()))
-
-
-def describe_missing(day: AnnouncedDay) -> str | None:
-    """Return why announcements of a day may be missing."""
-    if day.date is None:
-        return "no announcements are stored; ARXIV_SYNC=daily retrieves those of each day"
-    if day.feeds == 0 and has_feeds(day.date):
-        return f"the feeds of {day.date} have not been read"
-    if day.missing_feeds:
-        feeds = f"{day.missing_feeds} of {day.feeds} feeds of {day.date}"
-        return f"{feeds} could not be read yet, or have papers of another day"
-    return None
+    return AnnouncementDay(date=day, url=response.list.url.replace(date=day.isoformat()))

@@ -1,4 +1,4 @@
-"""Pages and exports of lists, in any format, with Link headers and cursors.
+"""Responses with lists: a page or an export in any format, with Link headers.
 
 `ListResponse` is the path of one request: PageQuery -> page of rows -> format -> Response.
 JSON is returned in pages. Other formats contain all matching rows, from `after` on if it is given,
@@ -6,15 +6,10 @@ unless `page` or `items_per_page` requests a page.
 """
 
 import asyncio
-from base64 import urlsafe_b64decode, urlsafe_b64encode
-from binascii import Error
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import closing
 from datetime import UTC, datetime
-from hashlib import blake2b
-from math import isfinite
 from typing import Any, Generic, TypeVar
-from urllib.parse import parse_qsl, quote, urlencode
 from uuid import NAMESPACE_URL, uuid5
 
 import msgspec
@@ -26,8 +21,9 @@ from .. import formats
 from ..context import Context
 from ..db.reader import BatchReader, Filter, ListDefinition, ListSelection
 from ..errors import InvalidParameter
+from ..lists import ListReader
 from ..middleware.response_budget import release_memory, reserve_memory
-from ..models.filters import PaperFilter, Position, SortKey
+from ..models.filters import PaperFilter
 from ..problems import AnyRequest
 from .params import PageQuery
 
@@ -40,14 +36,8 @@ EXPORT_BYTES = 2**20
 """Memory that one export may use: its rows, references and text, and the state of compression."""
 EXPANSION = 5
 """Memory of references relative to their JSON: a name of 13 characters takes 70 bytes."""
-ROW_BYTES = 2**11
-"""Memory that a row of a page may use; most have less, with the author list of a paper."""
 MIN_BATCH_ROWS = 10
 """Of an export with very large rows."""
-DIGEST_SIZE = 8
-POSITION_PARAMETERS = {"after", "page"}
-PRESENTATION_PARAMETERS = POSITION_PARAMETERS | {"items_per_page", "format", "fields"}
-"""Parameters that do not change the list, so its cursors stay valid."""
 
 
 class ListView(Struct, Generic[T], frozen=True):
@@ -83,72 +73,33 @@ class ListResponse(Generic[T]):
 
         `defaults`: values of parameters that the request may omit, for links to other pages.
         """
-        is_papers = isinstance(filters, PaperFilter)
-        self._source = context.paper_search if is_papers else context.reader
         self._serializations = context.serializations
         self._view = view
-        self._query = query
-        self._selection = ListSelection(view.definition, filters, query.is_reversed)
-        self._size = query.items_per_page or context.settings.items_per_page
         self.format = formats.select_format(query.format, request.headers.get("accept"))
         self._columns = _select_columns(view.columns, query.fields, self.format)
-        self._url = _ListUrl(request, self._size, defaults)
-        self._position = self._parse_position()
-        self._is_page = query.page is not None or bool(query.items_per_page) or self._position.back
-
-    def _parse_position(self) -> Position:
-        page, after = self._query.page, self._query.after
-        if after is None:
-            return Position(offset=(page or 0) * self._size)
-        if page is not None:
-            raise InvalidParameter("after", "excludes page; use one of them")
-        key_types = tuple(self._view.definition.key.values())
-        position = decode_cursor(after, self._url.list_id, key_types)
-        if position.back and self._view.definition.reverse_statement is None:
-            raise _invalid_cursor()
-        return position
+        self.list = ListReader(
+            context.paper_search if isinstance(filters, PaperFilter) else context.reader,
+            ListSelection(view.definition, filters, query.is_reversed),
+            request,
+            query,
+            query.items_per_page or context.settings.items_per_page,
+            **defaults,
+        )
+        self._is_page = bool(
+            query.page is not None or query.items_per_page or self.list.position.back
+        )
 
     async def respond(self, *, export_json: bool = False) -> Response[Any]:
         """Return a page or the whole list; `export_json`: JSON is a page only on request."""
         if self._is_page or (self.format.name == "json" and not export_json):
-            rows, links = await self.fetch_page()
+            rows, links = await self.list.fetch_page()
             return self.create_response(await self.serialize(rows), links)
         return await self._export()
-
-    async def fetch_page(self) -> tuple[list[T], dict[str, str]]:
-        """Read the rows of the requested page, with the paths of other pages by relation."""
-        size, position, definition = self._size, self._position, self._view.definition
-        reserve_memory(size * ROW_BYTES)
-        # the extra row shows whether there is another page
-        rows = await self._source.fetch_page(self._selection, position, size + 1)
-        has_more = len(rows) > size
-        rows = rows[-size:] if position.back else rows[:size]
-        links = {"first": self._url.replace()}
-        if rows and (has_more or position.back):
-            links["next"] = self._url.replace(after=self._encode_cursor(rows[-1]))
-        if self._query.page:
-            links["prev"] = self._url.replace(page=self._query.page - 1)
-        elif (
-            rows
-            and position.key
-            and definition.reverse_statement
-            and (has_more or not position.back)
-        ):
-            cursor = self._encode_cursor(rows[0], back=True)
-            links["prev"] = self._url.replace(after=cursor)
-        return rows, links
-
-    def _encode_cursor(self, row: T, *, back: bool = False) -> str:
-        return encode_cursor(self._view.definition.get_key(row), self._url.list_id, back=back)
 
     async def serialize(self, rows: Sequence[T]) -> bytes:
         """Return a complete file with these rows."""
         serializer, content = await self._serialize_batch(rows)
         return serializer.begin() + content + serializer.end()
-
-    def format_url(self, **parameters: str) -> str:
-        """Return the path of this list with other values of parameters, from its beginning."""
-        return self._url.replace(**parameters)
 
     def create_response(self, content: bytes, links: Mapping[str, str] | None) -> Response[bytes]:
         """Return a complete file, with links as a header (RFC 8288). Raises TooManyResponses."""
@@ -163,7 +114,7 @@ class ListResponse(Generic[T]):
         reserve_memory(EXPORT_BYTES)
         is_table = isinstance(self.format, formats.TableFormat)
         max_rows = MAX_BATCH_ROWS if is_table else MAX_BATCH_REFERENCES
-        batches = self._source.stream_batches(self._selection, self._position, max_rows)
+        batches = self.list.source.stream_batches(self.list.selection, self.list.position, max_rows)
         with closing(batches):
             # read before the status is sent, which then shows whether the database is available
             rows = await batches.fetch_batch(read_ahead=False)
@@ -218,14 +169,14 @@ class ListResponse(Generic[T]):
 
     def _create_head(self, references: Sequence[formats.Reference]) -> formats.FeedHead:
         now = datetime.now(UTC)
-        is_known = self._is_page or self._selection.newest or self._view.has_one_date
+        is_known = self._is_page or self.list.selection.newest or self._view.has_one_date
         times = [
             time for reference in references if (time := reference.updated or reference.published)
         ]
         return formats.FeedHead(
             title=f"arxiv-gateway: {self._view.title}",
-            uri=uuid5(NAMESPACE_URL, self._url.list_id).urn,
-            self_url=self._url.absolute,
+            uri=uuid5(NAMESPACE_URL, self.list.url.list_id).urn,
+            self_url=self.list.url.absolute,
             # the newest row of an export in ascending order is not known at its start
             updated=max(times, default=now) if is_known else now,
         )
@@ -255,32 +206,6 @@ def _compute_size(items: Sequence[Struct]) -> int:
     return len(msgspec.json.encode(items))
 
 
-class _ListUrl:
-    """The URL of a request for a list, from which the URLs of other pages are derived."""
-
-    def __init__(self, request: AnyRequest, size: int, defaults: Mapping[str, str]) -> None:
-        scope = request.scope
-        query = scope["query_string"].decode("ascii")
-        pairs = [
-            pair for pair in parse_qsl(query, keep_blank_values=True) if pair[0] not in defaults
-        ]
-        pairs += defaults.items()
-        filters = sorted(pair for pair in pairs if pair[0] not in PRESENTATION_PARAMETERS)
-        self.list_id = f"{scope['path']}?{urlencode(filters)}"
-        """Identifies the list, to which its cursors are bound."""
-        self.absolute = str(request.url)
-        self._path = quote(scope.get("root_path", "") + scope["path"])
-        self._pairs = [pair for pair in pairs if pair[0] not in POSITION_PARAMETERS]
-        if "items_per_page" not in dict(pairs):
-            # without it, most formats would return the whole list
-            self._pairs.append(("items_per_page", str(size)))
-
-    def replace(self, **parameters: str | int) -> str:
-        """Return the path with these parameters in place of those of the same name."""
-        pairs = [pair for pair in self._pairs if pair[0] not in parameters]
-        return f"{self._path}?{urlencode([*pairs, *parameters.items()])}"
-
-
 def _select_columns(
     columns: tuple[str, ...], fields: str | None, list_format: formats.Format
 ) -> tuple[str, ...]:
@@ -306,48 +231,3 @@ def _select_columns(
         if selected.count(name) > 1:
             raise InvalidParameter("fields", f"{name} is given {selected.count(name)} times")
     return selected
-
-
-def encode_cursor(key: SortKey, list_id: str, *, back: bool = False) -> str:
-    """Return a cursor to the rows after (`back`: before) the row with this key.
-
-    It contains a digest of the key and the list, so that changed cursors and those of other lists
-    are rejected. It is not secret: a forged key only selects another page.
-    """
-    position = msgspec.msgpack.encode((back, *key))
-    return _encode_base64(_compute_digest(position, list_id) + position)
-
-
-def decode_cursor(cursor: str, list_id: str, key_types: tuple[Any, ...]) -> Position:
-    """Return the position of a cursor of this list. Raises InvalidParameter for any other."""
-    try:
-        content = urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4))
-    except (Error, ValueError):
-        content = b""
-    digest, position = content[:DIGEST_SIZE], content[DIGEST_SIZE:]
-    # the decoder ignores invalid characters, so the cursor must equal its own encoding
-    if digest != _compute_digest(position, list_id) or _encode_base64(content) != cursor:
-        raise _invalid_cursor()
-    position_type: Any = tuple.__class_getitem__((bool, *key_types))
-    try:
-        back, *key = msgspec.msgpack.decode(position, type=position_type)
-    except msgspec.DecodeError:  # a forged cursor
-        raise _invalid_cursor() from None
-    if not all(map(isfinite, (value for value in key if isinstance(value, float)))):
-        raise _invalid_cursor()  # JSON, which frontends send to backends, has no such numbers
-    return Position(tuple(key), back)
-
-
-def _invalid_cursor() -> InvalidParameter:
-    return InvalidParameter(
-        "after", "is not a valid cursor for this query; use the one from its Link header"
-    )
-
-
-def _encode_base64(content: bytes) -> str:
-    return urlsafe_b64encode(content).rstrip(b"=").decode()
-
-
-def _compute_digest(position: bytes, list_id: str) -> bytes:
-    key = blake2b(list_id.encode()).digest()
-    return blake2b(position, digest_size=DIGEST_SIZE, key=key).digest()

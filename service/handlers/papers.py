@@ -1,6 +1,5 @@
 """`/papers`: the papers that any search found, by their words or by their identifier."""
 
-import asyncio
 from collections.abc import Iterable
 from dataclasses import replace
 from datetime import tzinfo
@@ -13,20 +12,18 @@ from litestar.openapi.spec import Example
 from litestar.params import PathParameter
 from msgspec import Struct, structs
 
-from .. import arxiv_query, openapi, paper_query
+from .. import arxiv_query, openapi
 from ..context import Context
-from ..corrections import suggest_list_corrections
 from ..db.reader import PAPERS, RANKED, ListDefinition
-from ..errors import IndexUnavailable, InvalidParameter, NotFound
+from ..errors import NotFound
 from ..formats import Reference, select_format
-from ..highlights import highlight, highlight_names
-from ..metadata.categories import get_title
+from ..highlights import format_highlights
+from ..lists import ROW_BYTES
 from ..middleware.response_budget import reserve_memory
 from ..models import describe
 from ..models.filters import PaperFilter
 from ..models.records import PaperRow, SimilarPaperRow
 from ..models.responses import (
-    FacetCount,
     Facets,
     FoundPaper,
     Paper,
@@ -35,15 +32,16 @@ from ..models.responses import (
     Suggestions,
 )
 from ..paper_search import MAX_SUGGESTED_LENGTH
+from ..papers import select_order, select_version
 from ..problems import AnyRequest
-from .pagination import ROW_BYTES, ListResponse, ListView
-from .params import FormatName, ListQuery, PaperOrder, PapersQuery, SimilarQuery, param
+from .pagination import ListResponse, ListView
+from .params import FormatName, ListQuery, PapersQuery, SimilarQuery, param
 
 _PAPERS = openapi.list_with_optional_fields(FoundPaper)
 _SIMILAR_PAPERS = openapi.list_with_optional_fields(SimilarPaper)
 
 
-class Papers(Struct, frozen=True, kw_only=True):
+class Papers(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A page of papers; only the first page has the counts."""
 
     papers: Annotated[_PAPERS, describe("the papers on this page")]  # type: ignore[valid-type]
@@ -96,7 +94,7 @@ def create_view(
     def convert_rows(rows: Iterable[PaperRow]) -> list[Paper]:
         if q is None:
             return [Paper.from_row(row, tz) for row in rows]
-        return [FoundPaper.from_row(row, tz, highlights=_format_highlights(row, q)) for row in rows]
+        return [FoundPaper.from_row(row, tz, highlights=format_highlights(row, q)) for row in rows]
 
     async def create_references(rows: Iterable[PaperRow]) -> list[Reference]:
         return [Reference.from_paper(row) for row in rows]
@@ -126,44 +124,29 @@ async def list_papers(
     newest first, unless a page is requested.
     """
     filters = list_query.build_filter(context.settings.zone)
-    response = create_papers_response(request, context, list_query, filters)
-    if response.format.name != "json":
-        return await response.respond()
-    rows, links, details = await find_papers(context, response, list_query, filters)
-    content = {"papers": msgspec.Raw(await response.serialize(rows))} | details
-    return response.create_response(msgspec.json.encode(content), links)
-
-
-def create_papers_response(
-    request: AnyRequest, context: Context, query: PapersQuery, filters: PaperFilter
-) -> ListResponse[Any]:
-    """Return the response to a request for a list of papers. Raises InvalidParameter."""
-    is_json = select_format(query.format, request.headers.get("accept")).name == "json"
-    is_page = is_json or query.page is not None or query.items_per_page is not None
-    order = _select_order(query.order, is_full_text=bool(filters.q), is_page=is_page)
+    list_format = select_format(list_query.format, request.headers.get("accept"))
+    is_json = list_format.name == "json"
+    is_page = is_json or list_query.page is not None or list_query.items_per_page is not None
+    order = select_order(list_query.order, is_full_text=bool(filters.q), is_page=is_page)
     # rows in JSON have highlights, which are empty without a query
     q = filters.q or "" if is_json else None
     view = create_view(context.settings.zone, ranked=order == "relevance", q=q)
-    return ListResponse(request, context, view, replace(query, order=order), filters)
-
-
-async def find_papers(
-    context: Context, response: ListResponse[Any], query: PapersQuery, filters: PaperFilter
-) -> tuple[list[PaperRow], dict[str, str], dict[str, Any]]:
-    """Return the papers of a page, the paths of other pages, and the other fields of `Papers`.
-
-    Raises ServiceError.
-    """
-    is_first = not (query.after or query.page)
-    (rows, links), details = await asyncio.gather(
-        response.fetch_page(), _count(context, filters if is_first else None)
+    response = ListResponse(request, context, view, replace(list_query, order=order), filters)
+    if not is_json:
+        return await response.respond()
+    page = await context.papers.fetch_page(
+        response.list, list_query.author, list_query.title, list_query.journal
     )
-    if details.get("total") == 0:
-        warnings = suggest_list_corrections(query.q, query.author, query.title, query.journal)
-        corrections = await context.paper_search.correct_spelling(filters) if filters.q else []
-        details |= {"warnings": warnings} if warnings else {}
-        details |= {"did_you_mean": corrections} if corrections else {}
-    return rows, links, details
+    matches = page.matches
+    content = Papers(
+        papers=msgspec.Raw(await response.serialize(page.rows)),
+        total=matches.total,
+        total_is_exact=None if matches.total is None else True,
+        facets=matches.facets,
+        warnings=matches.warnings,
+        did_you_mean=matches.did_you_mean,
+    )
+    return response.create_response(msgspec.json.encode(content), page.links)
 
 
 @get(
@@ -218,10 +201,7 @@ async def get_paper(
     row, versions = await _fetch_paper(context, arxiv_id)
     tz = context.settings.zone
     if paper_format.name == "json":
-        numbers = sorted(number for number in versions if number)
-        details = await context.reader.fetch_details((row.arxiv_id, row.version))
-        announcements = await context.reader.fetch_announcements(row.arxiv_id)
-        paper = PaperWithVersions.create(row, details, numbers, announcements, tz)
+        paper = await context.papers.fetch_with_versions(row, versions)
         return Response(paper, headers={"vary": "Accept"})
     view = create_view(tz, Reference.from_paper(row).key.replace("/", "-"))
     list_query = ListQuery(context=context, format=paper_format.name)
@@ -279,27 +259,18 @@ def _create_similar_view(tz: tzinfo) -> ListView[Any]:
     return structs.replace(view, columns=columns, convert_rows=convert_rows)
 
 
-async def _fetch_paper(context: Context, text: str) -> tuple[PaperRow, list[int]]:
+async def _fetch_paper(context: Context, text: str) -> tuple[PaperRow, list[PaperRow]]:
     """Return a paper in the latest version or the one given, and all of its stored versions.
 
     The slashes of the identifier are encoded. Raises InvalidParameter or NotFound.
     """
-    text = text.replace("%2F", "/")
-    arxiv_id, version = arxiv_query.parse_id_parameter(text, "arxiv_id")
-    rows = await context.reader.fetch_versions(arxiv_id)
-    versions = [row.version for row in rows]
-    for row in rows:
-        if version in {None, row.version}:
-            return row, versions
-    raise NotFound(_describe_missing(arxiv_id, version, versions))
-
-
-def _select_order(order: PaperOrder, *, is_full_text: bool, is_page: bool) -> PaperOrder:
-    if order == "relevance" and not is_full_text:
-        raise InvalidParameter("order", "relevance requires q; use newest or oldest")
-    if order == "relevance" and not is_page:
-        raise InvalidParameter("order", "relevance requires items_per_page; or use newest")
-    return order or ("relevance" if is_full_text and is_page else "newest")
+    arxiv_id, version = arxiv_query.parse_id_parameter(text.replace("%2F", "/"), "arxiv_id")
+    versions = await context.reader.fetch_versions(arxiv_id)
+    row = select_version(versions, version)
+    if row is None:
+        numbers = [each.version for each in versions]
+        raise NotFound(_describe_missing(arxiv_id, version, numbers))
+    return row, versions
 
 
 def _describe_missing(arxiv_id: str, version: int | None, versions: list[int]) -> str:
@@ -309,48 +280,3 @@ def _describe_missing(arxiv_id: str, version: int | None, versions: list[int]) -
         )
     stored = ", ".join(str(number or "one without a number") for number in versions)
     return f"version {version} of {arxiv_id} is not stored; the stored versions are: {stored}"
-
-
-async def _count(context: Context, filters: PaperFilter | None) -> dict[str, Any]:
-    """Return the total and the facets; nothing if all papers are listed without an index."""
-    if filters is None:
-        return {}
-    try:
-        counts = await context.paper_search.count(filters, context.settings.zone)
-    except IndexUnavailable:
-        if filters.is_empty:
-            return {}
-        raise
-    facets: dict[str, list[FacetCount]] = {"total": [], "category": [], "year": []}
-    for count in counts:
-        facets[count.facet].append(FacetCount(count.value, count.count, get_title(count.value)))
-    total = facets.pop("total")[0].count
-    return {"total": total, "total_is_exact": True, "facets": Facets(**facets)}
-
-
-def find_highlights(row: PaperRow, q: str) -> dict[str, Any]:
-    """Return what a query matches in a paper, as HTML by field; a list of names for `authors`.
-
-    Raises InvalidParameter.
-    """
-    if not q:
-        return {}
-    query = paper_query.parse_query(q)
-    title, authors, abstract, note = (
-        paper_query.find_terms(query, field) for field in paper_query.SEARCHED_FIELDS
-    )
-    found = {
-        "title": highlight(row.title, title),
-        "authors": highlight_names(row.authors, authors),
-        "abstract": highlight(row.abstract or "", abstract),
-        "comment": highlight(row.comment or "", note),
-        "journal": highlight(row.journal or "", note),
-    }
-    return {name: html for name, html in found.items() if html}
-
-
-def _format_highlights(row: PaperRow, q: str) -> dict[str, str]:
-    highlights = find_highlights(row, q)
-    if names := highlights.get("authors"):
-        highlights["authors"] = ", ".join(names)
-    return highlights

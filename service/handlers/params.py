@@ -37,6 +37,7 @@ from ..models.filters import (
 )
 from ..models.mirror import AnnouncementType
 from ..models.records import INT8_MAX
+from ..papers import ListOrder
 from ..search_index.analysis import split_words
 from ..search_params import MAX_TERM_LENGTH, check_time_range, parse_search, parse_time_range
 
@@ -99,7 +100,7 @@ Order = Annotated[
     Literal["oldest", "newest"], param("whether the oldest or the newest rows come first", "newest")
 ]
 PaperOrder = Annotated[
-    Literal["relevance", "oldest", "newest"] | None,
+    ListOrder | None,
     param("which papers come first; default: relevance if `q` is given, else newest", "newest"),
 ]
 FormatName = Annotated[

@@ -9,14 +9,14 @@ from litestar import Response, get, post
 from litestar.di import NamedDependency, Provide
 from msgspec.structs import asdict, replace
 
-from .. import openapi, search_diff
+from .. import openapi
 from ..context import Context
-from ..db.reader import FEED_RUNS, QUERIES, RecordReader
-from ..errors import NotComparable, NotFound
+from ..db.reader import FEED_RUNS, QUERIES
+from ..errors import NotComparable
 from ..formats import FORMATS, FeedHead, Reference
 from ..formats.atom import Atom
 from ..models.arxiv import Outcome
-from ..models.records import INT8_MAX, QueryRow, ResultRow, Run
+from ..models.records import INT8_MAX, QueryRow
 from ..models.requests import QueryRange
 from ..models.responses import Changes, Query, QueryWithResults, Result
 from ..problems import AnyRequest
@@ -100,7 +100,7 @@ async def list_queries(
 )
 async def get_query(context: NamedDependency[Context], query_id: QueryIdPath) -> QueryWithResults:
     """Return a recorded search with its results."""
-    run = await fetch_run(context.reader, query_id)
+    run = await context.runs.fetch(query_id)
     results = await context.reader.fetch_results(run)
     tz = context.settings.zone
     return QueryWithResults.from_row(run, tz, results=Result.from_rows(results, tz))
@@ -121,38 +121,15 @@ async def get_query_changes(context: NamedDependency[Context], query_id: QueryId
     The same search is the same page of the same query in the same order. Only runs with the
     outcome `ok` are compared. Without a previous run, `previous` is null and the lists are empty.
     """
-    run = await fetch_run(context.reader, query_id)
+    run = await context.runs.fetch(query_id)
     if run.outcome != Outcome.OK:
         raise NotComparable(
             f"search {query_id} has the outcome {run.outcome}; only those with the outcome ok can"
             " be compared"
         )
-    previous = await find_previous_run(context.reader, run)
-    now = await context.reader.fetch_results(run)
-    return await compare_runs(context, run, previous, now)
-
-
-async def find_previous_run(reader: RecordReader, run: Run) -> Run | None:
-    """Return the latest successful run of the same search before this one."""
-    runs = await reader.fetch_runs(run, 2)
-    # a replica that lags behind may not have this run yet
-    return next((other for other in runs if other.query_id < run.query_id), None)
-
-
-async def compare_runs(
-    context: Context, run: Run, previous: Run | None, now: Sequence[ResultRow]
-) -> Changes:
-    """Return the differences of the results `now` of a run from those of the previous one."""
-    before = await context.reader.fetch_results(previous) if previous else now
-    tz = context.settings.zone
-    return Changes(
-        query=Query.from_row(run, tz),
-        previous=Query.from_row(previous, tz) if previous else None,
-        came=Result.from_rows(search_diff.find_added(now, before), tz),
-        went=Result.from_rows(search_diff.find_added(before, now), tz),
-        moved=search_diff.find_moved(now, before),
-        new_versions=search_diff.find_new_versions(now, before),
-    )
+    previous = await context.runs.find_previous(run)
+    results = await context.reader.fetch_results(run)
+    return await context.runs.compare(run, results, previous)
 
 
 @get(
@@ -173,7 +150,7 @@ async def get_query_feed(
     at most 100 paper versions, newest first. `published` and `updated` are the time of the run that
     first found the version.
     """
-    run = await fetch_run(context.reader, query_id)
+    run = await context.runs.fetch(query_id)
     runs = await context.reader.fetch_runs(replace(run, query_id=INT8_MAX), FEED_RUNS)
     if not runs:
         raise NotComparable(f"no run of search {query_id} has the outcome ok; repeat the search")
@@ -190,16 +167,3 @@ async def get_query_feed(
     async with context.serializations:
         content = atom.begin() + await serialize_in_turns(atom, references) + atom.end()
     return Response(content, media_type=FORMATS["atom"].media_type)
-
-
-async def fetch_run(reader: RecordReader, query_id: int, *, ignore_read_delay: bool = False) -> Run:
-    """Return a run. Raises NotFound."""
-    is_possible = 0 < query_id <= INT8_MAX
-    run = (
-        await reader.fetch_run(query_id, ignore_read_delay=ignore_read_delay)
-        if is_possible
-        else None
-    )
-    if run is None:
-        raise NotFound(f"no search {query_id} is recorded; see /queries for the recorded ones")
-    return run

@@ -9,9 +9,9 @@ from litestar.di import NamedDependency, Provide
 
 from .. import openapi
 from ..context import Context
-from ..db.reader import RESULTS, RecordReader
+from ..db.reader import RESULTS
 from ..formats import Reference
-from ..models.records import PaperRow, ResultRow
+from ..models.records import ResultRow
 from ..models.responses import Result, StoredResult
 from ..problems import AnyRequest
 from .pagination import ListResponse, ListView
@@ -28,7 +28,7 @@ def create_view(
     async def create_references(rows: Sequence[ResultRow]) -> list[Reference]:
         """Return each paper once per file, even if several searches found it."""
         references = []
-        for row, paper in await pair_with_papers(context.reader, rows):
+        for row, paper in await context.runs.pair_with_papers(rows):
             if paper:
                 reference = Reference.from_paper(paper)
             else:
@@ -43,15 +43,6 @@ def create_view(
 
     columns = Result.__struct_fields__
     return ListView(RESULTS, "results", "results", columns, convert_rows, create_references)
-
-
-async def pair_with_papers(
-    reader: RecordReader, rows: Sequence[ResultRow]
-) -> list[tuple[ResultRow, PaperRow | None]]:
-    """Return each result with its paper, if that is stored."""
-    versions = {(row.arxiv_id, row.version or 0) for row in rows if row.arxiv_id}
-    papers = await reader.fetch_papers(versions)
-    return [(row, papers.get((row.arxiv_id or "", row.version or 0))) for row in rows]
 
 
 @get(

@@ -17,6 +17,7 @@ import httpx
 from msgspec import Struct
 
 from ..arxiv_http import ArxivFailure, ArxivService, HttpResponse, run_in_new_thread
+from ..arxiv_schedule import has_feeds
 from ..db.announcements import AnnouncementStore
 from ..db.mirror import MirrorStore
 from ..db.rate_limiter import RateLimiter
@@ -31,6 +32,7 @@ from ..models.mirror import (
     MirrorRecord,
     Source,
 )
+from ..models.records import AnnouncedDay
 from ..settings import Settings
 from .background_http import BackgroundHttp, map_parse_errors
 from .rss_xml import RssFeed, RssItem, parse_feed
@@ -286,3 +288,15 @@ def create_record(item: RssItem, day: date) -> MirrorRecord:
         categories=item.categories,
         license=item.license,
     )
+
+
+def describe_missing(day: AnnouncedDay) -> str | None:
+    """Return why announcements of a day may be missing."""
+    if day.date is None:
+        return "no announcements are stored; ARXIV_SYNC=daily retrieves those of each day"
+    if day.feeds == 0 and has_feeds(day.date):
+        return f"the feeds of {day.date} have not been read"
+    if day.missing_feeds:
+        feeds = f"{day.missing_feeds} of {day.feeds} feeds of {day.date}"
+        return f"{feeds} could not be read yet, or have papers of another day"
+    return None

@@ -6,8 +6,8 @@ from .. import timestamps
 from ..context import Context
 from ..models.arxiv import Outcome
 from ..models.records import QueryRow
-from .query_text import describe_query
-from .recorded_query import parse_recorded_query
+from ..recorded_query import describe_query, parse_recorded_query
+from .forms import replace_controls
 
 OUTCOMES: dict[str, tuple[str, str]] = {
     Outcome.OK: ("✓", "complete"),
@@ -47,7 +47,7 @@ def describe_run(row: QueryRow, context: Context) -> HistoryEntry:
     query = parse_recorded_query(row.query)
     return HistoryEntry(
         query_id=row.query_id,
-        text=describe_query(row.query),
+        text=replace_controls(describe_query(row.query)),
         time=timestamps.format_iso(row.timestamp, context.settings.zone),
         mark=mark,
         outcome=outcome,

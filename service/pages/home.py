@@ -11,6 +11,7 @@ from litestar import get, post
 from litestar.di import NamedDependency
 from litestar.response import Redirect, Template
 
+from ..arxiv_query_translation import create_search
 from ..context import Context
 from ..db.reader import QUERIES, ListSelection
 from ..errors import FormRejected, InvalidParameter, QueueTooLong, ServiceError, UpstreamError
@@ -23,8 +24,7 @@ from .csrf import check_token, create_token, read_form
 from .forms import read_values, replace_controls
 from .history import describe_run
 from .page import PAGE, create_page, create_problem_page
-from .query_text import create_search
-from .searches import redirect_to_search
+from .redirects import redirect_to_search
 
 MAX_FORM_BYTES = 2**20
 """A text that is too long for a search is shown again, with the error."""

@@ -9,15 +9,17 @@ from urllib.parse import urlencode
 from litestar import get
 from litestar.di import NamedDependency
 from litestar.response import Template
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from ..arxiv_schedule import has_feeds
 from ..context import Context
+from ..db.reader import ANNOUNCEMENTS, ListSelection
 from ..errors import InvalidParameter
 from ..formats import FORMATS
-from ..handlers.announcements import create_day_response, describe_missing
 from ..handlers.params import AnnouncementsQuery
+from ..lists import ListReader
 from ..metadata.categories import CATEGORIES, find_unknown, get_title
+from ..mirror.announcements import describe_missing
 from ..models.mirror import AnnouncementType
 from ..models.records import AnnouncedDay, AnnouncedPaperRow
 from ..models.responses import Paper
@@ -63,12 +65,14 @@ async def show_new_papers(request: AnyRequest, context: NamedDependency[Context]
     values = read_values(request, PARAMETERS)
     try:
         query = parse_values(request, context, AnnouncementsQuery, PARAMETERS)
-        query.format = "json"
-        query.items_per_page = choose_page_size(query.items_per_page, PAGE_SIZE)
+        size = choose_page_size(query.items_per_page, PAGE_SIZE)
         filters = query.build_filter()
         day = await context.reader.fetch_announced_day(filters)
-        response = create_day_response(request, context, query, filters, day)
-        rows, links = await response.fetch_page()
+        selection = ListSelection(ANNOUNCEMENTS, structs.replace(filters, date=day.date))
+        # cursors and links keep the day when the next one is announced
+        defaults = {"date": day.date.isoformat()} if day.date else {}
+        papers = ListReader(context.reader, selection, request, query, size, **defaults)
+        rows, links = await papers.fetch_page()
     except InvalidParameter as error:
         problem = handle_service_error(request, error)
         errors = place_errors(error, FIELDS)

@@ -12,7 +12,7 @@ from litestar import Response, get, post
 from litestar.di import NamedDependency
 from litestar.params import FromPath
 from litestar.response import Redirect, Template
-from litestar.status_codes import HTTP_303_SEE_OTHER, HTTP_308_PERMANENT_REDIRECT
+from litestar.status_codes import HTTP_308_PERMANENT_REDIRECT
 from msgspec import Struct
 
 from ..arxiv_query import parse_id_parameter
@@ -24,13 +24,14 @@ from ..models.arxiv import Search
 from ..models.filters import PaperFilter
 from ..models.records import PaperRow
 from ..models.responses import PaperHistory, PaperWithVersions, SimilarPaper
+from ..papers import select_version
 from ..problems import AnyRequest
 from ..timestamps import format_iso
 from . import csrf
 from .citations import create_json_ld, list_citation_tags
 from .history import HistoryEntry, describe_run
 from .page import PAGE, create_page, get_base_url
-from .waiting import wait_until_visible
+from .redirects import redirect_to_paper
 
 SIMILAR_PAPERS = 5
 FINDING_RUNS = 10
@@ -65,7 +66,7 @@ async def show_paper(
         query = f"?{request.url.query}" if request.url.query else ""
         return Redirect(f"{path}{query}", status_code=HTTP_308_PERMANENT_REDIRECT)
     rows = await context.reader.fetch_versions(name, ignore_read_delay=True)
-    row = _select_version(rows, version)
+    row = select_version(rows, version)
     if row is None:
         return await _create_missing_page(request, context, ArxivId(name, version), rows)
     return await _create_paper_page(request, context, row, rows)
@@ -86,22 +87,11 @@ async def retrieve_paper(
     reply = await context.search_service.search(Search(id_list=(full_name,)), source="arxiv")
     if not reply.recorded.num_entries:
         raise NotFound(f"arXiv does not have a paper {full_name}")
-
-    async def read() -> PaperRow | None:
-        return _select_version(
-            await context.reader.fetch_versions(name, ignore_read_delay=True), version
-        )
-
-    await wait_until_visible(read, context.settings.settle)
-    return Redirect(_create_path(name, version), status_code=HTTP_303_SEE_OTHER)
+    return await redirect_to_paper(context, ArxivId(name, version))
 
 
 def _create_path(name: str, version: int | None) -> str:
     return f"/abs/{format_versioned_id(name, version)}"
-
-
-def _select_version(rows: Sequence[PaperRow], version: int | None) -> PaperRow | None:
-    return next((row for row in rows if version in {None, row.version}), None)
 
 
 async def _create_missing_page(
@@ -122,14 +112,11 @@ async def _create_missing_page(
 async def _create_paper_page(
     request: AnyRequest, context: Context, row: PaperRow, rows: Sequence[PaperRow]
 ) -> Template:
-    details, announcements, similar, searches = await asyncio.gather(
-        context.reader.fetch_details((row.arxiv_id, row.version)),
-        context.reader.fetch_announcements(row.arxiv_id),
+    paper, similar, searches = await asyncio.gather(
+        context.papers.fetch_with_versions(row, rows),
         _find_similar(context, row),
         _find_searches(context, row),
     )
-    numbers = sorted(each.version for each in rows if each.version)
-    paper = PaperWithVersions.create(row, details, numbers, announcements, context.settings.zone)
     # an older version is another document; the latest one has two paths
     base_url = get_base_url(request, context)
     canonical = base_url + _create_path(row.arxiv_id, row.version if row is not rows[0] else None)

@@ -10,13 +10,16 @@ from litestar.response import Template
 from msgspec import Struct
 
 from ..context import Context
+from ..db.reader import PAPERS, RANKED, ListDefinition, ListSelection
 from ..errors import IndexUnavailable, InvalidParameter
 from ..formats import FORMATS
-from ..handlers.papers import create_papers_response, find_highlights, find_papers
 from ..handlers.params import PapersQuery
+from ..highlights import find_highlights
+from ..lists import ListReader
 from ..metadata.categories import find_unknown, get_title, spell_category
 from ..models.records import PaperRow
-from ..models.responses import FacetCount, Facets, Paper
+from ..models.responses import FacetCount, Paper
+from ..papers import PaperMatches, select_order
 from ..problems import AnyRequest, handle_service_error
 from .forms import Values, choose_page_size, parse_values, place_errors, read_values
 from .page import PAGE, create_page, create_problem_page, get_base_url
@@ -80,12 +83,8 @@ async def show_search(request: AnyRequest, context: NamedDependency[Context]) ->
     values = read_values(request, PARAMETERS)
     try:
         query = parse_values(request, context, PapersQuery, PARAMETERS)
-        query.format = "json"  # whose pages have highlights and counts
-        default = context.settings.items_per_page
-        query.items_per_page = choose_page_size(query.items_per_page, default)
-        filters = query.build_filter(context.settings.zone)
-        response = create_papers_response(request, context, query, filters)
-        rows, links, details = await find_papers(context, response, query, filters)
+        papers = _create_reader(request, context, query)
+        page = await context.papers.fetch_page(papers, query.author, query.title, query.journal)
     except (InvalidParameter, IndexUnavailable) as error:
         problem = handle_service_error(request, error)
         errors = place_errors(error, FIELDS)
@@ -97,16 +96,28 @@ async def show_search(request: AnyRequest, context: NamedDependency[Context]) ->
         "search.html",
         problem=None,
         errors={},
-        papers=[_present(row, filters.q or "", context) for row in rows],
-        links=links,
+        papers=[_present(row, query.text, context) for row in page.rows],
+        links=page.links,
         canonical=get_base_url(request, context) + _link(values),
         **_describe_list(values),
-        **_describe_matches(values, details),
+        **_describe_matches(values, page.matches),
     )
 
 
-def _present(row: PaperRow, q: str, context: Context) -> tuple[Paper, dict[str, Any]]:
-    return Paper.from_row(row, context.settings.zone), find_highlights(row, q)
+def _create_reader(
+    request: AnyRequest, context: Context, query: PapersQuery
+) -> ListReader[PaperRow]:
+    """Return the reader of the page that is requested. Raises InvalidParameter."""
+    size = choose_page_size(query.items_per_page, context.settings.items_per_page)
+    filters = query.build_filter(context.settings.zone)
+    order = select_order(query.order, is_full_text=bool(filters.q))
+    definition: ListDefinition[Any] = RANKED if order == "relevance" else PAPERS
+    selection = ListSelection(definition, filters, newest=order == "newest")
+    return ListReader(context.paper_search, selection, request, query, size)
+
+
+def _present(row: PaperRow, q: str | None, context: Context) -> tuple[Paper, dict[str, Any]]:
+    return Paper.from_row(row, context.settings.zone), find_highlights(row, q or "")
 
 
 def _describe_list(values: Values) -> dict[str, Any]:
@@ -126,14 +137,14 @@ def _describe_list(values: Values) -> dict[str, Any]:
     }
 
 
-def _describe_matches(values: Values, details: dict[str, Any]) -> dict[str, Any]:
+def _describe_matches(values: Values, matches: PaperMatches) -> dict[str, Any]:
     """Return the variables of what only the first page has."""
-    facets: Facets | None = details.get("facets")
+    facets = matches.facets
     has_years = "since" in values or "until" in values
     return {
-        "total": details.get("total"),
-        "warnings": details.get("warnings", []),
-        "corrections": [Choice(q, _link(values, q=q)) for q in details.get("did_you_mean", [])],
+        "total": matches.total,
+        "warnings": matches.warnings or [],
+        "corrections": [Choice(q, _link(values, q=q)) for q in matches.did_you_mean or []],
         "categories": _list_categories(values, facets.category) if facets else [],
         "histogram": _create_histogram(values, facets.year) if facets and facets.year else None,
         "all_years": _link(values, since=None, until=None) if has_years else None,

@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Sequence
-from functools import partial
 from typing import Any
 
 from litestar import get, post
@@ -11,22 +10,21 @@ from litestar.response import Redirect, Template
 from msgspec import Struct
 
 from ..context import Context
+from ..db.reader import QUERIES, ListSelection
 from ..errors import InvalidParameter, NotFound, QueueTooLong, UpstreamError
 from ..formats import FORMATS
-from ..handlers.pagination import ListResponse
 from ..handlers.params import PageQuery, QueriesQuery, QueryIdPath
-from ..handlers.queries import compare_runs, create_view, fetch_run, find_previous_run
-from ..handlers.results import pair_with_papers
+from ..lists import ListReader
 from ..models.arxiv import Outcome, is_mirrored
 from ..models.records import ResultRow, Run
 from ..models.responses import Changes, Paper
 from ..problems import AnyRequest, handle_service_error
+from ..recorded_query import restore_search
 from . import csrf
 from .forms import choose_page_size, parse_values, place_errors, read_values
 from .history import describe_run
 from .page import PAGE, create_page, create_problem_page
-from .recorded_query import restore_search
-from .waiting import wait_until_visible
+from .redirects import redirect_to_search
 
 FIELDS = "text", "start_timestamp", "end_timestamp", "status"
 PARAMETERS = (*FIELDS, "order", "items_per_page", "after")
@@ -46,15 +44,15 @@ class ShownResult(Struct, frozen=True):
 async def list_searches(request: AnyRequest, context: NamedDependency[Context]) -> Template:
     """Return recorded searches, or the form with the error."""
     values = read_values(request, PARAMETERS)
-    zone = context.settings.zone
     try:
         query = parse_values(request, context, QueriesQuery, PARAMETERS)
-        query.format = "json"
-        query.items_per_page = choose_page_size(query.items_per_page, PAGE_SIZE)
         if "order" not in values:
             query.order = "newest"
-        view, filters = create_view(request, zone), query.build_filter(zone)
-        rows, links = await ListResponse(request, context, view, query, filters).fetch_page()
+        size = choose_page_size(query.items_per_page, PAGE_SIZE)
+        filters = query.build_filter(context.settings.zone)
+        selection = ListSelection(QUERIES, filters, query.is_reversed)
+        searches = ListReader(context.reader, selection, request, query, size)
+        rows, links = await searches.fetch_page()
     except InvalidParameter as error:
         problem = handle_service_error(request, error)
         errors = place_errors(error, FIELDS)
@@ -105,17 +103,10 @@ async def repeat_search(
 
 async def _fetch_run(context: Context, query_id: int) -> Run:
     try:
-        return await fetch_run(context.reader, query_id, ignore_read_delay=True)
+        return await context.runs.fetch(query_id, ignore_read_delay=True)
     except NotFound:
         reason = "see /searches for the recorded ones, or wait if it has just ended"
         raise NotFound(f"no search {query_id} is recorded: {reason}") from None
-
-
-async def redirect_to_search(context: Context, query_id: int) -> Redirect:
-    """Redirect to the page of a search that was just recorded, as soon as it can be read."""
-    read = partial(context.reader.fetch_run, query_id, ignore_read_delay=True)
-    await wait_until_visible(read, context.settings.settle)
-    return Redirect(f"/searches/{query_id}", status_code=303)
 
 
 async def _describe_search(
@@ -125,7 +116,7 @@ async def _describe_search(
     reader = context.reader
     results, previous, following, token = await asyncio.gather(
         reader.fetch_results(run),
-        find_previous_run(reader, run),
+        context.runs.find_previous(run),
         reader.fetch_next_run(run),
         csrf.create_token(request, context),
     )
@@ -160,14 +151,14 @@ async def _find_changes(
     """Return the changes since the previous run; None without one, and of a run that failed."""
     if previous is None or run.outcome != Outcome.OK:
         return None
-    return await compare_runs(context, run, previous, results)
+    return await context.runs.compare(run, results, previous)
 
 
 async def _describe_results(context: Context, rows: Sequence[ResultRow]) -> list[ShownResult]:
     zone = context.settings.zone
     return [
         ShownResult(row, Paper.from_row(paper, zone) if paper else None)
-        for row, paper in await pair_with_papers(context.reader, rows)
+        for row, paper in await context.runs.pair_with_papers(rows)
     ]
 
 

@@ -15,11 +15,12 @@ from msgspec import Struct, structs
 from .. import __version__, timestamps
 from ..context import Context
 from ..errors import ServiceError
-from ..handlers.health import check_health
+from ..health import check_health
 from ..models.arxiv import Outcome
 from ..models.records import SearchCount
 from ..models.responses import Health
 from ..problems import AnyRequest
+from ..recorded_query import describe_query
 from .charts import (
     Chart,
     Series,
@@ -28,9 +29,9 @@ from .charts import (
     format_percent,
     format_seconds,
 )
+from .forms import replace_controls
 from .history import describe_outcome
 from .page import PAGE, create_page
-from .query_text import describe_query
 
 DAYS = 14
 RESPONSES = 20
@@ -193,5 +194,5 @@ def format_bytes(size: float) -> str:
 
 
 def _describe_query(query: str) -> str:
-    text = describe_query(query)
+    text = replace_controls(describe_query(query))
     return text if len(text) <= MAX_QUERY_CHARS else f"{text[:MAX_QUERY_CHARS]}…"

@@ -112,7 +112,7 @@ async def test_locked_table_does_not_block_the_check(
     name: str,
     status: int,
 ) -> None:
-    monkeypatch.setattr("service.handlers.health.CHECK_TIMEOUT", 0.3)
+    monkeypatch.setattr("service.health.CHECK_TIMEOUT", 0.3)
     with db.transaction():
         db.execute(f"lock table {name}")
         started_at = asyncio.get_running_loop().time()

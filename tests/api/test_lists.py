@@ -15,7 +15,7 @@ import pytest
 import rispy
 from bibtexparser.entrypoint import parse_string as parse_bibtex
 
-from service.handlers import pagination
+from service import lists
 from tests.conftest import Gateway, Serve
 
 NOON = int(datetime(2026, 11, 23, 12, tzinfo=UTC).timestamp())
@@ -354,7 +354,7 @@ async def test_forged_cursor_returns_a_page_or_400(client: Gateway) -> None:
     for path in ("/results", "/queries", "/papers"):
         statuses = []
         for key in forged_keys:
-            cursor = pagination.encode_cursor(key, f"{path}?")
+            cursor = lists.encode_cursor(key, f"{path}?")
             response = await client.get(f"{path}?after={cursor}")
             statuses.append(response.status_code)
             if response.status_code != 200:

@@ -10,7 +10,7 @@ import psycopg
 import pytest
 
 from service.db.paper_source import StandbyBehind
-from service.handlers.pagination import encode_cursor
+from service.lists import encode_cursor
 from service.search_index import state
 from service.search_index.synced_index import SyncedIndex
 from service.settings import Settings

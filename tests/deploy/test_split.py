@@ -36,8 +36,8 @@ from service.db.reader import RecordReader
 from service.errors import ConfigurationError
 from service.handlers import papers, queries, results
 from service.handlers.arxiv import search_arxiv
-from service.handlers.pagination import encode_cursor
 from service.handlers.params import get_parameters
+from service.lists import encode_cursor
 from service.settings import ENDPOINTS, Settings
 from tests.api.test_cache import (  # noqa: F401 - run with a frontend and a backend
     _short_pauses,

@@ -14,7 +14,7 @@ from service.arxiv_query import encode_search
 from service.db.reader import RecordReader
 from service.models.arxiv import ApiQuery, Search
 from service.models.records import Run
-from service.pages.recorded_query import parse_recorded_query, restore_search
+from service.recorded_query import parse_recorded_query, restore_search
 from service.settings import Settings
 from tests.conftest import Gateway, Serve, served
 from tests.support.pages import parse, read_form, read_links, read_texts, select
@@ -252,7 +252,7 @@ def test_recorded_search_is_restored_with_its_order(search: Search | ApiQuery, s
         key = request.search_key if source == "arxiv" else request.mirror_key
         restored = restore_search(create_run(text, key), URL)
         assert restored is not None
-        assert restored.is_same
+        assert restored.has_same_key
         assert encode_search(restored.query, URL, 10).parameters == parameters
         assert restored.source == source
 
@@ -262,7 +262,7 @@ def test_search_that_arxiv_has_corrected_is_sent_as_recorded() -> None:
     text = "search_query=all:a OR all:b&id_list=&start=0&max_results=10"
     restored = restore_search(create_run(text, key), URL)
     assert restored is not None
-    assert not restored.is_same
+    assert not restored.has_same_key
     assert restored.query == ApiQuery(search_query="all:a OR all:b")
 
 
@@ -317,7 +317,7 @@ async def test_page_of_a_search_waits_until_it_is_recorded(
             None if next(delays, None) is not None else await fetch_run(self, query_id, **options)
         )
 
-    monkeypatch.setattr("service.pages.waiting.POLL_SECONDS", 0.001)
+    monkeypatch.setattr("service.pages.redirects.POLL_SECONDS", 0.001)
     monkeypatch.setattr(RecordReader, "fetch_run", fetch_late)
     form = read_form(await client.get("/"), "/")
     response = await client.post("/", data=form | {"q": "star", "mode": "arxiv"})

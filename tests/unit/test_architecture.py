@@ -11,8 +11,18 @@ from tests.support.process import ROOT
 
 SERVICE = ROOT / "service"
 MODULES = sorted(SERVICE.rglob("*.py"))
+
+
+def get_name(path: Path) -> str:
+    """The path of a module relative to service/, without the extension."""
+    name = path.relative_to(SERVICE).as_posix()
+    return name.removesuffix(".py").removesuffix("/__init__")
+
+
 FORBIDDEN = {
     "cli": {"handlers"},
+    "pages": {get_name(path) for path in (SERVICE / "handlers").rglob("*.py")}
+    - {"handlers", "handlers/params"},
     "middleware": {"handlers"},
     "backend": {"handlers", "middleware"},
     "db": {"handlers", "middleware", "backend", "cli", "litestar"},
@@ -20,12 +30,6 @@ FORBIDDEN = {
     "formats": {"db"},
 }
 """Modules and packages that a package must not import, beyond the order of the layers."""
-
-
-def get_name(path: Path) -> str:
-    """The path of a module relative to service/, without the extension."""
-    name = path.relative_to(SERVICE).as_posix()
-    return name.removesuffix(".py").removesuffix("/__init__")
 
 
 def find_imports(module: Path) -> Iterator[ast.Import | ast.ImportFrom]:

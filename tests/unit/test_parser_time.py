@@ -35,10 +35,10 @@ from service.formats.ris import Ris
 from service.formats.sanitize import to_single_line
 from service.formats.tabular import Csv
 from service.handlers.cache_headers import bypasses_cache
-from service.handlers.pagination import decode_cursor
 from service.handlers.params import parse_categories
 from service.highlights import highlight, highlight_names
 from service.json_request import decode_body
+from service.lists import decode_cursor
 from service.logging import start_logging
 from service.metadata.arxiv_ids import parse_arxiv_id
 from service.metadata.categories import spell_category

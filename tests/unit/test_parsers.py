@@ -13,10 +13,9 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from demo.arxiv import StandIn
-from service import arxiv_query
+from service import arxiv_query, lists
 from service.db.reader import PAPERS, QUERIES, RANKED, RESULTS
 from service.errors import InvalidParameter
-from service.handlers import pagination
 from service.handlers.params import parse_categories
 from service.metadata.categories import CATEGORIES
 from service.middleware.conditional import matches_etag
@@ -49,9 +48,9 @@ def like(*parts: str) -> st.SearchStrategy[str]:
 
 @given(st.sampled_from([*KEYS]), st.booleans(), st.text(max_size=30))
 def test_cursor_round_trip(name: str, back: bool, query: str) -> None:  # noqa: FBT001
-    cursor = pagination.encode_cursor(KEYS[name], query, back=back)
+    cursor = lists.encode_cursor(KEYS[name], query, back=back)
 
-    assert pagination.decode_cursor(cursor, query, SHAPES[name]) == Position(KEYS[name], back)
+    assert lists.decode_cursor(cursor, query, SHAPES[name]) == Position(KEYS[name], back)
 
 
 @given(
@@ -62,22 +61,22 @@ def test_cursor_round_trip(name: str, back: bool, query: str) -> None:  # noqa: 
 def test_modified_cursor_is_rejected(
     name: str, made_for: str, changes: list[tuple[int, str]]
 ) -> None:
-    cursor = original = pagination.encode_cursor(KEYS[made_for], "/list?a=b")
+    cursor = original = lists.encode_cursor(KEYS[made_for], "/list?a=b")
     for place, text in changes:
         cursor = cursor[:place] + text + cursor[place + 1 :]
     if cursor == original:
         return
     with pytest.raises(InvalidParameter, match=r"^after: "):
-        pagination.decode_cursor(cursor, "/list?a=b", SHAPES[name])
+        lists.decode_cursor(cursor, "/list?a=b", SHAPES[name])
 
 
 @given(st.sampled_from([*SHAPES]), st.binary(max_size=40), st.text(max_size=10))
 @example("queries", b"\x93\xc3\x01\xcf\xff\xff\xff\xff\xff\xff\xff\xff", "")
 def test_forged_cursor_is_a_position_or_rejected(name: str, place: bytes, query: str) -> None:
     """With a forged digest the decoder is reached."""
-    forged = pagination._encode_base64(pagination._compute_digest(place, query) + place)  # noqa: SLF001
+    forged = lists._encode_base64(lists._compute_digest(place, query) + place)  # noqa: SLF001
     with suppress(InvalidParameter):
-        assert isinstance(pagination.decode_cursor(forged, query, SHAPES[name]), Position)
+        assert isinstance(lists.decode_cursor(forged, query, SHAPES[name]), Position)
 
 
 @given(

@@ -1,6 +1,6 @@
-"""Recorded searches as searches again.
+"""The text of a recorded search, and the search that it belongs to.
 
-The recorded text is what arXiv reports of a search: it lacks the order, and the query is as arXiv
+The text is what arXiv reports of a search: it lacks the order, and the query is as arXiv
 has corrected it. The key of the search shows what was sent.
 """
 
@@ -12,11 +12,11 @@ from uuid import UUID
 
 from msgspec import Struct, structs
 
-from ..api_query import parse_api_query
-from ..arxiv_query import build_api_params, compute_mirror_key, compute_search_key
-from ..errors import InvalidApiQuery
-from ..models.arxiv import ApiQuery, SearchSource, SortBy, SortOrder
-from ..models.records import Run
+from .api_query import parse_api_query
+from .arxiv_query import build_api_params, compute_mirror_key, compute_search_key
+from .errors import InvalidApiQuery
+from .models.arxiv import ApiQuery, SearchSource, SortBy, SortOrder
+from .models.records import Run
 
 _RECORDED = re.compile(
     r"search_query=(?P<search_query>.*)&id_list=(?P<id_list>[^&]*)"
@@ -42,13 +42,15 @@ class RestoredSearch(Struct, frozen=True):
     query: ApiQuery
     source: SearchSource
     """What answers it; `auto` if it was a mirror that was current."""
-    is_same: bool
+    has_same_key: bool
     """Whether its runs have the key of the recorded one; otherwise its order is unknown."""
 
     @property
     def order(self) -> str:
         """The order of its results in words."""
-        return _ORDERS[self.query.sort_by, self.query.sort_order] if self.is_same else "unknown"
+        if not self.has_same_key:
+            return "unknown"
+        return _ORDERS[self.query.sort_by, self.query.sort_order]
 
 
 def parse_recorded_query(text: str) -> ApiQuery | None:
@@ -61,6 +63,14 @@ def parse_recorded_query(text: str) -> ApiQuery | None:
         return parse_api_query(values, "mirror")  # which has pages that arXiv does not have
     except InvalidApiQuery:
         return None
+
+
+def describe_query(query: str) -> str:
+    """Return what a recorded search looks for, without the parameters that select its page."""
+    recorded = parse_recorded_query(query)
+    if recorded is None:
+        return query
+    return " in ".join(filter(None, (recorded.search_query, recorded.id_list)))
 
 
 def restore_search(run: Run, api_url: str) -> RestoredSearch | None:
@@ -79,8 +89,8 @@ def restore_search(run: Run, api_url: str) -> RestoredSearch | None:
             compute_mirror_key(params, "auto"): "auto",
         }
         if source := keys.get(run.search_key or _NO_KEY):
-            return RestoredSearch(query, source, is_same=True)
-    return RestoredSearch(recorded, "arxiv", is_same=False)
+            return RestoredSearch(query, source, has_same_key=True)
+    return RestoredSearch(recorded, "arxiv", has_same_key=False)
 
 
 def _list_candidates(recorded: ApiQuery) -> Iterator[ApiQuery]:
