@@ -49,16 +49,21 @@ async def sign_in(
 
 @post("/sign-out", opt=PAGE, include_in_schema=False)
 async def sign_out(request: AnyRequest, context: NamedDependency[Context]) -> Response[None]:
-    """End the session of this browser. Without one, there is nothing to change."""
-    if get_session(request.scope):
-        await csrf.check_token(request, context, await csrf.read_form(request))
+    """End the session of this browser; signing out twice is harmless.
+
+    A form from another site comes without the cookie of the session, which must stay.
+    """
+    _check_keys_are_used(context)
     target = f"/{SIGN_IN}" if context.settings.api_keys == "required" else START
+    if get_session(request.scope) is None:
+        return Redirect(target, status_code=303, headers={"cache-control": "no-store"})
+    await csrf.check_token(request, context, await csrf.read_form(request))
     return _redirect(request, context, target, "", 0)
 
 
 def _check_keys_are_used(context: Context) -> None:
     if context.settings.api_keys == "off":
-        raise NotFound("this service needs no API keys: use it without signing in")
+        raise NotFound("this service does not use API keys: use it without signing in")
 
 
 def _choose_target(target: str) -> str:

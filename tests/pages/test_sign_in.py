@@ -141,6 +141,20 @@ async def test_signing_out_twice_is_harmless(gateway: Serve, add: Add) -> None:
             assert (left.status_code, left.headers["location"]) == (303, "/")
 
 
+async def test_page_of_another_site_cannot_end_a_session(gateway: Serve, add: Add) -> None:
+    async with gateway(api_keys="optional") as client:
+        await sign_in(client, add())
+        form = read_form(await client.get("/"), "/sign-out")
+        foreign = {"sec-fetch-site": "cross-site"}
+        with_cookie = await client.post("/sign-out", data=form, headers=foreign)
+        client.cookies.clear()  # browsers do not send Lax cookies with such a form
+        without_cookie = await client.post("/sign-out", data=form, headers=foreign)
+    assert with_cookie.status_code == 403
+    assert without_cookie.status_code == 303
+    for response in (with_cookie, without_cookie):
+        assert "set-cookie" not in response.headers
+
+
 @pytest.mark.parametrize("key", ["", "x", "ag_" + "A" * 43, "\N{SNOWMAN}" * 1000, "ag_<b>"])
 async def test_invalid_key_is_reported_at_the_field_and_not_repeated(
     private: Gateway, key: str
@@ -173,9 +187,13 @@ async def test_attempts_of_an_address_are_limited(private: Gateway, add: Add) ->
 
 
 async def test_service_without_keys_has_no_sign_in(client: Gateway) -> None:
-    for response in (await client.get("/sign-in"), await client.post("/sign-in", data={})):
+    for response in (
+        await client.get("/sign-in"),
+        await client.post("/sign-in", data={}),
+        await client.post("/sign-out", data={}),
+    ):
         assert response.status_code == 404
-        assert "needs no API keys" in parse(response).text_content()
+        assert "does not use API keys" in parse(response).text_content()
     assert b"/sign-in" not in (await client.get("/")).content
 
 
