@@ -43,7 +43,7 @@ from .search import LocalSearchService, SearchService
 from .search_index.indexer import Indexer
 from .search_index.paper_index import PaperIndex
 from .search_index.state import read_status
-from .sessions import SessionStore
+from .sessions import SessionCookies
 from .settings import READING, Settings
 from .signing import SigningKey
 
@@ -81,7 +81,7 @@ class Context(ABC):
         self.papers = PaperService(reader, paper_search, settings.zone)
         self.runs = RunService(reader, settings.zone)
         self.feeds = FeedService(self.records)
-        self.sessions = SessionStore(self.signing_key, self.api_keys)
+        self.sessions = SessionCookies(settings, self.signing_key, self.api_keys)
         self.serializations = asyncio.Semaphore(MAX_SERIALIZATIONS)
         """Limits how many exports take turns in the event loop: other requests run in between."""
         self._resources = resources

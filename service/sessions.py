@@ -3,16 +3,17 @@
 import hmac
 import re
 from base64 import urlsafe_b64decode, urlsafe_b64encode
-from collections.abc import Iterable
 from time import time
 
+from litestar.datastructures import Cookie
 from litestar.types import Scope
 from msgspec import Struct
 
 from .api_keys import ApiKey, ApiKeyCache, hash_key
+from .cookies import SESSION_COOKIE, create_cookie, find_cookies
+from .settings import Settings
 from .signing import SigningKey
 
-COOKIE = "arxiv-gateway-session"
 LIFETIME = 30 * 86_400
 """Seconds from signing in to the end of a session."""
 
@@ -20,7 +21,7 @@ _VALUE = re.compile("[A-Za-z0-9_-]{96}")
 _DIGEST_BYTES = _SIGNATURE_BYTES = 32
 _TIME_BYTES = 8
 _MAX_COOKIES = 3
-"""Cookies of this name that are read: other hosts of the same domain can add theirs."""
+"""Cookies that are read: without TLS, other hosts of the same domain can add theirs."""
 _STATE = "session"
 
 
@@ -32,14 +33,15 @@ class Session(Struct, frozen=True):
     """The token of all forms in this session."""
 
 
-class SessionStore:
+class SessionCookies:
     """Creates and validates the cookies of sessions; nothing of a session is stored."""
 
-    def __init__(self, signing_key: SigningKey, keys: ApiKeyCache) -> None:
+    def __init__(self, settings: Settings, signing_key: SigningKey, keys: ApiKeyCache) -> None:
+        self._settings = settings
         self._signing_key = signing_key
         self._keys = keys
 
-    async def create(self, key: str) -> str | None:
+    async def create(self, scope: Scope, key: str) -> Cookie | None:
         """Return the cookie of a new session, or None if the API key is not valid.
 
         Raises ServiceError if it cannot be checked.
@@ -48,13 +50,19 @@ class SessionStore:
             return None
         content = hash_key(key) + int(time()).to_bytes(_TIME_BYTES)
         signature = await self._signing_key.sign(b"session", content)
-        return urlsafe_b64encode(content + signature).decode()
+        value = urlsafe_b64encode(content + signature).decode()
+        return create_cookie(scope, self._settings, SESSION_COOKIE, value, LIFETIME)
 
-    async def find(self, cookies: Iterable[str]) -> Session | None:
-        """Return the session of the first valid cookie of those with the name `COOKIE`.
+    def create_expired(self, scope: Scope) -> Cookie:
+        """Return the cookie that ends the session of a browser."""
+        return create_cookie(scope, self._settings, SESSION_COOKIE, "", 0)
+
+    async def find(self, scope: Scope) -> Session | None:
+        """Return the session of the first valid cookie of a request.
 
         Raises ServiceError if it cannot be checked.
         """
+        cookies = find_cookies(scope, self._settings, SESSION_COOKIE)
         values = [value for value in cookies if _VALUE.fullmatch(value)]
         for value in values[:_MAX_COOKIES]:
             digest = await self._verify(urlsafe_b64decode(value))

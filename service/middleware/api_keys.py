@@ -12,9 +12,9 @@ from ..errors import InvalidApiKey, InvalidProxyApiKey, ServiceError, TooManyReq
 from ..logging import key_name
 from ..problems import reject_request
 from ..quotas import MAX_WINDOWS, QuotaCounter
-from ..sessions import COOKIE, Session, SessionStore, get_session, set_session
+from ..sessions import Session, SessionCookies, get_session, set_session
 from ..settings import ENDPOINTS
-from .credentials import find_cookies, find_key
+from .credentials import find_key
 from .scope import get_first_segment, get_header, has_absolute_target
 from .sign_in import SEARCHES_ARXIV, SIGN_IN, redirect_to_sign_in
 
@@ -40,7 +40,7 @@ class ApiKeyMiddleware(ASGIMiddleware):
         self,
         keys: ApiKeyCache,
         anonymous_rate: Rate | None,
-        sessions: SessionStore | None = None,
+        sessions: SessionCookies | None = None,
         page_segments: frozenset[str] = frozenset(),
     ) -> None:
         """Without `anonymous_rate`, every client needs a key.
@@ -135,7 +135,7 @@ class ApiKeyMiddleware(ASGIMiddleware):
             return None
         is_safe = scope.get("method") in {HttpMethod.GET, HttpMethod.HEAD}
         if is_safe or get_first_segment(scope) in self.page_segments:
-            return await self.sessions.find(find_cookies(scope, COOKIE))
+            return await self.sessions.find(scope)
         return None
 
 

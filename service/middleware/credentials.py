@@ -8,7 +8,6 @@ from litestar.types import Scope
 
 from .scope import get_header
 
-_COOKIE_END = re.compile(rb"[;,] *")  # repeated headers are joined by commas
 _USER_PASS = re.compile(r"[^:\x00-\x1f\x7f]*:([^\x00-\x1f\x7f]*)")  # RFC 7617, 2
 
 
@@ -27,14 +26,6 @@ def find_key(scope: Scope) -> str | None:
         case b"basic":
             return _decode_password(credentials.strip())
     return None
-
-
-def find_cookies(scope: Scope, name: str) -> list[str]:
-    """Return the values of all cookies of this name, in the order of the request."""
-    pairs = (
-        pair.partition(b"=") for pair in _COOKIE_END.split(get_header(scope, b"cookie") or b"")
-    )
-    return [value.decode("latin-1") for found, _, value in pairs if found == name.encode()]
 
 
 def _decode_password(credentials: bytes) -> str:

@@ -12,13 +12,12 @@ from urllib.parse import parse_qsl, urlsplit
 from litestar.datastructures import Cookie
 
 from ..context import Context
+from ..cookies import FORM_COOKIE, create_cookie, find_cookies
 from ..errors import FormRejected, InvalidParameter, UnsupportedMediaType
-from ..middleware.credentials import find_cookies
 from ..problems import AnyRequest
 from ..sessions import create_form_token, get_session
 from ..settings import Settings
 
-COOKIE = "arxiv-gateway-csrf"
 FIELD = "csrf_token"
 """The name of the hidden field."""
 FORM_TYPE = "application/x-www-form-urlencoded"
@@ -36,7 +35,7 @@ async def create_token(request: AnyRequest, context: Context) -> str:
     """
     if session := get_session(request.scope):
         return session.form_token
-    secret = _find_secret(request) or request.scope["state"].get(_NEW_SECRET)
+    secret = _find_secret(request, context.settings) or request.scope["state"].get(_NEW_SECRET)
     if secret is None:
         secret = request.scope["state"][_NEW_SECRET] = secrets.token_urlsafe(32)
     return await create_form_token(context.signing_key, secret)
@@ -45,32 +44,7 @@ async def create_token(request: AnyRequest, context: Context) -> str:
 def create_cookies(request: AnyRequest, settings: Settings) -> list[Cookie]:
     """Return the cookie that the token in a page needs, if the browser does not have it."""
     secret = request.scope["state"].get(_NEW_SECRET)
-    return [create_cookie(request, settings, COOKIE, secret)] if secret else []
-
-
-def create_cookie(
-    request: AnyRequest, settings: Settings, name: str, value: str, max_age: int | None = None
-) -> Cookie:
-    """Return a cookie that scripts cannot read, and that only pages of this site send by POST.
-
-    It is Lax rather than Strict: browsers omit a strict cookie if a link from another site leads
-    here, so the page would get a new secret, and the forms in other tabs would expire.
-    """
-    return Cookie(
-        key=name,
-        value=value,
-        max_age=max_age,
-        httponly=True,
-        samesite="lax",
-        secure=_is_secure(request, settings),
-    )
-
-
-def _is_secure(request: AnyRequest, settings: Settings) -> bool:
-    """Return whether the browser uses TLS; a proxy that ends it may not be a trusted one."""
-    public_url = urlsplit(settings.public_url or "")
-    is_public = public_url.netloc == request.headers.get("host")
-    return request.scope["scheme"] == "https" or (public_url.scheme == "https" and is_public)
+    return [create_cookie(request.scope, settings, FORM_COOKIE, secret)] if secret else []
 
 
 async def read_form(request: AnyRequest) -> dict[str, str]:
@@ -108,7 +82,7 @@ async def check_token(request: AnyRequest, context: Context, form: dict[str, str
     _check_origin(request, context.settings)
     if session := get_session(request.scope):
         token = session.form_token
-    elif secret := _find_secret(request):
+    elif secret := _find_secret(request, context.settings):
         token = await create_form_token(context.signing_key, secret)
     else:
         raise FormRejected(
@@ -118,8 +92,8 @@ async def check_token(request: AnyRequest, context: Context, form: dict[str, str
         raise FormRejected("the form has expired: send it again from its page")
 
 
-def _find_secret(request: AnyRequest) -> str | None:
-    values = find_cookies(request.scope, COOKIE)
+def _find_secret(request: AnyRequest, settings: Settings) -> str | None:
+    values = find_cookies(request.scope, settings, FORM_COOKIE)
     return next(filter(_SECRET.fullmatch, values), None)
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator
 
+import httpx
 import pytest
 
 from tests.conftest import Gateway, Serve
@@ -53,6 +54,16 @@ async def test_form_without_its_token_or_cookie_is_rejected(private: Gateway) ->
     assert (await private.post("/sign-in", data=form)).status_code == 403
 
 
+async def test_secret_that_another_host_of_the_domain_sets_is_not_used(private: Gateway) -> None:
+    form = read_form(await private.get("/sign-in"), "/sign-in")
+    secret = private.cookies[FORM_COOKIE]
+    private.cookies.clear()
+    for prefix, status in (("", 403), ("__Host-", ACCEPTED)):
+        headers = {"cookie": f"{prefix}{FORM_COOKIE}={secret}"}
+        response = await private.post("https://gateway/sign-in", data=form, headers=headers)
+        assert response.status_code == status
+
+
 async def test_malformed_cookie_is_replaced(private: Gateway) -> None:
     page = await private.get("/sign-in", headers={"cookie": f"{FORM_COOKIE}=x"})
     form = read_form(page, "/sign-in")
@@ -90,6 +101,7 @@ async def test_form_of_another_origin_is_rejected(
     gateway: Serve, headers: dict[str, str], status: int
 ) -> None:
     async with gateway(api_keys="required", public_url="https://papers.example.org/") as client:
+        client.base_url = httpx.URL("https://gateway")  # its cookies are sent over TLS only
         form = read_form(await client.get("/sign-in"), "/sign-in")
         response = await client.post("/sign-in", data=form, headers=headers)
     assert response.status_code == status

@@ -253,11 +253,12 @@ async def test_cookie_is_for_this_service_only(private: Gateway, add: Add) -> No
     [
         ("https://gateway", None, True),
         ("http://gateway", "https://gateway", True),  # a proxy that the service does not trust
-        ("http://gateway", "https://other", False),  # within a network without TLS
+        ("http://gateway", "https://papers.example.org", True),  # and that changes Host
+        ("http://gateway", None, False),
         ("http://gateway", "http://gateway", False),
     ],
 )
-async def test_cookies_are_sent_over_tls_only_if_the_browser_uses_it(
+async def test_cookies_are_of_this_host_only_and_sent_over_tls_only_if_the_browser_uses_it(
     gateway: Serve, add: Add, base_url: str, public_url: str | None, *, is_secure: bool
 ) -> None:
     async with gateway(api_keys="required", public_url=public_url) as client:
@@ -267,8 +268,39 @@ async def test_cookies_are_sent_over_tls_only_if_the_browser_uses_it(
         headers = {"cookie": secret.split(";")[0]}
         response = await client.post(f"{base_url}/sign-in", data=form, headers=headers)
     assert response.status_code == 303
-    for cookie in (secret, response.headers["set-cookie"]):
-        assert ("secure" in cookie.lower()) is is_secure
+    prefix = "__Host-" if is_secure else ""
+    [session] = response.headers.get_list("set-cookie")
+    for cookie, name in ((secret, FORM_COOKIE), (session, KEY_COOKIE)):
+        assert cookie.startswith(f"{prefix}{name}=")
+        attributes = {part.strip().lower() for part in cookie.split(";")[1:]}
+        assert ("secure" in attributes) is is_secure
+        assert "path=/" in attributes
+        assert not any(each.startswith("domain") for each in attributes)
+
+
+async def test_only_the_cookie_of_this_connection_is_read(gateway: Serve, add: Add) -> None:
+    async with gateway(api_keys="required") as client:
+        await sign_in(client, add())
+        session = client.cookies[KEY_COOKIE]
+        client.cookies.clear()
+        for scheme, prefix, status in (
+            ("http", "", 200),
+            ("http", "__Host-", 303),
+            ("https", "", 303),  # another host of the domain can set this cookie
+            ("https", "__Host-", 200),
+        ):
+            headers = {"cookie": f"{prefix}{KEY_COOKIE}={session}"}
+            response = await client.get(f"{scheme}://gateway/", headers=headers)
+            assert response.status_code == status
+
+
+async def test_session_over_tls_ends_by_signing_out(gateway: Serve, add: Add) -> None:
+    async with gateway(api_keys="required") as client:
+        client.base_url = httpx.URL("https://gateway")
+        await sign_in(client, add())
+        assert f"__Host-{KEY_COOKIE}" in client.cookies
+        await sign_out(client)
+        assert f"__Host-{KEY_COOKIE}" not in client.cookies
 
 
 def as_header(cookies: dict[str, str]) -> dict[str, str]:
