@@ -7,21 +7,19 @@ a cookie with a random secret in its place.
 import hmac
 import re
 import secrets
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import urlsplit
 
 from litestar.datastructures import Cookie
 
 from ..context import Context
 from ..cookies import FORM_COOKIE, create_cookie, find_cookies
-from ..errors import FormRejected, InvalidParameter, UnsupportedMediaType
+from ..errors import FormRejected
 from ..problems import AnyRequest
 from ..sessions import create_form_token, get_session
 from ..settings import Settings
 
 FIELD = "csrf_token"
 """The name of the hidden field."""
-FORM_TYPE = "application/x-www-form-urlencoded"
-MAX_FIELDS = 100
 
 _SECRET = re.compile("[A-Za-z0-9_-]{43}")
 _NEW_SECRET = "csrf_secret"  # noqa: S105 - a name
@@ -45,33 +43,6 @@ def create_cookies(request: AnyRequest, settings: Settings) -> list[Cookie]:
     """Return the cookie that the token in a page needs, if the browser does not have it."""
     secret = request.scope["state"].get(_NEW_SECRET)
     return [create_cookie(request.scope, settings, FORM_COOKIE, secret)] if secret else []
-
-
-async def read_form(request: AnyRequest) -> dict[str, str]:
-    """Return the fields of a form by name.
-
-    Raises UnsupportedMediaType, and InvalidParameter for fields that no form of a page has.
-    """
-    content_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if content_type != FORM_TYPE:
-        raise UnsupportedMediaType(f"send the form as Content-Type: {FORM_TYPE}")
-    fields = _parse_fields(await request.body())
-    form = dict(fields)
-    if len(form) < len(fields):
-        raise InvalidParameter("form", "contains a field twice")
-    return form
-
-
-def _parse_fields(body: bytes) -> list[tuple[str, str]]:
-    try:
-        text = body.decode("ascii")
-        fields = parse_qsl(text, keep_blank_values=True, errors="strict", max_num_fields=MAX_FIELDS)
-    except ValueError:
-        reason = f"is not percent-encoded UTF-8, or has more than {MAX_FIELDS} fields"
-        raise InvalidParameter("form", reason) from None
-    if "\0" in "".join(value for _, value in fields):
-        raise InvalidParameter("form", "contains a NUL character")
-    return fields
 
 
 async def check_token(request: AnyRequest, context: Context, form: dict[str, str]) -> None:

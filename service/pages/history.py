@@ -7,7 +7,7 @@ from ..context import Context
 from ..models.arxiv import Outcome
 from ..models.records import QueryRow
 from ..recorded_query import describe_query, parse_recorded_query
-from .forms import replace_controls
+from .page_params import replace_controls
 
 OUTCOMES: dict[str, tuple[str, str]] = {
     Outcome.OK: ("✓", "complete"),

@@ -20,10 +20,11 @@ from ..models.records import AnnouncedDay
 from ..models.responses import ArxivState, IndexStatus, MirrorStatus
 from ..paper_query import parse_query
 from ..problems import AnyRequest, handle_service_error
-from .csrf import check_token, create_token, read_form
-from .forms import read_values, replace_controls
+from .csrf import check_token, create_token
+from .forms import read_form
 from .history import describe_run
 from .page import PAGE, create_page, create_problem_page
+from .page_params import read_values, replace_controls
 from .redirects import redirect_to_search
 
 MAX_FORM_BYTES = 2**20

@@ -24,8 +24,8 @@ from ..models.mirror import AnnouncementType
 from ..models.records import AnnouncedDay, AnnouncedPaperRow
 from ..models.responses import Paper
 from ..problems import AnyRequest, handle_service_error
-from .forms import Values, choose_page_size, parse_values, place_errors, read_values
 from .page import PAGE, create_page, create_problem_page
+from .page_params import Values, choose_page_size, parse_values, place_errors, read_values
 
 LIST_PARAMETERS = "category", "type", "date"
 """The parameters that select papers; the feed has the first two."""

@@ -27,8 +27,9 @@ from ..models.responses import PaperHistory, PaperWithVersions, SimilarPaper
 from ..papers import select_version
 from ..problems import AnyRequest
 from ..timestamps import format_iso
-from . import csrf
 from .citations import create_json_ld, list_citation_tags
+from .csrf import check_token, create_token
+from .forms import read_form
 from .history import HistoryEntry, describe_run
 from .page import PAGE, create_page, get_base_url
 from .redirects import redirect_to_paper
@@ -81,7 +82,7 @@ async def retrieve_paper(
     Raises NotFound if arXiv does not have it.
     """
     name, version = parse_id_parameter(arxiv_id.strip("/"), "arxiv_id")
-    await csrf.check_token(request, context, await csrf.read_form(request))
+    await check_token(request, context, await read_form(request))
     full_name = format_versioned_id(name, version)
     # the mirror does not have it either
     reply = await context.search_service.search(Search(id_list=(full_name,)), source="arxiv")
@@ -105,7 +106,7 @@ async def _create_missing_page(
         version=arxiv_id.version,
         full_name=format_versioned_id(*arxiv_id),
         stored=[row.version for row in rows if row.version],
-        token=await csrf.create_token(request, context),
+        token=await create_token(request, context),
     )
 
 

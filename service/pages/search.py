@@ -21,8 +21,8 @@ from ..models.records import PaperRow
 from ..models.responses import FacetCount, Paper
 from ..papers import PaperMatches, select_order
 from ..problems import AnyRequest, handle_service_error
-from .forms import Values, choose_page_size, parse_values, place_errors, read_values
 from .page import PAGE, create_page, create_problem_page, get_base_url
+from .page_params import Values, choose_page_size, parse_values, place_errors, read_values
 
 FILTERS = "author", "title", "journal", "category", "since", "until", "versions"
 LIST_PARAMETERS = ("q", *FILTERS)

@@ -20,10 +20,11 @@ from ..models.records import ResultRow, Run
 from ..models.responses import Changes, Paper
 from ..problems import AnyRequest, handle_service_error
 from ..recorded_query import restore_search
-from . import csrf
-from .forms import choose_page_size, parse_values, place_errors, read_values
+from .csrf import check_token, create_token
+from .forms import read_form
 from .history import describe_run
 from .page import PAGE, create_page, create_problem_page
+from .page_params import choose_page_size, parse_values, place_errors, read_values
 from .redirects import redirect_to_search
 
 FIELDS = "text", "start_timestamp", "end_timestamp", "status"
@@ -84,7 +85,7 @@ async def repeat_search(
     request: AnyRequest, context: NamedDependency[Context], query_id: QueryIdPath
 ) -> Redirect | Template:
     """Run a search again, and redirect to the new run, or show why it failed."""
-    await csrf.check_token(request, context, await csrf.read_form(request))
+    await check_token(request, context, await read_form(request))
     run = await _fetch_run(context, query_id)
     restored = restore_search(run, context.settings.api_url)
     if restored is None:
@@ -118,7 +119,7 @@ async def _describe_search(
         reader.fetch_results(run),
         context.runs.find_previous(run),
         reader.fetch_next_run(run),
-        csrf.create_token(request, context),
+        create_token(request, context),
     )
     start = number * PAGE_SIZE
     shown = results[start : start + PAGE_SIZE]

@@ -13,7 +13,8 @@ from ..middleware.api_keys import INVALID_KEY
 from ..middleware.sign_in import SIGN_IN, is_local_target
 from ..problems import AnyRequest
 from ..sessions import LIFETIME, get_session
-from . import csrf
+from .csrf import check_token, create_token
+from .forms import read_form
 from .page import PAGE, create_page
 
 START = "/"
@@ -35,8 +36,8 @@ async def show_sign_in(
 async def sign_in(request: AnyRequest, context: NamedDependency[Context]) -> Template | Redirect:
     """Begin a session and redirect to the page that was asked for, or show what is wrong."""
     _check_keys_are_used(context)
-    form = await csrf.read_form(request)
-    await csrf.check_token(request, context, form)
+    form = await read_form(request)
+    await check_token(request, context, form)
     target = _choose_target(form.get("next", START))
     cookie = await context.sessions.create(request.scope, form.get("key", "").strip())
     if cookie is None:
@@ -54,7 +55,7 @@ async def sign_out(request: AnyRequest, context: NamedDependency[Context]) -> Re
     target = f"/{SIGN_IN}" if context.settings.api_keys == "required" else START
     if get_session(request.scope) is None:
         return _redirect(target)
-    await csrf.check_token(request, context, await csrf.read_form(request))
+    await check_token(request, context, await read_form(request))
     return _redirect(target, context.sessions.create_expired(request.scope))
 
 
@@ -75,7 +76,7 @@ async def _create_form(
         request,
         "sign_in.html",
         status_code=HTTPStatus.BAD_REQUEST if error else HTTPStatus.OK,
-        token=await csrf.create_token(request, context),
+        token=await create_token(request, context),
         target=target,
         error=error,
         is_required=context.settings.api_keys == "required",

@@ -29,9 +29,9 @@ from .charts import (
     format_percent,
     format_seconds,
 )
-from .forms import replace_controls
 from .history import describe_outcome
 from .page import PAGE, create_page
+from .page_params import replace_controls
 
 DAYS = 14
 RESPONSES = 20
