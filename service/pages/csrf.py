@@ -22,6 +22,7 @@ FIELD = "csrf_token"
 """The name of the hidden field."""
 
 _SECRET = re.compile("[A-Za-z0-9_-]{43}")
+_FOREIGN = "the form comes from another site: send it from a page of this service"
 _NEW_SECRET = "csrf_secret"  # noqa: S105 - a name
 
 
@@ -71,13 +72,12 @@ def _find_secret(request: AnyRequest, settings: Settings) -> str | None:
 def _check_origin(request: AnyRequest, settings: Settings) -> None:
     """Raise FormRejected if the browser states that the form comes from another origin."""
     if site := request.headers.get("sec-fetch-site"):
-        is_own = site in {"same-origin", "none"}
-    else:  # an older browser, or no TLS
-        is_own = _is_own_origin(request, settings)
-    if not is_own:
+        if site not in {"same-origin", "none"}:
+            raise FormRejected(_FOREIGN)
+    elif not _is_own_origin(request, settings):  # an older browser, or no TLS
         raise FormRejected(
-            "the form comes from another site: send it from a page of this service. Behind a proxy"
-            " that changes the Host header, the operator sets ARXIV_PUBLIC_URL"
+            f"{_FOREIGN}. Behind a proxy that changes the Host header, the operator sets"
+            " ARXIV_PUBLIC_URL"
         )
 
 
