@@ -10,6 +10,7 @@ import secrets
 from urllib.parse import urlsplit
 
 from litestar.datastructures import Cookie
+from msgspec import Struct
 
 from ..context import Context
 from ..cookies import FORM_COOKIE, create_cookie, find_cookies
@@ -23,27 +24,25 @@ FIELD = "csrf_token"
 
 _SECRET = re.compile("[A-Za-z0-9_-]{43}")
 _FOREIGN = "the form comes from another site: send it from a page of this service"
-_NEW_SECRET = "csrf_secret"  # noqa: S105 - a name
 
 
-async def create_token(request: AnyRequest, context: Context) -> str:
-    """Return the token for the hidden field `FIELD` of the forms in a page.
+class FormToken(Struct, frozen=True):
+    """The token of the forms in a page, for their hidden field `FIELD`."""
 
-    `create_page` adds the cookie that belongs to it. Raises ServiceError if the signing key cannot
-    be read.
-    """
+    value: str
+    cookie: Cookie | None = None
+    """The cookie that belongs to it, if the browser does not have it yet."""
+
+
+async def create_token(request: AnyRequest, context: Context) -> FormToken:
+    """Return the token of the forms in a page. Raises ServiceError without the signing key."""
     if session := get_session(request.scope):
-        return session.form_token
-    secret = _find_secret(request, context.settings) or request.scope["state"].get(_NEW_SECRET)
+        return FormToken(session.form_token)
+    secret, cookie = _find_secret(request, context.settings), None
     if secret is None:
-        secret = request.scope["state"][_NEW_SECRET] = secrets.token_urlsafe(32)
-    return await create_form_token(context.signing_key, secret)
-
-
-def create_cookies(request: AnyRequest, settings: Settings) -> list[Cookie]:
-    """Return the cookie that the token in a page needs, if the browser does not have it."""
-    secret = request.scope["state"].get(_NEW_SECRET)
-    return [create_cookie(request.scope, settings, FORM_COOKIE, secret)] if secret else []
+        secret = secrets.token_urlsafe(32)
+        cookie = create_cookie(request.scope, context.settings, FORM_COOKIE, secret)
+    return FormToken(await create_form_token(context.signing_key, secret), cookie)
 
 
 async def check_token(request: AnyRequest, context: Context, form: dict[str, str]) -> None:

@@ -45,7 +45,11 @@ async def show_home(request: AnyRequest, context: NamedDependency[Context]) -> T
     """Return the start page; its form may be filled in."""
     values = {name: texts[0] for name, texts in read_values(request, ("q", "mode")).items()}
     return create_page(
-        request, "home.html", problem=None, **await _describe_home(request, context, values)
+        request,
+        context,
+        "home.html",
+        problem=None,
+        **await _describe_home(request, context, values),
     )
 
 
@@ -64,7 +68,7 @@ async def start_search(
     except (FormRejected, InvalidParameter, QueueTooLong, UpstreamError) as error:
         problem = handle_service_error(request, error)
         values = await _describe_home(request, context, {"q": replace_controls(q), "mode": mode})
-        return create_problem_page(request, problem, "home.html", **values)
+        return create_problem_page(request, context, problem, "home.html", **values)
     return await redirect_to_search(context, reply.recorded.query_id)
 
 
@@ -98,7 +102,7 @@ async def _describe_home(
     )
     return {
         "values": values,
-        "token": token,
+        "form_token": token,
         "recent": None if recent is None else [describe_run(row, context) for row in recent],
         "searches_today": _format_count(searches_today),
         "index": index,

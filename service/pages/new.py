@@ -77,10 +77,11 @@ async def show_new_papers(request: AnyRequest, context: NamedDependency[Context]
         problem = handle_service_error(request, error)
         errors = place_errors(error, FIELDS)
         return create_problem_page(
-            request, problem, "new.html", errors=errors, **_describe_form(values)
+            request, context, problem, "new.html", errors=errors, **_describe_form(values)
         )
     return create_page(
         request,
+        context,
         "new.html",
         problem=None,
         errors={},

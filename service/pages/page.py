@@ -26,7 +26,7 @@ from ..models.responses import Problem
 from ..problems import AnyRequest
 from ..sessions import get_session
 from ..settings import Settings
-from . import csrf
+from .csrf import FormToken
 from .filters import FILTERS
 
 FOLDER = Path(__file__).parent
@@ -119,21 +119,27 @@ class _StaticCacheMiddleware(ASGIMiddleware):
 
 def create_page(
     request: AnyRequest,
+    context: Context,
     template: str,
     *,
     status_code: int = HTTPStatus.OK,
     headers: dict[str, str] | None = None,
+    form_token: FormToken | None = None,
     **values: Any,  # noqa: ANN401 - of any template
 ) -> Template:
-    """Return a page; `values` are the variables of its template."""
-    settings = request.app.state.context.settings
-    private = {"cache-control": "private, no-cache"} if values.get("token") else {}
+    """Return a page; `values` are the variables of its template.
+
+    A page with `form_token` is for one browser only. Its template has the value as `token`.
+    """
+    cookies = [form_token.cookie] if form_token and form_token.cookie else []
+    token = {"token": form_token.value if form_token else None}
+    private = {"cache-control": "private, no-cache"} if form_token else {}
     return Template(
         template,
-        context=create_common_values(request.scope, settings) | values,
+        context=create_common_values(request.scope, context.settings) | token | values,
         status_code=status_code,
         headers={**HEADERS, **private, **(headers or {})},
-        cookies=csrf.create_cookies(request, settings),
+        cookies=cookies,
         media_type=MediaType.HTML,
     )
 
@@ -154,6 +160,7 @@ def create_common_values(scope: Scope, settings: Settings) -> dict[str, Any]:
 
 def create_problem_page(
     request: AnyRequest,
+    context: Context,
     response: Response[Problem],
     template: str,
     **values: Any,  # noqa: ANN401 - of any template
@@ -161,6 +168,7 @@ def create_problem_page(
     """Return a page with the problem in a response of the API, and with its status and headers."""
     return create_page(
         request,
+        context,
         template,
         status_code=response.status_code or HTTPStatus.INTERNAL_SERVER_ERROR,
         headers={name: value for name, value in response.headers.items() if name != "content-type"},

@@ -100,13 +100,14 @@ async def _create_missing_page(
 ) -> Template:
     return create_page(
         request,
+        context,
         "paper_missing.html",
         status_code=HTTPStatus.NOT_FOUND,
         name=arxiv_id.name,
         version=arxiv_id.version,
         full_name=format_versioned_id(*arxiv_id),
         stored=[row.version for row in rows if row.version],
-        token=await create_token(request, context),
+        form_token=await create_token(request, context),
     )
 
 
@@ -124,6 +125,7 @@ async def _create_paper_page(
     reference = Reference.from_paper(row)
     return create_page(
         request,
+        context,
         "paper.html",
         paper=paper,
         full_name=format_versioned_id(row.arxiv_id, row.version),

@@ -89,10 +89,11 @@ async def show_search(request: AnyRequest, context: NamedDependency[Context]) ->
         problem = handle_service_error(request, error)
         errors = place_errors(error, FIELDS)
         return create_problem_page(
-            request, problem, "search.html", errors=errors, **_describe_list(values)
+            request, context, problem, "search.html", errors=errors, **_describe_list(values)
         )
     return create_page(
         request,
+        context,
         "search.html",
         problem=None,
         errors={},

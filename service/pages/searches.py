@@ -57,9 +57,12 @@ async def list_searches(request: AnyRequest, context: NamedDependency[Context]) 
     except InvalidParameter as error:
         problem = handle_service_error(request, error)
         errors = place_errors(error, FIELDS)
-        return create_problem_page(request, problem, "searches.html", errors=errors, values=values)
+        return create_problem_page(
+            request, context, problem, "searches.html", errors=errors, values=values
+        )
     return create_page(
         request,
+        context,
         "searches.html",
         problem=None,
         errors={},
@@ -77,7 +80,7 @@ async def show_recorded_search(
     run = await _fetch_run(context, query_id)
     number = parse_values(request, context, PageQuery, ("page",)).page or 0
     values = await _describe_search(request, context, run, number)
-    return create_page(request, "recorded_search.html", problem=None, **values)
+    return create_page(request, context, "recorded_search.html", problem=None, **values)
 
 
 @post("/searches/{query_id:int}/runs", opt=PAGE, include_in_schema=False)
@@ -98,7 +101,7 @@ async def repeat_search(
     except (InvalidParameter, QueueTooLong, UpstreamError) as error:
         problem = handle_service_error(request, error)
         values = await _describe_search(request, context, run, 0)
-        return create_problem_page(request, problem, "recorded_search.html", **values)
+        return create_problem_page(request, context, problem, "recorded_search.html", **values)
     return await redirect_to_search(context, reply.recorded.query_id)
 
 
@@ -136,7 +139,7 @@ async def _describe_search(
         "results": await _describe_results(context, shown),
         "pages": _link_pages(run, number, len(results)),
         "exports": [name for name in FORMATS if name != "json"],
-        "token": token,
+        "form_token": token,
         "max_wait": round(context.settings.max_wait),
     }
 

@@ -74,9 +74,10 @@ async def _create_form(
 ) -> Template:
     return create_page(
         request,
+        context,
         "sign_in.html",
         status_code=HTTPStatus.BAD_REQUEST if error else HTTPStatus.OK,
-        token=await create_token(request, context),
+        form_token=await create_token(request, context),
         target=target,
         error=error,
         is_required=context.settings.api_keys == "required",

@@ -77,6 +77,7 @@ async def show_status(request: AnyRequest, context: NamedDependency[Context]) ->
     )
     return create_page(
         request,
+        context,
         "status.html",
         headers={"cache-control": "no-store"},
         health=health,
