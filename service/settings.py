@@ -52,6 +52,10 @@ READING = frozenset(
     }
 )
 """The endpoints that neither write nor send requests to arXiv."""
+SEARCH_SEGMENTS = frozenset(
+    name.partition("/")[0] for name in ENDPOINTS["frontend"] if name not in READING
+)
+"""First segments of the paths whose GET sends a request to arXiv."""
 
 _TOKEN = re.compile(r"[!-~]([ -~]*[!-~])?")
 _ORIGIN = re.compile(r"https?://([a-z0-9._-]+|\[[0-9a-f:.]+\])(:[0-9]{1,5})?")

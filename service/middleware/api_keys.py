@@ -13,10 +13,10 @@ from ..logging import key_name
 from ..problems import reject_request
 from ..quotas import MAX_WINDOWS, QuotaCounter
 from ..sessions import Session, SessionCookies, get_session, set_session
-from ..settings import ENDPOINTS
+from ..settings import ENDPOINTS, SEARCH_SEGMENTS
+from ..sign_in_redirect import SIGN_IN, redirect_to_sign_in
 from .credentials import find_key
 from .scope import get_first_segment, get_header, has_absolute_target
-from .sign_in import SEARCHES_ARXIV, SIGN_IN, redirect_to_sign_in
 
 EXEMPT = frozenset(
     {"health", "metrics", "schema", "schema-assets", "static", *ENDPOINTS["backend"]}
@@ -129,7 +129,7 @@ class ApiKeyMiddleware(ASGIMiddleware):
         the link is not from there.
         """
         if self.sessions is None or (
-            get_first_segment(scope) in SEARCHES_ARXIV
+            get_first_segment(scope) in SEARCH_SEGMENTS
             and get_header(scope, b"sec-fetch-site") not in {b"same-origin", b"none"}
         ):
             return None

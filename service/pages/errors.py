@@ -11,10 +11,10 @@ from litestar.types import ASGIApp, Receive, Scope, Send
 from ..formats.negotiation import parse_media_type, select_offer
 from ..middleware.api_errors import ProblemSender
 from ..middleware.scope import get_first_segment, get_header
-from ..middleware.sign_in import create_sign_in_url, get_target
 from ..models.responses import Problem
 from ..problems import BEARER, Headers
 from ..settings import Settings
+from ..sign_in_redirect import create_sign_in_url, get_target
 from .page import HEADERS, create_common_values, create_environment
 
 MEDIA_TYPE = "text/html; charset=utf-8"

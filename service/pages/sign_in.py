@@ -10,9 +10,9 @@ from litestar.response import Redirect, Template
 from ..context import Context
 from ..errors import NotFound
 from ..middleware.api_keys import INVALID_KEY
-from ..middleware.sign_in import SIGN_IN, is_local_target
 from ..problems import AnyRequest
 from ..sessions import LIFETIME, get_session
+from ..sign_in_redirect import SIGN_IN, is_local_target
 from .csrf import check_token, create_token
 from .forms import read_form
 from .page import PAGE, create_page

@@ -7,14 +7,13 @@ from urllib.parse import parse_qs, quote, unquote, urlencode
 from litestar.enums import HttpMethod
 from litestar.types import Receive, Scope, Send
 
-from ..api_keys import KEY_PATTERN
+from .api_keys import KEY_PATTERN
+from .settings import SEARCH_SEGMENTS
 
 SIGN_IN = "sign-in"
 """First segment of the path of the form."""
-SEARCHES_ARXIV = frozenset({"arxiv", "api"})
-"""First segments of the paths whose GET sends a request to arXiv."""
 
-_NOT_REPEATED = SEARCHES_ARXIV | {SIGN_IN, "sign-out"}
+_REJECTED_SEGMENTS = SEARCH_SEGMENTS | {SIGN_IN, "sign-out"}
 _LOCAL_TARGET = re.compile(r"/(?![/\\])[!-\[\]-~]{0,8000}")
 """Browsers treat `\\` as `/`, and `//` begins the name of a host."""
 _MAX_FORM_BYTES = 8000
@@ -23,17 +22,20 @@ _MAX_FORM_BYTES = 8000
 def is_local_target(target: str) -> bool:
     """Return whether a target is a path of this service that a redirect may contain.
 
-    API keys in a URL are not repeated, searches of arXiv not begun, and sessions not ended.
+    Rejects targets with an API key, of searches of arXiv, and of sign-in and sign-out.
     """
     if not _LOCAL_TARGET.fullmatch(target) or KEY_PATTERN.search(target):
         return False
     segments = [*filter(None, unquote(re.split("[?#]", target)[0]).split("/"))]
     # browsers resolve dots, so another path may follow
-    return _NOT_REPEATED.isdisjoint(segments[:1]) and {".", ".."}.isdisjoint(segments)
+    return _REJECTED_SEGMENTS.isdisjoint(segments[:1]) and {".", ".."}.isdisjoint(segments)
 
 
 def create_sign_in_url(target: str) -> str:
-    """Return the path of the form, which leads to a target unless that is of no use."""
+    """Return the path of the form, with the target to which it leads.
+
+    The target is left out if it is the start page, or if a redirect may not contain it.
+    """
     if target == "/" or not is_local_target(target):
         return f"/{SIGN_IN}"
     return f"/{SIGN_IN}?next={quote(target, safe='/')}"
