@@ -31,6 +31,7 @@ from .middleware.api_keys import ApiKeyMiddleware
 from .middleware.conditional import ConditionalMiddleware
 from .middleware.cors import CorsMiddleware
 from .middleware.disconnects import DisconnectMiddleware
+from .middleware.error_pages import ErrorPageMiddleware
 from .middleware.head_options import HeadOptionsMiddleware
 from .middleware.paper_ids import PaperIdMiddleware
 from .middleware.query_params import QueryParamsMiddleware
@@ -40,7 +41,7 @@ from .middleware.request_timeout import RequestTimeoutMiddleware, TimeoutRespons
 from .middleware.response_budget import ResponseBudgetMiddleware
 from .middleware.security_headers import SecurityHeadersMiddleware
 from .pages import home, new, paper, search, searches, sign_in, status
-from .pages.errors import ErrorPages, PageErrorMiddleware
+from .pages.errors import PAGE_HEADERS, ErrorPages
 from .pages.page import create_static_router, create_template_config
 from .problems import EXCEPTION_HANDLERS
 from .settings import ENDPOINTS, Settings
@@ -204,7 +205,8 @@ def add_outer_middleware(app: Litestar) -> ASGIApp:
         middleware.append(CorsMiddleware(settings.origins, allow_keys=uses_keys))
     error_formats: list[ASGIMiddleware] = [ApiErrorMiddleware()]
     if settings.serves_pages:
-        error_formats.insert(0, PageErrorMiddleware(create_error_pages(settings)))
+        choose_renderer = create_error_pages(settings).choose_renderer
+        error_formats.insert(0, ErrorPageMiddleware(choose_renderer, PAGE_HEADERS))
     middleware += [
         *error_formats,  # for the errors of ResponseBudgetMiddleware
         ResponseBudgetMiddleware(),

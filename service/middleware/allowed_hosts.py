@@ -43,6 +43,10 @@ class AllowedHostsMiddleware(ASGIMiddleware):
             return "the request has a malformed Host header, or more than one: send one host name"
         if has_absolute_target(scope):  # `http_limits` has validated its host
             return None
-        if not self.hosts or get_first_segment(scope) in self.exempt or is_listed(host, self.hosts):
+        if (
+            not self.hosts
+            or get_first_segment(scope["path"]) in self.exempt
+            or is_listed(host, self.hosts)
+        ):
             return None
         return "the Host header is not in ARXIV_ALLOWED_HOSTS: use an allowed name, or add this one"

@@ -88,14 +88,14 @@ class ApiKeyMiddleware(ASGIMiddleware):
             await reject_request(exceeded, send_with_quota)
 
     def _is_exempt(self, scope: Scope) -> bool:
-        segment = get_first_segment(scope)
+        segment = get_first_segment(scope["path"])
         if scope.get("method") == HttpMethod.OPTIONS or segment in EXEMPT:
             return True
         return segment in self._sign_in and scope.get("method") != HttpMethod.POST
 
     def _needs_sign_in(self, scope: Scope) -> bool:
         """Return whether a browser asks for a page, rather than a program with a wrong key."""
-        is_page = get_first_segment(scope) in self.page_segments
+        is_page = get_first_segment(scope["path"]) in self.page_segments
         return is_page and find_key(scope) is None and not has_absolute_target(scope)
 
     async def _identify_client(self, scope: Scope) -> tuple[QuotaCounter, Limits]:
@@ -107,7 +107,7 @@ class ApiKeyMiddleware(ASGIMiddleware):
                 raise _create_error(scope, INVALID_KEY)
             key_name.set(key.name)
             return self.key_quotas, [(key.name, key.rate)]
-        if get_first_segment(scope) in self._sign_in:
+        if get_first_segment(scope["path"]) in self._sign_in:
             return self.sign_in_quotas, get_limits(_get_address(scope), SIGN_IN_RATE)
         if session := await self._find_session(scope):
             set_session(scope, session)
@@ -129,12 +129,12 @@ class ApiKeyMiddleware(ASGIMiddleware):
         the link is not from there.
         """
         if self.sessions is None or (
-            get_first_segment(scope) in SEARCH_SEGMENTS
+            get_first_segment(scope["path"]) in SEARCH_SEGMENTS
             and get_header(scope, b"sec-fetch-site") not in {b"same-origin", b"none"}
         ):
             return None
         is_safe = scope.get("method") in {HttpMethod.GET, HttpMethod.HEAD}
-        if is_safe or get_first_segment(scope) in self.page_segments:
+        if is_safe or get_first_segment(scope["path"]) in self.page_segments:
             return await self.sessions.find(scope)
         return None
 

@@ -36,7 +36,7 @@ class CorsMiddleware(ASGIMiddleware):
         self.any_origin = "*" in origins
 
     async def handle(self, scope: Scope, receive: Receive, send: Send, next_app: ASGIApp) -> None:
-        if get_first_segment(scope) in EXCLUDED:
+        if get_first_segment(scope["path"]) in EXCLUDED:
             await next_app(scope, receive, send)
             return
         request_headers = dict(scope["headers"])

@@ -16,9 +16,9 @@ def get_header(scope: Scope, name: bytes) -> bytes | None:
     return None
 
 
-def get_first_segment(scope: Scope) -> str:
-    """Return the first non-empty segment of the path: Litestar ignores empty segments."""
-    return next(filter(None, scope["path"].split("/")), "")
+def get_first_segment(path: str) -> str:
+    """Return the first non-empty segment of a path: Litestar ignores empty segments."""
+    return next(filter(None, path.split("/")), "")
 
 
 def has_absolute_target(scope: Scope) -> bool:

@@ -12,26 +12,24 @@ from cachetools import LRUCache, cached
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from litestar import Response, Router
 from litestar.enums import MediaType
-from litestar.middleware import ASGIMiddleware
 from litestar.plugins.jinja import JinjaTemplateEngine
 from litestar.response import Template
 from litestar.static_files import create_static_files_router
 from litestar.template import TemplateConfig
-from litestar.types import ASGIApp, Message, Receive, Scope, Send
 from markupsafe import Markup
 
 from ..context import Context
 from ..middleware.query_params import IS_LENIENT
+from ..middleware.static_cache import StaticCacheMiddleware
 from ..models.responses import Problem
 from ..problems import AnyRequest
-from ..sessions import get_session
+from ..sessions import Session, get_session
 from ..settings import Settings
 from .csrf import FormToken
 from .filters import FILTERS
 
 FOLDER = Path(__file__).parent
 STATIC_PATH = "/static"
-IMMUTABLE = b"public, max-age=31536000, immutable"
 
 
 def _compute_digest(path: Path) -> str:
@@ -94,27 +92,8 @@ def create_static_router() -> Router:
         name="static",
         include_in_schema=False,
         opt=IS_LENIENT,
-        middleware=[_StaticCacheMiddleware()],
+        middleware=[StaticCacheMiddleware(STATIC_URLS.values())],
     )
-
-
-class _StaticCacheMiddleware(ASGIMiddleware):
-    """Let a file be cached for as long as possible, since its URL changes with its content.
-
-    During an update, an instance may get the URL of another release: its own file is not stored
-    under it.
-    """
-
-    async def handle(self, scope: Scope, receive: Receive, send: Send, next_app: ASGIApp) -> None:
-        target = f"{scope['path']}?{scope['query_string'].decode('latin-1')}"
-        control = IMMUTABLE if target in STATIC_URLS.values() else b"no-cache"
-
-        async def send_with_cache(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                message["headers"] = [*message["headers"], (b"cache-control", control)]
-            await send(message)
-
-        await next_app(scope, receive, send_with_cache)
 
 
 def create_page(
@@ -131,15 +110,16 @@ def create_page(
 
     A page with `form_token` is for one browser only. Its template has the value as `token`.
     """
-    cookies = [form_token.cookie] if form_token and form_token.cookie else []
-    token = {"token": form_token.value if form_token else None}
+    scope = request.scope
+    common = create_common_values(scope["path"], get_session(scope), context.settings)
+    token = form_token.value if form_token else None
     private = {"cache-control": "private, no-cache"} if form_token else {}
     return Template(
         template,
-        context=create_common_values(request.scope, context.settings) | token | values,
+        context={**common, "token": token, **values},
         status_code=status_code,
         headers={**HEADERS, **private, **(headers or {})},
-        cookies=cookies,
+        cookies=[form_token.cookie] if form_token and form_token.cookie else None,
         media_type=MediaType.HTML,
     )
 
@@ -149,11 +129,11 @@ def get_base_url(request: AnyRequest, context: Context) -> str:
     return (context.settings.public_url or str(request.base_url)).rstrip("/")
 
 
-def create_common_values(scope: Scope, settings: Settings) -> dict[str, Any]:
+def create_common_values(path: str, session: Session | None, settings: Settings) -> dict[str, Any]:
     """Return the variables of `base.html`."""
     return {
-        "path": scope["path"],
-        "session": get_session(scope),
+        "path": path,
+        "session": session,
         "uses_keys": settings.api_keys != "off",
     }
 
