@@ -34,7 +34,7 @@ from .middleware.disconnects import DisconnectMiddleware
 from .middleware.error_pages import ErrorPageMiddleware
 from .middleware.head_options import HeadOptionsMiddleware
 from .middleware.paper_ids import PaperIdMiddleware
-from .middleware.query_params import QueryParamsMiddleware
+from .middleware.query_params import IS_LENIENT, QueryParamsMiddleware
 from .middleware.repeated_headers import RepeatedHeadersMiddleware
 from .middleware.request_log import RequestLogMiddleware
 from .middleware.request_timeout import RequestTimeoutMiddleware, TimeoutResponseMiddleware
@@ -188,7 +188,13 @@ def _create_routers(settings: Settings) -> list[Router]:
 
 
 def _create_page_router() -> Router:
-    return Router("/", route_handlers=PAGES, request_max_body_size=MAX_PUBLIC_BODY_BYTES)
+    return Router(
+        "/",
+        route_handlers=PAGES,
+        include_in_schema=False,
+        opt=IS_LENIENT,  # links from elsewhere have parameters of trackers
+        request_max_body_size=MAX_PUBLIC_BODY_BYTES,
+    )
 
 
 def add_outer_middleware(app: Litestar) -> ASGIApp:

@@ -10,6 +10,7 @@ from urllib.parse import urlencode
 from litestar import get, post
 from litestar.di import NamedDependency
 from litestar.response import Redirect, Template
+from litestar.status_codes import HTTP_303_SEE_OTHER
 
 from ..arxiv_query_translation import create_search
 from ..context import Context
@@ -23,7 +24,7 @@ from ..problems import AnyRequest, handle_service_error
 from .csrf import check_token, create_token
 from .forms import read_form
 from .history import describe_run
-from .page import PAGE, create_page, create_problem_page
+from .page import create_page, create_problem_page
 from .page_params import read_values, replace_controls
 from .redirects import redirect_to_search
 
@@ -40,7 +41,7 @@ REQUEST_SECONDS = 2
 T = TypeVar("T")
 
 
-@get("/", opt=PAGE, include_in_schema=False)
+@get("/")
 async def show_home(request: AnyRequest, context: NamedDependency[Context]) -> Template:
     """Return the start page; its form may be filled in."""
     values = {name: texts[0] for name, texts in read_values(request, ("q", "mode")).items()}
@@ -53,7 +54,7 @@ async def show_home(request: AnyRequest, context: NamedDependency[Context]) -> T
     )
 
 
-@post("/", opt=PAGE, include_in_schema=False, request_max_body_size=MAX_FORM_BYTES)
+@post("/", request_max_body_size=MAX_FORM_BYTES)
 async def start_search(
     request: AnyRequest, context: NamedDependency[Context]
 ) -> Redirect | Template:
@@ -75,9 +76,9 @@ async def start_search(
 def _redirect_to_papers(q: str) -> Redirect:
     """Redirect to the stored papers that match. Raises InvalidParameter."""
     if not q.strip():
-        return Redirect("/search", status_code=303)
+        return Redirect("/search", status_code=HTTP_303_SEE_OTHER)
     parse_query(q)  # a text that is too long for it may be too long for a URL
-    return Redirect(f"/search?{urlencode({'q': q})}", status_code=303)
+    return Redirect(f"/search?{urlencode({'q': q})}", status_code=HTTP_303_SEE_OTHER)
 
 
 async def _describe_home(

@@ -24,7 +24,7 @@ from ..models.mirror import AnnouncementType
 from ..models.records import AnnouncedDay, AnnouncedPaperRow
 from ..models.responses import Paper
 from ..problems import AnyRequest, handle_service_error
-from .page import PAGE, create_page, create_problem_page
+from .page import create_page, create_problem_page
 from .page_params import Values, choose_page_size, parse_values, place_errors, read_values
 
 LIST_PARAMETERS = "category", "type", "date"
@@ -59,7 +59,7 @@ class Section(Struct, frozen=True):
     is_continued: bool
 
 
-@get("/new", opt=PAGE, include_in_schema=False)
+@get("/new")
 async def show_new_papers(request: AnyRequest, context: NamedDependency[Context]) -> Template:
     """Return the papers that arXiv announced on a day, or the form with the error."""
     values = read_values(request, PARAMETERS)

@@ -49,8 +49,6 @@ POLICY = (
 HEADERS = {"content-security-policy": POLICY, "vary": "Accept, Cookie"}
 MAX_CACHED_BYTES = 8 * 2**20
 """Size of the rendered papers in memory; one takes about three kilobytes."""
-PAGE = {**IS_LENIENT, "is_page": True}
-"""The `opt` of handlers of pages: links from elsewhere have parameters of trackers."""
 
 
 def create_environment() -> Environment:

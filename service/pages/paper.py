@@ -31,7 +31,7 @@ from .citations import create_json_ld, list_citation_tags
 from .csrf import check_token, create_token
 from .forms import read_form
 from .history import HistoryEntry, describe_run
-from .page import PAGE, create_page, get_base_url
+from .page import create_page, get_base_url
 from .redirects import redirect_to_paper
 
 SIMILAR_PAPERS = 5
@@ -56,7 +56,7 @@ class VersionRow(Struct, frozen=True, kw_only=True):
     """Names of what differs from the stored version before it."""
 
 
-@get("/abs/{arxiv_id:path}", opt=PAGE, include_in_schema=False)
+@get("/abs/{arxiv_id:path}")
 async def show_paper(
     request: AnyRequest, context: NamedDependency[Context], arxiv_id: FromPath[str]
 ) -> Template | Response[None]:
@@ -73,7 +73,7 @@ async def show_paper(
     return await _create_paper_page(request, context, row, rows)
 
 
-@post("/abs/{arxiv_id:path}", opt=PAGE, include_in_schema=False)
+@post("/abs/{arxiv_id:path}")
 async def retrieve_paper(
     request: AnyRequest, context: NamedDependency[Context], arxiv_id: FromPath[str]
 ) -> Response[None]:

@@ -21,7 +21,7 @@ from ..models.records import PaperRow
 from ..models.responses import FacetCount, Paper
 from ..papers import PaperMatches, select_order
 from ..problems import AnyRequest, handle_service_error
-from .page import PAGE, create_page, create_problem_page, get_base_url
+from .page import create_page, create_problem_page, get_base_url
 from .page_params import Values, choose_page_size, parse_values, place_errors, read_values
 
 FILTERS = "author", "title", "journal", "category", "since", "until", "versions"
@@ -77,7 +77,7 @@ class Histogram(Struct, frozen=True):
     """Whether the bars fill the width."""
 
 
-@get("/search", opt=PAGE, include_in_schema=False)
+@get("/search")
 async def show_search(request: AnyRequest, context: NamedDependency[Context]) -> Template:
     """Return the papers that match, or the form with the error."""
     values = read_values(request, PARAMETERS)

@@ -23,7 +23,7 @@ from ..recorded_query import restore_search
 from .csrf import check_token, create_token
 from .forms import read_form
 from .history import describe_run
-from .page import PAGE, create_page, create_problem_page
+from .page import create_page, create_problem_page
 from .page_params import choose_page_size, parse_values, place_errors, read_values
 from .redirects import redirect_to_search
 
@@ -41,7 +41,7 @@ class ShownResult(Struct, frozen=True):
     paper: Paper | None
 
 
-@get("/searches", opt=PAGE, include_in_schema=False)
+@get("/searches")
 async def list_searches(request: AnyRequest, context: NamedDependency[Context]) -> Template:
     """Return recorded searches, or the form with the error."""
     values = read_values(request, PARAMETERS)
@@ -72,7 +72,7 @@ async def list_searches(request: AnyRequest, context: NamedDependency[Context]) 
     )
 
 
-@get("/searches/{query_id:int}", opt=PAGE, include_in_schema=False)
+@get("/searches/{query_id:int}")
 async def show_recorded_search(
     request: AnyRequest, context: NamedDependency[Context], query_id: QueryIdPath
 ) -> Template:
@@ -83,7 +83,7 @@ async def show_recorded_search(
     return create_page(request, context, "recorded_search.html", problem=None, **values)
 
 
-@post("/searches/{query_id:int}/runs", opt=PAGE, include_in_schema=False)
+@post("/searches/{query_id:int}/runs")
 async def repeat_search(
     request: AnyRequest, context: NamedDependency[Context], query_id: QueryIdPath
 ) -> Redirect | Template:

@@ -6,6 +6,7 @@ from litestar import get, post
 from litestar.datastructures import Cookie
 from litestar.di import NamedDependency
 from litestar.response import Redirect, Template
+from litestar.status_codes import HTTP_303_SEE_OTHER
 
 from ..context import Context
 from ..errors import NotFound
@@ -15,12 +16,12 @@ from ..sessions import LIFETIME, get_session
 from ..sign_in_redirect import SIGN_IN, is_local_target
 from .csrf import check_token, create_token
 from .forms import read_form
-from .page import PAGE, create_page
+from .page import create_page
 
 START = "/"
 
 
-@get("/sign-in", opt=PAGE, include_in_schema=False)
+@get("/sign-in")
 async def show_sign_in(
     request: AnyRequest, context: NamedDependency[Context]
 ) -> Template | Redirect:
@@ -32,7 +33,7 @@ async def show_sign_in(
     return await _create_form(request, context, target)
 
 
-@post("/sign-in", opt=PAGE, include_in_schema=False)
+@post("/sign-in")
 async def sign_in(request: AnyRequest, context: NamedDependency[Context]) -> Template | Redirect:
     """Begin a session and redirect to the page that was asked for, or show what is wrong."""
     _check_keys_are_used(context)
@@ -45,7 +46,7 @@ async def sign_in(request: AnyRequest, context: NamedDependency[Context]) -> Tem
     return _redirect(target, cookie)
 
 
-@post("/sign-out", opt=PAGE, include_in_schema=False)
+@post("/sign-out")
 async def sign_out(request: AnyRequest, context: NamedDependency[Context]) -> Redirect:
     """End the session of this browser; signing out twice is harmless.
 
@@ -87,4 +88,4 @@ async def _create_form(
 
 def _redirect(target: str, *cookies: Cookie) -> Redirect:
     headers = {"cache-control": "no-store"}
-    return Redirect(target, status_code=303, cookies=cookies, headers=headers)
+    return Redirect(target, status_code=HTTP_303_SEE_OTHER, cookies=cookies, headers=headers)

@@ -30,7 +30,7 @@ from .charts import (
     format_seconds,
 )
 from .history import describe_outcome
-from .page import PAGE, create_page
+from .page import create_page
 from .page_params import replace_controls
 
 DAYS = 14
@@ -63,7 +63,7 @@ class Part(Struct, Generic[T], frozen=True):
     problem: str = ""
 
 
-@get("/status", opt=PAGE, include_in_schema=False)
+@get("/status")
 async def show_status(request: AnyRequest, context: NamedDependency[Context]) -> Template:
     """Return the page; parts that cannot be read are replaced by the reason."""
     reader, zone = context.reader, context.settings.zone
