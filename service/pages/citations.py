@@ -19,11 +19,13 @@ def _iterate_tags(reference: Reference) -> Iterator[tuple[str, str | None]]:
     yield "title", render_plain(reference.title)
     groups = set(reference.group_authors)
     for author in reference.authors:
-        yield "author", author if author in groups else format_surname_first(author)
+        # rendered last: braces in TeX show which words are one name
+        name = author if author in groups else format_surname_first(author)
+        yield "author", render_plain(name)
     yield "date", _format_date(reference.published)
     yield "publication_date", _format_date(reference.cited)
     yield "online_date", _format_date(reference.updated)
-    yield "journal_title", reference.journal
+    yield "journal_title", render_plain(reference.journal or "")
     yield "doi", reference.doi
     yield "arxiv_id", arxiv_id
     yield "publisher", "arXiv"
@@ -47,10 +49,10 @@ def create_json_ld(reference: Reference, url: str, license_url: str | None) -> d
         "url": url,
         "name": render_plain(reference.title),
         "author": [
-            {"@type": "Organization" if name in groups else "Person", "name": name}
+            {"@type": "Organization" if name in groups else "Person", "name": render_plain(name)}
             for name in reference.authors
         ],
-        "abstract": reference.abstract,
+        "abstract": render_plain(reference.abstract or ""),
         "datePublished": _format_day(reference.published),
         "dateModified": _format_day(reference.updated),
         "license": license_url,

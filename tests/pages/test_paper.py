@@ -241,6 +241,35 @@ async def test_reference_managers_find_the_citation(
     assert entry["eprint"] == "2101.00001"
 
 
+async def test_reference_managers_find_no_tex_outside_of_formulas(
+    client: Gateway, db: psycopg.Connection
+) -> None:
+    add_paper(
+        db,
+        title=r"Poincar\'e and $x^2$",
+        abstract=r"By Poincar\'e, $x^2$",
+        authors=[r"Paul Erd\H{o}s", r"J. {van der B{\o}rg}", r"Caf\'e Collaboration"],
+        group_authors=[r"Caf\'e Collaboration"],
+        journal=r"Ann. Poincar\'e \textbf{1}",
+    )
+    page = await fetch(client, "/abs/2101.00001")
+    assert read_meta(page, "citation_author") == [
+        "Erdős, Paul",
+        "van der Børg, J.",
+        "Café Collaboration",
+    ]
+    assert read_meta(page, "citation_journal_title") == ["Ann. Poincaré 1"]
+    assert read_meta(page, "citation_abstract") == ["By Poincaré, $x^2$"]
+    [data] = page.xpath("//script[@type='application/ld+json']/text()")
+    linked = json.loads(data)
+    names = [author["name"] for author in linked["author"]]
+    assert names == ["Paul Erdős", "J. van der Børg", "Café Collaboration"]
+    assert linked["name"] == "Poincaré and $x^2$"
+    assert linked["abstract"] == "By Poincaré, $x^2$"
+    bibtex = await client.get("/papers/2101.00001v1?format=bibtex")
+    assert r"Erd\H{o}s" in bibtex.text
+
+
 @pytest.mark.parametrize(
     "text",
     [
