@@ -16,7 +16,7 @@ ServiceError
 │   └── ApiKeyNameTaken         409  another API key has this name
 ├── SyncInProgress              409  another process updates the mirror
 ├── NotComparable               409  the search has no usable response to compare
-├── UnsupportedMediaType        415  the body is not declared as JSON
+├── UnsupportedMediaType        415  the body is not declared as JSON, or as a form
 │   └── UnsupportedEncoding     415  the body is compressed
 ├── TooManyRequests             429  the quota of the API client is used up
 ├── LimitExceeded                    the HTTP server does not accept a request; any 4xx or 5xx
@@ -147,7 +147,10 @@ class NotComparable(ServiceError, status=409):
 
 
 class UnsupportedMediaType(ServiceError, status=415):
-    """The body is not declared as JSON. Web pages can send other types without a preflight."""
+    """The body is not declared as JSON, or as a form where a form is expected.
+
+    Web pages can send other types than JSON without a preflight.
+    """
 
 
 class UnsupportedEncoding(UnsupportedMediaType):
