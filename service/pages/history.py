@@ -41,7 +41,7 @@ def describe_outcome(outcome: str) -> tuple[str, str]:
     return OUTCOMES.get(outcome, ("✗", outcome))
 
 
-def describe_run(row: QueryRow, context: Context) -> HistoryEntry:
+def create_history_entry(row: QueryRow, context: Context) -> HistoryEntry:
     """Return what lists show of a run."""
     mark, outcome = describe_outcome(row.outcome)
     query = parse_recorded_query(row.query)

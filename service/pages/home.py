@@ -20,10 +20,10 @@ from ..models.filters import AnnouncementFilter, Position, QueryFilter
 from ..models.records import AnnouncedDay
 from ..models.responses import ArxivState, IndexStatus, MirrorStatus
 from ..paper_query import parse_query
-from ..problems import AnyRequest, handle_service_error
+from ..problems import AnyRequest
 from .csrf import check_token, create_token
 from .forms import read_form
-from .history import describe_run
+from .history import create_history_entry
 from .page import create_page, create_problem_page
 from .page_params import read_values, replace_controls
 from .redirects import redirect_to_search
@@ -49,8 +49,7 @@ async def show_home(request: AnyRequest, context: NamedDependency[Context]) -> T
         request,
         context,
         "home.html",
-        problem=None,
-        **await _describe_home(request, context, values),
+        **await _fetch_values(request, context, values),
     )
 
 
@@ -67,9 +66,8 @@ async def start_search(
         await check_token(request, context, form)
         reply = await context.search_service.search(create_search(q))
     except (FormRejected, InvalidParameter, QueueTooLong, UpstreamError) as error:
-        problem = handle_service_error(request, error)
-        values = await _describe_home(request, context, {"q": replace_controls(q), "mode": mode})
-        return create_problem_page(request, context, problem, "home.html", **values)
+        values = await _fetch_values(request, context, {"q": replace_controls(q), "mode": mode})
+        return create_problem_page(request, context, error, "home.html", **values)
     return await redirect_to_search(context, reply.recorded.query_id)
 
 
@@ -81,7 +79,7 @@ def _redirect_to_papers(q: str) -> Redirect:
     return Redirect(f"/search?{urlencode({'q': q})}", status_code=HTTP_303_SEE_OTHER)
 
 
-async def _describe_home(
+async def _fetch_values(
     request: AnyRequest, context: Context, values: dict[str, str]
 ) -> dict[str, Any]:
     """Return the variables of the page; what cannot be read is None."""
@@ -104,7 +102,9 @@ async def _describe_home(
     return {
         "values": values,
         "form_token": token,
-        "recent": None if recent is None else [describe_run(row, context) for row in recent],
+        "recent": None
+        if recent is None
+        else [create_history_entry(row, context) for row in recent],
         "searches_today": _format_count(searches_today),
         "index": index,
         "announced": _describe_announcements(day),

@@ -23,9 +23,9 @@ from ..mirror.announcements import describe_missing
 from ..models.mirror import AnnouncementType
 from ..models.records import AnnouncedDay, AnnouncedPaperRow
 from ..models.responses import Paper
-from ..problems import AnyRequest, handle_service_error
+from ..problems import AnyRequest
 from .page import create_page, create_problem_page
-from .page_params import Values, choose_page_size, parse_values, place_errors, read_values
+from .page_params import Values, choose_page_size, parse_values, read_values
 
 LIST_PARAMETERS = "category", "type", "date"
 """The parameters that select papers; the feed has the first two."""
@@ -74,25 +74,21 @@ async def show_new_papers(request: AnyRequest, context: NamedDependency[Context]
         papers = ListReader(context.reader, selection, request, query, size, **defaults)
         rows, links = await papers.fetch_page()
     except InvalidParameter as error:
-        problem = handle_service_error(request, error)
-        errors = place_errors(error, FIELDS)
         return create_problem_page(
-            request, context, problem, "new.html", errors=errors, **_describe_form(values)
+            request, context, error, "new.html", fields=FIELDS, **_create_form_values(values)
         )
     return create_page(
         request,
         context,
         "new.html",
-        problem=None,
-        errors={},
         links=links,
         sections=_list_sections(rows, day, context, is_first="after" not in values),
-        **_describe_form(values),
-        **_describe_day(values, day),
+        **_create_form_values(values),
+        **_create_day_values(values, day),
     )
 
 
-def _describe_form(values: Values) -> dict[str, Any]:
+def _create_form_values(values: Values) -> dict[str, Any]:
     return {
         "values": values,
         "invalid_category": find_unknown(values.get("category", ())) or 0,
@@ -102,7 +98,7 @@ def _describe_form(values: Values) -> dict[str, Any]:
     }
 
 
-def _describe_day(values: Values, day: AnnouncedDay) -> dict[str, Any]:
+def _create_day_values(values: Values, day: AnnouncedDay) -> dict[str, Any]:
     return {
         "day": day.date,
         "day_name": _format_day(day.date) if day.date else None,

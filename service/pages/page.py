@@ -1,6 +1,6 @@
 """What all pages have in common: the template engine, the headers, errors as pages."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from hashlib import blake2b
 from http import HTTPStatus
 from pathlib import Path
@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 from cachetools import LRUCache, cached
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from litestar import Response, Router
+from litestar import Router
 from litestar.enums import MediaType
 from litestar.plugins.jinja import JinjaTemplateEngine
 from litestar.response import Template
@@ -19,14 +19,15 @@ from litestar.template import TemplateConfig
 from markupsafe import Markup
 
 from ..context import Context
+from ..errors import ServiceError
 from ..middleware.query_params import IS_LENIENT
 from ..middleware.static_cache import StaticCacheMiddleware
-from ..models.responses import Problem
-from ..problems import AnyRequest
+from ..problems import AnyRequest, handle_service_error
 from ..sessions import Session, get_session
 from ..settings import Settings
 from .csrf import FormToken
 from .filters import FILTERS
+from .page_params import place_errors
 
 FOLDER = Path(__file__).parent
 STATIC_PATH = "/static"
@@ -128,22 +129,30 @@ def get_base_url(request: AnyRequest, context: Context) -> str:
 
 
 def create_common_values(path: str, session: Session | None, settings: Settings) -> dict[str, Any]:
-    """Return the variables of `base.html`."""
+    """Return the variables that all templates have."""
     return {
         "path": path,
         "session": session,
         "uses_keys": settings.api_keys != "off",
+        "problem": None,
+        "errors": {},
     }
 
 
 def create_problem_page(
     request: AnyRequest,
     context: Context,
-    response: Response[Problem],
+    error: ServiceError,
     template: str,
+    *,
+    fields: Collection[str] = (),
     **values: Any,  # noqa: ANN401 - of any template
 ) -> Template:
-    """Return a page with the problem in a response of the API, and with its status and headers."""
+    """Return a page that shows an error, with the status and the headers that the API sends.
+
+    `fields` are those with a place for the error; their template has it as `errors`.
+    """
+    response = handle_service_error(request, error)
     return create_page(
         request,
         context,
@@ -151,5 +160,6 @@ def create_problem_page(
         status_code=response.status_code or HTTPStatus.INTERNAL_SERVER_ERROR,
         headers={name: value for name, value in response.headers.items() if name != "content-type"},
         problem=response.content,
+        errors=place_errors(error, fields),
         **values,
     )

@@ -17,7 +17,7 @@ from msgspec import Struct
 
 from ..arxiv_query import parse_id_parameter
 from ..context import Context
-from ..errors import NotFound, ServiceError
+from ..errors import NotFound, QueueTooLong, ServiceError, UpstreamError
 from ..formats import Reference
 from ..metadata.arxiv_ids import ArxivId, format_versioned_id
 from ..models.arxiv import Search
@@ -30,8 +30,8 @@ from ..timestamps import format_iso
 from .citations import create_json_ld, list_citation_tags
 from .csrf import check_token, create_token
 from .forms import read_form
-from .history import HistoryEntry, describe_run
-from .page import create_page, get_base_url
+from .history import HistoryEntry, create_history_entry
+from .page import create_page, create_problem_page, get_base_url
 from .redirects import redirect_to_paper
 
 SIMILAR_PAPERS = 5
@@ -69,23 +69,32 @@ async def show_paper(
     rows = await context.reader.fetch_versions(name, ignore_read_delay=True)
     row = select_version(rows, version)
     if row is None:
-        return await _create_missing_page(request, context, ArxivId(name, version), rows)
+        values = await _fetch_missing_values(request, context, ArxivId(name, version), rows)
+        return create_page(
+            request, context, "paper_missing.html", status_code=HTTPStatus.NOT_FOUND, **values
+        )
     return await _create_paper_page(request, context, row, rows)
 
 
 @post("/abs/{arxiv_id:path}")
 async def retrieve_paper(
     request: AnyRequest, context: NamedDependency[Context], arxiv_id: FromPath[str]
-) -> Response[None]:
-    """Retrieve a paper from arXiv, then redirect to its page.
+) -> Template | Response[None]:
+    """Retrieve a paper from arXiv, then redirect to its page, or show why that failed.
 
     Raises NotFound if arXiv does not have it.
     """
     name, version = parse_id_parameter(arxiv_id.strip("/"), "arxiv_id")
     await check_token(request, context, await read_form(request))
     full_name = format_versioned_id(name, version)
-    # the mirror does not have it either
-    reply = await context.search_service.search(Search(id_list=(full_name,)), source="arxiv")
+    search = Search(id_list=(full_name,))
+    try:
+        # the mirror does not have it either
+        reply = await context.search_service.search(search, source="arxiv")
+    except (QueueTooLong, UpstreamError) as error:
+        versions = await context.reader.fetch_versions(name, ignore_read_delay=True)
+        values = await _fetch_missing_values(request, context, ArxivId(name, version), versions)
+        return create_problem_page(request, context, error, "paper_missing.html", **values)
     if not reply.recorded.num_entries:
         raise NotFound(f"arXiv does not have a paper {full_name}")
     return await redirect_to_paper(context, ArxivId(name, version))
@@ -95,20 +104,17 @@ def _create_path(name: str, version: int | None) -> str:
     return f"/abs/{format_versioned_id(name, version)}"
 
 
-async def _create_missing_page(
-    request: AnyRequest, context: Context, arxiv_id: ArxivId, rows: Sequence[PaperRow]
-) -> Template:
-    return create_page(
-        request,
-        context,
-        "paper_missing.html",
-        status_code=HTTPStatus.NOT_FOUND,
-        name=arxiv_id.name,
-        version=arxiv_id.version,
-        full_name=format_versioned_id(*arxiv_id),
-        stored=[row.version for row in rows if row.version],
-        form_token=await create_token(request, context),
-    )
+async def _fetch_missing_values(
+    request: AnyRequest, context: Context, arxiv_id: ArxivId, versions: Sequence[PaperRow]
+) -> dict[str, Any]:
+    """Return the variables of the page of a paper, or of a version of it, that is not stored."""
+    return {
+        "name": arxiv_id.name,
+        "version": arxiv_id.version,
+        "full_name": format_versioned_id(*arxiv_id),
+        "stored": [row.version for row in versions if row.version],
+        "form_token": await create_token(request, context),
+    }
 
 
 async def _create_paper_page(
@@ -155,7 +161,7 @@ async def _find_searches(context: Context, row: PaperRow) -> list[HistoryEntry] 
         runs = await context.reader.fetch_finding_runs(row.arxiv_id, FINDING_RUNS)
     except ServiceError:
         return None
-    return [describe_run(run, context) for run in runs]
+    return [create_history_entry(run, context) for run in runs]
 
 
 def _list_versions(

@@ -20,15 +20,15 @@ from ..metadata.categories import find_unknown, get_title, spell_category
 from ..models.records import PaperRow
 from ..models.responses import FacetCount, Paper
 from ..papers import PaperMatches, select_order
-from ..problems import AnyRequest, handle_service_error
+from ..problems import AnyRequest
 from .page import create_page, create_problem_page, get_base_url
-from .page_params import Values, choose_page_size, parse_values, place_errors, read_values
+from .page_params import Values, choose_page_size, parse_values, read_values
 
-FILTERS = "author", "title", "journal", "category", "since", "until", "versions"
-LIST_PARAMETERS = ("q", *FILTERS)
+FILTER_PARAMETERS = "author", "title", "journal", "category", "since", "until", "versions"
+LIST_PARAMETERS = ("q", *FILTER_PARAMETERS)
 """The parameters that select papers, whatever their order."""
 PARAMETERS = (*LIST_PARAMETERS, "order", "items_per_page", "after")
-FIELDS = ("q", *FILTERS[:-1])
+FIELDS = ("q", *FILTER_PARAMETERS[:-1])
 """The fields that have a place for an error; the others are lists of choices."""
 FEED_PAPERS = 50
 MIN_BARS = 12
@@ -46,7 +46,7 @@ LABELS = {
 ORDERS = {"relevance": "Relevance", "newest": "Newest", "oldest": "Oldest"}
 
 
-class Choice(Struct, frozen=True):
+class ListLink(Struct, frozen=True):
     """A link that changes the list."""
 
     text: str
@@ -86,22 +86,18 @@ async def show_search(request: AnyRequest, context: NamedDependency[Context]) ->
         papers = _create_reader(request, context, query)
         page = await context.papers.fetch_page(papers, query.author, query.title, query.journal)
     except (InvalidParameter, IndexUnavailable) as error:
-        problem = handle_service_error(request, error)
-        errors = place_errors(error, FIELDS)
         return create_problem_page(
-            request, context, problem, "search.html", errors=errors, **_describe_list(values)
+            request, context, error, "search.html", fields=FIELDS, **_create_list_values(values)
         )
     return create_page(
         request,
         context,
         "search.html",
-        problem=None,
-        errors={},
-        papers=[_present(row, query.text, context) for row in page.rows],
+        papers=[_create_item(row, query.text, context) for row in page.rows],
         links=page.links,
         canonical=get_base_url(request, context) + _link(values),
-        **_describe_list(values),
-        **_describe_matches(values, page.matches),
+        **_create_list_values(values),
+        **_create_match_values(values, page.matches),
     )
 
 
@@ -117,11 +113,11 @@ def _create_reader(
     return ListReader(context.paper_search, selection, request, query, size)
 
 
-def _present(row: PaperRow, q: str | None, context: Context) -> tuple[Paper, dict[str, Any]]:
+def _create_item(row: PaperRow, q: str | None, context: Context) -> tuple[Paper, dict[str, Any]]:
     return Paper.from_row(row, context.settings.zone), find_highlights(row, q or "")
 
 
-def _describe_list(values: Values) -> dict[str, Any]:
+def _create_list_values(values: Values) -> dict[str, Any]:
     """Return the variables of the form, and the links to the same list in other forms."""
     orders = ORDERS if values.get("q") else {name: ORDERS[name] for name in ("newest", "oldest")}
     chosen = values.get("order", [next(iter(orders))])[0]
@@ -130,37 +126,37 @@ def _describe_list(values: Values) -> dict[str, Any]:
         "invalid_category": find_unknown(values.get("category", ())) or 0,
         "removals": list(_list_removals(values)),
         "orders": [
-            Choice(ORDERS[name], _link(values, order=name), name == chosen) for name in orders
+            ListLink(ORDERS[name], _link(values, order=name), name == chosen) for name in orders
         ],
-        "exports": [Choice(name, _link_export(values, name)) for name in FORMATS],
+        "exports": [ListLink(name, _link_export(values, name)) for name in FORMATS],
         "feed": _link_export(values | {"order": ["newest"]}, "atom", items_per_page=FEED_PAPERS),
         "arxiv_url": f"/?{urlencode({'mode': 'arxiv', 'q': values.get('q', [''])[0]})}",
     }
 
 
-def _describe_matches(values: Values, matches: PaperMatches) -> dict[str, Any]:
+def _create_match_values(values: Values, matches: PaperMatches) -> dict[str, Any]:
     """Return the variables of what only the first page has."""
     facets = matches.facets
     has_years = "since" in values or "until" in values
     return {
         "total": matches.total,
         "warnings": matches.warnings or [],
-        "corrections": [Choice(q, _link(values, q=q)) for q in matches.did_you_mean or []],
+        "corrections": [ListLink(q, _link(values, q=q)) for q in matches.did_you_mean or []],
         "categories": _list_categories(values, facets.category) if facets else [],
         "histogram": _create_histogram(values, facets.year) if facets and facets.year else None,
         "all_years": _link(values, since=None, until=None) if has_years else None,
     }
 
 
-def _list_removals(values: Values) -> list[Choice]:
+def _list_removals(values: Values) -> list[ListLink]:
     return [
-        Choice(text, _link_without(values, name, text), title=LABELS[name])
-        for name in FILTERS
+        ListLink(text, _link_without(values, name, text), title=LABELS[name])
+        for name in FILTER_PARAMETERS
         for text in values.get(name, ())
     ]
 
 
-def _list_categories(values: Values, counts: list[FacetCount]) -> list[Choice]:
+def _list_categories(values: Values, counts: list[FacetCount]) -> list[ListLink]:
     """Return the categories of the papers that match, those that are chosen first."""
     chosen = {spell_category(text): text for text in values.get("category", ())}
     numbers = {each.value: each.count for each in counts}
@@ -171,20 +167,20 @@ def _list_categories(values: Values, counts: list[FacetCount]) -> list[Choice]:
     ]
 
 
-def _link_removal(values: Values, category: str, count: int | None) -> Choice:
+def _link_removal(values: Values, category: str, count: int | None) -> ListLink:
     others = [text for text in values["category"] if spell_category(text) != category]
     text = "" if count is None else f"{count:,}"
     url = _link(values, category=others)
-    return Choice(category, url, is_chosen=True, count=text, title=get_title(category))
+    return ListLink(category, url, is_chosen=True, count=text, title=get_title(category))
 
 
-def _link_categories(values: Values, facets: list[FacetCount]) -> Iterator[Choice]:
+def _link_categories(values: Values, facets: list[FacetCount]) -> Iterator[ListLink]:
     list_url = _link(values, category=None)
     for facet in facets:
         url = _append_parameters(list_url, f"category={quote_plus(facet.value)}")
         # in place of others it has more papers than were counted among theirs
         count = "" if "category" in values else f"{facet.count:,}"
-        yield Choice(facet.value, url, count=count, title=facet.name)
+        yield ListLink(facet.value, url, count=count, title=facet.name)
 
 
 def _create_histogram(values: Values, counts: list[FacetCount]) -> Histogram:

@@ -18,13 +18,13 @@ from ..lists import ListReader
 from ..models.arxiv import Outcome, is_mirrored
 from ..models.records import ResultRow, Run
 from ..models.responses import Changes, Paper
-from ..problems import AnyRequest, handle_service_error
+from ..problems import AnyRequest
 from ..recorded_query import restore_search
 from .csrf import check_token, create_token
 from .forms import read_form
-from .history import describe_run
+from .history import create_history_entry
 from .page import create_page, create_problem_page
-from .page_params import choose_page_size, parse_values, place_errors, read_values
+from .page_params import choose_page_size, parse_values, read_values
 from .redirects import redirect_to_search
 
 FIELDS = "text", "start_timestamp", "end_timestamp", "status"
@@ -55,20 +55,16 @@ async def list_searches(request: AnyRequest, context: NamedDependency[Context]) 
         searches = ListReader(context.reader, selection, request, query, size)
         rows, links = await searches.fetch_page()
     except InvalidParameter as error:
-        problem = handle_service_error(request, error)
-        errors = place_errors(error, FIELDS)
         return create_problem_page(
-            request, context, problem, "searches.html", errors=errors, values=values
+            request, context, error, "searches.html", fields=FIELDS, values=values
         )
     return create_page(
         request,
         context,
         "searches.html",
-        problem=None,
-        errors={},
         values=values,
         links=links,
-        searches=[describe_run(row, context) for row in rows],
+        searches=[create_history_entry(row, context) for row in rows],
     )
 
 
@@ -79,8 +75,8 @@ async def show_recorded_search(
     """Return a recorded search with its results."""
     run = await _fetch_run(context, query_id)
     number = parse_values(request, context, PageQuery, ("page",)).page or 0
-    values = await _describe_search(request, context, run, number)
-    return create_page(request, context, "recorded_search.html", problem=None, **values)
+    values = await _fetch_search_values(request, context, run, number)
+    return create_page(request, context, "recorded_search.html", **values)
 
 
 @post("/searches/{query_id:int}/runs")
@@ -99,9 +95,8 @@ async def repeat_search(
             restored.query, bypass_cache=restored.source != "auto", source=restored.source
         )
     except (InvalidParameter, QueueTooLong, UpstreamError) as error:
-        problem = handle_service_error(request, error)
-        values = await _describe_search(request, context, run, 0)
-        return create_problem_page(request, context, problem, "recorded_search.html", **values)
+        values = await _fetch_search_values(request, context, run, 0)
+        return create_problem_page(request, context, error, "recorded_search.html", **values)
     return await redirect_to_search(context, reply.recorded.query_id)
 
 
@@ -113,7 +108,7 @@ async def _fetch_run(context: Context, query_id: int) -> Run:
         raise NotFound(f"no search {query_id} is recorded: {reason}") from None
 
 
-async def _describe_search(
+async def _fetch_search_values(
     request: AnyRequest, context: Context, run: Run, number: int
 ) -> dict[str, Any]:
     """Return the variables of a search, with a page of its results."""
@@ -127,16 +122,16 @@ async def _describe_search(
     start = number * PAGE_SIZE
     shown = results[start : start + PAGE_SIZE]
     return {
-        "search": describe_run(run, context),
+        "search": create_history_entry(run, context),
         "restored": restore_search(run, context.settings.api_url),
         "is_mirrored": is_mirrored(run.remarks),
         "warnings": _list_warnings(run),
         "missing_ids": (run.remarks or {}).get("missing_ids", []),
-        "previous": describe_run(previous, context) if previous else None,
-        "following": describe_run(following, context) if following else None,
+        "previous": create_history_entry(previous, context) if previous else None,
+        "following": create_history_entry(following, context) if following else None,
         "changes": await _find_changes(context, run, previous, results),
         "max_changes": MAX_CHANGES,
-        "results": await _describe_results(context, shown),
+        "results": await _fetch_shown_results(context, shown),
         "pages": _link_pages(run, number, len(results)),
         "exports": [name for name in FORMATS if name != "json"],
         "form_token": token,
@@ -158,7 +153,7 @@ async def _find_changes(
     return await context.runs.compare(run, results, previous)
 
 
-async def _describe_results(context: Context, rows: Sequence[ResultRow]) -> list[ShownResult]:
+async def _fetch_shown_results(context: Context, rows: Sequence[ResultRow]) -> list[ShownResult]:
     zone = context.settings.zone
     return [
         ShownResult(row, Paper.from_row(paper, zone) if paper else None)

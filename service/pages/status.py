@@ -56,7 +56,7 @@ OTHER = "failed otherwise"
 T = TypeVar("T")
 
 
-class Part(Struct, Generic[T], frozen=True):
+class StatusPart(Struct, Generic[T], frozen=True):
     """A part of the page, or why it cannot be shown."""
 
     value: T | None
@@ -96,14 +96,14 @@ async def show_status(request: AnyRequest, context: NamedDependency[Context]) ->
     )
 
 
-async def _read_part(part: Awaitable[T]) -> Part[T]:
+async def _read_part(part: Awaitable[T]) -> StatusPart[T]:
     try:
         async with asyncio.timeout(TIMEOUT):
-            return Part(await part)
+            return StatusPart(await part)
     except ServiceError as error:
-        return Part(None, error.detail)
+        return StatusPart(None, error.detail)
     except TimeoutError:
-        return Part(None, TIMED_OUT)
+        return StatusPart(None, TIMED_OUT)
 
 
 async def _fetch_health(context: Context) -> Health:
