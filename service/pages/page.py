@@ -26,8 +26,8 @@ from ..problems import AnyRequest, handle_service_error
 from ..sessions import Session, get_session
 from ..settings import Settings
 from .csrf import FormToken
-from .filters import FILTERS
 from .page_params import place_errors
+from .template_filters import FILTERS
 
 FOLDER = Path(__file__).parent
 STATIC_PATH = "/static"

@@ -4,7 +4,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from service.pages.filters import author_url
+from service.pages.template_filters import author_url
 from service.paper_query import Words, parse_query
 
 
