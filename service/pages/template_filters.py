@@ -5,14 +5,25 @@ from collections.abc import Callable
 from typing import Any
 from urllib.parse import quote
 
+from markupsafe import Markup
+
 from ..metadata import categories
 from ..metadata.tex import tex_to_text
 from .formulas import render_math, render_plain
 
 
-def date(time: str) -> str:
-    """Return the day of a time in ISO 8601."""
-    return time[:10]
+def date(iso: str) -> Markup:
+    """Return the day of a time in ISO 8601 as an element."""
+    return _create_time_element(iso, iso[:10])
+
+
+def time(iso: str) -> Markup:
+    """Return a time in ISO 8601 as an element, with a space before the hours."""
+    return _create_time_element(iso, iso.replace("T", " "))
+
+
+def _create_time_element(iso: str, text: str) -> Markup:
+    return Markup('<time datetime="{}">{}</time>').format(iso, text)
 
 
 def category_name(category: str) -> str:
@@ -60,6 +71,7 @@ FILTERS: dict[str, Callable[..., Any]] = {
     "math": render_math,
     "plain": render_plain,
     "date": date,
+    "time": time,
     "category_name": category_name,
     "is_category": categories.is_known,
     "license_name": license_name,
