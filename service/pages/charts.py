@@ -2,12 +2,12 @@
 
 import math
 from collections.abc import Callable, Sequence
+from typing import ClassVar
 
 from msgspec import Struct
 
-WIDTH, HEIGHT = 440, 210
 LEFT, RIGHT, TOP, BOTTOM = 48, 432, 12, 184
-"""The edges of the plot in user units."""
+"""The edges of the plot in user units; labels are to the left of it and below it."""
 MAX_TICKS = 5
 MAX_LABELS = 7
 BAR_SHARE = 0.7
@@ -58,6 +58,12 @@ class Line(Struct, frozen=True):
 
 class Chart(Struct, frozen=True, kw_only=True):
     """A chart and the table with the same values."""
+
+    width: ClassVar = 440
+    height: ClassVar = 210
+    left: ClassVar = LEFT
+    right: ClassVar = RIGHT
+    bottom: ClassVar = BOTTOM
 
     name: str
     title: str
