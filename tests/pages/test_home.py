@@ -77,7 +77,7 @@ async def test_form_searches_arxiv_and_leads_to_the_recorded_search(
     for name, value in sent.items():
         assert f"{name}={value}&" in row[1]
     page = await fetch(client)
-    [link] = select(page, "ol.recent//a")
+    [link] = select(page, "ol.searches//a")
     assert link.get("href") == f"/searches/{row[0]}"
     assert link.text_content() == "".join(sent.values())
 
@@ -120,7 +120,7 @@ async def test_search_that_arxiv_does_not_answer_is_explained(gateway: Serve) ->
         assert select(page, "a[@href='/searches/1']")
         state = read_texts(await fetch(client), "p.service-status")[0]
         assert "arXiv throttles requests until" in state
-        assert "arXiv was overloaded" in read_texts(page, "ol.recent")[0]
+        assert "arXiv was overloaded" in read_texts(page, "ol.searches")[0]
 
 
 async def test_search_of_arxiv_needs_the_token_of_the_form(client: Gateway, arxiv: StandIn) -> None:
@@ -155,7 +155,7 @@ async def test_page_counts_the_searches_of_today(client: Gateway, db: psycopg.Co
     assert "Searches today3" not in "".join(read_texts(page, "dl.numbers"))
     assert "Searches today2" in "".join(read_texts(page, "dl.numbers"))
     assert "arXiv responds." in read_texts(page, "p.service-status")[0]
-    assert len(select(page, "ol.recent//li")) == 3
+    assert len(select(page, "ol.searches//li")) == 3
 
 
 async def test_page_shows_the_latest_day_of_announcements(
@@ -181,7 +181,7 @@ async def test_recorded_queries_are_shown_as_text(client: Gateway, db: psycopg.C
     await client.get("/arxiv", params={"any": "x"})
     db.execute("update queries set query = %s", (f"search_query={HOSTILE}&id_list=&start=0",))
     page = await fetch(client)
-    assert read_texts(page, "ol.recent//a") == [HOSTILE]
+    assert read_texts(page, "ol.searches//a") == [HOSTILE]
     assert len(select(page, "script")) == 1
 
 
@@ -212,7 +212,7 @@ async def test_frontend_without_a_database_shows_the_same(
             page = await fetch(client)
             assert "Searches today1" in "".join(read_texts(page, "dl.numbers"))
             assert "arXiv responds." in read_texts(page, "p.service-status")[0]
-            assert len(select(page, "ol.recent//li")) == 1
+            assert len(select(page, "ol.searches//li")) == 1
             assert (await client.get("/search?order=newest", headers=BROWSER)).status_code == 200
 
 

@@ -153,7 +153,7 @@ async def test_unknown_paper_can_be_retrieved_from_arxiv(client: Gateway, arxiv:
     assert response.headers["location"] == f"/abs/{name}"
     assert len(arxiv.requests) == 1
     shown = await fetch(client, f"/abs/{name}")
-    assert shown.xpath("//ul[@class='abs-searches']//code")[0].text_content() == name
+    assert shown.xpath("//ol[@class='searches']//a")[0].text_content() == name
 
 
 async def test_paper_that_arxiv_does_not_have_is_not_found(client: Gateway) -> None:
@@ -181,7 +181,7 @@ async def test_searches_that_found_a_paper_are_listed_latest_first(
         assert (await client.get(f"/arxiv?id_list={ids}")).status_code == 200
     await client.get(f"/arxiv?id_list={arxiv.papers[40].arxiv_id}")
     page = await fetch(client, f"/abs/{name}")
-    links = page.xpath("//ul[@class='abs-searches']//a")
+    links = page.xpath("//ol[@class='searches']//a")
     assert [link.get("href") for link in links] == [f"/searches/{n}" for n in range(12, 2, -1)]
 
 
@@ -382,5 +382,5 @@ async def test_searches_that_found_it_are_shown_as_recorded(
     runs = Runs(db)
     runs.add("2101.00001v1", query='search_query=all:"a+b" AND ti:100%25&id_list=')
     page = await fetch(client, "/abs/2101.00001")
-    [code] = page.xpath("//ul[@class='abs-searches']//code")
-    assert code.text_content() == 'all:"a+b" AND ti:100%25'
+    [link] = page.xpath("//ol[@class='searches']//a")
+    assert link.text_content() == 'all:"a+b" AND ti:100%25'
