@@ -68,14 +68,14 @@ def test_keys_move_between_new_papers_and_open_one(visit: Visit) -> None:
 
 def test_keys_can_be_switched_off_on_every_page(visit: Visit) -> None:
     page = visit("/status")
-    expect(page.get_by_label("Keys:")).to_be_checked()
+    expect(page.get_by_label("Keyboard shortcuts")).to_be_checked()
     page.goto("/new")
-    page.get_by_label("Keys:").uncheck()
+    page.get_by_label("Keyboard shortcuts").uncheck()
     page.locator("h1").click()
     page.keyboard.press("j")
     expect(page.locator("article h3 a").first).not_to_be_focused()
     page.reload()
-    expect(page.get_by_label("Keys:")).not_to_be_checked()
+    expect(page.get_by_label("Keyboard shortcuts")).not_to_be_checked()
 
 
 def test_chosen_category_is_remembered(visit: Visit) -> None:

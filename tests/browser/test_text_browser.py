@@ -36,5 +36,5 @@ def test_page_can_be_read_in_a_text_browser(site: str, path: str) -> None:
         assert part in text[position:], text
         position = text.index(part, position)
     # controls that need the script are not shown
-    assert "Keys:" not in text
+    assert "Keyboard shortcuts" not in text
     assert "Mark all" not in text

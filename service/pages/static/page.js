@@ -1,11 +1,10 @@
 // Conveniences only: every page works without this script.
 "use strict";
 
-// "/" moves the focus to the search box, unless something is being typed.
+// "/" moves the focus to the search box.
 document.addEventListener("keydown", (event) => {
   const box = document.querySelector("input[type=search]");
-  const isTyping = event.target.closest("input, textarea, select, [contenteditable]");
-  if (event.key === "/" && box && !isTyping && isShortcut(event)) {
+  if (event.key === "/" && box && isShortcut(event)) {
     event.preventDefault();
     box.focus();
     box.select();
@@ -43,13 +42,6 @@ function createCopyButton(link) {
   return group;
 }
 
-// A bar of the histogram shows its year and number.
-for (const bar of document.querySelectorAll("svg a[data-label]")) {
-  const title = document.createElementNS("http://www.w3.org/2000/svg", "title");
-  title.textContent = bar.dataset.label;
-  bar.prepend(title);
-}
-
 // A search of arXiv shows that it waits, until the browser has the page with the result.
 const searchForm = document.querySelector("form.search[method=post]");
 if (searchForm) {
@@ -68,14 +60,15 @@ if (searchForm) {
   });
 }
 
-// Keys of one character can be switched off, as WCAG 2.1.4 requires.
+// Whether a key is one of the shortcuts, which do nothing while text is typed.
 function isShortcut(event) {
+  const isTyping = event.target.closest("input, textarea, select, [contenteditable]");
   const hasModifier = event.ctrlKey || event.metaKey || event.altKey;
-  return !hasModifier && read("shortcuts") !== "off";
+  return !isTyping && !hasModifier && loadSetting("shortcuts") !== "off";
 }
 
-// Browsers can be set to store nothing.
-function read(name) {
+// Users can set browsers to store nothing.
+function loadSetting(name) {
   try {
     return localStorage.getItem(name);
   } catch {
@@ -83,7 +76,7 @@ function read(name) {
   }
 }
 
-function store(name, value) {
+function saveSetting(name, value) {
   try {
     localStorage.setItem(name, value);
   } catch {
@@ -98,40 +91,41 @@ for (const form of document.querySelectorAll("form[data-remember]")) {
   const parameters = new URLSearchParams(location.search);
   if (parameters.has(name) && !form.querySelector("[aria-invalid]")) {
     const values = parameters.getAll(name).filter((value) => value.trim());
-    store(key, new URLSearchParams(values.map((value) => [name, value])).toString());
+    saveSetting(key, new URLSearchParams(values.map((value) => [name, value])).toString());
   }
-  if (!location.search && read(key)) {
-    location.replace(`${location.pathname}?${read(key)}`);
+  if (!location.search && loadSetting(key)) {
+    location.replace(`${location.pathname}?${loadSetting(key)}`);
   }
 }
 
-// The keys of one character can be switched off.
+// Shortcuts of one character can be switched off, as WCAG 2.1.4 requires.
 document.querySelector("footer").prepend(createShortcutSwitch());
 
 function createShortcutSwitch() {
   const box = document.createElement("input");
   box.type = "checkbox";
-  box.checked = read("shortcuts") !== "off";
-  box.addEventListener("change", () => store("shortcuts", box.checked ? "on" : "off"));
+  box.checked = loadSetting("shortcuts") !== "off";
+  box.addEventListener("change", () => saveSetting("shortcuts", box.checked ? "on" : "off"));
   const label = document.createElement("label");
-  label.append(box, " Keys: / search box; in lists of new papers j next, k previous, o open");
+  label.append(box, " Keyboard shortcuts: / search; on New: j next, k previous, o open");
   const paragraph = document.createElement("p");
   paragraph.className = "shortcuts";
   paragraph.append(label);
   return paragraph;
 }
 
-// Lists of new papers: marks for papers that were read, and keys to move between them.
+// Lists of new papers: marks for papers that were read, and shortcuts to move between them.
+const READ_PAPERS = "read";
 const MAX_READ = 5000;
 const list = document.querySelector("[data-reading]");
 if (list) {
   const papers = [...list.querySelectorAll(".paper")];
-  const known = new Set(readMarks());
+  const known = new Set(loadReadPapers());
   const setRead = (paper, isRead) => {
-    const marks = new Set(readMarks());
+    const marks = new Set(loadReadPapers());
     marks.delete(paper.dataset.paper);
     if (isRead) marks.add(paper.dataset.paper);
-    store("read", JSON.stringify([...marks].slice(-MAX_READ)));
+    saveSetting(READ_PAPERS, JSON.stringify([...marks].slice(-MAX_READ)));
     showMark(paper, isRead);
   };
   for (const paper of papers) {
@@ -145,9 +139,9 @@ if (list) {
   if (papers.length) list.before(createMarkAllButton(papers, setRead));
 }
 
-function readMarks() {
+function loadReadPapers() {
   try {
-    const marks = JSON.parse(read("read"));
+    const marks = JSON.parse(loadSetting(READ_PAPERS));
     return Array.isArray(marks) ? marks : [];
   } catch {
     return [];
@@ -183,8 +177,7 @@ function showMark(paper, isRead) {
 }
 
 function moveByKey(event, papers) {
-  const isTyping = event.target.closest("input, textarea, select, [contenteditable]");
-  if (isTyping || !isShortcut(event)) return;
+  if (!isShortcut(event)) return;
   const step = { j: 1, k: -1, o: 0 }[event.key];
   if (step === undefined) return;
   const current = papers.findIndex((paper) => paper.contains(document.activeElement));
