@@ -23,7 +23,7 @@ from tests.support.pages import parse, read_form
 from tests.support.runs import Runs
 
 MakeSettings = Callable[..., Settings]
-VERSION_ROWS = "//div[@class='abs-table']//tbody/tr"
+VERSION_ROWS = "//div[@class='table']//tbody/tr"
 
 
 async def fetch(client: Gateway, path: str, status: int = 200) -> html.HtmlElement:
@@ -37,9 +37,10 @@ def read_meta(page: html.HtmlElement, name: str) -> list[str]:
 
 
 def read_facts(page: html.HtmlElement) -> dict[str, str]:
-    names = [term.text_content() for term in page.xpath("//dl[@class='abs-facts']/dt")]
+    names = [term.text_content() for term in page.xpath("//dl[@class='facts abs-facts']/dt")]
     values = [
-        " ".join(each.text_content().split()) for each in page.xpath("//dl[@class='abs-facts']/dd")
+        " ".join(each.text_content().split())
+        for each in page.xpath("//dl[@class='facts abs-facts']/dd")
     ]
     return dict(zip(names, values, strict=True))
 
