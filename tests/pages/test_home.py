@@ -116,6 +116,8 @@ async def test_search_that_arxiv_does_not_answer_is_explained(gateway: Serve) ->
         assert "retry-after" in response.headers
         page = parse(response)
         assert read_texts(page, "*[@id='error']")
+        assert "Try again in " in page.text_content()
+        assert not select(page, "*[@aria-invalid]")
         assert read_form(response, "/")["q"] == "dark"
         assert select(page, "a[@href='/searches/1']")
         state = read_texts(await fetch(client), "p.service-status")[0]
@@ -127,6 +129,7 @@ async def test_search_of_arxiv_needs_the_token_of_the_form(client: Gateway, arxi
     response = await client.post("/", data={"q": "dark", "mode": "arxiv"}, headers=BROWSER)
     assert response.status_code == 403
     assert "send it again" in read_texts(parse(response), "*[@id='error']")[0]
+    assert not select(parse(response), "*[@aria-invalid]")
     assert not arxiv.requests
     form = read_form(response, "/")
     assert (form["q"], form["mode"]) == ("dark", "arxiv")

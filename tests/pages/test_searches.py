@@ -214,7 +214,7 @@ async def test_failed_run_is_explained_on_the_page(client: Gateway, arxiv: Stand
     assert response.status_code >= 400
     page = parse(response)
     assert read_texts(page, "*[@id='error']")
-    [record] = [url for text, url in read_links(page).items() if "failed run" in text]
+    [record] = [url for text, url in read_links(page).items() if "failed search" in text]
     failed = parse(await client.get(record))
     assert "✗" in read_texts(failed, "span.outcome")[0]
 
