@@ -35,7 +35,7 @@ in_all_views = pytest.mark.parametrize("view", VIEWS)
 View = dict[str, object]
 
 
-def search(page: Page, text: str, mode: str = "the papers of this service") -> None:
+def search(page: Page, text: str, mode: str = "stored papers") -> None:
     page.get_by_label(mode).check()
     page.get_by_role("searchbox").fill(text)
     page.get_by_role("button", name="Search").click()

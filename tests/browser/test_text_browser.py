@@ -7,7 +7,7 @@ import subprocess
 import pytest
 
 PAGES = {
-    "/": ["Search arXiv", "[                    ] Search", "Recent searches of arXiv"],
+    "/": ["Search for papers", "[                    ] Search", "Recent searches of arXiv"],
     "/search?q=testing": ["121 papers", "Testing", "Next page"],
     "/search?q=(": ["Error: q:"],
     "/abs/math/0406001": ["arXiv:math/0406001", "Abstract", "BibTeX"],

@@ -11,6 +11,9 @@ from lxml.html import HtmlElement
 
 from demo.arxiv import StandIn
 from service.app import add_outer_middleware
+from service.context import LocalContext
+from service.db.reader import RecordReader
+from service.errors import ServiceError
 from service.models.responses import ArxivState
 from service.pages.home import _estimate_wait
 from service.settings import Settings
@@ -195,6 +198,23 @@ async def test_start_page_is_useful_without_the_database(
     page = await fetch(client)
     assert select(page, "form.search")
     assert "cannot be read" in page.text_content()
+
+
+async def test_start_page_without_numbers_has_no_heading_for_them(
+    client: Gateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def fail(*_: object) -> None:
+        raise ServiceError("unavailable")
+
+    for owner, name in (
+        (LocalContext, "fetch_index_status"),
+        (RecordReader, "count_runs"),
+        (RecordReader, "fetch_announced_day"),
+    ):
+        monkeypatch.setattr(owner, name, fail)
+    page = await fetch(client)
+    assert "Numbers" not in read_texts(page, "h2")
+    assert not select(page, "dl.numbers")
 
 
 async def test_frontend_without_a_database_shows_the_same(
