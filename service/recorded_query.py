@@ -29,8 +29,8 @@ _NO_KEY = UUID(int=0)
 _ORDERS = {
     ("relevance", "descending"): "by relevance",
     ("relevance", "ascending"): "by relevance, the least relevant first",
-    ("lastUpdatedDate", "descending"): "last updated first",
-    ("lastUpdatedDate", "ascending"): "last updated last",
+    ("lastUpdatedDate", "descending"): "most recently updated first",
+    ("lastUpdatedDate", "ascending"): "least recently updated first",
     ("submittedDate", "descending"): "newest first",
     ("submittedDate", "ascending"): "oldest first",
 }

@@ -48,7 +48,7 @@ OUTCOME_GROUPS: dict[str, frozenset[str]] = {
     "failed at arXiv": frozenset(
         {Outcome.REFUSED, Outcome.BUSY, Outcome.BROKEN, Outcome.TIMEOUT, Outcome.UNREACHABLE}
     ),
-    "turned away": frozenset({"turned_away"}),
+    "rejected: wait too long": frozenset({"turned_away"}),
     "abandoned": frozenset({"abandoned"}),
 }
 OTHER = "failed otherwise"

@@ -310,7 +310,7 @@ async def test_misspelled_word_is_corrected(client: Gateway) -> None:
 
 async def test_search_without_results_leads_to_arxiv(client: Gateway) -> None:
     page = await fetch(client, {"q": "zzz"})
-    start = parse(await client.get(find_link(page, "search at arXiv"), headers=BROWSER))
+    start = parse(await client.get(find_link(page, "search arXiv"), headers=BROWSER))
     fields = dict(select(start, "form.search")[0].form_values())
     assert (fields["q"], fields["mode"]) == ("zzz", "arxiv")
 

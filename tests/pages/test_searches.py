@@ -44,8 +44,8 @@ async def test_searches_are_listed_latest_first(client: Gateway, runs: Runs) -> 
     assert read_texts(page, "ol.searches//p.query") == ["2611.00002", "ti:first"]
     failed, complete = read_texts(page, "ol.searches//p.note")
     assert "✗ no response in time" in failed
-    assert "from result 21" in failed
-    assert "✓ complete · 1 found, 1 stored" in complete
+    assert failed.endswith("no papers stored from result 21")
+    assert complete.endswith("✓ complete · 1 paper stored, result 1 of 1")
     assert read_links(page)["ti:first"] == "/searches/101"
 
 
@@ -99,7 +99,7 @@ async def test_changes_since_the_previous_run_are_shown(client: Gateway, runs: R
     page = parse(await client.get(f"/searches/{second}"))
     assert read_texts(page, "details[@open]/summary")[:4] == [
         "Added: 1",
-        "Gone: 1",
+        "Removed: 1",
         "New versions: 1",
         "Moved: 2",
     ]

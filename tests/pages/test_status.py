@@ -70,7 +70,7 @@ async def test_new_service_has_a_status(client: Gateway) -> None:
     assert page.xpath("//main/section/@aria-labelledby") == SECTIONS
     assert "State ready" in read(page, "service")
     assert "Cooldown none In progress no request Waiting 0 searches" in read(page, "limiter")
-    assert "None is recorded" in read(page, "responses")
+    assert "No responses are recorded" in read(page, "responses")
     assert read(page, "days").count("Nothing was recorded in this time.") == 3
     assert "No sync is recorded" in read(page, "mirror")
     assert "cannot be shown" not in page.text_content()
@@ -132,7 +132,12 @@ async def test_charts_show_the_recorded_days(client: Gateway, db: psycopg.Connec
     page = await fetch(client)
 
     heading, first, *between, last = read_table(page, "Searches by outcome")
-    assert heading == ["Day", "answered", "failed at arXiv", "turned away", "failed otherwise"]
+    assert heading[1:] == [
+        "answered",
+        "failed at arXiv",
+        "rejected: wait too long",
+        "failed otherwise",
+    ]
     assert first[1:] == ["0", "1", "0", "7"]
     assert last[1:] == ["10", "0", "4", "0"]
     assert [row[1:] for row in between] == [["0"] * 4] * 12
