@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import Any
 from urllib.parse import quote
 
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from ..metadata import categories
 from ..metadata.tex import tex_to_text
@@ -24,6 +24,29 @@ def time(iso: str) -> Markup:
 
 def _create_time_element(iso: str, text: str) -> Markup:
     return Markup('<time datetime="{}">{}</time>').format(iso, text)
+
+
+_ISOLATES = re.compile("[\u2066-\u2069]")
+_END_OF_ISOLATE = "\u2069"
+
+
+def isolate(text: str) -> Markup:
+    """Return a text as an element that does not change the direction of what follows it.
+
+    To browsers, <bdi> is a pair of control characters, so those in the text must be in pairs too.
+    """
+    depth = 0
+
+    def pair(match: re.Match[str]) -> str:
+        nonlocal depth
+        depth += -1 if match[0] == _END_OF_ISOLATE else 1
+        if depth < 0:
+            depth = 0
+            return ""
+        return match[0]
+
+    paired = _ISOLATES.sub(pair, escape(text))
+    return Markup(f"<bdi>{paired}{_END_OF_ISOLATE * depth}</bdi>")  # noqa: S704 - it is escaped
 
 
 def category_name(category: str) -> str:
@@ -72,6 +95,7 @@ FILTERS: dict[str, Callable[..., Any]] = {
     "plain": render_plain,
     "date": date,
     "time": time,
+    "isolate": isolate,
     "category_name": category_name,
     "is_category": categories.is_known,
     "license_name": license_name,
