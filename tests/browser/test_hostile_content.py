@@ -6,7 +6,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from tests.browser.conftest import NARROW, WIDE, Visit
-from tests.support.site import HOSTILE_ID, HOSTILE_TITLE, LONG_ID
+from tests.support.site import HOSTILE_ID, HOSTILE_RUN, HOSTILE_TITLE, LONG_ID
 
 MARKUP = "<script>alert(1)</script><img src=x onerror=alert(1)>'\"><svg onload=alert(1)>"
 BIDIRECTIONAL = "\u202egnp.exe\u2066 \u202d"
@@ -58,14 +58,56 @@ def test_texts_of_a_paper_are_shown_as_text(visit: Visit, *, has_script: bool) -
             assert text in page.content()
 
 
-def test_bidirectional_characters_do_not_reverse_the_page(visit: Visit) -> None:
-    page = visit("/search?q=hostile")
-    paper = page.locator(f"[data-paper='{HOSTILE_ID}v1']")
-    link = paper.get_by_role("link", name=f"arXiv:{HOSTILE_ID}v1")
-    box, row = link.bounding_box(), paper.bounding_box()
-    assert box
-    assert row
-    assert box["x"] - row["x"] < 30
+def list_reversed_texts(page: Page) -> tuple[int, list[str]]:
+    """How many texts of a page have such characters, and which of the others are reversed."""
+    number, texts = page.evaluate("""() => {
+        for (const each of document.querySelectorAll("details")) each.open = true;
+        const stored = "bdi, [dir=auto], .paper-authors a, .paper-note, .paper-abstract p, td, dd";
+        const hostile = new Set(), reversed = [];
+        const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+        for (let node = walker.nextNode(); node; node = walker.nextNode()) {
+            const place = node.data.search(/[A-Za-z0-9]{2}/);
+            const owner = node.parentElement.closest(stored);
+            if (/[\u202a-\u202e\u2066-\u2069]/.test(owner?.textContent)) hostile.add(owner);
+            else if (place >= 0) {
+                const [first, second] = [place, place + 1].map(offset => {
+                    const range = document.createRange();
+                    range.setStart(node, offset);
+                    range.setEnd(node, offset + 1);
+                    return range.getBoundingClientRect();
+                });
+                if (first.top === second.top && first.x > second.x) reversed.push(node.data);
+            }
+        }
+        return [hostile.size, reversed];
+    }""")
+    return number, texts
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/search?q=hostile",
+        f"/search?q=hostile&title={quote(BIDIRECTIONAL)}",
+        f"/abs/{HOSTILE_ID}",
+        "/new",
+        "/searches?order=oldest",
+        f"/searches/{HOSTILE_RUN}",
+    ],
+)
+def test_bidirectional_characters_do_not_reverse_the_page(visit: Visit, path: str) -> None:
+    number, texts = list_reversed_texts(visit(path))
+    assert number > 0
+    assert texts == []
+
+
+def test_numbers_after_hostile_titles_are_in_their_order(visit: Visit) -> None:
+    page = visit(f"/searches/{HOSTILE_RUN}")
+    changes = page.get_by_role("region", name="Changes since the previous run")
+    expect(changes.locator("summary")).to_have_text(
+        ["Added: 1", "Removed: 1", "New versions: 1", "Moved: 1"]
+    )
+    expect(changes.get_by_role("listitem").nth(2)).to_contain_text(", version 1 → 2")
 
 
 @pytest.mark.parametrize("width", [NARROW, WIDE])

@@ -6,6 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import date
 from time import monotonic, sleep
+from uuid import uuid4
 
 import httpx
 import psycopg
@@ -14,17 +15,21 @@ from service.models.arxiv import Entry
 from tests.conftest import copied
 from tests.support.clients import serve_gateway
 from tests.support.papers import create_paper, store_papers
+from tests.support.runs import Runs
 
 TIMEOUT = 60.0
 DAYS = date(2026, 11, 24), date(2026, 11, 23)
 KINDS = ("new", "new", "new", "cross", "replace", "replace-cross")
-HOSTILE_TITLE = '</a><img src=x onerror="alert(1)"><script>alert(2)</script> \u202etxt.exe {{7*7}}'
+HOSTILE_TITLE = (
+    '</a><img src=x onerror="alert(1)"><script>alert(2)</script> \u2069\u202etxt.exe\u2066 {{7*7}}'
+)
 HOSTILE_ABSTRACT = (
     "</p><style>body{display:none}</style><svg onload=alert(3)> $\\href{javascript:alert(4)}{x}$"
     " $\\frac{$ $\\undefinedmacro{x}$ $x^{$ "
 )
 HOSTILE_ID = "2611.09001"
 LONG_ID = "2611.09002"
+FAILED_RUN, HOSTILE_RUN = 101, 103
 
 
 @contextmanager
@@ -38,6 +43,7 @@ def run_site(server: str, template: str, arxiv_url: str, **settings: str) -> Ite
         _run_apart(database, *create_hostile_papers())
         with psycopg.connect(database, autocommit=True) as db:
             announce_papers(db)
+            record_other_searches(db)
             _wait_until_searchable(url, db)
         yield url
 
@@ -78,12 +84,26 @@ def announce_papers(db: psycopg.Connection) -> None:
     rows = db.execute(
         "select arxiv_id, version, primary_category from papers order by arxiv_id limit 60"
     ).fetchall()
+    rows.append((HOSTILE_ID, 1, "cs.SE"))
     for number, (arxiv_id, version, category) in enumerate(rows):
         db.execute(
             "insert into announcements (date, arxiv_id, version, type, primary_category,"
             " cross_categories) values (%s, %s, %s, %s, %s, '{cs.LG}')",
             [DAYS[number % 2], arxiv_id, version, KINDS[number % len(KINDS)], category],
         )
+
+
+def record_other_searches(db: psycopg.Connection) -> None:
+    """Store a failed search, and two runs of one with hostile texts and every kind of change."""
+    runs = Runs(db)
+    runs.add(outcome="timeout", query="search_query=ti:late&id_list=", key=uuid4())
+    query = f"search_query=ti:{HOSTILE_TITLE}&id_list="
+    first = runs.add("2611.09003v1", "2611.09004v1", "removed", query=query)
+    second = runs.add("added", "2611.09004v1", "2611.09003v2", query=query)
+    db.execute(
+        "update results set title = %s || title where query_id in (%s, %s)",
+        [HOSTILE_TITLE, first, second],
+    )
 
 
 def _wait_until_searchable(url: str, db: psycopg.Connection) -> None:
