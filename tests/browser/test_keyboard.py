@@ -1,9 +1,10 @@
 """The pages without a pointer."""
 
 import pytest
-from playwright.sync_api import expect
+from playwright.sync_api import Page, expect
 
 from tests.browser.conftest import Visit
+from tests.support.site import DAYS
 
 
 def test_first_stop_is_the_link_that_skips_the_navigation(visit: Visit) -> None:
@@ -78,19 +79,54 @@ def test_keys_can_be_switched_off_on_every_page(visit: Visit) -> None:
     expect(page.get_by_label("Keyboard shortcuts")).not_to_be_checked()
 
 
+def choose_category(page: Page, text: str) -> None:
+    page.get_by_label("Category or archive").fill(text)
+    page.keyboard.press("Enter")
+    page.wait_for_url(f"**category={text}&*")
+
+
+def expect_new_papers_of(page: Page, category: str) -> None:
+    page.goto("/new")
+    page.wait_for_url(f"**category={category}")
+    expect(page.get_by_label("Category or archive")).to_have_value(category)
+
+
 def test_chosen_category_is_remembered(visit: Visit) -> None:
     page = visit("/new")
-    page.get_by_label("Category or archive").fill("math")
-    page.keyboard.press("Enter")
-    page.wait_for_url("**category=math*")
-    page.goto("/new")
-    page.wait_for_url("**category=math*")
-    expect(page.get_by_label("Category or archive")).to_have_value("math")
-    page.get_by_label("Category or archive").fill("nonsense")
-    page.keyboard.press("Enter")
+    choose_category(page, "math")
+    expect_new_papers_of(page, "math")
+    choose_category(page, "nonsense")
     expect(page.locator("#error")).to_be_visible()
+    expect_new_papers_of(page, "math")
+
+
+def test_remembered_category_is_added_to_links_to_a_day(visit: Visit) -> None:
+    page = visit("/new")
+    choose_category(page, "cs.LG")
+    page.goto("/")
+    page.locator(".numbers a").click()
+    page.wait_for_url(f"**/new?date={DAYS[0]}&category=cs.LG")
+    expect(page.get_by_label("Category or archive")).to_have_value("cs.LG")
+
+
+def test_all_categories_can_be_chosen_again(visit: Visit) -> None:
+    page = visit("/new")
+    choose_category(page, "math")
+    choose_category(page, "")
+    page.goto(f"/new?date={DAYS[1]}")
     page.goto("/new")
-    page.wait_for_url("**category=math*")
+    expect(page.get_by_label("Category or archive")).to_have_value("")
+    page.get_by_role("link", name="Previous day").click()
+    page.wait_for_url(f"**/new?date={DAYS[1]}")
+    expect(page.get_by_label("Category or archive")).to_have_value("")
+
+
+def test_link_with_a_category_does_not_change_what_is_remembered(visit: Visit) -> None:
+    page = visit("/new")
+    choose_category(page, "math")
+    page.goto("/new?category=cs.LG")
+    expect(page.get_by_label("Category or archive")).to_have_value("cs.LG")
+    expect_new_papers_of(page, "math")
 
 
 def test_all_papers_are_marked_as_read(visit: Visit) -> None:

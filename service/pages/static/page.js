@@ -84,17 +84,26 @@ function saveSetting(name, value) {
   }
 }
 
-// A form remembers the valid values of a field, and fills them in where the address has none.
+// A form remembers the values of a field that were sent with it and are valid, also if all are
+// empty. They are added to addresses without the field, except to those of other pages of a list,
+// which belong to the values with which the list began.
 for (const form of document.querySelectorAll("form[data-remember]")) {
   const name = form.dataset.remember;
   const key = `${form.getAttribute("action")} ${name}`;
+  const keyOfSent = `${key} sent`;
+  form.addEventListener("submit", () => {
+    saveSetting(keyOfSent, `?${new URLSearchParams(new FormData(form))}`);
+  });
   const parameters = new URLSearchParams(location.search);
-  if (parameters.has(name) && !form.querySelector("[aria-invalid]")) {
+  // the page of a link from elsewhere does not change what is remembered
+  if (loadSetting(keyOfSent) === location.search && !document.querySelector("#error")) {
     const values = parameters.getAll(name).filter((value) => value.trim());
     saveSetting(key, new URLSearchParams(values.map((value) => [name, value])).toString());
   }
-  if (!location.search && loadSetting(key)) {
-    location.replace(`${location.pathname}?${loadSetting(key)}`);
+  const remembered = loadSetting(key);
+  if (remembered && !parameters.has(name) && !parameters.has("after")) {
+    for (const pair of new URLSearchParams(remembered)) parameters.append(...pair);
+    location.replace(`${location.pathname}?${parameters}`);
   }
 }
 
