@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
+import psycopg
 import pytest
 from playwright.sync_api import (
     Browser,
@@ -18,6 +19,9 @@ from playwright.sync_api import (
 )
 
 from demo.arxiv import StandIn
+from service.api_keys import generate_key, hash_key
+from tests.conftest import copied
+from tests.support.clients import serve_gateway
 from tests.support.site import run_site
 
 CHROMIUM = Path("/usr/bin/chromium")
@@ -35,6 +39,24 @@ def site(server: str, template: str, arxiv_server: tuple[StandIn, str]) -> Itera
     """URL of a service that has papers."""
     with run_site(server, template, arxiv_server[1].removesuffix("/api/query")) as url:
         yield url
+
+
+@pytest.fixture(scope="session")
+def private_site(
+    server: str, template: str, arxiv_server: tuple[StandIn, str]
+) -> Iterator[tuple[str, str]]:
+    """URL of a service that requires API keys, and a key."""
+    key = generate_key()
+    arxiv_url = arxiv_server[1].removesuffix("/api/query")
+    with copied(server, template) as database:
+        with psycopg.connect(database) as db:
+            db.execute(
+                "insert into api_keys (name, digest, beginning, quota, seconds)"
+                " values ('team-a', %s, %s, 1000, 60)",
+                [hash_key(key), key[:8]],
+            )
+        with serve_gateway(database, arxiv_url, ARXIV_API_KEYS="required") as url:
+            yield url, key
 
 
 @pytest.fixture(scope="session")

@@ -1,20 +1,16 @@
 """What users do with the pages, with and without JavaScript."""
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from uuid import uuid4
 
-import psycopg
 import pytest
 from bibtexparser.entrypoint import parse_string as parse_bibtex
 from playwright.sync_api import Page, expect
 
 from demo.arxiv import StandIn
-from service.api_keys import generate_key, hash_key
 from tests.browser.conftest import NARROW, WIDE, Visit
-from tests.conftest import copied
-from tests.support.clients import serve_gateway
 
 VIEWS = (
     pytest.param(
@@ -183,24 +179,6 @@ def test_rejected_search_shows_why_and_keeps_the_text(visit: Visit, view: View) 
     # the form in the page with the error works like the first one
     search(page, "all:testing", "arXiv")
     page.wait_for_url("**/searches/*")
-
-
-@pytest.fixture(scope="session")
-def private_site(
-    server: str, template: str, arxiv_server: tuple[StandIn, str]
-) -> Iterator[tuple[str, str]]:
-    """URL of a service that requires API keys, and a key."""
-    key = generate_key()
-    arxiv_url = arxiv_server[1].removesuffix("/api/query")
-    with copied(server, template) as database:
-        with psycopg.connect(database) as db:
-            db.execute(
-                "insert into api_keys (name, digest, beginning, quota, seconds)"
-                " values ('team-a', %s, %s, 1000, 60)",
-                [hash_key(key), key[:8]],
-            )
-        with serve_gateway(database, arxiv_url, ARXIV_API_KEYS="required") as url:
-            yield url, key
 
 
 @in_all_views
