@@ -165,6 +165,17 @@ async def test_paper_that_arxiv_does_not_have_is_not_found(client: Gateway) -> N
     assert "arXiv does not have a paper 0704.9999" in response.text
 
 
+async def test_failed_retrieval_is_explained_on_the_page(client: Gateway, arxiv: StandIn) -> None:
+    name = arxiv.papers[0].arxiv_id
+    form = read_form(await client.get(f"/abs/{name}"), f"/abs/{name}")
+    arxiv.redirect_url = "https://example.org/"
+    response = await client.post(f"/abs/{name}", data=form)
+    assert response.status_code == 502
+    page = parse(response)
+    assert page.get_element_by_id("error").text_content().startswith("Error: ")
+    assert "/searches/1" in page.xpath("//main//a/@href")
+
+
 async def test_versions_that_are_not_stored_name_those_that_are(
     client: Gateway, db: psycopg.Connection
 ) -> None:
