@@ -124,12 +124,12 @@ class MirrorStore:
         return newest[0]
 
     async def acquire_sync(self, holder: UUID, seconds: float) -> bool:
-        """Take or renew the right to sync; false if another process has it."""
+        """Take or renew the lease of the sync; false if another process has it."""
         values = {"holder": holder, "seconds": seconds}
         return bool(await fetch(self._writer, scalar_row, sql.ACQUIRE_SYNC, values))
 
     async def release_sync(self, holder: UUID) -> None:
-        """Give the right to sync back."""
+        """Release the lease of the sync."""
         with map_db_errors():
             async with self._writer() as conn:
                 await conn.execute(sql.RELEASE_SYNC, {"holder": holder})

@@ -10,7 +10,7 @@ from ..logging import NOTICE
 from ..models.mirror import SyncState
 from .daily_task import DailyTask
 from .oai_client import OaiClient
-from .sync import CheckHold, Selection, SyncResult, SyncStore, hold_sync, sync_held
+from .sync import RenewLease, Selection, SyncResult, SyncStore, hold_lease, sync_with_lease
 
 logger = logging.getLogger(__name__)
 
@@ -34,32 +34,41 @@ class DailySync(DailyTask):
     async def _look(self) -> float:
         """Sync if it is time; return the seconds until the next look."""
         try:
-            if (left := await self._find_pause()) > 0:
-                return min(left, POLL_SECONDS)
-            async with hold_sync(self._store) as check_hold:
+            if (pause := await self._fetch_pause()) > 0:
+                return min(pause, POLL_SECONDS)
+            async with hold_lease(self._store) as renew_lease:
                 # another process may have synced, or failed, since
-                if (left := await self._find_pause()) > 0:
-                    return min(left, POLL_SECONDS)
-                return await self._sync(check_hold)
+                if (pause := await self._fetch_pause()) > 0:
+                    return min(pause, POLL_SECONDS)
+                return await self._sync(renew_lease)
         except SyncInProgress:
-            return POLL_SECONDS
+            pass
         except ServiceError as error:
-            logger.warning("the sync with arXiv is not possible: %s", error.detail)
+            logger.warning("cannot read when to sync with arXiv: %s", error.detail)
         except Exception:
-            logger.exception("the sync with arXiv failed unexpectedly")
-        return self._backoff.next_pause()
+            logger.exception("cannot read when to sync with arXiv")
+        return POLL_SECONDS
 
-    async def _find_pause(self) -> float:
-        """Seconds until the next attempt to sync, of any process."""
+    async def _fetch_pause(self) -> float:
+        """Return the seconds until the next attempt to sync, of any process."""
         state = await self._store.fetch_sync("")
         show_metrics(state.synced_at, self._begun)
-        return max(self._find_left(state), await self._store.fetch_sync_pause())
+        seconds = self._compute_pause(state)
+        if seconds > 0:  # the latest sync has not failed, even if it was another process's
+            self._backoff.reset()
+        return max(seconds, await self._store.fetch_sync_pause())
 
-    async def _sync(self, check_hold: CheckHold) -> float:
+    def _compute_pause(self, state: SyncState) -> float:
+        """Return the seconds until a sync is due; none if it was never complete."""
+        if state.synced_at is None:
+            return 0.0
+        return arxiv_schedule.next_oai_update(state.synced_at) - self._clock()
+
+    async def _sync(self, renew_lease: RenewLease) -> float:
         """Sync; return the seconds until the next look."""
         try:
-            result = await sync_held(
-                self._store, self._client, Selection(), check_hold, pause=self._avoid_rush
+            result = await sync_with_lease(
+                self._store, self._client, Selection(), renew_lease, pause=self._avoid_rush
             )
         except SyncInProgress:
             raise
@@ -76,19 +85,18 @@ class DailySync(DailyTask):
                 return POLL_SECONDS
             # days are missing, or arXiv sent an old response
             pause = self._backoff.next_pause()
-        # before another process can take the right to sync
-        return await self._delay_retry(pause)
+        return await self._delay_retry(renew_lease, pause)
 
-    def _find_left(self, state: SyncState) -> float:
-        """Seconds until the next sync is due; at once if it was never complete."""
-        if state.synced_at is None:
-            return 0.0
-        return arxiv_schedule.next_oai_update(state.synced_at) - self._clock()
+    async def _delay_retry(self, renew_lease: RenewLease, pause: float) -> float:
+        """Keep all processes from another attempt for so long; return the pause of this one.
 
-    async def _delay_retry(self, pause: float) -> float:
-        """Keep all processes from another attempt for so long; return the pause of this one."""
+        This is stored before the lease is released: otherwise another process could sync at once.
+        """
         try:
+            await renew_lease()
             await self._store.delay_sync(pause)
+        except SyncInProgress:
+            raise  # another process has continued
         except ServiceError:
             return pause  # the database is unavailable, so no process can sync
         except Exception:
@@ -99,7 +107,7 @@ class DailySync(DailyTask):
     def _is_finished(self, result: SyncResult) -> bool:
         """Whether no other sync is due until arXiv's next update."""
         show_metrics(result.state.synced_at, self._begun)
-        if self._find_left(result.state) <= 0:
+        if self._compute_pause(result.state) <= 0:
             return False
         self._backoff.reset()
         logger.log(

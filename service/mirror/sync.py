@@ -82,10 +82,10 @@ class SyncStore(Protocol):
         """Return the datestamp up to which the snapshots that were imported are complete."""
 
     async def acquire_sync(self, holder: UUID, seconds: float) -> bool:
-        """Take or renew the right to sync."""
+        """Take or renew the lease; return whether the holder has it."""
 
     async def release_sync(self, holder: UUID) -> None:
-        """Give the right to sync back."""
+        """Release the lease."""
 
     async def delay_sync(self, seconds: float) -> None:
         """Let no process repeat a sync that failed before this time has passed."""
@@ -115,7 +115,7 @@ class SyncProgress(Struct, frozen=True):
     """Of the run."""
     last_day: date
     records: int
-    """Received since this call of `sync` began."""
+    """Received since this process continued the run."""
     invalid: int
     pages: int
 
@@ -137,8 +137,8 @@ class SyncResult(Struct, frozen=True):
 
 Report = Callable[[SyncProgress], None]
 Pause = Callable[[], Awaitable[None]]
-CheckHold = Callable[[], Awaitable[None]]
-"""Renews the right to sync; raises SyncInProgress if it was lost."""
+RenewLease = Callable[[], Awaitable[None]]
+"""Raises SyncInProgress if another process has the lease."""
 
 
 async def _pause_never() -> None:
@@ -155,33 +155,33 @@ async def sync(
 ) -> SyncResult:
     """Receive all records that arXiv changed, and store them.
 
-    If another process syncs, it waits for its end for `max_wait` seconds.
+    Waits up to `max_wait` seconds for a sync of another process to end. The next call continues.
 
     Raises SyncInProgress, UpstreamError if arXiv sends no usable response, QueueTooLong during a
-    long cooldown, or DatabaseUnavailable. The next call continues.
+    long cooldown, or DatabaseUnavailable.
     """
-    async with hold_sync(store, max_wait) as check_hold:
-        return await sync_held(store, client, selection, check_hold, report=report)
+    async with hold_lease(store, max_wait) as renew_lease:
+        return await sync_with_lease(store, client, selection, renew_lease, report=report)
 
 
-async def sync_held(
+async def sync_with_lease(
     store: SyncStore,
     client: OaiClient,
     selection: Selection,
-    check_hold: CheckHold,
+    renew_lease: RenewLease,
     *,
     report: Report = lambda _: None,
     pause: Pause = _pause_never,
 ) -> SyncResult:
-    """Sync as `sync` does, with the right to sync from `hold_sync`.
+    """Sync as `sync` does, with a lease from `hold_lease`.
 
     `pause` is awaited before each request.
     """
-    run = _Run(store, client, selection, report, pause, check_hold)
+    run = _Run(store, client, selection, report, pause, renew_lease)
     try:
         return await run.run()
     except (UpstreamError, QueueTooLong) as error:
-        await run.note_error(error.detail)
+        await run.store_error(error.detail)
         raise
 
 
@@ -200,7 +200,7 @@ class _ClockIsAhead(Exception):
 
 
 class _Run:
-    """One call of `sync`."""
+    """A run, from where an earlier process has left it."""
 
     def __init__(
         self,
@@ -209,11 +209,11 @@ class _Run:
         selection: Selection,
         report: Report,
         pause: Pause,
-        check_hold: CheckHold,
+        renew_lease: RenewLease,
     ) -> None:
         self._store, self._client = store, client
         self._selection, self._formats = selection, selection.formats
-        self._report, self._pause, self._check_hold = report, pause, check_hold
+        self._report, self._pause, self._renew_lease = report, pause, renew_lease
         self._state = SyncState(set_spec=selection.set_spec)
         self._today = datetime.now(UTC).date()
         self._split_until: date | None = None
@@ -235,10 +235,11 @@ class _Run:
         await self._save_state()
         return SyncResult(self._records, self._invalid, self._pages, self._state)
 
-    async def note_error(self, reason: str) -> None:
-        """Store why the run ended."""
+    async def store_error(self, reason: str) -> None:
+        """Store why the run ended, unless another process has continued it."""
         self._state = structs.replace(self._state, error=reason)
-        with suppress(DatabaseUnavailable):
+        with suppress(DatabaseUnavailable, SyncInProgress):
+            await self._renew_lease()
             await self._store.save([], self._state)
 
     async def _receive_windows(self) -> None:
@@ -389,7 +390,7 @@ class _Run:
 
     async def _save_page(self, page: OaiPage, state: SyncState) -> None:
         """Store the records of a page, and the progress with the last of them."""
-        await _retry_database(self._check_hold)
+        await _retry_database(self._renew_lease)
         self._count_invalid(page.invalid)
         chunks = [
             page.records[start : start + SAVED_AT_ONCE]
@@ -491,8 +492,8 @@ class _ListProgress:
 
 
 @asynccontextmanager
-async def hold_sync(store: SyncStore, max_wait: float = 0.0) -> AsyncIterator[CheckHold]:
-    """Hold the right to sync, after at most `max_wait` seconds.
+async def hold_lease(store: SyncStore, max_wait: float = 0.0) -> AsyncIterator[RenewLease]:
+    """Hold the lease of the sync, after at most `max_wait` seconds.
 
     Raises SyncInProgress if another process has it, or DatabaseUnavailable.
     """
@@ -500,7 +501,7 @@ async def hold_sync(store: SyncStore, max_wait: float = 0.0) -> AsyncIterator[Ch
     loop = asyncio.get_running_loop()
     deadline = loop.time() + max_wait
 
-    async def check() -> None:
+    async def renew() -> None:
         if not await store.acquire_sync(holder, LEASE_SECONDS):
             raise SyncInProgress("another process has continued this sync")
 
@@ -508,17 +509,18 @@ async def hold_sync(store: SyncStore, max_wait: float = 0.0) -> AsyncIterator[Ch
         if loop.time() >= deadline:
             raise SyncInProgress("another process updates the mirror")
         await asyncio.sleep(min(1.0, max(0.0, deadline - loop.time())))
-    renewing = asyncio.create_task(_renew(store, holder))
+    renewing = asyncio.create_task(_renew_regularly(store, holder))
     try:
-        yield check
+        yield renew
     finally:
         renewing.cancel()
+        await asyncio.wait([renewing])  # a renewal after the release would hold the lease again
         with suppress(DatabaseUnavailable):
             await store.release_sync(holder)
 
 
-async def _renew(store: SyncStore, holder: UUID) -> None:
-    """Keep the right to sync during long waits, unless another process has it."""
+async def _renew_regularly(store: SyncStore, holder: UUID) -> None:
+    """Renew the lease during long waits, unless another process has it."""
     while True:
         await asyncio.sleep(RENEW_SECONDS)
         with suppress(DatabaseUnavailable):

@@ -1,2 +1,2 @@
--- Gives the right to sync back.
+-- Releases the lease of the sync.
 update mirror_syncs set held_until = '-infinity' where set_spec = '' and holder = %(holder)s

@@ -167,6 +167,49 @@ async def test_pause_that_another_process_has_just_stored_is_kept(
     assert not requests(arxiv)
 
 
+async def test_pause_after_a_failure_is_stored_before_another_process_can_sync(
+    contexts: list[LocalContext],
+    arxiv: StandIn,
+    db: psycopg.Connection,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(daily_task, "RETRY_PAUSE", 77.0)
+    arxiv.oai.unavailable_dates = {TODAY}
+    store = contexts[0].mirror_store
+    release, pauses = store.release_sync, []
+
+    async def read_and_release(holder: UUID) -> None:
+        pauses.append(retry_pause(db))
+        await release(holder)
+
+    monkeypatch.setattr(store, "release_sync", read_and_release)
+    async with create_daily(contexts[0], quiet_clock):
+        await wait_until(lambda: bool(pauses))
+
+    assert pauses[0] > 30
+
+
+async def test_process_that_lost_its_lease_stores_neither_an_error_nor_a_pause(
+    contexts: list[LocalContext],
+    arxiv: StandIn,
+    db: psycopg.Connection,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(sync_module, "RETRY_PAUSE", 0.05)
+    arxiv.oai.unavailable_dates = {TODAY}
+    async with create_daily(contexts[0], quiet_clock):
+        await wait_until(lambda: len(requests(arxiv)) > 0)
+        db.execute(
+            "update mirror_syncs"
+            " set holder = gen_random_uuid(), held_until = now() + interval '1 hour'"
+        )
+        await wait_until(lambda: len(requests(arxiv)) == sync_module.MAX_ATTEMPTS)
+        await asyncio.sleep(0.5)
+
+    assert retry_pause(db) == 0
+    assert db.execute("select error from mirror_syncs").fetchone() == (None,)
+
+
 async def test_shutdown_interrupts_a_sync_within_a_second(
     contexts: list[LocalContext], arxiv: StandIn, db: psycopg.Connection
 ) -> None:
