@@ -11,7 +11,7 @@ from urllib.parse import parse_qsl, quote, urlencode
 import msgspec
 from msgspec import Struct
 
-from .db.reader import ListSelection, RecordReader
+from .db.reader import BatchReader, ListSelection, RecordReader
 from .errors import InvalidParameter
 from .middleware.response_budget import reserve_memory
 from .models.filters import Position, SortKey
@@ -37,7 +37,7 @@ class PageParameters(Protocol):
     """A cursor."""
 
 
-class _ListUrl:
+class ListUrl:
     """The URL of a request for a list, from which the URLs of other pages are derived."""
 
     def __init__(self, request: AnyRequest, size: int, defaults: Mapping[str, str]) -> None:
@@ -80,8 +80,8 @@ class ListReader(Generic[T]):
         `defaults`: values of parameters that the request may omit, for links to other pages.
         Raises InvalidParameter for the cursor.
         """
-        self.source, self.selection = source, selection
-        self.url = _ListUrl(request, size, defaults)
+        self._source, self.selection = source, selection
+        self.url = ListUrl(request, size, defaults)
         self._size, self._page = size, query.page
         self.position = self._parse_position(query)
 
@@ -102,7 +102,7 @@ class ListReader(Generic[T]):
         size, position, definition = self._size, self.position, self.selection.definition
         reserve_memory(size * ROW_BYTES)
         # the extra row shows whether there is another page
-        rows = await self.source.fetch_page(self.selection, position, size + 1)
+        rows = await self._source.fetch_page(self.selection, position, size + 1)
         has_more = len(rows) > size
         rows = rows[-size:] if position.back else rows[:size]
         links = {"first": self.url.replace()}
@@ -119,6 +119,10 @@ class ListReader(Generic[T]):
             cursor = self._encode_cursor(rows[0], back=True)
             links["prev"] = self.url.replace(after=cursor)
         return rows, links
+
+    def stream_batches(self, max_rows: int) -> BatchReader[T]:
+        """Read the whole list from the position on, in batches of at most `max_rows`."""
+        return self._source.stream_batches(self.selection, self.position, max_rows)
 
     def _encode_cursor(self, row: T, *, back: bool = False) -> str:
         return encode_cursor(self.selection.definition.get_key(row), self.url.list_id, back=back)

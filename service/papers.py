@@ -17,7 +17,7 @@ from .models.records import PaperRow
 from .models.responses import FacetCount, Facets, PaperWithVersions
 from .paper_search import PaperSearch
 
-ListOrder = Literal["relevance", "oldest", "newest"]
+PaperOrder = Literal["relevance", "oldest", "newest"]
 
 
 class PaperMatches(Struct, frozen=True):
@@ -106,7 +106,9 @@ def select_version(versions: Sequence[PaperRow], version: int | None) -> PaperRo
     return next((row for row in versions if version in {None, row.version}), None)
 
 
-def select_order(order: ListOrder | None, *, is_full_text: bool, is_page: bool = True) -> ListOrder:
+def select_order(
+    order: PaperOrder | None, *, is_full_text: bool, is_page: bool = True
+) -> PaperOrder:
     """Return the order of a list of papers: the one requested, or the default.
 
     Raises InvalidParameter if papers cannot be listed by relevance.

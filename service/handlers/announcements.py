@@ -101,12 +101,10 @@ async def list_announcements(
     day = await context.reader.fetch_announced_day(filters)
     filters = structs.replace(filters, date=day.date)
     view = create_view(context.settings.zone)
-    # cursors and links keep the day when the next one is announced
-    defaults = {"date": day.date.isoformat()} if day.date else {}
-    response = ListResponse(request, context, view, list_query, filters, **defaults)
+    response = ListResponse(request, context, view, list_query, filters, **day.parameters)
     if response.format.name != "json":
         return await response.respond()
-    rows, links = await response.list.fetch_page()
+    rows, links = await response.reader.fetch_page()
     content = AnnouncementList(
         date=day.date,
         announcements=msgspec.Raw(await response.serialize(rows)),
@@ -173,4 +171,4 @@ def _get_midnight(day: Day) -> int:
 def _link_day(response: ListResponse[Any], day: Day | None) -> AnnouncementDay | None:
     if day is None:
         return None
-    return AnnouncementDay(date=day, url=response.list.url.replace(date=day.isoformat()))
+    return AnnouncementDay(date=day, url=response.reader.url.replace(date=day.isoformat()))

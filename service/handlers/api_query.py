@@ -2,6 +2,7 @@
 
 from litestar import Response, get, post
 from litestar.di import NamedDependency
+from litestar.enums import RequestEncodingType
 
 from .. import openapi
 from ..api_query import parse_api_query, parse_parameters
@@ -12,7 +13,7 @@ from ..middleware.query_params import IS_LENIENT
 from ..problems import AnyRequest
 from .cache_headers import bypasses_cache, create_cache_headers, create_warning_header
 
-FORM_TYPE = "application/x-www-form-urlencoded"
+FORM_TYPE = RequestEncodingType.URL_ENCODED.value
 
 
 @get(

@@ -77,7 +77,7 @@ class ListResponse(Generic[T]):
         self._view = view
         self.format = formats.select_format(query.format, request.headers.get("accept"))
         self._columns = _select_columns(view.columns, query.fields, self.format)
-        self.list = ListReader(
+        self.reader = ListReader(
             context.paper_search if isinstance(filters, PaperFilter) else context.reader,
             ListSelection(view.definition, filters, query.is_reversed),
             request,
@@ -86,13 +86,13 @@ class ListResponse(Generic[T]):
             **defaults,
         )
         self._is_page = bool(
-            query.page is not None or query.items_per_page or self.list.position.back
+            query.page is not None or query.items_per_page or self.reader.position.back
         )
 
     async def respond(self, *, export_json: bool = False) -> Response[Any]:
         """Return a page or the whole list; `export_json`: JSON is a page only on request."""
         if self._is_page or (self.format.name == "json" and not export_json):
-            rows, links = await self.list.fetch_page()
+            rows, links = await self.reader.fetch_page()
             return self.create_response(await self.serialize(rows), links)
         return await self._export()
 
@@ -114,7 +114,7 @@ class ListResponse(Generic[T]):
         reserve_memory(EXPORT_BYTES)
         is_table = isinstance(self.format, formats.TableFormat)
         max_rows = MAX_BATCH_ROWS if is_table else MAX_BATCH_REFERENCES
-        batches = self.list.source.stream_batches(self.list.selection, self.list.position, max_rows)
+        batches = self.reader.stream_batches(max_rows)
         with closing(batches):
             # read before the status is sent, which then shows whether the database is available
             rows = await batches.fetch_batch(read_ahead=False)
@@ -169,14 +169,14 @@ class ListResponse(Generic[T]):
 
     def _create_head(self, references: Sequence[formats.Reference]) -> formats.FeedHead:
         now = datetime.now(UTC)
-        is_known = self._is_page or self.list.selection.newest or self._view.has_one_date
+        is_known = self._is_page or self.reader.selection.newest or self._view.has_one_date
         times = [
             time for reference in references if (time := reference.updated or reference.published)
         ]
         return formats.FeedHead(
             title=f"arxiv-gateway: {self._view.title}",
-            uri=uuid5(NAMESPACE_URL, self.list.url.list_id).urn,
-            self_url=self.list.url.absolute,
+            uri=uuid5(NAMESPACE_URL, self.reader.url.list_id).urn,
+            self_url=self.reader.url.absolute,
             # the newest row of an export in ascending order is not known at its start
             updated=max(times, default=now) if is_known else now,
         )

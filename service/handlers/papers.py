@@ -135,7 +135,7 @@ async def list_papers(
     if not is_json:
         return await response.respond()
     page = await context.papers.fetch_page(
-        response.list, list_query.author, list_query.title, list_query.journal
+        response.reader, list_query.author, list_query.title, list_query.journal
     )
     matches = page.matches
     content = Papers(

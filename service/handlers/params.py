@@ -16,7 +16,7 @@ from litestar.openapi.spec import Example
 from litestar.params import PathParameter, QueryParameter
 from msgspec import structs
 
-from .. import arxiv_query, paper_query, timestamps, word_tsquery
+from .. import arxiv_query, paper_query, papers, timestamps, word_tsquery
 from ..context import Context
 from ..errors import InvalidParameter
 from ..formats import FORMATS
@@ -37,7 +37,6 @@ from ..models.filters import (
 )
 from ..models.mirror import AnnouncementType
 from ..models.records import INT8_MAX
-from ..papers import ListOrder
 from ..search_index.analysis import split_words
 from ..search_params import MAX_TERM_LENGTH, check_time_range, parse_search, parse_time_range
 
@@ -100,7 +99,7 @@ Order = Annotated[
     Literal["oldest", "newest"], param("whether the oldest or the newest rows come first", "newest")
 ]
 PaperOrder = Annotated[
-    ListOrder | None,
+    papers.PaperOrder | None,
     param("which papers come first; default: relevance if `q` is given, else newest", "newest"),
 ]
 FormatName = Annotated[

@@ -239,6 +239,11 @@ class AnnouncedDay(Struct, frozen=True):
     missing_feeds: int
     """How many of them could not be read, or have papers of another day."""
 
+    @property
+    def parameters(self) -> dict[str, str]:
+        """The parameter with which links still select this day after the next announcement."""
+        return {"date": self.date.isoformat()} if self.date else {}
+
 
 PaperVersion = tuple[str, int]
 """The id of a paper and its version, 0 if unknown."""

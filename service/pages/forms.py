@@ -2,10 +2,12 @@
 
 from urllib.parse import parse_qsl
 
+from litestar.enums import RequestEncodingType
+
 from ..errors import InvalidParameter, UnsupportedMediaType
 from ..problems import AnyRequest
 
-MEDIA_TYPE = "application/x-www-form-urlencoded"
+FORM_TYPE = RequestEncodingType.URL_ENCODED.value
 MAX_FIELDS = 100
 
 
@@ -15,8 +17,8 @@ async def read_form(request: AnyRequest) -> dict[str, str]:
     Raises UnsupportedMediaType, and InvalidParameter for fields that no form of a page has.
     """
     content_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if content_type != MEDIA_TYPE:
-        raise UnsupportedMediaType(f"send the form as Content-Type: {MEDIA_TYPE}")
+    if content_type != FORM_TYPE:
+        raise UnsupportedMediaType(f"send the form as Content-Type: {FORM_TYPE}")
     fields = _parse_fields(await request.body())
     form = dict(fields)
     if len(form) < len(fields):

@@ -69,9 +69,7 @@ async def show_new_papers(request: AnyRequest, context: NamedDependency[Context]
         filters = query.build_filter()
         day = await context.reader.fetch_announced_day(filters)
         selection = ListSelection(ANNOUNCEMENTS, structs.replace(filters, date=day.date))
-        # cursors and links keep the day when the next one is announced
-        defaults = {"date": day.date.isoformat()} if day.date else {}
-        papers = ListReader(context.reader, selection, request, query, size, **defaults)
+        papers = ListReader(context.reader, selection, request, query, size, **day.parameters)
         rows, links = await papers.fetch_page()
     except InvalidParameter as error:
         return create_problem_page(

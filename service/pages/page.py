@@ -111,11 +111,11 @@ def create_page(
     """
     scope = request.scope
     common = create_common_values(scope["path"], get_session(scope), context.settings)
-    token = form_token.value if form_token else None
+    token = {"token": form_token.value} if form_token else {}
     private = {"cache-control": "private, no-cache"} if form_token else {}
     return Template(
         template,
-        context={**common, "token": token, **values},
+        context={**common, **token, **values},
         status_code=status_code,
         headers={**HEADERS, **private, **(headers or {})},
         cookies=[form_token.cookie] if form_token and form_token.cookie else None,

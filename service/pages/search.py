@@ -128,7 +128,7 @@ def _create_list_values(values: Values) -> dict[str, Any]:
         "orders": [
             ListLink(ORDERS[name], _link(values, order=name), name == chosen) for name in orders
         ],
-        "exports": [ListLink(name, _link_export(values, name)) for name in FORMATS],
+        "exports": [(name, _link_export(values, name)) for name in FORMATS],
         "feed": _link_export(values | {"order": ["newest"]}, "atom", items_per_page=FEED_PAPERS),
         "arxiv_url": f"/?{urlencode({'mode': 'arxiv', 'q': values.get('q', [''])[0]})}",
     }

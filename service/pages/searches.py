@@ -132,11 +132,17 @@ async def _fetch_search_values(
         "changes": await _find_changes(context, run, previous, results),
         "max_changes": MAX_CHANGES,
         "results": await _fetch_shown_results(context, shown),
-        "pages": _link_pages(run, number, len(results)),
-        "exports": [name for name in FORMATS if name != "json"],
+        "links": _link_pages(run, number, len(results)),
+        "exports": _list_exports(run.query_id),
         "form_token": token,
         "max_wait": round(context.settings.max_wait),
     }
+
+
+def _list_exports(query_id: int) -> list[tuple[str, str]]:
+    """Return the names of the formats, and the paths of the results in them."""
+    tables = [(name, f"/results?query_id={query_id}&format={name}") for name in FORMATS]
+    return [("json", f"/queries/{query_id}"), *(pair for pair in tables if pair[0] != "json")]
 
 
 def _list_warnings(run: Run) -> list[str]:
