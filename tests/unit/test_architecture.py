@@ -70,7 +70,7 @@ def read_layers() -> list[list[str]]:
     """The numbered list in docs/architecture.md, without its last line, which is all the rest."""
     text = (ROOT / "docs" / "architecture.md").read_text()
     [section] = re.findall(r"^## Dependencies between.*?(?=^## )", text, re.DOTALL | re.MULTILINE)
-    lines = re.findall(r"^\d+\. (.*)$", section, re.MULTILINE)
+    lines = re.findall(r"^\d+\. (.*?)$(?!\n {3})", section, re.DOTALL | re.MULTILINE)
     assert lines[-1].startswith("all other modules")
     return [re.findall(r"`([\w/]+)`", line) for line in lines[:-1]]
 

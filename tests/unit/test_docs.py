@@ -48,6 +48,12 @@ def listed_modules() -> set[str]:
     return modules
 
 
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_prose_has_at_most_120_characters_per_line(document: Path) -> None:
+    lines = CODE_BLOCK.sub("", document.read_text()).splitlines()
+    assert [line for line in lines if len(line) > 120 and not line.lstrip().startswith("|")] == []
+
+
 @pytest.mark.parametrize("setting", SETTINGS)
 def test_setting_is_documented_with_its_default(setting: str) -> None:
     rows = [line for line in CONFIGURATION.splitlines() if line.startswith(f"| `{setting}` ")]
