@@ -133,7 +133,7 @@ async def test_results_are_divided_into_pages(client: Gateway, runs: Runs) -> No
     assert numbers == [str(number) for number in range(1, 121)]
     assert (await client.get(f"/searches/{query_id}?page=x")).status_code == 400
     beyond = parse(await client.get(f"/searches/{query_id}?page=9"))
-    assert "There are no results on this page." in beyond.text_content()
+    assert "This page has no results." in beyond.text_content()
 
 
 async def test_warnings_and_missing_papers_are_shown(
