@@ -28,25 +28,23 @@ _OFFERS = {
 
 
 class FailedRequest(Struct, frozen=True):
-    """What an error page depends on."""
+    """What an error page shows of a request."""
 
     path: str
     target: str
     """The path and the query."""
-    headers: dict[bytes, bytes]
     session: Session | None = None
 
     @classmethod
     def from_scope(cls, scope: Scope) -> Self:
-        """Describe a request of the application, whose session may not be known yet."""
-        headers = dict(scope["headers"])
-        return cls(scope["path"], get_target(scope), headers, get_session(scope))
+        """Describe a request of the application."""
+        return cls(scope["path"], get_target(scope), get_session(scope))
 
     @classmethod
-    def from_target(cls, target: bytes, headers: Headers) -> Self:
-        """Describe a request that does not reach the application. Both can be incomplete."""
+    def from_target(cls, target: bytes) -> Self:
+        """Describe a request that does not reach the application. Its target can be incomplete."""
         text = target.decode("latin-1")
-        return cls(text.partition("?")[0], text, dict(headers))
+        return cls(text.partition("?")[0], text)
 
 
 class ErrorPages:
@@ -64,10 +62,9 @@ class ErrorPages:
 
     def choose_renderer(self, scope: Scope) -> RenderPage | None:
         """Return what renders problems as pages, or None if no browser shows them to its user."""
-        request = FailedRequest.from_scope(scope)
-        if not (self._is_path_of_page(request) or _prefers_html(request.headers)):
+        if not (self._is_path_of_page(scope["path"]) or _prefers_html(dict(scope["headers"]))):
             return None
-        # described again: the session is found later
+        # the session is found later
         return lambda problem: self._render(FailedRequest.from_scope(scope), problem)
 
     def create_rejection(
@@ -77,16 +74,17 @@ class ErrorPages:
 
         None if no page is wanted. Target and headers can be incomplete.
         """
-        request = FailedRequest.from_target(target, headers)
+        request = FailedRequest.from_target(target)
         # the path counts only for targets that are too long: their headers are not read
         is_too_long = problem.status == HTTPStatus.REQUEST_URI_TOO_LONG
-        if not (_prefers_html(request.headers) or (is_too_long and self._is_path_of_page(request))):
+        is_page = is_too_long and self._is_path_of_page(request.path)
+        if not (is_page or _prefers_html(dict(headers))):
             return None
         content_type = (b"content-type", MEDIA_TYPE.encode())
         return [content_type, *PAGE_HEADERS], self._render(request, problem)
 
-    def _is_path_of_page(self, request: FailedRequest) -> bool:
-        return get_first_segment(request.path) in self._segments
+    def _is_path_of_page(self, path: str) -> bool:
+        return get_first_segment(path) in self._segments
 
     def _render(self, request: FailedRequest, problem: Problem) -> bytes:
         values = create_common_values(request.path, request.session, self._settings)
