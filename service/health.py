@@ -8,7 +8,6 @@ from .context import Context
 from .db import migrations
 from .errors import DatabaseUnavailable, ServiceError
 from .models.responses import Health
-from .search_index.state import read_status
 
 T = TypeVar("T")
 
@@ -27,10 +26,9 @@ async def check_health(context: Context) -> Health:
     checks = await asyncio.gather(
         *(_check_system(context, system) for system in context.records.systems)
     )
-    queue = None
-    if context.queue:
-        queue = "connected" if context.queue.connected else "away"
-    index = read_status(settings.index_path) if settings.searches_papers else None
+    queue = index = None
+    if settings.backend_url is None:  # a frontend would report those of its backend
+        queue, index = await context.fetch_queue_status(), await context.fetch_index_status()
     problems = [problem for problem, _ in checks if problem]
     if index and not index.is_usable and settings.served - {"find-keys"} == {"papers"}:
         problems.append("the search index is not complete yet")

@@ -65,11 +65,13 @@ def parse_recorded_query(text: str) -> ApiQuery | None:
         return None
 
 
-def describe_query(query: str) -> str:
-    """Return what a recorded search looks for, without the parameters that select its page."""
-    recorded = parse_recorded_query(query)
+def describe_query(text: str, recorded: ApiQuery | None) -> str:
+    """Return what a recorded search looks for, without the parameters that select its page.
+
+    `recorded` is what `parse_recorded_query` reads in the text.
+    """
     if recorded is None:
-        return query
+        return text
     return " in ".join(filter(None, (recorded.search_query, recorded.id_list)))
 
 

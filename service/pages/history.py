@@ -47,7 +47,7 @@ def create_history_entry(row: QueryRow, context: Context) -> HistoryEntry:
     query = parse_recorded_query(row.query)
     return HistoryEntry(
         query_id=row.query_id,
-        text=replace_controls(describe_query(row.query)),
+        text=replace_controls(describe_query(row.query, query)),
         time=timestamps.format_iso(row.timestamp, context.settings.zone),
         mark=mark,
         outcome=outcome,

@@ -20,7 +20,7 @@ from ..models.arxiv import Outcome
 from ..models.records import SearchCount
 from ..models.responses import Health
 from ..problems import AnyRequest
-from ..recorded_query import describe_query
+from ..recorded_query import describe_query, parse_recorded_query
 from .charts import (
     Chart,
     Series,
@@ -109,6 +109,8 @@ async def _read_part(part: Awaitable[T]) -> StatusPart[T]:
 async def _fetch_health(context: Context) -> Health:
     """Return the state of the service; a frontend shows the index and the queue of its backend."""
     health = await check_health(context)
+    if context.settings.backend_url is None:
+        return health
     index, queue = await context.fetch_index_status(), await context.fetch_queue_status()
     return structs.replace(health, index=index, queue=queue)
 
@@ -195,5 +197,5 @@ def format_bytes(size: float) -> str:
 
 
 def _describe_query(query: str) -> str:
-    text = replace_controls(describe_query(query))
+    text = replace_controls(describe_query(query, parse_recorded_query(query)))
     return text if len(text) <= MAX_QUERY_CHARS else f"{text[:MAX_QUERY_CHARS]}…"
