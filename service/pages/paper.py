@@ -32,7 +32,7 @@ from .csrf import check_token, create_token
 from .forms import read_form
 from .history import HistoryEntry, create_history_entry
 from .page import create_page, create_problem_page, get_base_url
-from .redirects import redirect_to_paper
+from .redirects import create_paper_path, redirect_to_paper
 
 SIMILAR_PAPERS = 5
 FINDING_RUNS = 10
@@ -62,7 +62,7 @@ async def show_paper(
 ) -> Template | Response[None]:
     """Return the page of a paper, redirect to its path, or offer to retrieve it from arXiv."""
     name, version = parse_id_parameter(arxiv_id.strip("/"), "arxiv_id")
-    path = _create_path(name, version)
+    path = create_paper_path(name, version)
     if unquote_to_bytes(request.scope["raw_path"]) != path.encode():
         query = f"?{request.url.query}" if request.url.query else ""
         return Redirect(f"{path}{query}", status_code=HTTP_308_PERMANENT_REDIRECT)
@@ -100,10 +100,6 @@ async def retrieve_paper(
     return await redirect_to_paper(context, ArxivId(name, version))
 
 
-def _create_path(name: str, version: int | None) -> str:
-    return f"/abs/{format_versioned_id(name, version)}"
-
-
 async def _fetch_missing_values(
     request: AnyRequest, context: Context, arxiv_id: ArxivId, versions: Sequence[PaperRow]
 ) -> dict[str, Any]:
@@ -127,7 +123,9 @@ async def _create_paper_page(
     )
     # an older version is another document; the latest one has two paths
     base_url = get_base_url(request, context)
-    canonical = base_url + _create_path(row.arxiv_id, row.version if row is not rows[0] else None)
+    canonical = base_url + create_paper_path(
+        row.arxiv_id, row.version if row is not rows[0] else None
+    )
     reference = Reference.from_paper(row)
     return create_page(
         request,

@@ -32,8 +32,12 @@ async def redirect_to_paper(context: Context, arxiv_id: ArxivId) -> Redirect:
         return select_version(versions, arxiv_id.version)
 
     await _wait_until_visible(read, context.settings.settle)
-    path = f"/abs/{format_versioned_id(*arxiv_id)}"
-    return Redirect(path, status_code=HTTP_303_SEE_OTHER)
+    return Redirect(create_paper_path(*arxiv_id), status_code=HTTP_303_SEE_OTHER)
+
+
+def create_paper_path(name: str, version: int | None) -> str:
+    """Return the path of the page of a paper."""
+    return f"/abs/{format_versioned_id(name, version)}"
 
 
 async def _wait_until_visible(read: Callable[[], Awaitable[object]], read_delay: float) -> None:

@@ -57,6 +57,12 @@ def _short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sync_module, "RETRY_PAUSE", 0.001)
 
 
+@pytest.fixture
+def _failing_with_long_pauses(arxiv: StandIn, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(daily_task, "RETRY_PAUSE", 77.0)
+    arxiv.oai.unavailable_dates = {TODAY}
+
+
 def create_daily(context: LocalContext, clock: Callable[[], float] = time) -> DailySync:
     return DailySync(context.mirror_store, context.oai, clock)
 
@@ -124,14 +130,10 @@ async def test_failed_sync_is_repeated(
         await wait_until(lambda: synced_at(db) > time() - 60)
 
 
+@pytest.mark.usefixtures("_failing_with_long_pauses")
 async def test_failed_sync_is_repeated_by_one_process_and_not_by_each(
-    contexts: list[LocalContext],
-    arxiv: StandIn,
-    db: psycopg.Connection,
-    monkeypatch: pytest.MonkeyPatch,
+    contexts: list[LocalContext], arxiv: StandIn, db: psycopg.Connection
 ) -> None:
-    monkeypatch.setattr(daily_task, "RETRY_PAUSE", 77.0)
-    arxiv.oai.unavailable_dates = {TODAY}
     async with AsyncExitStack() as stack:
         for context in contexts:
             await stack.enter_async_context(create_daily(context, quiet_clock))
@@ -167,14 +169,10 @@ async def test_pause_that_another_process_has_just_stored_is_kept(
     assert not requests(arxiv)
 
 
+@pytest.mark.usefixtures("_failing_with_long_pauses")
 async def test_pause_after_a_failure_is_stored_before_another_process_can_sync(
-    contexts: list[LocalContext],
-    arxiv: StandIn,
-    db: psycopg.Connection,
-    monkeypatch: pytest.MonkeyPatch,
+    contexts: list[LocalContext], db: psycopg.Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(daily_task, "RETRY_PAUSE", 77.0)
-    arxiv.oai.unavailable_dates = {TODAY}
     store = contexts[0].mirror_store
     release, pauses = store.release_sync, []
 
